@@ -1,0 +1,1 @@
+//! The write buffer of `shape-meta`.

@@ -1,0 +1,1 @@
+//! The left-right read cache of `shape-meta`.

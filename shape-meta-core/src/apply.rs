@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use crate::{Batch, Entry, ReadShapes, Record, Result, Seq};
+
+/// What a store must do besides answering reads: for implementors of stores and of caches over them.
+pub trait ApplyChanges: ReadShapes {
+    /// Applies a batch: all of it or nothing, in one step for every reader. When this returns, the batch
+    /// is as durable as the store's mode makes it, and visible.
+    ///
+    /// A batch whose [`through`](Batch::through) is not after [`last_seq`](ReadShapes::last_seq) has been
+    /// applied already and is skipped; so a caller that does not know whether a failed attempt went
+    /// through simply tries again (I6). Removing or marking what is not there does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::kind`](crate::Error::kind) says what to do: see
+    /// [`ErrorKind::remedy`](crate::ErrorKind::remedy). Nothing was applied.
+    fn apply(&self, batch: &Batch) -> Result<()>;
+
+    /// Shows every live shape's entry, in the order of creation, and returns the place in the order at
+    /// which that was so. For a cache to fill itself from; reads no definitions.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. Some entries may have been shown.
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq>;
+
+    /// The record that belongs to this entry, with this very entry in it; `None` if the shape is gone.
+    /// One read by row id: no index is asked.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>>;
+}

@@ -1,0 +1,76 @@
+//! A reference, a box and a shared pointer to a store are that store.
+
+#![deny(clippy::missing_trait_methods)]
+
+use std::{ops::Deref, sync::Arc};
+
+use crate::{
+    ApplyChanges, Batch, Counts, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
+    MutateError, MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Record, Relation, Result, Scan, Seq,
+    Signal, Timestamp,
+};
+
+macro_rules! forward {
+    ($pointer:ty) => {
+        impl<S: ReadShapes + ?Sized> ReadShapes for $pointer {
+            fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+                self.deref().metadata(handle)
+            }
+            fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+                self.deref().handle_for(key)
+            }
+            fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+                self.deref().entry(handle)
+            }
+            fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+                self.deref().record(handle)
+            }
+            fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+                self.deref().handles_reading(relations)
+            }
+            fn counts(&self) -> Result<Counts> {
+                self.deref().counts()
+            }
+            fn scan(&self) -> Result<Scan<'_>> {
+                self.deref().scan()
+            }
+            fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+                self.deref().touch(handle, at)
+            }
+            fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+                self.deref().least_recently_used(n, excluded)
+            }
+            fn last_seq(&self) -> Result<Seq> {
+                self.deref().last_seq()
+            }
+        }
+
+        impl<S: ApplyChanges + ?Sized> ApplyChanges for $pointer {
+            fn apply(&self, batch: &Batch) -> Result<()> {
+                self.deref().apply(batch)
+            }
+            fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+                self.deref().load(each)
+            }
+            fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+                self.deref().record_of(entry)
+            }
+        }
+
+        impl<S: MutateShapes + ?Sized> MutateShapes for $pointer {
+            fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+                self.deref().try_mutate(mutation)
+            }
+            fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
+                self.deref().try_get_or_add(shape)
+            }
+            fn room(&self) -> Option<&Signal> {
+                self.deref().room()
+            }
+        }
+    };
+}
+
+forward!(&S);
+forward!(Box<S>);
+forward!(Arc<S>);

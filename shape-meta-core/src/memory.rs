@@ -1,0 +1,212 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use crate::{
+    ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata,
+    ReadShapes, Record, Relation, Result, Scan, Seq, SnapshotState, Timestamp,
+};
+
+/// The reference model: a store in memory, written to be plainly right rather than fast.
+///
+/// It is the oracle that the other stores are compared with, and a store for tests of what is above. It
+/// forgets everything when it is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    shapes: RwLock<Shapes>,
+}
+
+#[derive(Debug, Default)]
+struct Shapes {
+    by_handle: HashMap<Handle, Arc<Record>>,
+    by_key: HashMap<Key, Handle>,
+    by_relation: HashMap<Relation, BTreeSet<Seq>>,
+    by_seq: BTreeMap<Seq, Arc<Record>>,
+    counts: Counts,
+    last_seq: Seq,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a restart does: every shape counts as read at this moment, and those whose snapshot is not
+    /// complete are removed. Returns the handles that were removed, in the order of creation.
+    pub fn reopen(&self, at: Timestamp) -> Vec<Handle> {
+        let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = Vec::new();
+        let old = std::mem::take(&mut *shapes);
+        shapes.last_seq = old.last_seq;
+        for record in old.by_seq.into_values() {
+            let state = record.entry.state();
+            if state.is_complete() {
+                let old = &record.entry;
+                let entry = Entry::new(
+                    old.created(),
+                    old.handle().clone(),
+                    *old.key(),
+                    old.hash(),
+                    old.relations().clone(),
+                    old.is_indexed(),
+                )
+                .with(SnapshotState::Complete, Some(at));
+                shapes.add(Arc::new(Record { entry: Arc::new(entry), ..(*record).clone() }));
+            } else {
+                removed.push(record.handle().clone());
+            }
+        }
+        removed
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shapes> {
+        self.shapes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shapes {
+    fn add(&mut self, record: Arc<Record>) {
+        let entry = &record.entry;
+        if self.by_seq.contains_key(&entry.created()) {
+            return;
+        }
+        self.by_key.insert(*entry.key(), entry.handle().clone());
+        for relation in entry.relations().iter() {
+            self.by_relation.entry(*relation).or_default().insert(entry.created());
+        }
+        self.counts.add(entry.is_indexed());
+        self.by_seq.insert(entry.created(), Arc::clone(&record));
+        self.by_handle.insert(entry.handle().clone(), record);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if self.by_seq.remove(&entry.created()).is_none() {
+            return;
+        }
+        self.by_handle.remove(entry.handle());
+        self.by_key.remove(entry.key());
+        for relation in entry.relations().iter() {
+            if let Some(readers) = self.by_relation.get_mut(relation) {
+                readers.remove(&entry.created());
+                if readers.is_empty() {
+                    self.by_relation.remove(relation);
+                }
+            }
+        }
+        self.counts.remove(entry.is_indexed());
+    }
+
+    fn entry(&self, handle: &str) -> Option<&Arc<Entry>> {
+        self.by_handle.get(handle).map(|record| &record.entry)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ReadShapes for MemoryStore {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        Ok(self.read().entry(handle).map(|entry| entry.metadata()))
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        Ok(self.read().by_key.get(key).cloned())
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        Ok(self.read().entry(handle).cloned())
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        Ok(self.read().by_handle.get(handle).cloned())
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        let shapes = self.read();
+        let readers: BTreeSet<_> =
+            relations.iter().filter_map(|one| shapes.by_relation.get(one)).flatten().collect();
+        Ok(readers
+            .into_iter()
+            .filter_map(|seq| shapes.by_seq.get(seq))
+            .map(|record| record.handle().clone())
+            .collect())
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        Ok(self.read().counts)
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        let shapes = self.read();
+        let all: Vec<_> = shapes
+            .by_seq
+            .values()
+            .map(|record| Ok(Listed { record: Arc::clone(record), metadata: record.entry.metadata() }))
+            .collect();
+        Ok(Box::new(all.into_iter()))
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        Ok(self.read().entry(handle).inspect(|entry| entry.touch(at)).is_some())
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        let shapes = self.read();
+        let mut read: Vec<_> = shapes
+            .by_seq
+            .values()
+            .filter(|record| !excluded.contains(record.handle()))
+            .filter_map(|record| Some((record.entry.last_read()?, &record.entry)))
+            .collect();
+        read.sort_by_key(|(at, entry)| (*at, entry.created()));
+        let stalest = read.into_iter().take(n);
+        Ok(LeastRecentlyUsed { shapes: stalest.map(|(at, entry)| (entry.handle().clone(), at)).collect() })
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        Ok(self.read().last_seq)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ApplyChanges for MemoryStore {
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
+        if batch.through <= shapes.last_seq {
+            return Ok(());
+        }
+        for change in &batch.changes {
+            match change {
+                Change::Add { record, state } => {
+                    record.entry.advance(*state);
+                    shapes.add(Arc::clone(record));
+                }
+                Change::Remove { entry } => shapes.remove(entry),
+                Change::Mark { entry, state } => {
+                    if let Some(record) = shapes.by_seq.get(&entry.created()) {
+                        record.entry.advance(*state);
+                    }
+                }
+                Change::Reset => {
+                    *shapes = Shapes { last_seq: shapes.last_seq, ..Shapes::default() };
+                }
+            }
+        }
+        shapes.last_seq = batch.through;
+        Ok(())
+    }
+
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        let (entries, last_seq) = {
+            let shapes = self.read();
+            let entries: Vec<_> = shapes.by_seq.values().map(|record| Arc::clone(&record.entry)).collect();
+            (entries, shapes.last_seq)
+        };
+        entries.into_iter().for_each(each);
+        Ok(last_seq)
+    }
+
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        Ok(self.read().by_seq.get(&entry.created()).cloned())
+    }
+}

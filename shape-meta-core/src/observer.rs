@@ -1,0 +1,213 @@
+use std::{path::Path, time::Duration};
+
+use crate::{Change, Error, Handle, Refusal, Seq};
+
+/// What the layers tell about themselves. Every method does nothing by default; implement the ones you
+/// want to hear.
+///
+/// The calls come from the thread on which the thing happens, some while mutations of other threads
+/// wait: return soon, do not block, and do not call back into the store. A panic in an observer is
+/// treated as a panic of the operation that it observes.
+pub trait Observer: Send + Sync {
+    /// A longer activity begins. What is returned is kept until it ends, and told how it ended.
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        let _ = activity;
+        None
+    }
+
+    /// A connection was handed out.
+    fn checkout(&self, checkout: &Checkout) {
+        let _ = checkout;
+    }
+
+    /// A connection was given back.
+    fn checkin(&self, checkin: &Checkin) {
+        let _ = checkin;
+    }
+
+    /// A flush was committed.
+    fn flushed(&self, flush: &Flushed) {
+        let _ = flush;
+    }
+
+    /// A flush failed, and will be tried again after this delay.
+    fn retrying(&self, error: &Error, failures: u32, delay: Duration) {
+        let _ = (error, failures, delay);
+    }
+
+    /// The store refused the change of this shape for good; it was taken out (C8).
+    fn rejected(&self, handle: Option<&Handle>, mutations: &[Seq], error: &Error) {
+        let _ = (handle, mutations, error);
+    }
+
+    /// A mutation was refused.
+    fn refused(&self, refusal: &Refusal) {
+        let _ = refusal;
+    }
+
+    /// Writing has stopped for good: the store is damaged or fenced.
+    fn stopped(&self, error: &Error) {
+        let _ = error;
+    }
+
+    /// The cache has published a batch to its readers.
+    fn published(&self, published: &Published) {
+        let _ = published;
+    }
+
+    /// Whether [`committed`](Self::committed) wants to be called. Asked once a flush.
+    fn wants_committed(&self) -> bool {
+        false
+    }
+
+    /// One change was committed. Called for each, and only if [`wants_committed`](Self::wants_committed).
+    fn committed(&self, change: &Change) {
+        let _ = change;
+    }
+
+    /// The database was opened.
+    fn opened(&self, opened: &Opened) {
+        let _ = opened;
+    }
+
+    /// Shapes whose snapshot was not complete were removed at open.
+    fn recovered(&self, recovered: &Recovered) {
+        let _ = recovered;
+    }
+
+    /// A damaged database was moved aside.
+    fn quarantined(&self, path: &Path, error: &Error) {
+        let _ = (path, error);
+    }
+}
+
+/// The observer that hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// A longer activity, as it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activity<'a> {
+    /// A database is opened.
+    Open {
+        /// Where.
+        path: &'a Path,
+    },
+    /// What a crash left behind is put in order.
+    Recovery,
+    /// A batch is committed and published.
+    Flush {
+        /// How many changes are in it.
+        changes: usize,
+        /// How many bytes of memory they take.
+        bytes: usize,
+    },
+    /// A connection is waited for.
+    Checkout {
+        /// What for.
+        label: &'static str,
+    },
+    /// The caller's cleaner deletes stored data.
+    Clean {
+        /// Of how many shapes; `None` for all there is.
+        shapes: Option<usize>,
+    },
+    /// The store is closed.
+    Close,
+}
+
+impl Activity<'_> {
+    /// The name of the activity.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Recovery => "recovery",
+            Self::Flush { .. } => "flush",
+            Self::Checkout { .. } => "checkout",
+            Self::Clean { .. } => "clean",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// A longer activity that has begun. Dropping it ends it.
+pub trait Span {
+    /// It ends, with this failure if there was one.
+    fn end(self: Box<Self>, error: Option<&Error>);
+}
+
+/// A connection was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Which operation it is for.
+    pub label: &'static str,
+    /// How long the operation had to wait for it; told also when it did not have to.
+    pub queued: Duration,
+    /// How many connections are in use now, this one among them.
+    pub active: usize,
+}
+
+/// A connection was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkin {
+    /// Which operation it was for.
+    pub label: &'static str,
+    /// How long it was in use.
+    pub used: Duration,
+    /// How many connections are in use now.
+    pub active: usize,
+}
+
+/// A flush was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Flushed {
+    /// How many mutations it settled.
+    pub mutations: u64,
+    /// How many changes they came to.
+    pub changes: usize,
+    /// How many bytes of memory the changes took.
+    pub bytes: usize,
+    /// How long committing and publishing took.
+    pub took: Duration,
+    /// How old the oldest of its changes was when it was committed.
+    pub oldest: Duration,
+}
+
+impl Flushed {
+    /// How many mutations cost the disk nothing, because others in the same flush undid or included them.
+    pub fn coalesced(&self) -> u64 {
+        self.mutations.saturating_sub(self.changes as u64)
+    }
+}
+
+/// The cache has published a batch to its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// How many changes it had.
+    pub changes: usize,
+    /// How long updating the map and waiting for readers took.
+    pub took: Duration,
+}
+
+/// The database was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// How many shapes it holds.
+    pub shapes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What a crash left behind was put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many shapes were valid.
+    pub valid: u64,
+    /// How many were removed.
+    pub removed: usize,
+    /// How long it took.
+    pub took: Duration,
+}

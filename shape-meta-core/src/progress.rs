@@ -1,0 +1,132 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{Error, Seq, Signal};
+
+/// How many rejected mutations are remembered for receipts that have not asked yet.
+const REMEMBERED: usize = 65_536;
+
+/// How far the order has come on its way to disk: what receipts wait for.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Everything up to here is settled: durable, or rejected.
+    settled: AtomicU64,
+    exceptions: Mutex<Exceptions>,
+    signal: Signal,
+}
+
+#[derive(Debug, Default)]
+struct Exceptions {
+    rejected: BTreeMap<Seq, Error>,
+    /// Rejections at or before this place may have been forgotten.
+    forgotten: Seq,
+    stopped: Option<Error>,
+}
+
+impl Progress {
+    /// Everything up to `settled` is durable.
+    pub fn new(settled: Seq) -> Self {
+        Self { settled: AtomicU64::new(settled.get()), ..Self::default() }
+    }
+
+    /// Everything up to here is settled: durable, or rejected.
+    pub fn settled(&self) -> Seq {
+        Seq::new(self.settled.load(Ordering::Acquire))
+    }
+
+    /// Everything up to `seq` is settled. Call [`reject`](Self::reject) first for what was not written.
+    pub fn settle(&self, seq: Seq) {
+        self.settled.fetch_max(seq.get(), Ordering::AcqRel);
+        self.signal.raise();
+    }
+
+    /// This mutation was refused by the store for good (C8).
+    pub fn reject(&self, seq: Seq, error: Error) {
+        let mut exceptions = self.exceptions();
+        exceptions.rejected.insert(seq, error);
+        if exceptions.rejected.len() > REMEMBERED
+            && let Some((oldest, _)) = exceptions.rejected.pop_first()
+        {
+            exceptions.forgotten = oldest;
+        }
+    }
+
+    /// Nothing more will be written, for this reason. The first reason stays.
+    pub fn stop(&self, error: Error) {
+        self.exceptions().stopped.get_or_insert(error);
+        self.signal.raise();
+    }
+
+    /// What has become of this mutation; `None` while it is pending.
+    pub(crate) fn outcome(&self, seq: Seq) -> Option<Result<(), NotDurable>> {
+        if self.settled() >= seq {
+            let exceptions = self.exceptions();
+            return Some(match exceptions.rejected.get(&seq) {
+                Some(error) => Err(NotDurable::Rejected(error.clone())),
+                None if seq <= exceptions.forgotten => Err(NotDurable::Forgotten),
+                None => Ok(()),
+            });
+        }
+        self.exceptions().stopped.clone().map(|error| Err(NotDurable::Stopped(error)))
+    }
+
+    /// Raised whenever [`settle`](Self::settle) or [`stop`](Self::stop) was called.
+    pub(crate) fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    fn exceptions(&self) -> MutexGuard<'_, Exceptions> {
+        // Every change under this lock is a single step, so a panic leaves nothing half-done.
+        self.exceptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a mutation is not durable.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotDurable {
+    /// It is still pending. It may become durable later.
+    TimedOut,
+    /// The store refused it for good; it has been taken back (C8).
+    Rejected(Error),
+    /// Writing has stopped before it was written: the store is damaged, fenced or closed.
+    Stopped(Error),
+    /// So many mutations were rejected since that it is no longer known whether this one was.
+    Forgotten,
+}
+
+impl fmt::Display for NotDurable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => {
+                f.write_str("the change is not on disk yet; it is still pending, and every read sees it")
+            }
+            Self::Rejected(error) => {
+                write!(f, "the store refused the change for good, and it was taken back: {error}")
+            }
+            Self::Stopped(error) => {
+                write!(f, "writing stopped before the change reached the disk: {error}")
+            }
+            Self::Forgotten => write!(
+                f,
+                "more than {REMEMBERED} changes were refused since, and it is no longer known whether \
+                 this one was: read the shape to see"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NotDurable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rejected(error) | Self::Stopped(error) => Some(error),
+            Self::TimedOut | Self::Forgotten => None,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use crate::{Entry, Handle, Key, Metadata};
+
+/// A shape with its definition: what is written to disk, whole.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What memory keeps of the shape.
+    pub entry: Arc<Entry>,
+    /// The keys of the definitions that this one builds on; see
+    /// [`Definition::dependencies`](crate::Definition::dependencies).
+    pub dependencies: Box<[Key]>,
+    /// The encoded definition, as the caller gave it. The store never looks into it.
+    pub definition: Arc<[u8]>,
+}
+
+impl Record {
+    /// The handle.
+    pub fn handle(&self) -> &Handle {
+        self.entry.handle()
+    }
+
+    /// The key of the definition.
+    pub fn key(&self) -> &Key {
+        self.entry.key()
+    }
+
+    /// Bytes that this record takes in memory: what the bound of a buffer counts.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.entry.memory()
+            + size_of_val::<[Key]>(&self.dependencies)
+            + self.definition.len()
+    }
+
+    /// Decodes the definition.
+    ///
+    /// # Errors
+    ///
+    /// What the definition's own decoder says, if the bytes are not of its making.
+    pub fn decode<D: crate::Definition>(&self) -> Result<D, D::Error> {
+        D::decode(&self.definition)
+    }
+}
+
+/// A shape as a scan shows it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The shape with its definition.
+    pub record: Arc<Record>,
+    /// Its small facts at the moment of the scan.
+    pub metadata: Metadata,
+}

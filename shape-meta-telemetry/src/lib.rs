@@ -1,0 +1,1 @@
+//! Observers for `shape-meta`.
