@@ -44,7 +44,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `shape` | the ready-made definition type `Shape`, its JSON and its key |
+//! | `shape` | the ready-made definition type `Shape`, its JSON, its key, and a reader of traces of such definitions |
 //! | `conformance` | the conformance suite, and stores that fail on purpose, for tests of implementations |
 //!
 //! # Related crates
@@ -92,6 +92,9 @@ mod observer;
 mod direct;
 mod memory;
 
+#[cfg(feature = "shape")]
+mod shape;
+
 pub use apply::ApplyChanges;
 pub use change::{Batch, Change};
 pub use counts::Counts;
@@ -118,6 +121,8 @@ pub use record::{Listed, Record};
 pub use refusal::Refusal;
 pub use relation::{Relation, Relations};
 pub use seq::Seq;
+#[cfg(feature = "shape")]
+pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
 pub use signal::{Signal, Waiter};
 pub use snapshot::SnapshotState;
 pub use timestamp::Timestamp;

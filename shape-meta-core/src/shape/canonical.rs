@@ -1,0 +1,247 @@
+use super::{LogMode, Replica, Shape};
+use crate::Key;
+
+/// Separates these keys from every other use of BLAKE3. Whoever changes the encoding below gives it the
+/// next version, and knows that no key on disk will be found again.
+const CONTEXT: &str = "shape-meta definition key, Shape, version 1";
+
+pub(super) fn key(shape: &Shape) -> Key {
+    Key::new(blake3::derive_key(CONTEXT, &encode(shape)))
+}
+
+/// All fields, one after the other, each in a form that says where it ends. So no two different
+/// definitions have the same encoding: it can be read back (and a test does).
+fn encode(shape: &Shape) -> Vec<u8> {
+    // By name, so that a new field cannot be forgotten here.
+    let Shape { table, oid, pk, columns, replica, log, filter, params, dependencies } = shape;
+    let mut out = Out(Vec::with_capacity(512));
+    out.text(&table.schema);
+    out.text(&table.name);
+    out.0.extend(oid.oid().to_le_bytes());
+    out.texts(pk.iter());
+    out.texts(columns.iter());
+    out.0.push(match replica {
+        Replica::Default => 0,
+        Replica::Full => 1,
+    });
+    out.0.push(match log {
+        LogMode::Full => 0,
+        LogMode::ChangesOnly => 1,
+    });
+    out.texts(filter.iter());
+    out.texts(params.keys());
+    params.values().for_each(|value| out.text(value));
+    out.length(dependencies.len());
+    dependencies.iter().for_each(|key| out.0.extend(key.as_bytes()));
+    out.0
+}
+
+struct Out(Vec<u8>);
+
+impl Out {
+    fn length(&mut self, length: usize) {
+        self.0.extend((length as u64).to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend(text.as_bytes());
+    }
+
+    fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a String>) {
+        self.length(texts.len());
+        texts.for_each(|text| self.text(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use crate::{Definition, Relation, TableName};
+
+    fn todos() -> Shape {
+        Shape::new(TableName::new("public", "todos"), Relation::new(16510))
+            .pk(["id"])
+            .columns(["id", "text", "done"])
+            .filter("user_id = $1")
+            .param("1", "42")
+    }
+
+    /// If one of these fails, the encoding has changed: databases in the field find none of their shapes
+    /// any more. Either it was a mistake, or the version in `CONTEXT` has to go up.
+    #[test]
+    fn keys_are_the_same_on_every_machine_and_for_ever() {
+        let keys = [
+            Shape::new(TableName::new("", ""), Relation::new(0)),
+            todos(),
+            todos()
+                .replica(Replica::Full)
+                .log(LogMode::ChangesOnly)
+                .filter("name = 'Ünïcödé\n\u{0}' AND \u{1f980} = $2")
+                .param("2", "x")
+                .depends_on(Key::new([7; 32])),
+        ]
+        .map(|shape| shape.key().to_string());
+        insta::assert_debug_snapshot!(keys, @r#"
+        [
+            "387fd1661e2ea7260721d48bb92031bbfe7d0b29f051ccb6367506e51b658b3c",
+            "58631b7721cdca418b79b214ebde08917cc4de228876c0b003b7dffc7387f5e6",
+            "b75498e77e7dd846687e3aaddcbd7eb2b77b855aadc4b8603f795c0567b4efda",
+        ]
+        "#);
+    }
+
+    fn equal(a: Shape, b: Shape) {
+        assert_eq!(a, b);
+        assert_eq!((a.key(), a.hash(), a.encode()), (b.key(), b.hash(), b.encode()));
+    }
+
+    fn unequal(a: Shape, b: Shape) {
+        assert_ne!(a, b);
+        assert_ne!((a.key(), a.hash()), (b.key(), b.hash()));
+        assert_ne!(a.encode(), b.encode());
+    }
+
+    #[test]
+    fn columns_are_a_set() {
+        equal(todos(), todos().columns(["text", "done", "id", "text"]));
+        unequal(todos(), todos().columns(["id", "text"]));
+        unequal(todos(), todos().columns(["id", "text", "Done"]));
+    }
+
+    #[test]
+    fn the_primary_key_is_a_list() {
+        unequal(todos().pk(["a", "b"]), todos().pk(["b", "a"]));
+        unequal(todos().pk(["a"]), todos().pk(["a", "a"]));
+    }
+
+    #[test]
+    fn parameters_go_by_name_and_not_by_order() {
+        equal(todos().param("2", "x").param("3", "y"), todos().param("3", "y").param("2", "x"));
+        unequal(todos().param("2", "x").param("3", "y"), todos().param("2", "y").param("3", "x"));
+        unequal(todos(), todos().param("1", "43"));
+        unequal(todos(), todos().param("2", ""));
+        let json = |params: &str| {
+            let json = format!(
+                r#"{{"table":["a","b"],"oid":1,"pk":[],"columns":[],"replica":"full","log":"full"{params}}}"#
+            );
+            Shape::decode(json.as_bytes()).expect("valid")
+        };
+        equal(json(""), json(r#","params":{}"#));
+        equal(json(r#","params":{"1":"x","2":"y"}"#), json(r#","params":{"2":"y","1":"x"}"#));
+    }
+
+    #[test]
+    fn the_filter_is_compared_byte_by_byte() {
+        for other in ["user_id=$1", "USER_ID = $1", "user_id = $1 ", "user_id = $1\n", ""] {
+            unequal(todos(), todos().filter(other));
+        }
+        // The same to the eye: composed and decomposed.
+        unequal(todos().filter("é = 1"), todos().filter("e\u{301} = 1"));
+        let absent = Shape { filter: None, ..todos() };
+        unequal(absent.clone(), todos().filter(""));
+        unequal(absent, todos());
+    }
+
+    #[test]
+    fn table_oid_and_modes_count() {
+        unequal(todos(), Shape { table: TableName::new("public", "Todos"), ..todos() });
+        unequal(todos(), Shape { table: TableName::new("other", "todos"), ..todos() });
+        unequal(todos(), Shape { oid: Relation::new(16511), ..todos() });
+        unequal(todos(), todos().replica(Replica::Full));
+        unequal(todos(), todos().log(LogMode::ChangesOnly));
+    }
+
+    #[test]
+    fn dependencies_are_a_list() {
+        let [a, b] = [1, 2].map(|byte| Key::new([byte; 32]));
+        unequal(todos().depends_on(a).depends_on(b), todos().depends_on(b).depends_on(a));
+        unequal(todos().depends_on(a), todos().depends_on(a).depends_on(a));
+        unequal(todos(), todos().depends_on(a));
+    }
+
+    /// Reads an encoding back, in plain steps. That it can be done is the proof that no two definitions
+    /// share one.
+    struct In<'a>(&'a [u8]);
+
+    impl In<'_> {
+        fn take(&mut self, length: usize) -> &[u8] {
+            let (head, rest) = self.0.split_at(length);
+            self.0 = rest;
+            head
+        }
+
+        fn length(&mut self) -> usize {
+            u64::from_le_bytes(self.take(8).try_into().expect("8 bytes")) as usize
+        }
+
+        fn text(&mut self) -> String {
+            let length = self.length();
+            String::from_utf8(self.take(length).to_vec()).expect("was text")
+        }
+
+        fn texts(&mut self) -> Vec<String> {
+            (0..self.length()).map(|_| self.text()).collect()
+        }
+
+        fn shape(mut self) -> Shape {
+            let table = TableName { schema: self.text(), name: self.text() };
+            let oid = u32::from_le_bytes(self.take(4).try_into().expect("4 bytes"));
+            let mut shape = Shape::new(table, Relation::new(oid)).pk(self.texts()).columns(self.texts());
+            shape.replica = [Replica::Default, Replica::Full][usize::from(self.take(1)[0])];
+            shape.log = [LogMode::Full, LogMode::ChangesOnly][usize::from(self.take(1)[0])];
+            shape.filter = self.texts().pop();
+            let names = self.texts();
+            shape.params = names.into_iter().map(|name| (name, self.text())).collect();
+            shape.dependencies =
+                (0..self.length()).map(|_| Key::new(self.take(32).try_into().expect("32 bytes"))).collect();
+            assert!(self.0.is_empty());
+            shape
+        }
+    }
+
+    /// Definitions of few short texts, so that they are often nearly the same.
+    fn similar() -> impl Strategy<Value = Shape> {
+        let text = || prop_oneof![4 => select(vec!["", "a", "b", "ab", "\0"]).prop_map(str::to_owned), 1 => any::<String>()];
+        let key = (0..3_u8).prop_map(|byte| Key::new([byte; 32]));
+        (
+            (text(), text(), select(vec![0, 1, u32::MAX])),
+            (vec(text(), 0..3), vec(text(), 0..3), any::<(bool, bool)>()),
+            (proptest::option::of(text()), vec((text(), text()), 0..3), vec(key, 0..3)),
+        )
+            .prop_map(
+                |((schema, name, oid), (pk, columns, (full, changes)), (filter, params, dependencies))| {
+                    let mut shape =
+                        Shape::new(TableName { schema, name }, Relation::new(oid)).pk(pk).columns(columns);
+                    shape.replica = if full { Replica::Full } else { Replica::Default };
+                    shape.log = if changes { LogMode::ChangesOnly } else { LogMode::Full };
+                    shape.filter = filter;
+                    shape.params = params.into_iter().collect();
+                    shape.dependencies = dependencies;
+                    shape
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn the_encoding_can_be_read_back(shape in similar()) {
+            prop_assert_eq!(In(&encode(&shape)).shape(), shape);
+        }
+
+        #[test]
+        fn json_reads_back_as_an_equal_definition(shape in similar()) {
+            let read = Shape::decode(&shape.encode()).expect("what was encoded");
+            prop_assert_eq!(read.key(), shape.key());
+            prop_assert_eq!(read, shape);
+        }
+
+        #[test]
+        fn keys_are_equal_just_when_definitions_are(a in similar(), b in similar()) {
+            prop_assert_eq!(a == b, a.key() == b.key());
+            prop_assert_eq!(a == b, a.encode() == b.encode());
+        }
+    }
+}

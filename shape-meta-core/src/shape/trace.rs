@@ -1,0 +1,266 @@
+use std::{
+    error, fmt,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{InvalidShape, Shape, json};
+
+/// Reads a trace: one definition a line, as JSON.
+///
+/// It is an iterator of line numbers (from 1) and definitions. A line that is no definition comes as an
+/// error in its place, and the next call goes on after it, so that a caller can stop at the first bad line or
+/// tell all of them. Lines of nothing but white space are skipped, though counted: editors leave
+/// them behind. A line longer than [`MAX_LINE_BYTES`](Self::MAX_LINE_BYTES) is an error and is not kept
+/// in memory. After a failure to read the iterator ends.
+///
+/// ```
+/// use shape_meta_core::Trace;
+///
+/// let text = r#"{"table":["public","todos"],"oid":1,"pk":["id"],"columns":["id"],"replica":"full","log":"full"}
+/// {"table":"todos"}"#;
+/// let mut trace = Trace::new(text.as_bytes());
+/// let (line, shape) = trace.next().unwrap()?;
+/// assert_eq!((line, shape.oid.oid()), (1, 1));
+/// assert_eq!(trace.next().unwrap().unwrap_err().line(), Some(2));
+/// assert!(trace.next().is_none());
+/// # Ok::<_, shape_meta_core::TraceError>(())
+/// ```
+#[derive(Debug)]
+pub struct Trace<R> {
+    /// `None` once it is over.
+    reader: Option<R>,
+    path: Option<PathBuf>,
+    line: u64,
+    text: Vec<u8>,
+}
+
+impl Trace<BufReader<File>> {
+    /// Opens a trace in a file, which its errors name.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TraceError> {
+        let path = path.as_ref().to_path_buf();
+        match File::open(&path) {
+            Ok(file) => Ok(Self { path: Some(path), ..Self::new(BufReader::new(file)) }),
+            Err(error) => Err(TraceError { path: Some(path), line: None, problem: Problem::Open(error) }),
+        }
+    }
+}
+
+impl<R: BufRead> Trace<R> {
+    /// The longest line that is read, in bytes: 8 MiB, several times what a store takes for a definition
+    /// by default.
+    pub const MAX_LINE_BYTES: usize = 8 << 20;
+
+    /// Reads a trace from anywhere.
+    pub fn new(reader: R) -> Self {
+        Self { reader: Some(reader), path: None, line: 0, text: Vec::new() }
+    }
+
+    /// Moves on to the next line, and says whether there is one.
+    fn advance(&mut self) -> Result<bool, Problem> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(false);
+        };
+        self.text.clear();
+        self.line += 1;
+        // One byte more than allowed tells a line that just fits, with its line break, from one that does not.
+        let most = Self::MAX_LINE_BYTES as u64 + 1;
+        let read = reader.take(most).read_until(b'\n', &mut self.text).map_err(Problem::Read)?;
+        if self.text.last() == Some(&b'\n') {
+            self.text.pop();
+        } else if self.text.len() > Self::MAX_LINE_BYTES {
+            reader.skip_until(b'\n').map_err(Problem::Read)?;
+            return Err(Problem::TooLong);
+        }
+        Ok(read > 0)
+    }
+}
+
+impl<R: BufRead> Iterator for Trace<R> {
+    type Item = Result<(u64, Shape), TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let result = loop {
+            match self.advance() {
+                Ok(false) => {
+                    self.reader = None;
+                    return None;
+                }
+                Ok(true) if self.text.trim_ascii().is_empty() => {}
+                Ok(true) => break json::read(&self.text).map_err(Problem::Invalid),
+                Err(problem) => {
+                    if matches!(problem, Problem::Read(_)) {
+                        self.reader = None;
+                    }
+                    break Err(problem);
+                }
+            }
+        };
+        Some(match result {
+            Ok(shape) => Ok((self.line, shape)),
+            Err(problem) => Err(TraceError { path: self.path.clone(), line: Some(self.line), problem }),
+        })
+    }
+}
+
+/// What is wrong with a trace, and in which file and line.
+#[derive(Debug)]
+pub struct TraceError {
+    path: Option<PathBuf>,
+    line: Option<u64>,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Open(io::Error),
+    Read(io::Error),
+    TooLong,
+    Invalid(InvalidShape),
+}
+
+impl TraceError {
+    /// The file, if the trace was [opened](Trace::open) as one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The line, counted from 1; none if the file could not be opened.
+    pub fn line(&self) -> Option<u64> {
+        self.line
+    }
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.path, self.line) {
+            (Some(path), Some(line)) => write!(f, "{}:{line}: ", path.display())?,
+            (Some(path), None) => write!(f, "{}: ", path.display())?,
+            (None, Some(line)) => write!(f, "line {line}: ")?,
+            (None, None) => {}
+        }
+        match &self.problem {
+            Problem::Open(error) => write!(f, "cannot open the trace: {error}"),
+            Problem::Read(error) => write!(f, "cannot read the trace: {error}"),
+            Problem::TooLong => {
+                write!(f, "the line is longer than {} bytes", Trace::<&[u8]>::MAX_LINE_BYTES)
+            }
+            Problem::Invalid(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for TraceError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.problem {
+            Problem::Open(error) | Problem::Read(error) => Some(error),
+            Problem::TooLong | Problem::Invalid(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Definition;
+
+    const LINE: &str =
+        r#"{"table":["a","b"],"oid":1,"pk":["id"],"columns":["id"],"replica":"full","log":"full"}"#;
+
+    fn told(text: impl AsRef<[u8]>) -> Vec<String> {
+        Trace::new(Cursor::new(text))
+            .map(|item| {
+                item.map_or_else(|error| error.to_string(), |(line, _)| format!("line {line} is good"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn bad_lines_are_told_by_their_number_and_the_rest_is_read() {
+        let text = format!("{LINE}\n\n  \t\r\nnonsense\n{LINE}\r\n{{\"table\":1}}\n\u{feff}{LINE}\n{LINE}");
+        insta::assert_debug_snapshot!(told(text), @r#"
+        [
+            "line 1 is good",
+            "line 4: not a shape definition: expected ident (column 2)",
+            "line 5 is good",
+            "line 6: not a shape definition: invalid type: integer `1`, expected a tuple of size 2 (column 10)",
+            "line 7: not a shape definition: expected value (column 1)",
+            "line 8 is good",
+        ]
+        "#);
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_told() {
+        insta::assert_debug_snapshot!(told(b"\xff\xfe\n{\"table\":[\"\xff\"]}"), @r#"
+        [
+            "line 1: not a shape definition: expected value (column 1)",
+            "line 2: not a shape definition: invalid unicode code point (column 12)",
+        ]
+        "#);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let limit = Trace::<&[u8]>::MAX_LINE_BYTES;
+        let long = "x".repeat(limit + 1);
+        let fits = format!("{LINE}{}", " ".repeat(limit - LINE.len()));
+        let text = format!("{long}\n{fits}\n{LINE}\n{long}{long}\n{fits}");
+        let too_long = |line: u64| format!("line {line}: the line is longer than 8388608 bytes");
+        let good = |line: u64| format!("line {line} is good");
+        assert_eq!(told(text), [too_long(1), good(2), good(3), too_long(4), good(5)]);
+    }
+
+    #[test]
+    fn a_failure_to_read_ends_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let first = format!("{LINE}\n");
+        let mut trace = Trace::new(BufReader::new(first.as_bytes().chain(Broken)));
+        assert!(trace.next().is_some_and(|item| item.is_ok()));
+        let error = trace.next().expect("a failure").expect_err("a failure");
+        assert_eq!(error.to_string(), "line 2: cannot read the trace: the disk is gone");
+        assert!(trace.next().is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Trace::open("no/such/trace.jsonl").expect_err("no such file");
+        assert!(error.to_string().starts_with("no/such/trace.jsonl: cannot open the trace: "), "{error}");
+        assert_eq!(error.line(), None);
+    }
+
+    #[test]
+    fn the_sample_of_this_project_reads_back_whole() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sample.jsonl");
+        let mut lines = 0;
+        for item in Trace::open(sample).expect("the sample is there") {
+            let (_, shape) = item.expect("a definition");
+            let read = Shape::decode(&shape.encode()).expect("what was encoded");
+            assert_eq!(read.key(), shape.key());
+            assert_eq!(read, shape);
+            lines += 1;
+        }
+        assert!(lines >= 2_000, "{lines}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            told(bytes);
+        }
+    }
+}
