@@ -1,0 +1,3 @@
+//! The pieces of the cache, measured.
+
+fn main() {}

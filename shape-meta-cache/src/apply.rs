@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use shape_meta_core::{ApplyChanges, Batch, Entry, Error, ErrorKind, Record, Result, Seq};
+
+use crate::{
+    Cached,
+    draft::{Draft, Writer},
+};
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ApplyChanges> ApplyChanges for Cached<S> {
+    /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). This is
+    /// all that ever writes the mirror, besides [`reload`](Cached::reload) (I4).
+    ///
+    /// If the store below fails after it has committed, the batch is published all the same, so that
+    /// reads agree with the disk, and the failure is returned; another attempt then finds it done.
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        let mut writer = self.writer();
+        self.make_sure(&mut writer, batch)?;
+        if batch.through <= writer.totals.last_seq {
+            return Ok(());
+        }
+
+        let flight = self.in_flight.begin();
+        writer.unsure = true;
+        let outcome = self.inner.apply(batch);
+        if outcome.is_err() {
+            match self.inner.last_seq() {
+                Ok(last_seq) if last_seq < batch.through => {
+                    writer.unsure = false;
+                    return outcome;
+                }
+                Ok(_) => {}
+                Err(_) => return outcome,
+            }
+        }
+        let mut draft = Draft::new(&self.mirror, &mut writer);
+        draft.apply(batch);
+        let litter = draft.publish(batch.through, &*self.observer);
+        writer.unsure = false;
+        // Everyone sees it from here on; what follows is housekeeping that nobody needs to wait for.
+        drop(flight);
+        writer.sweep(litter);
+        self.mirror.readers.refill();
+        outcome
+    }
+
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        let (chunks, last_seq) = {
+            let writer = self.writer();
+            let chunks = self.mirror.roster.chunks();
+            let entries: Vec<_> = chunks.iter().map(|chunk| chunk.entries().clone()).collect();
+            (entries, writer.totals.last_seq)
+        };
+        chunks.into_iter().flatten().for_each(each);
+        Ok(last_seq)
+    }
+
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        self.inner.record_of(entry)
+    }
+}
+
+impl<S: ApplyChanges> Cached<S> {
+    /// After an apply whose outcome is not known, asks the store below how far it has come. If it has
+    /// committed what the mirror lacks, the mirror is brought up to date first.
+    ///
+    /// Then the caller may hold a batch that it made for a place in the order which is taken: a direct
+    /// store asks the mirror for the last place. To skip that batch as done would lose it. So it is sent
+    /// back, and the next attempt knows better.
+    fn make_sure(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
+        if !writer.unsure {
+            return Ok(());
+        }
+        if self.inner.last_seq()? > writer.totals.last_seq {
+            self.reload_with(writer)?;
+            if batch.through <= writer.totals.last_seq {
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    "an earlier change, whose outcome was not known, turned out to be committed; reads show \
+                     it now, and nothing else was changed: try again",
+                ));
+            }
+        }
+        writer.unsure = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+use std::{mem, sync::Arc, time::Instant};
+
+use shape_meta_core::{Batch, Change, Counts, Entry, Observer, Published, Seq, SnapshotState};
+
+use crate::{
+    Lookups,
+    mirror::Mirror,
+    slots::Grouping,
+    table::{Table, Totals},
+};
+
+/// What only the writer has.
+pub(crate) struct Writer {
+    pub(crate) table: Table,
+    pub(crate) totals: Totals,
+    /// Whether the store below may have committed something that is not in the mirror: set before each
+    /// apply, and cleared as soon as its outcome is known.
+    pub(crate) unsure: bool,
+}
+
+/// Changes to the mirror that nobody sees yet. Published in one step, or not at all.
+pub(crate) struct Draft<'a> {
+    mirror: &'a Mirror,
+    writer: &'a mut Writer,
+    /// On the roster and not live any more; a walk may be under way, so they are struck at the end.
+    gone: foldhash::HashSet<Seq>,
+    /// Places from which something was taken.
+    left: Vec<u64>,
+    changes: usize,
+}
+
+/// What is still to be done when a draft has been published.
+#[must_use = "what was removed is kept in memory until it is swept"]
+pub(crate) struct Litter(Vec<u64>);
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
+        Self { mirror, writer, gone: foldhash::HashSet::default(), left: Vec::new(), changes: 0 }
+    }
+
+    /// The batch, which must be committed (I2).
+    pub(crate) fn apply(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            match change {
+                Change::Add { record, state } => {
+                    record.entry.advance(*state);
+                    self.add(&record.entry);
+                }
+                Change::Remove { entry } => self.remove(entry.created()),
+                Change::Mark { entry, state } => self.mark(entry.created(), *state),
+                Change::Reset => self.reset(),
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, entry: &Arc<Entry>) {
+        if self.live(entry.created()).is_some() {
+            return;
+        }
+        if !self.gone.remove(&entry.created()) {
+            self.mirror.roster.enter(Arc::clone(entry));
+        }
+        for slot in self.mirror.slots_of(entry, self.writer.totals.grouping) {
+            self.writer.table.insert(slot, entry);
+        }
+        self.writer.totals.counts.add(entry.is_indexed());
+        self.mirror.tally.add(entry);
+        self.changes += 1;
+    }
+
+    pub(crate) fn remove(&mut self, created: Seq) {
+        let Some(entry) = self.live(created) else { return };
+        for slot in self.mirror.slots_of(&entry, self.writer.totals.grouping) {
+            self.writer.table.remove(slot, &entry);
+            self.left.push(slot.place);
+        }
+        self.gone.insert(created);
+        self.writer.totals.counts.remove(entry.is_indexed());
+        self.mirror.tally.remove(&entry);
+        self.changes += 1;
+    }
+
+    /// A state is not part of what is published: it is an atomic in the entry, and goes forward only.
+    pub(crate) fn mark(&mut self, created: Seq, state: SnapshotState) {
+        if let Some(entry) = self.live(created) {
+            entry.advance(state);
+            self.changes += 1;
+        }
+    }
+
+    fn reset(&mut self) {
+        for chunk in self.mirror.roster.chunks() {
+            for entry in chunk.entries().iter() {
+                if self.gone.insert(entry.created()) {
+                    self.mirror.tally.remove(entry);
+                }
+            }
+        }
+        self.writer.table.clear();
+        self.writer.totals.counts = Counts::default();
+        self.changes += 1;
+    }
+
+    fn live(&self, created: Seq) -> Option<Arc<Entry>> {
+        self.mirror.roster.get(created).filter(|_| !self.gone.contains(&created))
+    }
+
+    /// Shows the changes to all readers, in one step.
+    pub(crate) fn publish(mut self, last_seq: Seq, observer: &dyn Observer) -> Litter {
+        self.regroup();
+        self.writer.totals.last_seq = last_seq;
+        self.writer.table.set_totals(self.writer.totals);
+        let begun = Instant::now();
+        self.writer.table.publish();
+        observer.published(&Published { changes: self.changes, took: begun.elapsed() });
+
+        let mut gone: Vec<_> = self.gone.into_iter().collect();
+        gone.sort_unstable();
+        self.mirror.roster.strike(&gone);
+        self.mirror.tally.slots(self.writer.table.slots());
+        Litter(if gone.is_empty() { Vec::new() } else { mem::take(&mut self.left) })
+    }
+
+    /// Spreads the keys over more slots, when there are twice as many to a slot as there should be. It
+    /// takes as long as adding all keys again; the number of shapes at least doubles in between, so it
+    /// adds a constant to each add on average.
+    fn regroup(&mut self) {
+        let Totals { counts, grouping, .. } = self.writer.totals;
+        let per_slot = self.mirror.keys_per_slot;
+        let Some(groups) = grouping.groups() else { return };
+        if counts.total <= groups * 2 * u64::from(per_slot) || self.mirror.lookups == Lookups::OnDisk {
+            return;
+        }
+        for group in 0..groups {
+            self.writer.table.drop_slot(Grouping::place(group));
+        }
+        let grouping = Grouping::new(counts.total, per_slot);
+        self.writer.totals.grouping = grouping;
+        for chunk in self.mirror.roster.chunks() {
+            for entry in chunk.entries().iter().filter(|entry| !self.gone.contains(&entry.created())) {
+                self.writer.table.insert(self.mirror.slots.key(entry.key(), grouping), entry);
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Frees what was removed. The other side of the table keeps it until the next publish, and there may
+    /// be none for long; so here is one, that shows nothing new. The slots that have become empty go with
+    /// it: only now can be seen which.
+    pub(crate) fn sweep(&mut self, Litter(mut left): Litter) {
+        if left.is_empty() {
+            return;
+        }
+        left.sort_unstable();
+        left.dedup();
+        for place in left {
+            if self.table.is_empty_slot(place) {
+                self.table.drop_slot(place);
+            }
+        }
+        self.table.publish();
+    }
+}

@@ -1,0 +1,72 @@
+use std::sync::Arc;
+
+use shape_meta_core::{Entry, HandleSet, LeastRecentlyUsed};
+
+use crate::{
+    Lookups,
+    memory::Tally,
+    readers::Readers,
+    roster::Roster,
+    slots::{Grouping, Slot, Slots},
+    stalest::Stalest,
+    table::View,
+};
+
+/// What readers share: the table's ends, the roster, and how things are found in them.
+pub(crate) struct Mirror {
+    pub(crate) slots: Slots,
+    pub(crate) readers: Readers,
+    pub(crate) roster: Roster,
+    pub(crate) tally: Tally,
+    pub(crate) lookups: Lookups,
+    pub(crate) keys_per_slot: u32,
+}
+
+impl Mirror {
+    /// Reads from the table as it is at this moment; keep `read` short (I5).
+    pub(crate) fn read<T: Default>(&self, read: impl FnOnce(&View<'_>) -> T) -> T {
+        self.readers.get().read(read)
+    }
+
+    /// The entry of a live shape.
+    pub(crate) fn entry(&self, handle: &str) -> Option<Arc<Entry>> {
+        self.read(|view| view.by_handle(&self.slots, handle).cloned())
+    }
+
+    /// Whether this very shape is live, and not only one of the same handle.
+    pub(crate) fn is_live(&self, entry: &Entry) -> bool {
+        self.read(|view| {
+            view.by_handle(&self.slots, entry.handle()).is_some_and(|live| live.created() == entry.created())
+        })
+    }
+
+    /// All slots of the table in which the entry stands.
+    pub(crate) fn slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
+        let in_memory = self.lookups == Lookups::InMemory;
+        let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
+        let relations = if in_memory { entry.relations().as_slice() } else { &[] };
+        let readers = relations.iter().map(|relation| Slots::reader(*relation, entry));
+        [self.slots.handle(entry.handle())].into_iter().chain(key).chain(readers)
+    }
+
+    /// The roster has entries that are not to be seen yet, or no more: those of the batch that is just
+    /// being published. They are passed over, and others selected in their place.
+    pub(crate) fn least_recently_used(&self, wanted: usize, excluded: &HandleSet) -> LeastRecentlyUsed {
+        let mut passed_over = foldhash::HashSet::default();
+        loop {
+            let selected = Stalest::select(&self.roster, wanted, excluded, &passed_over);
+            let before = passed_over.len();
+            passed_over.extend(
+                selected
+                    .iter()
+                    .filter(|candidate| !self.is_live(&candidate.entry))
+                    .map(|candidate| candidate.entry.created()),
+            );
+            if passed_over.len() == before {
+                let shapes =
+                    selected.into_iter().map(|candidate| (candidate.entry.handle().clone(), candidate.at));
+                return LeastRecentlyUsed { shapes: shapes.collect() };
+            }
+        }
+    }
+}

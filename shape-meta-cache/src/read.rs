@@ -1,0 +1,117 @@
+use std::sync::Arc;
+
+use shape_meta_core::{
+    ApplyChanges, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata, ReadShapes,
+    Record, Relation, Result, Scan, Seq, Timestamp,
+};
+
+use crate::{Cached, Lookups, mirror::Mirror};
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ApplyChanges> ReadShapes for Cached<S> {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        Ok(self.mirror.read(|view| view.by_handle(&self.mirror.slots, handle).map(|entry| entry.metadata())))
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        match self.mirror.lookups {
+            Lookups::InMemory => Ok(self
+                .mirror
+                .read(|view| view.by_key(&self.mirror.slots, key).map(|entry| entry.handle().clone()))),
+            Lookups::OnDisk => {
+                let handle = self.inner.handle_for(key);
+                self.settle();
+                handle
+            }
+        }
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        Ok(self.mirror.entry(handle))
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        let Some(entry) = self.mirror.entry(handle) else { return Ok(None) };
+        let record = self.inner.record_of(&entry)?;
+        if record.is_none() {
+            // Its removal is committed, and perhaps not published yet. Nothing to wait for if the record
+            // is there: the shape was live when the mirror was read, and definitions do not change.
+            self.settle();
+        }
+        Ok(record)
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        match self.mirror.lookups {
+            Lookups::InMemory => Ok(self.mirror.handles_reading(relations)),
+            Lookups::OnDisk if relations.is_empty() => Ok(Vec::new()),
+            Lookups::OnDisk => {
+                let handles = self.inner.handles_reading(relations);
+                self.settle();
+                handles
+            }
+        }
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        Ok(self.mirror.read(|view| view.totals().counts))
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        // Its state is fixed when `scan` of the store below has returned, so that is when to wait.
+        let scan = self.inner.scan()?;
+        self.settle();
+        Ok(Box::new(scan.map(|listed| listed.map(|listed| self.mirror.with_own_entry(listed)))))
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        // No publish: the time is an atomic in the entry that both sides of the table share.
+        Ok(self.mirror.read(|view| {
+            view.by_handle(&self.mirror.slots, handle).inspect(|entry| entry.touch(at)).is_some()
+        }))
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        Ok(self.mirror.least_recently_used(n, excluded))
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        Ok(self.mirror.read(|view| view.totals().last_seq))
+    }
+}
+
+impl Mirror {
+    /// All relations under one view, so that a shape that reads several is seen under all or none.
+    fn handles_reading(&self, relations: &[Relation]) -> Vec<Handle> {
+        if let [relation] = relations {
+            return self.read(|view| {
+                let mut handles = Vec::with_capacity(view.number_reading(*relation));
+                handles.extend(view.reading(*relation).map(|entry| entry.handle().clone()));
+                handles
+            });
+        }
+        let mut readers: Vec<_> = self.read(|view| {
+            let readers = relations.iter().flat_map(|relation| view.reading(*relation));
+            readers.map(|entry| (entry.created(), entry.handle().clone())).collect()
+        });
+        readers.sort_unstable_by_key(|(created, _)| *created);
+        readers.dedup_by_key(|(created, _)| *created);
+        readers.into_iter().map(|(_, handle)| handle).collect()
+    }
+
+    /// What the disk listed, with the entry of the mirror: it alone knows when the shape was last read.
+    /// The state stays as listed, for the scan shows one moment.
+    fn with_own_entry(&self, listed: Listed) -> Listed {
+        let Listed { record, mut metadata } = listed;
+        let Some(entry) = self.entry(record.handle()).filter(|own| own.created() == record.entry.created())
+        else {
+            return Listed { record, metadata };
+        };
+        metadata.last_read = entry.last_read();
+        if Arc::ptr_eq(&entry, &record.entry) {
+            return Listed { record, metadata };
+        }
+        let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+        Listed { record: Arc::new(Record { entry, ..record }), metadata }
+    }
+}

@@ -1,0 +1,169 @@
+use std::{
+    ops::Range,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use shape_meta_core::{Entry, Seq};
+
+/// All live entries in the order of creation.
+///
+/// The table of the mirror is made for look-ups; who walks it holds up the writer for as long as that
+/// takes. So what has to be walked stands here once more, for eight bytes a shape. It is cut in chunks with
+/// a lock each, so that neither a walk nor the writer waits long for the other.
+///
+/// There is one writer at a time. It enters what is added before that is published, and strikes what is
+/// removed after that is published: all that readers of the mirror can see is on the roster.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    chunks: RwLock<Vec<Arc<Chunk>>>,
+}
+
+/// A run of entries. Entries are appended to the last chunk and struck from any; a chunk never hands
+/// entries to another one, so a walk over the chunks of one moment misses nothing that was live then.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    first: Seq,
+    entries: RwLock<Vec<Arc<Entry>>>,
+}
+
+/// Walking one chunk takes some 50 microseconds, striking one entry from it one.
+const CHUNK: usize = 4096;
+
+impl Chunk {
+    fn new(entries: Vec<Arc<Entry>>) -> Arc<Self> {
+        let first = entries.first().map_or(Seq::ZERO, |entry| entry.created());
+        Arc::new(Self { first, entries: RwLock::new(entries) })
+    }
+
+    /// The entries; the writer waits while they are held.
+    pub(crate) fn entries(&self) -> RwLockReadGuard<'_, Vec<Arc<Entry>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entries_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<Entry>>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Roster {
+    /// The chunks of this moment, in order.
+    pub(crate) fn chunks(&self) -> Vec<Arc<Chunk>> {
+        self.read().clone()
+    }
+
+    /// The entry of the shape that was created at this place.
+    pub(crate) fn get(&self, created: Seq) -> Option<Arc<Entry>> {
+        let chunks = self.read();
+        let entries = chunks[..].get(position(&chunks, created))?.entries();
+        let at = entries.binary_search_by_key(&created, |entry| entry.created()).ok()?;
+        Some(Arc::clone(&entries[at]))
+    }
+
+    /// Enters an entry that is not on the roster: at the end, when it is newer than all others, as it is
+    /// but in strange histories.
+    pub(crate) fn enter(&self, entry: Arc<Entry>) {
+        let (chunk, at, is_last) = {
+            let chunks = self.read();
+            let at = position(&chunks, entry.created());
+            (chunks.get(at).cloned(), at, at + 1 == chunks.len())
+        };
+        let Some(chunk) = chunk else { return self.replace(at..at, &[entry]) };
+        let place = {
+            let mut entries = chunk.entries_mut();
+            let place = entries.partition_point(|other| other.created() < entry.created());
+            let is_newest = is_last && place == entries.len();
+            if is_newest && place < CHUNK {
+                return entries.push(entry);
+            }
+            if is_newest { None } else { Some(place) }
+        };
+        match place {
+            None => self.replace(at + 1..at + 1, &[entry]),
+            Some(place) => {
+                let mut entries = chunk.entries().clone();
+                entries.insert(place, entry);
+                self.replace(at..at + 1, &entries);
+            }
+        }
+    }
+
+    fn replace(&self, range: Range<usize>, entries: &[Arc<Entry>]) {
+        self.write().splice(range, entries.chunks(CHUNK).map(|part| Chunk::new(part.to_vec())));
+    }
+
+    /// Strikes these entries, which are in order.
+    pub(crate) fn strike(&self, mut created: &[Seq]) {
+        let chunks = self.chunks();
+        let mut at = 0;
+        while let [first, ..] = created {
+            at += position(&chunks[at..], *first);
+            let Some(chunk) = chunks.get(at) else { break };
+            let end = chunks.get(at + 1).map(|next| created.partition_point(|one| *one < next.first));
+            let (here, later) = created.split_at(end.unwrap_or(created.len()));
+            let mut entries = chunk.entries_mut();
+            if here.len() < CHUNK / 64 {
+                for one in here {
+                    if let Ok(place) = entries.binary_search_by_key(one, |entry| entry.created()) {
+                        entries.remove(place);
+                    }
+                }
+            } else {
+                entries.retain(|entry| here.binary_search(&entry.created()).is_err());
+            }
+            if entries.len() < entries.capacity() / 4 {
+                entries.shrink_to_fit();
+            }
+            created = later;
+        }
+        self.compact();
+    }
+
+    /// Replaces runs of sparse chunks by one. They are copied and not emptied, for walks that hold them.
+    fn compact(&self) {
+        let chunks = self.chunks();
+        let lens: Vec<_> = chunks.iter().map(|chunk| chunk.entries().len()).collect();
+        let sparse =
+            |at: usize| lens[at] == 0 || (at + 1 < lens.len() && lens[at] + lens[at + 1] <= CHUNK / 2);
+        if !(0..chunks.len()).any(sparse) {
+            return;
+        }
+        let mut compacted: Vec<Arc<Chunk>> = Vec::with_capacity(chunks.len());
+        let mut run: Vec<Arc<Chunk>> = Vec::new();
+        let mut length = 0;
+        let mut finish = |run: &mut Vec<Arc<Chunk>>, length: &mut usize| {
+            match run.as_slice() {
+                [one] if *length > 0 => compacted.push(Arc::clone(one)),
+                _ if *length > 0 => {
+                    let mut entries = Vec::with_capacity(*length);
+                    run.iter().for_each(|chunk| entries.extend(chunk.entries().iter().cloned()));
+                    compacted.push(Chunk::new(entries));
+                }
+                _ => {}
+            }
+            run.clear();
+            *length = 0;
+        };
+        for (chunk, len) in chunks.into_iter().zip(lens) {
+            if length + len > CHUNK / 2 {
+                finish(&mut run, &mut length);
+            }
+            run.push(chunk);
+            length += len;
+        }
+        finish(&mut run, &mut length);
+        *self.write() = compacted;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Chunk>>> {
+        self.chunks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Arc<Chunk>>> {
+        self.chunks.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The chunk in which an entry that was created at this place would stand.
+fn position(chunks: &[Arc<Chunk>], created: Seq) -> usize {
+    chunks.partition_point(|chunk| chunk.first <= created).saturating_sub(1)
+}

@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use shape_meta_core::{Entry, HandleSet, Seq, Timestamp};
+
+use crate::roster::Roster;
+
+/// Selects the entries whose last read is longest ago, without sorting all of them.
+///
+/// It keeps at most twice as many as are asked for. When there are so many, it drops the later half, and
+/// from then on knows a time that all further ones must be before. So each entry costs a comparison, and
+/// the few that pass it a little more.
+pub(crate) struct Stalest {
+    wanted: usize,
+    kept: Vec<Candidate>,
+    bound: Option<(Timestamp, Seq)>,
+}
+
+/// Times are copied when they are seen: a read in the middle of the selection must not change the order
+/// under it.
+pub(crate) struct Candidate {
+    pub(crate) at: Timestamp,
+    pub(crate) entry: Arc<Entry>,
+}
+
+impl Candidate {
+    // Creation decides among those that were read at the same time, as after a restart.
+    fn rank(&self) -> (Timestamp, Seq) {
+        (self.at, self.entry.created())
+    }
+}
+
+impl Stalest {
+    /// The stalest so many on the roster that are not excluded, in order.
+    pub(crate) fn select(
+        roster: &Roster,
+        wanted: usize,
+        excluded: &HandleSet,
+        passed_over: &foldhash::HashSet<Seq>,
+    ) -> Vec<Candidate> {
+        let mut stalest = Self { wanted, kept: Vec::new(), bound: None };
+        if wanted > 0 {
+            for chunk in roster.chunks() {
+                for entry in chunk.entries().iter() {
+                    stalest.offer(entry, |entry| {
+                        !excluded.contains(entry.handle()) && !passed_over.contains(&entry.created())
+                    });
+                }
+            }
+        }
+        stalest.shorten();
+        stalest.kept.sort_unstable_by_key(Candidate::rank);
+        stalest.kept
+    }
+
+    fn offer(&mut self, entry: &Arc<Entry>, is_wanted: impl Fn(&Entry) -> bool) {
+        let Some(at) = entry.last_read() else { return };
+        if self.bound.is_some_and(|bound| bound <= (at, entry.created())) || !is_wanted(entry) {
+            return;
+        }
+        self.kept.push(Candidate { at, entry: Arc::clone(entry) });
+        if self.kept.len() >= self.wanted.saturating_mul(2) {
+            self.shorten();
+        }
+    }
+
+    fn shorten(&mut self) {
+        if self.kept.len() > self.wanted {
+            self.kept.select_nth_unstable_by_key(self.wanted, Candidate::rank);
+            self.kept.truncate(self.wanted);
+            self.bound = self.kept.iter().map(Candidate::rank).max();
+        }
+    }
+}

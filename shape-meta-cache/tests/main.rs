@@ -1,0 +1,7 @@
+//! The behaviour of the cache over the in-memory store, one file for each part of it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+mod basics;
