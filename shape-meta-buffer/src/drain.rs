@@ -1,0 +1,48 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// The measured rate at which flushes take changes away.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    /// Changes a second, as the bits of an `f64`; zero before the first flush.
+    rate: AtomicU64,
+    /// The delay before the next attempt while flushes fail, in microseconds.
+    delay: AtomicU64,
+}
+
+/// What an unknown disk is taken to do: one synced transaction of a thousand in 20 ms.
+const GUESS: f64 = 50_000.0;
+/// How much of the newest flush goes into the rate.
+const WEIGHT: f64 = 0.3;
+
+impl Drain {
+    /// A flush of so many changes took so long.
+    pub(crate) fn flushed(&self, changes: usize, took: Duration) {
+        self.delay.store(0, Ordering::Relaxed);
+        let now = changes as f64 / took.as_secs_f64().max(1e-6);
+        let before = self.rate();
+        let rate = if before == 0.0 { now } else { before + (now - before) * WEIGHT };
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// A flush failed, the next attempt comes after this delay.
+    pub(crate) fn failed(&self, delay: Duration) {
+        self.delay.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Changes a second; zero before the first flush.
+    pub(crate) fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+
+    /// How long taking so many changes away will need: between 1 ms and 30 s.
+    pub(crate) fn time_for(&self, changes: usize) -> Duration {
+        let rate = self.rate();
+        let rate = if rate > 0.0 { rate } else { GUESS };
+        let work = Duration::from_secs_f64((changes as f64 / rate).min(30.0));
+        let delay = Duration::from_micros(self.delay.load(Ordering::Relaxed));
+        (work + delay).clamp(Duration::from_millis(1), Duration::from_secs(30))
+    }
+}

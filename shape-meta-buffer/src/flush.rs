@@ -1,0 +1,209 @@
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use shape_meta_core::{Activity, ApplyChanges, Batch, Error, ErrorKind, Flushed, Remedy, Result, Span};
+
+use crate::{
+    generation::Generation,
+    shared::Shared,
+    work::{Rejection, Work},
+};
+
+/// What whoever flushes carries from one flush to the next.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// A flush that failed, to be gone on with.
+    work: Option<Work>,
+    failures: u32,
+    stopped: Option<Error>,
+    /// The size of the latest generation: the room that the next one is given ahead.
+    size: usize,
+}
+
+/// Why flushes fail at the moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) since: Instant,
+    pub(crate) error: Error,
+    pub(crate) failures: u32,
+    pub(crate) next: Duration,
+    pub(crate) stopped: bool,
+}
+
+impl<S: ApplyChanges> Shared<S> {
+    /// One flush: everything that is accepted now, in one transaction; commit, publish, drop (I1, I2). If
+    /// the last one failed, that one is gone on with. `None` if nothing is pending.
+    pub(crate) fn flush_once(&self) -> Result<Option<Flushed>> {
+        let mut turn = self.turn.lock();
+        if let Some(error) = &turn.stopped {
+            return Err(error.clone());
+        }
+        let Some(mut work) = turn.work.take().or_else(|| self.seal(turn.size)) else { return Ok(None) };
+        let begun = Instant::now();
+        let generation = Arc::clone(&work.generation);
+        let mut flushed = Flushed {
+            mutations: generation.mutations(),
+            changes: generation.slots().iter().filter(|slot| slot.is_change()).count()
+                + usize::from(generation.is_reset()),
+            bytes: generation.bytes(),
+            ..Flushed::default()
+        };
+        let span = self.observer.begin(Activity::Flush { changes: flushed.changes, bytes: flushed.bytes });
+        let outcome = self.commit(&mut work);
+        flushed.took = begun.elapsed();
+        end(span, outcome.as_ref().err());
+        if let Err(error) = outcome {
+            turn.work = Some(work);
+            turn.failures += 1;
+            self.failed(&mut turn, &error);
+            return Err(error);
+        }
+        turn.failures = 0;
+        turn.size = generation.len();
+        flushed.oldest = generation.since().map_or(Duration::ZERO, |since| since.elapsed());
+        let rejections = self.drop_published(&mut work);
+        let through = generation.last();
+        *self.trouble.lock() = None;
+        self.drain.flushed(flushed.changes, flushed.took);
+        for rejection in &rejections {
+            for seq in &rejection.mutations {
+                self.progress.reject(*seq, rejection.error.clone());
+            }
+        }
+        self.progress.settle(through);
+        self.room.raise();
+        drop(turn);
+        for Rejection { change, error, mutations } in &rejections {
+            let handle = change.entry().map(|entry| entry.handle());
+            self.observer.rejected(handle, mutations, error);
+        }
+        self.observer.flushed(&flushed);
+        Ok(Some(flushed))
+    }
+
+    fn seal(&self, room: usize) -> Option<Work> {
+        if self.overlay.read().active.is_empty() {
+            return None;
+        }
+        // Made before the lock is taken. Nobody else seals: we have the turn.
+        self.overlay.seal(Generation::with_capacity(room)).map(Work::new)
+    }
+
+    fn commit(&self, work: &mut Work) -> Result<()> {
+        while let Some((changes, through)) = work.next() {
+            let batch = Batch { changes, through };
+            match self.apply(&batch) {
+                Ok(()) => {
+                    work.done(through);
+                    if self.observer.wants_committed() {
+                        batch.changes.iter().for_each(|change| self.observer.committed(change));
+                    }
+                }
+                Err(error) if error.kind().remedy() == Remedy::Isolate => {
+                    work.isolate(batch.changes, error)?;
+                }
+                Err(error) => {
+                    work.put_back(batch.changes);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A panic below is a failure like another one: the batch stays, and is tried again (C9).
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.inner.apply(batch)))
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
+    }
+
+    fn drop_published(&self, work: &mut Work) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        self.overlay.drop_sealed(|state| rejections = work.settle_rejected(state, &self.hashing));
+        rejections
+    }
+
+    fn failed(&self, turn: &mut Turn, error: &Error) {
+        let stopped = error.kind().remedy() != Remedy::Retry;
+        let (first, longest) = self.options.backoff;
+        let doublings = turn.failures.saturating_sub(1).min(20);
+        let next = first.saturating_mul(1 << doublings).min(longest);
+        {
+            let mut trouble = self.trouble.lock();
+            let since = trouble.as_ref().map_or_else(Instant::now, |trouble| trouble.since);
+            let (error, failures) = (error.clone(), turn.failures);
+            *trouble = Some(Trouble { since, error, failures, next, stopped });
+        }
+        if stopped {
+            // Reads go on from memory; what is pending stays visible, and can be told by close (C9).
+            turn.stopped = Some(error.clone());
+            self.shut(error.clone());
+            self.progress.stop(error.clone());
+            self.room.raise();
+            self.observer.stopped(error);
+        } else {
+            self.drain.failed(next);
+            self.observer.retrying(error, turn.failures, next);
+        }
+    }
+
+    /// Flushes if it is time to, and says when to look again: the flusher's step. `None` means that
+    /// nothing will be due until something is accepted or asked for.
+    pub(crate) fn flush_if_due(&self) -> Option<Instant> {
+        let requested = self.requested.swap(false, Ordering::AcqRel);
+        if self.paused.load(Ordering::Acquire) {
+            return None;
+        }
+        if !requested
+            && let Some(due) = self.due()
+            && due > Instant::now()
+        {
+            return Some(due);
+        }
+        // What an observer's panic leaves is consistent: it is called after everything else.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.flush_once()));
+        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
+        match outcome {
+            Ok(_) => self.due(),
+            Err(_) => {
+                let trouble = self.trouble.lock();
+                trouble
+                    .as_ref()
+                    .filter(|trouble| !trouble.stopped)
+                    .map(|trouble| Instant::now() + trouble.next)
+            }
+        }
+    }
+
+    /// When a flush is due for size or age.
+    fn due(&self) -> Option<Instant> {
+        let state = self.overlay.read();
+        if state.sealed.is_some() {
+            return Some(Instant::now());
+        }
+        let since = state.active.since()?;
+        Some(if self.is_large(&state) { Instant::now() } else { since + self.options.flush_age })
+    }
+}
+
+fn end(span: Option<Box<dyn Span>>, error: Option<&Error>) {
+    if let Some(span) = span {
+        span.end(error);
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(
+        ErrorKind::Panicked,
+        format!("the store below panicked ({what}); pending changes are kept and will be written again"),
+    )
+}

@@ -1,0 +1,24 @@
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use shape_meta_core::{Key, Relation};
+
+/// Hashes what the overlay is asked for, once and outside of its lock. The same hash serves the tables of
+/// the generations and the filter before them. Seeded at random for each store, since handles come from
+/// requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hashing(RandomState);
+
+impl Hashing {
+    pub(crate) fn handle(&self, handle: &[u8]) -> u64 {
+        self.0.hash_one(handle)
+    }
+
+    pub(crate) fn key(&self, key: &Key) -> u64 {
+        self.0.hash_one(key.prefix())
+    }
+
+    pub(crate) fn relation(&self, relation: Relation) -> u64 {
+        self.0.hash_one(relation.oid())
+    }
+}

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use shape_meta_core::Limits;
+
+/// How a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
+#[derive(Clone, Debug)]
+pub struct BufferOptions {
+    pub(crate) max_changes: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) flush_changes: usize,
+    pub(crate) flush_bytes: usize,
+    pub(crate) flush_age: Duration,
+    pub(crate) backoff: (Duration, Duration),
+    pub(crate) drop_timeout: Duration,
+    pub(crate) manual: bool,
+    pub(crate) limits: Limits,
+}
+
+impl Default for BufferOptions {
+    fn default() -> Self {
+        Self {
+            max_changes: 100_000,
+            max_bytes: 256 << 20,
+            flush_changes: 10_000,
+            flush_bytes: 32 << 20,
+            flush_age: Duration::from_millis(100),
+            backoff: (Duration::from_millis(10), Duration::from_secs(5)),
+            drop_timeout: Duration::from_secs(5),
+            manual: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl BufferOptions {
+    /// The bound (C7): how many shapes may have changes that are not on disk. Default 100,000.
+    ///
+    /// More rides out a longer storm or outage, and a crash loses as much more; less makes callers wait
+    /// earlier. Several mutations of one shape count once.
+    pub fn max_changes(mut self, shapes: usize) -> Self {
+        self.max_changes = shapes.max(1);
+        self
+    }
+
+    /// The bound in bytes of memory. Default 256 MiB. A single change that is larger is accepted when
+    /// nothing else is pending.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes.max(1);
+        self
+    }
+
+    /// Flush as soon as so many shapes have pending changes. Default 10,000.
+    ///
+    /// It is a trigger, not the size of a batch: a flush takes all that is pending when it begins. Few
+    /// make many small transactions; many let a crash lose more. Above [`max_changes`](Self::max_changes)
+    /// it is taken as that.
+    pub fn flush_changes(mut self, shapes: usize) -> Self {
+        self.flush_changes = shapes.max(1);
+        self
+    }
+
+    /// Flush as soon as pending changes take so many bytes. Default 32 MiB.
+    pub fn flush_bytes(mut self, bytes: usize) -> Self {
+        self.flush_bytes = bytes.max(1);
+        self
+    }
+
+    /// Flush when the oldest pending change is so old. Default 100 ms: about what a crash loses when the
+    /// disk keeps up.
+    pub fn flush_age(mut self, age: Duration) -> Self {
+        self.flush_age = age;
+        self
+    }
+
+    /// How long to wait after a flush that failed: first so long, then twice as long each time, up to the
+    /// longest. Default 10 ms to 5 s. A request to flush does not wait.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.backoff = (first, longest.max(first));
+        self
+    }
+
+    /// How long dropping the last handle may take to flush (C10). Default 5 s. Call
+    /// [`close`](crate::Buffered::close) to choose, and to learn what was not written.
+    pub fn drop_timeout(mut self, timeout: Duration) -> Self {
+        self.drop_timeout = timeout;
+        self
+    }
+
+    /// No flusher thread: changes are written by [`flush_once`](crate::Buffered::flush_once),
+    /// [`flush`](crate::Buffered::flush), [`close`](crate::Buffered::close) and drop alone. For tests, and
+    /// for those who bring their own thread. Default off.
+    pub fn manual(mut self, manual: bool) -> Self {
+        self.manual = manual;
+        self
+    }
+
+    /// How large what callers hand in may be.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}

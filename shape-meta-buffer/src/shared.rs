@@ -1,0 +1,266 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use shape_meta_core::{
+    ApplyChanges, Error, Found, GetOrAdd, Handle, Limits, MutateError, Mutation, NewShape, Observer,
+    Progress, Receipt, Refusal, Result, Seq, Signal, validate,
+};
+
+use crate::{
+    BufferOptions, Pending,
+    drain::Drain,
+    flush::{Trouble, Turn},
+    generation::{Hashes, Seen},
+    hashing::Hashing,
+    overlay::{Gate, Overlay, State},
+};
+
+/// What the callers and the flusher thread have in common.
+pub(crate) struct Shared<S> {
+    pub(crate) inner: S,
+    pub(crate) overlay: Overlay,
+    pub(crate) hashing: Hashing,
+    pub(crate) options: BufferOptions,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) room: Signal,
+    pub(crate) drain: Drain,
+    /// Held by whoever flushes, across disk work. No reader and no mutation wants it.
+    pub(crate) turn: Mutex<Turn>,
+    pub(crate) trouble: Mutex<Option<Trouble>>,
+    pub(crate) paused: AtomicBool,
+    pub(crate) requested: AtomicBool,
+    /// Wakes the flusher thread. One message says all, so it holds one.
+    pub(crate) wake: flume::Sender<()>,
+}
+
+/// What a mutation came to.
+enum Accepted {
+    At(Seq),
+    /// The shape that has the key, and what makes it durable.
+    Held(Handle),
+}
+
+impl<S: ApplyChanges> Shared<S> {
+    pub(crate) fn mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+        match self.accept(mutation) {
+            Ok(Accepted::At(seq)) => Ok(self.receipt(seq)),
+            Ok(Accepted::Held(held_by)) => {
+                let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
+                Err(self.refused(Refusal::DuplicateKey { key: shape.key, held_by }))
+            }
+            Err(MutateError::Refused(refusal)) => Err(self.refused(refusal)),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    pub(crate) fn get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
+        match self.accept(&Mutation::Add(shape.clone())) {
+            Ok(Accepted::At(seq)) => {
+                Ok(GetOrAdd { handle: shape.handle.clone(), added: true, receipt: self.receipt(seq) })
+            }
+            // Whoever added the shape did so at or before the latest mutation.
+            Ok(Accepted::Held(handle)) => {
+                Ok(GetOrAdd { handle, added: false, receipt: self.receipt(self.overlay.last()) })
+            }
+            Err(MutateError::Refused(refusal)) => Err(self.refused(refusal)),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    pub(crate) fn receipt(&self, seq: Seq) -> Receipt {
+        Receipt::new(seq, Arc::clone(&self.progress))
+    }
+
+    fn refused(&self, refusal: Refusal) -> MutateError {
+        self.observer.refused(&refusal);
+        refusal.into()
+    }
+
+    /// Validates a mutation and puts its change into the overlay.
+    ///
+    /// What is below is asked before the lock is taken, so that no disk work happens under it. The answer
+    /// holds for what the overlay does not know, unless a generation was dropped in between; the version
+    /// says so, and the mutation starts again. That happens at most once for each flush that ends.
+    fn accept(&self, mutation: &Mutation) -> Result<Accepted, MutateError> {
+        if let Mutation::Add(shape) = mutation {
+            Limits::check(&self.options.limits, shape)?;
+        }
+        let mut hashes = Hashes {
+            handle: mutation.handle().map_or(0, |handle| self.hashing.handle(handle.as_bytes())),
+            key: match mutation {
+                Mutation::Add(shape) => self.hashing.key(&shape.key),
+                _ => 0,
+            },
+        };
+        // A mark usually finds its shape pending, and then nothing below needs to be asked.
+        let mut ask_below = matches!(mutation, Mutation::Add(_)) || !self.overlay.may_know(hashes.handle);
+        loop {
+            let version = self.overlay.version();
+            let below = if ask_below { Some(self.below(mutation)?) } else { None };
+            let mut state = self.overlay.write();
+            if let Gate::Shut(error) = &state.gate {
+                return Err(error.clone().into());
+            }
+            let Some(found) = self.found(&state, mutation, hashes, below) else {
+                ask_below = true;
+                continue;
+            };
+            if ask_below && self.overlay.version() != version {
+                continue;
+            }
+            if let (Mutation::Add(_), Some(held_by)) = (mutation, &found.by_key) {
+                return Ok(Accepted::Held(held_by.clone()));
+            }
+            let Some(change) = validate(mutation, found, state.last.next())? else {
+                return Ok(Accepted::At(state.last));
+            };
+            self.check_room(&state, mutation)?;
+            if let Some(entry) = change.entry() {
+                let filter = self.overlay.filter(&state);
+                filter.set(hashes.handle);
+                if !matches!(mutation, Mutation::Mark(..)) {
+                    hashes.key = self.hashing.key(entry.key());
+                    filter.set(hashes.key);
+                    for relation in entry.relations().iter() {
+                        filter.set(self.hashing.relation(*relation));
+                    }
+                }
+            } else {
+                self.overlay.filter(&state).set_all();
+                state.counts = Default::default();
+            }
+            let seq = state.last.next();
+            let (tally, was_empty) = (state.active.tally(), state.active.is_empty());
+            let was_due = self.is_large(&state);
+            state.active.put(change, hashes, seq, Instant::now());
+            let gained = if matches!(mutation, Mutation::Reset) {
+                Default::default()
+            } else {
+                state.active.tally() - tally
+            };
+            state.counts += gained;
+            state.last = seq;
+            self.overlay.acknowledge(&state);
+            let wake = was_empty || (!was_due && self.is_large(&state));
+            drop(state);
+            if wake {
+                self.wake();
+            }
+            return Ok(Accepted::At(seq));
+        }
+    }
+
+    /// What is live below, as far as this mutation must know.
+    fn below(&self, mutation: &Mutation) -> Result<Found> {
+        let by_handle = match mutation.handle() {
+            Some(handle) => self.inner.entry(handle)?.map(|entry| {
+                let state = entry.state();
+                (entry, state)
+            }),
+            None => None,
+        };
+        let by_key = match mutation {
+            Mutation::Add(shape) => self.inner.handle_for(&shape.key)?,
+            _ => None,
+        };
+        Ok(Found { by_handle, by_key })
+    }
+
+    /// What is live, with the overlay above `below`; `None` if that has to be known and is not.
+    fn found(
+        &self,
+        state: &State,
+        mutation: &Mutation,
+        hashes: Hashes,
+        below: Option<Found>,
+    ) -> Option<Found> {
+        let Some(handle) = mutation.handle() else { return Some(Found::default()) };
+        let seen = state.handle(hashes.handle, handle.as_bytes()).map(|seen| match seen {
+            Seen::Here(record, snapshot) => Some((Arc::clone(&record.entry), snapshot)),
+            Seen::Marked(entry, snapshot) => Some((Arc::clone(entry), snapshot)),
+            Seen::Gone => None,
+        });
+        let (below_handle, below_key) = match below {
+            Some(found) => (Some(found.by_handle), Some(found.by_key)),
+            None => (None, None),
+        };
+        let by_handle = seen.or(below_handle)?;
+        let by_key = match mutation {
+            Mutation::Add(shape) => match state.key(hashes.key, &shape.key) {
+                Some(holder) => holder.map(|record| record.handle().clone()),
+                None => below_key?,
+            },
+            _ => None,
+        };
+        Some(Found { by_handle, by_key })
+    }
+
+    /// The bound (C7). A change that is larger than the whole bound is let in when nothing is pending.
+    fn check_room(&self, state: &State, mutation: &Mutation) -> Result<(), Refusal> {
+        let bytes = match mutation {
+            Mutation::Add(shape) => shape.definition.len(),
+            _ => 0,
+        };
+        let pending = state.len();
+        let full = pending >= self.options.max_changes
+            || (state.bytes() > 0 && state.bytes() + bytes > self.options.max_bytes);
+        if !full {
+            return Ok(());
+        }
+        self.wake();
+        Err(Refusal::Overloaded { retry_after: self.drain.time_for(pending) })
+    }
+
+    /// Whether the active generation is large enough to be flushed for its size.
+    pub(crate) fn is_large(&self, state: &State) -> bool {
+        state.active.len() >= self.options.flush_changes.min(self.options.max_changes)
+            || state.active.bytes() >= self.options.flush_bytes.min(self.options.max_bytes)
+    }
+
+    /// Makes the flusher thread look at what there is to do. Never waits: if the mailbox is full, it is
+    /// about to look anyway.
+    pub(crate) fn wake(&self) {
+        let _ = self.wake.try_send(());
+    }
+
+    /// Whether a flush was asked for and has not begun.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// Asks for a flush of all that is accepted so far, and returns what becomes durable with it.
+    pub(crate) fn request_flush(&self) -> Receipt {
+        let receipt = self.receipt(self.overlay.last());
+        self.requested.store(true, Ordering::Release);
+        self.wake();
+        receipt
+    }
+
+    pub(crate) fn pending(&self) -> Pending {
+        let state = self.overlay.read();
+        let generations = [Some(&state.active), state.sealed.as_deref()];
+        let since = generations.iter().flatten().filter_map(|generation| generation.since()).min();
+        Pending {
+            changes: state.len(),
+            mutations: generations.iter().flatten().map(|generation| generation.mutations()).sum(),
+            bytes: state.bytes(),
+            oldest: since.map(|since| since.elapsed()),
+            net: state.net(),
+        }
+    }
+
+    /// Accepts no more mutations, for this reason. The first reason stays.
+    pub(crate) fn shut(&self, error: Error) {
+        let mut state = self.overlay.write();
+        if matches!(state.gate, Gate::Open) {
+            state.gate = Gate::Shut(error);
+        }
+    }
+}

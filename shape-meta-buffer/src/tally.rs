@@ -1,0 +1,45 @@
+use shape_meta_core::{Counts, Entry};
+
+/// A difference of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) total: i64,
+    pub(crate) indexed: i64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        self.total += 1;
+        self.indexed += i64::from(entry.is_indexed());
+    }
+
+    pub(crate) fn remove(&mut self, entry: &Entry) {
+        self.total -= 1;
+        self.indexed -= i64::from(entry.is_indexed());
+    }
+
+    pub(crate) fn counts(self) -> Counts {
+        Counts { total: self.total.max(0) as u64, indexed: self.indexed.max(0) as u64 }
+    }
+}
+
+impl From<Counts> for Tally {
+    fn from(counts: Counts) -> Self {
+        Self { total: counts.total as i64, indexed: counts.indexed as i64 }
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.indexed += other.indexed;
+    }
+}
+
+impl std::ops::Sub for Tally {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { total: self.total - other.total, indexed: self.indexed - other.indexed }
+    }
+}
