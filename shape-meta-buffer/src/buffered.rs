@@ -8,20 +8,20 @@ use std::{
 
 use parking_lot::Mutex;
 use shape_meta_core::{
-    ApplyChanges, Error, ErrorKind, Flushed, GetOrAdd, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Observer, Progress, Receipt, Result, Signal,
+    ApplyChanges, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health, MutateError,
+    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, Receipt, Result, Signal,
 };
 
 use crate::{
-    BufferOptions, Health, Pending, close::Closing, drain::Drain, flusher::Flusher, hashing::Hashing,
-    overlay::Overlay, shared::Shared,
+    BufferOptions, close::Closing, drain::Drain, flusher::Flusher, hashing::Hashing, overlay::Overlay,
+    shared::Shared,
 };
 
 /// A store with a write buffer: mutations are validated and visible to every reader at once, and a
 /// background flusher writes them to the store below in batches.
 ///
 /// Share it behind an [`Arc`]. Dropping it flushes what is pending, within
-/// [`BufferOptions::drop_timeout`]; [`close`](Self::close) does so and tells.
+/// [`BufferOptions::drop_timeout`]; [`close`](ControlWrites::close) does so and tells.
 pub struct Buffered<S: ApplyChanges + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     pub(crate) flusher: Mutex<Option<Flusher>>,
@@ -83,28 +83,6 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         self.shared.flush_once()
     }
 
-    /// Waits until everything accepted before this call is on disk, and hastens it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotDurable::TimedOut`] if it is not by then, because the disk is slow or failing
-    /// ([`health`](Self::health) says which), or flushing is paused; [`NotDurable::Stopped`] if nothing
-    /// will be written any more. What was rejected on the way is told by its own receipt.
-    pub fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
-        let receipt = self.shared.request_flush();
-        let outcome = if self.shared.options.manual {
-            self.flush_here(&receipt, timeout);
-            receipt.wait_durable(Duration::ZERO)
-        } else {
-            receipt.wait_durable(timeout)
-        };
-        match outcome {
-            // The rest is on disk; whoever made the change is told by its own receipt.
-            Err(NotDurable::Rejected(_) | NotDurable::Forgotten) => Ok(()),
-            outcome => outcome,
-        }
-    }
-
     /// Flushes on this thread, since there is no other, until the receipt is settled or it makes no sense
     /// to go on.
     fn flush_here(&self, receipt: &Receipt, timeout: Duration) {
@@ -116,50 +94,9 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         }
     }
 
-    /// [`flush`](Self::flush) as a future of any runtime. In manual mode somebody else has to flush.
-    ///
-    /// # Errors
-    ///
-    /// [`NotDurable::Stopped`] if nothing will be written any more.
-    pub async fn flush_async(&self) -> Result<(), NotDurable> {
-        let receipt = self.shared.request_flush();
-        match receipt.durable().await {
-            Err(NotDurable::Rejected(_) | NotDurable::Forgotten) => Ok(()),
-            outcome => outcome,
-        }
-    }
-
-    /// Holds flushing up, by size, by age and by request. Mutations are accepted up to the bound. A flush
-    /// that is under way is waited for.
-    pub fn pause(&self) {
-        self.shared.paused.store(true, Ordering::Release);
-        drop(self.shared.turn.lock());
-    }
-
-    /// Goes on after [`pause`](Self::pause). What was held up is flushed at once.
-    pub fn resume(&self) {
-        self.shared.paused.store(false, Ordering::Release);
-        self.shared.request_flush();
-    }
-
     /// Whether flushing is held up.
     pub fn is_paused(&self) -> bool {
         self.shared.paused.load(Ordering::Acquire)
-    }
-
-    /// What is acknowledged and not on disk yet.
-    pub fn pending(&self) -> Pending {
-        self.shared.pending()
-    }
-
-    /// The measured rate at which flushes write, in changes a second; zero before the first.
-    pub fn drain_rate(&self) -> f64 {
-        self.shared.drain.rate()
-    }
-
-    /// Whether writing goes well, and if not, why and since when.
-    pub fn health(&self) -> Health {
-        Health::of(&self.shared)
     }
 }
 
@@ -175,6 +112,59 @@ impl<S: ApplyChanges + 'static> MutateShapes for Buffered<S> {
 
     fn room(&self) -> Option<&Signal> {
         Some(&self.shared.room)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
+    /// In manual mode somebody has to call [`flush_once`](Buffered::flush_once).
+    fn request_flush(&self) -> Receipt {
+        self.shared.request_flush()
+    }
+
+    /// In manual mode this thread flushes.
+    fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
+        let receipt = self.shared.request_flush();
+        let outcome = if self.shared.options.manual {
+            self.flush_here(&receipt, timeout);
+            receipt.wait_durable(Duration::ZERO)
+        } else {
+            receipt.wait_durable(timeout)
+        };
+        match outcome {
+            // The rest is on disk; whoever made the change is told by its own receipt.
+            Err(NotDurable::Rejected(_) | NotDurable::Forgotten) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// By size, by age and by request. A flush that is under way is waited for.
+    fn pause(&self) {
+        self.shared.paused.store(true, Ordering::Release);
+        drop(self.shared.turn.lock());
+    }
+
+    fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Release);
+        self.shared.request_flush();
+    }
+
+    fn pending(&self) -> Pending {
+        self.shared.pending()
+    }
+
+    fn drain_rate(&self) -> f64 {
+        self.shared.drain.rate()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// Also while paused. Ends the flusher thread. A write that hangs in the store below is not waited for
+    /// longer; what it was to write is reported as unwritten, although it may still succeed.
+    fn close(&self, timeout: Duration) -> CloseReport {
+        self.close_once(timeout)
     }
 }
 

@@ -1,45 +1,10 @@
 use std::time::{Duration, Instant};
 
-use shape_meta_core::{Activity, ApplyChanges, Error, ErrorKind, Handle, NotDurable, SnapshotState};
+use shape_meta_core::{
+    Activity, ApplyChanges, CloseReport, ControlWrites, Error, ErrorKind, NotDurable, Unwritten,
+};
 
 use crate::{Buffered, slot::Now};
-
-/// What closing came to (C10).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// How many mutations closing has written.
-    pub flushed: u64,
-    /// How many mutations it could not write in time. They are lost when the process ends.
-    pub unwritten: u64,
-    /// The changes that those came to. Until the store is dropped, reads still show them.
-    pub lost: Vec<Unwritten>,
-    /// Why, if something failed rather than took too long.
-    pub error: Option<Error>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl CloseReport {
-    /// Whether all that was accepted is on disk.
-    pub fn is_complete(&self) -> bool {
-        self.unwritten == 0
-    }
-}
-
-/// A change that was not written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unwritten {
-    /// The shape was added, in this state.
-    Added(Handle, SnapshotState),
-    /// The shape was removed.
-    Removed(Handle),
-    /// The snapshot of the shape has come so far.
-    Marked(Handle, SnapshotState),
-    /// Everything was removed.
-    Reset,
-}
 
 /// Whether and how closing has ended, so that the second call says the same.
 #[derive(Default)]
@@ -48,13 +13,7 @@ pub(crate) struct Closing {
 }
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
-    /// Accepts no more mutations, writes what is pending, also while paused, and ends the flusher thread,
-    /// all within about this time. Reads go on until the store is dropped. Closing again returns the same
-    /// report.
-    ///
-    /// A write that hangs in the store below is not waited for longer; what it was to write is reported as
-    /// unwritten, although it may still succeed.
-    pub fn close(&self, timeout: Duration) -> CloseReport {
+    pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {
         let mut closing = self.closing.lock();
         if let Some(report) = &closing.report {
             return report.clone();

@@ -1,49 +1,23 @@
-use std::time::Duration;
-
-use shape_meta_core::{ApplyChanges, Error};
+use shape_meta_core::{ApplyChanges, Health};
 
 use crate::{overlay::Gate, shared::Shared};
 
-/// Whether writing goes well. Reads go on in every state.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Health {
-    /// Flushes succeed, or nothing had to be flushed yet.
-    Ready,
-    /// The latest flushes failed, and are tried again; mutations are accepted up to the bound.
-    Degraded {
-        /// The latest failure.
-        error: Error,
-        /// For how long flushes have failed.
-        since: Duration,
-        /// How many attempts have failed.
-        failures: u32,
-    },
-    /// Nothing more will be written, and mutations are refused: the store below is damaged or fenced.
-    Stopped {
-        /// Why.
-        error: Error,
-    },
-    /// [`close`](crate::Buffered::close) was called.
-    Closed,
-}
-
-impl Health {
-    pub(crate) fn of<S: ApplyChanges>(shared: &Shared<S>) -> Self {
-        if let Some(trouble) = shared.trouble.lock().clone() {
+impl<S: ApplyChanges> Shared<S> {
+    pub(crate) fn health(&self) -> Health {
+        if let Some(trouble) = self.trouble.lock().clone() {
             return if trouble.stopped {
-                Self::Stopped { error: trouble.error }
+                Health::Stopped { error: trouble.error }
             } else {
-                Self::Degraded {
+                Health::Degraded {
                     error: trouble.error,
                     since: trouble.since.elapsed(),
                     failures: trouble.failures,
                 }
             };
         }
-        match shared.overlay.read().gate {
-            Gate::Open => Self::Ready,
-            Gate::Shut(_) => Self::Closed,
+        match self.overlay.read().gate {
+            Gate::Open => Health::Ready,
+            Gate::Shut(_) => Health::Closed,
         }
     }
 }

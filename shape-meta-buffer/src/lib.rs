@@ -71,7 +71,6 @@ mod tally;
 mod buffered;
 mod close;
 mod health;
-mod pending;
 mod read;
 mod shared;
 
@@ -81,7 +80,4 @@ mod flusher;
 mod work;
 
 pub use buffered::Buffered;
-pub use close::{CloseReport, Unwritten};
-pub use health::Health;
 pub use options::BufferOptions;
-pub use pending::Pending;

@@ -80,14 +80,14 @@ impl BufferOptions {
     }
 
     /// How long dropping the last handle may take to flush (C10). Default 5 s. Call
-    /// [`close`](crate::Buffered::close) to choose, and to learn what was not written.
+    /// [`close`](shape_meta_core::ControlWrites::close) to choose, and to learn what was not written.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }
 
     /// No flusher thread: changes are written by [`flush_once`](crate::Buffered::flush_once),
-    /// [`flush`](crate::Buffered::flush), [`close`](crate::Buffered::close) and drop alone. For tests, and
+    /// [`flush`](shape_meta_core::ControlWrites::flush), [`close`](shape_meta_core::ControlWrites::close) and drop alone. For tests, and
     /// for those who bring their own thread. Default off.
     pub fn manual(mut self, manual: bool) -> Self {
         self.manual = manual;

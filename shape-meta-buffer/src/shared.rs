@@ -8,12 +8,12 @@ use std::{
 
 use parking_lot::Mutex;
 use shape_meta_core::{
-    ApplyChanges, Error, Found, GetOrAdd, Handle, Limits, MutateError, Mutation, NewShape, Observer,
+    ApplyChanges, Error, Found, GetOrAdd, Handle, Limits, MutateError, Mutation, NewShape, Observer, Pending,
     Progress, Receipt, Refusal, Result, Seq, Signal, validate,
 };
 
 use crate::{
-    BufferOptions, Pending,
+    BufferOptions,
     drain::Drain,
     flush::{Trouble, Turn},
     generation::{Hashes, Seen},

@@ -1,9 +1,13 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
-    ApplyChanges, Batch, Counts, Entry, Found, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Limits,
-    Metadata, MutateError, MutateShapes, Mutation, NewShape, Observer, Progress, ReadShapes, Receipt, Record,
-    Relation, Result, Scan, Seq, Signal, Timestamp, validate,
+    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Entry, Error, ErrorKind, Found, GetOrAdd,
+    Handle, HandleSet, Health, Key, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation,
+    NewShape, NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result,
+    Scan, Seq, Signal, Timestamp, validate,
 };
 
 /// The composition without a buffer: each mutation is a batch of its own, committed before it returns.
@@ -16,7 +20,15 @@ pub struct Direct<S> {
     observer: Arc<dyn Observer>,
     progress: Arc<Progress>,
     /// Held by a mutation from validation to commit. No reader wants it (I5).
-    writer: Mutex<()>,
+    writer: Mutex<Writer>,
+    health: Mutex<Health>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    closed: bool,
+    /// Since when writes have failed, and how often.
+    failing: Option<(Instant, u32)>,
 }
 
 impl<S: ApplyChanges> Direct<S> {
@@ -27,7 +39,14 @@ impl<S: ApplyChanges> Direct<S> {
     /// If the store cannot say how far its order has come.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
         let progress = Arc::new(Progress::new(inner.last_seq()?));
-        Ok(Self { inner, limits, observer, progress, writer: Mutex::new(()) })
+        Ok(Self {
+            inner,
+            limits,
+            observer,
+            progress,
+            writer: Mutex::default(),
+            health: Mutex::new(Health::Ready),
+        })
     }
 
     /// The store below.
@@ -36,13 +55,39 @@ impl<S: ApplyChanges> Direct<S> {
     }
 
     fn serialized<T>(&self, mutate: impl FnOnce() -> Result<T, MutateError>) -> Result<T, MutateError> {
-        // The lock guards no data, so a panic under it leaves nothing broken behind.
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        mutate().inspect_err(|error| {
-            if let Some(refusal) = error.refusal() {
-                self.observer.refused(refusal);
+        let mut writer = self.writer();
+        if writer.closed {
+            return Err(closed().into());
+        }
+        let outcome = mutate();
+        match &outcome {
+            Ok(_) => {
+                if writer.failing.take().is_some() {
+                    self.set_health(Health::Ready);
+                }
             }
-        })
+            Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
+            Err(MutateError::Failed(error)) => {
+                let (since, failures) = writer.failing.unwrap_or_else(|| (Instant::now(), 0));
+                let failures = failures.saturating_add(1);
+                writer.failing = Some((since, failures));
+                let error = error.clone();
+                self.set_health(match error.kind().remedy() {
+                    Remedy::Stop => Health::Stopped { error },
+                    _ => Health::Degraded { error, since: since.elapsed(), failures },
+                });
+            }
+        }
+        outcome
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // What it guards is only ever replaced whole, so a panic leaves nothing half-done.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_health(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
     }
 
     fn commit(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
@@ -138,4 +183,44 @@ impl<S: ApplyChanges> MutateShapes for Direct<S> {
     fn room(&self) -> Option<&Signal> {
         None
     }
+}
+
+/// Nothing is ever pending, so most of this is true at once.
+#[deny(clippy::missing_trait_methods)]
+impl<S: ApplyChanges> ControlWrites for Direct<S> {
+    fn request_flush(&self) -> Receipt {
+        self.receipt(self.progress.settled())
+    }
+
+    fn flush(&self, _: Duration) -> Result<(), NotDurable> {
+        Ok(())
+    }
+
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    fn pending(&self) -> Pending {
+        Pending::default()
+    }
+
+    fn drain_rate(&self) -> f64 {
+        0.0
+    }
+
+    /// That of the latest mutation. Its age is that at the latest failure.
+    fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the mutation that is under way, however long it takes.
+    fn close(&self, _: Duration) -> CloseReport {
+        self.writer().closed = true;
+        self.set_health(Health::Closed);
+        CloseReport::default()
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed; open it again to change it")
 }

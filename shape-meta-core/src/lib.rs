@@ -81,6 +81,7 @@ mod receipt;
 mod signal;
 
 mod apply;
+mod control;
 mod ext;
 mod forward;
 mod mutate;
@@ -97,6 +98,7 @@ mod shape;
 
 pub use apply::ApplyChanges;
 pub use change::{Batch, Change};
+pub use control::{CloseReport, ControlWrites, Health, Pending, Unwritten};
 pub use counts::Counts;
 pub use definition::Definition;
 pub use direct::Direct;

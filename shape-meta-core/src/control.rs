@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use crate::{Error, Handle, MutateShapes, NotDurable, Receipt, SnapshotState};
+
+/// What a caller can ask of the way to disk: the same for a composition that has a buffer and for one that
+/// has none, where most of it is true at once.
+pub trait ControlWrites: MutateShapes {
+    /// Asks for everything that is accepted by now to be written, without waiting, and returns the receipt
+    /// to wait with, as a thread or as a future.
+    fn request_flush(&self) -> Receipt;
+
+    /// Waits until everything accepted before this call is on disk, and hastens it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable::TimedOut`] if it is not by then, because the disk is slow or failing
+    /// ([`health`](Self::health) says which), or flushing is paused; [`NotDurable::Stopped`] if nothing
+    /// will be written any more. What was rejected on the way is told by its own receipt.
+    fn flush(&self, timeout: Duration) -> Result<(), NotDurable>;
+
+    /// Holds background flushing up. Mutations are accepted up to the bound.
+    fn pause(&self);
+
+    /// Goes on after [`pause`](Self::pause). What was held up is written at once.
+    fn resume(&self);
+
+    /// What is acknowledged and not on disk yet.
+    fn pending(&self) -> Pending;
+
+    /// The measured rate of writing, in changes a second; zero before the first flush, or without a buffer.
+    fn drain_rate(&self) -> f64;
+
+    /// Whether writing goes well, and if not, why and since when.
+    fn health(&self) -> Health;
+
+    /// Accepts no more mutations, writes what is pending, and reports what it could not write, all within
+    /// about this time (C10). Reads go on until the store is dropped. Closing again returns the same report.
+    fn close(&self, timeout: Duration) -> CloseReport;
+}
+
+/// What is acknowledged and not on disk yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// Shapes with pending changes: what the bound of a buffer counts.
+    pub changes: usize,
+    /// Mutations that wait to become durable; several may have come to one change, or to none.
+    pub mutations: u64,
+    /// Bytes of memory that they take.
+    pub bytes: usize,
+    /// The age of the oldest of them: what a crash of the process would lose now, at most.
+    pub oldest: Option<Duration>,
+    /// How many shapes more (or fewer) there are than on disk.
+    pub net: i64,
+}
+
+/// Whether writing goes well. Reads go on in every state.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Health {
+    /// The latest write succeeded, or there was none yet.
+    Ready,
+    /// The latest writes failed. A buffer tries them again, and accepts mutations up to its bound.
+    Degraded {
+        /// The latest failure.
+        error: Error,
+        /// For how long writes have failed.
+        since: Duration,
+        /// How many attempts have failed.
+        failures: u32,
+    },
+    /// Nothing more will be written, and mutations are refused: the store below is damaged or fenced.
+    Stopped {
+        /// Why.
+        error: Error,
+    },
+    /// [`close`](ControlWrites::close) was called.
+    Closed,
+}
+
+/// What closing came to (C10).
+#[derive(Clone, Debug, Default)]
+pub struct CloseReport {
+    /// How many mutations closing has written.
+    pub flushed: u64,
+    /// How many mutations it could not write in time. They are lost when the process ends.
+    pub unwritten: u64,
+    /// The changes that those came to. Until the store is dropped, reads still show them.
+    pub lost: Vec<Unwritten>,
+    /// Why, if something failed rather than took too long.
+    pub error: Option<Error>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl CloseReport {
+    /// Whether all that was accepted is on disk.
+    pub fn is_complete(&self) -> bool {
+        self.unwritten == 0
+    }
+}
+
+/// A change that was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unwritten {
+    /// The shape was added, in this state.
+    Added(Handle, SnapshotState),
+    /// The shape was removed.
+    Removed(Handle),
+    /// The snapshot of the shape has come so far.
+    Marked(Handle, SnapshotState),
+    /// Everything was removed.
+    Reset,
+}
