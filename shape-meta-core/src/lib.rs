@@ -93,6 +93,9 @@ mod observer;
 mod direct;
 mod memory;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 #[cfg(feature = "shape")]
 mod shape;
 

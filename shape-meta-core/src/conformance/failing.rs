@@ -1,0 +1,344 @@
+//! A store that fails on command.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    ApplyChanges, Batch, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
+    Metadata, ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp,
+};
+
+/// A store that does what the one below it does, unless its [`Faults`] say otherwise.
+#[derive(Debug)]
+pub struct FailingStore<S> {
+    inner: S,
+    faults: Faults,
+}
+
+impl<S> FailingStore<S> {
+    /// Over this store; nothing fails yet.
+    pub fn new(inner: S) -> Self {
+        Self::with(inner, Faults::default())
+    }
+
+    /// Over this store, commanded by these faults: so that a store that is opened again goes on failing.
+    pub fn with(inner: S, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+
+    /// The store below.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// With which to command it, from any thread.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+/// Commands a [`FailingStore`]. Clones command the same store; all of it can be used from any thread.
+///
+/// What the next applies (or reads) do is a queue: each takes one from its front, and does what it should
+/// when the queue is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    script: Mutex<Script>,
+    attempts: AtomicU64,
+    applied: AtomicU64,
+    changes: AtomicU64,
+    reads: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    applies: VecDeque<Fault>,
+    reads: VecDeque<Fault>,
+    refused: HashMap<Handle, Naming>,
+}
+
+/// What happens instead.
+#[derive(Clone, Debug)]
+enum Fault {
+    Fail(ErrorKind, Side),
+    Panic(Side),
+    Block(Gate, Side),
+}
+
+/// On which side of the work of the store below something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Before it: the work is not done if this fails.
+    Before,
+    /// After it: the work is done, and the caller does not hear of it. For an apply that is a commit whose
+    /// answer is lost.
+    After,
+}
+
+/// Whether a refusal says whose change it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// It does: [`Error::culprit`] is the shape.
+    Culprit,
+    /// It does not: somebody has to search.
+    Nobody,
+}
+
+impl Faults {
+    /// The next `times` applies fail with this kind of error. On the side [`After`](Side::After) the batch is committed
+    /// all the same.
+    pub fn fail_applies(&self, times: usize, kind: ErrorKind, side: Side) {
+        self.script().applies.extend((0..times).map(|_| Fault::Fail(kind, side)));
+    }
+
+    /// The next `times` applies panic.
+    pub fn panic_applies(&self, times: usize, side: Side) {
+        self.script().applies.extend((0..times).map(|_| Fault::Panic(side)));
+    }
+
+    /// The next apply stops until the gate is opened.
+    #[must_use = "dropping the gate opens it"]
+    pub fn block_apply(&self, side: Side) -> GateKeeper {
+        let keeper = GateKeeper(Gate::default());
+        self.script().applies.push_back(Fault::Block(keeper.0.clone(), side));
+        keeper
+    }
+
+    /// Every batch with a change of this handle is refused for good, until [`heal`](Self::heal).
+    pub fn refuse(&self, handle: &Handle, naming: Naming) {
+        self.script().refused.insert(handle.clone(), naming);
+    }
+
+    /// The next `times` reads, of any kind, fail with this kind of error.
+    pub fn fail_reads(&self, times: usize, kind: ErrorKind) {
+        self.script().reads.extend((0..times).map(|_| Fault::Fail(kind, Side::Before)));
+    }
+
+    /// The next read, of any kind, stops until the gate is opened: before it looks, or with its answer in
+    /// hand.
+    #[must_use = "dropping the gate opens it"]
+    pub fn block_read(&self, side: Side) -> GateKeeper {
+        let keeper = GateKeeper(Gate::default());
+        self.script().reads.push_back(Fault::Block(keeper.0.clone(), side));
+        keeper
+    }
+
+    /// Forgets all faults that have not happened yet. Who stands at a gate still does.
+    pub fn heal(&self) {
+        *self.script() = Script::default();
+    }
+
+    /// How many applies are still to fail, panic or stop.
+    pub fn outstanding(&self) -> usize {
+        self.script().applies.len()
+    }
+
+    /// How often an apply was called.
+    pub fn attempts(&self) -> u64 {
+        self.0.attempts.load(Ordering::SeqCst)
+    }
+
+    /// How often the store below has applied a batch, whether or not the caller has heard of it.
+    pub fn applied(&self) -> u64 {
+        self.0.applied.load(Ordering::SeqCst)
+    }
+
+    /// How many changes were in those batches: what the disk had to do.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::SeqCst)
+    }
+
+    /// How often a read, of any kind, was called.
+    pub fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        // No step under this lock can panic half-way.
+        self.0.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self, batch: &Batch) -> Option<Error> {
+        let script = self.script();
+        batch.changes.iter().filter_map(|change| change.entry()).find_map(|entry| {
+            let refusal = Error::new(ErrorKind::Rejected, "the test refuses this change for good");
+            match script.refused.get(entry.handle())? {
+                Naming::Culprit => Some(refusal.with_culprit(entry.created())),
+                Naming::Nobody => Some(refusal),
+            }
+        })
+    }
+
+    /// Does the work of a read, or what is to happen instead. The lock is not held meanwhile.
+    fn read<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let fault = self.script().reads.pop_front();
+        around(fault.as_ref(), work)
+    }
+}
+
+/// Does the work, with the fault before or after it.
+fn around<T>(fault: Option<&Fault>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    happen(fault, Side::Before)?;
+    let outcome = work()?;
+    happen(fault, Side::After)?;
+    Ok(outcome)
+}
+
+fn happen(fault: Option<&Fault>, now: Side) -> Result<()> {
+    match fault {
+        Some(Fault::Fail(kind, side)) if *side == now => {
+            Err(Error::new(*kind, format!("the test lets this fail: {}", kind.name())))
+        }
+        Some(Fault::Panic(side)) if *side == now => panic!("the test lets this panic"),
+        Some(Fault::Block(gate, side)) if *side == now => {
+            gate.pass();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Longer than any step takes on a machine that works; a test that waits for longer has failed.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, Default)]
+struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    reached: bool,
+    open: bool,
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, GateState> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self) {
+        let mut state = self.state();
+        state.reached = true;
+        self.0.1.notify_all();
+        while !state.open {
+            state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Keeps what stands at a gate of a [`FailingStore`]. Dropping it opens the gate, so that a test that
+/// fails does not hang.
+#[derive(Debug)]
+pub struct GateKeeper(Gate);
+
+impl GateKeeper {
+    /// Waits until somebody stands at the gate.
+    ///
+    /// # Panics
+    ///
+    /// After a minute: then nobody comes.
+    #[track_caller]
+    pub fn wait_until_blocked(&self) {
+        let (_, changed) = &*self.0.0;
+        let (state, _) = changed
+            .wait_timeout_while(self.0.state(), TOO_LONG, |state| !state.reached)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(state.reached, "nobody came to the gate");
+    }
+
+    /// Whether somebody has come to the gate.
+    pub fn is_blocked(&self) -> bool {
+        let state = self.0.state();
+        state.reached && !state.open
+    }
+
+    /// Lets go on who stands there, or whoever comes.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl Drop for GateKeeper {
+    fn drop(&mut self) {
+        self.0.state().open = true;
+        self.0.0.1.notify_all();
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ReadShapes> ReadShapes for FailingStore<S> {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        self.faults.read(|| self.inner.metadata(handle))
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        self.faults.read(|| self.inner.handle_for(key))
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        self.faults.read(|| self.inner.entry(handle))
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        self.faults.read(|| self.inner.record(handle))
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.faults.read(|| self.inner.handles_reading(relations))
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.faults.read(|| self.inner.counts())
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        self.faults.read(|| self.inner.scan())
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        self.faults.read(|| self.inner.touch(handle, at))
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        self.faults.read(|| self.inner.least_recently_used(n, excluded))
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        self.faults.read(|| self.inner.last_seq())
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        let shared = &self.faults.0;
+        shared.attempts.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults.script().applies.pop_front();
+        around(fault.as_ref(), || {
+            if let Some(refusal) = self.faults.refusal(batch) {
+                return Err(refusal);
+            }
+            self.inner.apply(batch)?;
+            shared.applied.fetch_add(1, Ordering::SeqCst);
+            shared.changes.fetch_add(batch.changes.len() as u64, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        self.faults.read(|| self.inner.load(each))
+    }
+
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        self.faults.read(|| self.inner.record_of(entry))
+    }
+}

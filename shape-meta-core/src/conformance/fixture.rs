@@ -1,0 +1,88 @@
+use crate::{MutateShapes, Timestamp};
+
+/// How the suite gets at a composition: what a composition implements for its tests.
+///
+/// The stores must be opened with [`Limits::default`](crate::Limits). A fixture outlives its stores, so a
+/// temporary directory may belong to either.
+pub trait Fixture: Sync {
+    /// The composition.
+    type Store: MutateShapes;
+
+    /// A fresh store: empty, and not shared with any other that this fixture has opened.
+    fn open(&self) -> Self::Store;
+
+    /// Makes durable all that was accepted. When this returns, every receipt says so. Never called while
+    /// the store is paused. Nothing to do where every mutation is committed before it returns.
+    fn flush(&self, store: &Self::Store) {
+        let _ = store;
+    }
+
+    /// Holds back what is accepted from now on, and says whether this composition can do that.
+    fn pause(&self, store: &Self::Store) -> bool {
+        let _ = store;
+        false
+    }
+
+    /// Ends a pause. Only called after [`pause`](Self::pause) has returned `true`.
+    fn resume(&self, store: &Self::Store) {
+        let _ = store;
+    }
+
+    /// Makes what lies below the store fail for a while, in one of several ways, such that the
+    /// composition has to survive it without anybody noticing: a busy disk, a commit whose answer is lost,
+    /// a panic, a flush that stops half-way until the next call. `way` is any number. Does nothing where
+    /// failures cannot be hidden.
+    fn disturb(&self, store: &Self::Store, way: u8) {
+        let _ = (store, way);
+    }
+
+    /// Closes the store (which flushes it) and opens it again on what it has left, with recovery: shapes
+    /// whose snapshot is not complete are removed, all others count as read at one moment. That moment is
+    /// `at` if the store can be told; one that asks the clock may ignore it.
+    ///
+    /// # Errors
+    ///
+    /// The store as it was, where nothing outlives a store.
+    fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        let _ = at;
+        Err(store)
+    }
+
+    /// How many shapes the checks of large sets add. Lower it where each mutation costs a slow
+    /// transaction.
+    fn many(&self) -> usize {
+        10_000
+    }
+}
+
+impl<F: Fixture + ?Sized> Fixture for &F {
+    type Store = F::Store;
+
+    fn open(&self) -> Self::Store {
+        (**self).open()
+    }
+
+    fn flush(&self, store: &Self::Store) {
+        (**self).flush(store);
+    }
+
+    fn pause(&self, store: &Self::Store) -> bool {
+        (**self).pause(store)
+    }
+
+    fn resume(&self, store: &Self::Store) {
+        (**self).resume(store);
+    }
+
+    fn disturb(&self, store: &Self::Store, way: u8) {
+        (**self).disturb(store, way);
+    }
+
+    fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        (**self).reopen(store, at)
+    }
+
+    fn many(&self) -> usize {
+        (**self).many()
+    }
+}

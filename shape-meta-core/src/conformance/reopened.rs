@@ -1,0 +1,100 @@
+//! What a reopening leaves: nothing here where nothing outlives a store.
+
+use super::{
+    Fixture, View,
+    act::{PATIENT, accepted, add, assert_gone, assert_new, mark, remove},
+    sample::{handle, key, relations, shape},
+    view::read,
+};
+use crate::{
+    Counts, MutateShapesExt, NewShape, ReadShapes, ReadShapesExt, Relation, SnapshotState, Timestamp,
+};
+
+const AT: Timestamp = Timestamp::from_micros(1_768_476_874_000_000);
+
+/// Complete shapes survive with all that they are, and count as read at one moment; all others are gone,
+/// and their handles and keys are free. The order goes on.
+pub fn c6_complete_shapes_survive_a_reopening<F: Fixture>(fixture: &F) {
+    use SnapshotState::{Complete, Started};
+    let store = fixture.open();
+    for number in 1..=6 {
+        let new = NewShape {
+            relations: relations(&[number as u32, 100]),
+            dependencies: [key(number + 1)].into(),
+            ..shape(number)
+        };
+        add(&store, &new);
+        if number == 3 {
+            fixture.flush(&store);
+        }
+    }
+    for (number, state) in [(1, Complete), (2, Started), (4, Complete), (5, Started), (6, Complete)] {
+        mark(&store, &handle(number), state);
+    }
+    remove(&store, &handle(6));
+    assert!(read(store.touch(&handle(1), Timestamp::from_micros(5))));
+    let before = View::of(&store);
+    let Ok(store) = fixture.reopen(store, AT) else { return };
+
+    let view = View::of(&store);
+    let moment = view.shapes.first().and_then(|shape| shape.last_read);
+    assert!(moment.is_some(), "what is found at open counts as read: {view:#?}");
+    let survivors = before.shapes.iter().filter(|shape| shape.state.is_complete());
+    let expected = View {
+        counts: Counts { total: 2, indexed: 1 },
+        last_seq: before.last_seq,
+        shapes: survivors.cloned().map(|shape| super::Seen { last_read: moment, ..shape }).collect(),
+    };
+    assert_eq!(view, expected);
+    for number in [2, 3, 5, 6] {
+        assert_gone(&store, &shape(number));
+        assert!(read(store.handles_reading(&[Relation::new(number as u32)])).is_empty());
+    }
+    assert_eq!(read(store.stalest(9)).shapes.len(), 2);
+
+    let created = add(&store, &shape(2)).seq();
+    assert_eq!(created, before.last_seq.next(), "a place in the order is never used again");
+    assert_new(&store, &shape(2), created);
+    remove(&store, &handle(1));
+    assert_gone(&store, &shape(1));
+    fixture.flush(&store);
+    assert_eq!(View::of(&store).counts.total, 2);
+}
+
+/// A reopening after a reset, and one of an empty store, find nothing and keep the order.
+pub fn c6_an_empty_store_reopens<F: Fixture>(fixture: &F) {
+    let Ok(store) = fixture.reopen(fixture.open(), AT) else { return };
+    assert_eq!(View::of(&store).shapes, []);
+    let first = add(&store, &shape(1)).seq();
+    mark(&store, &handle(1), SnapshotState::Complete);
+    let reset = accepted(store.reset(PATIENT)).seq();
+    let Ok(store) = fixture.reopen(store, AT) else { panic!("it has been reopened before") };
+    assert_eq!(View::of(&store), View { counts: Counts::default(), last_seq: reset, shapes: Vec::new() });
+    let again = add(&store, &shape(1)).seq();
+    assert!(again > first && again > reset);
+}
+
+/// Once recovered, a second reopening changes nothing but the moment of reading.
+pub fn c6_a_reopening_can_be_repeated<F: Fixture>(fixture: &F) {
+    let mut store = fixture.open();
+    for number in 1..=50 {
+        add(&store, &shape(number));
+        if number % 2 == 0 {
+            mark(&store, &handle(number), SnapshotState::Complete);
+        }
+    }
+    let mut last: Option<View> = None;
+    for _ in 0..3 {
+        match fixture.reopen(store, AT) {
+            Ok(opened) => store = opened,
+            Err(_) => return,
+        }
+        let mut view = View::of(&store);
+        assert_eq!(view.counts.total, 25);
+        view.shapes.iter_mut().for_each(|shape| shape.last_read = None);
+        if let Some(last) = &last {
+            assert_eq!(view, *last);
+        }
+        last = Some(view);
+    }
+}

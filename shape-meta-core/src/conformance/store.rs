@@ -1,0 +1,247 @@
+//! What every store below a composition must do: [`ApplyChanges`].
+
+use std::sync::Arc;
+
+use super::{
+    Check, View,
+    sample::{handle, key, relations, shape},
+    view::{Seen, read},
+};
+use crate::{
+    ApplyChanges, Batch, Change, Counts, Entry, Handle, Listed, NewShape, Record, Relation, Seq,
+    SnapshotState, Timestamp,
+};
+
+/// Runs every check; `open` makes a fresh store each time.
+///
+/// # Panics
+///
+/// If the store does not conform. Which check it was is printed to standard error.
+pub fn run_all<S: ApplyChanges>(open: impl Fn() -> S) {
+    for (name, check) in checks::<S>() {
+        eprintln!("conformance of a store: {name}");
+        check(&open());
+    }
+}
+
+/// All checks with their names; each wants a fresh store.
+pub fn checks<S: ApplyChanges>() -> Vec<Check<S>> {
+    vec![
+        ("c1_a_batch_is_seen_whole", c1_a_batch_is_seen_whole),
+        ("c1_changes_apply_in_the_order_given", c1_changes_apply_in_the_order_given),
+        ("c1_loading_shows_every_entry", c1_loading_shows_every_entry),
+        ("c1_a_record_belongs_to_its_entry", c1_a_record_belongs_to_its_entry),
+        ("c1_a_touch_of_the_entry_is_seen", c1_a_touch_of_the_entry_is_seen),
+        ("i6_a_batch_applies_once", i6_a_batch_applies_once),
+        ("i6_changes_of_what_is_gone_do_nothing", i6_changes_of_what_is_gone_do_nothing),
+        ("i6_an_empty_batch_moves_the_order", i6_an_empty_batch_moves_the_order),
+        ("c1_a_large_batch", c1_a_large_batch),
+    ]
+}
+
+/// The record of this shape at this place in the order.
+pub fn record(shape: &NewShape, created: u64) -> Arc<Record> {
+    Arc::new(shape.record(Seq::new(created)))
+}
+
+/// An add, as validation makes it.
+pub fn added(record: &Arc<Record>) -> Change {
+    Change::Add { record: Arc::clone(record), state: SnapshotState::Pending }
+}
+
+/// A removal, as validation makes it.
+pub fn removed(record: &Arc<Record>) -> Change {
+    Change::Remove { entry: Arc::clone(&record.entry) }
+}
+
+/// A mark, as validation makes it.
+pub fn marked(record: &Arc<Record>, state: SnapshotState) -> Change {
+    Change::Mark { entry: Arc::clone(&record.entry), state }
+}
+
+/// Applies these changes as one batch.
+///
+/// # Panics
+///
+/// If that fails.
+#[track_caller]
+pub fn apply<S: ApplyChanges>(store: &S, through: u64, changes: impl IntoIterator<Item = Change>) {
+    let batch = Batch { changes: changes.into_iter().collect(), through: Seq::new(through) };
+    if let Err(error) = store.apply(&batch) {
+        panic!("a batch was not applied: {error:?}");
+    }
+}
+
+fn handles(view: &View) -> Vec<Handle> {
+    view.shapes.iter().map(|shape| shape.handle.clone()).collect()
+}
+
+/// Adds, marks and removals of one batch are all seen when it returns, with the states that the adds came
+/// with, and the gaps that coalescing leaves in the order.
+pub fn c1_a_batch_is_seen_whole<S: ApplyChanges>(store: &S) {
+    assert_eq!(View::of(store).last_seq, Seq::ZERO);
+    let [one, two, three] = [(1, 2), (2, 5), (3, 9)].map(|(number, created)| record(&shape(number), created));
+    let started = Change::Add { record: Arc::clone(&three), state: SnapshotState::Started };
+    apply(store, 12, [added(&one), added(&two), started]);
+    let view = View::of(store);
+    assert_eq!((view.last_seq, view.counts), (Seq::new(12), Counts { total: 3, indexed: 1 }));
+    let listed = |record: &Arc<Record>, state| {
+        let metadata = record.entry.metadata_in(state);
+        Seen::of(&Listed { record: Arc::clone(record), metadata })
+    };
+    let pending = SnapshotState::Pending;
+    assert_eq!(
+        view.shapes,
+        [listed(&one, pending), listed(&two, pending), listed(&three, SnapshotState::Started)]
+    );
+
+    apply(store, 15, [marked(&two, SnapshotState::Complete), removed(&one)]);
+    let view = View::of(store);
+    assert_eq!(view.shapes, [listed(&two, SnapshotState::Complete), listed(&three, SnapshotState::Started)]);
+    assert_eq!(read(store.handle_for(&key(1))), None);
+}
+
+/// Within a batch, a removal before an add frees handle, key and relations for it; a reset removes what
+/// comes before it and nothing after.
+pub fn c1_changes_apply_in_the_order_given<S: ApplyChanges>(store: &S) {
+    let old = record(&NewShape { relations: relations(&[1, 2]), ..shape(1) }, 1);
+    let again = record(&NewShape { relations: relations(&[2, 3]), ..shape(1) }, 3);
+    let other_key = record(&NewShape { handle: handle(2), ..shape(9) }, 5);
+    let other_handle = record(&NewShape { handle: handle(8), ..shape(2) }, 6);
+    let two = record(&shape(2), 2);
+    apply(store, 2, [added(&old), added(&two)]);
+    apply(store, 6, [removed(&old), added(&again), removed(&two), added(&other_key), added(&other_handle)]);
+    let view = View::of(store);
+    assert_eq!(handles(&view), [1, 2, 8].map(handle));
+    assert_eq!(view.shapes[0].created, Seq::new(3));
+    assert!(read(store.handles_reading(&[Relation::new(1)])).is_empty());
+
+    let after = record(&shape(1), 8);
+    apply(store, 8, [removed(&other_key), Change::Reset, added(&after)]);
+    let view = View::of(store);
+    assert_eq!(handles(&view), [handle(1)]);
+    assert_eq!((view.shapes[0].created, view.last_seq), (Seq::new(8), Seq::new(8)));
+}
+
+/// Loading shows every live entry once, in the order of creation, and says the place in the order.
+pub fn c1_loading_shows_every_entry<S: ApplyChanges>(store: &S) {
+    let load = || {
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let last = read(store.load(&mut |entry| entries.push(entry)));
+        assert!(entries.is_sorted_by(|one, next| one.created() < next.created()));
+        assert_eq!(last, read(store.last_seq()));
+        entries
+    };
+    assert!(load().is_empty());
+    let records: Vec<_> = (1..=500).map(|number| record(&shape(number), number)).collect();
+    apply(store, 500, records.iter().map(added));
+    apply(store, 503, [removed(&records[7]), marked(&records[8], SnapshotState::Complete)]);
+    let entries = load();
+    let view = View::of(store);
+    assert_eq!(entries.len(), 499);
+    for (entry, seen) in entries.iter().zip(&view.shapes) {
+        assert_eq!((entry.handle(), entry.key(), entry.created()), (&seen.handle, &seen.key, seen.created));
+        assert_eq!((entry.state(), entry.hash(), entry.is_indexed()), (seen.state, seen.hash, seen.indexed));
+        assert_eq!((entry.last_read(), entry.relations().to_vec()), (seen.last_read, seen.relations.clone()));
+    }
+}
+
+/// The record of an entry is read by its place in the order: that of a shape that is gone is not there,
+/// also when another shape has its handle and its key now.
+pub fn c1_a_record_belongs_to_its_entry<S: ApplyChanges>(store: &S) {
+    let old = record(&shape(1), 1);
+    assert!(read(store.record_of(&old.entry)).is_none());
+    apply(store, 1, [added(&old)]);
+    let mut loaded: Vec<Arc<Entry>> = Vec::new();
+    read(store.load(&mut |entry| loaded.push(entry)));
+    for entry in [&old.entry, &loaded[0]] {
+        let Some(found) = read(store.record_of(entry)) else { panic!("the record of a live entry is there") };
+        assert!(Arc::ptr_eq(&found.entry, entry), "the record has this very entry in it");
+        assert_eq!((&found.definition, &found.dependencies), (&old.definition, &old.dependencies));
+    }
+    let new = record(&NewShape { definition: b"new".as_slice().into(), ..shape(1) }, 3);
+    apply(store, 3, [removed(&old), added(&new)]);
+    assert!(read(store.record_of(&old.entry)).is_none());
+    let Some(found) = read(store.record_of(&new.entry)) else { panic!("the new one is there") };
+    assert_eq!(*found.definition, *b"new");
+    assert_eq!(found.entry.created(), Seq::new(3));
+}
+
+/// A touch of a live shape is seen by every read of it.
+pub fn c1_a_touch_of_the_entry_is_seen<S: ApplyChanges>(store: &S) {
+    let one = record(&shape(1), 1);
+    apply(store, 1, [added(&one), added(&record(&shape(2), 2))]);
+    let at = Timestamp::from_micros(77);
+    assert!(read(store.touch(&handle(1), at)));
+    let view = View::of(store);
+    assert_eq!((view.shapes[0].last_read, view.shapes[1].last_read), (Some(at), None));
+    apply(store, 3, [marked(&one, SnapshotState::Complete)]);
+    assert_eq!(View::of(store).shapes[0].last_read, Some(at));
+}
+
+/// A batch that was applied already is skipped, whatever is in it, and so is any that lies before; so a
+/// retry of a commit whose answer was lost does no harm.
+pub fn i6_a_batch_applies_once<S: ApplyChanges>(store: &S) {
+    let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
+    apply(store, 2, [added(&one), added(&two)]);
+    let view = View::of(store);
+    apply(store, 2, [added(&one), added(&two)]);
+    assert_eq!(View::of(store), view);
+    apply(store, 4, [added(&three), removed(&one)]);
+    let view = View::of(store);
+    apply(store, 4, [added(&three), removed(&one)]);
+    apply(store, 2, [added(&one), added(&two)]);
+    apply(store, 1, [Change::Reset]);
+    apply(store, 0, [Change::Reset]);
+    assert_eq!(View::of(store), view);
+    assert_eq!(handles(&view), [2, 3].map(handle));
+}
+
+/// Removing, or marking, what is not there does nothing, also when another shape has its handle and key
+/// now; and the rest of the batch is applied.
+pub fn i6_changes_of_what_is_gone_do_nothing<S: ApplyChanges>(store: &S) {
+    let [old, new] = [1, 3].map(|created| record(&shape(1), created));
+    let never = record(&shape(7), 2);
+    apply(store, 3, [added(&old), removed(&old), added(&new)]);
+    let before = View::of(store);
+    apply(
+        store,
+        9,
+        [
+            removed(&old),
+            marked(&old, SnapshotState::Complete),
+            removed(&never),
+            marked(&never, SnapshotState::Started),
+        ],
+    );
+    let after = View::of(store);
+    assert_eq!(after, View { last_seq: Seq::new(9), ..before });
+    apply(store, 12, [removed(&never), marked(&new, SnapshotState::Started), removed(&old)]);
+    assert_eq!(View::of(store).shapes[0].state, SnapshotState::Started);
+    // States do not go back.
+    apply(store, 13, [marked(&new, SnapshotState::Complete)]);
+    apply(store, 14, [marked(&new, SnapshotState::Started)]);
+    assert_eq!(View::of(store).shapes[0].state, SnapshotState::Complete);
+}
+
+/// A batch without changes, which an add and a removal in the same window leave, moves the order on.
+pub fn i6_an_empty_batch_moves_the_order<S: ApplyChanges>(store: &S) {
+    apply(store, 2, []);
+    assert_eq!(
+        View::of(store),
+        View { counts: Counts::default(), last_seq: Seq::new(2), shapes: Vec::new() }
+    );
+    apply(store, 3, [added(&record(&shape(1), 3))]);
+    apply(store, 9, []);
+    assert_eq!((View::of(store).counts.total, read(store.last_seq())), (1, Seq::new(9)));
+}
+
+/// A large batch, on few relations, is applied whole, and the next one removes most of it.
+pub fn c1_a_large_batch<S: ApplyChanges>(store: &S) {
+    let records: Vec<_> = (1..=5_000).map(|number| record(&shape(number), number)).collect();
+    apply(store, 5_000, records.iter().map(added));
+    assert_eq!(View::of(store).counts, Counts { total: 5_000, indexed: 2_500 });
+    apply(store, 10_000, records[10..].iter().map(removed));
+    let view = View::of(store);
+    assert_eq!((view.counts, view.shapes.len()), (Counts { total: 10, indexed: 5 }, 10));
+}
