@@ -1,0 +1,182 @@
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use shape_meta_core::{
+    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
+    Refusal, Seq, Span,
+};
+use tracing::Level;
+
+use crate::spans;
+
+/// The target of the event for every single change.
+const CHANGE: &str = "shape_meta::change";
+
+/// Tells what the layers do through the [`tracing`] crate. The [names](crate#names) of all spans and events
+/// are in a table.
+#[derive(Clone, Debug)]
+pub struct TracingObserver {
+    stack: Arc<str>,
+}
+
+impl TracingObserver {
+    /// An observer of the store that this name stands for: it comes with every span and event, in the
+    /// field `stack`.
+    pub fn new(stack: impl Into<Arc<str>>) -> Self {
+        Self { stack: stack.into() }
+    }
+}
+
+/// An event, with the name of the store in front of its fields.
+macro_rules! event {
+    ($self:ident, $level:ident, $name:literal, { $($fields:tt)* }, $text:literal) => {
+        event!($self, "shape_meta", $level, $name, { $($fields)* }, $text)
+    };
+    ($self:ident, $target:expr, $level:ident, $name:literal, { $($fields:tt)* }, $text:literal) => {
+        tracing::event!(
+            name: $name, target: $target, Level::$level,
+            { stack = &*$self.stack, $($fields)* }, $text
+        )
+    };
+}
+
+#[deny(clippy::missing_trait_methods)] // What happens and is not told would not be missed.
+impl Observer for TracingObserver {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        spans::begin(&self.stack, activity)
+    }
+
+    fn checkout(&self, &Checkout { label, queued, active }: &Checkout) {
+        event!(
+            self, TRACE, "shape_meta.checked_out",
+            { operation = label, queued_us = micros(queued), active },
+            "a connection was handed out"
+        );
+    }
+
+    fn checkin(&self, &Checkin { label, used, active }: &Checkin) {
+        event!(
+            self, TRACE, "shape_meta.checked_in",
+            { operation = label, used_us = micros(used), active },
+            "a connection was given back"
+        );
+    }
+
+    fn flushed(&self, flush: &Flushed) {
+        let &Flushed { mutations, changes, bytes, took, oldest } = flush;
+        event!(
+            self, DEBUG, "shape_meta.flushed",
+            {
+                mutations, changes, coalesced = flush.coalesced(), bytes,
+                took_us = micros(took), oldest_us = micros(oldest)
+            },
+            "a flush was committed"
+        );
+    }
+
+    fn retrying(&self, error: &Error, failures: u32, delay: Duration) {
+        event!(
+            self, WARN, "shape_meta.retrying",
+            {
+                failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                error = source(error), error.type = error.kind().name()
+            },
+            "a flush failed and will be tried again; what is pending is kept"
+        );
+    }
+
+    fn rejected(&self, handle: Option<&Handle>, mutations: &[Seq], error: &Error) {
+        event!(
+            self, ERROR, "shape_meta.rejected",
+            {
+                handle = handle.map(Handle::as_str), mutations = %Places(mutations),
+                error = source(error), error.type = error.kind().name()
+            },
+            "the store refused a change for good; it was taken out"
+        );
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        event!(
+            self, DEBUG, "shape_meta.refused",
+            { refusal = refusal.name(), reason = %refusal },
+            "a mutation was refused"
+        );
+    }
+
+    fn stopped(&self, error: &Error) {
+        event!(
+            self, ERROR, "shape_meta.stopped",
+            { error = source(error), error.type = error.kind().name() },
+            "writing has stopped for good; reads go on"
+        );
+    }
+
+    fn published(&self, &Published { changes, took }: &Published) {
+        event!(
+            self, TRACE, "shape_meta.published",
+            { changes, took_us = micros(took) },
+            "the cache has published a batch"
+        );
+    }
+
+    fn wants_committed(&self) -> bool {
+        tracing::enabled!(target: CHANGE, Level::DEBUG)
+    }
+
+    fn committed(&self, change: &Change) {
+        event!(
+            self, CHANGE, DEBUG, "shape_meta.committed",
+            {
+                change = change.name(), handle = change.entry().map(|entry| entry.handle().as_str()),
+                created = change.entry().map(|entry| entry.created().get())
+            },
+            "a change was committed"
+        );
+    }
+
+    fn opened(&self, &Opened { shapes, took }: &Opened) {
+        event!(
+            self, INFO, "shape_meta.opened",
+            { shapes, took_us = micros(took) },
+            "the database was opened"
+        );
+    }
+
+    fn recovered(&self, &Recovered { valid, removed, took }: &Recovered) {
+        event!(
+            self, INFO, "shape_meta.recovered",
+            { valid, removed, took_us = micros(took) },
+            "shapes whose snapshot was not complete were removed"
+        );
+    }
+
+    fn quarantined(&self, path: &Path, error: &Error) {
+        event!(
+            self, ERROR, "shape_meta.quarantined",
+            { path = %path.display(), error = source(error), error.type = error.kind().name() },
+            "a damaged database was moved aside"
+        );
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// As an error rather than as a text, so that a subscriber can tell its causes too.
+fn source(error: &Error) -> &(dyn std::error::Error + 'static) {
+    error
+}
+
+/// Places in the order, as in `3, 4, 9`.
+struct Places<'a>(&'a [Seq]);
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, seq) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{seq}")?;
+        }
+        Ok(())
+    }
+}

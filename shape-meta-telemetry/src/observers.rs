@@ -1,0 +1,120 @@
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use shape_meta_core::{
+    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
+    Refusal, Seq, Span,
+};
+
+/// Several observers as one: each is told everything, in their order.
+///
+/// ```
+/// use std::sync::Arc;
+/// use shape_meta_core::Observer;
+/// use shape_meta_telemetry::{Observers, TracingObserver};
+///
+/// struct Alarm;
+/// impl Observer for Alarm {
+///     fn stopped(&self, error: &shape_meta_core::Error) {
+///         // Wake somebody up.
+///     }
+/// }
+///
+/// let both = Observers::default().and(Arc::new(TracingObserver::new("main"))).and(Arc::new(Alarm));
+/// ```
+#[derive(Clone, Default)]
+pub struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observers {
+    /// With this observer after the others.
+    pub fn and(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.0.push(observer);
+        self
+    }
+}
+
+impl FromIterator<Arc<dyn Observer>> for Observers {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Observer>>>(all: I) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observers").field(&self.0.len()).finish()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)] // A method that is forgotten here is heard by none of them.
+impl Observer for Observers {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        let mut spans: Vec<_> = self.0.iter().filter_map(|observer| observer.begin(activity)).collect();
+        // The last to begin is the first to end, so that spans lie one inside of the other.
+        spans.reverse();
+        match spans.len() {
+            0 | 1 => spans.pop(),
+            _ => Some(Box::new(Spans(spans))),
+        }
+    }
+
+    fn checkout(&self, checkout: &Checkout) {
+        self.0.iter().for_each(|observer| observer.checkout(checkout));
+    }
+
+    fn checkin(&self, checkin: &Checkin) {
+        self.0.iter().for_each(|observer| observer.checkin(checkin));
+    }
+
+    fn flushed(&self, flush: &Flushed) {
+        self.0.iter().for_each(|observer| observer.flushed(flush));
+    }
+
+    fn retrying(&self, error: &Error, failures: u32, delay: Duration) {
+        self.0.iter().for_each(|observer| observer.retrying(error, failures, delay));
+    }
+
+    fn rejected(&self, handle: Option<&Handle>, mutations: &[Seq], error: &Error) {
+        self.0.iter().for_each(|observer| observer.rejected(handle, mutations, error));
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.0.iter().for_each(|observer| observer.refused(refusal));
+    }
+
+    fn stopped(&self, error: &Error) {
+        self.0.iter().for_each(|observer| observer.stopped(error));
+    }
+
+    fn published(&self, published: &Published) {
+        self.0.iter().for_each(|observer| observer.published(published));
+    }
+
+    fn wants_committed(&self) -> bool {
+        self.0.iter().any(|observer| observer.wants_committed())
+    }
+
+    fn committed(&self, change: &Change) {
+        let wanting = self.0.iter().filter(|observer| observer.wants_committed());
+        wanting.for_each(|observer| observer.committed(change));
+    }
+
+    fn opened(&self, opened: &Opened) {
+        self.0.iter().for_each(|observer| observer.opened(opened));
+    }
+
+    fn recovered(&self, recovered: &Recovered) {
+        self.0.iter().for_each(|observer| observer.recovered(recovered));
+    }
+
+    fn quarantined(&self, path: &Path, error: &Error) {
+        self.0.iter().for_each(|observer| observer.quarantined(path, error));
+    }
+}
+
+/// In the order in which they end. A vector that is dropped drops them in it too.
+struct Spans(Vec<Box<dyn Span>>);
+
+impl Span for Spans {
+    fn end(self: Box<Self>, error: Option<&Error>) {
+        self.0.into_iter().for_each(|span| span.end(error));
+    }
+}

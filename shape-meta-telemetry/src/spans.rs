@@ -1,0 +1,41 @@
+use shape_meta_core::{Activity, Error, Span};
+use tracing::{Level, field::Empty, span::EnteredSpan};
+
+/// Begins the span of an activity, if anybody listens.
+pub(crate) fn begin(stack: &str, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+    macro_rules! span {
+        ($level:expr, $name:literal $(, $field:ident = $value:expr)*) => {
+            tracing::span!(
+                target: "shape_meta", $level, $name,
+                stack $(, $field = $value)*, error = Empty, error.type = Empty
+            )
+        };
+    }
+    let span = match activity {
+        Activity::Open { path } => {
+            span!(Level::INFO, "shape_meta.open", path = tracing::field::display(path.display()))
+        }
+        Activity::Recovery => span!(Level::INFO, "shape_meta.recovery"),
+        Activity::Clean { shapes } => span!(Level::INFO, "shape_meta.clean", shapes = shapes),
+        Activity::Close => span!(Level::INFO, "shape_meta.close"),
+        Activity::Flush { changes, bytes } => {
+            span!(Level::DEBUG, "shape_meta.flush", changes = changes, bytes = bytes)
+        }
+        Activity::Checkout { label } => span!(Level::TRACE, "shape_meta.checkout", operation = label),
+        // An activity that this version has no name for.
+        _ => return None,
+    };
+    (!span.is_disabled()).then(|| Box::new(Entered(span.entered())) as _)
+}
+
+/// A span that events on this thread belong to until it ends.
+struct Entered(EnteredSpan);
+
+impl Span for Entered {
+    fn end(self: Box<Self>, error: Option<&Error>) {
+        if let Some(error) = error {
+            self.0.record("error", error as &(dyn std::error::Error + 'static));
+            self.0.record("error.type", error.kind().name());
+        }
+    }
+}

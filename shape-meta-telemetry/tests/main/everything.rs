@@ -1,0 +1,58 @@
+//! All that can be told, once.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use shape_meta_core::{
+    Activity, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle, Key,
+    Observer, Opened, Published, Recovered, Refusal, Relations, Seq,
+};
+
+pub(crate) fn tell_everything(to: &dyn Observer) {
+    let path = Path::new("/var/lib/shapes");
+    let error = Error::new(ErrorKind::Full, "the disk is full").with_source("SQLITE_FULL");
+    let handle = Handle::new("1-2").expect("valid");
+    let entry = Arc::new(Entry::new(
+        Seq::new(3),
+        handle.clone(),
+        Key::new([7; 32]),
+        DefinitionHash::new(7),
+        Relations::default(),
+        false,
+    ));
+    let ms = Duration::from_millis;
+
+    for activity in [
+        Activity::Open { path },
+        Activity::Recovery,
+        Activity::Clean { shapes: Some(2) },
+        Activity::Clean { shapes: None },
+        Activity::Close,
+        Activity::Flush { changes: 3, bytes: 700 },
+        Activity::Checkout { label: "record" },
+    ] {
+        drop(to.begin(activity));
+        if let Some(span) = to.begin(activity) {
+            span.end(None);
+        }
+        let span = to.begin(activity);
+        to.checkout(&Checkout { label: "apply", queued: ms(1), active: 2 });
+        if let Some(span) = span {
+            span.end(Some(&error));
+        }
+    }
+
+    to.stopped(&error);
+    to.rejected(Some(&handle), &[Seq::new(3), Seq::new(9)], &error);
+    to.rejected(None, &[], &error);
+    to.quarantined(path, &error);
+    to.retrying(&error, 4, ms(250));
+    to.opened(&Opened { shapes: 1_000_000, took: ms(900) });
+    to.recovered(&Recovered { valid: 5, removed: 1, took: ms(2) });
+    to.flushed(&Flushed { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
+    to.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
+    to.committed(&Change::Remove { entry });
+    to.committed(&Change::Reset);
+    to.published(&Published { changes: 3, took: ms(1) });
+    to.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
+    to.checkin(&Checkin { label: "apply", used: ms(3), active: 1 });
+}

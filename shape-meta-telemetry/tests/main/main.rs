@@ -1,0 +1,8 @@
+//! What is told, under which names, at which levels and with which fields.
+
+mod capture;
+mod everything;
+
+mod names;
+mod observers;
+mod quiet;

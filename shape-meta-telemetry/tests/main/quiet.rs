@@ -1,0 +1,56 @@
+//! Nothing is done for nobody.
+
+use shape_meta_core::{Activity, Observer};
+use shape_meta_telemetry::TracingObserver;
+use tracing::{Level, subscriber::NoSubscriber};
+
+use crate::{
+    capture::{capture, listening},
+    everything::tell_everything,
+};
+
+#[test]
+fn without_a_listener_no_span_is_made_and_no_change_is_asked_for() {
+    listening(NoSubscriber::new(), || {
+        let observer = TracingObserver::new("main");
+        assert!(observer.begin(Activity::Close).is_none());
+        assert!(!observer.wants_committed());
+    });
+}
+
+#[test]
+fn levels_are_heeded() {
+    let lines = capture(
+        |metadata| *metadata.level() <= Level::WARN,
+        || {
+            let observer = TracingObserver::new("main");
+            assert!(observer.begin(Activity::Close).is_none());
+            assert!(!observer.wants_committed());
+            tell_everything(&observer);
+        },
+    );
+    let names: Vec<_> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(
+        names,
+        [
+            "shape_meta.stopped",
+            "shape_meta.rejected",
+            "shape_meta.rejected",
+            "shape_meta.quarantined",
+            "shape_meta.retrying"
+        ]
+    );
+}
+
+#[test]
+fn single_changes_can_be_left_out_of_the_debug_level() {
+    let lines = capture(
+        |metadata| metadata.target() != "shape_meta::change",
+        || {
+            let observer = TracingObserver::new("main");
+            assert!(!observer.wants_committed());
+            assert!(observer.begin(Activity::Flush { changes: 1, bytes: 1 }).is_some());
+        },
+    );
+    assert!(lines[0].starts_with("span shape_meta.flush DEBUG"), "{lines:?}");
+}
