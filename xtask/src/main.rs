@@ -1,2 +1,45 @@
-//! Tasks of the workspace.
-fn main() {}
+//! Tasks of the workspace; see [`USAGE`].
+
+#![forbid(unsafe_code)]
+
+use std::{env, error::Error, process::ExitCode};
+
+mod cargo;
+mod ci;
+mod features;
+mod msrv;
+
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+const USAGE: &str = "\
+Tasks of the workspace:
+
+  cargo xtask ci [STEP...] [--skip STEP]...
+
+      Checks that all is well, and says at the end which steps failed. Without names it takes all steps:
+      fmt, msrv, clippy, features, docs, test.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let (task, rest) = match arguments.split_first() {
+        Some((task, rest)) => (task.to_str(), rest),
+        None => (None, &[][..]),
+    };
+    let result = match task {
+        Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no task {other:?}\n\n{USAGE}").into()),
+        None => Err(USAGE.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
