@@ -82,7 +82,9 @@ impl<S: ApplyChanges> Cached<S> {
         table.set_totals(totals);
         table.publish();
         // Until the first publish, there is one side. The second makes the other, which takes a fifth of a
-        // second at a million shapes; better now than in the first flush.
+        // second at a million shapes; better now than in the first flush. It copies the entries and not
+        // what is published with them, so that is said again.
+        table.set_totals(totals);
         table.publish();
         mirror.tally.slots(table.slots());
 

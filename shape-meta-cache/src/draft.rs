@@ -1,4 +1,4 @@
-use std::{mem, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{Batch, Change, Counts, Entry, Observer, Published, Seq, SnapshotState};
 
@@ -31,7 +31,10 @@ pub(crate) struct Draft<'a> {
 
 /// What is still to be done when a draft has been published.
 #[must_use = "what was removed is kept in memory until it is swept"]
-pub(crate) struct Litter(Vec<u64>);
+pub(crate) struct Litter {
+    removed: usize,
+    left: Vec<u64>,
+}
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
@@ -118,7 +121,7 @@ impl<'a> Draft<'a> {
         gone.sort_unstable();
         self.mirror.roster.strike(&gone);
         self.mirror.tally.slots(self.writer.table.slots());
-        Litter(if gone.is_empty() { Vec::new() } else { mem::take(&mut self.left) })
+        Litter { removed: gone.len(), left: self.left }
     }
 
     /// Spreads the keys over more slots, when there are twice as many to a slot as there should be. It
@@ -148,8 +151,8 @@ impl Writer {
     /// Frees what was removed. The other side of the table keeps it until the next publish, and there may
     /// be none for long; so here is one, that shows nothing new. The slots that have become empty go with
     /// it: only now can be seen which.
-    pub(crate) fn sweep(&mut self, Litter(mut left): Litter) {
-        if left.is_empty() {
+    pub(crate) fn sweep(&mut self, Litter { removed, mut left }: Litter) {
+        if removed == 0 {
             return;
         }
         left.sort_unstable();

@@ -20,6 +20,9 @@ mod fold;
 mod slots;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use cached::Cached;
 pub use memory::CacheMemory;
 pub use options::{CacheOptions, Lookups};

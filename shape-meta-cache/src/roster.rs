@@ -18,15 +18,15 @@ pub(crate) struct Roster {
     chunks: RwLock<Vec<Arc<Chunk>>>,
 }
 
-/// A run of entries. Entries are appended to the last chunk and struck from any; a chunk never hands
-/// entries to another one, so a walk over the chunks of one moment misses nothing that was live then.
+/// A run of entries. They are entered into it and struck from it, but a chunk never hands them to another
+/// one: chunks are divided and merged by making new ones. So a walk over the chunks of one moment misses nothing that was live then.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     first: Seq,
     entries: RwLock<Vec<Arc<Entry>>>,
 }
 
-/// Walking one chunk takes some 50 microseconds, striking one entry from it one.
+/// The most entries of a chunk. Walking it takes some 50 microseconds, striking one entry from it one.
 const CHUNK: usize = 4096;
 
 impl Chunk {
@@ -68,27 +68,25 @@ impl Roster {
             (chunks.get(at).cloned(), at, at + 1 == chunks.len())
         };
         let Some(chunk) = chunk else { return self.replace(at..at, &[entry]) };
-        let place = {
-            let mut entries = chunk.entries_mut();
-            let place = entries.partition_point(|other| other.created() < entry.created());
-            let is_newest = is_last && place == entries.len();
-            if is_newest && place < CHUNK {
-                return entries.push(entry);
-            }
-            if is_newest { None } else { Some(place) }
-        };
-        match place {
-            None => self.replace(at + 1..at + 1, &[entry]),
-            Some(place) => {
-                let mut entries = chunk.entries().clone();
-                entries.insert(place, entry);
-                self.replace(at..at + 1, &entries);
-            }
+        let mut entries = chunk.entries_mut();
+        let place = entries.partition_point(|other| other.created() < entry.created());
+        if entries.len() < CHUNK {
+            return entries.insert(place, entry);
         }
+        if is_last && place == entries.len() {
+            drop(entries);
+            return self.replace(at + 1..at + 1, &[entry]);
+        }
+        let mut halved = entries.clone();
+        drop(entries);
+        halved.insert(place, entry);
+        self.replace(at..at + 1, &halved);
     }
 
     fn replace(&self, range: Range<usize>, entries: &[Arc<Entry>]) {
-        self.write().splice(range, entries.chunks(CHUNK).map(|part| Chunk::new(part.to_vec())));
+        // In halves, if at all: one full chunk and one of a single entry would soon be very many.
+        let part = if entries.len() > CHUNK { entries.len().div_ceil(2) } else { CHUNK };
+        self.write().splice(range, entries.chunks(part).map(|part| Chunk::new(part.to_vec())));
     }
 
     /// Strikes these entries, which are in order.
@@ -166,4 +164,74 @@ impl Roster {
 /// The chunk in which an entry that was created at this place would stand.
 fn position(chunks: &[Arc<Chunk>], created: Seq) -> usize {
     chunks.partition_point(|chunk| chunk.first <= created).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tests::{cases, entry};
+
+    fn all(roster: &Roster) -> Vec<u64> {
+        let chunks = roster.chunks();
+        chunks
+            .iter()
+            .flat_map(|chunk| chunk.entries().iter().map(|entry| entry.created().get()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Adds or not, from, how many, each so many: long runs in the order of creation, and a few that are
+    /// not.
+    fn run() -> impl Strategy<Value = (bool, u64, u64, usize)> {
+        prop_oneof![
+            (any::<bool>(), 0..20_000_u64, 1..6_000_u64, 1..4_usize),
+            (Just(false), 0..20_000_u64, 1..20_000_u64, 1..3_usize),
+            (Just(true), 20_000..60_000_u64, 1..20_000_u64, 1..3_usize),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(cases(16))]
+
+        /// Runs of entries come and go, new ones mostly, and the roster is always what a sorted set is.
+        #[test]
+        fn is_a_sorted_set(runs in prop::collection::vec(run(), 1..12)) {
+            let roster = Roster::default();
+            let mut model = BTreeSet::new();
+            for (add, from, length, step) in runs {
+                let run = (from..from + length).step_by(step);
+                if add {
+                    for created in run.filter(|created| model.insert(*created)) {
+                        roster.enter(entry(created));
+                    }
+                } else {
+                    let gone: Vec<_> = run.filter(|created| model.remove(created)).map(Seq::new).collect();
+                    roster.strike(&gone);
+                }
+                prop_assert!(all(&roster).into_iter().eq(model.iter().copied()));
+                for created in [0, 1, from, from + length / 2, from + length] {
+                    let got = roster.get(Seq::new(created)).map(|entry| entry.created().get());
+                    prop_assert_eq!(got, model.get(&created).copied());
+                }
+                let chunks = roster.chunks().len();
+                prop_assert!(chunks <= 2 + model.len() * 6 / CHUNK, "{} chunks of {}", chunks, model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_misses_nothing_while_chunks_are_merged() {
+        let roster = Roster::default();
+        (1..=40_000).for_each(|created| roster.enter(entry(created)));
+        let walk = roster.chunks();
+        let gone: Vec<_> = (1..=40_000).filter(|created| created % 100 != 0).map(Seq::new).collect();
+        roster.strike(&gone);
+        assert_eq!(all(&roster).len(), 400);
+        assert_eq!(roster.chunks().len(), 1, "few entries do not take many chunks");
+        let walked: usize = walk.iter().map(|chunk| chunk.entries().len()).sum();
+        assert_eq!(walked, 400);
+    }
 }

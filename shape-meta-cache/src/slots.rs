@@ -62,12 +62,18 @@ const RELATION: u64 = 2;
 pub(crate) struct Slots {
     seed: RandomState,
     /// All ones; fewer in tests, to see many collisions.
-    pub(crate) mask: u64,
+    mask: u64,
 }
 
 impl Slots {
     pub(crate) fn new() -> Self {
         Self { seed: RandomState::default(), mask: u64::MAX }
+    }
+
+    /// Slots of which there are few, so that nearly everything collides.
+    #[cfg(test)]
+    pub(crate) fn few(mask: u64) -> Self {
+        Self { mask, ..Self::new() }
     }
 
     pub(crate) fn handle(&self, handle: &str) -> Slot {

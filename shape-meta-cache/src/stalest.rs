@@ -71,3 +71,47 @@ impl Stalest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tests::{cases, entry};
+
+    proptest! {
+        #![proptest_config(cases(64))]
+
+        /// As sorting everything would say.
+        #[test]
+        fn are_what_sorting_says(
+            times in prop::collection::vec(prop_oneof![Just(0), 1..40_u64, any::<u64>()], 0..6000),
+            wanted in prop_oneof![0..4_usize, 0..7000_usize, Just(usize::MAX)],
+            each_excluded in 2..9_u64,
+        ) {
+            let roster = Roster::default();
+            let (mut excluded, mut passed_over) = (HandleSet::new(), foldhash::HashSet::default());
+            let mut expected = Vec::new();
+            for (created, at) in (1..).zip(times) {
+                let entry = entry(created);
+                if at > 0 {
+                    entry.touch(Timestamp::from_micros(at));
+                }
+                match created % each_excluded {
+                    0 => { excluded.insert(entry.handle().clone()); }
+                    1 if created % 11 == 0 => { passed_over.insert(entry.created()); }
+                    _ if at > 0 => expected.push((at, created)),
+                    _ => {}
+                }
+                roster.enter(entry);
+            }
+            expected.sort_unstable();
+            expected.truncate(wanted);
+            let selected: Vec<_> = Stalest::select(&roster, wanted, &excluded, &passed_over)
+                .into_iter()
+                .map(|candidate| (candidate.at.as_micros(), candidate.entry.created().get()))
+                .collect();
+            prop_assert_eq!(selected, expected);
+        }
+    }
+}

@@ -5,3 +5,7 @@
 mod support;
 
 mod basics;
+mod in_flight;
+mod outcomes;
+mod reload;
+mod removal;

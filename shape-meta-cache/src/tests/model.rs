@@ -1,0 +1,209 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use shape_meta_core::{
+    ApplyChanges, Batch, Change, Handle, HandleSet, MemoryStore, ReadShapes, Record, Relation, Seq, Silent,
+    SnapshotState, Timestamp,
+};
+
+use super::{cases, record};
+use crate::{CacheOptions, Cached, Lookups, slots::Slots};
+
+/// What the history of a store is made of. Numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Op {
+    Add,
+    Remove(usize),
+    RemoveUnknown(usize),
+    Mark(usize, bool),
+    Touch(usize, u64),
+    Reset,
+    Flush,
+    Reload,
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        20 => Just(Op::Add),
+        8 => any::<usize>().prop_map(Op::Remove),
+        1 => any::<usize>().prop_map(Op::RemoveUnknown),
+        3 => any::<(usize, bool)>().prop_map(|(at, complete)| Op::Mark(at, complete)),
+        5 => (any::<usize>(), 1..50_u64).prop_map(|(at, micros)| Op::Touch(at, micros)),
+        1 => Just(Op::Reset),
+        6 => Just(Op::Flush),
+        1 => Just(Op::Reload),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+struct Machine {
+    cached: Cached<Arc<MemoryStore>>,
+    below: Arc<MemoryStore>,
+    options: CacheOptions,
+    mask: u64,
+    live: Vec<Arc<Record>>,
+    dead: Vec<Arc<Record>>,
+    next: u64,
+    pending: Vec<Change>,
+}
+
+impl Machine {
+    fn new(options: CacheOptions, mask: u64) -> Self {
+        let below = Arc::new(MemoryStore::new());
+        let cached =
+            Cached::open_with(Arc::clone(&below), options.clone(), Arc::new(Silent), Slots::few(mask))
+                .unwrap();
+        Self { cached, below, options, mask, live: vec![], dead: vec![], next: 0, pending: vec![] }
+    }
+
+    fn step(&mut self, op: Op) {
+        match op {
+            Op::Add => {
+                self.next += 1;
+                // The handles and keys of dead shapes come again, as they may.
+                let free = (0..).find(|n| !self.live.iter().any(|one| one.entry.hash().get() == *n)).unwrap();
+                let new = record(self.next, free, free, self.next % 4);
+                self.pending.push(Change::Add { record: Arc::clone(&new), state: SnapshotState::Pending });
+                self.live.push(new);
+            }
+            Op::Remove(at) if !self.live.is_empty() => {
+                let old = self.live.swap_remove(at % self.live.len());
+                self.pending.push(Change::Remove { entry: Arc::clone(&old.entry) });
+                self.dead.push(old);
+                self.next += 1;
+            }
+            Op::RemoveUnknown(at) if !self.dead.is_empty() => {
+                let old = &self.dead[at % self.dead.len()];
+                self.pending.push(Change::Remove { entry: Arc::clone(&old.entry) });
+                self.next += 1;
+            }
+            Op::Mark(at, complete) if !self.live.is_empty() => {
+                let entry = Arc::clone(&self.live[at % self.live.len()].entry);
+                let state = if complete { SnapshotState::Complete } else { SnapshotState::Started };
+                self.pending.push(Change::Mark { entry, state });
+                self.next += 1;
+            }
+            Op::Touch(at, micros) if !self.live.is_empty() => {
+                let handle = self.live[at % self.live.len()].handle().clone();
+                self.cached.touch(&handle, Timestamp::from_micros(micros)).unwrap();
+            }
+            Op::Reset => {
+                self.pending.push(Change::Reset);
+                self.dead.append(&mut self.live);
+                self.next += 1;
+            }
+            Op::Flush => {
+                let changes = std::mem::take(&mut self.pending);
+                self.cached.apply(&Batch { changes, through: Seq::new(self.next) }).unwrap();
+            }
+            Op::Reload => {
+                self.cached.reload().unwrap();
+            }
+            Op::Reopen => {
+                self.cached = Cached::open_with(
+                    Arc::clone(&self.below),
+                    self.options.clone(),
+                    Arc::new(Silent),
+                    Slots::few(self.mask),
+                )
+                .unwrap();
+            }
+            _ => {}
+        }
+        self.check();
+    }
+
+    /// Every read through the cache is what the store below says.
+    fn check(&self) {
+        let (cached, below) = (&self.cached, &*self.below);
+        assert_eq!(cached.counts().unwrap(), below.counts().unwrap());
+        assert_eq!(cached.last_seq().unwrap(), below.last_seq().unwrap());
+        for record in self.live.iter().chain(&self.dead) {
+            let handle = record.handle();
+            assert_eq!(cached.metadata(handle).unwrap(), below.metadata(handle).unwrap());
+            assert_eq!(cached.handle_for(record.key()).unwrap(), below.handle_for(record.key()).unwrap());
+            let created = |entry: Option<Arc<shape_meta_core::Entry>>| entry.map(|entry| entry.created());
+            assert_eq!(created(cached.entry(handle).unwrap()), created(below.entry(handle).unwrap()));
+            assert_eq!(cached.record(handle).unwrap().is_some(), below.record(handle).unwrap().is_some());
+        }
+        for relations in [&[0][..], &[1], &[2], &[9], &[0, 1, 2], &[2, 2, 9], &[]] {
+            let relations: Vec<_> = relations.iter().copied().map(Relation::new).collect();
+            let sorted = |mut handles: Vec<Handle>| {
+                handles.sort();
+                handles
+            };
+            let expected = sorted(below.handles_reading(&relations).unwrap());
+            assert_eq!(sorted(cached.handles_reading(&relations).unwrap()), expected);
+        }
+        let excluded: HandleSet = self.live.iter().take(2).map(|record| record.handle().clone()).collect();
+        for n in [0, 1, 3, usize::MAX] {
+            let expected = below.least_recently_used(n, &excluded).unwrap();
+            assert_eq!(cached.least_recently_used(n, &excluded).unwrap(), expected);
+        }
+        let scanned: Vec<_> = cached.scan().unwrap().map(|listed| listed.unwrap().metadata).collect();
+        let expected: Vec<_> = below.scan().unwrap().map(|listed| listed.unwrap().metadata).collect();
+        assert_eq!(scanned, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn reads_are_what_the_store_below_says(
+        ops in prop::collection::vec(op(), 1..120),
+        bits in prop_oneof![Just(0), 0..4_u32, Just(64)],
+        on_disk: bool,
+        keys_per_slot in 1..5_u32,
+    ) {
+        let lookups = if on_disk { Lookups::OnDisk } else { Lookups::InMemory };
+        let options = CacheOptions::default().lookups(lookups).keys_per_slot(keys_per_slot);
+        let mask = 1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1);
+        let mut machine = Machine::new(options, mask);
+        for op in ops {
+            machine.step(op);
+        }
+    }
+}
+
+/// Far more than a short list of values holds, all in one slot, and none of them lost on the way back.
+#[test]
+fn hundreds_that_collide_are_told_apart() {
+    let mut machine = Machine::new(CacheOptions::default(), 0);
+    for _ in 0..200 {
+        machine.step(Op::Add);
+    }
+    machine.step(Op::Flush);
+    for _ in 0..199 {
+        machine.step(Op::Remove(7));
+    }
+    machine.step(Op::Flush);
+    assert_eq!(machine.cached.counts().unwrap().total, 1);
+}
+
+/// More keys than the first grouping is for: they are spread again, several times.
+#[test]
+fn keys_are_found_after_they_were_spread_anew() {
+    let below = MemoryStore::new();
+    let cached = Cached::open(below, CacheOptions::default().keys_per_slot(2), Arc::new(Silent)).unwrap();
+    let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
+    let mut groupings = vec![grouping()];
+    let records: Vec<_> = (1..=40_000).map(|number| record(number, number, number, 1)).collect();
+    for part in records.chunks(5_000) {
+        let adds = part
+            .iter()
+            .map(|record| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending });
+        let removed =
+            part.iter().step_by(10).map(|record| Change::Remove { entry: Arc::clone(&record.entry) });
+        let through = part.last().unwrap().entry.created();
+        cached.apply(&Batch { changes: adds.chain(removed).collect(), through }).unwrap();
+        groupings.push(grouping());
+    }
+    groupings.dedup();
+    assert!(groupings.len() > 2, "{groupings:?}");
+    for (number, record) in records.iter().enumerate() {
+        let expected = (number % 10 != 0).then(|| record.handle().clone());
+        assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
+    }
+}

@@ -1,0 +1,80 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use shape_meta_core::{
+    ApplyChanges, Batch, Change, MemoryStore, ReadShapes, Relation, Seq, Silent, SnapshotState,
+};
+
+use super::record;
+use crate::{CacheOptions, Cached};
+
+/// In every view of the table the shape is in all indexes and counted, or in none and not counted.
+#[test]
+fn c1_all_indexes_of_a_shape_change_in_one_step() {
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let (done, seen) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let probe = record(1, 1, 1, 3);
+                let mut last_seq = Seq::ZERO;
+                while !done.load(SeqCst) {
+                    cached.mirror.read(|view| {
+                        let slots = &cached.mirror.slots;
+                        let handle = view.by_handle(slots, probe.handle()).map(|entry| entry.created());
+                        let key = view.by_key(slots, probe.key()).map(|entry| entry.created());
+                        assert_eq!(handle, key);
+                        for relation in 0..3 {
+                            let mut reading = view.reading(Relation::new(relation));
+                            assert_eq!(reading.next().map(|entry| entry.created()), handle);
+                            assert!(reading.next().is_none());
+                        }
+                        let totals = view.totals();
+                        assert_eq!(totals.counts.total, u64::from(handle.is_some()));
+                        assert!(totals.last_seq >= last_seq, "never back in time");
+                        last_seq = totals.last_seq;
+                        seen.fetch_add(u64::from(handle.is_some()), SeqCst);
+                    });
+                }
+            });
+        }
+        let mut seq = 0;
+        while seq < 400 || seen.load(SeqCst) < 100 {
+            let new = record(seq + 1, 1, 1, 3);
+            let entry = Arc::clone(&new.entry);
+            for change in
+                [Change::Add { record: new, state: SnapshotState::Pending }, Change::Remove { entry }]
+            {
+                seq += 1;
+                cached.apply(&Batch { changes: vec![change], through: Seq::new(seq) }).unwrap();
+            }
+        }
+        done.store(true, SeqCst);
+    });
+    assert_eq!(cached.counts().unwrap().total, 0);
+}
+
+/// Threads that come while the writer publishes all get an end of the table, also when more come than
+/// were prepared for.
+#[test]
+fn every_thread_can_read() {
+    let options = CacheOptions::default().readers_ahead(1);
+    let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+    let new = record(1, 1, 1, 1);
+    let handle = new.handle().clone();
+    let add = Change::Add { record: new, state: SnapshotState::Pending };
+    cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();
+    for round in 0..20 {
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert!(cached.metadata(&handle).unwrap().is_some()));
+            }
+            cached.apply(&Batch { changes: vec![], through: Seq::new(round + 2) }).unwrap();
+        });
+    }
+}

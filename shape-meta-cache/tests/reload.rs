@@ -1,0 +1,74 @@
+//! A store that someone else writes, as a standby has.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use shape_meta_cache::CacheOptions;
+use shape_meta_core::{
+    ApplyChanges, Change, MemoryStore, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+};
+
+use crate::support::{add, batch, cached, handle, record, remove, shape};
+
+#[test]
+fn shows_what_others_wrote_and_keeps_the_rest() {
+    let below = Arc::new(MemoryStore::new());
+    let records: Vec<_> = (1..=30).map(|number| record(number, number)).collect();
+    below.apply(&batch(30, records[..20].iter().map(add))).unwrap();
+    let cached = cached(Arc::clone(&below), CacheOptions::default());
+    assert!(cached.touch(&handle(15), Timestamp::from_micros(9)).unwrap());
+
+    let complete = records[10..20]
+        .iter()
+        .map(|record| Change::Mark { entry: Arc::clone(&record.entry), state: SnapshotState::Complete });
+    below.apply(&batch(40, complete)).unwrap();
+    let gone = below.reopen(Timestamp::from_micros(5));
+    assert_eq!(gone.len(), 10, "all entries below are others now");
+    below.apply(&batch(50, records[20..].iter().map(add))).unwrap();
+
+    let reloaded = cached.reload().unwrap();
+    assert_eq!((reloaded.added, reloaded.removed), (10, 10));
+    assert_eq!(cached.counts().unwrap().total, 20);
+    assert_eq!(cached.last_seq().unwrap(), Seq::new(50));
+    for number in 1..=30 {
+        assert_eq!(cached.has_handle(&handle(number)).unwrap(), number > 10);
+        assert_eq!(cached.handle_for(&shape(number).key).unwrap().is_some(), number > 10);
+    }
+    let metadata = cached.metadata(&handle(15)).unwrap().unwrap();
+    assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)), "the mirror's own time is kept");
+    assert_eq!(metadata.state, SnapshotState::Complete);
+    assert_eq!(cached.reload().unwrap(), shape_meta_cache::Reloaded::default());
+}
+
+#[test]
+fn readers_never_miss_what_stays() {
+    let below = Arc::new(MemoryStore::new());
+    let staying = record(1, 1);
+    below.apply(&batch(1, [add(&staying)])).unwrap();
+    let cached = cached(Arc::clone(&below), CacheOptions::default());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(SeqCst) {
+                    assert!(cached.has_handle(&handle(1)).unwrap());
+                    assert_eq!(cached.handle_for(&shape(1).key).unwrap(), Some(handle(1)));
+                    assert!(cached.counts().unwrap().total >= 1);
+                }
+            });
+        }
+        for round in 0..300_u64 {
+            let coming = record(11, 2 * round + 2);
+            below.apply(&batch(2 * round + 2, [add(&coming)])).unwrap();
+            cached.reload().unwrap();
+            below.apply(&batch(2 * round + 3, [remove(&coming)])).unwrap();
+            cached.reload().unwrap();
+        }
+        done.store(true, SeqCst);
+    });
+}
