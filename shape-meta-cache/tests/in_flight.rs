@@ -2,7 +2,6 @@
 
 use std::{
     sync::{
-        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc,
     },
@@ -11,42 +10,41 @@ use std::{
 };
 
 use shape_meta_cache::{CacheOptions, Cached, Lookups};
-use shape_meta_core::{ApplyChanges, ReadShapes};
+use shape_meta_core::{
+    ApplyChanges, Change, MemoryStore, ReadShapes,
+    conformance::{
+        FailingStore, Side, handle, key,
+        store::{added, removed},
+    },
+};
 
-use crate::support::{Probe, add, batch, cached, handle, record, relation, remove, shape};
+use crate::support::{batch, cached, record, relation};
+
+type Store = Cached<FailingStore<MemoryStore>>;
+
+fn over_failing(options: CacheOptions) -> Store {
+    cached(FailingStore::new(MemoryStore::new()), options)
+}
 
 /// Holds an apply between its commit and its return, and says whether `read` returned before it went on.
-fn returns_in_flight(
-    cached: &Cached<Probe>,
-    change: shape_meta_core::Change,
-    read: impl FnOnce(&Cached<Probe>) + Send,
-) -> bool {
-    let (committed, is_committed) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel();
-    cached.inner().after_next_commit(move || {
-        committed.send(()).unwrap();
-        may_go_on.recv().unwrap();
-        Ok(())
-    });
-    let released = Arc::new(AtomicBool::new(false));
-    let through = cached.last_seq().unwrap().get() + 1;
+fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) + Send) -> bool {
+    let gate = cached.inner().faults().block_apply(Side::After);
+    let through = cached.last_seq().unwrap().next().get();
+    let released = AtomicBool::new(false);
+    let (done, is_done) = mpsc::channel();
     thread::scope(|scope| {
         let apply = scope.spawn(|| cached.apply(&batch(through, [change])));
-        is_committed.recv().unwrap();
-        let (done, is_done) = mpsc::channel();
-        let reader = scope.spawn({
-            let released = Arc::clone(&released);
-            move || {
-                read(cached);
-                let early = !released.load(SeqCst);
-                done.send(()).unwrap();
-                early
-            }
+        gate.wait_until_blocked();
+        let reader = scope.spawn(|| {
+            read(cached);
+            let early = !released.load(SeqCst);
+            done.send(()).unwrap();
+            early
         });
         // A reader that does not wait is done long before this; for one that waits, its end is no matter.
         let _ = is_done.recv_timeout(Duration::from_millis(100));
         released.store(true, SeqCst);
-        go_on.send(()).unwrap();
+        gate.release();
         apply.join().unwrap().unwrap();
         reader.join().unwrap()
     })
@@ -54,9 +52,9 @@ fn returns_in_flight(
 
 #[test]
 fn c1_a_scan_shows_nothing_that_look_ups_do_not_show_yet() {
-    let cached = cached(Probe::default(), CacheOptions::default());
+    let cached = over_failing(CacheOptions::default());
     let new = record(1, 1);
-    let early = returns_in_flight(&cached, add(&new), |cached| {
+    let early = returns_in_flight(&cached, added(&new), |cached| {
         assert_eq!(cached.scan().unwrap().count(), 1, "the disk shows it");
         assert!(cached.metadata(&handle(1)).unwrap().is_some(), "and so does the mirror");
         assert_eq!(cached.counts().unwrap().total, 1);
@@ -66,14 +64,14 @@ fn c1_a_scan_shows_nothing_that_look_ups_do_not_show_yet() {
 
 #[test]
 fn c1_look_ups_on_disk_wait_too() {
-    let cached = cached(Probe::default(), CacheOptions::default().lookups(Lookups::OnDisk));
+    let cached = over_failing(CacheOptions::default().lookups(Lookups::OnDisk));
     let new = record(1, 1);
-    let early = returns_in_flight(&cached, add(&new), |cached| {
-        assert_eq!(cached.handle_for(&shape(1).key).unwrap(), Some(handle(1)));
+    let early = returns_in_flight(&cached, added(&new), |cached| {
+        assert_eq!(cached.handle_for(&key(1)).unwrap(), Some(handle(1)));
         assert!(cached.metadata(&handle(1)).unwrap().is_some());
     });
     assert!(!early);
-    let early = returns_in_flight(&cached, remove(&new), |cached| {
+    let early = returns_in_flight(&cached, removed(&new), |cached| {
         assert!(cached.handles_reading(&[relation(1)]).unwrap().is_empty());
         assert_eq!(cached.metadata(&handle(1)).unwrap(), None);
     });
@@ -82,10 +80,10 @@ fn c1_look_ups_on_disk_wait_too() {
 
 #[test]
 fn c1_a_record_that_is_gone_is_gone_everywhere() {
-    let cached = cached(Probe::default(), CacheOptions::default());
+    let cached = over_failing(CacheOptions::default());
     let new = record(1, 1);
-    cached.apply(&batch(1, [add(&new)])).unwrap();
-    let early = returns_in_flight(&cached, remove(&new), |cached| {
+    cached.apply(&batch(1, [added(&new)])).unwrap();
+    let early = returns_in_flight(&cached, removed(&new), |cached| {
         assert!(cached.record(&handle(1)).unwrap().is_none());
         assert_eq!(cached.metadata(&handle(1)).unwrap(), None);
     });
@@ -94,14 +92,14 @@ fn c1_a_record_that_is_gone_is_gone_everywhere() {
 
 #[test]
 fn i5_reads_of_the_mirror_never_wait_for_the_disk() {
-    let cached = cached(Probe::default(), CacheOptions::default());
+    let cached = over_failing(CacheOptions::default());
     let old = record(1, 1);
-    cached.apply(&batch(1, [add(&old)])).unwrap();
+    cached.apply(&batch(1, [added(&old)])).unwrap();
     let new = record(2, 2);
-    let early = returns_in_flight(&cached, add(&new), |cached| {
+    let early = returns_in_flight(&cached, added(&new), |cached| {
         assert!(cached.metadata(&handle(1)).unwrap().is_some());
         assert_eq!(cached.metadata(&handle(2)).unwrap(), None, "not published yet");
-        assert_eq!(cached.handle_for(&shape(2).key).unwrap(), None);
+        assert_eq!(cached.handle_for(&key(2)).unwrap(), None);
         assert!(cached.handles_reading(&[relation(2)]).unwrap().is_empty());
         assert_eq!(cached.counts().unwrap().total, 1);
         assert!(cached.record(&handle(1)).unwrap().is_some(), "what is there need not wait either");
@@ -111,9 +109,9 @@ fn i5_reads_of_the_mirror_never_wait_for_the_disk() {
 
 #[test]
 fn under_an_overlay_nobody_waits() {
-    let cached = cached(Probe::default(), CacheOptions::default().overlaid(true));
+    let cached = over_failing(CacheOptions::default().overlaid(true));
     let new = record(1, 1);
-    let early = returns_in_flight(&cached, add(&new), |cached| {
+    let early = returns_in_flight(&cached, added(&new), |cached| {
         assert_eq!(cached.scan().unwrap().count(), 1);
     });
     assert!(early);

@@ -5,6 +5,7 @@
 mod support;
 
 mod basics;
+mod conformance;
 mod in_flight;
 mod outcomes;
 mod reload;

@@ -1,20 +1,31 @@
 //! A store below that fails, and may have committed all the same.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering::SeqCst,
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ApplyChanges, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq,
+    conformance::{FailingStore, Side, handle, store::added},
 };
 
-use shape_meta_cache::CacheOptions;
-use shape_meta_core::{ApplyChanges, ErrorKind, ReadShapes, ReadShapesExt, Seq};
+use crate::support::{batch, cached, record};
 
-use crate::support::{Probe, add, batch, cached, handle, io_error, record};
+fn over_failing() -> Cached<FailingStore<MemoryStore>> {
+    cached(FailingStore::new(MemoryStore::new()), CacheOptions::default())
+}
+
+/// The next apply commits, and then neither it nor the store, so often as asked, say so.
+fn lose_the_answer(cached: &Cached<FailingStore<MemoryStore>>, times_asked: usize) {
+    let faults = cached.inner().faults();
+    faults.fail_applies(1, ErrorKind::Io, Side::After);
+    faults.fail_reads(times_asked, ErrorKind::Io);
+}
 
 #[test]
 fn what_was_committed_is_shown_though_the_store_failed() {
-    let cached = cached(Probe::default(), CacheOptions::default());
-    let change = batch(1, [add(&record(1, 1))]);
-    cached.inner().after_next_commit(|| Err(io_error()));
+    let cached = over_failing();
+    let change = batch(1, [added(&record(1, 1))]);
+    lose_the_answer(&cached, 0);
     assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Io);
     assert!(cached.has_handle(&handle(1)).unwrap());
     assert_eq!(cached.last_seq().unwrap(), Seq::new(1));
@@ -23,18 +34,27 @@ fn what_was_committed_is_shown_though_the_store_failed() {
 }
 
 #[test]
+fn what_was_not_committed_is_not_shown() {
+    let cached = over_failing();
+    let change = batch(1, [added(&record(1, 1))]);
+    cached.inner().faults().fail_applies(1, ErrorKind::Full, Side::Before);
+    assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Full);
+    assert!(!cached.has_handle(&handle(1)).unwrap());
+    cached.apply(&change).unwrap();
+    assert!(cached.has_handle(&handle(1)).unwrap());
+}
+
+#[test]
 fn c9_reads_go_on_while_nobody_knows_and_a_retry_finds_out() {
-    let cached = cached(Probe::default(), CacheOptions::default());
-    cached.apply(&batch(1, [add(&record(1, 1))])).unwrap();
-    let change = batch(2, [add(&record(2, 2))]);
-    cached.inner().after_next_commit(|| Err(io_error()));
-    cached.inner().last_seq_fails.store(true, SeqCst);
+    let cached = over_failing();
+    cached.apply(&batch(1, [added(&record(1, 1))])).unwrap();
+    let change = batch(2, [added(&record(2, 2))]);
+    lose_the_answer(&cached, 2);
     assert!(cached.apply(&change).is_err());
     assert!(cached.apply(&change).is_err(), "the store still does not say how far it has come");
     assert!(cached.has_handle(&handle(1)).unwrap());
     assert_eq!(cached.last_seq().unwrap(), Seq::new(1));
 
-    cached.inner().last_seq_fails.store(false, SeqCst);
     assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Interrupted);
     cached.apply(&change).unwrap();
     assert!(cached.has_handle(&handle(2)).unwrap());
@@ -43,31 +63,30 @@ fn c9_reads_go_on_while_nobody_knows_and_a_retry_finds_out() {
 
 #[test]
 fn c9_a_change_is_not_taken_for_another_at_its_place() {
-    let cached = cached(Probe::default(), CacheOptions::default());
-    cached.inner().after_next_commit(|| Err(io_error()));
-    cached.inner().last_seq_fails.store(true, SeqCst);
-    assert!(cached.apply(&batch(1, [add(&record(1, 1))])).is_err());
-    cached.inner().last_seq_fails.store(false, SeqCst);
+    let cached = over_failing();
+    lose_the_answer(&cached, 1);
+    assert!(cached.apply(&batch(1, [added(&record(1, 1))])).is_err());
 
     // A direct store asks the mirror for the last place and does not know that the next one is taken.
     let other = cached.last_seq().unwrap().next().get();
-    assert!(cached.apply(&batch(other, [add(&record(2, other))])).is_err(), "it must not pass for done");
+    assert!(cached.apply(&batch(other, [added(&record(2, other))])).is_err(), "it must not pass for done");
     let other = cached.last_seq().unwrap().next().get();
-    cached.apply(&batch(other, [add(&record(2, other))])).unwrap();
+    cached.apply(&batch(other, [added(&record(2, other))])).unwrap();
     assert!(cached.has_handle(&handle(1)).unwrap() && cached.has_handle(&handle(2)).unwrap());
 }
 
 #[test]
-fn c9_what_was_not_committed_is_not_shown() {
-    let cached = cached(Probe::default(), CacheOptions::default());
-    cached.inner().last_seq_fails.store(true, SeqCst);
-    cached.inner().after_next_commit(|| panic!("the store below panics after its commit"));
-    let first = batch(1, [add(&record(1, 1))]);
-    assert!(catch_unwind(AssertUnwindSafe(|| cached.apply(&first))).is_err());
-    assert!(!cached.has_handle(&handle(1)).unwrap(), "nobody knows yet");
-    assert_eq!(cached.scan().unwrap().count(), 1, "and readers of the disk do not wait for ever");
-    cached.inner().last_seq_fails.store(false, SeqCst);
-    assert!(cached.apply(&first).is_err());
-    cached.apply(&first).unwrap();
-    assert!(cached.has_handle(&handle(1)).unwrap());
+fn c9_a_panic_of_the_store_below_is_an_unknown_outcome() {
+    for (side, committed) in [(Side::Before, false), (Side::After, true)] {
+        let cached = over_failing();
+        cached.inner().faults().panic_applies(1, side);
+        let change = batch(1, [added(&record(1, 1))]);
+        assert!(catch_unwind(AssertUnwindSafe(|| cached.apply(&change))).is_err());
+        assert!(!cached.has_handle(&handle(1)).unwrap(), "nobody knows yet");
+        assert_eq!(cached.scan().unwrap().count(), usize::from(committed), "and nobody waits for ever");
+        assert_eq!(cached.apply(&change).is_err(), committed);
+        cached.apply(&change).unwrap();
+        assert!(cached.has_handle(&handle(1)).unwrap());
+        assert_eq!(cached.counts().unwrap().total, 1);
+    }
 }

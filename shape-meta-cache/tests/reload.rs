@@ -8,18 +8,22 @@ use std::{
     thread,
 };
 
-use shape_meta_cache::CacheOptions;
+use shape_meta_cache::{CacheOptions, Reloaded};
 use shape_meta_core::{
     ApplyChanges, Change, MemoryStore, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+    conformance::{
+        handle, key,
+        store::{added, removed},
+    },
 };
 
-use crate::support::{add, batch, cached, handle, record, remove, shape};
+use crate::support::{batch, cached, record};
 
 #[test]
 fn shows_what_others_wrote_and_keeps_the_rest() {
     let below = Arc::new(MemoryStore::new());
     let records: Vec<_> = (1..=30).map(|number| record(number, number)).collect();
-    below.apply(&batch(30, records[..20].iter().map(add))).unwrap();
+    below.apply(&batch(30, records[..20].iter().map(added))).unwrap();
     let cached = cached(Arc::clone(&below), CacheOptions::default());
     assert!(cached.touch(&handle(15), Timestamp::from_micros(9)).unwrap());
 
@@ -29,7 +33,7 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
     below.apply(&batch(40, complete)).unwrap();
     let gone = below.reopen(Timestamp::from_micros(5));
     assert_eq!(gone.len(), 10, "all entries below are others now");
-    below.apply(&batch(50, records[20..].iter().map(add))).unwrap();
+    below.apply(&batch(50, records[20..].iter().map(added))).unwrap();
 
     let reloaded = cached.reload().unwrap();
     assert_eq!((reloaded.added, reloaded.removed), (10, 10));
@@ -37,19 +41,19 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
     assert_eq!(cached.last_seq().unwrap(), Seq::new(50));
     for number in 1..=30 {
         assert_eq!(cached.has_handle(&handle(number)).unwrap(), number > 10);
-        assert_eq!(cached.handle_for(&shape(number).key).unwrap().is_some(), number > 10);
+        assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), number > 10);
     }
     let metadata = cached.metadata(&handle(15)).unwrap().unwrap();
     assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)), "the mirror's own time is kept");
     assert_eq!(metadata.state, SnapshotState::Complete);
-    assert_eq!(cached.reload().unwrap(), shape_meta_cache::Reloaded::default());
+    assert_eq!(cached.reload().unwrap(), Reloaded::default());
 }
 
 #[test]
 fn readers_never_miss_what_stays() {
     let below = Arc::new(MemoryStore::new());
     let staying = record(1, 1);
-    below.apply(&batch(1, [add(&staying)])).unwrap();
+    below.apply(&batch(1, [added(&staying)])).unwrap();
     let cached = cached(Arc::clone(&below), CacheOptions::default());
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -57,16 +61,16 @@ fn readers_never_miss_what_stays() {
             scope.spawn(|| {
                 while !done.load(SeqCst) {
                     assert!(cached.has_handle(&handle(1)).unwrap());
-                    assert_eq!(cached.handle_for(&shape(1).key).unwrap(), Some(handle(1)));
+                    assert_eq!(cached.handle_for(&key(1)).unwrap(), Some(handle(1)));
                     assert!(cached.counts().unwrap().total >= 1);
                 }
             });
         }
         for round in 0..300_u64 {
-            let coming = record(11, 2 * round + 2);
-            below.apply(&batch(2 * round + 2, [add(&coming)])).unwrap();
+            let coming = record(8, 2 * round + 2);
+            below.apply(&batch(2 * round + 2, [added(&coming)])).unwrap();
             cached.reload().unwrap();
-            below.apply(&batch(2 * round + 3, [remove(&coming)])).unwrap();
+            below.apply(&batch(2 * round + 3, [removed(&coming)])).unwrap();
             cached.reload().unwrap();
         }
         done.store(true, SeqCst);
