@@ -33,13 +33,16 @@ impl Work {
         Self { generation, segments, next, rejected: Vec::new() }
     }
 
-    /// The next segment, and where the order stands after it.
+    /// The next segment, and where the order stands after it. The last one may be empty: mutations that
+    /// came to nothing cost the disk no row, but their places in the order must not be given again.
     pub(crate) fn next(&mut self) -> Option<(Vec<Change>, Seq)> {
         loop {
             let segment = self.segments.pop()?;
+            if self.segments.is_empty() {
+                return Some((segment, self.generation.last()));
+            }
             if !segment.is_empty() {
-                let through = if self.segments.is_empty() { self.generation.last() } else { self.next };
-                return Some((segment, through));
+                return Some((segment, self.next));
             }
         }
     }

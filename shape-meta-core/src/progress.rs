@@ -65,15 +65,15 @@ impl Progress {
 
     /// What has become of this mutation; `None` while it is pending.
     pub(crate) fn outcome(&self, seq: Seq) -> Option<Result<(), NotDurable>> {
-        if self.settled() >= seq {
-            let exceptions = self.exceptions();
-            return Some(match exceptions.rejected.get(&seq) {
-                Some(error) => Err(NotDurable::Rejected(error.clone())),
-                None if seq <= exceptions.forgotten => Err(NotDurable::Forgotten),
-                None => Ok(()),
-            });
+        let settled = self.settled() >= seq;
+        let exceptions = self.exceptions();
+        match exceptions.rejected.get(&seq) {
+            // Known at once, also for what was accepted after the batch that is being settled.
+            Some(error) => Some(Err(NotDurable::Rejected(error.clone()))),
+            None if settled && seq <= exceptions.forgotten => Some(Err(NotDurable::Forgotten)),
+            None if settled => Some(Ok(())),
+            None => exceptions.stopped.clone().map(|error| Err(NotDurable::Stopped(error))),
         }
-        self.exceptions().stopped.clone().map(|error| Err(NotDurable::Stopped(error)))
     }
 
     /// Raised whenever [`settle`](Self::settle) or [`stop`](Self::stop) was called.

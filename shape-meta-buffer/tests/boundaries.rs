@@ -1,0 +1,172 @@
+//! Histories that cross the boundary of a flush: each broke a system of this kind.
+
+use std::thread;
+
+use shape_meta_core::{
+    ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, Relation, SnapshotState, Wait,
+    conformance::{Side, key},
+};
+
+use crate::support::{add, below, handles, manual, shape};
+
+/// Remove and re-create one shape across a flush: what was written must not take the index entry of the
+/// new handle with it.
+#[test]
+fn c3_a_flush_never_deletes_what_is_newer() {
+    let (store, faults) = manual();
+    add(&store, "h1", 1);
+    let gate = faults.block_apply(Side::After);
+    thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("flush"));
+        gate.wait_until_blocked();
+        // h1 is committed below, and not dropped from the overlay yet.
+        store.remove("h1", Wait::No).expect("live");
+        add(&store, "h2", 1);
+        gate.release();
+    });
+    assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("h2"));
+    let refused = store.add(shape("h3", 1), Wait::No).expect_err("the key is live");
+    assert!(matches!(refused.refusal(), Some(Refusal::DuplicateKey { held_by, .. }) if held_by == "h2"));
+    store.flush_once().expect("flush");
+    assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("h2"));
+    assert_eq!(handles(below(&store)), ["h2"]);
+}
+
+/// A removal that is pending must not hide what was added again under the same handle.
+#[test]
+fn c3_a_pending_removal_does_not_hide_the_new_shape() {
+    let (store, _) = manual();
+    add(&store, "h", 1);
+    store.flush_once().expect("flush");
+    store.remove("h", Wait::No).expect("live");
+    add(&store, "h", 2);
+    assert!(store.has_handle("h").expect("read"));
+    assert_eq!(store.handle_for(&key(2)).expect("read").as_deref(), Some("h"));
+    assert_eq!(store.handle_for(&key(1)).expect("read"), None);
+    store.flush_once().expect("flush");
+    assert_eq!(below(&store).handle_for(&key(2)).expect("read").as_deref(), Some("h"));
+}
+
+/// What comes and goes within one window costs the disk no row.
+#[test]
+fn an_add_and_a_remove_meet_in_memory() {
+    let (store, faults) = manual();
+    add(&store, "h", 1);
+    let receipt = store.remove("h", Wait::No).expect("live");
+    let flushed = store.flush_once().expect("flush").expect("two mutations were pending");
+    assert_eq!((flushed.mutations, flushed.changes), (2, 0));
+    assert_eq!(faults.changes(), 0);
+    assert!(receipt.is_durable());
+    assert_eq!(store.pending().changes, 0);
+}
+
+/// Marks are part of the add that they follow in the same window.
+#[test]
+fn marks_cost_no_change_of_their_own() {
+    let (store, faults) = manual();
+    add(&store, "h", 1);
+    store.mark_snapshot_started("h", Wait::No).expect("live");
+    store.mark_snapshot_complete("h", Wait::No).expect("live");
+    store.flush_once().expect("flush");
+    assert_eq!(faults.changes(), 1);
+    assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
+}
+
+/// C6: what is accepted while a batch is being written is not in it.
+#[test]
+fn c6_a_mark_does_not_slip_into_the_batch_before_it() {
+    let (store, faults) = manual();
+    add(&store, "h", 1);
+    let gate = faults.block_apply(Side::Before);
+    thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("flush"));
+        gate.wait_until_blocked();
+        store.mark_snapshot_complete("h", Wait::No).expect("live");
+        assert_eq!(store.snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
+        gate.release();
+    });
+    assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Pending));
+    assert_eq!(store.snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
+    store.flush_once().expect("flush");
+    assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
+}
+
+/// I2: between commit and drop a shape is below and in the overlay, and is still one shape.
+#[test]
+fn i2_what_is_published_and_not_dropped_counts_once() {
+    let (store, faults) = manual();
+    let relation = shape("h", 1).relations[0];
+    add(&store, "h", 1);
+    let gate = faults.block_apply(Side::After);
+    thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("flush"));
+        gate.wait_until_blocked();
+        assert_eq!(handles(&store), ["h"]);
+        assert_eq!(store.handles_reading(&[relation]).expect("read").len(), 1);
+        assert_eq!(store.counts().expect("read").total, 1);
+        store.remove("h", Wait::No).expect("live");
+        assert_eq!(handles(&store), [""; 0]);
+        assert!(store.handles_reading(&[relation]).expect("read").is_empty());
+        gate.release();
+    });
+    assert!(store.handles_reading(&[relation]).expect("read").is_empty());
+}
+
+/// I3: a scan that a flush overtakes shows one moment.
+#[test]
+fn i3_a_scan_and_a_flush_do_not_mix() {
+    let (store, faults) = manual();
+    add(&store, "h1", 1);
+    let reading = faults.block_read(Side::Before);
+    thread::scope(|scope| {
+        let scan = scope.spawn(|| handles(&store));
+        reading.wait_until_blocked();
+        // The scan has its view of the overlay, with h1 in it, and is about to read below.
+        store.remove("h1", Wait::No).expect("live");
+        add(&store, "h2", 2);
+        store.flush_once().expect("flush");
+        reading.release();
+        let seen = scan.join().expect("no panic");
+        assert!(seen == ["h1"] || seen == ["h2"], "never both: {seen:?}");
+    });
+}
+
+/// A reset hides all that was before it, also what is being written.
+#[test]
+fn a_reset_hides_the_batch_under_way() {
+    let (store, faults) = manual();
+    add(&store, "h1", 1);
+    let gate = faults.block_apply(Side::After);
+    thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("flush"));
+        gate.wait_until_blocked();
+        store.reset(Wait::No).expect("reset");
+        add(&store, "h2", 1);
+        assert_eq!(handles(&store), ["h2"]);
+        assert_eq!(store.counts().expect("read").total, 1);
+        gate.release();
+    });
+    assert_eq!(handles(&store), ["h2"]);
+    assert_eq!(store.pending().net, 0, "one goes, one comes");
+    store.flush_once().expect("flush");
+    assert_eq!(handles(below(&store)), ["h2"]);
+    assert!(store.handles_reading(&[Relation::new(u32::MAX)]).expect("read").is_empty());
+}
+
+/// A mutation that asked below before a generation was dropped asks again.
+#[test]
+fn c2_validation_is_not_fooled_by_a_flush_that_ends_meanwhile() {
+    let (store, faults) = manual();
+    add(&store, "h1", 1);
+    let reading = faults.block_read(Side::After);
+    thread::scope(|scope| {
+        // It finds nothing below, since h1 is not written yet, and stands there with that answer.
+        let adding = scope.spawn(|| store.add(shape("h1", 9), Wait::No));
+        reading.wait_until_blocked();
+        store.flush_once().expect("flush");
+        reading.release();
+        let refused = adding.join().expect("no panic").expect_err("h1 is live");
+        assert!(matches!(refused.refusal(), Some(Refusal::DuplicateHandle { .. })));
+    });
+    assert_eq!(store.counts().expect("read").total, 1);
+}

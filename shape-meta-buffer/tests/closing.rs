@@ -1,0 +1,78 @@
+//! C10: closing writes what is pending, and tells.
+
+use std::{sync::Arc, time::Duration};
+
+use shape_meta_buffer::BufferOptions;
+use shape_meta_core::{
+    ControlWrites, ErrorKind, Health, MemoryStore, MutateError, MutateShapesExt, NotDurable, ReadShapesExt,
+    Unwritten, Wait,
+    conformance::{FailingStore, Fixture, Side},
+};
+
+use crate::support::{OverFailing, PATIENT, add, below, buffered, handles, manual, shape};
+
+#[test]
+fn c10_close_writes_what_is_pending_also_while_paused() {
+    for fixture in [OverFailing::stepped(), OverFailing::threaded()] {
+        let store = fixture.open();
+        store.pause();
+        add(&store, "h", 1);
+        let report = store.close(PATIENT);
+        assert!(report.is_complete() && report.error.is_none(), "{report:?}");
+        assert_eq!(report.flushed, 1);
+        assert_eq!(handles(below(&store)), ["h"]);
+        assert!(store.has_handle("h").expect("reads go on"));
+        let refused = store.add(shape("i", 2), Wait::UpTo(PATIENT));
+        assert!(matches!(refused, Err(MutateError::Failed(error)) if error.kind() == ErrorKind::Closed));
+        assert!(matches!(store.health(), Health::Closed));
+        assert_eq!(store.close(PATIENT).flushed, 1, "again, the same report");
+    }
+}
+
+#[test]
+fn c10_close_reports_what_it_could_not_write() {
+    let (store, faults) = manual();
+    add(&store, "old", 1);
+    add(&store, "marked", 2);
+    store.flush_once().expect("flush");
+    store.remove("old", Wait::No).expect("live");
+    let receipt = add(&store, "new", 3);
+    store.mark_snapshot_complete("marked", Wait::No).expect("live");
+    faults.fail_applies(1_000, ErrorKind::Full, Side::Before);
+    let report = store.close(Duration::from_millis(10));
+    assert_eq!(report.unwritten, 3);
+    assert_eq!(report.error.as_ref().map(|error| error.kind()), Some(ErrorKind::Full));
+    let names: Vec<_> = report.lost.iter().map(|lost| format!("{lost:?}")).collect();
+    assert_eq!(
+        names,
+        [
+            "Removed(Handle(\"old\"))",
+            "Added(Handle(\"new\"), Pending)",
+            "Marked(Handle(\"marked\"), Complete)"
+        ]
+    );
+    assert!(matches!(receipt.wait_durable(PATIENT), Err(NotDurable::Stopped(_))));
+}
+
+#[test]
+fn c10_a_write_that_hangs_is_not_waited_for() {
+    let store = OverFailing::threaded().open();
+    let gate = store.inner().faults().block_apply(Side::Before);
+    add(&store, "h", 1);
+    gate.wait_until_blocked();
+    let report = store.close(Duration::from_millis(10));
+    assert_eq!(report.unwritten, 1);
+    assert!(matches!(report.lost[..], [Unwritten::Added(..)]));
+}
+
+#[test]
+fn c10_dropping_the_last_handle_flushes() {
+    for options in [BufferOptions::default(), BufferOptions::default().manual(true)] {
+        let memory = Arc::new(MemoryStore::new());
+        let store = buffered(FailingStore::new(Arc::clone(&memory)), options);
+        store.add(shape("h", 1), Wait::No).expect("room");
+        drop(store);
+        assert_eq!(handles(&memory), ["h"]);
+        assert_eq!(Arc::strong_count(&memory), 1, "the thread has let the store go");
+    }
+}

@@ -1,0 +1,118 @@
+//! C9: what fails below is survived.
+
+use std::{sync::Arc, time::Duration};
+
+use shape_meta_buffer::BufferOptions;
+use shape_meta_core::{
+    ControlWrites, ErrorKind, Health, MutateError, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt,
+    Wait,
+    conformance::{FailingStore, Fixture, Side, key},
+};
+
+use crate::support::{OverFailing, PATIENT, add, below, buffered, handles, manual, shape};
+
+#[test]
+fn c9_the_batch_stays_and_is_written_when_the_fault_goes() {
+    for kind in [ErrorKind::Busy, ErrorKind::Full, ErrorKind::Io, ErrorKind::Interrupted, ErrorKind::ReadOnly]
+    {
+        let (store, faults) = manual();
+        let receipt = add(&store, "h", 1);
+        faults.fail_applies(2, kind, Side::Before);
+        for failures in 1..=2 {
+            assert_eq!(store.flush_once().expect_err("told to fail").kind(), kind);
+            assert!(matches!(store.health(), Health::Degraded { failures: n, .. } if n == failures));
+            assert!(store.has_handle("h").expect("readers notice nothing"));
+            assert!(!receipt.is_durable());
+        }
+        add(&store, "later", 2);
+        store.flush(PATIENT).expect("the fault is gone");
+        assert!(matches!(store.health(), Health::Ready));
+        assert!(receipt.is_durable());
+        assert_eq!(handles(below(&store)), ["h", "later"]);
+    }
+}
+
+#[test]
+fn i6_a_commit_whose_answer_was_lost_is_not_done_twice() {
+    let (store, faults) = manual();
+    add(&store, "h", 1);
+    faults.fail_applies(1, ErrorKind::Io, Side::After);
+    store.flush_once().expect_err("told to fail");
+    store.remove("h", Wait::No).expect("live");
+    store.flush(PATIENT).expect("flush");
+    assert!(handles(below(&store)).is_empty());
+    assert_eq!(below(&store).counts().expect("read").total, 0);
+}
+
+#[test]
+fn c9_a_panic_in_the_flusher_is_survived_by_the_thread() {
+    let store = OverFailing::threaded().open();
+    store.inner().faults().panic_applies(3, Side::Before);
+    let receipt = add(&store, "h", 1);
+    receipt.wait_durable(PATIENT).expect("the next flush goes on");
+    assert!(matches!(store.health(), Health::Ready));
+}
+
+#[test]
+fn c9_what_cannot_be_retried_stops_writing_and_leaves_reading() {
+    for kind in [ErrorKind::Corrupt, ErrorKind::Fenced, ErrorKind::NotADatabase] {
+        let (store, faults) = manual();
+        let receipt = add(&store, "h", 1);
+        faults.fail_applies(1, kind, Side::Before);
+        assert_eq!(store.flush_once().expect_err("told to fail").kind(), kind);
+        assert!(matches!(store.health(), Health::Stopped { error } if error.kind() == kind));
+        assert!(matches!(receipt.wait_durable(PATIENT), Err(NotDurable::Stopped(_))));
+        let refused = store.add(shape("i", 2), Wait::UpTo(PATIENT));
+        assert!(matches!(refused, Err(MutateError::Failed(error)) if error.kind() == kind));
+        assert!(store.has_handle("h").expect("reads go on"));
+        assert_eq!(store.handle_for(&key(1)).expect("reads go on").as_deref(), Some("h"));
+        let attempts = faults.attempts();
+        store.flush_once().expect_err("stopped");
+        assert_eq!(faults.attempts(), attempts, "the store below is left alone");
+        assert_eq!(store.close(PATIENT).unwritten, 1);
+    }
+}
+
+#[test]
+fn c9_a_read_that_fails_below_refuses_nothing_for_good() {
+    let (store, faults) = manual();
+    faults.fail_reads(1, ErrorKind::Io);
+    let failed = store.add(shape("h", 1), Wait::No);
+    assert!(matches!(failed, Err(MutateError::Failed(error)) if error.kind() == ErrorKind::Io));
+    assert_eq!(store.pending().mutations, 0);
+    add(&store, "h", 1);
+}
+
+#[test]
+fn the_thread_flushes_by_age_by_size_and_on_request() {
+    let never = Duration::from_secs(3600);
+    let open = |options| buffered(FailingStore::new(Arc::default()), options);
+
+    let by_age = open(BufferOptions::default().flush_age(Duration::from_millis(1)));
+    add(&by_age, "h", 1).wait_durable(PATIENT).expect("by age");
+
+    let by_size = open(BufferOptions::default().flush_age(never).flush_changes(2));
+    let first = add(&by_size, "h1", 1);
+    assert!(matches!(first.wait_durable(Duration::from_millis(1)), Err(NotDurable::TimedOut)));
+    add(&by_size, "h2", 2);
+    first.wait_durable(PATIENT).expect("by size");
+
+    let by_bytes = open(BufferOptions::default().flush_age(never).flush_bytes(1));
+    add(&by_bytes, "h", 1).wait_durable(PATIENT).expect("by bytes");
+
+    let on_request = open(BufferOptions::default().flush_age(never));
+    let receipt = add(&on_request, "h", 1);
+    on_request.flush(PATIENT).expect("on request");
+    assert!(receipt.is_durable());
+}
+
+#[test]
+fn a_pause_holds_all_of_them_up() {
+    let store = OverFailing::threaded().open();
+    store.pause();
+    let receipt = add(&store, "h", 1);
+    assert!(matches!(store.flush(Duration::from_millis(5)), Err(NotDurable::TimedOut)));
+    assert_eq!(store.inner().faults().attempts(), 0);
+    store.resume();
+    receipt.wait_durable(PATIENT).expect("it goes on");
+}

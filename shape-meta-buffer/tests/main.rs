@@ -1,0 +1,10 @@
+//! Tests of the buffer: the conformance suite over its compositions, and what is its own.
+
+mod support;
+
+mod bound;
+mod boundaries;
+mod closing;
+mod conformance;
+mod faults;
+mod poison;

@@ -1,0 +1,107 @@
+//! C8: a change that the store refuses for good is taken out, the rest goes on.
+
+use shape_meta_core::{
+    ControlWrites, Handle, Health, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Wait,
+    conformance::{Naming, Side, key},
+};
+
+use crate::support::{PATIENT, add, below, handles, manual};
+
+fn handle(text: &str) -> Handle {
+    Handle::new(text).expect("valid")
+}
+
+#[test]
+fn c8_the_rest_of_the_batch_and_all_later_ones_commit() {
+    for naming in [Naming::Culprit, Naming::Nobody] {
+        for bad in 0..7 {
+            let (store, faults) = manual();
+            let receipts: Vec<_> = (0..7).map(|at| add(&store, &format!("h{at}"), at)).collect();
+            let bad_handle = format!("h{bad}");
+            let mark = store.mark_snapshot_started(&bad_handle, Wait::No).expect("live");
+            faults.refuse(&handle(&bad_handle), naming);
+            store.flush_once().expect("isolated");
+
+            for (at, receipt) in (0..).zip(&receipts) {
+                assert_eq!(receipt.is_durable(), at != bad, "{naming:?} h{at}");
+            }
+            assert!(matches!(receipts[bad as usize].wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+            assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+            assert!(!store.has_handle(&bad_handle).expect("read"), "taken out of the overlay");
+            assert_eq!(store.handle_for(&key(bad)).expect("read"), None);
+            assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
+            assert_eq!(handles(&store), handles(below(&store)));
+            assert!(matches!(store.health(), Health::Ready));
+
+            faults.heal();
+            add(&store, &bad_handle, bad);
+            store.flush_once().expect("later ones commit");
+            assert_eq!(store.counts().expect("read").total, 7);
+        }
+    }
+}
+
+#[test]
+fn c8_one_transaction_suffices_if_the_store_names_the_culprit() {
+    let (store, faults) = manual();
+    for at in 0..50 {
+        add(&store, &format!("h{at}"), at);
+    }
+    faults.refuse(&handle("h7"), Naming::Culprit);
+    faults.refuse(&handle("h31"), Naming::Culprit);
+    store.flush_once().expect("isolated");
+    assert_eq!(faults.applied(), 1);
+    assert_eq!(handles(below(&store)).len(), 48);
+}
+
+#[test]
+fn c8_a_removal_that_is_refused_brings_the_shape_back_and_refuses_its_successors() {
+    let (store, faults) = manual();
+    add(&store, "old", 1);
+    store.flush_once().expect("flush");
+    let removed = store.remove("old", Wait::No).expect("live");
+    let successor = add(&store, "new", 1);
+    let other = add(&store, "other", 2);
+    faults.refuse(&handle("old"), Naming::Culprit);
+    store.flush_once().expect("isolated");
+    assert!(matches!(removed.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(successor.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(other.is_durable());
+    assert_eq!(handles(&store), ["old", "other"]);
+    assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
+    assert_eq!(store.counts().expect("read").total, 2);
+    assert_eq!(handles(&store), handles(below(&store)));
+}
+
+/// What was accepted while the batch was being written may rest on the change that is refused.
+#[test]
+fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
+    let (store, faults) = manual();
+    for (text, number) in [("marked", 1), ("removed", 2), ("replaced", 3)] {
+        add(&store, text, number);
+        faults.refuse(&handle(text), Naming::Culprit);
+    }
+    let gate = faults.block_apply(Side::Before);
+    let (mark, removal, replacement) = std::thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("isolated"));
+        gate.wait_until_blocked();
+        let mark = store.mark_snapshot_started("marked", Wait::No).expect("live");
+        let removal = store.remove("removed", Wait::No).expect("live");
+        store.remove("replaced", Wait::No).expect("live");
+        let replacement = add(&store, "replaced", 4);
+        gate.release();
+        (mark, removal, replacement)
+    });
+    assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(!store.has_handle("marked").expect("read"));
+    assert!(!store.has_handle("removed").expect("read"));
+    assert!(store.has_handle("replaced").expect("read"));
+    assert_eq!(store.counts().expect("read").total, 1);
+    faults.heal();
+    store.flush_once().expect("flush");
+    assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    removal.wait_durable(PATIENT).expect("there is nothing left to remove");
+    replacement.wait_durable(PATIENT).expect("another shape");
+    assert_eq!(handles(below(&store)), ["replaced"]);
+    assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
+}

@@ -1,0 +1,111 @@
+//! Buffers over a store in memory that fails on command.
+
+use std::{sync::Arc, time::Duration};
+
+use shape_meta_buffer::{BufferOptions, Buffered};
+use shape_meta_core::{
+    ApplyChanges, ControlWrites, ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, ReadShapes,
+    Silent, Timestamp, Wait,
+    conformance::{FailingStore, Faults, Fixture, Side},
+};
+
+pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
+
+/// Longer than anything takes that works.
+pub(crate) const PATIENT: Duration = Duration::from_secs(60);
+
+pub(crate) fn buffered<S: ApplyChanges + 'static>(inner: S, options: BufferOptions) -> Buffered<S> {
+    Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet")
+}
+
+/// Flushed by the test alone.
+pub(crate) fn manual() -> (Buffered<Failing>, Faults) {
+    manual_with(BufferOptions::default())
+}
+
+pub(crate) fn manual_with(options: BufferOptions) -> (Buffered<Failing>, Faults) {
+    let faults = Faults::default();
+    let inner = FailingStore::with(Arc::default(), faults.clone());
+    (buffered(inner, options.manual(true)), faults)
+}
+
+pub(crate) fn below(store: &Buffered<Failing>) -> &MemoryStore {
+    store.inner().inner()
+}
+
+pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
+    let mut shape = shape_meta_core::conformance::shape(key);
+    shape.handle = Handle::new(handle).expect("valid");
+    shape
+}
+
+pub(crate) fn add(store: &Buffered<Failing>, handle: &str, key: u64) -> shape_meta_core::Receipt {
+    store.add(shape(handle, key), Wait::No).expect("room for a new shape")
+}
+
+/// A buffer that is flushed by steps, or by its thread, over a store that fails when it is told to.
+pub(crate) struct OverFailing {
+    pub(crate) options: BufferOptions,
+}
+
+impl OverFailing {
+    pub(crate) fn stepped() -> Self {
+        Self { options: BufferOptions::default().manual(true) }
+    }
+
+    /// The thread flushes all the time, a few changes at once.
+    pub(crate) fn threaded() -> Self {
+        let options = BufferOptions::default()
+            .flush_age(Duration::from_micros(50))
+            .flush_changes(3)
+            .backoff(Duration::from_micros(50), Duration::from_millis(1));
+        Self { options }
+    }
+}
+
+impl Fixture for OverFailing {
+    type Store = Buffered<Failing>;
+
+    fn open(&self) -> Self::Store {
+        buffered(FailingStore::new(Arc::default()), self.options.clone())
+    }
+
+    fn flush(&self, store: &Self::Store) {
+        // As often as it was told to fail; each attempt takes one failure from the queue.
+        while store.flush(PATIENT).is_err() {}
+    }
+
+    fn pause(&self, store: &Self::Store) -> bool {
+        store.pause();
+        true
+    }
+
+    fn resume(&self, store: &Self::Store) {
+        store.resume();
+    }
+
+    fn disturb(&self, store: &Self::Store, way: u8) {
+        let faults = store.inner().faults();
+        match way % 5 {
+            0 => faults.fail_applies(2, ErrorKind::Busy, Side::Before),
+            1 => faults.fail_applies(1, ErrorKind::Io, Side::After),
+            2 => faults.panic_applies(1, Side::Before),
+            3 => faults.panic_applies(1, Side::After),
+            // A flush that may fail, with what follows still to be accepted.
+            _ => drop(store.flush_once()),
+        }
+    }
+
+    fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        self.flush(&store);
+        let memory = Arc::clone(store.inner().inner());
+        drop(store);
+        memory.reopen(at);
+        Ok(buffered(FailingStore::new(memory), self.options.clone()))
+    }
+}
+
+pub(crate) fn handles(store: &impl ReadShapes) -> Vec<String> {
+    let scan = store.scan().expect("memory does not fail");
+    scan.map(|listed| listed.expect("memory does not fail").record.handle().to_string()).collect()
+}
