@@ -1,1 +1,121 @@
-//! The durable store of `shape-meta`: SQLite.
+//! The durable store of `shape-meta`: shapes in a SQLite database, with batched changes.
+//!
+//! # What it is not
+//!
+//! It decides nothing: that handles and keys are unique is validated by the layer on top
+//! ([`Direct`](shape_meta_core::Direct), or `Buffered` of `shape-meta-buffer`). It is not a general
+//! wrapper of SQLite, and not a place for the logs of shapes.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use shape_meta_core::*;
+//! use shape_meta_sqlite::{Durability, SqliteOptions, SqliteStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let options = SqliteOptions::default().durability(Durability::PowerLossConsistent);
+//! let store = SqliteStore::open(directory, options, Arc::new(Silent))?;
+//! let recovery = store.recover()?;
+//! // ... delete what is stored for `recovery.to_clean`, and then:
+//! store.cleaned(&recovery.to_clean)?;
+//!
+//! let store = Direct::new(store, Limits::default(), Arc::new(Silent))?;
+//! store.add(
+//!     NewShape {
+//!         handle: Handle::new("54334872-1768476874000000")?,
+//!         key: Key::new([7; 32]),
+//!         hash: DefinitionHash::new(7),
+//!         relations: [Relation::new(16501)].into_iter().collect(),
+//!         dependencies: [].into(),
+//!         indexed: false,
+//!         definition: b"todos where done = false".as_slice().into(),
+//!     },
+//!     Wait::No,
+//! )?;
+//! assert!(store.has_handle("54334872-1768476874000000")?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Trade-offs
+//!
+//! - A look-up on disk costs a few microseconds, and keeping the index tables costs most of the rate of
+//!   adding once there are many shapes. Under a cache that mirrors everything, turn them off
+//!   ([`Lookups::Mirrored`]): rows are then only appended, and the rate does not depend on their number.
+//! - What a crash takes is a choice: see [`Durability`].
+//! - Network file systems need [`Mode::Exclusive`], which has a single connection.
+//!
+//! # How it works
+//!
+//! A shape's row id is the place of its add in the order, so rows are appended. A batch is one
+//! transaction, which also writes how far the order has come; so a batch that may or may not have been
+//! committed can simply be applied again. Every opening takes a turn as the owner, and each transaction
+//! checks that the turn is still its own.
+//!
+//! Observers hear of every checkout of a connection under one of these labels: `metadata`, `handle_for`,
+//! `entry`, `record`, `handles_reading`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
+//! `apply`, `load`, `record_of`, `recover`, `cleaned`, `maintain`, `explain`, `stats`.
+//!
+//! # Features
+//!
+//! None. SQLite is compiled in, so that its version is known.
+//!
+//! # Related crates
+//!
+//! `shape-meta-core` (the traits), `shape-meta-cache` and `shape-meta-buffer` (the layers above),
+//! `shape-meta` (all of it composed).
+
+#![forbid(unsafe_code)]
+
+mod durability;
+mod lookups;
+mod mode;
+mod options;
+
+mod report;
+mod store;
+
+mod apply;
+mod explain;
+mod maintain;
+mod read;
+mod recover;
+mod scan;
+
+mod files;
+mod inspect;
+mod lock;
+mod open;
+mod quarantine;
+
+mod index;
+mod meta;
+mod migrate;
+mod narrow;
+mod query;
+mod recency;
+mod row;
+mod schema;
+mod sql;
+mod write;
+
+mod connection;
+mod connections;
+mod error;
+mod meter;
+mod operation;
+mod pool;
+
+pub use durability::Durability;
+pub use explain::Plan;
+pub use lookups::Lookups;
+pub use maintain::Stats;
+pub use mode::Mode;
+pub use options::{Check, OnDamage, SqliteOptions};
+pub use quarantine::Quarantined;
+pub use recover::Recovery;
+pub use report::OpenReport;
+pub use store::SqliteStore;

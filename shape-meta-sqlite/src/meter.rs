@@ -1,0 +1,79 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use shape_meta_core::{Activity, Checkin, Checkout, Error, Observer, Span};
+
+use crate::operation::Operation;
+
+/// Counts the connections in use, and tells the observer of each that is handed out and given back.
+pub(crate) struct Meter {
+    observer: Arc<dyn Observer>,
+    active: AtomicUsize,
+}
+
+impl Meter {
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, active: AtomicUsize::new(0) }
+    }
+
+    /// How many connections are in use now.
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// An operation begins to wait for a connection.
+    pub(crate) fn wait(&self, operation: Operation) -> Waiting<'_> {
+        let label = operation.label();
+        let span = self.observer.begin(Activity::Checkout { label });
+        Waiting { meter: self, label, since: Instant::now(), span }
+    }
+}
+
+/// An operation waits for a connection.
+pub(crate) struct Waiting<'a> {
+    meter: &'a Meter,
+    label: &'static str,
+    since: Instant,
+    span: Option<Box<dyn Span>>,
+}
+
+impl<'a> Waiting<'a> {
+    /// It has got one. The queue time is told also when it was nothing.
+    pub(crate) fn granted(self) -> Lease<'a> {
+        let now = Instant::now();
+        let active = self.meter.active.fetch_add(1, Ordering::Relaxed) + 1;
+        let queued = now - self.since;
+        self.meter.observer.checkout(&Checkout { label: self.label, queued, active });
+        if let Some(span) = self.span {
+            span.end(None);
+        }
+        Lease { meter: self.meter, label: self.label, since: now }
+    }
+
+    /// It gives up.
+    pub(crate) fn refused(self, error: Error) -> Error {
+        if let Some(span) = self.span {
+            span.end(Some(&error));
+        }
+        error
+    }
+}
+
+/// A connection is in use until this is dropped.
+pub(crate) struct Lease<'a> {
+    meter: &'a Meter,
+    label: &'static str,
+    since: Instant,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let active = self.meter.active.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.meter.observer.checkin(&Checkin { label: self.label, used: self.since.elapsed(), active });
+    }
+}

@@ -1,0 +1,213 @@
+use std::{fs, sync::Arc, time::Instant};
+
+use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
+use shape_meta_core::{Error, ErrorKind, Observer, Result};
+
+use crate::{
+    Check, Mode, OnDamage, OpenReport, Quarantined,
+    connection::{Settings, set},
+    error::{failed, failed_on},
+    files::Files,
+    index,
+    inspect::{self, Found},
+    lock::OwnerLock,
+    meta::Meta,
+    migrate, quarantine, schema,
+};
+
+/// A database that was found good, or made so, and is ours to write.
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    pub(crate) report: OpenReport,
+    /// None for a database in memory.
+    pub(crate) lock: Option<OwnerLock>,
+}
+
+/// Opens or creates the database in this directory.
+///
+/// The order matters. First ownership, so that nothing below races with another owner. Then a look at the
+/// file without SQLite, so that what is not ours stays as it is. Then SQLite, told not to write when it
+/// closes until the version is known. Only then anything is changed.
+pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn Observer>) -> Result<Opened> {
+    let started = Instant::now();
+    let directory = files.directory();
+    fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
+    let lock = OwnerLock::acquire(files, settings.options.mode)?;
+
+    let found = inspect::inspect(files)?;
+    let first = match found {
+        Found::LogWithoutDatabase => Err(Error::new(
+            ErrorKind::Corrupt,
+            "there is a write-ahead log, but the database that it belongs to is missing or empty",
+        )),
+        Found::Nothing | Found::Database => open_database(files, settings, found, started),
+    };
+    let (connection, mut report) = match first {
+        Err(error) if is_damage(found, &error) => match settings.options.on_damage {
+            OnDamage::Refuse => return Err(refused(files, error)),
+            OnDamage::Quarantine => {
+                let quarantined = quarantine::quarantine(files, error)?;
+                observer.quarantined(&quarantined.path, &quarantined.error);
+                let (connection, report) = open_database(files, settings, Found::Nothing, started)?;
+                (connection, with(report, quarantined))
+            }
+        },
+        other => other?,
+    };
+    report.took = started.elapsed();
+    Ok(Opened { connection, report, lock: Some(lock) })
+}
+
+/// Creates a database in memory.
+pub(crate) fn open_memory(settings: &Settings) -> Result<Opened> {
+    let started = Instant::now();
+    let mut connection = settings.create().map_err(failed("open a database in memory"))?;
+    let report = prepare(&mut connection, settings, started)?;
+    Ok(Opened { connection, report, lock: None })
+}
+
+fn open_database(
+    files: &Files,
+    settings: &Settings,
+    found: Found,
+    started: Instant,
+) -> Result<(Connection, OpenReport)> {
+    let opening = || format!("open {}", files.database().display());
+    let mut connection = settings.create().map_err(|error| failed(opening())(error))?;
+    if found == Found::Database {
+        // A connection that only came to look must not write back the log on its way out.
+        let keep_log = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+        keep_log(true).map_err(|error| failed(opening())(error))?;
+        look(&connection, files).map_err(damage_of_a_database)?;
+        check(&connection, settings.options.check)?;
+        keep_log(false).map_err(|error| failed(opening())(error))?;
+    }
+    let report = prepare(&mut connection, settings, started)?;
+    Ok((connection, report))
+}
+
+/// Asks through SQLite what [`inspect`](inspect::inspect) asked of the first bytes: the log may know
+/// better.
+fn look(connection: &Connection, files: &Files) -> Result<()> {
+    let reading = "read the database";
+    if schema::is_empty(connection).map_err(failed(reading))?
+        && schema::version(connection).map_err(failed(reading))? == 0
+    {
+        // The rest of a creation that was cut off.
+        return Ok(());
+    }
+    inspect::refuse_foreign(files, schema::application_id(connection).map_err(failed(reading))?)?;
+    migrate::refuse_newer(schema::version(connection).map_err(failed(reading))?)
+}
+
+/// The first bytes said that it is a SQLite database. If SQLite does not think so, it is a damaged one.
+fn damage_of_a_database(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotADatabase if std::error::Error::source(&error).is_some() => {
+            Error::new(ErrorKind::Corrupt, "the database is damaged: SQLite cannot read its header")
+                .with_source(error)
+        }
+        _ => error,
+    }
+}
+
+fn check(connection: &Connection, check: Check) -> Result<()> {
+    let questions: &[&str] = match check {
+        Check::Nothing => &[],
+        Check::Metadata => &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)"],
+        Check::Everything => &["PRAGMA quick_check(10)"],
+    };
+    if schema::is_empty(connection).map_err(failed("read the database"))? {
+        return Ok(());
+    }
+    for question in questions {
+        let found = connection
+            .prepare(question)
+            .and_then(|mut statement| {
+                statement.query([])?.mapped(|row| row.get(0)).collect::<rusqlite::Result<Vec<String>>>()
+            })
+            .map_err(failed("check the database"))?;
+        if found != ["ok"] {
+            let message = format!("the database is damaged: {}", found.join("; "));
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+    }
+    Ok(())
+}
+
+/// Brings a good file to what is wanted, and takes the next turn as its owner.
+fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -> Result<OpenReport> {
+    let options = &settings.options;
+    let setting = "set the database up";
+    let synchronous = options.durability.synchronous(options.mode);
+    set(connection, "synchronous", synchronous).map_err(failed(setting))?;
+    // Only heeded by a file that has no page yet.
+    set(connection, "page_size", options.page_size_of_new()).map_err(failed(setting))?;
+    let migrated_from = migrate::migrate(connection, migrate::STEPS)?;
+    if settings.path.is_some() {
+        // After the creation: so the main file knows from the beginning whose it is, and a database is
+        // never only in the log.
+        journal(connection, options.mode)?;
+    }
+    settings.make_writer(connection).map_err(failed(setting))?;
+    let lookups_before = index::ensure(connection, options.lookups)?;
+
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("take ownership"))?;
+    let meta = Meta::take_ownership(&transaction)?;
+    transaction.commit().map_err(failed("take ownership"))?;
+    // All flags but the one that only tries; looks at tables that grew much since.
+    connection.execute_batch("PRAGMA optimize=0x10002").map_err(failed("optimize"))?;
+
+    let created = migrated_from == 0;
+    Ok(OpenReport {
+        created,
+        quarantined: None,
+        migrated_from: (!created && migrated_from < migrate::CURRENT).then_some(migrated_from),
+        lookups_before: lookups_before.filter(|_| !created),
+        counts: meta.counts,
+        last_seq: meta.last_seq,
+        epoch: meta.epoch,
+        took: started.elapsed(),
+    })
+}
+
+fn journal(connection: &Connection, mode: Mode) -> Result<()> {
+    let wanted = match mode {
+        Mode::Wal => "wal",
+        // In exclusive locking the journal is kept and its header overwritten, whatever the name says.
+        Mode::Exclusive => "delete",
+    };
+    let got: String = connection
+        .pragma_update_and_check(None, "journal_mode", wanted, |row| row.get(0))
+        .map_err(failed("set the journal mode"))?;
+    if got == wanted {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "the file system does not allow the journal mode {wanted:?} (it stays {got:?}); use \
+             `Mode::Exclusive` there"
+        ),
+    ))
+}
+
+/// Only what was a database before, and is damaged now. Busy, locked and unreadable never are.
+fn is_damage(found: Found, error: &Error) -> bool {
+    found != Found::Nothing && error.kind() == ErrorKind::Corrupt
+}
+
+fn refused(files: &Files, error: Error) -> Error {
+    let message = format!(
+        "the database {} is damaged; it is left as it is. Repair it, move it away with its -wal and -shm, or \
+         open it with `OnDamage::Quarantine`",
+        files.database().display()
+    );
+    Error::new(ErrorKind::Corrupt, message).with_source(error)
+}
+
+fn with(report: OpenReport, quarantined: Quarantined) -> OpenReport {
+    OpenReport { quarantined: Some(quarantined), ..report }
+}

@@ -1,0 +1,47 @@
+/// What a connection is checked out for: the label that observers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Metadata,
+    HandleFor,
+    Entry,
+    Record,
+    HandlesReading,
+    Counts,
+    Scan,
+    Touch,
+    LeastRecentlyUsed,
+    LastSeq,
+    Apply,
+    Load,
+    RecordOf,
+    Recover,
+    Cleaned,
+    Maintain,
+    Explain,
+    Stats,
+}
+
+impl Operation {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::HandleFor => "handle_for",
+            Self::Entry => "entry",
+            Self::Record => "record",
+            Self::HandlesReading => "handles_reading",
+            Self::Counts => "counts",
+            Self::Scan => "scan",
+            Self::Touch => "touch",
+            Self::LeastRecentlyUsed => "least_recently_used",
+            Self::LastSeq => "last_seq",
+            Self::Apply => "apply",
+            Self::Load => "load",
+            Self::RecordOf => "record_of",
+            Self::Recover => "recover",
+            Self::Cleaned => "cleaned",
+            Self::Maintain => "maintain",
+            Self::Explain => "explain",
+            Self::Stats => "stats",
+        }
+    }
+}

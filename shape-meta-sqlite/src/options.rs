@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use shape_meta_core::{Error, ErrorKind, Result};
+
+use crate::{Durability, Lookups, Mode};
+
+/// How much of the database is checked when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Check {
+    /// Nothing. Damage shows itself when a damaged page is read.
+    Nothing,
+    /// All that opening reads anyway: every table but that of the definitions. About 0.2 seconds for
+    /// every million shapes.
+    #[default]
+    Metadata,
+    /// The whole file. About a second for every million shapes.
+    Everything,
+}
+
+/// What happens to a database that is found damaged when it is opened.
+///
+/// Only damage counts: a database that is busy, locked, or cannot be read is never taken for damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnDamage {
+    /// The database, its log and its journal are moved aside together, under a name with the time, and a
+    /// new database is begun. The report of the opening and the observer say so. Nothing is deleted.
+    #[default]
+    Quarantine,
+    /// Opening fails, and everything stays where it is.
+    Refuse,
+}
+
+/// How a [`SqliteStore`](crate::SqliteStore) is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    pub(crate) mode: Mode,
+    pub(crate) durability: Durability,
+    pub(crate) lookups: Lookups,
+    pub(crate) readers: u32,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) cache_bytes: u64,
+    pub(crate) reader_cache_bytes: u64,
+    pub(crate) page_size: Option<u32>,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) check: Check,
+    pub(crate) on_damage: OnDamage,
+    pub(crate) last_reads: bool,
+    pub(crate) max_row_bytes: Option<u32>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            durability: Durability::default(),
+            lookups: Lookups::default(),
+            readers: 8,
+            idle_timeout: Duration::from_secs(60),
+            busy_timeout: Duration::from_secs(5),
+            cache_bytes: 16 << 20,
+            reader_cache_bytes: 2 << 20,
+            page_size: None,
+            checkpoint_bytes: 16 << 20,
+            check: Check::default(),
+            on_damage: OnDamage::default(),
+            last_reads: true,
+            max_row_bytes: None,
+        }
+    }
+}
+
+impl SqliteOptions {
+    /// How the file is shared between connections. Default [`Mode::Wal`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// What a committed change survives. Default [`Durability::PowerLossDurable`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether look-ups are answered from disk. Default [`Lookups::OnDisk`]; choose
+    /// [`Lookups::Mirrored`] under a cache that mirrors everything.
+    pub fn lookups(mut self, lookups: Lookups) -> Self {
+        self.lookups = lookups;
+        self
+    }
+
+    /// The most reading connections of the pool, at least 1. Default 8. A read that finds all of them in
+    /// use waits; each costs up to [`reader_cache_bytes`](Self::reader_cache_bytes), and an open scan
+    /// keeps one.
+    pub fn readers(mut self, connections: u32) -> Self {
+        self.readers = connections;
+        self
+    }
+
+    /// How long a reading connection may be idle before it is closed (the pool looks every 30 seconds).
+    /// Default 60 seconds, at least 1 millisecond. The pool shrinks to nothing; the first read after that opens a connection again, which takes about 0.1
+    /// milliseconds.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long an operation waits for a connection of the pool, and for a lock that a stranger holds on
+    /// the file. Default 5 seconds. Too short, and an operator's glance at the file fails a flush (which
+    /// is retried); too long, and a caller hangs.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// The page cache of the writing connection, in bytes. Default 16 MiB. With
+    /// [`Lookups::OnDisk`], give it the size of the index tables (about 20 bytes a shape for each of the
+    /// three) if you can; with [`Lookups::Mirrored`], more does not help.
+    pub fn cache_size(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// The page cache of each reading connection, in bytes. Default 2 MiB. The kernel caches the file
+    /// too, so more saves system calls rather than disk reads.
+    pub fn reader_cache_size(mut self, bytes: u64) -> Self {
+        self.reader_cache_bytes = bytes;
+        self
+    }
+
+    /// The page size of a database that is created: a power of two from 512 to 65536 bytes; an existing
+    /// database keeps its own. Default 16384 with [`Lookups::Mirrored`], where pages are only ever filled
+    /// up, and 4096 with [`Lookups::OnDisk`], where each change dirties pages all over the file.
+    pub fn page_size(mut self, bytes: u32) -> Self {
+        self.page_size = Some(bytes);
+        self
+    }
+
+    /// How many bytes the write-ahead log gathers before the writer moves them into the database.
+    /// Default 16 MiB. More absorbs longer bursts and makes the longest commit longer (about 0.15 seconds
+    /// at 16 MiB, 0.35 at 64 MiB on the machine of the design's figures); less syncs more often.
+    pub fn checkpoint_size(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// How much is checked at open. Default [`Check::Metadata`].
+    pub fn check(mut self, check: Check) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// What happens to a damaged database. Default [`OnDamage::Quarantine`].
+    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.on_damage = on_damage;
+        self
+    }
+
+    /// Whether the store keeps last-read times itself, in memory: about 50 bytes for every shape that is
+    /// read. Default true; turn it off under a cache, which keeps them in its entries.
+    pub fn last_reads(mut self, keep: bool) -> Self {
+        self.last_reads = keep;
+        self
+    }
+
+    /// The largest row in bytes, so that a larger definition is refused for good
+    /// ([`ErrorKind::Rejected`]). Default: SQLite's own limit of a billion. The limits of the layer on top
+    /// should be reached first; this one is for those who write batches themselves.
+    pub fn max_row_bytes(mut self, bytes: u32) -> Self {
+        self.max_row_bytes = Some(bytes);
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::new(ErrorKind::Configuration, what));
+        if self.readers == 0 {
+            return wrong(
+                "the pool needs at least one reading connection; set `readers` to 1 or more".into(),
+            );
+        }
+        match self.page_size {
+            Some(bytes) if !bytes.is_power_of_two() || !(512..=65_536).contains(&bytes) => {
+                wrong(format!("the page size must be a power of two from 512 to 65536, and is {bytes}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn page_size_of_new(&self) -> u32 {
+        self.page_size.unwrap_or(match self.lookups {
+            Lookups::OnDisk => 4_096,
+            Lookups::Mirrored => 16_384,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use rusqlite::params;
+use shape_meta_core::{
+    Counts, DefinitionHash, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
+    ReadShapes, Record, Relation, Result, Scan, Seq, SnapshotState, Timestamp,
+};
+
+use crate::{
+    Lookups, SqliteStore,
+    error::failed,
+    meta::Meta,
+    narrow,
+    operation::Operation,
+    query::{each, one},
+    row, sql,
+};
+
+/// What a read finds is what was committed when it began. In a write-ahead log that is everything whose
+/// commit has returned by then (C1), whichever connections were used.
+#[deny(clippy::missing_trait_methods)]
+impl ReadShapes for SqliteStore {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Metadata, |connection| {
+                one(connection, sql::METADATA, params![narrow::handle(handle), handle], |found| {
+                    let created = row::seq(row::integer(found, 0)?);
+                    Ok(Metadata {
+                        created,
+                        hash: DefinitionHash::new(row::integer(found, 1)?.cast_unsigned()),
+                        state: SnapshotState::from_bits((row::integer(found, 2)? & 3) as u8),
+                        last_read: self.recency.last_read(created),
+                    })
+                })
+            })
+        })
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        self.need_lookups()?;
+        self.connections.read(Operation::HandleFor, |connection| {
+            one(connection, sql::HANDLE_FOR, params![narrow::key(key), key.as_bytes()], |found| {
+                row::handle(found, row::integer(found, 0)?, 1)
+            })
+        })
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Entry, |connection| {
+                one(connection, sql::ENTRY, params![narrow::handle(handle), handle], |found| {
+                    Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id))?))
+                })
+            })
+        })
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Record, |connection| {
+                one(connection, sql::RECORD, params![narrow::handle(handle), handle], |found| {
+                    let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id))?);
+                    Ok(Arc::new(row::record(found, row::DEPENDENCIES, entry)?))
+                })
+            })
+        })
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.need_lookups()?;
+        if relations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.connections.read(Operation::HandlesReading, |connection| {
+            // One transaction, so that all relations are asked of the same moment.
+            let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
+            let mut found = Vec::new();
+            for relation in relations {
+                each(&transaction, sql::READING, [narrow::relation(*relation)], |row| {
+                    let id = row::integer(row, 0)?;
+                    found.push((id, row::handle(row, id, 1)?));
+                    Ok(true)
+                })?;
+            }
+            Ok(found)
+        })?;
+        if relations.len() > 1 {
+            found.sort_unstable_by_key(|(id, _)| *id);
+            found.dedup_by_key(|(id, _)| *id);
+        }
+        Ok(found.into_iter().map(|(_, handle)| handle).collect())
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.connections.read(Operation::Counts, |connection| Ok(Meta::read(connection)?.counts))
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        crate::scan::scan(&self.connections, &self.recency)
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        self.need_lookups()?;
+        let found = self.connections.read(Operation::Touch, |connection| {
+            one(connection, sql::METADATA, params![narrow::handle(handle), handle], |found| {
+                row::integer(found, 0)
+            })
+        })?;
+        Ok(found.inspect(|id| self.recency.touch(row::seq(*id), at)).is_some())
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        self.recency.need()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::LeastRecentlyUsed, |connection| {
+                self.recency.least_recently_used(connection, n, excluded)
+            })
+        })
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        self.connections.read(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
+    }
+}
+
+impl SqliteStore {
+    fn need_lookups(&self) -> Result<()> {
+        match self.lookups() {
+            Lookups::OnDisk => Ok(()),
+            Lookups::Mirrored => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the database was opened without look-ups, for a cache above that answers them; open it \
+                 with look-ups on disk to ask it directly",
+            )),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::time::Instant;
+
+use rusqlite::{Connection, TransactionBehavior};
+use shape_meta_core::{Activity, Handle, Recovered, Result};
+
+use crate::{
+    SqliteStore, error::failed, meta::Meta, operation::Operation, query::each, row, sql, write::Writing,
+};
+
+/// What [`SqliteStore::recover`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// How many shapes are valid, and stay.
+    pub valid: u64,
+    /// Those that were removed now, because their snapshot was not complete, in the order of creation.
+    pub removed: Vec<Handle>,
+    /// Those whose stored data has still to be deleted: the removed ones, and what an earlier recovery
+    /// left because the process ended before its cleaner was done.
+    pub to_clean: Vec<Handle>,
+}
+
+impl SqliteStore {
+    /// Removes the shapes whose snapshot is not complete, in one transaction that also notes that their
+    /// stored data has still to be deleted. Call it once after opening, before anybody mutates; then
+    /// delete the data of [`Recovery::to_clean`], and say so with [`cleaned`](Self::cleaned).
+    ///
+    /// A handle may be used again at once after a removal (C3): so let nobody add shapes before that data
+    /// is gone. If no shape is valid, all stored data can go.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails; nothing has changed then.
+    pub fn recover(&self) -> Result<Recovery> {
+        let span = self.observer.begin(Activity::Recovery);
+        let started = Instant::now();
+        let recovered =
+            self.connections.write(Operation::Recover, |connection| self.remove_incomplete(connection));
+        if let Some(span) = span {
+            span.end(recovered.as_ref().err());
+        }
+        let recovery = recovered?;
+        self.observer.recovered(&Recovered {
+            valid: recovery.valid,
+            removed: recovery.removed.len(),
+            took: started.elapsed(),
+        });
+        Ok(recovery)
+    }
+
+    fn remove_incomplete(&self, connection: &mut Connection) -> Result<Recovery> {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed("begin the recovery"))?;
+        let mut meta = Meta::read(&transaction)?;
+        meta.check_owner(self.report.epoch)?;
+
+        let mut incomplete = Vec::new();
+        each(&transaction, sql::INCOMPLETE, [], |found| {
+            incomplete.push(row::entry(found, |_| None)?);
+            Ok(true)
+        })?;
+        let mut writing = Writing::new(&transaction, self.lookups(), meta.counts)?;
+        for entry in &incomplete {
+            writing.remove(entry)?;
+            transaction
+                .prepare_cached(sql::INSERT_TO_CLEAN)
+                .and_then(|mut statement| statement.execute([entry.handle().as_str()]))
+                .map_err(failed("note what is to be cleaned"))?;
+        }
+        meta.counts = writing.finish()?;
+        meta.write(&transaction)?;
+
+        let mut to_clean = Vec::new();
+        each(&transaction, sql::TO_CLEAN, [], |found| {
+            to_clean.push(row::handle(found, 0, 0)?);
+            Ok(true)
+        })?;
+        transaction.commit().map_err(failed("commit the recovery"))?;
+        let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
+        Ok(Recovery { valid: meta.counts.total, removed, to_clean })
+    }
+
+    /// The stored data of these shapes has been deleted; they are not handed out again.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails; all of them will be handed out again then.
+    pub fn cleaned(&self, handles: &[Handle]) -> Result<()> {
+        if handles.is_empty() {
+            return Ok(());
+        }
+        self.connections.write(Operation::Cleaned, |connection| {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(failed("note what was cleaned"))?;
+            Meta::read(&transaction)?.check_owner(self.report.epoch)?;
+            for handle in handles {
+                transaction
+                    .prepare_cached(sql::DELETE_TO_CLEAN)
+                    .and_then(|mut statement| statement.execute([handle.as_str()]))
+                    .map_err(failed("note what was cleaned"))?;
+            }
+            transaction.commit().map_err(failed("note what was cleaned"))
+        })
+    }
+}

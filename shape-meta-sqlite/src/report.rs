@@ -1,0 +1,26 @@
+use std::time::Duration;
+
+use shape_meta_core::{Counts, Seq};
+
+use crate::{Lookups, Quarantined};
+
+/// What opening a store found and did.
+#[derive(Clone, Debug)]
+pub struct OpenReport {
+    /// Whether the database was created.
+    pub created: bool,
+    /// The damaged database that was moved aside for it, if there was one.
+    pub quarantined: Option<Quarantined>,
+    /// The schema version from which the file was migrated, if it was.
+    pub migrated_from: Option<u32>,
+    /// The look-ups that were there before, if they were built or dropped.
+    pub lookups_before: Option<Lookups>,
+    /// How many shapes are in it.
+    pub counts: Counts,
+    /// How far its order has come.
+    pub last_seq: Seq,
+    /// The turn of this owner: every opening has a higher one, and every commit checks it (C11).
+    pub epoch: u64,
+    /// How long it took.
+    pub took: Duration,
+}

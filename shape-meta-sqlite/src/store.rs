@@ -1,0 +1,124 @@
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use shape_meta_core::{Activity, Observer, Opened as OpenedEvent, Result, Timestamp};
+
+use crate::{
+    Lookups, OpenReport, SqliteOptions,
+    connection::Settings,
+    connections::Connections,
+    files::Files,
+    lock::OwnerLock,
+    open::{self, Opened},
+    recency::Recency,
+};
+
+/// Shapes in a SQLite database.
+///
+/// One store owns its database: a second one on the same directory is refused. It is meant to lie under
+/// other layers, which decide what may be changed; see the [crate](crate) for an example.
+pub struct SqliteStore {
+    // Fields are dropped in this order: the connections before the lock that makes them safe.
+    pub(crate) connections: Connections,
+    lock: Mutex<Option<OwnerLock>>,
+    pub(crate) files: Option<Files>,
+    pub(crate) recency: Recency,
+    pub(crate) report: OpenReport,
+    pub(crate) observer: Arc<dyn Observer>,
+    lookups: Lookups,
+}
+
+impl SqliteStore {
+    /// Opens the database `shape-meta.sqlite3` in this directory, or creates both.
+    ///
+    /// # Errors
+    ///
+    /// With these [kinds](shape_meta_core::ErrorKind), and nothing touched:
+    ///
+    /// - `Owned`: another process, or another store in this one, has it open.
+    /// - `NotADatabase`: the file is something else, or another application's.
+    /// - `NewerSchema`: a newer version of this crate has written it.
+    /// - `ReadOnly`, `Io`, `Full`, `Busy`: the file system does not let us.
+    /// - `Configuration`: an option, or the path, cannot be used.
+    /// - `Corrupt`: it is damaged, and [`OnDamage::Refuse`](crate::OnDamage::Refuse) was chosen.
+    pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+        let span = observer.begin(Activity::Open { path: directory });
+        let files = Files::new(directory);
+        let opened = options.validate().and_then(|()| {
+            let settings = Settings { path: Some(files.database()), options };
+            let opened = open::open_files(&files, &settings, &observer)?;
+            Ok((settings, opened))
+        });
+        if let Some(span) = span {
+            span.end(opened.as_ref().err());
+        }
+        let (settings, opened) = opened?;
+        Ok(Self::of(settings, opened, Some(files), observer))
+    }
+
+    /// Creates a database in memory, which is gone when the store is dropped. One connection serves all;
+    /// options that concern files are ignored.
+    ///
+    /// # Errors
+    ///
+    /// `Configuration`, if an option cannot be used.
+    pub fn open_in_memory(options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+        options.validate()?;
+        let settings = Settings { path: None, options };
+        let opened = open::open_memory(&settings)?;
+        Ok(Self::of(settings, opened, None, observer))
+    }
+
+    fn of(settings: Settings, opened: Opened, files: Option<Files>, observer: Arc<dyn Observer>) -> Self {
+        let Opened { connection, report, lock } = opened;
+        observer.opened(&OpenedEvent { shapes: report.counts.total, took: report.took });
+        Self {
+            lookups: settings.options.lookups,
+            recency: Recency::new(Timestamp::now(), report.last_seq, settings.options.last_reads),
+            connections: Connections::new(settings, connection, Arc::clone(&observer)),
+            lock: Mutex::new(lock),
+            files,
+            report,
+            observer,
+        }
+    }
+
+    /// What opening found and did.
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// The directory of the database; none for one in memory.
+    pub fn directory(&self) -> Option<&Path> {
+        self.files.as_ref().map(Files::directory)
+    }
+
+    /// Whether look-ups are answered from disk.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups
+    }
+
+    /// Closes the database and gives up ownership. Scans that are still open can be read to their end;
+    /// everything else is refused from now on. Closing twice is fine; dropping the store closes it too,
+    /// but cannot say what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite cannot close the file. Everything that was committed is safe all the same.
+    pub fn close(&self) -> Result<()> {
+        let closed = self.connections.close();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        closed
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("directory", &self.directory())
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
