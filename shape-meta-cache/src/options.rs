@@ -41,6 +41,11 @@ impl CacheOptions {
         self
     }
 
+    /// Whether the store below has to answer look-ups by key and by relation.
+    pub fn needs_lookups_below(&self) -> bool {
+        self.lookups == Lookups::OnDisk
+    }
+
     /// Whether a layer above shows every change from before it is given to
     /// [`apply`](shape_meta_core::ApplyChanges::apply) until that has returned, as `Buffered` does.
     /// Default: `false`.
