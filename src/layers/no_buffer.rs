@@ -1,0 +1,15 @@
+use std::{convert::Infallible, sync::Arc};
+
+use shape_meta_core::{ControlWrites, Limits, Observer, Result};
+
+/// Nobody can ask for a buffer.
+pub(crate) type Options = Infallible;
+
+pub(crate) fn over<S>(
+    _: S,
+    options: Options,
+    _: Limits,
+    _: Arc<dyn Observer>,
+) -> Result<Box<dyn ControlWrites>> {
+    match options {}
+}

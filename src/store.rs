@@ -1,0 +1,158 @@
+use std::{sync::Arc, time::Duration};
+
+use shape_meta_core::{
+    CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key, LeastRecentlyUsed,
+    Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt,
+    Record, Relation, Result, Scan, Seq, Signal, Timestamp,
+};
+
+use crate::{Builder, ShapeCleaner};
+
+/// A composed store. Cloning it is one atomic increment, and all clones are the same store; use it from as
+/// many threads as you like. When the last one is dropped, what is pending is flushed.
+///
+/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`ControlWrites`], and of the extension
+/// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
+/// `use shape_meta::prelude::*`.
+#[derive(Clone)]
+pub struct ShapeMeta(Arc<Inner>);
+
+struct Inner {
+    /// Before the database below it: a buffer flushes when it is dropped.
+    stack: Box<dyn ControlWrites>,
+    #[cfg(feature = "sqlite")]
+    database: Option<crate::database::Database>,
+}
+
+impl ShapeMeta {
+    /// Begins to compose a store. The cleaner comes first, because no database can be opened without one;
+    /// [`NoData`](crate::NoData) is that of those who store no data for shapes.
+    pub fn builder(cleaner: impl ShapeCleaner + 'static) -> Builder {
+        Builder::new(Box::new(cleaner))
+    }
+
+    pub(crate) fn of(stack: Box<dyn ControlWrites>) -> Self {
+        Self(Arc::new(Inner {
+            stack,
+            #[cfg(feature = "sqlite")]
+            database: None,
+        }))
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn over_database(stack: Box<dyn ControlWrites>, database: crate::database::Database) -> Self {
+        Self(Arc::new(Inner { stack, database: Some(database) }))
+    }
+
+    /// The database below, for its size, its query plans and its maintenance; none over a store of your
+    /// own. It lags behind what this store shows by what is pending; do not change it.
+    #[cfg(feature = "sqlite")]
+    pub fn database(&self) -> Option<&crate::SqliteStore> {
+        Some(&*self.0.database.as_ref()?.store)
+    }
+
+    /// What opening found and did; none over a store of your own.
+    #[cfg(feature = "sqlite")]
+    pub fn open_report(&self) -> Option<&crate::OpenReport> {
+        Some(&self.0.database.as_ref()?.report)
+    }
+}
+
+impl std::fmt::Debug for ShapeMeta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShapeMeta").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ReadShapes for ShapeMeta {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        self.0.stack.metadata(handle)
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        self.0.stack.handle_for(key)
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        self.0.stack.entry(handle)
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        self.0.stack.record(handle)
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.0.stack.handles_reading(relations)
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.0.stack.counts()
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        self.0.stack.scan()
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        self.0.stack.touch(handle, at)
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        self.0.stack.least_recently_used(n, excluded)
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        self.0.stack.last_seq()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl MutateShapes for ShapeMeta {
+    fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+        self.0.stack.try_mutate(mutation)
+    }
+
+    fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
+        self.0.stack.try_get_or_add(shape)
+    }
+
+    fn room(&self) -> Option<&Signal> {
+        self.0.stack.room()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ControlWrites for ShapeMeta {
+    fn request_flush(&self) -> Receipt {
+        self.0.stack.request_flush()
+    }
+
+    fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
+        self.0.stack.flush(timeout)
+    }
+
+    fn pause(&self) {
+        self.0.stack.pause();
+    }
+
+    fn resume(&self) {
+        self.0.stack.resume();
+    }
+
+    fn pending(&self) -> Pending {
+        self.0.stack.pending()
+    }
+
+    fn drain_rate(&self) -> f64 {
+        self.0.stack.drain_rate()
+    }
+
+    fn health(&self) -> Health {
+        self.0.stack.health()
+    }
+
+    fn close(&self, timeout: Duration) -> CloseReport {
+        self.0.stack.close(timeout)
+    }
+}
