@@ -53,7 +53,7 @@ impl Progress {
         if exceptions.rejected.len() > REMEMBERED
             && let Some((oldest, _)) = exceptions.rejected.pop_first()
         {
-            exceptions.forgotten = oldest;
+            exceptions.forgotten = exceptions.forgotten.max(oldest);
         }
     }
 
@@ -65,8 +65,10 @@ impl Progress {
 
     /// What has become of this mutation; `None` while it is pending.
     pub(crate) fn outcome(&self, seq: Seq) -> Option<Result<(), NotDurable>> {
-        let settled = self.settled() >= seq;
+        // The lock comes first: whoever sees a stop under it sees all that was settled before the stop, and
+        // does not take for lost what is on disk.
         let exceptions = self.exceptions();
+        let settled = self.settled() >= seq;
         match exceptions.rejected.get(&seq) {
             // Known at once, also for what was accepted after the batch that is being settled.
             Some(error) => Some(Err(NotDurable::Rejected(error.clone()))),
