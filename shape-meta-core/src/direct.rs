@@ -108,14 +108,15 @@ impl<S: ApplyChanges> Direct<S> {
             Some(change) => {
                 let through = last.next();
                 self.inner.apply(&Batch { changes: vec![change], through })?;
-                self.progress.settle(through);
                 through
             }
         };
         Ok(self.receipt(seq))
     }
 
+    /// What the store below has reached is committed, also by an attempt whose answer was lost.
     fn receipt(&self, seq: Seq) -> Receipt {
+        self.progress.settle(seq);
         Receipt::new(seq, Arc::clone(&self.progress))
     }
 }
