@@ -1,3 +1,12 @@
 //! The tests of the crate, in one binary.
 
 mod compositions;
+mod naive;
+
+mod failing;
+mod limits;
+mod order;
+mod progress;
+mod room;
+mod signal;
+mod texts;

@@ -15,7 +15,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future to its end on this thread: the least that a runtime is.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {

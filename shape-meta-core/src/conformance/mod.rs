@@ -51,6 +51,7 @@ mod failing;
 pub mod ops;
 pub mod store;
 
+pub use block_on::block_on;
 pub use durable::*;
 pub use failing::{FailingStore, Faults, GateKeeper, Naming, Side};
 pub use fixture::Fixture;

@@ -1,0 +1,87 @@
+//! Lists show dependencies before their dependants.
+
+use proptest::prelude::*;
+use shape_meta_core::{
+    ApplyChanges, MemoryStore, NewShape, ReadShapesExt,
+    conformance::{
+        handle, key, shape,
+        store::{added, apply, record},
+    },
+};
+
+/// The numbers of the shapes as they are listed, when number n builds on `dependencies[n]` and they are
+/// created in the order of their numbers.
+fn listed(dependencies: &[Vec<usize>]) -> Vec<usize> {
+    let store = MemoryStore::new();
+    let records = (0..).zip(dependencies).map(|(number, dependencies)| {
+        let dependencies = dependencies.iter().map(|number| key(*number as u64)).collect();
+        record(&NewShape { dependencies, ..shape(number) }, number + 1)
+    });
+    apply(&store, dependencies.len() as u64, records.map(|record| added(&record)));
+    numbers(&store, dependencies.len())
+}
+
+fn numbers<S: ApplyChanges>(store: &S, count: usize) -> Vec<usize> {
+    let places: std::collections::HashMap<_, _> =
+        (0..count).map(|number| (handle(number as u64), number)).collect();
+    let list = store.list().expect("memory does not fail");
+    list.iter().map(|listed| places[listed.record.handle()]).collect()
+}
+
+#[test]
+fn keeps_the_order_of_creation_where_nothing_has_to_move() {
+    assert_eq!(listed(&[]), Vec::<usize>::new());
+    assert_eq!(listed(&[vec![], vec![0], vec![0, 1], vec![3], vec![99, 0]]), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn moves_a_dependency_to_just_before_its_dependant() {
+    assert_eq!(listed(&[vec![2], vec![], vec![]]), [2, 0, 1]);
+    assert_eq!(listed(&[vec![2, 1], vec![], vec![3], vec![]]), [3, 2, 1, 0]);
+}
+
+#[test]
+fn circles_end() {
+    assert_eq!(listed(&[vec![0]]), [0]);
+    let mut circle = listed(&[vec![1], vec![2], vec![0], vec![0]]);
+    assert_eq!(circle.pop(), Some(3), "what builds on the circle comes after it");
+    circle.sort_unstable();
+    assert_eq!(circle, [0, 1, 2]);
+}
+
+#[test]
+fn a_chain_as_long_as_the_list_needs_no_deep_stack() {
+    let chain: Vec<_> = (0..30_000).map(|number| vec![number + 1]).collect();
+    let reversed: Vec<_> = (0..30_000).rev().collect();
+    assert_eq!(listed(&chain), reversed);
+}
+
+proptest! {
+    #[test]
+    fn every_dependency_outside_of_a_circle_comes_first(
+        dependencies in prop::collection::vec(prop::collection::vec(0_usize..14, 0..3), 0..12),
+    ) {
+        let count = dependencies.len();
+        let list = listed(&dependencies);
+        let mut all = list.clone();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..count).collect::<Vec<_>>(), "each comes once");
+
+        // Who can be reached from whom, by Warshall's method.
+        let mut reaches = vec![vec![false; count]; count];
+        for (from, to) in dependencies.iter().enumerate() {
+            to.iter().filter(|to| **to < count).for_each(|to| reaches[from][*to] = true);
+        }
+        for by in 0..count {
+            let onward = reaches[by].clone();
+            for from in reaches.iter_mut().filter(|from| from[by]) {
+                from.iter_mut().zip(&onward).for_each(|(to, onward)| *to |= onward);
+            }
+        }
+        let place = |number: usize| list.iter().position(|one| *one == number);
+        let pairs = dependencies.iter().enumerate().flat_map(|(from, all)| all.iter().map(move |to| (from, *to)));
+        for (from, to) in pairs.filter(|(from, to)| *to < count && !reaches[*to][*from]) {
+            prop_assert!(place(to) < place(from), "{} before {} in {:?}", to, from, list);
+        }
+    }
+}

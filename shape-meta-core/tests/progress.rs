@@ -1,0 +1,159 @@
+//! What receipts tell of the way to disk.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Barrier},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use shape_meta_core::{Error, ErrorKind, NotDurable, Progress, Receipt, Seq, conformance::block_on};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn progress(settled: u64) -> Arc<Progress> {
+    Arc::new(Progress::new(Seq::new(settled)))
+}
+
+fn receipt(progress: &Arc<Progress>, seq: u64) -> Receipt {
+    Receipt::new(Seq::new(seq), Arc::clone(progress))
+}
+
+/// What the receipt says now: the kind of the error with the way it is told.
+fn now(progress: &Arc<Progress>, seq: u64) -> Result<(), String> {
+    let receipt = receipt(progress, seq);
+    let outcome = receipt.wait_durable(Duration::ZERO);
+    assert_eq!(receipt.is_durable(), outcome.is_ok());
+    outcome.map_err(|why| match why {
+        NotDurable::TimedOut => "pending".to_owned(),
+        NotDurable::Rejected(error) => format!("rejected: {}", error.kind().name()),
+        NotDurable::Stopped(error) => format!("stopped: {}", error.kind().name()),
+        NotDurable::Forgotten => "forgotten".to_owned(),
+        other => panic!("new: {other:?}"),
+    })
+}
+
+fn failure(kind: ErrorKind) -> Error {
+    Error::new(kind, "the test says so")
+}
+
+#[test]
+fn what_is_settled_is_durable_and_stays_so() {
+    let progress = progress(3);
+    assert_eq!(now(&progress, 3), Ok(()));
+    assert_eq!(now(&progress, 4), Err("pending".to_owned()));
+    progress.settle(Seq::new(9));
+    progress.settle(Seq::new(5));
+    assert_eq!(progress.settled(), Seq::new(9));
+    assert_eq!(now(&progress, 9), Ok(()));
+    assert_eq!(now(&progress, 10), Err("pending".to_owned()));
+    assert_eq!(receipt(&progress, 9).seq(), Seq::new(9));
+    assert!(receipt(&progress, 9).wait_durable(Duration::MAX).is_ok(), "no overflow");
+}
+
+#[test]
+fn c8_a_rejection_is_told_to_its_own_receipt() {
+    let progress = progress(0);
+    progress.reject(Seq::new(2), failure(ErrorKind::Rejected));
+    assert_eq!(now(&progress, 1), Err("pending".to_owned()));
+    assert_eq!(now(&progress, 2), Err("rejected: rejected".to_owned()), "known before its batch is settled");
+    progress.settle(Seq::new(3));
+    assert_eq!(now(&progress, 1), Ok(()));
+    assert_eq!(now(&progress, 2), Err("rejected: rejected".to_owned()));
+    assert_eq!(now(&progress, 3), Ok(()));
+    assert!(matches!(block_on(receipt(&progress, 2).durable()), Err(NotDurable::Rejected(_))));
+}
+
+#[test]
+fn c9_after_a_stop_only_what_was_pending_is_lost() {
+    let progress = progress(2);
+    progress.stop(failure(ErrorKind::Corrupt));
+    progress.stop(failure(ErrorKind::Closed));
+    assert_eq!(now(&progress, 2), Ok(()));
+    assert_eq!(now(&progress, 3), Err("stopped: corrupt".to_owned()), "the first reason stays");
+    assert!(matches!(block_on(receipt(&progress, 3).durable()), Err(NotDurable::Stopped(_))));
+}
+
+#[test]
+fn very_many_rejections_are_forgotten_one_by_one() {
+    let progress = progress(0);
+    let total = 65_536 + 10;
+    for seq in 1..=total {
+        progress.reject(Seq::new(seq), failure(ErrorKind::Rejected));
+    }
+    progress.settle(Seq::new(total + 1));
+    assert_eq!(now(&progress, 1), Err("forgotten".to_owned()));
+    assert_eq!(now(&progress, 10), Err("forgotten".to_owned()));
+    assert_eq!(now(&progress, 11), Err("rejected: rejected".to_owned()));
+    assert_eq!(now(&progress, total), Err("rejected: rejected".to_owned()));
+    assert_eq!(now(&progress, total + 1), Ok(()));
+
+    // One that comes late does not bring back what was forgotten.
+    progress.reject(Seq::new(1), failure(ErrorKind::Rejected));
+    assert_eq!(now(&progress, 10), Err("forgotten".to_owned()));
+}
+
+#[test]
+fn threads_and_futures_wake_up_for_what_they_wait_for() {
+    let progress = progress(0);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (1..=8)
+            .map(|seq| {
+                let receipt = receipt(&progress, seq);
+                scope.spawn(move || match seq % 2 {
+                    0 => receipt.wait_durable(LONG),
+                    _ => block_on(receipt.durable()),
+                })
+            })
+            .collect();
+        for seq in [1, 2, 5] {
+            progress.settle(Seq::new(seq));
+        }
+        progress.reject(Seq::new(6), failure(ErrorKind::Rejected));
+        progress.settle(Seq::new(7));
+        progress.stop(failure(ErrorKind::Fenced));
+        for (seq, waiter) in (1..).zip(waiting) {
+            let outcome = waiter.join().expect("no thread panics");
+            match seq {
+                6 => assert!(matches!(outcome, Err(NotDurable::Rejected(_))), "{outcome:?}"),
+                8 => assert!(matches!(outcome, Err(NotDurable::Stopped(_))), "{outcome:?}"),
+                _ => assert!(outcome.is_ok(), "{seq}: {outcome:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_does_no_harm() {
+    let progress = progress(0);
+    let receipt = receipt(&progress, 1);
+    let mut context = Context::from_waker(Waker::noop());
+    {
+        let mut dropped = pin!(receipt.durable());
+        assert!(dropped.as_mut().poll(&mut context).is_pending());
+    }
+    let mut kept = pin!(receipt.durable());
+    assert!(kept.as_mut().poll(&mut context).is_pending());
+    progress.settle(Seq::new(1));
+    assert!(matches!(kept.as_mut().poll(&mut context), Poll::Ready(Ok(()))));
+}
+
+/// What was settled before the stop is durable, also for a receipt that looks just then.
+#[test]
+fn c10_a_stop_does_not_hide_what_was_written_before_it() {
+    for _ in 0..3_000 {
+        let progress = progress(0);
+        let receipt = receipt(&progress, 1);
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                progress.settle(Seq::new(1));
+                progress.stop(failure(ErrorKind::Closed));
+            });
+            start.wait();
+            let outcome = receipt.wait_durable(LONG);
+            assert!(outcome.is_ok(), "it was written before the stop: {outcome:?}");
+        });
+    }
+}
