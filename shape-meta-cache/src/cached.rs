@@ -51,15 +51,16 @@ impl<S: ApplyChanges> Cached<S> {
         let last_seq = inner.load(&mut |entry| entries.push(entry))?;
 
         let in_memory = options.lookups == Lookups::InMemory;
-        let room = options.expected_shapes.max(entries.len() + entries.len() / 4);
+        let room = options.expected_shapes.max(entries.len() + entries.len() / 8);
         let grouping = Grouping::new(room as u64, options.keys_per_slot);
         let key_slots = match grouping.groups() {
             _ if !in_memory => 0,
             None => room,
             Some(groups) => room.min(usize::try_from(groups).unwrap_or(usize::MAX)),
         };
-        let (mut table, reader) =
-            Table::new(Totals { counts: Counts::default(), last_seq, grouping }, room + key_slots);
+        let table_slots = room + key_slots;
+        let mut totals = Totals { counts: Counts::default(), last_seq, grouping };
+        let (mut table, reader) = Table::new(totals, table_slots);
         let mirror = Mirror {
             slots,
             readers: Readers::new(reader, options.readers_ahead),
@@ -68,13 +69,15 @@ impl<S: ApplyChanges> Cached<S> {
             lookups: options.lookups,
             keys_per_slot: options.keys_per_slot,
         };
-        mirror.tally.slots(room + key_slots);
+        mirror.tally.slots(table_slots);
 
-        let mut totals = Totals { counts: Counts::default(), last_seq, grouping };
+        // In two rounds, as each needs 32 bytes a slot until it is done.
+        table.fill(table_slots, entries.iter().map(|entry| (mirror.slots.handle(entry.handle()), entry)));
+        let lookups = entries
+            .iter()
+            .flat_map(|entry| mirror.lookup_slots_of(entry, grouping).map(move |slot| (slot, entry)));
+        table.fill(table_slots, lookups);
         for entry in entries {
-            for slot in mirror.slots_of(&entry, grouping) {
-                table.insert(slot, &entry);
-            }
             totals.counts.add(entry.is_indexed());
             mirror.tally.add(&entry);
             mirror.roster.enter(entry);

@@ -42,11 +42,15 @@ impl Mirror {
 
     /// All slots of the table in which the entry stands.
     pub(crate) fn slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
+        [self.slots.handle(entry.handle())].into_iter().chain(self.lookup_slots_of(entry, grouping))
+    }
+
+    /// Those of them that serve look-ups by key and by relation.
+    pub(crate) fn lookup_slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
         let in_memory = self.lookups == Lookups::InMemory;
         let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
         let relations = if in_memory { entry.relations().as_slice() } else { &[] };
-        let readers = relations.iter().map(|relation| Slots::reader(*relation, entry));
-        [self.slots.handle(entry.handle())].into_iter().chain(key).chain(readers)
+        key.into_iter().chain(relations.iter().map(|relation| Slots::reader(*relation, entry)))
     }
 
     /// The roster has entries that are not to be seen yet, or no more: those of the batch that is just

@@ -59,7 +59,7 @@ impl CacheOptions {
         self
     }
 
-    /// Room for so many shapes is made at open, or for a quarter more than there are, if that is more.
+    /// Room for so many shapes is made at open, or for an eighth more than there are, if that is more.
     /// Default: 0.
     ///
     /// The table grows by itself. But each time, the writer stops for as long as it takes to copy it (some

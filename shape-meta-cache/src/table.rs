@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "evmap cannot know that the keys, values and hasher are deterministic")]
 
 use std::{
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -19,10 +19,15 @@ use crate::{
 };
 
 /// An entry in one of its slots.
-#[derive(Clone)]
 struct Value {
     check: u32,
     entry: Arc<Entry>,
+}
+
+impl Value {
+    fn new(slot: Slot, entry: &Arc<Entry>) -> Self {
+        Self { check: slot.check, entry: Arc::clone(entry) }
+    }
 }
 
 impl PartialEq for Value {
@@ -77,12 +82,25 @@ impl Table {
 
     /// Puts the entry into the slot. Must not stand there yet.
     pub(crate) fn insert(&mut self, slot: Slot, entry: &Arc<Entry>) {
-        self.0.insert(slot.place, Value { check: slot.check, entry: Arc::clone(entry) });
+        self.0.insert(slot.place, Value::new(slot, entry));
+    }
+
+    /// Inserts very many into a fresh table that was made for so many slots, in the order in which they
+    /// will lie there: walking through memory instead of jumping about in it takes half the time at a
+    /// million. Should the table place them otherwise one day, it is only slower.
+    pub(crate) fn fill<'a>(&mut self, slots: usize, values: impl Iterator<Item = (Slot, &'a Arc<Entry>)>) {
+        let mask = (slots * 8 / 7).next_power_of_two() as u64 - 1;
+        let order = |place: u64| Fold.hash_one(place) & mask;
+        // Counted up here, while the entries come in the order in which they lie.
+        let value = |slot: Slot, entry: &Arc<Entry>| (slot.place, Value::new(slot, entry));
+        let mut values: Vec<_> = values.map(|(slot, entry)| value(slot, entry)).collect();
+        values.sort_unstable_by_key(|(place, _)| order(*place));
+        self.0.extend(values);
     }
 
     /// Takes the entry out of the slot. The slot stays, though it may be empty.
     pub(crate) fn remove(&mut self, slot: Slot, entry: &Arc<Entry>) {
-        self.0.remove_value(slot.place, Value { check: slot.check, entry: Arc::clone(entry) });
+        self.0.remove_value(slot.place, Value::new(slot, entry));
     }
 
     /// Takes the slot away with all that is in it.
