@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Result, cargo};
 
-/// Builds each package with each of its features alone and without any; warnings count, because a helper that
+/// Builds each package with each of its features alone and without any; warnings count, because an item that
 /// only one feature uses shows up nowhere else.
 pub(crate) fn check() -> Result {
     let mut failures = Vec::new();
