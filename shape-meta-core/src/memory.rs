@@ -207,6 +207,10 @@ impl ApplyChanges for MemoryStore {
     }
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
-        Ok(self.read().by_seq.get(&entry.created()).cloned())
+        Ok(self.read().by_seq.get(&entry.created()).map(|record| match Arc::ptr_eq(&record.entry, entry) {
+            true => Arc::clone(record),
+            // The entry of before a reopening, or of a cache's own making.
+            false => Arc::new(Record { entry: Arc::clone(entry), ..(**record).clone() }),
+        }))
     }
 }

@@ -154,7 +154,8 @@ pub fn c1_a_record_belongs_to_its_entry<S: ApplyChanges>(store: &S) {
     apply(store, 1, [added(&old)]);
     let mut loaded: Vec<Arc<Entry>> = Vec::new();
     read(store.load(&mut |entry| loaded.push(entry)));
-    for entry in [&old.entry, &loaded[0]] {
+    let another = record(&shape(1), 1);
+    for entry in [&old.entry, &loaded[0], &another.entry] {
         let Some(found) = read(store.record_of(entry)) else { panic!("the record of a live entry is there") };
         assert!(Arc::ptr_eq(&found.entry, entry), "the record has this very entry in it");
         assert_eq!((&found.definition, &found.dependencies), (&old.definition, &old.dependencies));
