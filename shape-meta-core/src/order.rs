@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use crate::Listed;
 
-/// Puts dependencies before their dependants and keeps the order otherwise. What depends on itself in a
-/// circle keeps its place.
+/// Puts dependencies before their dependants and keeps the order otherwise. Shapes that depend on each other
+/// in a circle come in some order, each after what it builds on outside of the circle.
 ///
 /// A definition is usually added after those that it builds on, so the common case is one pass that finds
 /// nothing to move. O(shapes + dependencies).
