@@ -83,6 +83,7 @@ mod direct_over_failing {
 #[test]
 fn all_checks_run_in_a_row() {
     conformance::run_all(&OverMemory);
+    conformance::control::run_all(&OverMemory);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! its own by [`conformance_tests!`](crate::conformance_tests). Each check is a plain function whose name
 //! begins with the line of the contract that it holds the composition to: C1 what is seen, C2 uniqueness,
 //! C3 removal, C4 refusals, C5 likeness to the reference, C6 the order and durability. Stores below a
-//! composition have [`store::run_all`], I6 among it.
+//! composition have [`store::run_all`], I6 among it, and compositions with
+//! [`ControlWrites`](crate::ControlWrites) have [`control::run_all`].
 //!
 //! [`ops`] plays random operations on a composition and on the reference in step, and [`FailingStore`] is
 //! a store below that fails, panics or stops on command.
@@ -47,6 +48,7 @@ mod threads;
 mod unique;
 mod visible;
 
+pub mod control;
 mod failing;
 pub mod ops;
 pub mod store;

@@ -57,7 +57,7 @@ pub enum Op {
     Pause,
     /// Ends the pause.
     Resume,
-    /// Lets the store below fail for a while; see [`Fixture::disturb`].
+    /// Lets the store below fail for a while; see [`Fixture::disturb`](crate::conformance::Fixture::disturb).
     Disturb {
         /// In which way.
         way: u8,
