@@ -107,7 +107,7 @@ pub mod prelude {
 
     pub use shape_meta_core::{
         ControlWrites, Definition, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape,
-        ReadShapes, ReadShapesExt, Relation, SnapshotState, Wait,
+        ReadShapes, ReadShapesExt, Relation, SnapshotState, Timestamp, Wait,
     };
 
     pub use crate::{ShapeCleaner, ShapeMeta};

@@ -1,0 +1,68 @@
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use clap::ValueEnum;
+use shape_meta::{BufferOptions, CacheOptions, Checkout, NoData, Observer, ShapeMeta};
+
+use crate::Result;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Composition {
+    /// Every mutation is a transaction of its own.
+    Direct,
+    /// The same, with the read cache.
+    DirectCached,
+    /// The write buffer over SQLite.
+    BufferedSqlite,
+    /// The write buffer over the read cache over SQLite.
+    Buffered,
+}
+
+impl Composition {
+    pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
+        if only.is_empty() { vec![Self::Direct, Self::Buffered] } else { only.to_vec() }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::DirectCached => "direct-cached",
+            Self::BufferedSqlite => "buffered-sqlite",
+            Self::Buffered => "buffered",
+        }
+    }
+
+    pub(crate) fn open(self, directory: &Path, observer: Arc<dyn Observer>) -> Result<ShapeMeta> {
+        let mut builder = ShapeMeta::builder(NoData).observer(observer);
+        if matches!(self, Self::DirectCached | Self::Buffered) {
+            builder = builder.cached(CacheOptions::default());
+        }
+        if matches!(self, Self::BufferedSqlite | Self::Buffered) {
+            builder = builder.buffered(BufferOptions::default());
+        }
+        Ok(builder.open(directory)?)
+    }
+}
+
+/// Counts the transactions that change the database.
+#[derive(Debug, Default)]
+pub(crate) struct Transactions(AtomicU64);
+
+impl Transactions {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Transactions {
+    fn checkout(&self, checkout: &Checkout) {
+        if checkout.label == "apply" {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
