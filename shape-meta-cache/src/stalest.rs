@@ -54,7 +54,10 @@ impl Stalest {
 
     fn offer(&mut self, entry: &Arc<Entry>, is_wanted: impl Fn(&Entry) -> bool) {
         let Some(at) = entry.last_read() else { return };
-        if self.bound.is_some_and(|bound| bound <= (at, entry.created())) || !is_wanted(entry) {
+        // In this order: most fail at the first, which looks at nothing but the time.
+        if self.bound.is_some_and(|(latest, last)| latest < at || latest == at && last <= entry.created())
+            || !is_wanted(entry)
+        {
             return;
         }
         self.kept.push(Candidate { at, entry: Arc::clone(entry) });

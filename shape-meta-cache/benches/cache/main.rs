@@ -1,6 +1,7 @@
 //! The pieces of the cache, measured: `cargo bench -p shape-meta-cache --bench cache`. `SHAPES=1000,100000,1000000`
 //! chooses how many shapes there are.
 
+#[path = "../bare/mod.rs"]
 #[expect(unsafe_code, reason = "a bare evmap cannot be had without")]
 mod bare;
 #[path = "../nowhere/mod.rs"]
