@@ -18,14 +18,16 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
             io::ErrorKind::Interrupted => ErrorKind::Interrupted,
-            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => ErrorKind::Configuration,
+            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
+                ErrorKind::Configuration
+            }
             _ => ErrorKind::Io,
         };
         let advice = match kind {
             ErrorKind::ReadOnly => {
                 "the permissions do not allow it; give this user the right to read and write there"
             }
-            ErrorKind::Configuration => "something that is no directory is in the way; choose another path",
+            ErrorKind::Configuration => "something else is in the way; move it, or choose another path",
             kind => consequence(kind),
         };
         Error::new(kind, format!("could not {doing} {}: {advice}", path.display())).with_source(source)

@@ -91,7 +91,7 @@ impl SqliteOptions {
     }
 
     /// The most reading connections of the pool, at least 1. Default 8. A read that finds all of them in
-    /// use waits; each costs up to [`reader_cache_bytes`](Self::reader_cache_bytes), and an open scan
+    /// use waits; each costs up to [`reader_cache_size`](Self::reader_cache_size), and an open scan
     /// keeps one.
     pub fn readers(mut self, connections: u32) -> Self {
         self.readers = connections;
@@ -164,7 +164,7 @@ impl SqliteOptions {
         self
     }
 
-    /// The largest row in bytes, so that a larger definition is refused for good
+    /// The largest row in bytes, at least 4,096, so that a larger definition is refused for good
     /// ([`ErrorKind::Rejected`]). Default: SQLite's own limit of a billion. The limits of the layer on top
     /// should be reached first; this one is for those who write batches themselves.
     pub fn max_row_bytes(mut self, bytes: u32) -> Self {
@@ -183,7 +183,13 @@ impl SqliteOptions {
             Some(bytes) if !bytes.is_power_of_two() || !(512..=65_536).contains(&bytes) => {
                 wrong(format!("the page size must be a power of two from 512 to 65536, and is {bytes}"))
             }
-            _ => Ok(()),
+            _ => match self.max_row_bytes {
+                // The schema itself lies in rows.
+                Some(bytes) if bytes < 4_096 => {
+                    wrong(format!("the largest row must be allowed at least 4096 bytes, not {bytes}"))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

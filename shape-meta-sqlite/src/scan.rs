@@ -42,12 +42,13 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
 }
 
 struct Pages<'a> {
+    // Told back before the connection is, so that the number in use is never above the truth.
+    _lease: Lease<'a>,
     reader: Pooled,
     last_reads: LastReads,
     page: VecDeque<Listed>,
     after: i64,
     done: bool,
-    _lease: Lease<'a>,
 }
 
 impl<'a> Pages<'a> {

@@ -48,7 +48,7 @@ impl Fixture for OnDisk {
     }
 
     fn many(&self) -> usize {
-        2_000
+        500
     }
 }
 

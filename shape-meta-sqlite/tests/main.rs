@@ -1,4 +1,16 @@
 //! The tests of the crate, in one binary, split by behaviour.
 
-mod conformance;
 mod support;
+
+mod checkouts;
+mod conformance;
+mod damage;
+mod errors;
+mod faults;
+mod modes;
+mod ownership;
+mod plans;
+mod recency;
+mod recovery;
+mod scans;
+mod schema;

@@ -1,0 +1,149 @@
+//! The texts that people read when something is wrong: what happened, what still holds, what to do.
+
+use std::fs;
+
+use shape_meta_core::{ErrorKind, Key, ReadShapes};
+use shape_meta_sqlite::{Lookups, SqliteOptions};
+
+use crate::support::{self, text};
+
+#[test]
+fn a_path_below_a_file() {
+    let directory = support::directory();
+    let file = directory.path().join("file");
+    fs::write(&file, "something").expect("writes");
+    let error = support::refused(&file.join("below"), support::options());
+    insta::assert_snapshot!(text(&error, directory.path()));
+    let error = support::refused(&file, support::options());
+    insta::assert_snapshot!(text(&error, directory.path()));
+    assert_eq!(fs::read(&file).expect("it is there"), b"something");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_directory_that_cannot_be_written_or_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = support::directory();
+    drop(support::open(directory.path(), support::options()));
+    for permissions in [0o555, 0o000] {
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(permissions)).expect("sets");
+        // Who may do everything cannot be refused.
+        let privileged = fs::write(directory.path().join("probe"), "").is_ok();
+        let opened = shape_meta_sqlite::SqliteStore::open(
+            &directory.path().join("new"),
+            support::options(),
+            std::sync::Arc::new(shape_meta_core::Silent),
+        );
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("sets");
+        if !privileged {
+            let error = opened.expect_err("nothing may be made there");
+            assert_eq!(error.kind(), ErrorKind::ReadOnly);
+            insta::assert_snapshot!(text(&error, directory.path()));
+        }
+    }
+}
+
+/// What a directory without permissions is to others, this one is to everybody.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_place_where_nothing_can_be_made() {
+    let error = support::refused("/proc/self/shape-meta".as_ref(), support::options());
+    assert_eq!(error.kind(), ErrorKind::Io);
+    insta::assert_snapshot!(text(&error, "/proc/self".as_ref()));
+}
+
+#[test]
+fn a_file_that_is_no_database() {
+    let directory = support::directory();
+    let path = directory.path().join("shape-meta.sqlite3");
+    for content in [
+        "not a database at all, but long enough to have a header of a hundred bytes, if it were one, which it is not",
+        "x",
+    ] {
+        fs::write(&path, content).expect("writes");
+        let error = support::refused(directory.path(), support::options());
+        assert_eq!(error.kind(), ErrorKind::NotADatabase);
+        insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), content, "it is left as it is");
+    }
+}
+
+#[test]
+fn a_database_of_another_application() {
+    for application_id in [0, 0x1234] {
+        let directory = support::directory();
+        let stranger = support::stranger(directory.path());
+        stranger.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").expect("writes");
+        stranger.pragma_update(None, "application_id", application_id).expect("writes");
+        drop(stranger);
+        let path = directory.path().join("shape-meta.sqlite3");
+        let before = fs::read(&path).expect("reads");
+        let error = support::refused(directory.path(), support::options());
+        assert_eq!(error.kind(), ErrorKind::NotADatabase);
+        if application_id != 0 {
+            insta::assert_snapshot!(text(&error, directory.path()));
+        }
+        assert!(fs::read(&path).expect("it is there") == before, "it is left as it is");
+    }
+}
+
+#[test]
+fn a_directory_in_place_of_the_database() {
+    let directory = support::directory();
+    fs::create_dir(directory.path().join("shape-meta.sqlite3")).expect("makes");
+    let error = support::refused(directory.path(), support::options());
+    insta::assert_snapshot!(text(&error, directory.path()));
+}
+
+#[test]
+fn a_second_writer() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let error = support::refused(directory.path(), support::options());
+    insta::assert_snapshot!(text(&error, directory.path()));
+    // As if another process held it.
+    fs::write(directory.path().join("shape-meta.lock"), "4711").expect("writes");
+    let error = support::refused(directory.path(), support::options());
+    insta::assert_snapshot!(text(&error, directory.path()));
+    drop(store);
+}
+
+#[test]
+fn options_that_cannot_work() {
+    let directory = support::directory();
+    let wrong: [SqliteOptions; 4] = [
+        support::options().readers(0),
+        support::options().page_size(1_000),
+        support::options().page_size(131_072),
+        support::options().max_row_bytes(100),
+    ];
+    let texts: Vec<_> = wrong
+        .into_iter()
+        .map(|options| text(&support::refused(directory.path(), options), directory.path()))
+        .collect();
+    insta::assert_snapshot!(texts.join("\n"));
+    assert_eq!(fs::read_dir(directory.path()).expect("reads").count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_store_without_what_is_asked() {
+    let directory = support::directory();
+    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let store = support::open(directory.path(), options);
+    let errors = [
+        store.handle_for(&Key::new([0; 32])).expect_err("no look-ups"),
+        store.least_recently_used(1, &Default::default()).expect_err("no last-read times"),
+    ];
+    insta::assert_snapshot!(errors.map(|error| text(&error, directory.path())).join("\n"));
+}
+
+#[test]
+fn a_fenced_and_a_closed_store() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::stranger(directory.path()).execute("UPDATE meta SET epoch = 7", []).expect("writes");
+    let fenced = shape_meta_core::ApplyChanges::apply(&store, &support::batch(1, [])).expect_err("fenced");
+    store.close().expect("closes");
+    let closed = store.last_seq().expect_err("closed");
+    insta::assert_snapshot!([fenced, closed].map(|error| text(&error, directory.path())).join("\n"));
+}

@@ -1,0 +1,109 @@
+//! Modes and options, and changing them from one opening to the next.
+
+use shape_meta_core::{ErrorKind, ReadShapes, ReadShapesExt, conformance};
+use shape_meta_sqlite::{Check, Durability, Lookups, Mode, SqliteOptions};
+
+use crate::support;
+
+#[test]
+fn a_database_can_be_reopened_in_another_mode() {
+    let directory = support::directory();
+    let mut shapes = 0;
+    for mode in [Mode::Wal, Mode::Exclusive, Mode::Exclusive, Mode::Wal, Mode::Wal] {
+        let store = support::open(directory.path(), support::options().mode(mode));
+        assert_eq!(store.counts().expect("reads").total, shapes);
+        shapes += 10;
+        support::fill(&store, shapes - 9..=shapes);
+        assert_eq!(support::live(&store).len() as u64, shapes);
+        let log = directory.path().join("shape-meta.sqlite3-wal");
+        assert_eq!(log.exists(), mode == Mode::Wal);
+    }
+}
+
+#[test]
+fn look_ups_are_built_and_dropped_at_open() {
+    let directory = support::directory();
+    let open = |lookups| support::open(directory.path(), support::options().lookups(lookups));
+    let store = open(Lookups::Mirrored);
+    assert!(store.report().created && store.report().lookups_before.is_none());
+    support::fill(&store, 1..=500);
+    let unsupported = store.metadata(&conformance::handle(1)).expect_err("there are no look-ups");
+    assert_eq!(unsupported.kind(), ErrorKind::Unsupported);
+    drop(store);
+
+    let store = open(Lookups::OnDisk);
+    assert_eq!(store.report().lookups_before, Some(Lookups::Mirrored));
+    support::fill(&store, 501..=600);
+    for number in 1..=600 {
+        let shape = conformance::shape(number);
+        assert!(store.has_handle(&shape.handle).expect("reads"));
+        assert_eq!(store.handle_for(&shape.key).expect("reads"), Some(shape.handle.clone()));
+        assert!(store.handles_reading(&shape.relations).expect("reads").contains(&shape.handle));
+    }
+    drop(store);
+
+    let store = open(Lookups::Mirrored);
+    assert_eq!(store.report().lookups_before, Some(Lookups::OnDisk));
+    drop(store);
+    let store = open(Lookups::Mirrored);
+    assert_eq!(store.report().lookups_before, None);
+    assert_eq!(support::live(&store).len(), 600);
+}
+
+#[test]
+fn every_durability_mode_and_check_opens() {
+    use Durability::{PowerLossConsistent, PowerLossDurable, ProcessCrash};
+    for mode in [Mode::Wal, Mode::Exclusive] {
+        let directory = support::directory();
+        let mut shapes = 0;
+        for durability in [ProcessCrash, PowerLossConsistent, PowerLossDurable] {
+            for check in [Check::Nothing, Check::Metadata, Check::Everything] {
+                let options = SqliteOptions::default().mode(mode).durability(durability).check(check);
+                let store = support::open(directory.path(), options);
+                shapes += 1;
+                support::fill(&store, shapes..=shapes);
+                assert_eq!(store.counts().expect("reads").total, shapes);
+            }
+        }
+    }
+}
+
+#[test]
+fn page_size_is_that_of_the_creation() {
+    let directory = support::directory();
+    drop(support::open(directory.path(), support::options().page_size(512)));
+    drop(support::open(directory.path(), support::options().page_size(65_536)));
+    let page_size: i64 = support::stranger(directory.path())
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .expect("reads");
+    assert_eq!(page_size, 512);
+}
+
+#[test]
+fn odd_options_are_survived() {
+    let directory = support::directory();
+    let options = support::options()
+        .idle_timeout(std::time::Duration::ZERO)
+        .busy_timeout(std::time::Duration::from_millis(500))
+        .cache_size(0)
+        .reader_cache_size(u64::MAX)
+        .checkpoint_size(0)
+        .readers(1);
+    let store = support::open(directory.path(), options);
+    support::fill(&store, 1..=100);
+    assert_eq!(support::live(&store).len(), 100);
+}
+
+#[test]
+fn the_log_does_not_grow_for_ever_and_maintaining_empties_it() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options().checkpoint_size(100_000));
+    for number in 1..=400 {
+        support::fill(&store, number..=number);
+    }
+    assert!(store.stats().expect("reads").log_bytes < 500_000);
+    store.maintain().expect("maintains");
+    let stats = store.stats().expect("reads");
+    assert_eq!(stats.log_bytes, 0);
+    assert!(stats.database_bytes > 100_000);
+}

@@ -1,0 +1,46 @@
+//! Query plans: every look-up uses an index or a row id.
+
+use shape_meta_sqlite::Lookups;
+
+use crate::support;
+
+fn plans(lookups: Lookups, shapes: u64) -> Vec<shape_meta_sqlite::Plan> {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options().lookups(lookups));
+    if shapes > 0 {
+        support::fill(&store, 1..=shapes);
+    }
+    store.maintain().expect("nothing fails");
+    store.explain().expect("nothing fails")
+}
+
+fn lines(plans: &[shape_meta_sqlite::Plan]) -> String {
+    plans.iter().map(|plan| format!("{plan}\n")).collect()
+}
+
+#[test]
+fn are_these_with_look_ups() {
+    insta::assert_snapshot!(lines(&plans(Lookups::OnDisk, 0)));
+}
+
+#[test]
+fn are_these_without_look_ups() {
+    insta::assert_snapshot!(lines(&plans(Lookups::Mirrored, 0)));
+}
+
+#[test]
+fn do_not_change_as_the_tables_fill() {
+    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+        assert_eq!(lines(&plans(lookups, 3_000)), lines(&plans(lookups, 0)));
+    }
+}
+
+/// Reading everything is what these are for; nothing else may.
+#[test]
+fn only_those_that_want_everything_read_everything() {
+    let everything = ["load", "incomplete", "to_clean"];
+    for plan in plans(Lookups::OnDisk, 0) {
+        let scans = plan.steps.iter().any(|step| step.starts_with("SCAN"));
+        assert_eq!(scans, everything.contains(&plan.name), "{plan}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Recovery at open: what is not complete goes, and is handed to the cleaner until it says that it is done.
+
+use shape_meta_core::{ApplyChanges, Counts, Handle, ReadShapes, SnapshotState, conformance};
+use shape_meta_sqlite::{Lookups, Recovery};
+
+use crate::support;
+
+fn handles(numbers: &[u64]) -> Vec<Handle> {
+    numbers.iter().copied().map(conformance::handle).collect()
+}
+
+#[test]
+fn removes_what_is_not_complete_from_every_table() {
+    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+        let directory = support::directory();
+        let options = support::options().lookups(lookups);
+        let store = support::open(directory.path(), options.clone());
+        let states = [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete];
+        let adds = (1..=9).map(|number| support::add(number, states[number as usize % 3]));
+        store.apply(&support::batch(9, adds)).expect("nothing fails");
+        drop(store);
+
+        let store = support::open(directory.path(), options.clone());
+        let recovery = store.recover().expect("it recovers");
+        let gone = handles(&[1, 3, 4, 6, 7, 9]);
+        assert_eq!(recovery, Recovery { valid: 3, removed: gone.clone(), to_clean: gone.clone() });
+        assert_eq!(support::live(&store), [2, 5, 8]);
+        assert_eq!(store.counts().expect("reads").total, 3);
+        assert_eq!(store.last_seq().expect("reads").get(), 9, "a recovery is no mutation");
+
+        let stranger = support::stranger(directory.path());
+        let rows = |table| -> i64 {
+            stranger
+                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+                .expect("counts")
+        };
+        assert_eq!((rows("shape"), rows("definition"), rows("to_clean")), (3, 3, 6));
+        if lookups == Lookups::OnDisk {
+            assert_eq!((rows("handle_lookup"), rows("key_lookup")), (3, 3));
+            for handle in &gone {
+                assert_eq!(store.metadata(handle).expect("reads"), None);
+            }
+        }
+
+        let again = store.recover().expect("it recovers");
+        assert_eq!(again, Recovery { valid: 3, removed: vec![], to_clean: gone }, "twice is once (I6)");
+    }
+}
+
+#[test]
+fn hands_out_what_was_not_cleaned_until_it_is() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let adds = [1, 2, 3].map(|number| support::add(number, SnapshotState::Started));
+    store.apply(&support::batch(3, adds)).expect("nothing fails");
+    store.recover().expect("it recovers");
+    // The process ends before the cleaner is done.
+    drop(store);
+
+    let store = support::open(directory.path(), support::options());
+    let recovery = store.recover().expect("it recovers");
+    assert_eq!((recovery.removed, recovery.to_clean), (vec![], handles(&[1, 2, 3])));
+    store.cleaned(&handles(&[1, 3])).expect("it notes");
+    store.cleaned(&handles(&[1, 99])).expect("it notes, again and for nothing (I6)");
+    drop(store);
+
+    let store = support::open(directory.path(), support::options());
+    assert_eq!(store.recover().expect("it recovers").to_clean, handles(&[2]));
+    store.cleaned(&handles(&[2])).expect("it notes");
+    assert_eq!(store.recover().expect("it recovers"), Recovery::default());
+    assert_eq!(store.counts().expect("reads"), Counts::default());
+}
+
+#[test]
+fn tells_the_observer() {
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<(u64, usize)>>);
+    impl shape_meta_core::Observer for Told {
+        fn recovered(&self, recovered: &shape_meta_core::Recovered) {
+            self.0.lock().expect("no panic").push((recovered.valid, recovered.removed));
+        }
+    }
+    let (directory, told) = (support::directory(), std::sync::Arc::new(Told::default()));
+    let store = support::observed(directory.path(), support::options(), told.clone());
+    support::fill(&store, 1..=2);
+    store.apply(&support::batch(3, [support::add(3, SnapshotState::Pending)])).expect("nothing fails");
+    store.recover().expect("it recovers");
+    assert_eq!(*told.0.lock().expect("no panic"), [(2, 1)]);
+}

@@ -1,0 +1,126 @@
+//! The file: what it looks like, and that every version of it opens.
+
+use std::{fs, path::PathBuf};
+
+use shape_meta_core::{ApplyChanges, Counts, ErrorKind, ReadShapes, Seq, conformance};
+use shape_meta_sqlite::{Lookups, Mode};
+
+use crate::support;
+
+fn schema(lookups: Lookups) -> String {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options().lookups(lookups));
+    let connection = support::stranger(directory.path());
+    let mut statement = connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid")
+        .expect("valid");
+    let sql: Vec<String> =
+        statement.query_map([], |row| row.get(0)).expect("reads").map(|row| row.expect("text")).collect();
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("reads");
+    let header = format!(
+        "application_id {:#x}\nuser_version {}\npage_size {}\n",
+        number("application_id"),
+        number("user_version"),
+        number("page_size"),
+    );
+    drop(store);
+    header + &sql.join("\n")
+}
+
+#[test]
+fn is_this_with_look_ups() {
+    insta::assert_snapshot!(schema(Lookups::OnDisk));
+}
+
+#[test]
+fn is_this_without_look_ups() {
+    insta::assert_snapshot!(schema(Lookups::Mirrored));
+}
+
+fn fixture(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}.sqlite3"))
+}
+
+/// What every fixture holds: shapes 1 to 20 of the conformance suite, complete, without the 7th.
+fn write_fixture_content(store: &shape_meta_sqlite::SqliteStore) {
+    support::fill(store, 1..=20);
+    let removed = shape_meta_core::Change::Remove { entry: support::record(7).entry.clone() };
+    store.apply(&support::batch(21, [removed])).expect("nothing fails");
+}
+
+/// Writes the fixture of the present version. Run it once when a version is released, never after.
+#[test]
+#[ignore = "writes a file that is committed"]
+fn write_fixture() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options().mode(Mode::Exclusive));
+    write_fixture_content(&store);
+    store.close().expect("closes");
+    let version = 1;
+    assert!(!fixture(version).exists(), "a released fixture never changes");
+    fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
+}
+
+#[test]
+fn every_released_version_opens() {
+    let expected = support::directory();
+    let expected = support::open(expected.path(), support::options());
+    write_fixture_content(&expected);
+    for (version, mode) in [(1, Mode::Wal), (1, Mode::Exclusive)] {
+        let directory = support::directory();
+        fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
+        let store = support::open(directory.path(), support::options().mode(mode));
+        assert!(!store.report().created && store.report().quarantined.is_none());
+        assert_eq!(store.last_seq().expect("reads"), Seq::new(21));
+        assert_eq!(store.counts().expect("reads"), expected.counts().expect("reads"));
+        assert_ne!(store.counts().expect("reads"), Counts::default());
+        for number in 1..=20 {
+            let handle = conformance::handle(number);
+            let [found, wanted] = [&store, &expected].map(|store| store.record(&handle).expect("reads"));
+            let plain = |record: shape_meta_core::Record| {
+                let entry = &record.entry;
+                (
+                    (entry.handle().clone(), *entry.key(), entry.hash(), entry.created(), entry.state()),
+                    (entry.relations().clone(), entry.is_indexed(), record.dependencies, record.definition),
+                )
+            };
+            assert_eq!(found.map(|one| plain((*one).clone())), wanted.map(|one| plain((*one).clone())));
+        }
+        support::fill(&store, 22..=30);
+        assert_eq!(support::live(&store).len(), 28);
+    }
+}
+
+#[test]
+fn a_newer_version_is_refused_and_not_a_byte_touched() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=3);
+    store.close().expect("closes");
+    let path = directory.path().join("shape-meta.sqlite3");
+
+    // In the main file, as after a checkpoint.
+    support::stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
+    let before = fs::read(&path).expect("reads");
+    let error = support::refused(directory.path(), support::options());
+    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    insta::assert_snapshot!(support::text(&error, directory.path()));
+    assert!(fs::read(&path).expect("reads") == before, "not a byte was touched");
+
+    // In the log alone, as after a crash: SQLite keeps the log when the process does not end well.
+    support::stranger(directory.path()).pragma_update(None, "user_version", 1).expect("writes");
+    let stranger = support::stranger(directory.path());
+    stranger.pragma_update(None, "user_version", 99).expect("writes");
+    let crashed = support::directory();
+    for suffix in ["", "-wal"] {
+        let name = format!("shape-meta.sqlite3{suffix}");
+        fs::copy(directory.path().join(&name), crashed.path().join(&name)).expect("copies");
+    }
+    let all = || {
+        ["", "-wal"].map(|suffix| fs::read(crashed.path().join(format!("shape-meta.sqlite3{suffix}"))).ok())
+    };
+    let before = all();
+    let error = support::refused(crashed.path(), support::options());
+    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    assert!(all() == before, "not a byte was touched");
+}
