@@ -14,7 +14,8 @@ pub trait ApplyChanges: ReadShapes {
     /// # Errors
     ///
     /// [`Error::kind`](crate::Error::kind) says what to do: see
-    /// [`ErrorKind::remedy`](crate::ErrorKind::remedy). Nothing was applied.
+    /// [`ErrorKind::remedy`](crate::ErrorKind::remedy). Nothing of the batch was applied, or all of it: where the
+    /// answer of a commit was lost, only a retry tells.
     fn apply(&self, batch: &Batch) -> Result<()>;
 
     /// Shows every live shape's entry, in the order of creation, and returns the place in the order at
