@@ -192,7 +192,11 @@ impl MutateShapes for Naive {
     }
 
     fn try_get_or_add(&self, new: &NewShape) -> Result<GetOrAdd, MutateError> {
-        // The refusal names the handle that holds the key: find by failing to add.
+        if let Some(handle) = self.handle_for(&new.key)? {
+            let receipt = Receipt::new(self.last_seq()?, Arc::clone(&self.progress));
+            return Ok(GetOrAdd { handle, added: false, receipt });
+        }
+        // Another thread may have added it since: then the refusal names the holder.
         match self.try_mutate(&Mutation::Add(new.clone())) {
             Ok(receipt) => Ok(GetOrAdd { handle: new.handle.clone(), added: true, receipt }),
             Err(MutateError::Refused(Refusal::DuplicateKey { held_by, .. })) => {

@@ -101,6 +101,7 @@ macro_rules! __each_conformance_check {
             c2_a_live_handle_is_refused
             c2_a_live_key_is_refused_and_its_holder_named
             c2_get_or_add_finds_or_adds
+            c2_get_or_add_finds_before_it_looks_at_limits
             c2_get_or_add_with_makes_only_what_is_needed
             c2_racing_get_or_add_makes_one_shape
             c2_racing_adds_of_one_handle

@@ -8,7 +8,7 @@ use super::{
     sample::{key, shape, text_handle},
     view::read,
 };
-use crate::{Key, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, Refusal};
+use crate::{Key, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, Refusal, Relation};
 
 /// A second add of a live handle is refused, whether the first is pending or durable.
 pub fn c2_a_live_handle_is_refused<F: Fixture>(fixture: &F) {
@@ -72,6 +72,27 @@ pub fn c2_get_or_add_finds_or_adds<F: Fixture>(fixture: &F) {
     let made = accepted(store.get_or_add(&again, PATIENT));
     assert_eq!((&made.handle, made.added), (&again.handle, true));
     assert_new(&store, &again, made.receipt.seq());
+}
+
+/// `get_or_add` finds a live key also with what would be refused if it had to add: a shape that was added
+/// under wider limits must still be found.
+pub fn c2_get_or_add_finds_before_it_looks_at_limits<F: Fixture>(fixture: &F) {
+    let store = fixture.open();
+    let new = shape(1);
+    add(&store, &new);
+    let too_large = [
+        NewShape { handle: text_handle(&"h".repeat(10_000)), ..shape(1) },
+        NewShape { definition: vec![0; 2 << 20].into(), ..shape(1) },
+        NewShape { relations: (0..10_000).map(Relation::new).collect(), ..shape(1) },
+        NewShape { dependencies: (0..10_000).map(key).collect(), ..shape(1) },
+    ];
+    for _ in 0..2 {
+        for asked in &too_large {
+            let found = accepted(store.get_or_add(asked, PATIENT));
+            assert_eq!((&found.handle, found.added), (&new.handle, false));
+        }
+        fixture.flush(&store);
+    }
 }
 
 /// `get_or_add_with` makes a shape only when it is needed.
