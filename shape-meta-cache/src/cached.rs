@@ -71,12 +71,14 @@ impl<S: ApplyChanges> Cached<S> {
         };
         mirror.tally.slots(table_slots);
 
-        // In two rounds, as each needs 32 bytes a slot until it is done.
-        table.fill(table_slots, entries.iter().map(|entry| (mirror.slots.handle(entry.handle()), entry)));
+        // In two rounds, as each needs 32 bytes a slot until it is done. The pointers are counted up here,
+        // while the entries come in the order in which they lie.
+        let handles = entries.iter().map(|entry| (mirror.slots.handle(entry.handle()), Arc::clone(entry)));
+        table.insert_all(table_slots, handles);
         let lookups = entries
             .iter()
-            .flat_map(|entry| mirror.lookup_slots_of(entry, grouping).map(move |slot| (slot, entry)));
-        table.fill(table_slots, lookups);
+            .flat_map(|entry| mirror.lookup_slots_of(entry, grouping).map(|slot| (slot, Arc::clone(entry))));
+        table.insert_all(table_slots, lookups);
         for entry in entries {
             totals.counts.add(entry.is_indexed());
             mirror.tally.add(&entry);

@@ -5,7 +5,7 @@ use shape_meta_core::{Batch, Change, Counts, Entry, Observer, Published, Seq, Sn
 use crate::{
     Lookups,
     mirror::Mirror,
-    slots::Grouping,
+    slots::{Grouping, Slot},
     table::{Table, Totals},
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct Writer {
 pub(crate) struct Draft<'a> {
     mirror: &'a Mirror,
     writer: &'a mut Writer,
+    /// Put into the table all together: see [`Table::insert_all`].
+    coming: Vec<(Slot, Arc<Entry>)>,
+    earliest_coming: Option<Seq>,
     /// On the roster and not live any more; a walk may be under way, so they are struck at the end.
     gone: foldhash::HashSet<Seq>,
     /// Places from which something was taken.
@@ -38,7 +41,8 @@ pub(crate) struct Litter {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
-        Self { mirror, writer, gone: foldhash::HashSet::default(), left: Vec::new(), changes: 0 }
+        let gone = foldhash::HashSet::default();
+        Self { mirror, writer, coming: Vec::new(), earliest_coming: None, gone, left: Vec::new(), changes: 0 }
     }
 
     /// The batch, which must be committed (I2).
@@ -63,9 +67,10 @@ impl<'a> Draft<'a> {
         if !self.gone.remove(&entry.created()) {
             self.mirror.roster.enter(Arc::clone(entry));
         }
-        for slot in self.mirror.slots_of(entry, self.writer.totals.grouping) {
-            self.writer.table.insert(slot, entry);
-        }
+        let created = entry.created();
+        self.earliest_coming = Some(self.earliest_coming.map_or(created, |earliest| earliest.min(created)));
+        let slots = self.mirror.slots_of(entry, self.writer.totals.grouping);
+        self.coming.extend(slots.map(|slot| (slot, Arc::clone(entry))));
         self.writer.totals.counts.add(entry.is_indexed());
         self.mirror.tally.add(entry);
         self.changes += 1;
@@ -73,6 +78,9 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn remove(&mut self, created: Seq) {
         let Some(entry) = self.live(created) else { return };
+        if self.earliest_coming.is_some_and(|earliest| earliest <= created) {
+            self.arrive();
+        }
         for slot in self.mirror.slots_of(&entry, self.writer.totals.grouping) {
             self.writer.table.remove(slot, &entry);
             self.left.push(slot.place);
@@ -99,9 +107,17 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        self.coming.clear();
+        self.earliest_coming = None;
         self.writer.table.clear();
         self.writer.totals.counts = Counts::default();
         self.changes += 1;
+    }
+
+    fn arrive(&mut self) {
+        let slots = self.writer.table.slots() + self.coming.len();
+        self.writer.table.insert_all(slots, self.coming.drain(..));
+        self.earliest_coming = None;
     }
 
     fn live(&self, created: Seq) -> Option<Arc<Entry>> {
@@ -110,6 +126,7 @@ impl<'a> Draft<'a> {
 
     /// Shows the changes to all readers, in one step.
     pub(crate) fn publish(mut self, last_seq: Seq, observer: &dyn Observer) -> Litter {
+        self.arrive();
         self.regroup();
         self.writer.totals.last_seq = last_seq;
         self.writer.table.set_totals(self.writer.totals);

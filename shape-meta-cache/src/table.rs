@@ -85,15 +85,14 @@ impl Table {
         self.0.insert(slot.place, Value::new(slot, entry));
     }
 
-    /// Inserts very many into a fresh table that was made for so many slots, in the order in which they
-    /// will lie there: walking through memory instead of jumping about in it takes half the time at a
-    /// million. Should the table place them otherwise one day, it is only slower.
-    pub(crate) fn fill<'a>(&mut self, slots: usize, values: impl Iterator<Item = (Slot, &'a Arc<Entry>)>) {
+    /// Inserts many, in the order in which they will lie in a table of so many slots: walking through
+    /// memory instead of jumping about in it takes half the time at a million. Should the table place them
+    /// otherwise one day, it is only slower.
+    pub(crate) fn insert_all(&mut self, slots: usize, values: impl Iterator<Item = (Slot, Arc<Entry>)>) {
         let mask = (slots * 8 / 7).next_power_of_two() as u64 - 1;
         let order = |place: u64| Fold.hash_one(place) & mask;
-        // Counted up here, while the entries come in the order in which they lie.
-        let value = |slot: Slot, entry: &Arc<Entry>| (slot.place, Value::new(slot, entry));
-        let mut values: Vec<_> = values.map(|(slot, entry)| value(slot, entry)).collect();
+        let mut values: Vec<_> =
+            values.map(|(slot, entry)| (slot.place, Value { check: slot.check, entry })).collect();
         values.sort_unstable_by_key(|(place, _)| order(*place));
         self.0.extend(values);
     }

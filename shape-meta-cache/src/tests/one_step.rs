@@ -7,7 +7,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, MemoryStore, ReadShapes, Relation, Seq, Silent, SnapshotState,
+    ApplyChanges, Batch, Change, MemoryStore, ReadShapes, ReadShapesExt, Record, Relation, Seq, Silent,
+    SnapshotState, Timestamp,
 };
 
 use super::record;
@@ -77,4 +78,37 @@ fn every_thread_can_read() {
             cached.apply(&Batch { changes: vec![], through: Seq::new(round + 2) }).unwrap();
         });
     }
+}
+
+/// A batch is entered in the roster before it is published, and struck from it after that. Nobody sees
+/// either: a publish that cannot go on, because somebody still reads, shows what was before.
+#[test]
+fn c1_the_least_recently_used_are_those_that_are_published() {
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let [old, new] = [1, 2].map(|number| record(number, number, number, 1));
+    for record in [&old, &new] {
+        record.entry.touch(Timestamp::from_micros(record.entry.created().get()));
+    }
+    let add =
+        |record: &Arc<Record>| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending };
+    cached.apply(&Batch { changes: vec![add(&old)], through: Seq::new(1) }).unwrap();
+    let stalest = || {
+        let shapes = cached.stalest(9).unwrap().shapes;
+        shapes.into_iter().map(|(_, at)| at.as_micros()).collect::<Vec<_>>()
+    };
+    let cached = &cached;
+    thread::scope(|scope| {
+        cached.mirror.read(|_| {
+            // The first publish goes by a reader, the next one waits for it.
+            cached.apply(&Batch { changes: vec![], through: Seq::new(2) }).unwrap();
+            let removal = Change::Remove { entry: Arc::clone(&old.entry) };
+            let batch = Batch { changes: vec![add(&new), removal], through: Seq::new(3) };
+            scope.spawn(move || cached.apply(&batch).unwrap());
+            while cached.mirror.roster.get(Seq::new(2)).is_none() {
+                thread::yield_now();
+            }
+            assert_eq!(scope.spawn(stalest).join().unwrap(), [1]);
+        });
+    });
+    assert_eq!(stalest(), [2]);
 }
