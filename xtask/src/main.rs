@@ -4,6 +4,7 @@
 
 use std::{env, error::Error, process::ExitCode};
 
+mod bench;
 mod cargo;
 mod ci;
 mod features;
@@ -18,6 +19,10 @@ Tasks of the workspace:
 
       Checks that all is well, and says at the end which steps failed. Without names it takes all steps:
       fmt, msrv, clippy, features, docs, test.
+
+  cargo xtask bench [OPTION...]
+
+      Builds and runs the benchmarks; `cargo xtask bench --help` tells the options.
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +32,7 @@ fn main() -> ExitCode {
         None => (None, &[][..]),
     };
     let result = match task {
+        Some("bench") => bench::run(rest),
         Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
