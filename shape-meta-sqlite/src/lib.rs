@@ -100,6 +100,7 @@ mod recency;
 mod row;
 mod schema;
 mod sql;
+mod stalest;
 mod write;
 
 mod connection;

@@ -1,7 +1,7 @@
 /// Whether the database can be asked by handle, by key and by relation.
 ///
 /// The index tables are built or dropped when a database is opened the other way than before: building
-/// them takes about a second for every million shapes.
+/// them takes a few seconds for every million shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Lookups {
     /// Index tables on disk. Needed wherever no cache above mirrors them. Their rows lie in the order of

@@ -14,6 +14,7 @@ use crate::{
     operation::Operation,
     query::{each, one},
     row, sql,
+    stalest::least_recently_used,
 };
 
 /// What a read finds is what was committed when it began. In a write-ahead log that is everything whose
@@ -116,7 +117,7 @@ impl ReadShapes for SqliteStore {
         self.recency.need()?;
         self.recency.in_one_moment(|| {
             self.connections.read(Operation::LeastRecentlyUsed, |connection| {
-                self.recency.least_recently_used(connection, n, excluded)
+                least_recently_used(connection, &self.recency, n, excluded)
             })
         })
     }

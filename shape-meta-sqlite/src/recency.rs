@@ -1,22 +1,12 @@
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use rusqlite::Connection;
-use shape_meta_core::{
-    Batch, Change, Entry, Error, ErrorKind, Handle, HandleSet, LeastRecentlyUsed, Result, Seq, Timestamp,
-};
-
-use crate::{
-    error::failed,
-    query::{each, one},
-    row, sql,
-};
+use shape_meta_core::{Batch, Change, Entry, Error, ErrorKind, Result, Seq, Timestamp};
 
 /// When shapes were last read, for compositions without a cache above.
 ///
@@ -32,9 +22,9 @@ pub(crate) struct Recency {
 
 /// What is known of every shape that was there at open.
 #[derive(Clone, Copy, Debug)]
-struct AtOpen {
-    at: Timestamp,
-    through: Seq,
+pub(crate) struct AtOpen {
+    pub(crate) at: Timestamp,
+    pub(crate) through: Seq,
 }
 
 impl AtOpen {
@@ -46,8 +36,9 @@ impl AtOpen {
 /// The last-read times as they were at one moment.
 #[derive(Debug)]
 pub(crate) struct LastReads {
-    at_open: AtOpen,
-    since: HashMap<Seq, Timestamp>,
+    pub(crate) at_open: AtOpen,
+    /// Those that were read since the opening.
+    pub(crate) since: HashMap<Seq, Timestamp>,
 }
 
 impl LastReads {
@@ -169,57 +160,11 @@ impl Recency {
         ))
     }
 
-    /// The shapes that were not read for longest. Costs a pass over the times that are known, and beyond
-    /// that as many rows as have to be looked at.
-    pub(crate) fn least_recently_used(
-        &self,
-        connection: &Connection,
-        n: usize,
-        excluded: &HandleSet,
-    ) -> Result<LeastRecentlyUsed> {
-        let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
-        // A copy, so that no lock is held while the disk is read (I5).
-        let LastReads { at_open, since } = self.snapshot();
-        let mut times: BinaryHeap<_> = since.iter().map(|(id, at)| Reverse((*at, *id))).collect();
-        let mut stalest = Stalest { n, excluded, shapes: Vec::new() };
-        let mut dead = Vec::new();
-        let mut take_known = |until: Option<(Timestamp, Seq)>, stalest: &mut Stalest<'_>| -> Result<()> {
-            while let Some(Reverse(next)) = times.peek().copied()
-                && stalest.wants_more()
-                && until.is_none_or(|until| next < until)
-            {
-                times.pop();
-                let (at, id) = next;
-                let row_id = id.get().cast_signed();
-                match one(&transaction, sql::HANDLE_OF, [row_id], |found| row::handle(found, row_id, 1))? {
-                    Some(handle) => stalest.take(handle, at),
-                    None => dead.push(id),
-                }
-            }
-            Ok(())
-        };
-
-        // Those that were there at open and were not read since come by the order of their creation.
-        if stalest.wants_more() {
-            each(&transaction, sql::FOUND_AT_OPEN, [at_open.through.get().cast_signed()], |found| {
-                let row_id = row::integer(found, 0)?;
-                let id = row::seq(row_id);
-                if !since.contains_key(&id) {
-                    take_known(Some((at_open.at, id)), &mut stalest)?;
-                    if stalest.wants_more() {
-                        stalest.take(row::handle(found, row_id, 1)?, at_open.at);
-                    }
-                }
-                Ok(stalest.wants_more())
-            })?;
-        }
-        take_known(None, &mut stalest)?;
-
-        // A read that was noted while its shape was being removed.
+    /// Forgets shapes that turned out to be gone: a read can be noted while its shape is being removed.
+    pub(crate) fn forget(&self, dead: &[Seq]) {
         if let Some(mut times) = self.write().filter(|_| !dead.is_empty()) {
-            dead.into_iter().for_each(|id| times.forget(id));
+            dead.iter().for_each(|id| times.forget(*id));
         }
-        Ok(LeastRecentlyUsed { shapes: stalest.shapes })
     }
 
     fn read(&self) -> Option<RwLockReadGuard<'_, Times>> {
@@ -266,25 +211,6 @@ impl Times {
         if self.young.is_empty() {
             // A batch of fifty thousand should not leave its table behind.
             self.young.shrink_to_fit();
-        }
-    }
-}
-
-/// The list as it grows.
-struct Stalest<'a> {
-    n: usize,
-    excluded: &'a HandleSet,
-    shapes: Vec<(Handle, Timestamp)>,
-}
-
-impl Stalest<'_> {
-    fn wants_more(&self) -> bool {
-        self.shapes.len() < self.n
-    }
-
-    fn take(&mut self, handle: Handle, at: Timestamp) {
-        if !self.excluded.contains(&handle) {
-            self.shapes.push((handle, at));
         }
     }
 }

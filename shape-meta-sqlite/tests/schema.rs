@@ -102,8 +102,11 @@ fn a_newer_version_is_refused_and_not_a_byte_touched() {
     // In the main file, as after a checkpoint.
     support::stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
     let before = fs::read(&path).expect("reads");
+    let files = || fs::read_dir(directory.path()).expect("reads").count();
+    let files_before = files();
     let error = support::refused(directory.path(), support::options());
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    assert_eq!(files(), files_before, "nor is anything made beside it");
     insta::assert_snapshot!(support::text(&error, directory.path()));
     assert!(fs::read(&path).expect("reads") == before, "not a byte was touched");
 
