@@ -112,3 +112,8 @@ pub mod prelude {
 
     pub use crate::{ShapeCleaner, ShapeMeta};
 }
+
+/// The code of the README compiles and runs.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

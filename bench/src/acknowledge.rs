@@ -36,9 +36,9 @@ pub(crate) fn run(root: &Path, rounds: usize) -> Result<Vec<Figure>> {
         let rate = of("adds into memory", "shapes/s", rates);
         let p99 = of("p99 of an add", "us", p99);
         figures.extend(match threads {
-            1 => [rate.target(Target::AtLeast(500_000.0)), p99],
-            8 => [rate.target(Target::AtLeast(1_000_000.0)), p99.target(Target::AtMost(20.0))],
-            _ => [rate, p99.target(Target::AtMost(50.0))],
+            1 => [rate.target(Target::Least(500_000.0)), p99],
+            8 => [rate.target(Target::Least(1_000_000.0)), p99.target(Target::Most(20.0))],
+            _ => [rate, p99.target(Target::Most(50.0))],
         });
         figures.push(of("p50 of an add", "us", p50));
         figures.push(of("longest add", "us", most));

@@ -20,12 +20,12 @@ pub(crate) struct Figure {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) enum Target {
-    AtMost(f64),
-    AtLeast(f64),
+    Most(f64),
+    Least(f64),
     /// In relation to the limit.
-    AtMostTimesLimit(f64),
+    MostTimesLimit(f64),
     /// In relation to the limit.
-    AtLeastTimesLimit(f64),
+    LeastTimesLimit(f64),
 }
 
 impl Figure {
@@ -70,10 +70,10 @@ impl Figure {
         let ratio = self.ratio().unwrap_or(f64::NAN);
         match self.target {
             None => String::new(),
-            Some(Target::AtMost(most)) => said("≤", most, "", self.median <= most),
-            Some(Target::AtLeast(least)) => said("≥", least, "", self.median >= least),
-            Some(Target::AtMostTimesLimit(most)) => said("≤", most, " × limit", ratio <= most),
-            Some(Target::AtLeastTimesLimit(least)) => said("≥", least, " × limit", ratio >= least),
+            Some(Target::Most(most)) => said("≤", most, "", self.median <= most),
+            Some(Target::Least(least)) => said("≥", least, "", self.median >= least),
+            Some(Target::MostTimesLimit(most)) => said("≤", most, " × limit", ratio <= most),
+            Some(Target::LeastTimesLimit(least)) => said("≥", least, " × limit", ratio >= least),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn fill(directory: &Path, shapes: u64) -> Result<Vec<Figure>> {
         of(format!("durable rate while filling to {shapes}, with marks"), "shapes/s", whole),
         of(format!("the same, the last {PART} (limit: the first)"), "shapes/s", last)
             .limit(vec![first])
-            .target(Target::AtLeastTimesLimit(0.8)),
-        of("bytes on disk, for each byte of the records".into(), "", bytes).target(Target::AtMost(1.6)),
+            .target(Target::LeastTimesLimit(0.8)),
+        of("bytes on disk, for each byte of the records".into(), "", bytes).target(Target::Most(1.6)),
     ])
 }

@@ -46,7 +46,7 @@ pub(crate) fn shape(number: u64) -> NewShape {
         hash: DefinitionHash::new(mix(number)),
         relations: [relation(number)].into_iter().collect(),
         dependencies: [].into(),
-        indexed: number % 2 == 0,
+        indexed: number.is_multiple_of(2),
         definition: definition.into(),
     }
 }

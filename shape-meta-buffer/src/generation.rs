@@ -164,9 +164,9 @@ impl Generation {
 
     /// Takes in a change. Its hashes are those of its handle, and of the key of the shape that it adds or
     /// removes.
-    pub(crate) fn put(&mut self, change: Change, hashes: Hashes, seq: Seq, now: Instant) {
+    pub(crate) fn put(&mut self, change: Change, hashes: Hashes, seq: Seq) {
         if self.is_empty() {
-            self.since = Some(now);
+            self.since = Some(Instant::now());
             self.first = seq;
             self.logged_from = seq;
         }

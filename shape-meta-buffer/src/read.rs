@@ -77,13 +77,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        let hash = self.shared.hashing.key(key);
-        if self.shared.overlay.may_know(hash)
-            && let Some(holder) = self.shared.overlay.read().key(hash, key)
-        {
-            return Ok(holder.map(|record| record.handle().clone()));
-        }
-        self.shared.inner.handle_for(key)
+        self.shared.handle_for(key)
     }
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {

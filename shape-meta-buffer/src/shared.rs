@@ -1,15 +1,12 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use parking_lot::Mutex;
 use shape_meta_core::{
-    ApplyChanges, Error, Found, GetOrAdd, Handle, Limits, MutateError, Mutation, NewShape, Observer, Pending,
-    Progress, Receipt, Refusal, Result, Seq, Signal, validate,
+    ApplyChanges, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Observer,
+    Pending, Progress, Receipt, Refusal, Result, Seq, Signal, SnapshotState, validate, validate_add,
 };
 
 use crate::{
@@ -19,6 +16,7 @@ use crate::{
     generation::{Hashes, Seen},
     hashing::Hashing,
     overlay::{Gate, Overlay, State},
+    tally::Tally,
 };
 
 /// What the callers and the flusher thread have in common.
@@ -49,38 +47,62 @@ enum Accepted {
 
 impl<S: ApplyChanges> Shared<S> {
     pub(crate) fn mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        match self.accept(mutation) {
-            Ok(Accepted::At(seq)) => Ok(self.receipt(seq)),
-            Ok(Accepted::Held(held_by)) => {
+        let limits = match mutation {
+            Mutation::Add(shape) => self.options.limits.check(shape),
+            _ => Ok(()),
+        };
+        let outcome = limits.map_err(MutateError::from).and_then(|()| match self.accept(mutation)? {
+            Accepted::At(seq) => Ok(self.receipt(seq)),
+            Accepted::Held(held_by) => {
                 let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
-                Err(self.refused(Refusal::DuplicateKey { key: shape.key, held_by }))
+                Err(Refusal::DuplicateKey { key: shape.key, held_by }.into())
             }
-            Err(MutateError::Refused(refusal)) => Err(self.refused(refusal)),
-            Err(failed) => Err(failed),
-        }
+        });
+        self.tell_refused(outcome)
     }
 
     pub(crate) fn get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        match self.accept(&Mutation::Add(shape.clone())) {
-            Ok(Accepted::At(seq)) => {
-                Ok(GetOrAdd { handle: shape.handle.clone(), added: true, receipt: self.receipt(seq) })
+        let accepted = match self.options.limits.check(shape) {
+            Ok(()) => self.accept(&Mutation::Add(shape.clone())),
+            // A live key is found whatever else is too large.
+            Err(refusal) => match self.handle_for(&shape.key) {
+                Ok(Some(handle)) => Ok(Accepted::Held(handle)),
+                Ok(None) => Err(refusal.into()),
+                Err(error) => Err(error.into()),
+            },
+        };
+        self.tell_refused(accepted.map(|accepted| match accepted {
+            Accepted::At(seq) => {
+                GetOrAdd { handle: shape.handle.clone(), added: true, receipt: self.receipt(seq) }
             }
             // Whoever added the shape did so at or before the latest mutation.
-            Ok(Accepted::Held(handle)) => {
-                Ok(GetOrAdd { handle, added: false, receipt: self.receipt(self.overlay.last()) })
+            Accepted::Held(handle) => {
+                GetOrAdd { handle, added: false, receipt: self.receipt(self.overlay.last()) }
             }
-            Err(MutateError::Refused(refusal)) => Err(self.refused(refusal)),
-            Err(failed) => Err(failed),
+        }))
+    }
+
+    /// The handle of the live shape with this key: the overlay first, then what is below (I3).
+    pub(crate) fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        let hash = self.hashing.key(key);
+        if self.overlay.may_know(hash)
+            && let Some(holder) = self.overlay.read().key(hash, key)
+        {
+            return Ok(holder.map(|record| record.handle().clone()));
         }
+        self.inner.handle_for(key)
     }
 
     pub(crate) fn receipt(&self, seq: Seq) -> Receipt {
         Receipt::new(seq, Arc::clone(&self.progress))
     }
 
-    fn refused(&self, refusal: Refusal) -> MutateError {
-        self.observer.refused(&refusal);
-        refusal.into()
+    fn tell_refused<T>(&self, outcome: Result<T, MutateError>) -> Result<T, MutateError> {
+        outcome.inspect_err(|error| {
+            if let Some(refusal) = error.refusal() {
+                self.observer.refused(refusal);
+            }
+        })
     }
 
     /// Validates a mutation and puts its change into the overlay.
@@ -89,21 +111,23 @@ impl<S: ApplyChanges> Shared<S> {
     /// holds for what the overlay does not know, unless a generation was dropped in between; the version
     /// says so, and the mutation starts again. That happens at most once for each flush that ends.
     fn accept(&self, mutation: &Mutation) -> Result<Accepted, MutateError> {
-        if let Mutation::Add(shape) = mutation {
-            Limits::check(&self.options.limits, shape)?;
-        }
-        let mut hashes = Hashes {
+        let hashes = Hashes {
             handle: mutation.handle().map_or(0, |handle| self.hashing.handle(handle.as_bytes())),
             key: match mutation {
                 Mutation::Add(shape) => self.hashing.key(&shape.key),
                 _ => 0,
             },
         };
+        let mut made = None;
         // A mark usually finds its shape pending, and then nothing below needs to be asked.
         let mut ask_below = matches!(mutation, Mutation::Add(_)) || !self.overlay.may_know(hashes.handle);
         loop {
             let version = self.overlay.version();
             let below = if ask_below { Some(self.below(mutation)?) } else { None };
+            if let (Mutation::Add(shape), Some(Found { by_key: None, .. })) = (mutation, &below) {
+                // Allocated before the lock is taken; it gets its place in the order under it.
+                made.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
+            }
             let mut state = self.overlay.write();
             if let Gate::Shut(error) = &state.gate {
                 return Err(error.clone().into());
@@ -115,46 +139,60 @@ impl<S: ApplyChanges> Shared<S> {
             if ask_below && self.overlay.version() != version {
                 continue;
             }
-            if let (Mutation::Add(_), Some(held_by)) = (mutation, &found.by_key) {
-                return Ok(Accepted::Held(held_by.clone()));
-            }
-            let Some(change) = validate(mutation, found, state.last.next())? else {
-                return Ok(Accepted::At(state.last));
-            };
-            self.check_room(&state, mutation)?;
-            if let Some(entry) = change.entry() {
-                let filter = self.overlay.filter(&state);
-                filter.set(hashes.handle);
-                if !matches!(mutation, Mutation::Mark(..)) {
-                    hashes.key = self.hashing.key(entry.key());
-                    filter.set(hashes.key);
-                    for relation in entry.relations().iter() {
-                        filter.set(self.hashing.relation(*relation));
-                    }
-                }
-            } else {
-                self.overlay.filter(&state).set_all();
-                state.counts = Default::default();
-            }
             let seq = state.last.next();
-            let (tally, was_empty) = (state.active.tally(), state.active.is_empty());
-            let was_due = self.is_large(&state);
-            state.active.put(change, hashes, seq, Instant::now());
-            let gained = if matches!(mutation, Mutation::Reset) {
-                Default::default()
-            } else {
-                state.active.tally() - tally
+            let change = match (mutation, &found.by_key) {
+                (Mutation::Add(_), Some(held_by)) => return Ok(Accepted::Held(held_by.clone())),
+                (Mutation::Add(shape), None) => {
+                    validate_add(shape, found)?;
+                    self.check_room(&state, shape.definition.len())?;
+                    let record = made.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
+                    Change::Add { record: record.placed(seq), state: SnapshotState::Pending }
+                }
+                _ => match validate(mutation, found, seq)? {
+                    Some(change) => {
+                        self.check_room(&state, 0)?;
+                        change
+                    }
+                    None => return Ok(Accepted::At(state.last)),
+                },
             };
-            state.counts += gained;
-            state.last = seq;
-            self.overlay.acknowledge(&state);
-            let wake = was_empty || (!was_due && self.is_large(&state));
+            let wake = self.put(&mut state, change, hashes, seq);
             drop(state);
             if wake {
                 self.wake();
             }
             return Ok(Accepted::At(seq));
         }
+    }
+
+    /// Puts an accepted change into the active generation, and says whether the flusher has to hear of it.
+    fn put(&self, state: &mut State, change: Change, mut hashes: Hashes, seq: Seq) -> bool {
+        let filter = self.overlay.filter(state);
+        match change.entry() {
+            None => filter.set_all(),
+            Some(entry) => {
+                filter.set(hashes.handle);
+                if !matches!(change, Change::Mark { .. }) {
+                    hashes.key = self.hashing.key(entry.key());
+                    filter.set(hashes.key);
+                    for relation in entry.relations().iter() {
+                        filter.set(self.hashing.relation(*relation));
+                    }
+                }
+            }
+        }
+        let (was_empty, was_due) = (state.active.is_empty(), self.is_large(state));
+        if let Change::Reset = &change {
+            state.counts = Tally::default();
+            state.active.put(change, hashes, seq);
+        } else {
+            let before = state.active.tally();
+            state.active.put(change, hashes, seq);
+            state.counts += state.active.tally() - before;
+        }
+        state.last = seq;
+        self.overlay.acknowledge(state);
+        was_empty || (!was_due && self.is_large(state))
     }
 
     /// What is live below, as far as this mutation must know.
@@ -203,11 +241,7 @@ impl<S: ApplyChanges> Shared<S> {
     }
 
     /// The bound (C7). A change that is larger than the whole bound is let in when nothing is pending.
-    fn check_room(&self, state: &State, mutation: &Mutation) -> Result<(), Refusal> {
-        let bytes = match mutation {
-            Mutation::Add(shape) => shape.definition.len(),
-            _ => 0,
-        };
+    fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refusal> {
         let pending = state.len();
         let full = pending >= self.options.max_changes
             || (state.bytes() > 0 && state.bytes() + bytes > self.options.max_bytes);

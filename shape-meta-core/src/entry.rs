@@ -52,6 +52,17 @@ impl Entry {
         self
     }
 
+    /// Gives the shape its place in the order.
+    pub(crate) fn place(&mut self, created: Seq) {
+        self.created = created;
+    }
+
+    /// The same shape at another place in the order, as if it had just been accepted.
+    pub(crate) fn again(&self, created: Seq) -> Self {
+        let (handle, relations) = (self.handle.clone(), self.relations.clone());
+        Self::new(created, handle, self.key, self.hash, relations, self.indexed)
+    }
+
     /// The handle.
     pub fn handle(&self) -> &Handle {
         &self.handle

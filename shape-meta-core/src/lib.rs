@@ -131,4 +131,4 @@ pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceEr
 pub use signal::{Signal, Waiter};
 pub use snapshot::SnapshotState;
 pub use timestamp::Timestamp;
-pub use validate::{Found, validate};
+pub use validate::{Found, validate, validate_add};

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata,
-    ReadShapes, Record, Relation, Result, Scan, Seq, SnapshotState, Timestamp,
+    ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp,
 };
 
 /// The reference model: a store in memory, written to be plainly right rather than fast.
@@ -43,16 +43,7 @@ impl MemoryStore {
         for record in old.by_seq.into_values() {
             let state = record.entry.state();
             if state.is_complete() {
-                let old = &record.entry;
-                let entry = Entry::new(
-                    old.created(),
-                    old.handle().clone(),
-                    *old.key(),
-                    old.hash(),
-                    old.relations().clone(),
-                    old.is_indexed(),
-                )
-                .with(SnapshotState::Complete, Some(at));
+                let entry = record.entry.again(record.entry.created()).with(state, Some(at));
                 shapes.add(Arc::new(Record { entry: Arc::new(entry), ..(*record).clone() }));
             } else {
                 removed.push(record.handle().clone());

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Entry, Handle, Key, Metadata};
+use crate::{Entry, Handle, Key, Metadata, Seq};
 
 /// A shape with its definition: what is written to disk, whole.
 #[derive(Clone, Debug)]
@@ -31,6 +31,22 @@ impl Record {
             + self.entry.memory()
             + size_of_val::<[Key]>(&self.dependencies)
             + self.definition.len()
+    }
+
+    /// The same record at this place in the order. Moves nothing if nobody shares it yet: so the one that
+    /// is made ahead of a lock gets its place under it for the price of a store.
+    pub fn placed(mut self: Arc<Self>, created: Seq) -> Arc<Self> {
+        let place = Arc::get_mut(&mut self).and_then(|record| Arc::get_mut(&mut record.entry));
+        match place {
+            Some(entry) => {
+                entry.place(created);
+                self
+            }
+            None => {
+                let entry = Arc::new(self.entry.again(created));
+                Arc::new(Self { entry, ..(*self).clone() })
+            }
+        }
     }
 
     /// Decodes the definition.

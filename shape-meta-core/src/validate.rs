@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Change, Entry, Handle, Mutation, Refusal, Seq, SnapshotState};
+use crate::{Change, Entry, Handle, Mutation, NewShape, Refusal, Seq, SnapshotState};
 
 /// What is live, as far as one mutation has to know.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +22,7 @@ pub struct Found {
 pub fn validate(mutation: &Mutation, found: Found, seq: Seq) -> Result<Option<Change>, Refusal> {
     match mutation {
         Mutation::Add(shape) => {
-            if let Some(held_by) = found.by_key {
-                return Err(Refusal::DuplicateKey { key: shape.key, held_by });
-            }
-            if found.by_handle.is_some() {
-                return Err(Refusal::DuplicateHandle { handle: shape.handle.clone() });
-            }
+            validate_add(shape, found)?;
             let record = Arc::new(shape.record(seq));
             Ok(Some(Change::Add { record, state: SnapshotState::Pending }))
         }
@@ -42,4 +37,19 @@ pub fn validate(mutation: &Mutation, found: Found, seq: Seq) -> Result<Option<Ch
         },
         Mutation::Reset => Ok(Some(Change::Reset)),
     }
+}
+
+/// Whether a shape may be added: what [`validate`] asks of an add, for those who make the record ahead.
+///
+/// # Errors
+///
+/// The refusal; nothing has changed.
+pub fn validate_add(shape: &NewShape, found: Found) -> Result<(), Refusal> {
+    if let Some(held_by) = found.by_key {
+        return Err(Refusal::DuplicateKey { key: shape.key, held_by });
+    }
+    if found.by_handle.is_some() {
+        return Err(Refusal::DuplicateHandle { handle: shape.handle.clone() });
+    }
+    Ok(())
 }
