@@ -2,8 +2,12 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
@@ -96,7 +100,7 @@ fn very_many_rejections_are_forgotten_one_by_one() {
 #[test]
 fn threads_and_futures_wake_up_for_what_they_wait_for() {
     let progress = progress(0);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting: Vec<_> = (1..=8)
             .map(|seq| {
                 let receipt = receipt(&progress, seq);
@@ -141,19 +145,31 @@ fn a_future_that_is_dropped_does_no_harm() {
 /// What was settled before the stop is durable, also for a receipt that looks just then.
 #[test]
 fn c10_a_stop_does_not_hide_what_was_written_before_it() {
-    for _ in 0..3_000 {
-        let progress = progress(0);
-        let receipt = receipt(&progress, 1);
-        let start = Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                start.wait();
+    const ROUNDS: usize = 20_000;
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| progress(0)).collect();
+    // The round whose receipt is being looked at.
+    let looking = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (round, progress) in rounds.iter().enumerate() {
+                while looking.load(Ordering::Acquire) < round {
+                    thread::yield_now();
+                }
                 progress.settle(Seq::new(1));
                 progress.stop(failure(ErrorKind::Closed));
-            });
-            start.wait();
-            let outcome = receipt.wait_durable(LONG);
-            assert!(outcome.is_ok(), "it was written before the stop: {outcome:?}");
+            }
         });
-    }
+        let mut hidden = 0;
+        for (round, progress) in rounds.iter().enumerate() {
+            looking.store(round, Ordering::Release);
+            let receipt = receipt(progress, 1);
+            loop {
+                match receipt.wait_durable(Duration::ZERO) {
+                    Err(NotDurable::TimedOut) => {}
+                    outcome => break hidden += u64::from(outcome.is_err()),
+                }
+            }
+        }
+        assert_eq!(hidden, 0, "receipts of {ROUNDS} that were told of the stop, though written before it");
+    });
 }

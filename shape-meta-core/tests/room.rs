@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
@@ -144,6 +145,22 @@ fn c7_a_wait_ends_when_room_is_made() {
 }
 
 #[test]
+fn c7_a_wait_is_a_wait() {
+    let store = Crowded::new(0);
+    thread::scope(|scope| {
+        let adding = scope.spawn(|| store.add(shape(1), Wait::UpTo(Duration::from_secs(60))));
+        while store.refused() < 2 {
+            thread::yield_now();
+        }
+        // It listens now. Whatever time it gets, it does not try again before there is room.
+        (0..1_000).for_each(|_| thread::yield_now());
+        assert_eq!(store.refused(), 2);
+        store.make_room();
+        assert!(adding.join().expect("no thread panics").is_ok());
+    });
+}
+
+#[test]
 fn c7_other_refusals_do_not_wait() {
     let store = Crowded::new(2);
     assert!(store.remove("unknown", Wait::UpTo(Duration::MAX)).is_err());
@@ -170,7 +187,7 @@ fn c7_a_future_that_is_dropped_has_changed_nothing() {
 fn c7_many_waiters_share_the_room_that_is_made() {
     const WAITERS: u64 = 6;
     let store = Crowded::new(0);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting: Vec<_> = (0..WAITERS)
             .map(|number| {
                 let store = &store;

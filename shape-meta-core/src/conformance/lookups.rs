@@ -49,8 +49,8 @@ pub fn c1_many_relations_at_once<F: Fixture>(fixture: &F) {
     let store = fixture.open();
     let wide = NewShape { relations: (0..1_000).map(Relation::new).collect(), ..shape(1) };
     let created = add(&store, &wide).seq();
-    add(&store, &NewShape { relations: relations(&[70_000]), ..shape(2) });
-    let asked: Vec<_> = (0..70_001).map(Relation::new).collect();
+    add(&store, &NewShape { relations: relations(&[5_000]), ..shape(2) });
+    let asked: Vec<_> = (0..5_001).map(Relation::new).collect();
     for _ in 0..2 {
         assert_new(&store, &wide, created);
         assert_eq!(reading(&store, &asked).len(), 2);
@@ -74,7 +74,6 @@ pub fn c1_very_many_shapes_on_one_relation<F: Fixture>(fixture: &F) {
     assert_eq!(reading(&store, &[1, 2, 3].map(Relation::new)).len() as u64, many);
     let counts = Counts { total: many, indexed: many.div_ceil(2) };
     assert_eq!(read(store.counts()), counts);
-    assert_eq!(View::of(&store).counts, counts);
 
     for number in (0..many).step_by(2) {
         remove(&store, &handle(number));
