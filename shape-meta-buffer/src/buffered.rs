@@ -125,16 +125,11 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
     /// In manual mode this thread flushes.
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
         let receipt = self.shared.request_flush();
-        let outcome = if self.shared.options.manual {
+        if self.shared.options.manual {
             self.flush_here(&receipt, timeout);
             receipt.wait_durable(Duration::ZERO)
         } else {
             receipt.wait_durable(timeout)
-        };
-        match outcome {
-            // The rest is on disk; whoever made the change is told by its own receipt.
-            Err(NotDurable::Rejected(_) | NotDurable::Forgotten) => Ok(()),
-            outcome => outcome,
         }
     }
 

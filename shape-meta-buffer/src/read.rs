@@ -77,7 +77,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.shared.handle_for(key)
+        Ok(self.shared.holder_of(key)?.map(|(handle, _)| handle))
     }
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {

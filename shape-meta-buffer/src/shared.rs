@@ -41,8 +41,10 @@ pub(crate) struct Shared<S> {
 /// What a mutation came to.
 enum Accepted {
     At(Seq),
-    /// The shape that has the key, and what makes it durable.
-    Held(Handle),
+    /// Things are so already. It relies on the add of this shape.
+    Already(Seq),
+    /// A shape has the key: by its add at this place if it is pending; if not, it is on disk.
+    Held(Handle, Option<Seq>),
 }
 
 impl<S: ApplyChanges> Shared<S> {
@@ -53,7 +55,8 @@ impl<S: ApplyChanges> Shared<S> {
         };
         let outcome = limits.map_err(MutateError::from).and_then(|()| match self.accept(mutation)? {
             Accepted::At(seq) => Ok(self.receipt(seq)),
-            Accepted::Held(held_by) => {
+            Accepted::Already(created) => Ok(self.receipt_up_to(self.overlay.last()).relying_on(created)),
+            Accepted::Held(held_by, _) => {
                 let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
                 Err(Refusal::DuplicateKey { key: shape.key, held_by }.into())
             }
@@ -65,36 +68,41 @@ impl<S: ApplyChanges> Shared<S> {
         let accepted = match self.options.limits.check(shape) {
             Ok(()) => self.accept(&Mutation::Add(shape.clone())),
             // A live key is found whatever else is too large.
-            Err(refusal) => match self.handle_for(&shape.key) {
-                Ok(Some(handle)) => Ok(Accepted::Held(handle)),
+            Err(refusal) => match self.holder_of(&shape.key) {
+                Ok(Some((handle, created))) => Ok(Accepted::Held(handle, created)),
                 Ok(None) => Err(refusal.into()),
                 Err(error) => Err(error.into()),
             },
         };
-        self.tell_refused(accepted.map(|accepted| match accepted {
-            Accepted::At(seq) => {
-                GetOrAdd { handle: shape.handle.clone(), added: true, receipt: self.receipt(seq) }
-            }
-            // Whoever added the shape did so at or before the latest mutation.
-            Accepted::Held(handle) => {
-                GetOrAdd { handle, added: false, receipt: self.receipt(self.overlay.last()) }
-            }
+        self.tell_refused(accepted.map(|accepted| {
+            let (handle, added, receipt) = match accepted {
+                Accepted::At(seq) | Accepted::Already(seq) => (shape.handle.clone(), true, self.receipt(seq)),
+                Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
+                Accepted::Held(handle, None) => (handle, false, self.receipt_up_to(self.progress.settled())),
+            };
+            GetOrAdd { handle, added, receipt }
         }))
     }
 
-    /// The handle of the live shape with this key: the overlay first, then what is below (I3).
-    pub(crate) fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+    /// The live shape with this key, and the place of its add if that is pending: the overlay first, then
+    /// what is below (I3).
+    pub(crate) fn holder_of(&self, key: &Key) -> Result<Option<(Handle, Option<Seq>)>> {
         let hash = self.hashing.key(key);
         if self.overlay.may_know(hash)
             && let Some(holder) = self.overlay.read().key(hash, key)
         {
-            return Ok(holder.map(|record| record.handle().clone()));
+            return Ok(holder.map(|record| (record.handle().clone(), Some(record.entry.created()))));
         }
-        self.inner.handle_for(key)
+        Ok(self.inner.handle_for(key)?.map(|handle| (handle, None)))
     }
 
     pub(crate) fn receipt(&self, seq: Seq) -> Receipt {
         Receipt::new(seq, Arc::clone(&self.progress))
+    }
+
+    /// For whoever needs everything up to this place to be settled.
+    pub(crate) fn receipt_up_to(&self, seq: Seq) -> Receipt {
+        Receipt::up_to(seq, Arc::clone(&self.progress))
     }
 
     fn tell_refused<T>(&self, outcome: Result<T, MutateError>) -> Result<T, MutateError> {
@@ -141,20 +149,27 @@ impl<S: ApplyChanges> Shared<S> {
             }
             let seq = state.last.next();
             let change = match (mutation, &found.by_key) {
-                (Mutation::Add(_), Some(held_by)) => return Ok(Accepted::Held(held_by.clone())),
+                (Mutation::Add(shape), Some(held_by)) => {
+                    let pending = state.key(hashes.key, &shape.key).flatten();
+                    let created = pending.map(|record| record.entry.created());
+                    return Ok(Accepted::Held(held_by.clone(), created));
+                }
                 (Mutation::Add(shape), None) => {
                     validate_add(shape, found)?;
                     self.check_room(&state, shape.definition.len())?;
                     let record = made.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
                     Change::Add { record: record.placed(seq), state: SnapshotState::Pending }
                 }
-                _ => match validate(mutation, found, seq)? {
-                    Some(change) => {
-                        self.check_room(&state, 0)?;
-                        change
+                _ => {
+                    let created = found.by_handle.as_ref().map(|(entry, _)| entry.created());
+                    match (validate(mutation, found, seq)?, created) {
+                        (Some(change), _) => {
+                            self.check_room(&state, 0)?;
+                            change
+                        }
+                        (None, created) => return Ok(Accepted::Already(created.unwrap_or(seq))),
                     }
-                    None => return Ok(Accepted::At(state.last)),
-                },
+                }
             };
             let wake = self.put(&mut state, change, hashes, seq);
             drop(state);
@@ -271,7 +286,7 @@ impl<S: ApplyChanges> Shared<S> {
 
     /// Asks for a flush of all that is accepted so far, and returns what becomes durable with it.
     pub(crate) fn request_flush(&self) -> Receipt {
-        let receipt = self.receipt(self.overlay.last());
+        let receipt = self.receipt_up_to(self.overlay.last());
         self.requested.store(true, Ordering::Release);
         self.wake();
         receipt

@@ -7,3 +7,9 @@ mod stepped {
 mod threaded {
     shape_meta_core::conformance_tests!(super::OverFailing::threaded());
 }
+
+#[test]
+fn the_way_to_disk() {
+    // Requests are served by the thread.
+    shape_meta_core::conformance::control::run_all(&OverFailing::threaded());
+}

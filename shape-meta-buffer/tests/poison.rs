@@ -5,7 +5,7 @@ use shape_meta_core::{
     conformance::{Naming, Side, key},
 };
 
-use crate::support::{PATIENT, add, below, handles, manual};
+use crate::support::{PATIENT, add, below, handles, manual, shape};
 
 fn handle(text: &str) -> Handle {
     Handle::new(text).expect("valid")
@@ -104,4 +104,26 @@ fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
     replacement.wait_durable(PATIENT).expect("another shape");
     assert_eq!(handles(below(&store)), ["replaced"]);
     assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
+}
+
+/// A receipt speaks of what its caller relies on, and of nobody else's change.
+#[test]
+fn c8_whoever_found_a_shape_is_told_of_that_shape() {
+    let (store, faults) = manual();
+    add(&store, "good", 1);
+    add(&store, "bad", 2);
+    add(&store, "last", 3);
+    let found_good = store.get_or_add(&shape("x", 1), Wait::No).expect("live").receipt;
+    let found_bad = store.get_or_add(&shape("x", 2), Wait::No).expect("live").receipt;
+    store.mark_snapshot_started("bad", Wait::No).expect("live");
+    let again = store.mark_snapshot_started("bad", Wait::No).expect("live");
+    faults.refuse(&handle("bad"), Naming::Culprit);
+    faults.refuse(&handle("last"), Naming::Culprit);
+    store.flush_once().expect("isolated");
+    found_good.wait_durable(PATIENT).expect("on disk");
+    assert!(matches!(found_bad.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(again.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    store.flush(PATIENT).expect("what was refused is told to those who asked for it");
+    let found = store.get_or_add(&shape("x", 1), Wait::No).expect("live").receipt;
+    assert!(found.is_durable());
 }

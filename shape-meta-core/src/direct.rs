@@ -117,7 +117,8 @@ impl<S: ApplyChanges> Direct<S> {
     /// What the store below has reached is committed, also by an attempt whose answer was lost.
     fn receipt(&self, seq: Seq) -> Receipt {
         self.progress.settle(seq);
-        Receipt::new(seq, Arc::clone(&self.progress))
+        // What is refused here is told at once, so nobody has to be told by a receipt.
+        Receipt::up_to(seq, Arc::clone(&self.progress))
     }
 }
 

@@ -80,13 +80,16 @@ impl ErrorKind {
             | Self::ReadOnly
             | Self::Panicked
             | Self::Cleaner => Remedy::Retry,
-            Self::Rejected | Self::Unsupported | Self::Configuration => Remedy::Isolate,
+            Self::Rejected => Remedy::Isolate,
+            // The last two are never about one change, so nothing could be taken out.
             Self::Corrupt
             | Self::NotADatabase
             | Self::NewerSchema
             | Self::Fenced
             | Self::Owned
-            | Self::Closed => Remedy::Stop,
+            | Self::Closed
+            | Self::Unsupported
+            | Self::Configuration => Remedy::Stop,
         }
     }
 

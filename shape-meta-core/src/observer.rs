@@ -40,7 +40,7 @@ pub trait Observer: Send + Sync {
         let _ = (handle, mutations, error);
     }
 
-    /// A mutation was refused.
+    /// A mutation was refused. A caller that waits for room is refused once for each attempt.
     fn refused(&self, refusal: &Refusal) {
         let _ = refusal;
     }

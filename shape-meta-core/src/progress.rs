@@ -63,16 +63,19 @@ impl Progress {
         self.signal.raise();
     }
 
-    /// What has become of this mutation; `None` while it is pending.
-    pub(crate) fn outcome(&self, seq: Seq) -> Option<Result<(), NotDurable>> {
+    /// What has become of everything up to `seq`, and of the mutation `told` in particular: it is told if
+    /// that one was rejected. `None` while it is pending.
+    pub(crate) fn outcome(&self, seq: Seq, told: Option<Seq>) -> Option<Result<(), NotDurable>> {
         // The lock comes first: whoever sees a stop under it sees all that was settled before the stop, and
         // does not take for lost what is on disk.
         let exceptions = self.exceptions();
         let settled = self.settled() >= seq;
-        match exceptions.rejected.get(&seq) {
+        match told.and_then(|told| exceptions.rejected.get(&told)) {
             // Known at once, also for what was accepted after the batch that is being settled.
             Some(error) => Some(Err(NotDurable::Rejected(error.clone()))),
-            None if settled && seq <= exceptions.forgotten => Some(Err(NotDurable::Forgotten)),
+            None if settled && told.is_some_and(|told| told <= exceptions.forgotten) => {
+                Some(Err(NotDurable::Forgotten))
+            }
             None if settled => Some(Ok(())),
             None => exceptions.stopped.clone().map(|error| Err(NotDurable::Stopped(error))),
         }

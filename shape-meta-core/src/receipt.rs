@@ -12,24 +12,38 @@ use crate::{NotDurable, Progress, Seq};
 #[derive(Clone, Debug)]
 pub struct Receipt {
     seq: Seq,
+    /// The mutation whose rejection would be ours.
+    told: Option<Seq>,
     progress: Arc<Progress>,
 }
 
 impl Receipt {
-    /// The receipt for this place in the order.
+    /// The receipt of the mutation at this place in the order.
     pub fn new(seq: Seq, progress: Arc<Progress>) -> Self {
-        Self { seq, progress }
+        Self { seq, told: Some(seq), progress }
     }
 
-    /// The place in the order. For a mutation that found things so already, the place of the latest
-    /// mutation before it: durable once everything is that it relied on.
+    /// The receipt of whoever needs everything up to this place to be settled. That one of those
+    /// mutations was refused by the store for good is told to the one that made it, and not here.
+    pub fn up_to(seq: Seq, progress: Arc<Progress>) -> Self {
+        Self { seq, told: None, progress }
+    }
+
+    /// The same, for one who relies on the mutation at this place, a shape's add say: if that was refused
+    /// for good, it is told.
+    pub fn relying_on(self, seq: Seq) -> Self {
+        Self { told: Some(seq), ..self }
+    }
+
+    /// The place in the order. For a mutation that found things so already, a place by which all that it
+    /// relies on is settled.
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
     /// Whether the mutation is on disk. No wait.
     pub fn is_durable(&self) -> bool {
-        matches!(self.progress.outcome(self.seq), Some(Ok(())))
+        matches!(self.outcome(), Some(Ok(())))
     }
 
     /// Blocks this thread until the mutation is on disk, at most `timeout`. Waiting does not hasten the
@@ -41,16 +55,16 @@ impl Receipt {
     pub fn wait_durable(&self, timeout: Duration) -> Result<(), NotDurable> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
-            if let Some(outcome) = self.progress.outcome(self.seq) {
+            if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             // Listen first and look again, so that nothing slips in between.
             let waiter = self.progress.signal().listen();
-            if let Some(outcome) = self.progress.outcome(self.seq) {
+            if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             if !waiter.wait(deadline) {
-                return self.progress.outcome(self.seq).unwrap_or(Err(NotDurable::TimedOut));
+                return self.outcome().unwrap_or(Err(NotDurable::TimedOut));
             }
         }
     }
@@ -63,14 +77,18 @@ impl Receipt {
     /// See [`NotDurable`].
     pub async fn durable(&self) -> Result<(), NotDurable> {
         loop {
-            if let Some(outcome) = self.progress.outcome(self.seq) {
+            if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             let waiter = self.progress.signal().listen();
-            if let Some(outcome) = self.progress.outcome(self.seq) {
+            if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             waiter.await;
         }
+    }
+
+    fn outcome(&self) -> Option<Result<(), NotDurable>> {
+        self.progress.outcome(self.seq, self.told)
     }
 }
