@@ -131,7 +131,9 @@ impl SqliteOptions {
 
     /// The page size of a database that is created: a power of two from 512 to 65536 bytes; an existing
     /// database keeps its own. Default 16384 with [`Lookups::Mirrored`], where pages are only ever filled
-    /// up, and 4096 with [`Lookups::OnDisk`], where each change dirties pages all over the file.
+    /// up, and 4096 with [`Lookups::OnDisk`], where single changes are twice as fast as with 16384. In
+    /// batches of 10,000 it is the other way round (46 against 60 thousand a second, measured while
+    /// filling to half a million): choose 16384 under a write buffer.
     pub fn page_size(mut self, bytes: u32) -> Self {
         self.page_size = Some(bytes);
         self
