@@ -15,7 +15,9 @@ impl ApplyChanges for SqliteStore {
             // While the connection is still ours, so that batches arrive here in their order.
             self.recency.apply(batch);
             Ok(())
-        })
+        })?;
+        self.maintain_hourly();
+        Ok(())
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {

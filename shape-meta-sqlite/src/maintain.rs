@@ -1,3 +1,8 @@
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
 use shape_meta_core::Result;
 
 use crate::{
@@ -6,6 +11,8 @@ use crate::{
     files,
     operation::Operation,
 };
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a store takes, and what it does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -58,7 +65,22 @@ impl SqliteStore {
         self.connections.close_idle();
     }
 
-    /// What is good to do from time to time, hourly say: lets SQLite look after its statistics, and cuts
+    /// Looks after the database if that was not done for an hour, as a batch is applied: so there is no
+    /// thread for it, and a store that nobody changes is left alone.
+    pub(crate) fn maintain_hourly(&self) {
+        {
+            let mut last = self.maintained.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() < HOUR {
+                return;
+            }
+            *last = Instant::now();
+        }
+        // The batch is committed, and nothing depends on this; what is wrong with the file the next
+        // batch will tell.
+        let _ = self.maintain();
+    }
+
+    /// What is good to do from time to time, and is done hourly while batches are applied: lets SQLite look after its statistics, and cuts
     /// back a log that grew while a scan kept it from being reset. Short; batches wait for it.
     ///
     /// # Errors
@@ -76,5 +98,42 @@ impl SqliteStore {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shape_meta_core::{ApplyChanges, Batch, Checkout, Observer, Seq};
+
+    use super::*;
+    use crate::SqliteOptions;
+
+    #[derive(Default)]
+    struct Maintained(std::sync::atomic::AtomicUsize);
+
+    impl Observer for Maintained {
+        fn checkout(&self, checkout: &Checkout) {
+            if checkout.label == "maintain" {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_database_is_looked_after_with_the_next_batch_and_not_with_each() {
+        let maintained = Arc::new(Maintained::default());
+        let observer = Arc::clone(&maintained) as Arc<dyn Observer>;
+        let store = SqliteStore::open_in_memory(SqliteOptions::default(), observer).expect("memory");
+        let Some(long_ago) = Instant::now().checked_sub(HOUR) else { return };
+        let apply = |through| {
+            let batch = Batch { changes: Vec::new(), through: Seq::new(through) };
+            store.apply(&batch).expect("memory does not fail");
+            maintained.0.load(std::sync::atomic::Ordering::SeqCst)
+        };
+        assert_eq!(apply(1), 0);
+        *store.maintained.lock().expect("not poisoned") = long_ago;
+        assert_eq!([apply(2), apply(3)], [1, 1]);
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use shape_meta_core::{Activity, Observer, Opened as OpenedEvent, Result, Timestamp};
@@ -28,6 +29,8 @@ pub struct SqliteStore {
     pub(crate) report: OpenReport,
     pub(crate) observer: Arc<dyn Observer>,
     lookups: Lookups,
+    /// When the database was last looked after.
+    pub(crate) maintained: Mutex<Instant>,
 }
 
 impl SqliteStore {
@@ -79,6 +82,7 @@ impl SqliteStore {
             recency: Recency::new(Timestamp::now(), report.last_seq, settings.options.last_reads),
             connections: Connections::new(settings, connection, Arc::clone(&observer)),
             lock: Mutex::new(lock),
+            maintained: Mutex::new(Instant::now()),
             files,
             report,
             observer,
