@@ -46,6 +46,10 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
     let metadata = cached.metadata(&handle(15)).unwrap().unwrap();
     assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)), "the mirror's own time is kept");
     assert_eq!(metadata.state, SnapshotState::Complete);
+    let mut scan = cached.scan().unwrap().map(|listed| listed.unwrap());
+    let listed = scan.find(|listed| *listed.record.handle() == handle(15)).unwrap();
+    assert_eq!(listed.metadata, metadata, "and a scan of the store below shows it");
+    assert!(Arc::ptr_eq(&listed.record.entry, &cached.entry(&handle(15)).unwrap().unwrap()));
     assert_eq!(cached.reload().unwrap(), Reloaded::default());
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use proptest::prelude::*;
 use shape_meta_core::{
@@ -202,6 +202,11 @@ fn keys_are_found_after_they_were_spread_anew() {
     }
     groupings.dedup();
     assert!(groupings.len() > 2, "{groupings:?}");
+    let live = records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
+    let place = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).place;
+    let places: HashSet<_> = live.clone().map(place).collect();
+    let slots = cached.writer().table.slots();
+    assert_eq!(slots, live.count() + places.len() + 1, "nothing is left of the groupings before");
     for (number, record) in records.iter().enumerate() {
         let expected = (number % 10 != 0).then(|| record.handle().clone());
         assert_eq!(cached.handle_for(record.key()).unwrap(), expected);

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
@@ -71,9 +71,14 @@ fn every_thread_can_read() {
     let add = Change::Add { record: new, state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();
     for round in 0..20 {
+        // All at once: a thread that has ended leaves its reader to the next.
+        let all_read = Barrier::new(8);
         thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert!(cached.metadata(&handle).unwrap().is_some()));
+                scope.spawn(|| {
+                    assert!(cached.metadata(&handle).unwrap().is_some());
+                    all_read.wait();
+                });
             }
             cached.apply(&Batch { changes: vec![], through: Seq::new(round + 2) }).unwrap();
         });

@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use shape_meta_core::{ApplyChanges, Batch, Change, MemoryStore, Seq, Silent, SnapshotState};
+
+use super::record;
+use crate::{CacheOptions, Cached};
+
+/// Shapes come and go, each with handle, key and relations of its own; nothing of them is left in the
+/// table, not even empty slots.
+#[test]
+fn what_goes_leaves_no_slots() {
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let mut seq = 0;
+    let mut apply = |changes: Vec<Change>| {
+        seq += 1;
+        cached.apply(&Batch { changes, through: Seq::new(seq) }).unwrap();
+        cached.writer().table.slots()
+    };
+    for round in 0..50 {
+        let records: Vec<_> =
+            (1..=40).map(|n| record(40 * round + n, 40 * round + n, 40 * round + n, 50)).collect();
+        let slots = apply(
+            records
+                .iter()
+                .map(|record| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending })
+                .collect(),
+        );
+        assert!(
+            (40 + 50 + 1..=40 + 50 + 40).contains(&slots),
+            "handles, relations, and keys in groups: {slots}"
+        );
+        let slots =
+            apply(records.iter().map(|record| Change::Remove { entry: Arc::clone(&record.entry) }).collect());
+        assert_eq!(slots, 0);
+        assert!(cached.mirror.roster.chunks().is_empty());
+    }
+}
