@@ -73,7 +73,7 @@ impl<S: ApplyChanges> Cached<S> {
             return Ok(());
         }
         if self.inner.last_seq()? > writer.totals.last_seq {
-            self.reload_with(writer)?;
+            self.reload_with(writer, batch)?;
             if batch.through <= writer.totals.last_seq {
                 return Err(Error::new(
                     ErrorKind::Interrupted,

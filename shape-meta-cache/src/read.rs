@@ -58,10 +58,12 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
     }
 
     fn scan(&self) -> Result<Scan<'_>> {
+        // Before the disk is asked: what it still lists then, the mirror still knows now.
+        let last_reads = self.mirror.last_reads();
         // Its state is fixed when `scan` of the store below has returned, so that is when to wait.
         let scan = self.inner.scan()?;
         self.settle();
-        Ok(Box::new(scan.map(|listed| listed.map(|listed| self.mirror.with_own_entry(listed)))))
+        Ok(Box::new(scan.map(move |listed| Ok(self.mirror.with_own_entry(listed?, &last_reads)))))
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
@@ -99,19 +101,32 @@ impl Mirror {
         readers.into_iter().map(|(_, handle)| handle).collect()
     }
 
-    /// What the disk listed, with the entry of the mirror: it alone knows when the shape was last read.
-    /// The state stays as listed, for the scan shows one moment.
-    fn with_own_entry(&self, listed: Listed) -> Listed {
-        let Listed { record, mut metadata } = listed;
-        let Some(entry) = self.entry(record.handle()).filter(|own| own.created() == record.entry.created())
-        else {
-            return Listed { record, metadata };
-        };
-        metadata.last_read = entry.last_read();
-        if Arc::ptr_eq(&entry, &record.entry) {
-            return Listed { record, metadata };
+    /// When each shape was last read, in the order of creation; those that never were are not among them.
+    /// 16 bytes for each, for as long as a scan is open: a shape that is removed meanwhile is still listed,
+    /// and nobody else remembers its time.
+    fn last_reads(&self) -> Vec<(Seq, Timestamp)> {
+        let mut last_reads = Vec::new();
+        for chunk in self.roster.chunks() {
+            let entries = chunk.entries();
+            last_reads.extend(entries.iter().filter_map(|entry| Some((entry.created(), entry.last_read()?))));
         }
-        let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
-        Listed { record: Arc::new(Record { entry, ..record }), metadata }
+        last_reads
+    }
+
+    /// What the disk listed, with its last read, of which the mirror alone knows, and with the entry of
+    /// the mirror, in which further reads are noted.
+    fn with_own_entry(&self, listed: Listed, last_reads: &[(Seq, Timestamp)]) -> Listed {
+        let Listed { record, mut metadata } = listed;
+        let created = record.entry.created();
+        let known = last_reads.binary_search_by_key(&created, |(created, _)| *created);
+        metadata.last_read = known.ok().map(|at| last_reads[at].1);
+        let own = self.entry(record.handle()).filter(|own| own.created() == created);
+        match own {
+            Some(entry) if !Arc::ptr_eq(&entry, &record.entry) => {
+                let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+                Listed { record: Arc::new(Record { entry, ..record }), metadata }
+            }
+            _ => Listed { record, metadata },
+        }
     }
 }

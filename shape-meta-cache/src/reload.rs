@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, Entry, Result};
+use shape_meta_core::{ApplyChanges, Batch, Change, Entry, Result};
 
 use crate::{
     Cached,
@@ -30,12 +30,14 @@ impl<S: ApplyChanges> Cached<S> {
     /// If the store below cannot be read. The mirror stays as it was.
     pub fn reload(&self) -> Result<Reloaded> {
         let mut writer = self.writer();
-        let reloaded = self.reload_with(&mut writer)?;
+        let reloaded = self.reload_with(&mut writer, &Batch::default())?;
         writer.unsure = false;
         Ok(reloaded)
     }
 
-    pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<Reloaded> {
+    /// A shape that `pending` adds, and that turns out to be there, comes in with the entry that the layer
+    /// above has of it: reads of it were noted there, and still are.
+    pub(crate) fn reload_with(&self, writer: &mut Writer, pending: &Batch) -> Result<Reloaded> {
         let flight = self.in_flight.begin();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
@@ -47,6 +49,14 @@ impl<S: ApplyChanges> Cached<S> {
             let entries = chunk.entries();
             leaving.extend(entries.iter().map(|entry| entry.created()).filter(|one| !staying.contains(one)));
         }
+        let adding: foldhash::HashMap<_, _> = pending
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Add { record, .. } => Some((record.entry.created(), &record.entry)),
+                _ => None,
+            })
+            .collect();
         let mut draft = Draft::new(&self.mirror, writer);
         for created in leaving {
             draft.remove(created);
@@ -56,7 +66,16 @@ impl<S: ApplyChanges> Cached<S> {
             match self.mirror.roster.get(entry.created()) {
                 Some(own) => own.advance(entry.state()),
                 None => {
-                    draft.add(&entry);
+                    // At the place of another change that did not come through there may be another shape.
+                    let same =
+                        |above: &&&Arc<Entry>| above.handle() == entry.handle() && above.key() == entry.key();
+                    match adding.get(&entry.created()).filter(same) {
+                        Some(above) => {
+                            above.advance(entry.state());
+                            draft.add(above);
+                        }
+                        None => draft.add(&entry),
+                    }
                     reloaded.added += 1;
                 }
             }
