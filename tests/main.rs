@@ -1,1 +1,17 @@
+//! Every composition over SQLite files, as a user gets it from the builder: conformance, likeness, threads,
+//! crashes, faults and bad input.
 
+mod compositions;
+mod rows;
+
+mod conformance;
+
+mod crash;
+mod equal;
+mod threads;
+
+mod cleaner;
+mod histories;
+mod last_reads;
+mod places;
+mod refusals;

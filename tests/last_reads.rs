@@ -1,0 +1,50 @@
+//! When a shape was last read is known to memory alone. It is not forgotten, whatever happens below.
+
+use std::sync::Arc;
+
+use shape_meta::{
+    ControlWrites, MutateShapesExt, ReadShapes, Timestamp,
+    conformance::{FailingStore, Faults, Side, handle, shape},
+};
+
+use crate::compositions::{ALL, BUFFERED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory};
+
+const AT: Timestamp = Timestamp::from_micros(7);
+
+/// A scan shows what was live when it was made, with its last read, also of a shape that is removed before
+/// the scan comes to it.
+#[test]
+fn c1_a_scan_tells_when_a_shape_was_read_that_is_removed_meanwhile() {
+    for composition in ALL {
+        let directory = directory();
+        let store = composition.open(directory.path());
+        for number in 1..=2 {
+            store.add(shape(number), WAIT).expect("it is new");
+            assert!(store.touch(&handle(number), AT).expect("it reads"));
+        }
+        store.flush(PATIENT).expect("nothing fails");
+        let scan = store.scan().expect("it scans");
+        store.remove(&handle(2), WAIT).expect("it is live");
+        store.flush(PATIENT).expect("nothing fails");
+        let times: Vec<_> = scan.map(|listed| listed.expect("it reads").metadata.last_read).collect();
+        assert_eq!(times, [Some(AT); 2], "{composition:?}");
+    }
+}
+
+/// A batch is committed, and a panic keeps everybody from knowing. When it is tried again, the shapes of the
+/// batch are found on disk, and what was noted of them in memory must still be theirs.
+#[test]
+fn c9_a_read_is_remembered_though_the_outcome_of_the_commit_was_not_known() {
+    for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
+        let (directory, faults) = (directory(), Faults::default());
+        let composition = composition.flushing(Flushing::Stepped);
+        let below = Arc::new(composition.below(directory.path()));
+        let store = composition.over(FailingStore::with(below, faults.clone()));
+        store.add(shape(1), WAIT).expect("it is new");
+        assert!(store.touch(&handle(1), AT).expect("it reads"));
+        faults.panic_applies(1, Side::After);
+        while store.flush(PATIENT).is_err() {}
+        let metadata = store.metadata(&handle(1)).expect("it reads").expect("it is live");
+        assert_eq!(metadata.last_read, Some(AT), "{composition:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! What is in a database file, read by a stranger.
+
+use std::{collections::BTreeMap, path::Path};
+
+use rusqlite::{Connection, types::Value};
+
+/// Every row of every table, in the order of their ids.
+///
+/// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rows(BTreeMap<String, Vec<Row>>);
+
+type Row = Vec<(String, Value)>;
+
+impl Rows {
+    /// Reads them all, in one transaction.
+    pub(crate) fn of(directory: &Path) -> Self {
+        Self::read(&mut stranger(directory)).expect("a stranger can read the database")
+    }
+
+    fn read(connection: &mut Connection) -> rusqlite::Result<Self> {
+        let transaction = connection.transaction()?;
+        let tables: Vec<String> = transaction
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut rows = BTreeMap::new();
+        for table in tables {
+            let mut statement = transaction.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
+            let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
+            let all = statement.query_map([], |row| {
+                let cells = columns.iter().enumerate().filter(|(_, name)| *name != "epoch");
+                cells.map(|(at, name)| Ok((name.clone(), row.get(at)?))).collect()
+            })?;
+            let all = all.collect::<rusqlite::Result<_>>()?;
+            rows.insert(table, all);
+        }
+        Ok(Self(rows))
+    }
+
+    /// Without the index tables, which a database below a full mirror does not have.
+    pub(crate) fn without_lookups(mut self) -> Self {
+        self.0.retain(|table, _| !table.ends_with("_lookup"));
+        self
+    }
+
+    /// How many there are in a table; none if it is not there.
+    pub(crate) fn count(&self, table: &str) -> usize {
+        self.0.get(table).map_or(0, Vec::len)
+    }
+
+    /// Whether there is a table of this name.
+    pub(crate) fn has(&self, table: &str) -> bool {
+        self.0.contains_key(table)
+    }
+}
+
+/// The database of a store, as a stranger would open it.
+pub(crate) fn stranger(directory: &Path) -> Connection {
+    Connection::open(directory.join("shape-meta.sqlite3")).expect("SQLite opens it")
+}
