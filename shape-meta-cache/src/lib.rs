@@ -87,6 +87,7 @@ mod reload;
 
 mod draft;
 mod in_flight;
+mod last_reads;
 mod mirror;
 mod readers;
 mod roster;

@@ -5,7 +5,7 @@ use shape_meta_core::{
     Record, Relation, Result, Scan, Seq, Timestamp,
 };
 
-use crate::{Cached, Lookups, mirror::Mirror};
+use crate::{Cached, Lookups, last_reads::LastReads, mirror::Mirror};
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> ReadShapes for Cached<S> {
@@ -59,10 +59,12 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
 
     fn scan(&self) -> Result<Scan<'_>> {
         // Before the disk is asked: what it still lists then, the mirror still knows now.
-        let last_reads = self.mirror.last_reads();
+        let mut last_reads = LastReads::of(&self.mirror.roster);
         // Its state is fixed when `scan` of the store below has returned, so that is when to wait.
         let scan = self.inner.scan()?;
         self.settle();
+        // And again, so that a read is in it which was noted before a change that is.
+        last_reads.update(&self.mirror.roster);
         Ok(Box::new(scan.map(move |listed| Ok(self.mirror.with_own_entry(listed?, &last_reads)))))
     }
 
@@ -101,25 +103,12 @@ impl Mirror {
         readers.into_iter().map(|(_, handle)| handle).collect()
     }
 
-    /// When each shape was last read, in the order of creation; those that never were are not among them.
-    /// 16 bytes for each, for as long as a scan is open: a shape that is removed meanwhile is still listed,
-    /// and nobody else remembers its time.
-    fn last_reads(&self) -> Vec<(Seq, Timestamp)> {
-        let mut last_reads = Vec::new();
-        for chunk in self.roster.chunks() {
-            let entries = chunk.entries();
-            last_reads.extend(entries.iter().filter_map(|entry| Some((entry.created(), entry.last_read()?))));
-        }
-        last_reads
-    }
-
     /// What the disk listed, with its last read, of which the mirror alone knows, and with the entry of
     /// the mirror, in which further reads are noted.
-    fn with_own_entry(&self, listed: Listed, last_reads: &[(Seq, Timestamp)]) -> Listed {
+    fn with_own_entry(&self, listed: Listed, last_reads: &LastReads) -> Listed {
         let Listed { record, mut metadata } = listed;
         let created = record.entry.created();
-        let known = last_reads.binary_search_by_key(&created, |(created, _)| *created);
-        metadata.last_read = known.ok().map(|at| last_reads[at].1);
+        metadata.last_read = last_reads.get(created);
         let own = self.entry(record.handle()).filter(|own| own.created() == created);
         match own {
             Some(entry) if !Arc::ptr_eq(&entry, &record.entry) => {

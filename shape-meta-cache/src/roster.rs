@@ -40,6 +40,28 @@ impl Chunk {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// Strikes those of these that are in it, and says how many are left.
+    fn strike(&self, created: &[Seq]) -> usize {
+        let mut entries = self.entries_mut();
+        if created.len() < CHUNK / 64 {
+            for one in created {
+                if let Ok(place) = entries.binary_search_by_key(one, |entry| entry.created()) {
+                    entries.remove(place);
+                }
+            }
+        } else {
+            entries.retain(|entry| created.binary_search(&entry.created()).is_err());
+        }
+        if entries.len() < entries.capacity() / 4 {
+            entries.shrink_to_fit();
+        }
+        entries.len()
+    }
+
     fn entries_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<Entry>>> {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,67 +111,42 @@ impl Roster {
         self.write().splice(range, entries.chunks(part).map(|part| Chunk::new(part.to_vec())));
     }
 
-    /// Strikes these entries, which are in order.
+    /// Strikes these entries, which are in order. Costs nothing that grows with the roster, but for moving
+    /// its list of chunks when two of them are merged.
     pub(crate) fn strike(&self, mut created: &[Seq]) {
-        let chunks = self.chunks();
-        let mut at = 0;
         while let [first, ..] = created {
-            at += position(&chunks[at..], *first);
-            let Some(chunk) = chunks.get(at) else { break };
-            let end = chunks.get(at + 1).map(|next| created.partition_point(|one| *one < next.first));
+            let (chunk, next) = {
+                let chunks = self.read();
+                let at = position(&chunks, *first);
+                (chunks.get(at).cloned(), chunks.get(at + 1).map(|next| next.first))
+            };
+            let Some(chunk) = chunk else { return };
+            let end = next.map(|next| created.partition_point(|one| *one < next));
             let (here, later) = created.split_at(end.unwrap_or(created.len()));
-            let mut entries = chunk.entries_mut();
-            if here.len() < CHUNK / 64 {
-                for one in here {
-                    if let Ok(place) = entries.binary_search_by_key(one, |entry| entry.created()) {
-                        entries.remove(place);
-                    }
-                }
-            } else {
-                entries.retain(|entry| here.binary_search(&entry.created()).is_err());
-            }
-            if entries.len() < entries.capacity() / 4 {
-                entries.shrink_to_fit();
+            if chunk.strike(here) <= CHUNK / 4 {
+                self.merge(&chunk);
             }
             created = later;
         }
-        self.compact();
     }
 
-    /// Replaces runs of sparse chunks by one. They are copied and not emptied, for walks that hold them.
-    fn compact(&self) {
-        let chunks = self.chunks();
-        let lens: Vec<_> = chunks.iter().map(|chunk| chunk.entries().len()).collect();
-        let sparse =
-            |at: usize| lens[at] == 0 || (at + 1 < lens.len() && lens[at] + lens[at + 1] <= CHUNK / 2);
-        if !(0..chunks.len()).any(sparse) {
-            return;
-        }
-        let mut compacted: Vec<Arc<Chunk>> = Vec::with_capacity(chunks.len());
-        let mut run: Vec<Arc<Chunk>> = Vec::new();
-        let mut length = 0;
-        let mut finish = |run: &mut Vec<Arc<Chunk>>, length: &mut usize| {
-            match run.as_slice() {
-                [one] if *length > 0 => compacted.push(Arc::clone(one)),
-                _ if *length > 0 => {
-                    let mut entries = Vec::with_capacity(*length);
-                    run.iter().for_each(|chunk| entries.extend(chunk.entries().iter().cloned()));
-                    compacted.push(Chunk::new(entries));
-                }
-                _ => {}
-            }
-            run.clear();
-            *length = 0;
+    /// Puts what is left of a sparse chunk together with a neighbour, if there is one that is no fuller
+    /// than half of a chunk with it. Both are copied and not emptied, for walks that hold them.
+    fn merge(&self, sparse: &Arc<Chunk>) {
+        let chunks = self.read();
+        let at = position(&chunks, sparse.first);
+        let few = |pair: &Range<usize>| {
+            chunks
+                .get(pair.clone())
+                .is_some_and(|pair| pair.iter().map(|one| one.len()).sum::<usize>() <= CHUNK / 2)
         };
-        for (chunk, len) in chunks.into_iter().zip(lens) {
-            if length + len > CHUNK / 2 {
-                finish(&mut run, &mut length);
-            }
-            run.push(chunk);
-            length += len;
-        }
-        finish(&mut run, &mut length);
-        *self.write() = compacted;
+        let pairs = [at..at + 2, at.wrapping_sub(1)..at + 1];
+        let merged = if sparse.len() == 0 { Some(at..at + 1) } else { pairs.into_iter().find(few) };
+        let Some(merged) = merged else { return };
+        let entries: Vec<_> =
+            chunks[merged.clone()].iter().flat_map(|chunk| chunk.entries().clone()).collect();
+        drop(chunks);
+        self.replace(merged, &entries);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Chunk>>> {

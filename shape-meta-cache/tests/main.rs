@@ -10,3 +10,4 @@ mod in_flight;
 mod outcomes;
 mod reload;
 mod removal;
+mod scan;
