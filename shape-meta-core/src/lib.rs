@@ -2,7 +2,7 @@
 //!
 //! A *shape* is a filtered view of PostgreSQL tables that a sync engine streams to clients. Its metadata
 //! is asked for on every request; the crates of this family keep it in memory for readers and in SQLite
-//! for restarts. This crate holds what they agree on and does no I/O.
+//! for restarts. This crate holds what they agree on. It does no I/O, but for opening a trace with `Trace::open`.
 //!
 //! # What it is not
 //!
