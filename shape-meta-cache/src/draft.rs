@@ -41,6 +41,7 @@ pub(crate) struct Litter {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
+        mirror.roster.begin_change();
         let gone = foldhash::HashSet::default();
         Self { mirror, writer, coming: Vec::new(), earliest_coming: None, gone, left: Vec::new(), changes: 0 }
     }
@@ -137,6 +138,7 @@ impl<'a> Draft<'a> {
         let mut gone: Vec<_> = self.gone.into_iter().collect();
         gone.sort_unstable();
         self.mirror.roster.strike(&gone);
+        self.mirror.roster.end_change();
         self.mirror.tally.slots(self.writer.table.slots());
         Litter { removed: gone.len(), left: self.left }
     }

@@ -53,22 +53,22 @@ impl Mirror {
         key.into_iter().chain(relations.iter().map(|relation| Slots::reader(*relation, entry)))
     }
 
-    /// The roster has entries that are not to be seen yet, or no more: those of the batch that is just
-    /// being published. They are passed over, and others selected in their place.
+    /// While a batch is being published, the roster has entries that are not to be seen yet, or no more.
+    /// Those are passed over, and others selected in their place.
     pub(crate) fn least_recently_used(&self, wanted: usize, excluded: &HandleSet) -> LeastRecentlyUsed {
         let mut passed_over = foldhash::HashSet::default();
         loop {
+            let edition = self.roster.edition();
             let selected = Stalest::select(&self.roster, wanted, excluded, &passed_over);
             let before = passed_over.len();
-            passed_over.extend(
-                selected
-                    .iter()
-                    .filter(|candidate| !self.is_live(&candidate.entry))
-                    .map(|candidate| candidate.entry.created()),
-            );
+            // If the roster was that of the mirror all the time, there is no need to look each one up.
+            if edition.is_none() || edition != self.roster.edition() {
+                let hidden = selected.iter().filter(|candidate| !self.is_live(&candidate.entry));
+                passed_over.extend(hidden.map(|candidate| candidate.entry.created()));
+            }
             if passed_over.len() == before {
-                let shapes =
-                    selected.into_iter().map(|candidate| (candidate.entry.handle().clone(), candidate.at));
+                let shapes = selected.into_iter();
+                let shapes = shapes.map(|candidate| (candidate.entry.handle().clone(), candidate.at));
                 return LeastRecentlyUsed { shapes: shapes.collect() };
             }
         }

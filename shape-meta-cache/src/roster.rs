@@ -1,6 +1,9 @@
 use std::{
     ops::Range,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use shape_meta_core::{Entry, Seq};
@@ -16,6 +19,8 @@ use shape_meta_core::{Entry, Seq};
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     chunks: RwLock<Vec<Arc<Chunk>>>,
+    /// Odd while entries are on it that are not to be seen yet, or no more.
+    edition: AtomicU64,
 }
 
 /// A run of entries. They are entered into it and struck from it, but a chunk never hands them to another
@@ -68,6 +73,23 @@ impl Chunk {
 }
 
 impl Roster {
+    /// A batch is about to be entered; until [`end_change`](Self::end_change), who reads the roster must
+    /// ask the mirror whether it may show what it finds.
+    pub(crate) fn begin_change(&self) {
+        self.edition.fetch_or(1, Ordering::SeqCst);
+    }
+
+    /// The batch is published, and what it removes is struck.
+    pub(crate) fn end_change(&self) {
+        self.edition.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Something that stays the same as long as the roster does; `None` while it is changing.
+    pub(crate) fn edition(&self) -> Option<u64> {
+        let edition = self.edition.load(Ordering::SeqCst);
+        edition.is_multiple_of(2).then_some(edition)
+    }
+
     /// The chunks of this moment, in order.
     pub(crate) fn chunks(&self) -> Vec<Arc<Chunk>> {
         self.read().clone()

@@ -15,8 +15,8 @@ use nowhere::{READERS, handle, mixed, open};
 use shape_meta_cache::CacheOptions;
 use shape_meta_core::{Handle, HandleSet, Key, ReadShapes, Relation, Timestamp, conformance};
 
-const ROUNDS: usize = 150;
-const READS: usize = 2_000;
+const ROUNDS: usize = 60;
+const READS: usize = 20_000;
 
 struct Candidate<'a> {
     name: &'static str,
