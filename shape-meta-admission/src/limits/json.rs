@@ -1,0 +1,94 @@
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Limits, LimitsProblem};
+use crate::Kind;
+
+/// Reads limits strictly. The syntax is looked at first, so that whatever is wrong after that has a key.
+pub(super) fn parse(text: &str) -> Result<Limits, LimitsProblem> {
+    let syntax = |why: serde_json::Error| LimitsProblem::Syntax { why: why.to_string() };
+    let whole: &RawValue = serde_json::from_str(text).map_err(syntax)?;
+    if !whole.get().starts_with('{') {
+        return Err(LimitsProblem::NotAnObject { found: sort(whole) });
+    }
+    let Members(members) = serde_json::from_str(text).map_err(syntax)?;
+
+    let mut found = [None; 2];
+    for (key, value) in members {
+        let Some(at) = Kind::ALL.iter().position(|kind| kind.name() == key) else {
+            return Err(LimitsProblem::UnknownKey { key: cut(&key) });
+        };
+        let key = Kind::ALL[at].name();
+        if found[at].replace(number(key, &value)?).is_some() {
+            return Err(LimitsProblem::DuplicateKey { key });
+        }
+    }
+    let [initial, existing] = found;
+    let missing = |kind: Kind| LimitsProblem::MissingKey { key: kind.name() };
+    Ok(Limits {
+        initial: initial.ok_or_else(|| missing(Kind::Initial))?,
+        existing: existing.ok_or_else(|| missing(Kind::Existing))?,
+    })
+}
+
+/// Reads the number as it was written: through a float, 300.0 or 3e2 would pass for whole and 1e999 for no JSON.
+fn number(key: &'static str, value: &RawValue) -> Result<u32, LimitsProblem> {
+    let text = value.get();
+    let quoted = || cut(text);
+    if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        Err(LimitsProblem::NotANumber { key, found: sort(value) })
+    } else if text.starts_with('-') {
+        Err(LimitsProblem::Negative { key, value: quoted() })
+    } else if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Err(LimitsProblem::NotWhole { key, value: quoted() })
+    } else {
+        // Digits only, so that all that can go wrong is that they are too many.
+        text.parse().map_err(|_| LimitsProblem::TooLarge { key, value: quoted() })
+    }
+}
+
+/// What a value is, by the first character of its valid JSON.
+fn sort(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Cut to a length that is fit for a log.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(64)].to_owned()
+}
+
+/// The members of an object as they stand: a map would lose a key that is there twice.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        from.deserialize_map(Collect)
+    }
+}

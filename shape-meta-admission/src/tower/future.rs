@@ -1,0 +1,67 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::{Admitted, response};
+use crate::{Permit, Rejected};
+
+pin_project! {
+    /// The response to come of an [`AdmissionService`](crate::AdmissionService). Dropping it frees the permit.
+    #[must_use = "futures do nothing unless they are polled"]
+    pub struct AdmissionFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<F> {
+        // The future before the permit: fields are dropped in their order, and what it holds is to be
+        // free before its place is.
+        Admitted { #[pin] inner: F, permit: Option<Permit> },
+        Rejected { rejected: Rejected },
+    }
+}
+
+impl<F> AdmissionFuture<F> {
+    pub(super) fn admitted(inner: F, permit: Option<Permit>) -> Self {
+        Self { state: State::Admitted { inner, permit } }
+    }
+
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self { state: State::Rejected { rejected } }
+    }
+}
+
+impl<F, R, E> Future for AdmissionFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Default,
+{
+    type Output = Result<Response<Admitted<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjected::Admitted { inner, permit } => {
+                let outcome = ready!(inner.poll(context));
+                // Taken also on failure: a future that has ended may be kept for long.
+                let permit = permit.take();
+                Poll::Ready(outcome.map(|response| response.map(|body| Admitted::new(body, permit))))
+            }
+            StateProjected::Rejected { rejected } => Poll::Ready(Ok(response::refusal(*rejected))),
+        }
+    }
+}
+
+impl<F> fmt::Debug for AdmissionFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdmissionFuture").finish_non_exhaustive()
+    }
+}

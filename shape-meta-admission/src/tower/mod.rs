@@ -1,0 +1,9 @@
+mod future;
+mod layer;
+mod response;
+mod service;
+
+pub use future::AdmissionFuture;
+pub use layer::AdmissionLayer;
+pub use response::Admitted;
+pub use service::AdmissionService;

@@ -1,0 +1,79 @@
+//! Limits from JSON: strict, and each error names the key.
+
+use shape_meta_admission::{Limits, LimitsProblem};
+
+#[test]
+fn good_ones() {
+    for (text, initial, existing) in [
+        (r#"{"initial":300,"existing":10000}"#, 300, 10_000),
+        (" { \"existing\" : 1 ,\n\"initial\" : 0 } ", 0, 1),
+        (r#"{"\u0069nitial":4294967295,"existing":4294967295}"#, u32::MAX, u32::MAX),
+    ] {
+        assert_eq!(Limits::from_json(text), Ok(Limits { initial, existing }), "{text}");
+        assert_eq!(text.parse(), Ok(Limits { initial, existing }));
+    }
+}
+
+#[test]
+fn texts_of_bad_ones() {
+    let long = format!(r#"{{"{}":1}}"#, "é".repeat(1000));
+    let many = format!(r#"{{"initial":{},"existing":1}}"#, "9".repeat(1000));
+    let deep = "[".repeat(100_000);
+    let bad = [
+        // No JSON.
+        "",
+        "initial=300",
+        r#"{"initial":300,"existing":10000"#,
+        r#"{"initial":300,"existing":10000} and"#,
+        r#"{"initial":300,"existing":010}"#,
+        r#"{"initial":+1,"existing":1}"#,
+        // No object.
+        "300",
+        "null",
+        "[300,10000]",
+        r#""300""#,
+        // Keys.
+        "{}",
+        r#"{"initial":300}"#,
+        r#"{"existing":300}"#,
+        r#"{"initial":300,"existing":10000,"other":1}"#,
+        r#"{"Initial":300,"existing":10000}"#,
+        r#"{"ini\u0007tial":300,"existing":10000}"#,
+        r#"{"initial":300,"existing":10000,"initial":300}"#,
+        r#"{"existing":1,"exist\u0069ng":2}"#,
+        &long,
+        // Values.
+        r#"{"initial":-1,"existing":10000}"#,
+        r#"{"initial":300,"existing":-0}"#,
+        r#"{"initial":-1.5,"existing":1}"#,
+        r#"{"initial":300.0,"existing":10000}"#,
+        r#"{"initial":300,"existing":1e4}"#,
+        r#"{"initial":1e999,"existing":1}"#,
+        r#"{"initial":4294967296,"existing":1}"#,
+        r#"{"initial":18446744073709551616,"existing":1}"#,
+        &many,
+        r#"{"initial":"300","existing":1}"#,
+        r#"{"initial":null,"existing":1}"#,
+        r#"{"initial":true,"existing":1}"#,
+        r#"{"initial":{},"existing":1}"#,
+        r#"{"initial":1,"existing":[1]}"#,
+    ];
+    let texts = bad.map(|text| {
+        let error = Limits::from_json(text).expect_err(text).to_string();
+        let text: String = text.chars().take(60).collect();
+        format!("{text}\n    {error}")
+    });
+    insta::assert_snapshot!(texts.join("\n"));
+    // Too deep to quote, and no reason to overflow the stack.
+    let deep = Limits::from_json(&deep).expect_err("not closed");
+    assert!(matches!(deep.problem(), LimitsProblem::Syntax { .. }), "{deep}");
+}
+
+#[test]
+fn bad_ones_can_be_told_apart_without_reading_the_text() {
+    let problem = |text| Limits::from_json(text).expect_err("bad").problem().clone();
+    assert_eq!(problem(r#"{"a":1}"#), LimitsProblem::UnknownKey { key: "a".into() });
+    assert_eq!(problem(r#"{"initial":1}"#), LimitsProblem::MissingKey { key: "existing" });
+    let negative = LimitsProblem::Negative { key: "initial", value: "-3".into() };
+    assert_eq!(problem(r#"{"initial":-3}"#), negative);
+}
