@@ -15,9 +15,8 @@ use crate::{Mode, error::failed_on, files::Files};
 /// locks do not reach, or lie (C11).
 #[derive(Debug)]
 pub(crate) struct OwnerLock {
-    /// Closing it releases the lock. The file itself stays: deleting it would let two owners lock two
-    /// files of the same name.
-    _file: File,
+    /// The file itself stays: deleting it would let two owners lock two files of the same name.
+    file: File,
 }
 
 impl OwnerLock {
@@ -41,7 +40,15 @@ impl OwnerLock {
         }
         // Only for the message that the next one gets; failing to write it harms nobody.
         let _ = file.set_len(0).and_then(|()| file.write_all(process::id().to_string().as_bytes()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started by this one has it too, until
+        // it runs its own program, and would keep it locked so long.
+        let _ = self.file.unlock();
     }
 }
 
@@ -61,4 +68,21 @@ fn owned(file: &mut File, files: &Files) -> Error {
             files.directory().display()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c11_is_given_up_although_a_process_that_is_being_started_has_the_file_too() {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        let files = Files::new(directory.path());
+        let lock = OwnerLock::acquire(&files, Mode::Wal).expect("nobody has it");
+        let inherited = lock.file.try_clone().expect("as a fork does");
+        assert!(OwnerLock::acquire(&files, Mode::Wal).is_err());
+        drop(lock);
+        OwnerLock::acquire(&files, Mode::Wal).expect("nobody has it any more");
+        drop(inherited);
+    }
 }
