@@ -114,7 +114,9 @@ fn damage_of_a_database(error: Error) -> Error {
 fn check(connection: &Connection, check: Check) -> Result<()> {
     let questions: &[&str] = match check {
         Check::Nothing => &[],
-        Check::Metadata => &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)"],
+        Check::Metadata => {
+            &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"]
+        }
         Check::Everything => &["PRAGMA quick_check(10)"],
     };
     if schema::is_empty(connection).map_err(failed("read the database"))? {

@@ -9,8 +9,8 @@ use crate::{Durability, Lookups, Mode};
 pub enum Check {
     /// Nothing. Damage shows itself when a damaged page is read.
     Nothing,
-    /// All that opening reads anyway: every table but that of the definitions. About 0.2 seconds for
-    /// every million shapes.
+    /// All that opening reads anyway: every table but those of the definitions and of the look-ups. About
+    /// 0.2 seconds for every million shapes.
     #[default]
     Metadata,
     /// The whole file. About a second for every million shapes.

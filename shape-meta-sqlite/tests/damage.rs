@@ -156,6 +156,24 @@ fn damage_in_a_definition_is_found_by_a_check_of_everything() {
     assert!(open(Check::Everything).report().quarantined.is_some());
 }
 
+/// Whatever the recovery reads has been checked before: or else opening would fail at it again and again,
+/// and nothing be moved aside.
+#[test]
+fn c11_damage_in_any_table_that_a_boot_reads_is_found_by_the_usual_check() {
+    for table in ["meta", "shape", "to_clean"] {
+        let directory = support::directory();
+        written(directory.path());
+        let page: i64 = support::stranger(directory.path())
+            .query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+            .expect("reads");
+        let path = directory.path().join(NAME);
+        overwrite(&path, (page.cast_unsigned() - 1) * 1024, &[0xa5; 1024]);
+        let store = support::open(directory.path(), support::options());
+        assert!(store.report().quarantined.is_some(), "{table}");
+        store.recover().expect("a new database is sound");
+    }
+}
+
 #[test]
 fn busy_is_never_damage() {
     let directory = support::directory();
