@@ -56,7 +56,7 @@ pub(crate) fn mix(number: u64) -> u64 {
     foldhash::fast::FixedState::with_seed(7).hash_one(number)
 }
 
-/// The product, with batches as large as pays.
+/// The product, with room for a storm.
 pub(crate) fn open(directory: &Path, lookups: Lookups, expected: usize) -> Result<ShapeMeta> {
     Ok(ShapeMeta::builder(NoData)
         .sqlite(SqliteOptions::default())
@@ -66,5 +66,5 @@ pub(crate) fn open(directory: &Path, lookups: Lookups, expected: usize) -> Resul
 }
 
 pub(crate) fn buffer() -> BufferOptions {
-    BufferOptions::default().max_changes(200_000).flush_changes(50_000)
+    BufferOptions::default().max_changes(200_000)
 }

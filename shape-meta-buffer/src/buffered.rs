@@ -40,7 +40,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         let (wake, mailbox) = flume::bounded(1);
         let shared = Arc::new(Shared {
             inner,
-            overlay: Overlay::new(counts, last, options.max_changes),
+            overlay: Overlay::new(counts, last, &options),
             hashing: Hashing::default(),
             observer,
             progress: Arc::new(Progress::new(last)),

@@ -42,7 +42,10 @@ impl<S: ApplyChanges> Shared<S> {
         if let Some(error) = &turn.stopped {
             return Err(error.clone());
         }
-        let Some(mut work) = turn.work.take().or_else(|| self.seal(turn.size)) else { return Ok(None) };
+        let Some(mut work) = turn.work.take().or_else(|| self.seal(turn.size.max(self.options.room_ahead())))
+        else {
+            return Ok(None);
+        };
         let begun = Instant::now();
         let generation = Arc::clone(&work.generation);
         let mut flushed = Flushed {

@@ -99,4 +99,10 @@ impl BufferOptions {
         self.limits = limits;
         self
     }
+
+    /// How many shapes a generation has room for before its tables must grow, which happens under the lock:
+    /// as many as are usually in a flush. Not more, since many idle stores in one process shall stay small.
+    pub(crate) fn room_ahead(&self) -> usize {
+        self.flush_changes.min(self.max_changes).min(16_384)
+    }
 }

@@ -7,6 +7,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, Timestamp};
 
 use crate::{
+    BufferOptions,
     filter::Filter,
     generation::{Generation, Hashes, Seen},
     hashing::Hashing,
@@ -157,12 +158,14 @@ impl State {
 }
 
 impl Overlay {
-    pub(crate) fn new(counts: Counts, last: Seq, max_changes: usize) -> Self {
-        let side =
-            || Side { filter: Filter::for_shapes(max_changes), earliest_touch: AtomicU64::new(u64::MAX) };
+    pub(crate) fn new(counts: Counts, last: Seq, options: &BufferOptions) -> Self {
+        let side = || Side {
+            filter: Filter::for_shapes(options.max_changes),
+            earliest_touch: AtomicU64::new(u64::MAX),
+        };
         Self {
             state: RwLock::new(State {
-                active: Generation::default(),
+                active: Generation::with_capacity(options.room_ahead()),
                 sealed: None,
                 counts: counts.into(),
                 sealed_counts: counts.into(),

@@ -73,8 +73,9 @@ impl Table {
         let options = unsafe { options.with_hasher(Fold) };
         // SAFETY: `assert_stable` wants `Hash` and `Eq` of keys and values to give the same answer
         // whenever they are asked. Keys are `u64`. A value is hashed by its check and compared by its
-        // check and its entry's `created`: an integer of its own, and an integer that `Entry` sets when
-        // it is made, keeps private, and has no interior mutability for. What does change in an entry
+        // check and its entry's `created`: an integer of its own, and an integer that `Entry` keeps
+        // private, has no interior mutability for, and changes through `&mut` alone: so not while it is
+        // shared, and what is in the table is only reached through shared pointers. What does change in an entry
         // (state, last read) is not looked at. Equal values have equal checks, and so equal hashes.
         let (table, reader) = unsafe { options.assert_stable() };
         (Self(table), Reader(reader))

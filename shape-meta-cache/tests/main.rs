@@ -7,6 +7,7 @@ mod support;
 mod basics;
 mod conformance;
 mod in_flight;
+mod large;
 mod outcomes;
 mod reload;
 mod removal;
