@@ -14,7 +14,7 @@ use shape_meta::{
 
 use crate::{
     compositions::{ALL, Composition, PATIENT, PRODUCT, WAIT, directory, sqlite},
-    rows::Rows,
+    rows::{Rows, damage},
 };
 
 /// What a cleaner was told.
@@ -193,10 +193,7 @@ fn cleans_nothing_after_a_damaged_database_was_moved_aside() {
     for composition in ALL {
         let (directory, cleaner) = (directory(), Recorder::default());
         written(composition, directory.path(), 3, |_| true);
-        let path = directory.path().join("shape-meta.sqlite3");
-        let mut bytes = fs::read(&path).expect("reads");
-        bytes[1_000..].fill(0xa5);
-        fs::write(&path, &bytes).expect("writes");
+        let bytes = damage(directory.path());
         let store = open(composition, directory.path(), &cleaner).expect("a new one is begun");
         let report = store.open_report().expect("it stands on a database");
         let aside = report.database.quarantined.as_ref().expect("the old one was moved aside");

@@ -25,7 +25,6 @@ struct OneFile {
 
 impl OneFile {
     fn new(composition: Composition) -> Self {
-        let composition = composition.flushing(Flushing::Stepped);
         Self { composition, faults: Faults::default(), directory: directory() }
     }
 
@@ -136,21 +135,41 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..40)
 }
 
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn c5_buffered_equals_direct(ops in ops()) {
-        equals_direct(BUFFERED, &ops);
+        equals_direct(BUFFERED.flushing(Flushing::Stepped), &ops);
     }
 
     #[test]
     fn c5_the_product_equals_direct(ops in ops()) {
-        equals_direct(PRODUCT, &ops);
+        equals_direct(PRODUCT.flushing(Flushing::Stepped), &ops);
     }
 
     #[test]
     fn c5_the_product_with_lookups_on_disk_equals_direct(ops in ops()) {
-        equals_direct(PRODUCT_ON_DISK, &ops);
+        equals_direct(PRODUCT_ON_DISK.flushing(Flushing::Stepped), &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(32))]
+
+    /// The same while a thread flushes all the time, fails, panics and tries again: a failure may not come
+    /// back for the same case, but is one.
+    #[test]
+    fn c5_whatever_the_flusher_does_meanwhile(ops in ops()) {
+        for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
+            equals_direct(composition.flushing(Flushing::Busy), &ops);
+        }
     }
 }

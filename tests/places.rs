@@ -8,7 +8,7 @@ use shape_meta::{
 
 use crate::{
     compositions::{ALL, Composition, PRODUCT, WAIT, directory, sqlite},
-    rows::{Rows, stranger},
+    rows::{Rows, damage, stranger},
 };
 
 const NAME: &str = "shape-meta.sqlite3";
@@ -142,14 +142,10 @@ fn a_second_writer() {
 fn a_damaged_database_that_shall_stay() {
     let directory = directory();
     drop(PRODUCT.open(directory.path()));
-    let path = directory.path().join(NAME);
-    let length = fs::metadata(&path).expect("it is there").len() as usize;
-    let mut bytes = fs::read(&path).expect("reads");
-    bytes[1_000..].fill(0xa5);
-    fs::write(&path, &bytes).expect("writes");
+    let bytes = damage(directory.path());
     let builder = PRODUCT.builder().sqlite(sqlite().on_damage(OnDamage::Refuse));
     let error = builder.open(directory.path()).expect_err("it is damaged");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     insta::assert_snapshot!(text(&error, directory.path()).lines().next().expect("a text"));
-    assert!(fs::read(&path).expect("it is there") == bytes && bytes.len() == length);
+    assert!(fs::read(directory.path().join(NAME)).expect("it is there") == bytes);
 }

@@ -1,6 +1,6 @@
 //! What is in a database file, read by a stranger.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use rusqlite::{Connection, types::Value};
 
@@ -58,4 +58,16 @@ impl Rows {
 /// The database of a store, as a stranger would open it.
 pub(crate) fn stranger(directory: &Path) -> Connection {
     Connection::open(directory.join("shape-meta.sqlite3")).expect("SQLite opens it")
+}
+
+/// Damages the database of a store that is closed, and returns the file as it is then.
+pub(crate) fn damage(directory: &Path) -> Vec<u8> {
+    // What is in a log that somebody left behind would hide the damage.
+    let emptied = stranger(directory).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    assert_eq!(emptied, Ok(0), "nobody uses the log");
+    let path = directory.join("shape-meta.sqlite3");
+    let mut bytes = fs::read(&path).expect("it can be read");
+    bytes[1_000..].fill(0xa5);
+    fs::write(&path, &bytes).expect("it can be written");
+    bytes
 }

@@ -88,6 +88,10 @@ fn write(store: &ShapeMeta, seed: u64, rounds: u64) -> Vec<Done> {
                 let touched = store.touch_now(&format!("{}-0", random.u64(..KEYS)));
                 touched.expect("it can be read");
             }
+            3 => {
+                store.pause();
+                store.resume();
+            }
             _ => {}
         }
     }
