@@ -1,9 +1,10 @@
 //! Observers for the `shape-meta` crates: [`TracingObserver`] tells what the layers do in spans and events of
-//! the [`tracing`] crate, and [`Observers`] joins several observers to one.
+//! the [`tracing`] crate, `MetricsObserver` (feature `metrics`) counts and measures it through the `metrics`
+//! facade, and [`Observers`] joins several observers to one.
 //!
 //! # What it is not
 //!
-//! It sets up no subscriber and exports nothing: that is the application's choice.
+//! It sets up no subscriber and no recorder, and exports nothing: that is the application's choice.
 //!
 //! # Example
 //!
@@ -26,7 +27,18 @@
 //! The event for every single change has a target of its own, `shape_meta::change`, so that a
 //! filter like `shape_meta=debug,shape_meta::change=off` can leave it out.
 //!
+//! A metric costs a look-up in the recorder by its name and labels, and an allocation for those. Reads that are
+//! answered from memory are not told to any observer, so that they cost nothing here.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `metrics` | no | `MetricsObserver`: counters, gauges and histograms of the `metrics` facade |
+//!
 #![doc = include_str!("names.md")]
+//!
+#![cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
 //!
 //! # Related crates
 //!
@@ -35,8 +47,12 @@
 #![forbid(unsafe_code)]
 
 mod events;
+#[cfg(feature = "metrics")]
+mod metering;
 mod observers;
 mod spans;
 
 pub use events::TracingObserver;
+#[cfg(feature = "metrics")]
+pub use metering::MetricsObserver;
 pub use observers::Observers;

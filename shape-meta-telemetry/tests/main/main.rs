@@ -3,6 +3,8 @@
 mod capture;
 mod everything;
 
+#[cfg(feature = "metrics")]
+mod metering;
 mod names;
 mod observers;
 mod quiet;

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use shape_meta_core::{ControlWrites, Health, Pending, Result};
+
+use super::{MetricsObserver, metric::*};
+
+impl MetricsObserver {
+    /// Sets the gauges of a store to what they are now. Call it now and then, for example before each scrape; nothing
+    /// here has a thread for it.
+    ///
+    /// All of them but the number of shapes come from memory. That one costs a query where a composition
+    /// has no cache.
+    ///
+    /// # Errors
+    ///
+    /// If shapes could not be counted. Their gauges are as they were then; all others are set.
+    pub fn record_gauges<S: ControlWrites + ?Sized>(&self, store: &S) -> Result<()> {
+        let Pending { changes, mutations, bytes, oldest, .. } = store.pending();
+        PENDING_CHANGES.gauge(self.labels([])).set(changes as f64);
+        PENDING_MUTATIONS.gauge(self.labels([])).set(mutations as f64);
+        PENDING_BYTES.gauge(self.labels([])).set(bytes as f64);
+        PENDING_AGE.gauge(self.labels([])).set(oldest.unwrap_or_default());
+        DRAIN_RATE.gauge(self.labels([])).set(store.drain_rate());
+        self.record_health(&store.health());
+
+        let counts = store.counts()?;
+        SHAPES.gauge(self.labels([("indexed", "true")])).set(counts.indexed as f64);
+        SHAPES.gauge(self.labels([("indexed", "false")])).set(counts.unindexed() as f64);
+        Ok(())
+    }
+
+    fn record_health(&self, health: &Health) {
+        let (now, failing) = match health {
+            Health::Ready => ("ready", Duration::ZERO),
+            Health::Degraded { since, .. } => ("degraded", *since),
+            Health::Stopped { .. } => ("stopped", Duration::ZERO),
+            Health::Closed => ("closed", Duration::ZERO),
+            // A state that this version has no name for: none of those that it has.
+            _ => ("", Duration::ZERO),
+        };
+        for state in ["ready", "degraded", "stopped", "closed"] {
+            let is = if state == now { 1 } else { 0 };
+            HEALTH.gauge(self.labels([("state", state)])).set(is);
+        }
+        FAILING.gauge(self.labels([])).set(failing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use shape_meta_core::{Error, ErrorKind};
+
+    use super::*;
+
+    /// The state that is told, and for how many seconds writes have failed.
+    fn told(healths: &[Health]) -> (Vec<String>, f64) {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            let observer = MetricsObserver::new("main");
+            healths.iter().for_each(|health| observer.record_health(health));
+        });
+        let (mut states, mut failing) = (Vec::new(), f64::NAN);
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+            let DebugValue::Gauge(value) = value else { panic!("not a gauge: {key:?}") };
+            let state = key.key().labels().find(|label| label.key() == "state");
+            match state {
+                Some(state) if *value == 1.0 => states.push(state.value().to_owned()),
+                Some(_) => assert_eq!(*value, 0.0),
+                None => failing = *value,
+            }
+        }
+        (states, failing)
+    }
+
+    #[test]
+    fn one_state_at_a_time_whatever_it_was_before() {
+        let error = || Error::new(ErrorKind::Full, "the disk is full");
+        let degraded = || Health::Degraded { error: error(), since: Duration::from_secs(5), failures: 2 };
+        assert_eq!(told(&[Health::Ready, degraded()]), (vec!["degraded".to_owned()], 5.0));
+        assert_eq!(told(&[degraded(), Health::Ready]), (vec!["ready".to_owned()], 0.0));
+        let stopped = Health::Stopped { error: error() };
+        assert_eq!(told(&[degraded(), stopped]), (vec!["stopped".to_owned()], 0.0));
+        assert_eq!(told(&[degraded(), Health::Closed]), (vec!["closed".to_owned()], 0.0));
+    }
+}

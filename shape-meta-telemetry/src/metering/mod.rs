@@ -1,0 +1,6 @@
+mod gauges;
+mod metric;
+mod observer;
+mod span;
+
+pub use observer::MetricsObserver;

@@ -1,0 +1,144 @@
+use std::{path::Path, sync::Arc, time::Duration};
+
+use metrics::{Label, SharedString};
+use shape_meta_core::{
+    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
+    Refusal, Seq, Span,
+};
+
+use super::{metric::*, span::Timed};
+
+/// Counts and measures what the layers do, through the [`metrics`] facade. The [names](crate#metrics) of all
+/// metrics are in a table.
+///
+/// ```
+/// use std::sync::Arc;
+/// use shape_meta_core::{Direct, Limits, MemoryStore};
+/// use shape_meta_telemetry::MetricsObserver;
+///
+/// # fn main() -> Result<(), shape_meta_core::Error> {
+/// let observer = Arc::new(MetricsObserver::new("tenant-7")); // after the exporter was installed
+/// let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::clone(&observer) as _)?;
+/// observer.record_gauges(&store)?; // before each scrape
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MetricsObserver {
+    stack: Arc<str>,
+}
+
+impl MetricsObserver {
+    /// An observer of the store that this name stands for: it is the label `stack` of every metric.
+    ///
+    /// Install the recorder before: units and texts are told to the one that is there now, and connections in
+    /// use are counted from now on.
+    pub fn new(stack: impl Into<Arc<str>>) -> Self {
+        describe();
+        Self { stack: stack.into() }
+    }
+
+    /// The label of the store, and these.
+    pub(super) fn labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
+        let mut labels = Vec::with_capacity(N + 2);
+        labels.push(Label::new("stack", SharedString::from(Arc::clone(&self.stack))));
+        labels.extend(more.map(|(key, value)| Label::from_static_parts(key, value)));
+        labels
+    }
+
+    /// The same for a metric of the connections, which the conventions want to know the pool of.
+    fn pool_labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
+        let mut labels = self.labels(more);
+        let pool = SharedString::from(Arc::clone(&self.stack));
+        labels.push(Label::new("db.client.connection.pool.name", pool));
+        labels
+    }
+
+    pub(super) fn ended(&self, activity: &'static str, took: Duration, failure: Option<&'static str>) {
+        let labels = match failure {
+            None => self.labels([("activity", activity)]),
+            Some(failure) => self.labels([("activity", activity), ("error.type", failure)]),
+        };
+        ACTIVITY.histogram(labels).record(took);
+    }
+
+    pub(super) fn timed_out(&self, label: &'static str, failure: &'static str) {
+        let labels = self.pool_labels([("db.operation.name", label), ("error.type", failure)]);
+        TIMEOUTS.counter(labels).increment(1);
+    }
+
+    /// Up and down rather than set: two threads that tell how many there are may tell it in the wrong order.
+    fn connections(&self) -> metrics::Gauge {
+        CONNECTIONS.gauge(self.pool_labels([("db.client.connection.state", "used")]))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)] // What happens and is not counted would not be missed.
+impl Observer for MetricsObserver {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        match activity {
+            // Measured by whoever tells `flushed`; failures are told to `retrying`.
+            Activity::Flush { .. } => None,
+            Activity::Checkout { label } => Some(Box::new(Timed::checkout(self.clone(), label))),
+            _ => Some(Box::new(Timed::activity(self.clone(), activity.name()))),
+        }
+    }
+
+    fn checkout(&self, &Checkout { label, queued, .. }: &Checkout) {
+        WAIT.histogram(self.pool_labels([("db.operation.name", label)])).record(queued);
+        self.connections().increment(1);
+    }
+
+    fn checkin(&self, &Checkin { label, used, .. }: &Checkin) {
+        let labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
+        OPERATION.histogram(labels).record(used);
+        self.connections().decrement(1);
+    }
+
+    fn flushed(&self, flush: &Flushed) {
+        let &Flushed { mutations, changes, bytes, took, oldest } = flush;
+        FLUSH_DURATION.histogram(self.labels([])).record(took);
+        FLUSH_CHANGES.histogram(self.labels([])).record(changes as f64);
+        FLUSH_BYTES.histogram(self.labels([])).record(bytes as f64);
+        FLUSH_AGE.histogram(self.labels([])).record(oldest);
+        FLUSHED.counter(self.labels([])).increment(mutations);
+        COALESCED.counter(self.labels([])).increment(flush.coalesced());
+    }
+
+    fn retrying(&self, error: &Error, _: u32, _: Duration) {
+        RETRIES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+    }
+
+    fn rejected(&self, _: Option<&Handle>, _: &[Seq], error: &Error) {
+        REJECTED.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        REFUSED.counter(self.labels([("reason", refusal.name())])).increment(1);
+    }
+
+    fn stopped(&self, error: &Error) {
+        STOPS.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+    }
+
+    fn published(&self, &Published { took, .. }: &Published) {
+        PUBLISH.histogram(self.labels([])).record(took);
+    }
+
+    fn wants_committed(&self) -> bool {
+        false
+    }
+
+    fn committed(&self, _: &Change) {}
+
+    /// Its duration is that of the activity, its shapes are a gauge.
+    fn opened(&self, _: &Opened) {}
+
+    fn recovered(&self, &Recovered { removed, .. }: &Recovered) {
+        RECOVERED.counter(self.labels([])).increment(removed as u64);
+    }
+
+    fn quarantined(&self, _: &Path, error: &Error) {
+        QUARANTINES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+    }
+}

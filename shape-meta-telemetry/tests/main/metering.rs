@@ -1,0 +1,211 @@
+//! The metrics: their names are a promise, written down here and in a table of the crate's docs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use metrics::Unit;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use shape_meta_core::{
+    Activity, Checkin, Checkout, ControlWrites, DefinitionHash, Direct, Error, ErrorKind, Handle, Key,
+    Limits, MemoryStore, MutateShapesExt, NewShape, Observer, Relations, Silent, Wait,
+};
+use shape_meta_telemetry::MetricsObserver;
+
+use crate::everything::tell_everything;
+
+struct Emitted {
+    name: String,
+    kind: &'static str,
+    unit: Option<Unit>,
+    text: String,
+    labels: Vec<(String, String)>,
+    value: String,
+}
+
+/// Runs this with a recorder, and returns what was recorded.
+fn record(run: impl FnOnce()) -> Vec<Emitted> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, run);
+    let all = snapshotter.snapshot().into_vec().into_iter().map(|(key, unit, text, value)| {
+        let key = key.key();
+        let labels = key.labels().map(|label| (label.key().to_owned(), label.value().to_owned()));
+        let (kind, value) = match value {
+            DebugValue::Counter(count) => ("counter", count.to_string()),
+            DebugValue::Gauge(value) => ("gauge", value.to_string()),
+            // Measured with the clock.
+            DebugValue::Histogram(values) if key.name() == "shape_meta.activity.duration" => {
+                assert!(values.iter().all(|seconds| (0.0..60.0).contains(&**seconds)), "{values:?}");
+                ("histogram", format!("{} times", values.len()))
+            }
+            DebugValue::Histogram(values) => {
+                ("histogram", values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            }
+        };
+        Emitted {
+            name: key.name().to_owned(),
+            kind,
+            unit,
+            text: text.map(|text| text.to_string()).unwrap_or_default(),
+            labels: labels.collect(),
+            value,
+        }
+    });
+    all.collect()
+}
+
+fn lines(emitted: &[Emitted]) -> Vec<String> {
+    let line = |Emitted { name, labels, value, .. }: &Emitted| {
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{name} {{{}}} {value}", labels.join(", "))
+    };
+    let mut lines: Vec<_> = emitted.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+fn store() -> Direct<MemoryStore> {
+    Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("a store in memory")
+}
+
+fn all() -> Vec<Emitted> {
+    record(|| {
+        let observer = MetricsObserver::new("main");
+        tell_everything(&observer);
+        observer.record_gauges(&store()).expect("memory does not fail");
+    })
+}
+
+#[test]
+fn names_labels_and_values() {
+    insta::assert_snapshot!(lines(&all()).join("\n"));
+}
+
+/// Kind, unit, labels and text by name.
+type Table = BTreeMap<String, (String, String, BTreeSet<String>, String)>;
+
+fn emitted() -> Table {
+    let mut table = Table::new();
+    for Emitted { name, kind, unit, text, labels, .. } in all() {
+        let unit = unit.map(|unit| unit.as_str().to_owned()).unwrap_or_default();
+        let row = table.entry(name).or_insert_with(|| (kind.to_owned(), unit, BTreeSet::new(), text));
+        let mut keys: BTreeSet<_> = labels.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(keys.len(), labels.len(), "a label is there twice");
+        assert!(keys.remove("stack"), "without the name of the store");
+        row.2.extend(keys);
+    }
+    table
+}
+
+fn documented() -> Table {
+    let rows = include_str!("../../src/metrics.md").lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, kind, unit, labels, text] = cells[..] else { panic!("not five cells: {row}") };
+        let labels = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        (name.trim_matches('`').to_owned(), (kind.to_owned(), unit.to_owned(), labels, text.to_owned()))
+    })
+    .collect()
+}
+
+#[test]
+fn the_table_in_the_docs_is_what_is_emitted() {
+    assert_eq!(documented(), emitted());
+}
+
+#[test]
+fn no_label_is_of_a_shape() {
+    for Emitted { name, labels, .. } in all() {
+        for (key, value) in labels {
+            let bounded = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(bounded, "{name}: {key}={value}");
+        }
+    }
+}
+
+#[test]
+fn stacks_are_told_apart() {
+    let emitted = record(|| {
+        for stack in ["one", "other"] {
+            let checkout = Checkout { label: "apply", queued: Duration::ZERO, active: 1 };
+            MetricsObserver::new(stack).checkout(&checkout);
+        }
+    });
+    let used = lines(&emitted).into_iter().filter(|line| line.starts_with("db.client.connection.count"));
+    assert_eq!(
+        used.collect::<Vec<_>>(),
+        ["one", "other"].map(|stack| format!(
+            "db.client.connection.count {{stack={stack}, db.client.connection.state=used, \
+             db.client.connection.pool.name={stack}}} 1"
+        ))
+    );
+}
+
+#[test]
+fn connections_in_use_are_right_in_whatever_order_they_are_told() {
+    let emitted = record(|| {
+        let observer = MetricsObserver::new("main");
+        let checkout =
+            |active| observer.checkout(&Checkout { label: "apply", queued: Duration::ZERO, active });
+        let checkin = |active| observer.checkin(&Checkin { label: "apply", used: Duration::ZERO, active });
+        checkout(2);
+        checkout(1);
+        // Given back one after the other, but told the other way round.
+        checkin(0);
+        checkin(1);
+    });
+    let count = emitted.iter().find(|of| of.name == "db.client.connection.count").expect("told");
+    assert_eq!(count.value, "0");
+}
+
+#[test]
+fn an_activity_that_panics_has_failed() {
+    let emitted = record(|| {
+        let observer = MetricsObserver::new("main");
+        let panic = std::panic::catch_unwind(|| {
+            let _span = observer.begin(Activity::Recovery);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panic.is_err());
+    });
+    assert_eq!(
+        lines(&emitted),
+        ["shape_meta.activity.duration {stack=main, activity=recovery, error.type=panicked} 1 times"]
+    );
+}
+
+#[test]
+fn gauges_follow_the_store() {
+    let store = store();
+    let shape = NewShape {
+        handle: Handle::new("1-2").expect("valid"),
+        key: Key::new([7; 32]),
+        hash: DefinitionHash::new(7),
+        relations: Relations::default(),
+        dependencies: Box::default(),
+        indexed: true,
+        definition: Arc::from([]),
+    };
+    store.add(shape, Wait::No).expect("new");
+    let gauges = |store: &dyn ControlWrites| {
+        let emitted = record(|| MetricsObserver::new("main").record_gauges(store).expect("memory"));
+        // Only what is not zero.
+        lines(&emitted).into_iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>()
+    };
+    let shapes = "shape_meta.shapes {stack=main, indexed=true} 1";
+    assert_eq!(gauges(&store), ["shape_meta.health {stack=main, state=ready} 1", shapes]);
+    store.close(Duration::ZERO);
+    assert_eq!(gauges(&store), ["shape_meta.health {stack=main, state=closed} 1", shapes]);
+}
+
+#[test]
+fn without_a_recorder_nothing_happens() {
+    let observer = MetricsObserver::new("main");
+    tell_everything(&observer);
+    observer.record_gauges(&store()).expect("memory does not fail");
+    observer.stopped(&Error::new(ErrorKind::Fenced, "another owner"));
+    assert!(!observer.wants_committed());
+}
