@@ -67,13 +67,15 @@
 //! | `cache` | yes | `Builder::cached`: the left-right read cache |
 //! | `buffer` | yes | `Builder::buffered`: the write buffer |
 //! | `telemetry` | no | `TracingObserver` |
+//! | `admission` | no | `admission`: load shedding for callers |
+//! | `tower` | no | `admission::AdmissionLayer`: the same as a tower layer (brings `admission`) |
 //! | `shape` | no | `Shape`, the ready-made definition type, and its JSON |
 //! | `full` | no | all of the above |
 //!
 //! # Related crates
 //!
 //! Each layer is a crate of its own that depends on `shape-meta-core` alone: `shape-meta-sqlite`,
-//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`.
+//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`; `shape-meta-admission` depends on none.
 
 #![forbid(unsafe_code)]
 
@@ -100,6 +102,10 @@ pub use shape_meta_cache::{CacheOptions, Lookups};
 pub use shape_meta_sqlite::{Check, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
 #[cfg(feature = "telemetry")]
 pub use shape_meta_telemetry::TracingObserver;
+
+/// Load shedding for callers: at most so many requests of a kind at a time.
+#[cfg(feature = "admission")]
+pub use shape_meta_admission as admission;
 
 /// What most users of a store want in scope.
 pub mod prelude {
