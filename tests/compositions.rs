@@ -27,6 +27,8 @@ pub(crate) enum Flushing {
     Stepped,
     /// The flusher thread, all the time and a few changes at once.
     Busy,
+    /// The flusher thread, about half of the time, and some dozens of changes at once.
+    Often,
     /// The flusher thread, as it does for everybody.
     AsUsual,
 }
@@ -109,6 +111,7 @@ impl Flushing {
                 .flush_age(Duration::from_micros(50))
                 .flush_changes(3)
                 .backoff(Duration::from_micros(50), Duration::from_millis(1)),
+            Self::Often => options.flush_age(Duration::from_millis(1)),
             Self::AsUsual => options,
         }
     }

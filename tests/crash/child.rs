@@ -8,7 +8,7 @@ use std::{
     process, thread,
 };
 
-use shape_meta::{ControlWrites, ShapeMeta};
+use shape_meta::ShapeMeta;
 
 use super::script::Script;
 use crate::compositions::{ALL, Composition, Flushing};
@@ -23,28 +23,27 @@ pub(super) const TASK: &str = "SHAPE_META_CRASH_TASK";
 pub(super) struct Task {
     /// A place among all compositions.
     pub(super) composition: usize,
-    /// Whether its flusher never rests.
-    pub(super) busy: bool,
+    /// Whether its flusher writes a few changes at once, and not some dozens.
+    pub(super) few: bool,
     pub(super) threads: u64,
     pub(super) seed: u64,
 }
 
 impl Task {
     pub(super) fn composition(self) -> Composition {
-        let composition = ALL[self.composition];
-        if self.busy { composition.flushing(Flushing::Busy) } else { composition }
+        ALL[self.composition].flushing(if self.few { Flushing::Busy } else { Flushing::Often })
     }
 
     /// As the environment has it.
     pub(super) fn text(self) -> String {
-        let numbers = [self.composition as u64, u64::from(self.busy), self.threads, self.seed];
+        let numbers = [self.composition as u64, u64::from(self.few), self.threads, self.seed];
         numbers.map(|number| number.to_string()).join(" ")
     }
 
     fn parse(text: &str) -> Option<Self> {
         let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-        let [composition, busy, threads, seed] = numbers[..] else { return None };
-        Some(Self { composition: composition as usize, busy: busy == 1, threads, seed })
+        let [composition, few, threads, seed] = numbers[..] else { return None };
+        Some(Self { composition: composition as usize, few: few == 1, threads, seed })
     }
 }
 
@@ -71,7 +70,7 @@ fn storm() {
 /// no flush: what is killed is a storm.
 fn run(store: &ShapeMeta, thread: u64, script: Script) {
     let mut waiting = VecDeque::new();
-    for (number, step) in script.enumerate() {
+    for step in script {
         let receipt = step.play(store);
         say(&format!("did {thread} {}\n", receipt.as_ref().map_or(0, |receipt| receipt.seq().get())));
         waiting.extend(receipt);
@@ -81,9 +80,6 @@ fn run(store: &ShapeMeta, thread: u64, script: Script) {
         }
         if let Some(seq) = durable {
             say(&format!("durable {thread} {seq}\n"));
-        }
-        if number % 150 == 0 {
-            store.request_flush();
         }
     }
 }
