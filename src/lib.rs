@@ -67,6 +67,7 @@
 //! | `cache` | yes | `Builder::cached`: the left-right read cache |
 //! | `buffer` | yes | `Builder::buffered`: the write buffer |
 //! | `telemetry` | no | `TracingObserver` |
+//! | `metrics` | no | `MetricsObserver`, for the `metrics` facade (brings `telemetry`) |
 //! | `admission` | no | `admission`: load shedding for callers |
 //! | `tower` | no | `admission::AdmissionLayer`: the same as a tower layer (brings `admission`) |
 //! | `shape` | no | `Shape`, the ready-made definition type, and its JSON |
@@ -100,8 +101,10 @@ pub use shape_meta_buffer::BufferOptions;
 pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
 pub use shape_meta_sqlite::{Check, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
+#[cfg(feature = "metrics")]
+pub use shape_meta_telemetry::MetricsObserver;
 #[cfg(feature = "telemetry")]
-pub use shape_meta_telemetry::TracingObserver;
+pub use shape_meta_telemetry::{Observers, TracingObserver};
 
 /// Load shedding for callers: at most so many requests of a kind at a time.
 #[cfg(feature = "admission")]
