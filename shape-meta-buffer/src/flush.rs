@@ -172,13 +172,12 @@ impl<S: ApplyChanges> Shared<S> {
         let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
         match outcome {
             Ok(_) => self.due(),
-            Err(_) => {
-                let trouble = self.trouble.lock();
-                trouble
-                    .as_ref()
-                    .filter(|trouble| !trouble.stopped)
-                    .map(|trouble| Instant::now() + trouble.next)
-            }
+            Err(error) if error.kind().remedy() == Remedy::Stop => None,
+            // Without trouble it was an observer that failed, after everything was done.
+            Err(_) => match self.retry_delay() {
+                Some(delay) => Some(Instant::now() + delay),
+                None => self.due(),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{Builder, JoinHandle},
+    time::Instant,
 };
 
 use flume::{Receiver, RecvTimeoutError};
@@ -44,7 +45,7 @@ impl Flusher {
 
     /// Lets the thread end, and waits for it until the deadline. A thread that is stuck in the store below
     /// is left to itself: it ends when the store lets it go.
-    pub(crate) fn stop(self, wake: impl FnOnce(), deadline: std::time::Instant) {
+    pub(crate) fn stop(self, wake: impl FnOnce(), deadline: Instant) {
         self.control.stop.store(true, Ordering::Release);
         wake();
         while !self.control.stopped.load(Ordering::Acquire) {
@@ -68,9 +69,14 @@ fn run<S: ApplyChanges>(shared: &Shared<S>, mailbox: &Receiver<()>, control: &Co
         if control.stop.load(Ordering::Acquire) || message == Err(RecvTimeoutError::Disconnected) {
             return;
         }
-        let retrying = shared.is_retrying();
-        if retrying && message.is_ok() && !shared.is_requested() {
+        if message.is_ok()
+            && !shared.is_requested()
+            && let Some(delay) = shared.retry_delay()
+        {
             // A mutation was accepted while a failed flush waits for its next attempt: no reason to hurry.
+            // If it was not we who failed, but a caller of `flush_once`, the next attempt is ours all the same.
+            let next = Instant::now() + delay;
+            due = Some(due.map_or(next, |due| due.min(next)));
             continue;
         }
         due = shared.flush_if_due();

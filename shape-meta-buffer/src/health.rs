@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use shape_meta_core::{ApplyChanges, Health};
 
 use crate::{overlay::Gate, shared::Shared};
@@ -23,7 +25,8 @@ impl<S: ApplyChanges> Shared<S> {
 }
 
 impl<S> Shared<S> {
-    pub(crate) fn is_retrying(&self) -> bool {
-        self.trouble.lock().as_ref().is_some_and(|trouble| !trouble.stopped)
+    /// How long to wait before the next attempt, while flushes fail and are tried again.
+    pub(crate) fn retry_delay(&self) -> Option<Duration> {
+        self.trouble.lock().as_ref().filter(|trouble| !trouble.stopped).map(|trouble| trouble.next)
     }
 }

@@ -116,3 +116,17 @@ fn a_pause_holds_all_of_them_up() {
     store.resume();
     receipt.wait_durable(PATIENT).expect("it goes on");
 }
+
+/// A flush that failed on a caller's thread is tried again by the flusher's, without being asked for.
+#[test]
+fn c9_the_thread_goes_on_with_what_a_caller_could_not_flush() {
+    let options = BufferOptions::default().flush_age(Duration::from_secs(3600));
+    let options = options.backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let store = buffered(FailingStore::new(Arc::default()), options);
+    let first = add(&store, "h1", 1);
+    store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
+    store.flush_once().expect_err("told to fail");
+    let second = add(&store, "h2", 2);
+    first.wait_durable(PATIENT).expect("tried again by the thread");
+    assert!(matches!(second.wait_durable(Duration::ZERO), Ok(()) | Err(NotDurable::TimedOut)));
+}
