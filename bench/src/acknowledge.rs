@@ -62,29 +62,36 @@ fn round_of(directory: &Path, threads: u64) -> Result<(f64, Histogram<u64>)> {
             })
             .collect();
         start.wait();
-        let begun = Instant::now();
         let mut latency = Histogram::new(3)?;
-        let mut took = Duration::ZERO;
+        let mut times: Option<(Instant, Instant)> = None;
         for adder in adders {
-            let (of_thread, ended) = adder.join().map_err(|_| "an adder panicked")??;
+            let (of_thread, begun, ended) = adder.join().map_err(|_| "an adder panicked")??;
             latency.add(of_thread)?;
-            took = took.max(ended.duration_since(begun));
+            let (first, last) = times.unwrap_or((begun, ended));
+            times = Some((first.min(begun), last.max(ended)));
         }
-        Ok((took, latency))
+        // From the first begin to the last end: this thread may have been late for both.
+        let (begun, ended) = times.ok_or("there is an adder")?;
+        Ok((ended - begun, latency))
     })?;
     let report = store.close(Duration::from_secs(60));
     assert!(report.is_complete(), "{report:?}");
     Ok(((each * threads) as f64 / took.as_secs_f64(), latency))
 }
 
-fn add(store: &ShapeMeta, shapes: Vec<NewShape>, start: &Barrier) -> Result<(Histogram<u64>, Instant)> {
+fn add(
+    store: &ShapeMeta,
+    shapes: Vec<NewShape>,
+    start: &Barrier,
+) -> Result<(Histogram<u64>, Instant, Instant)> {
     let mut latency = Histogram::new(3)?;
     start.wait();
+    let started = Instant::now();
     for shape in shapes {
         let mutation = shape_meta::Mutation::Add(shape);
         let begun = Instant::now();
         store.try_mutate(&mutation)?;
         latency.record(begun.elapsed().as_nanos() as u64)?;
     }
-    Ok((latency, Instant::now()))
+    Ok((latency, started, Instant::now()))
 }

@@ -64,20 +64,20 @@ pub(crate) fn play(
             (0..clients).map(|number| scope.spawn(move || client(storm, number, clients))).collect();
         let readers: Vec<_> = (0..readers).map(|number| scope.spawn(move || reader(storm, number))).collect();
         storm.start.wait();
-        let begun = Instant::now();
         while clients.iter().any(|client| !client.is_finished()) {
             most_pending = most_pending.max(storm.store.pending().changes);
             bar.set_position(storm.done.load(Ordering::Relaxed) as u64);
             thread::park_timeout(Duration::from_millis(20));
         }
         let mut creation = Histogram::new(3)?;
-        let mut acknowledged = Duration::ZERO;
+        let mut times: Option<(Instant, Instant)> = None;
         let mut failed = None;
         for client in clients {
             match client.join().map_err(|_| "a client panicked")? {
-                Ok((histogram, ended)) => {
+                Ok((histogram, begun, ended)) => {
                     creation.add(histogram)?;
-                    acknowledged = acknowledged.max(ended.duration_since(begun));
+                    let (first, last) = times.unwrap_or((begun, ended));
+                    times = Some((first.min(begun), last.max(ended)));
                 }
                 Err(error) => failed = Some(error),
             }
@@ -87,7 +87,9 @@ pub(crate) fn play(
         for reader in readers {
             reads.add(reader.join().map_err(|_| "a reader panicked")??)?;
         }
-        failed.map_or(Ok((begun, acknowledged, creation, reads)), Err)
+        // From the first client's begin to the last one's end: this thread may have been late for both.
+        let (begun, ended) = times.ok_or("there is a client")?;
+        failed.map_or(Ok((begun, ended - begun, creation, reads)), Err)
     })?;
     most_pending = most_pending.max(storm.store.pending().changes);
     storm.store.flush(Duration::from_secs(600))?;
@@ -103,10 +105,11 @@ pub(crate) fn play(
 }
 
 /// Asks for every `step`-th shape, makes it if it is new, and reads it back.
-fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Histogram<u64>, Instant)> {
+fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Histogram<u64>, Instant, Instant)> {
     let store = &storm.store;
     let mut creation = Histogram::new(3)?;
     storm.start.wait();
+    let begun = Instant::now();
     for (at, definition) in storm.trace.asked.iter().enumerate().skip(number).step_by(step) {
         let handle = Handle::new(format!("{:08}-{}", at, Timestamp::now().as_micros()))?;
         let shape = NewShape::of(handle, definition);
@@ -126,7 +129,7 @@ fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Histogram<u6
         }
         storm.done.fetch_add(1, Ordering::Relaxed);
     }
-    Ok((creation, Instant::now()))
+    Ok((creation, begun, Instant::now()))
 }
 
 /// Keeps asking which handle serves a definition, and whether its snapshot has begun.
