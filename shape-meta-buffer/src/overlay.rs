@@ -45,6 +45,8 @@ pub(crate) struct Overlay {
     pending: AtomicUsize,
     /// The latest accepted mutation.
     last: AtomicU64,
+    /// The latest mutation of the generation that was dropped last.
+    below: AtomicU64,
     /// What readers look at without the lock, one for each generation: [`State::side`] is the active one's.
     sides: [Side; 2],
 }
@@ -180,6 +182,7 @@ impl Overlay {
             version: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             last: AtomicU64::new(last.get()),
+            below: AtomicU64::new(last.get()),
             sides: [side(), side()],
         }
     }
@@ -211,6 +214,12 @@ impl Overlay {
     /// The latest accepted mutation.
     pub(crate) fn last(&self) -> Seq {
         Seq::new(self.last.load(Ordering::Acquire))
+    }
+
+    /// A place at or after the add of whatever the overlay does not know and the store below does. It is
+    /// settled, or is about to be: generations are dropped just before.
+    pub(crate) fn below(&self) -> Seq {
+        Seq::new(self.below.load(Ordering::Acquire))
     }
 
     /// Shapes with pending changes.
@@ -266,6 +275,9 @@ impl Overlay {
         let mut state = self.write();
         edit(&mut state);
         let sealed = state.sealed.take();
+        if let Some(sealed) = &sealed {
+            self.below.store(sealed.last().get(), Ordering::Release);
+        }
         state.below_counts = state.sealed_counts;
         self.version.fetch_add(1, Ordering::AcqRel);
         self.pending.store(state.len(), Ordering::Release);

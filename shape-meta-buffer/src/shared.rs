@@ -78,7 +78,7 @@ impl<S: ApplyChanges> Shared<S> {
             let (handle, added, receipt) = match accepted {
                 Accepted::At(seq) | Accepted::Already(seq) => (shape.handle.clone(), true, self.receipt(seq)),
                 Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
-                Accepted::Held(handle, None) => (handle, false, self.receipt_up_to(self.progress.settled())),
+                Accepted::Held(handle, None) => (handle, false, self.receipt_up_to(self.overlay.below())),
             };
             GetOrAdd { handle, added, receipt }
         }))
