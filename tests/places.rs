@@ -106,13 +106,16 @@ fn a_database_of_a_newer_version() {
         assert!(store.close(crate::compositions::PATIENT).is_complete());
         drop(store);
         stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
-        let (rows, before) = (Rows::of(directory.path()), files(directory.path()));
+        let rows = Rows::of(directory.path());
+        let before = files(directory.path());
         let error = refused(composition, directory.path());
+        let after = files(directory.path());
         assert_eq!(error.kind(), ErrorKind::NewerSchema);
         insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
-        assert_eq!(Rows::of(directory.path()), rows);
+        // Before a stranger looks at it again, who may empty a log that was left behind.
         let database = |files: Vec<(String, Vec<u8>)>| files.into_iter().find(|(name, _)| name == NAME);
-        assert!(database(files(directory.path())) == database(before), "not a byte was touched");
+        assert!(database(after) == database(before), "not a byte was touched");
+        assert_eq!(Rows::of(directory.path()), rows);
     }
 }
 
