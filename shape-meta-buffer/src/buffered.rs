@@ -13,8 +13,7 @@ use shape_meta_core::{
 };
 
 use crate::{
-    BufferOptions, close::Closing, drain::Drain, flusher::Flusher, hashing::Hashing, overlay::Overlay,
-    shared::Shared,
+    BufferOptions, drain::Drain, flusher::Flusher, hashing::Hashing, overlay::Overlay, shared::Shared,
 };
 
 /// A store with a write buffer: mutations are validated and visible to every reader at once, and a
@@ -25,7 +24,8 @@ use crate::{
 pub struct Buffered<S: ApplyChanges + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     pub(crate) flusher: Mutex<Option<Flusher>>,
-    pub(crate) closing: Mutex<Closing>,
+    /// How closing has ended, so that the second call says the same.
+    pub(crate) closed_with: Mutex<Option<CloseReport>>,
 }
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
@@ -65,7 +65,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             })?;
             Some(flusher)
         };
-        Ok(Self { shared, flusher: Mutex::new(flusher), closing: Mutex::default() })
+        Ok(Self { shared, flusher: Mutex::new(flusher), closed_with: Mutex::default() })
     }
 
     /// The store below. It lags behind what this one shows by what is pending.

@@ -6,16 +6,10 @@ use shape_meta_core::{
 
 use crate::{Buffered, slot::Now};
 
-/// Whether and how closing has ended, so that the second call says the same.
-#[derive(Default)]
-pub(crate) struct Closing {
-    report: Option<CloseReport>,
-}
-
 impl<S: ApplyChanges + 'static> Buffered<S> {
     pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {
-        let mut closing = self.closing.lock();
-        if let Some(report) = &closing.report {
+        let mut closed_with = self.closed_with.lock();
+        if let Some(report) = &*closed_with {
             return report.clone();
         }
         let begun = Instant::now();
@@ -44,8 +38,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         }
         let flushed = self.shared.progress.settled().get() - before.get();
         let report = CloseReport { flushed, unwritten, lost, error, took: begun.elapsed() };
-        closing.report = Some(report.clone());
-        report
+        closed_with.insert(report).clone()
     }
 
     fn unwritten(&self) -> (u64, Vec<Unwritten>) {

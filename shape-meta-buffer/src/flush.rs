@@ -18,8 +18,6 @@ use crate::{
 pub(crate) struct Turn {
     /// A flush that failed, to be gone on with.
     work: Option<Work>,
-    failures: u32,
-    stopped: Option<Error>,
     /// The size of the latest generation: the room that the next one is given ahead.
     size: usize,
 }
@@ -39,8 +37,10 @@ impl<S: ApplyChanges> Shared<S> {
     /// the last one failed, that one is gone on with. `None` if nothing is pending.
     pub(crate) fn flush_once(&self) -> Result<Option<Flushed>> {
         let mut turn = self.turn.lock();
-        if let Some(error) = &turn.stopped {
-            return Err(error.clone());
+        if let Some(trouble) = &*self.trouble.lock()
+            && trouble.stopped
+        {
+            return Err(trouble.error.clone());
         }
         let Some(mut work) = turn.work.take().or_else(|| self.seal(turn.size.max(self.options.room_ahead())))
         else {
@@ -61,14 +61,12 @@ impl<S: ApplyChanges> Shared<S> {
         end(span, outcome.as_ref().err());
         if let Err(error) = outcome {
             turn.work = Some(work);
-            turn.failures += 1;
-            self.failed(&mut turn, &error);
+            self.failed(&error);
             return Err(error);
         }
-        turn.failures = 0;
         turn.size = generation.len();
         flushed.oldest = generation.since().map_or(Duration::ZERO, |since| since.elapsed());
-        let rejections = self.drop_published(&mut work);
+        let rejections = self.overlay.drop_sealed(|state| work.settle_rejected(state, &self.hashing));
         let through = generation.last();
         *self.trouble.lock() = None;
         self.drain.flushed(flushed.changes, flushed.took);
@@ -124,33 +122,24 @@ impl<S: ApplyChanges> Shared<S> {
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
-    fn drop_published(&self, work: &mut Work) -> Vec<Rejection> {
-        let mut rejections = Vec::new();
-        self.overlay.drop_sealed(|state| rejections = work.settle_rejected(state, &self.hashing));
-        rejections
-    }
-
-    fn failed(&self, turn: &mut Turn, error: &Error) {
+    /// Only whoever has the turn calls this.
+    fn failed(&self, error: &Error) {
         let stopped = error.kind().remedy() != Remedy::Retry;
+        let before = self.trouble.lock().as_ref().map(|trouble| (trouble.since, trouble.failures));
+        let (since, before) = before.unwrap_or_else(|| (Instant::now(), 0));
         let (first, longest) = self.options.backoff;
-        let doublings = turn.failures.saturating_sub(1).min(20);
-        let next = first.saturating_mul(1 << doublings).min(longest);
-        {
-            let mut trouble = self.trouble.lock();
-            let since = trouble.as_ref().map_or_else(Instant::now, |trouble| trouble.since);
-            let (error, failures) = (error.clone(), turn.failures);
-            *trouble = Some(Trouble { since, error, failures, next, stopped });
-        }
+        let next = first.saturating_mul(1 << before.min(20)).min(longest);
+        let failures = before.saturating_add(1);
+        *self.trouble.lock() = Some(Trouble { since, error: error.clone(), failures, next, stopped });
         if stopped {
             // Reads go on from memory; what is pending stays visible, and can be told by close (C9).
-            turn.stopped = Some(error.clone());
             self.shut(error.clone());
             self.progress.stop(error.clone());
             self.room.raise();
             self.observer.stopped(error);
         } else {
             self.drain.failed(next);
-            self.observer.retrying(error, turn.failures, next);
+            self.observer.retrying(error, failures, next);
         }
     }
 

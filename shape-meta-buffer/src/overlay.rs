@@ -270,12 +270,12 @@ impl Overlay {
     }
 
     /// Drops the sealed generation, which has been committed and published below (I2), after `edit` has
-    /// done what a rejected change leaves to do.
-    pub(crate) fn drop_sealed(&self, edit: impl FnOnce(&mut State)) -> Option<Arc<Generation>> {
+    /// done what a rejected change leaves to do. The flusher still holds it, so its memory is not freed
+    /// under the lock.
+    pub(crate) fn drop_sealed<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.write();
-        edit(&mut state);
-        let sealed = state.sealed.take();
-        if let Some(sealed) = &sealed {
+        let edited = edit(&mut state);
+        if let Some(sealed) = state.sealed.take() {
             self.below.store(sealed.last().get(), Ordering::Release);
         }
         state.below_counts = state.sealed_counts;
@@ -287,6 +287,6 @@ impl Overlay {
         // next seal, which the same flusher does after this.
         side.earliest_touch.store(u64::MAX, Ordering::Relaxed);
         side.filter.clear();
-        sealed
+        edited
     }
 }

@@ -28,7 +28,7 @@ enum Known<T> {
 }
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
-    fn known<T>(&self, handle: &str, here: impl FnOnce(&Record, SnapshotState) -> T) -> Known<T> {
+    fn known<T>(&self, handle: &str, here: impl FnOnce(&Arc<Record>, SnapshotState) -> T) -> Known<T> {
         let handle = handle.as_bytes();
         let hash = self.shared.hashing.handle(handle);
         if !self.shared.overlay.may_know(hash) {
@@ -88,15 +88,10 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        let hash = self.shared.hashing.handle(handle.as_bytes());
-        if self.shared.overlay.may_know(hash) {
-            match self.shared.overlay.read().handle(hash, handle.as_bytes()) {
-                Some(Seen::Here(record, _)) => return Ok(Some(Arc::clone(record))),
-                Some(Seen::Gone) => return Ok(None),
-                Some(Seen::Marked(..)) | None => {}
-            }
+        match self.known(handle, |record, _| Arc::clone(record)) {
+            Known::All(record) => Ok(record),
+            Known::Marked(..) | Known::Nothing => self.shared.inner.record(handle),
         }
-        self.shared.inner.record(handle)
     }
 
     fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
@@ -104,11 +99,14 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
         if !{ hashes }.any(|hash| self.shared.overlay.may_know(hash)) {
             return self.shared.inner.handles_reading(relations);
         }
-        let view = |state: &State| {
-            let mut view = Readers { reset: state.is_reset(), ..Readers::default() };
-            view.take(&state.active, relations);
-            view.sealed = state.sealed.clone().filter(|_| !state.active.is_reset());
-            view
+        let mut asked = relations.to_vec();
+        asked.sort_unstable();
+        asked.dedup();
+        let view = |state: &State| Readers {
+            reset: state.is_reset(),
+            added: added(&state.active, &asked),
+            removed: removed(&state.active, &asked),
+            sealed: state.sealed.clone().filter(|_| !state.active.is_reset()),
         };
         let below = |view: &Readers| {
             if view.reset { Ok(Vec::new()) } else { self.shared.inner.handles_reading(relations) }
@@ -120,9 +118,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
                 let hash = self.shared.hashing.handle(handle.as_bytes());
                 !matches!(sealed.handle(hash, handle.as_bytes()), Some(Seen::Here(..) | Seen::Gone))
             });
-            let mut older = Readers::default();
-            older.take(&sealed, relations);
-            handles.extend(older.added);
+            handles.append(&mut added(&sealed, &asked));
         }
         if !view.removed.is_empty() {
             let removed: HashSet<&Handle> = view.removed.iter().collect();
@@ -237,8 +233,8 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
     }
 }
 
-/// What the overlay changes about the readers of some relations.
-#[derive(Default)]
+/// What the overlay changes about the readers of some relations: the active generation as far as it
+/// concerns them, and the sealed one whole, which does not change any more.
 struct Readers {
     reset: bool,
     added: Vec<Handle>,
@@ -246,21 +242,23 @@ struct Readers {
     sealed: Option<Arc<Generation>>,
 }
 
-impl Readers {
-    fn take(&mut self, generation: &Generation, relations: &[Relation]) {
-        let mut asked = relations.to_vec();
-        asked.sort_unstable();
-        asked.dedup();
-        for relation in &asked {
-            let Some(readers) = generation.readers(*relation) else { continue };
-            self.removed.extend_from_slice(&readers.removed);
-            // A shape that reads several of the relations comes with the first of them.
-            let first = |entry: &&Arc<Entry>| {
-                asked.iter().find(|one| entry.relations().contains(one)) == Some(relation)
-            };
-            self.added.extend(generation.added(readers).filter(first).map(|entry| entry.handle().clone()));
-        }
+/// The shapes that a generation adds to the readers of these relations, each once. `asked` is sorted.
+fn added(generation: &Generation, asked: &[Relation]) -> Vec<Handle> {
+    let mut added = Vec::new();
+    for relation in asked {
+        let Some(readers) = generation.readers(*relation) else { continue };
+        // A shape that reads several of the relations comes with the first of them.
+        let first =
+            |entry: &&Arc<Entry>| asked.iter().find(|one| entry.relations().contains(one)) == Some(relation);
+        added.extend(generation.added(readers).filter(first).map(|entry| entry.handle().clone()));
     }
+    added
+}
+
+/// The shapes below that a generation takes away from the readers of these relations.
+fn removed(generation: &Generation, asked: &[Relation]) -> Vec<Handle> {
+    let readers = asked.iter().filter_map(|relation| generation.readers(*relation));
+    readers.flat_map(|readers| &readers.removed).cloned().collect()
 }
 
 /// What the overlay changes about the list of all shapes.

@@ -181,6 +181,7 @@ impl<S: ApplyChanges> Shared<S> {
     }
 
     /// Puts an accepted change into the active generation, and says whether the flusher has to hear of it.
+    /// What key a removal frees only the change itself says, so its hash is made here.
     fn put(&self, state: &mut State, change: Change, mut hashes: Hashes, seq: Seq) -> bool {
         let filter = self.overlay.filter(state);
         match change.entry() {
@@ -188,7 +189,9 @@ impl<S: ApplyChanges> Shared<S> {
             Some(entry) => {
                 filter.set(hashes.handle);
                 if !matches!(change, Change::Mark { .. }) {
-                    hashes.key = self.hashing.key(entry.key());
+                    if matches!(change, Change::Remove { .. }) {
+                        hashes.key = self.hashing.key(entry.key());
+                    }
                     filter.set(hashes.key);
                     for relation in entry.relations().iter() {
                         filter.set(self.hashing.relation(*relation));

@@ -19,12 +19,21 @@ pub(crate) struct Work {
     /// There are never more segments than mutations, since each change comes from at least one; so this
     /// stays below the end of the generation.
     next: Seq,
-    rejected: Vec<Rejected>,
+    rejected: Vec<Rejection>,
 }
 
-struct Rejected {
-    change: Change,
-    error: Error,
+/// A change that the store refused for good.
+pub(crate) struct Rejection {
+    pub(crate) change: Change,
+    pub(crate) error: Error,
+    /// The mutations that came to nothing with it. Known once it is [settled](Work::settle_rejected).
+    pub(crate) mutations: Vec<Seq>,
+}
+
+impl Rejection {
+    fn new(change: Change, error: Error) -> Self {
+        Self { change, error, mutations: Vec::new() }
+    }
 }
 
 impl Work {
@@ -78,7 +87,7 @@ impl Work {
                 if let Change::Remove { entry } = &change {
                     self.reject_successors(entry.handle().as_bytes(), entry.key(), &error);
                 }
-                self.rejected.push(Rejected { change, error });
+                self.rejected.push(Rejection::new(change, error));
             }
         }
         Ok(())
@@ -92,26 +101,24 @@ impl Work {
                 Change::Add { record, .. } => record.handle().as_bytes() == handle || record.key() == key,
                 _ => false,
             });
-            let rejected = successors.map(|change| Rejected { change, error: error.clone() });
-            self.rejected.extend(rejected);
+            self.rejected.extend(successors.map(|change| Rejection::new(change, error.clone())));
         }
     }
 
     /// What has to be put right in the overlay when the generation is dropped. Returns what was rejected,
     /// with the mutations that came to nothing.
     pub(crate) fn settle_rejected(&mut self, state: &mut State, hashing: &Hashing) -> Vec<Rejection> {
-        let mut rejections = Vec::new();
-        for Rejected { change, error } in std::mem::take(&mut self.rejected) {
+        let mut rejections = std::mem::take(&mut self.rejected);
+        for Rejection { change, mutations, .. } in &mut rejections {
             let Some(entry) = change.entry() else { continue };
-            let mut mutations = Vec::new();
             if let Some(at) = self.generation.slot_about(entry.created()) {
-                let from = match &change {
+                let from = match &*change {
                     Change::Add { .. } => entry.created(),
                     _ => Seq::ZERO,
                 };
                 mutations.extend(self.generation.mutations_of(at, from));
             }
-            match &change {
+            match &*change {
                 Change::Add { record, .. } => {
                     state.correct_for(&record.entry, false);
                     // What was accepted since, on the assumption that the shape exists.
@@ -127,15 +134,7 @@ impl Work {
                 }
                 Change::Mark { .. } | Change::Reset => {}
             }
-            rejections.push(Rejection { change, error, mutations });
         }
         rejections
     }
-}
-
-/// A change that the store refused for good, and the mutations that came to nothing with it.
-pub(crate) struct Rejection {
-    pub(crate) change: Change,
-    pub(crate) error: Error,
-    pub(crate) mutations: Vec<Seq>,
 }
