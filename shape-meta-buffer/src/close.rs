@@ -1,8 +1,6 @@
 use std::time::{Duration, Instant};
 
-use shape_meta_core::{
-    Activity, ApplyChanges, CloseReport, ControlWrites, Error, ErrorKind, NotDurable, Unwritten,
-};
+use shape_meta_core::{Activity, ApplyChanges, CloseReport, ControlWrites, Error, NotDurable, Unwritten};
 
 use crate::{Buffered, slot::Now};
 
@@ -15,7 +13,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         let begun = Instant::now();
         let deadline = begun + timeout.min(Duration::from_secs(u32::MAX.into()));
         let span = self.shared.observer.begin(Activity::Close);
-        let closed = Error::new(ErrorKind::Closed, "the store is closed; open it again to change it");
+        let closed = Error::closed();
         self.shared.shut(closed.clone());
         let before = self.shared.progress.settled();
         self.resume();

@@ -131,7 +131,7 @@ impl<S: ApplyChanges> Shared<S> {
         let mut ask_below = matches!(mutation, Mutation::Add(_)) || !self.overlay.may_know(hashes.handle);
         loop {
             let version = self.overlay.version();
-            let below = if ask_below { Some(self.below(mutation)?) } else { None };
+            let below = if ask_below { Some(Found::of(mutation, &self.inner)?) } else { None };
             if let (Mutation::Add(shape), Some(Found { by_key: None, .. })) = (mutation, &below) {
                 // Allocated before the lock is taken; it gets its place in the order under it.
                 made.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
@@ -211,22 +211,6 @@ impl<S: ApplyChanges> Shared<S> {
         state.last = seq;
         self.overlay.acknowledge(state);
         was_empty || (!was_due && self.is_large(state))
-    }
-
-    /// What is live below, as far as this mutation must know.
-    fn below(&self, mutation: &Mutation) -> Result<Found> {
-        let by_handle = match mutation.handle() {
-            Some(handle) => self.inner.entry(handle)?.map(|entry| {
-                let state = entry.state();
-                (entry, state)
-            }),
-            None => None,
-        };
-        let by_key = match mutation {
-            Mutation::Add(shape) => self.inner.handle_for(&shape.key)?,
-            _ => None,
-        };
-        Ok(Found { by_handle, by_key })
     }
 
     /// What is live, with the overlay above `below`; `None` if that has to be known and is not.

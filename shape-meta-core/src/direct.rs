@@ -4,8 +4,8 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Entry, Error, ErrorKind, Found, GetOrAdd,
-    Handle, HandleSet, Health, Key, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation,
+    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Entry, Error, Found, GetOrAdd, Handle,
+    HandleSet, Health, Key, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation,
     NewShape, NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result,
     Scan, Seq, Signal, Timestamp, validate,
 };
@@ -57,7 +57,7 @@ impl<S: ApplyChanges> Direct<S> {
     fn serialized<T>(&self, mutate: impl FnOnce() -> Result<T, MutateError>) -> Result<T, MutateError> {
         let mut writer = self.writer();
         if writer.closed {
-            return Err(closed().into());
+            return Err(Error::closed().into());
         }
         let outcome = mutate();
         match &outcome {
@@ -91,17 +91,10 @@ impl<S: ApplyChanges> Direct<S> {
     }
 
     fn commit(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        let mut found = Found::default();
-        if let Some(handle) = mutation.handle() {
-            found.by_handle = self.inner.entry(handle)?.map(|entry| {
-                let state = entry.state();
-                (entry, state)
-            });
-        }
         if let Mutation::Add(shape) = mutation {
             self.limits.check(shape)?;
-            found.by_key = self.inner.handle_for(&shape.key)?;
         }
+        let found = Found::of(mutation, &self.inner)?;
         let last = self.inner.last_seq()?;
         let seq = match validate(mutation, found, last.next())? {
             None => last,
@@ -221,8 +214,4 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
         self.set_health(Health::Closed);
         CloseReport::default()
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the store is closed; open it again to change it")
 }

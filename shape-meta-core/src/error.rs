@@ -122,6 +122,11 @@ impl Error {
         Self(Arc::new(Inner { kind, message: message.into(), culprit: None, source: None }))
     }
 
+    /// What a mutation meets after the store was closed.
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the store is closed; open it again to change it")
+    }
+
     /// The same failure with its cause.
     pub fn with_source(self, source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         self.edit(|inner| inner.source = Some(source.into()))

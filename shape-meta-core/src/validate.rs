@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Change, Entry, Handle, Mutation, NewShape, Refusal, Seq, SnapshotState};
+use crate::{Change, Entry, Handle, Mutation, NewShape, ReadShapes, Refusal, Result, Seq, SnapshotState};
 
 /// What is live, as far as one mutation has to know.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +9,27 @@ pub struct Found {
     pub by_handle: Option<(Arc<Entry>, SnapshotState)>,
     /// The handle of the shape that has the key of the mutation. Only an add has to know it.
     pub by_key: Option<Handle>,
+}
+
+impl Found {
+    /// Asks this store what the mutation has to know.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn of(mutation: &Mutation, store: &(impl ReadShapes + ?Sized)) -> Result<Self> {
+        let mut found = Self::default();
+        if let Some(handle) = mutation.handle() {
+            found.by_handle = store.entry(handle)?.map(|entry| {
+                let state = entry.state();
+                (entry, state)
+            });
+        }
+        if let Mutation::Add(shape) = mutation {
+            found.by_key = store.handle_for(&shape.key)?;
+        }
+        Ok(found)
+    }
 }
 
 /// Turns a mutation into the change that it makes, or refuses it: the one place where the rules C2 to C4
