@@ -5,10 +5,10 @@ use std::{thread, time::Duration};
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     ControlWrites, MutateError, MutateShapes, MutateShapesExt, Mutation, ReadShapesExt, Refusal, Wait,
-    conformance::block_on,
+    conformance::{Side, block_on},
 };
 
-use crate::support::{PATIENT, add, manual_with, shape};
+use crate::support::{PATIENT, add, during_a_flush, manual_with, shape};
 
 fn is_overloaded<T>(outcome: Result<T, MutateError>) -> bool {
     match outcome {
@@ -40,13 +40,9 @@ fn c7_refuses_at_once_at_the_bound_and_loses_nothing() {
 fn c7_the_sealed_part_counts_until_it_is_written() {
     let (store, faults) = manual_with(BufferOptions::default().max_changes(2));
     add(&store, "a", 1);
-    let gate = faults.block_apply(shape_meta_core::conformance::Side::Before);
-    thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("flush"));
-        gate.wait_until_blocked();
+    during_a_flush(&store, &faults, Side::Before, || {
         add(&store, "b", 2);
         assert!(is_overloaded(store.add(shape("c", 3), Wait::No)));
-        gate.release();
     });
     add(&store, "c", 3);
 }

@@ -7,7 +7,7 @@ use shape_meta_core::{
     conformance::{Side, key},
 };
 
-use crate::support::{add, below, handles, manual, shape};
+use crate::support::{add, below, during_a_flush, handles, manual, shape};
 
 /// Remove and re-create one shape across a flush: what was written must not take the index entry of the
 /// new handle with it.
@@ -15,14 +15,10 @@ use crate::support::{add, below, handles, manual, shape};
 fn c3_a_flush_never_deletes_what_is_newer() {
     let (store, faults) = manual();
     add(&store, "h1", 1);
-    let gate = faults.block_apply(Side::After);
-    thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("flush"));
-        gate.wait_until_blocked();
+    during_a_flush(&store, &faults, Side::After, || {
         // h1 is committed below, and not dropped from the overlay yet.
         store.remove("h1", Wait::No).expect("live");
         add(&store, "h2", 1);
-        gate.release();
     });
     assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("h2"));
     let refused = store.add(shape("h3", 1), Wait::No).expect_err("the key is live");
@@ -77,13 +73,9 @@ fn marks_cost_no_change_of_their_own() {
 fn c6_a_mark_does_not_slip_into_the_batch_before_it() {
     let (store, faults) = manual();
     add(&store, "h", 1);
-    let gate = faults.block_apply(Side::Before);
-    thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("flush"));
-        gate.wait_until_blocked();
+    during_a_flush(&store, &faults, Side::Before, || {
         store.mark_snapshot_complete("h", Wait::No).expect("live");
         assert_eq!(store.snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
-        gate.release();
     });
     assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Pending));
     assert_eq!(store.snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
@@ -97,17 +89,13 @@ fn i2_what_is_published_and_not_dropped_counts_once() {
     let (store, faults) = manual();
     let relation = shape("h", 1).relations[0];
     add(&store, "h", 1);
-    let gate = faults.block_apply(Side::After);
-    thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("flush"));
-        gate.wait_until_blocked();
+    during_a_flush(&store, &faults, Side::After, || {
         assert_eq!(handles(&store), ["h"]);
         assert_eq!(store.handles_reading(&[relation]).expect("read").len(), 1);
         assert_eq!(store.counts().expect("read").total, 1);
         store.remove("h", Wait::No).expect("live");
         assert_eq!(handles(&store), [""; 0]);
         assert!(store.handles_reading(&[relation]).expect("read").is_empty());
-        gate.release();
     });
     assert!(store.handles_reading(&[relation]).expect("read").is_empty());
 }
@@ -136,15 +124,11 @@ fn i3_a_scan_and_a_flush_do_not_mix() {
 fn a_reset_hides_the_batch_under_way() {
     let (store, faults) = manual();
     add(&store, "h1", 1);
-    let gate = faults.block_apply(Side::After);
-    thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("flush"));
-        gate.wait_until_blocked();
+    during_a_flush(&store, &faults, Side::After, || {
         store.reset(Wait::No).expect("reset");
         add(&store, "h2", 1);
         assert_eq!(handles(&store), ["h2"]);
         assert_eq!(store.counts().expect("read").total, 1);
-        gate.release();
     });
     assert_eq!(handles(&store), ["h2"]);
     assert_eq!(store.pending().net, 0, "one goes, one comes");

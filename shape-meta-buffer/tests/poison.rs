@@ -5,7 +5,7 @@ use shape_meta_core::{
     conformance::{Naming, Side, key},
 };
 
-use crate::support::{PATIENT, add, below, handles, manual, shape};
+use crate::support::{PATIENT, add, below, during_a_flush, handles, manual, shape};
 
 fn handle(text: &str) -> Handle {
     Handle::new(text).expect("valid")
@@ -81,15 +81,11 @@ fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
         add(&store, text, number);
         faults.refuse(&handle(text), Naming::Culprit);
     }
-    let gate = faults.block_apply(Side::Before);
-    let (mark, removal, replacement) = std::thread::scope(|scope| {
-        scope.spawn(|| store.flush_once().expect("isolated"));
-        gate.wait_until_blocked();
+    let (mark, removal, replacement) = during_a_flush(&store, &faults, Side::Before, || {
         let mark = store.mark_snapshot_started("marked", Wait::No).expect("live");
         let removal = store.remove("removed", Wait::No).expect("live");
         store.remove("replaced", Wait::No).expect("live");
         let replacement = add(&store, "replaced", 4);
-        gate.release();
         (mark, removal, replacement)
     });
     assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));

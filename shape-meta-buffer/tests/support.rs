@@ -1,6 +1,6 @@
 //! Buffers over a store in memory that fails on command.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
@@ -41,6 +41,23 @@ pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
 
 pub(crate) fn add(store: &Buffered<Failing>, handle: &str, key: u64) -> shape_meta_core::Receipt {
     store.add(shape(handle, key), Wait::No).expect("room for a new shape")
+}
+
+/// Does something while a flush stands on this side of the commit, and lets the flush end.
+pub(crate) fn during_a_flush<T>(
+    store: &Buffered<Failing>,
+    faults: &Faults,
+    side: Side,
+    meanwhile: impl FnOnce() -> T,
+) -> T {
+    let gate = faults.block_apply(side);
+    thread::scope(|scope| {
+        scope.spawn(|| store.flush_once().expect("flush"));
+        gate.wait_until_blocked();
+        let done = meanwhile();
+        gate.release();
+        done
+    })
 }
 
 /// A buffer that is flushed by steps, or by its thread, over a store that fails when it is told to.
