@@ -67,7 +67,11 @@ impl Settings {
 
     fn open(&self, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
         // Each connection has one user at a time: the pool and the writer's lock see to that.
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match self.options.vfs.as_deref() {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+            None => Connection::open_with_flags(path, flags)?,
+        };
         connection.busy_timeout(self.options.busy_timeout)?;
         if self.options.mode == Mode::Exclusive {
             // Before the file is first read, so that not even a log's index is put in shared memory.

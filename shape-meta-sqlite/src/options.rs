@@ -1,5 +1,6 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rusqlite::{Connection, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{Durability, Lookups, Mode};
@@ -47,6 +48,7 @@ pub struct SqliteOptions {
     pub(crate) on_damage: OnDamage,
     pub(crate) last_reads: bool,
     pub(crate) max_row_bytes: Option<u32>,
+    pub(crate) vfs: Option<Arc<str>>,
 }
 
 impl Default for SqliteOptions {
@@ -66,6 +68,7 @@ impl Default for SqliteOptions {
             on_damage: OnDamage::default(),
             last_reads: true,
             max_row_bytes: None,
+            vfs: None,
         }
     }
 }
@@ -174,6 +177,18 @@ impl SqliteOptions {
         self
     }
 
+    /// The SQLite VFS through which the database, its log and its journal are read and written, by the
+    /// name under which it was registered in this process. Default: SQLite's own for this system.
+    ///
+    /// It must keep the files in the directory under their names: what is looked at before SQLite (the lock
+    /// of the owner, the first bytes of the file, the moving aside of a damaged database) does not go
+    /// through it. [`Mode::Wal`] needs one with shared memory. Opening fails with
+    /// [`ErrorKind::Configuration`] if there is none of this name. Without effect in memory.
+    pub fn vfs(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.vfs = Some(name.into());
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::new(ErrorKind::Configuration, what));
         if self.readers == 0 {
@@ -190,7 +205,7 @@ impl SqliteOptions {
                 Some(bytes) if bytes < 4_096 => {
                     wrong(format!("the largest row must be allowed at least 4096 bytes, not {bytes}"))
                 }
-                _ => Ok(()),
+                _ => self.vfs.as_deref().map_or(Ok(()), has_vfs),
             },
         }
     }
@@ -201,4 +216,16 @@ impl SqliteOptions {
             Lookups::Mirrored => 16_384,
         })
     }
+}
+
+/// Asked before anything is touched: what SQLite says to a name that it does not know could be taken for
+/// damage.
+fn has_vfs(name: &str) -> Result<()> {
+    Connection::open_in_memory_with_flags_and_vfs(OpenFlags::default(), name).map(drop).map_err(|source| {
+        let message = format!(
+            "SQLite knows no VFS named {name:?} in this process; nothing was touched. Register it before \
+             opening, or leave the option out"
+        );
+        Error::new(ErrorKind::Configuration, message).with_source(source)
+    })
 }

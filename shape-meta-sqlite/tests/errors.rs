@@ -111,11 +111,12 @@ fn a_second_writer() {
 #[test]
 fn options_that_cannot_work() {
     let directory = support::directory();
-    let wrong: [SqliteOptions; 4] = [
+    let wrong: [SqliteOptions; 5] = [
         support::options().readers(0),
         support::options().page_size(1_000),
         support::options().page_size(131_072),
         support::options().max_row_bytes(100),
+        support::options().vfs("nobody's"),
     ];
     let texts: Vec<_> = wrong
         .into_iter()
