@@ -1,19 +1,25 @@
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use shape_meta_core::{
     ApplyChanges, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health, MutateError,
     MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, Receipt, Result, Signal,
 };
 
 use crate::{
-    BufferOptions, drain::Drain, flusher::Flusher, hashing::Hashing, overlay::Overlay, shared::Shared,
+    BufferOptions,
+    drain::Drain,
+    flusher::Flusher,
+    hashing::Hashing,
+    overlay::Overlay,
+    shared::Shared,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        bounded,
+    },
 };
 
 /// A store with a write buffer: mutations are validated and visible to every reader at once, and a
@@ -37,7 +43,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
     /// If the store cannot be read, or the thread cannot be started.
     pub fn new(inner: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let (counts, last) = (inner.counts()?, inner.last_seq()?);
-        let (wake, mailbox) = flume::bounded(1);
+        let (wake, mailbox) = bounded(1);
         let shared = Arc::new(Shared {
             inner,
             overlay: Overlay::new(counts, last, &options),

@@ -1,7 +1,6 @@
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The measured rate at which flushes take changes away.
 #[derive(Debug, Default)]

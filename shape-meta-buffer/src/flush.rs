@@ -1,7 +1,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use shape_meta_core::{Activity, ApplyChanges, Batch, Error, ErrorKind, Flushed, 
 use crate::{
     generation::Generation,
     shared::Shared,
+    sync::atomic::Ordering,
     work::{Rejection, Work},
 };
 

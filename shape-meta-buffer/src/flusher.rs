@@ -1,17 +1,15 @@
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{Builder, JoinHandle},
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 
-use flume::{Receiver, RecvTimeoutError};
 use shape_meta_core::{ApplyChanges, Signal};
 
-use crate::shared::Shared;
+use crate::{
+    shared::Shared,
+    sync::{
+        Receiver, RecvTimeoutError,
+        atomic::{AtomicBool, Ordering},
+        thread::{Builder, JoinHandle},
+    },
+};
 
 /// The thin thread around [`Shared::flush_if_due`] (I7).
 pub(crate) struct Flusher {

@@ -77,6 +77,7 @@ mod shared;
 mod drain;
 mod flush;
 mod flusher;
+mod sync;
 mod work;
 
 pub use buffered::Buffered;

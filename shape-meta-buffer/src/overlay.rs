@@ -1,7 +1,4 @@
-use std::sync::{
-    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::{Arc, PoisonError};
 
 use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, Timestamp};
 
@@ -10,6 +7,10 @@ use crate::{
     filter::Filter,
     generation::{Generation, Hashes, Seen},
     hashing::Hashing,
+    sync::{
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     tally::Tally,
 };
 

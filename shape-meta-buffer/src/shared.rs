@@ -1,9 +1,5 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use shape_meta_core::{
     ApplyChanges, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Observer,
     Pending, Progress, Receipt, Refusal, Result, Seq, Signal, SnapshotState, validate, validate_add,
@@ -16,6 +12,10 @@ use crate::{
     generation::{Hashes, Seen},
     hashing::Hashing,
     overlay::{Gate, Overlay, State},
+    sync::{
+        Mutex, Sender,
+        atomic::{AtomicBool, Ordering},
+    },
     tally::Tally,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Shared<S> {
     pub(crate) paused: AtomicBool,
     pub(crate) requested: AtomicBool,
     /// Wakes the flusher thread. One message says all, so it holds one.
-    pub(crate) wake: flume::Sender<()>,
+    pub(crate) wake: Sender<()>,
 }
 
 /// What a mutation came to.

@@ -1,5 +1,5 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -7,7 +7,9 @@ use crate::{
     ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Entry, Error, Found, GetOrAdd, Handle,
     HandleSet, Health, Key, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation,
     NewShape, NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result,
-    Scan, Seq, Signal, Timestamp, validate,
+    Scan, Seq, Signal, Timestamp,
+    sync::{Mutex, MutexGuard},
+    validate,
 };
 
 /// The composition without a buffer: each mutation is a batch of its own, committed before it returns.

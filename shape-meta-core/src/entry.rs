@@ -1,9 +1,9 @@
-use std::{
-    fmt,
+use std::fmt;
+
+use crate::{
+    DefinitionHash, Handle, Key, Metadata, Relations, Seq, SnapshotState, Timestamp,
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
-
-use crate::{DefinitionHash, Handle, Key, Metadata, Relations, Seq, SnapshotState, Timestamp};
 
 /// What memory keeps of a live shape: everything but its definition.
 ///

@@ -79,6 +79,7 @@ mod validate;
 mod progress;
 mod receipt;
 mod signal;
+mod sync;
 
 mod apply;
 mod control;

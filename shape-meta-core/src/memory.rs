@@ -1,11 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError},
 };
 
 use crate::{
     ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata,
     ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp,
+    sync::{RwLock, RwLockReadGuard},
 };
 
 /// The reference model: a store in memory, written to be plainly right rather than fast.

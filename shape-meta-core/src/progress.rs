@@ -1,13 +1,12 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
+use std::{collections::BTreeMap, fmt, sync::PoisonError};
+
+use crate::{
+    Error, Seq, Signal,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-use crate::{Error, Seq, Signal};
 
 /// How many rejected mutations are remembered for receipts that have not asked yet.
 const REMEMBERED: usize = 65_536;

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use event_listener::{Event, EventListener, Listener};
+use crate::sync::{Event, EventListener, Listener};
 
 /// Something that happens again and again and can be waited for, by threads and by futures alike.
 ///

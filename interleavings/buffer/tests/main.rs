@@ -1,0 +1,1 @@
+//! Every switch of threads in the buffer, chosen by a scheduler.

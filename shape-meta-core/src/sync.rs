@@ -1,0 +1,14 @@
+//! What threads of this crate meet at. Built by the packages in `interleavings/`, it is primitives that let a
+//! test choose every switch of threads.
+
+#[cfg(shape_meta_interleaved)]
+pub(crate) use interleavings_sync::{
+    Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic,
+    event_listener::{Event, EventListener, Listener},
+};
+
+#[cfg(not(shape_meta_interleaved))]
+pub(crate) use {
+    event_listener::{Event, EventListener, Listener},
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic},
+};
