@@ -9,8 +9,9 @@ use std::{
 };
 
 use shape_meta::{
-    BufferOptions, ControlWrites, Error, ErrorKind, Handle, Health, MutateError, MutateShapesExt, NewShape,
-    NoData, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta, Signal, Wait,
+    BufferOptions, ControlWrites, Degradation, Error, ErrorKind, Handle, HealthState, MutateError,
+    MutateShapesExt, NewShape, NoData, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta,
+    Signal, Wait,
     conformance::{FailingStore, Faults, Side, View, handle, key, reading, relations, shape},
 };
 
@@ -60,7 +61,7 @@ fn c2_what_is_in_the_database_already_is_refused_and_flushes_go_on() {
         assert!(found.handle == "old" && !found.added);
         add(&store, "new", 2);
         store.flush(PATIENT).expect("nothing is in the way");
-        assert!(matches!(store.health(), Health::Ready));
+        assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(live(&store), ["old", "new"]);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2, "{composition:?}");
     }
@@ -169,8 +170,8 @@ fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
             receipts.push(store.add(shape(number), WAIT).expect("it is accepted"));
             store.request_flush();
             assert!(retried.wait(Some(Instant::now() + PATIENT)), "it is tried again and again");
-            match store.health() {
-                Health::Degraded { error, failures, .. } => {
+            match store.health().state {
+                HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
                     assert_eq!(error.kind(), ErrorKind::Busy);
                     assert!(failures > 0);
                 }
@@ -184,7 +185,7 @@ fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
         holder.execute_batch("ROLLBACK").expect("it lets go");
         store.flush(PATIENT).expect("it goes on");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
-        assert!(matches!(store.health(), Health::Ready));
+        assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
         assert_eq!(live(&store), [2, 3].map(|number| handle(number).to_string()));
     }
@@ -209,8 +210,8 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         }
         let refused = store.add(shape(51), Wait::UpTo(Duration::from_millis(1)));
         assert!(matches!(refused, Err(MutateError::Refused(Refusal::Overloaded { .. }))), "{refused:?}");
-        match store.health() {
-            Health::Degraded { error, failures, .. } => {
+        match store.health().state {
+            HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
                 assert_eq!((error.kind(), failures), (ErrorKind::Full, 5));
             }
             other => panic!("{composition:?}: {other:?}"),
@@ -221,7 +222,7 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         faults.heal();
         store.flush(PATIENT).expect("there is room again");
         store.add(shape(51), Wait::No).expect("and here too");
-        assert!(matches!(store.health(), Health::Ready));
+        assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 50);
     }
 }

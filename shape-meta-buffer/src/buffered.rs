@@ -54,6 +54,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             drain: Drain::default(),
             turn: Mutex::default(),
             trouble: Mutex::default(),
+            condition: Mutex::default(),
             paused: AtomicBool::new(false),
             requested: AtomicBool::new(false),
             wake,

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use shape_meta_core::{Activity, ApplyChanges, CloseReport, ControlWrites, Error, NotDurable, Unwritten};
 
-use crate::{Buffered, slot::Now};
+use crate::{Buffered, health::Phase, slot::Now};
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
     pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {
@@ -10,6 +10,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         if let Some(report) = &*closed_with {
             return report.clone();
         }
+        self.shared.enter(Phase::Closing);
         let begun = Instant::now();
         let deadline = begun + timeout.min(Duration::from_secs(u32::MAX.into()));
         let span = self.shared.observer.begin(Activity::Close);
@@ -31,6 +32,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             Err(NotDurable::Stopped(error) | NotDurable::Rejected(error)) => Some(trouble.unwrap_or(error)),
             Err(_) => trouble,
         };
+        self.shared.enter(Phase::Closed);
         if let Some(span) = span {
             span.end(error.as_ref());
         }

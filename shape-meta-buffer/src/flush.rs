@@ -126,6 +126,7 @@ impl<S: ApplyChanges> Shared<S> {
     /// Only whoever has the turn calls this.
     fn failed(&self, error: &Error) {
         let stopped = error.kind().remedy() != Remedy::Retry;
+        self.condition.lock().latest = Some((error.clone(), Instant::now()));
         let before = self.trouble.lock().as_ref().map(|trouble| (trouble.since, trouble.failures));
         let (since, before) = before.unwrap_or_else(|| (Instant::now(), 0));
         let (first, longest) = self.options.backoff;

@@ -10,6 +10,7 @@ pub struct BufferOptions {
     pub(crate) flush_changes: usize,
     pub(crate) flush_bytes: usize,
     pub(crate) flush_age: Duration,
+    pub(crate) behind_after: Duration,
     pub(crate) backoff: (Duration, Duration),
     pub(crate) drop_timeout: Duration,
     pub(crate) manual: bool,
@@ -24,6 +25,7 @@ impl Default for BufferOptions {
             flush_changes: 10_000,
             flush_bytes: 32 << 20,
             flush_age: Duration::from_millis(100),
+            behind_after: Duration::from_secs(10),
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
             drop_timeout: Duration::from_secs(5),
             manual: false,
@@ -69,6 +71,16 @@ impl BufferOptions {
     /// disk keeps up.
     pub fn flush_age(mut self, age: Duration) -> Self {
         self.flush_age = age;
+        self
+    }
+
+    /// How long after [`flush_age`](Self::flush_age) a change may still be pending before
+    /// [`health`](shape_meta_core::ControlWrites::health) says that writing is
+    /// [behind](shape_meta_core::Degradation::Behind), although no write has failed. Default 10 s. It changes
+    /// nothing but what is told: too short calls a slow disk ill, too long hides one that hangs. Not while
+    /// paused, and not in manual mode.
+    pub fn behind_after(mut self, age: Duration) -> Self {
+        self.behind_after = age;
         self
     }
 

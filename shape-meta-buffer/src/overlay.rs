@@ -1,4 +1,7 @@
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, Timestamp};
 
@@ -114,6 +117,16 @@ impl State {
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
         let sealed = self.sealed.as_deref().filter(|_| !self.active.is_reset());
         std::iter::once(&self.active).chain(sealed)
+    }
+
+    /// The generations that are not on disk.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.active).chain(self.sealed.as_deref())
+    }
+
+    /// When the oldest pending change was accepted.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.pending().filter_map(Generation::since).min()
     }
 
     /// How many shapes more there are than on disk.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
     ApplyChanges, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Observer,
@@ -11,6 +11,7 @@ use crate::{
     flush::{Trouble, Turn},
     generation::{Hashes, Seen},
     hashing::Hashing,
+    health::Condition,
     overlay::{Gate, Overlay, State},
     sync::{
         Mutex, Sender,
@@ -32,6 +33,7 @@ pub(crate) struct Shared<S> {
     /// Held by whoever flushes, across disk work. No reader and no mutation wants it.
     pub(crate) turn: Mutex<Turn>,
     pub(crate) trouble: Mutex<Option<Trouble>>,
+    pub(crate) condition: Mutex<Condition>,
     pub(crate) paused: AtomicBool,
     pub(crate) requested: AtomicBool,
     /// Wakes the flusher thread. One message says all, so it holds one.
@@ -281,15 +283,19 @@ impl<S: ApplyChanges> Shared<S> {
 
     pub(crate) fn pending(&self) -> Pending {
         let state = self.overlay.read();
-        let generations = [Some(&state.active), state.sealed.as_deref()];
-        let since = generations.iter().flatten().filter_map(|generation| generation.since()).min();
         Pending {
             changes: state.len(),
-            mutations: generations.iter().flatten().map(|generation| generation.mutations()).sum(),
+            mutations: state.pending().map(|generation| generation.mutations()).sum(),
             bytes: state.bytes(),
-            oldest: since.map(|since| since.elapsed()),
+            oldest: state.since().map(|since| since.elapsed()),
             net: state.net(),
         }
+    }
+
+    /// The age of the oldest pending change.
+    pub(crate) fn oldest_pending(&self) -> Option<Duration> {
+        let since = self.overlay.read().since();
+        since.map(|since| since.elapsed())
     }
 
     /// Accepts no more mutations, for this reason. The first reason stays.

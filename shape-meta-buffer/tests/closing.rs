@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, ErrorKind, Health, MemoryStore, MutateError, MutateShapesExt, NotDurable, ReadShapesExt,
-    Unwritten, Wait,
+    ControlWrites, ErrorKind, HealthState, MemoryStore, MutateError, MutateShapesExt, NotDurable,
+    ReadShapesExt, Unwritten, Wait,
     conformance::{FailingStore, Fixture, Side},
 };
 
@@ -24,7 +24,7 @@ fn c10_close_writes_what_is_pending_also_while_paused() {
         assert!(store.has_handle("h").expect("reads go on"));
         let refused = store.add(shape("i", 2), Wait::UpTo(PATIENT));
         assert!(matches!(refused, Err(MutateError::Failed(error)) if error.kind() == ErrorKind::Closed));
-        assert!(matches!(store.health(), Health::Closed));
+        assert!(matches!(store.health().state, HealthState::Closed));
         assert_eq!(store.close(PATIENT).flushed, 1, "again, the same report");
     }
 }

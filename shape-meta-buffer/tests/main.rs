@@ -7,4 +7,5 @@ mod boundaries;
 mod closing;
 mod conformance;
 mod faults;
+mod health;
 mod poison;

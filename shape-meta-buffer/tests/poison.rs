@@ -1,7 +1,7 @@
 //! C8: a change that the store refuses for good is taken out, the rest goes on.
 
 use shape_meta_core::{
-    ControlWrites, Handle, Health, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Wait,
+    ControlWrites, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Wait,
     conformance::{Naming, Side, key},
 };
 
@@ -31,7 +31,7 @@ fn c8_the_rest_of_the_batch_and_all_later_ones_commit() {
             assert_eq!(store.handle_for(&key(bad)).expect("read"), None);
             assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
             assert_eq!(handles(&store), handles(below(&store)));
-            assert!(matches!(store.health(), Health::Ready));
+            assert!(matches!(store.health().state, HealthState::Ready));
 
             faults.heal();
             add(&store, &bad_handle, bad);

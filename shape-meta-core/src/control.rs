@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Error, Handle, MutateShapes, NotDurable, Receipt, SnapshotState};
+use crate::{Error, Handle, Health, MutateShapes, NotDurable, Receipt, SnapshotState};
 
 /// What a caller can ask of the way to disk: the same for a composition that has a buffer and for one that
 /// has none, where most of it is true at once.
@@ -30,7 +30,7 @@ pub trait ControlWrites: MutateShapes {
     /// The measured rate of writing, in changes a second; zero before the first flush, or without a buffer.
     fn drain_rate(&self) -> f64;
 
-    /// Whether writing goes well, and if not, why and since when.
+    /// How the store does: for probes, gauges and people. From memory, at once.
     fn health(&self) -> Health;
 
     /// Accepts no more mutations, writes what is pending, and reports what it could not write, all within
@@ -51,30 +51,6 @@ pub struct Pending {
     pub oldest: Option<Duration>,
     /// How many shapes more (or fewer) there are than on disk.
     pub net: i64,
-}
-
-/// Whether writing goes well. Reads go on in every state.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Health {
-    /// The latest write succeeded, or there was none yet.
-    Ready,
-    /// The latest writes failed. A buffer tries them again, and accepts mutations up to its bound.
-    Degraded {
-        /// The latest failure.
-        error: Error,
-        /// For how long writes have failed.
-        since: Duration,
-        /// How many attempts have failed.
-        failures: u32,
-    },
-    /// Nothing more will be written, and mutations are refused: the store below is damaged or fenced.
-    Stopped {
-        /// Why.
-        error: Error,
-    },
-    /// [`close`](ControlWrites::close) was called.
-    Closed,
 }
 
 /// What closing came to (C10).

@@ -4,10 +4,10 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Entry, Error, Found, GetOrAdd, Handle,
-    HandleSet, Health, Key, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation,
-    NewShape, NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result,
-    Scan, Seq, Signal, Timestamp,
+    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Degradation, Entry, Error, ErrorKind, Found,
+    GetOrAdd, Handle, HandleSet, Health, HealthState, Key, LastError, LeastRecentlyUsed, Limits, Metadata,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
+    Receipt, Record, Relation, Remedy, Result, Scan, Seq, Signal, Timestamp,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -23,14 +23,68 @@ pub struct Direct<S> {
     progress: Arc<Progress>,
     /// Held by a mutation from validation to commit. No reader wants it (I5).
     writer: Mutex<Writer>,
-    health: Mutex<Health>,
+    /// What health tells. Never held for longer than it takes to look.
+    condition: Mutex<Condition>,
 }
 
 #[derive(Debug, Default)]
 struct Writer {
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Condition {
+    phase: Phase,
     /// Since when writes have failed, and how often.
     failing: Option<(Instant, u32)>,
+    latest: Option<(Error, Instant)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Phase {
+    #[default]
+    Open,
+    Closing,
+    Closed,
+}
+
+impl Condition {
+    /// Says whether writing has stopped with this failure.
+    fn failed(&mut self, error: &Error) -> bool {
+        let now = Instant::now();
+        let stopped_before = self.is_stopped();
+        let (since, failures) = self.failing.unwrap_or((now, 0));
+        self.failing = Some((since, failures.saturating_add(1)));
+        self.latest = Some((error.clone(), now));
+        self.is_stopped() && !stopped_before
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stops = |(error, _): &(Error, Instant)| error.kind().remedy() == Remedy::Stop;
+        self.failing.is_some() && self.latest.as_ref().is_some_and(stops)
+    }
+
+    fn health(&self) -> Health {
+        let state = match (self.phase, self.failing, &self.latest) {
+            (Phase::Closing, ..) => HealthState::Closing,
+            (Phase::Closed, ..) => HealthState::Closed,
+            (Phase::Open, Some((since, failures)), Some((error, _))) => {
+                let error = error.clone();
+                match error.kind() {
+                    ErrorKind::Fenced => HealthState::Fenced { error },
+                    _ if self.is_stopped() => HealthState::Stopped { error },
+                    _ => HealthState::Degraded {
+                        why: Degradation::Failing { error, failures },
+                        since: since.elapsed(),
+                    },
+                }
+            }
+            (Phase::Open, ..) => HealthState::Ready,
+        };
+        let last_error = self.latest.as_ref();
+        let last_error = last_error.map(|(error, at)| LastError { error: error.clone(), ago: at.elapsed() });
+        Health { last_error, ..Health::new(state) }
+    }
 }
 
 impl<S: ApplyChanges> Direct<S> {
@@ -41,14 +95,7 @@ impl<S: ApplyChanges> Direct<S> {
     /// If the store cannot say how far its order has come.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
         let progress = Arc::new(Progress::new(inner.last_seq()?));
-        Ok(Self {
-            inner,
-            limits,
-            observer,
-            progress,
-            writer: Mutex::default(),
-            health: Mutex::new(Health::Ready),
-        })
+        Ok(Self { inner, limits, observer, progress, writer: Mutex::default(), condition: Mutex::default() })
     }
 
     /// The store below.
@@ -57,39 +104,32 @@ impl<S: ApplyChanges> Direct<S> {
     }
 
     fn serialized<T>(&self, mutate: impl FnOnce() -> Result<T, MutateError>) -> Result<T, MutateError> {
-        let mut writer = self.writer();
+        let writer = self.writer();
         if writer.closed {
             return Err(Error::closed().into());
         }
         let outcome = mutate();
         match &outcome {
-            Ok(_) => {
-                if writer.failing.take().is_some() {
-                    self.set_health(Health::Ready);
-                }
-            }
+            Ok(_) => self.condition().failing = None,
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => {
-                let (since, failures) = writer.failing.unwrap_or_else(|| (Instant::now(), 0));
-                let failures = failures.saturating_add(1);
-                writer.failing = Some((since, failures));
-                let error = error.clone();
-                self.set_health(match error.kind().remedy() {
-                    Remedy::Stop => Health::Stopped { error },
-                    _ => Health::Degraded { error, since: since.elapsed(), failures },
-                });
+                let stopped = self.condition().failed(error);
+                if stopped {
+                    self.observer.stopped(error);
+                }
             }
         }
         outcome
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        // What it guards is only ever replaced whole, so a panic leaves nothing half-done.
+        // What it guards is a single flag, so a panic leaves nothing half-done.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_health(&self, health: Health) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        // Nothing that could panic runs under it.
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commit(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
@@ -205,15 +245,18 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
         0.0
     }
 
-    /// That of the latest mutation. Its age is that at the latest failure.
+    /// That of the latest mutation. Nothing is ever pending, so the durability window is nothing.
     fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.condition().health()
     }
 
     /// Waits for the mutation that is under way, however long it takes.
     fn close(&self, _: Duration) -> CloseReport {
+        if !matches!(self.condition().phase, Phase::Closed) {
+            self.condition().phase = Phase::Closing;
+        }
         self.writer().closed = true;
-        self.set_health(Health::Closed);
+        self.condition().phase = Phase::Closed;
         CloseReport::default()
     }
 }

@@ -8,7 +8,7 @@ use super::{
     sample::{handle, shape},
 };
 use crate::{
-    ControlWrites, ErrorKind, Health, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState,
+    ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState,
 };
 
 /// Runs every check.
@@ -36,7 +36,7 @@ pub fn checks<F: Fixture<Store: ControlWrites>>() -> Vec<Check<F>> {
 /// When a flush returns, all that was accepted before is durable and nothing is pending.
 pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: ControlWrites>>(fixture: &F) {
     let store = fixture.open();
-    assert!(matches!(store.health(), Health::Ready));
+    assert!(matches!(store.health().state, HealthState::Ready));
     assert!(store.flush(LONG).is_ok(), "there is nothing to do");
     for round in 0..3 {
         let receipts = [
@@ -49,7 +49,7 @@ pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: ControlWrites>>(f
         assert!(outcome.is_ok(), "{outcome:?}");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
         assert_eq!(store.pending(), Pending::default());
-        assert!(matches!(store.health(), Health::Ready));
+        assert!(matches!(store.health().state, HealthState::Ready));
         assert!(store.drain_rate() >= 0.0);
     }
 }
@@ -117,7 +117,7 @@ pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: ControlWrites>>(f
             assert_eq!(report.flushed, 3, "{report:?}");
         }
 
-        assert!(matches!(store.health(), Health::Closed));
+        assert!(matches!(store.health().state, HealthState::Closed));
         assert_eq!(store.pending(), Pending::default());
         for outcome in [
             store.add(shape(4), PATIENT).map(|_| ()),

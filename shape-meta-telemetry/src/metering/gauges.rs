@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::{ControlWrites, Health, Pending, Result};
+use shape_meta_core::{ControlWrites, Health, HealthState, Pending, Result};
 
 use super::{MetricsObserver, metric::*};
 
@@ -30,18 +30,14 @@ impl MetricsObserver {
     }
 
     fn record_health(&self, health: &Health) {
-        let (now, failing) = match health {
-            Health::Ready => ("ready", Duration::ZERO),
-            Health::Degraded { since, .. } => ("degraded", *since),
-            Health::Stopped { .. } => ("stopped", Duration::ZERO),
-            Health::Closed => ("closed", Duration::ZERO),
-            // A state that this version has no name for: none of those that it has.
-            _ => ("", Duration::ZERO),
-        };
-        for state in ["ready", "degraded", "stopped", "closed"] {
-            let is = if state == now { 1 } else { 0 };
+        for state in HealthState::NAMES {
+            let is = if state == health.state.name() { 1 } else { 0 };
             HEALTH.gauge(self.labels([("state", state)])).set(is);
         }
+        let failing = match health.state {
+            HealthState::Degraded { since, .. } => since,
+            _ => Duration::ZERO,
+        };
         FAILING.gauge(self.labels([])).set(failing);
     }
 }
@@ -49,17 +45,17 @@ impl MetricsObserver {
 #[cfg(test)]
 mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-    use shape_meta_core::{Error, ErrorKind};
+    use shape_meta_core::{Degradation, Error, ErrorKind};
 
     use super::*;
 
     /// The state that is told, and for how many seconds writes have failed.
-    fn told(healths: &[Health]) -> (Vec<String>, f64) {
+    fn told(states: [HealthState; 2]) -> (Vec<String>, f64) {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         metrics::with_local_recorder(&recorder, || {
             let observer = MetricsObserver::new("main");
-            healths.iter().for_each(|health| observer.record_health(health));
+            states.into_iter().for_each(|state| observer.record_health(&Health::new(state)));
         });
         let (mut states, mut failing) = (Vec::new(), f64::NAN);
         for (key, _, _, value) in snapshotter.snapshot().into_vec() {
@@ -77,11 +73,18 @@ mod tests {
     #[test]
     fn one_state_at_a_time_whatever_it_was_before() {
         let error = || Error::new(ErrorKind::Full, "the disk is full");
-        let degraded = || Health::Degraded { error: error(), since: Duration::from_secs(5), failures: 2 };
-        assert_eq!(told(&[Health::Ready, degraded()]), (vec!["degraded".to_owned()], 5.0));
-        assert_eq!(told(&[degraded(), Health::Ready]), (vec!["ready".to_owned()], 0.0));
-        let stopped = Health::Stopped { error: error() };
-        assert_eq!(told(&[degraded(), stopped]), (vec!["stopped".to_owned()], 0.0));
-        assert_eq!(told(&[degraded(), Health::Closed]), (vec!["closed".to_owned()], 0.0));
+        let degraded = || {
+            let why = Degradation::Failing { error: error(), failures: 2 };
+            HealthState::Degraded { why, since: Duration::from_secs(5) }
+        };
+        let ready = || HealthState::Ready;
+        assert_eq!(told([ready(), degraded()]), (vec!["degraded".to_owned()], 5.0));
+        assert_eq!(told([degraded(), ready()]), (vec!["ready".to_owned()], 0.0));
+        let stopped = HealthState::Stopped { error: error() };
+        assert_eq!(told([degraded(), stopped]), (vec!["stopped".to_owned()], 0.0));
+        let fenced = HealthState::Fenced { error: error() };
+        assert_eq!(told([degraded(), fenced]), (vec!["fenced".to_owned()], 0.0));
+        assert_eq!(told([degraded(), HealthState::Closing]), (vec!["closing".to_owned()], 0.0));
+        assert_eq!(told([HealthState::Closing, HealthState::Closed]), (vec!["closed".to_owned()], 0.0));
     }
 }
