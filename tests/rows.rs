@@ -6,7 +6,8 @@ use rusqlite::{Connection, types::Value};
 
 /// Every row of every table, in the order of their ids.
 ///
-/// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings.
+/// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings, and the checksum
+/// of the row that it stands in.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows(BTreeMap<String, Vec<Row>>);
 
@@ -29,7 +30,8 @@ impl Rows {
             let mut statement = transaction.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
             let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
             let all = statement.query_map([], |row| {
-                let cells = columns.iter().enumerate().filter(|(_, name)| *name != "epoch");
+                let differs = |name: &str| table == "meta" && ["epoch", "checksum"].contains(&name);
+                let cells = columns.iter().enumerate().filter(|(_, name)| !differs(name));
                 cells.map(|(at, name)| Ok((name.clone(), row.get(at)?))).collect()
             })?;
             let all = all.collect::<rusqlite::Result<_>>()?;

@@ -91,6 +91,7 @@ mod lock;
 mod open;
 mod quarantine;
 
+mod checksum;
 mod index;
 mod meta;
 mod migrate;

@@ -1,7 +1,11 @@
 use rusqlite::{Connection, Row};
 use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
 
-use crate::{error::failed, row, sql};
+use crate::{
+    checksum,
+    error::{failed, not_of_ours},
+    row, sql,
+};
 
 /// The one row of `meta`.
 #[derive(Clone, Copy, Debug)]
@@ -13,35 +17,53 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
-        Self::query(connection, sql::META)
+        let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the state"))?;
+        let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
+        let (columns, checksum) = statement.query_row([], columns).map_err(failed("read the state"))?;
+        Self::of(columns, checksum).map_err(|what| not_of_ours(what, 1))
     }
 
     /// Takes the next turn as the owner, in whatever transaction is open.
     pub(crate) fn take_ownership(connection: &Connection) -> Result<Self> {
-        Self::query(connection, sql::TAKE_OWNERSHIP)
+        let mut meta = Self::read(connection)?;
+        meta.epoch += 1;
+        meta.write(connection)?;
+        Ok(meta)
     }
 
-    fn query(connection: &Connection, sql: &str) -> Result<Self> {
-        let mut statement = connection.prepare_cached(sql).map_err(failed("read the state"))?;
-        statement.query_row([], Self::of).map_err(failed("read the state"))
+    /// The state in these columns, or what is wrong with them.
+    pub(crate) fn of(
+        [last_seq, total, indexed, epoch]: [i64; 4],
+        checksum: Option<i64>,
+    ) -> Result<Self, &'static str> {
+        if [last_seq, total, indexed, epoch].into_iter().any(i64::is_negative) || epoch == i64::MAX {
+            return Err("a number is out of bounds");
+        }
+        let counts = Counts { total: total.cast_unsigned(), indexed: indexed.cast_unsigned() };
+        let meta = Self { last_seq: row::seq(last_seq), counts, epoch: epoch.cast_unsigned() };
+        match checksum {
+            Some(sum) if sum != meta.checksum() => Err("its checksum does not fit it"),
+            _ => Ok(meta),
+        }
     }
 
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let number = |at| row.get(at).map(i64::cast_unsigned);
-        Ok(Self {
-            last_seq: row::seq(row.get(0)?),
-            counts: Counts { total: number(1)?, indexed: number(2)? },
-            epoch: number(3)?,
-        })
+    fn checksum(&self) -> i64 {
+        let bytes = self.columns().map(i64::to_le_bytes);
+        checksum::of(Seq::new(1), bytes.as_flattened())
+    }
+
+    fn columns(&self) -> [i64; 4] {
+        let Counts { total, indexed } = self.counts;
+        [self.last_seq.get(), total, indexed, self.epoch].map(u64::cast_signed)
     }
 
     /// Writes back what a batch has changed: one statement a batch, where a trigger would be one a row
     /// (a quarter of the rate).
     pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
-        let values = [self.last_seq.get(), self.counts.total, self.counts.indexed].map(u64::cast_signed);
+        let [last_seq, total, indexed, epoch] = self.columns();
         connection
             .prepare_cached(sql::SET_META)
-            .and_then(|mut statement| statement.execute(values))
+            .and_then(|mut statement| statement.execute([last_seq, total, indexed, epoch, self.checksum()]))
             .map_err(failed("write the state"))?;
         Ok(())
     }

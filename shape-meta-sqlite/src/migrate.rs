@@ -8,10 +8,13 @@ pub(crate) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The steps, oldest first; the first makes an empty file a database. Released steps never change: a
 /// file of every released version lies in `tests/fixtures` and must open.
-pub(crate) const STEPS: &[Step] = &[|transaction| {
-    transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    transaction.execute_batch(schema::V1)
-}];
+pub(crate) const STEPS: &[Step] = &[
+    |transaction| {
+        transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+        transaction.execute_batch(schema::V1)
+    },
+    |transaction| transaction.execute_batch(schema::V2),
+];
 
 /// The version that this crate writes.
 pub(crate) const CURRENT: u32 = STEPS.len() as u32;

@@ -97,7 +97,14 @@ fn look(connection: &Connection, files: &Files) -> Result<()> {
         return Ok(());
     }
     inspect::refuse_foreign(files, schema::application_id(connection).map_err(failed(reading))?)?;
-    migrate::refuse_newer(schema::version(connection).map_err(failed(reading))?)
+    let version = schema::version(connection).map_err(failed(reading))?;
+    migrate::refuse_newer(version)?;
+    if !schema::is_of_version(connection, version).map_err(failed(reading))? {
+        let message =
+            format!("the database is damaged: its tables are not those of schema version {version}");
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(())
 }
 
 /// The first bytes said that it is a SQLite database. If SQLite does not think so, it is a damaged one.

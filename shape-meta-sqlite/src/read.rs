@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use rusqlite::params;
 use shape_meta_core::{
-    Counts, DefinitionHash, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
-    ReadShapes, Record, Relation, Result, Scan, Seq, SnapshotState, Timestamp,
+    Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
+    Relation, Result, Scan, Seq, Timestamp,
 };
 
 use crate::{
@@ -25,14 +25,8 @@ impl ReadShapes for SqliteStore {
         self.need_lookups()?;
         self.recency.in_one_moment(|| {
             self.connections.read(Operation::Metadata, |connection| {
-                one(connection, sql::METADATA, params![narrow::handle(handle), handle], |found| {
-                    let created = row::seq(row::integer(found, 0)?);
-                    Ok(Metadata {
-                        created,
-                        hash: DefinitionHash::new(row::integer(found, 1)?.cast_unsigned()),
-                        state: SnapshotState::from_bits((row::integer(found, 2)? & 3) as u8),
-                        last_read: self.recency.last_read(created),
-                    })
+                one(connection, sql::ENTRY, params![narrow::handle(handle), handle], |found| {
+                    Ok(row::entry(found, |id| self.recency.last_read(id))?.metadata())
                 })
             })
         })
@@ -42,7 +36,7 @@ impl ReadShapes for SqliteStore {
         self.need_lookups()?;
         self.connections.read(Operation::HandleFor, |connection| {
             one(connection, sql::HANDLE_FOR, params![narrow::key(key), key.as_bytes()], |found| {
-                row::handle(found, row::integer(found, 0)?, 1)
+                Ok(row::entry(found, |_| None)?.handle().clone())
             })
         })
     }
@@ -64,7 +58,7 @@ impl ReadShapes for SqliteStore {
             self.connections.read(Operation::Record, |connection| {
                 one(connection, sql::RECORD, params![narrow::handle(handle), handle], |found| {
                     let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id))?);
-                    Ok(Arc::new(row::record(found, row::DEPENDENCIES, entry)?))
+                    Ok(Arc::new(row::record(found, row::DEFINITION, entry)?))
                 })
             })
         })
@@ -81,8 +75,8 @@ impl ReadShapes for SqliteStore {
             let mut found = Vec::new();
             for relation in relations {
                 each(&transaction, sql::READING, [narrow::relation(*relation)], |row| {
-                    let id = row::integer(row, 0)?;
-                    found.push((id, row::handle(row, id, 1)?));
+                    let entry = row::entry(row, |_| None)?;
+                    found.push((entry.created(), entry.handle().clone()));
                     Ok(true)
                 })?;
             }
@@ -106,11 +100,11 @@ impl ReadShapes for SqliteStore {
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         self.need_lookups()?;
         let found = self.connections.read(Operation::Touch, |connection| {
-            one(connection, sql::METADATA, params![narrow::handle(handle), handle], |found| {
-                row::integer(found, 0)
+            one(connection, sql::ENTRY, params![narrow::handle(handle), handle], |found| {
+                Ok(row::entry(found, |_| None)?.created())
             })
         })?;
-        Ok(found.inspect(|id| self.recency.touch(row::seq(*id), at)).is_some())
+        Ok(found.inspect(|id| self.recency.touch(*id, at)).is_some())
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {

@@ -1,10 +1,16 @@
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Activity, Handle, Recovered, Result};
+use shape_meta_core::{Activity, Handle, Recovered, Result, Seq};
 
 use crate::{
-    SqliteStore, error::failed, meta::Meta, operation::Operation, query::each, row, sql, write::Writing,
+    SqliteStore, checksum,
+    error::{failed, not_of_ours},
+    meta::Meta,
+    operation::Operation,
+    query::each,
+    row, sql,
+    write::Writing,
 };
 
 /// What [`SqliteStore::recover`] found and did.
@@ -55,24 +61,32 @@ impl SqliteStore {
         meta.check_owner(self.report.epoch)?;
 
         let mut incomplete = Vec::new();
-        each(&transaction, sql::INCOMPLETE, [], |found| {
-            incomplete.push(row::entry(found, |_| None)?);
+        // All rows rather than those that say that they are not complete: so each is verified before any is
+        // served, for little more than the reading costs anyway.
+        each(&transaction, sql::LOAD, [], |found| {
+            let entry = row::entry(found, |_| None)?;
+            if !entry.state().is_complete() {
+                incomplete.push(entry);
+            }
             Ok(true)
         })?;
         let mut writing = Writing::new(&transaction, self.lookups(), meta.counts)?;
         for entry in &incomplete {
             writing.remove(entry)?;
-            transaction
-                .prepare_cached(sql::INSERT_TO_CLEAN)
-                .and_then(|mut statement| statement.execute([entry.handle().as_str()]))
-                .map_err(failed("note what is to be cleaned"))?;
+            note_to_clean(&transaction, entry.handle())?;
         }
         meta.counts = writing.finish()?;
         meta.write(&transaction)?;
 
         let mut to_clean = Vec::new();
         each(&transaction, sql::TO_CLEAN, [], |found| {
-            to_clean.push(row::handle(found, 0, 0)?);
+            let handle = row::handle(found, 0, 0)?;
+            // A damaged one might be that of a shape that lives.
+            let checksum: Option<i64> = found.get(1).map_err(failed("read what is to be cleaned"))?;
+            if checksum.is_some_and(|sum| sum != checksum::of(Seq::ZERO, handle.as_bytes())) {
+                return Err(not_of_ours("the checksum of a handle to be cleaned does not fit it", 0));
+            }
+            to_clean.push(handle);
             Ok(true)
         })?;
         transaction.commit().map_err(failed("commit the recovery"))?;
@@ -103,4 +117,14 @@ impl SqliteStore {
             transaction.commit().map_err(failed("note what was cleaned"))
         })
     }
+}
+
+/// Notes that the stored data of this shape has still to be deleted.
+pub(crate) fn note_to_clean(connection: &Connection, handle: &Handle) -> Result<()> {
+    let sum = checksum::of(Seq::ZERO, handle.as_bytes());
+    connection
+        .prepare_cached(sql::INSERT_TO_CLEAN)
+        .and_then(|mut statement| statement.execute((handle.as_str(), sum)))
+        .map_err(failed("note what is to be cleaned"))?;
+    Ok(())
 }

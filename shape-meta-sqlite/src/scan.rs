@@ -133,7 +133,7 @@ fn read_page(
     each(connection, sql::SCAN, [after], |row| {
         let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
         let metadata = entry.metadata();
-        let record = Arc::new(row::record(row, row::DEPENDENCIES, entry)?);
+        let record = Arc::new(row::record(row, row::DEFINITION, entry)?);
         enough = !more(Listed { record, metadata });
         Ok(!enough)
     })?;

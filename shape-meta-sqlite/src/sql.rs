@@ -5,15 +5,10 @@ use crate::row::entry_columns;
 /// What a statement is for, and its text.
 pub(crate) type Named = (&'static str, &'static str);
 
-pub(crate) const META: &str = "SELECT last_seq, total, indexed, epoch FROM meta WHERE id = 1";
-pub(crate) const SET_META: &str = "UPDATE meta SET last_seq = ?1, total = ?2, indexed = ?3 WHERE id = 1";
-pub(crate) const TAKE_OWNERSHIP: &str =
-    "UPDATE meta SET epoch = epoch + 1 WHERE id = 1 RETURNING last_seq, total, indexed, epoch";
+pub(crate) const META: &str = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
+pub(crate) const SET_META: &str =
+    "UPDATE meta SET last_seq = ?1, total = ?2, indexed = ?3, epoch = ?4, checksum = ?5 WHERE id = 1";
 
-pub(crate) const METADATA: &str = "
-    SELECT shape.id, shape.hash, shape.state
-    FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id
-    WHERE lookup.hash = ?1 AND shape.handle = ?2";
 pub(crate) const ENTRY: &str = concat!(
     "SELECT ",
     entry_columns!(),
@@ -23,39 +18,42 @@ pub(crate) const ENTRY: &str = concat!(
 pub(crate) const RECORD: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    ", definition.dependencies, definition.body
+    ", definition.dependencies, definition.body, definition.checksum
     FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id JOIN definition ON definition.id = lookup.id
     WHERE lookup.hash = ?1 AND shape.handle = ?2"
 );
-pub(crate) const HANDLE_FOR: &str = "
-    SELECT shape.id, shape.handle
-    FROM key_lookup AS lookup JOIN shape ON shape.id = lookup.id
-    WHERE lookup.hash = ?1 AND shape.key = ?2";
-pub(crate) const READING: &str = "
-    SELECT shape.id, shape.handle
-    FROM relation_lookup AS lookup JOIN shape ON shape.id = lookup.id
-    WHERE lookup.relation = ?1";
-pub(crate) const DEFINITION: &str = "SELECT dependencies, body FROM definition WHERE id = ?1";
+pub(crate) const HANDLE_FOR: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM key_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    WHERE lookup.hash = ?1 AND shape.key = ?2"
+);
+pub(crate) const READING: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM relation_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    WHERE lookup.relation = ?1"
+);
+pub(crate) const DEFINITION: &str = "SELECT dependencies, body, checksum FROM definition WHERE id = ?1";
 pub(crate) const HANDLE_OF: &str = "SELECT id, handle FROM shape WHERE id = ?1";
 
 pub(crate) const SCAN: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    ", definition.dependencies, definition.body
+    ", definition.dependencies, definition.body, definition.checksum
     FROM shape JOIN definition ON definition.id = shape.id
     WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
-pub(crate) const INCOMPLETE: &str =
-    concat!("SELECT ", entry_columns!(), " FROM shape WHERE shape.state <> 3 ORDER BY shape.id");
 pub(crate) const FOUND_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
 
 pub(crate) const INSERT_SHAPE: &str = "
-    INSERT INTO shape (id, handle, key, hash, state, indexed, relations)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING";
+    INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
 pub(crate) const INSERT_DEFINITION: &str =
-    "INSERT INTO definition (id, dependencies, body) VALUES (?1, ?2, ?3)";
-pub(crate) const MARK: &str = "UPDATE shape SET state = state | ?2 WHERE id = ?1";
+    "INSERT INTO definition (id, dependencies, body, checksum) VALUES (?1, ?2, ?3, ?4)";
+// States only grow.
+pub(crate) const MARK: &str = "UPDATE shape SET state = ?2, checksum = ?3 WHERE id = ?1 AND state < ?2";
 pub(crate) const DELETE_SHAPE: &str = "DELETE FROM shape WHERE id = ?1";
 pub(crate) const DELETE_DEFINITION: &str = "DELETE FROM definition WHERE id = ?1";
 
@@ -69,20 +67,19 @@ pub(crate) const DELETE_HANDLE: &str = "DELETE FROM handle_lookup WHERE hash = ?
 pub(crate) const DELETE_KEY: &str = "DELETE FROM key_lookup WHERE hash = ?1 AND id = ?2";
 pub(crate) const DELETE_RELATION: &str = "DELETE FROM relation_lookup WHERE relation = ?1 AND id = ?2";
 
-pub(crate) const TO_CLEAN: &str = "SELECT handle FROM to_clean ORDER BY handle";
-pub(crate) const INSERT_TO_CLEAN: &str = "INSERT INTO to_clean (handle) VALUES (?1) ON CONFLICT DO NOTHING";
+pub(crate) const TO_CLEAN: &str = "SELECT handle, checksum FROM to_clean ORDER BY handle";
+pub(crate) const INSERT_TO_CLEAN: &str =
+    "INSERT INTO to_clean (handle, checksum) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 pub(crate) const DELETE_TO_CLEAN: &str = "DELETE FROM to_clean WHERE handle = ?1";
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
     ("meta", META),
     ("set_meta", SET_META),
-    ("take_ownership", TAKE_OWNERSHIP),
     ("definition", DEFINITION),
     ("handle_of", HANDLE_OF),
     ("scan", SCAN),
     ("load", LOAD),
-    ("incomplete", INCOMPLETE),
     ("found_at_open", FOUND_AT_OPEN),
     ("insert_shape", INSERT_SHAPE),
     ("insert_definition", INSERT_DEFINITION),
@@ -96,7 +93,6 @@ pub(crate) const ALWAYS: &[Named] = &[
 
 /// Statements that need the index tables.
 pub(crate) const WITH_LOOKUPS: &[Named] = &[
-    ("metadata", METADATA),
     ("entry", ENTRY),
     ("record", RECORD),
     ("handle_for", HANDLE_FOR),

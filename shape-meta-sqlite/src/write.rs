@@ -1,15 +1,15 @@
 use rusqlite::{CachedStatement, Connection, Params, params};
 use shape_meta_core::{Change, Counts, Entry, Error, ErrorKind, Record, Result, Seq, SnapshotState};
 
-use crate::{Lookups, error::failed, index::IndexChanges, row, sql};
+use crate::{Lookups, checksum, error::failed, index::IndexChanges, row, sql};
 
 /// Changes on their way into the tables, inside of a transaction that somebody else opens and commits.
 pub(crate) struct Writing<'c> {
     connection: &'c Connection,
     insert_shape: CachedStatement<'c>,
     insert_definition: CachedStatement<'c>,
-    /// Bytes of relations, then of dependencies.
-    buffer: [Vec<u8>; 2],
+    /// Bytes of relations, of dependencies, and of what a checksum is over.
+    buffer: [Vec<u8>; 3],
     index: Option<IndexChanges>,
     counts: Counts,
 }
@@ -52,7 +52,7 @@ impl<'c> Writing<'c> {
     fn add(&mut self, record: &Record, state: SnapshotState) -> Result<()> {
         let entry = &*record.entry;
         let id = row_id(entry.created())?;
-        let [relations, dependencies] = &mut self.buffer;
+        let [relations, dependencies, buffer] = &mut self.buffer;
         row::encode_relations(entry.relations(), relations);
         row::encode_dependencies(&record.dependencies, dependencies);
         let new = self.insert_shape.execute(params![
@@ -63,12 +63,15 @@ impl<'c> Writing<'c> {
             state.bits(),
             entry.is_indexed(),
             &*relations,
+            checksum::of_shape(entry, state, buffer),
         ]);
         if new.map_err(failed("add a shape"))? == 0 {
             return Ok(());
         }
+        let sum =
+            checksum::of_definition(entry.created(), entry.key(), &record.dependencies, &record.definition);
         self.insert_definition
-            .execute(params![id, &*dependencies, &*record.definition])
+            .execute(params![id, &*dependencies, &*record.definition, sum])
             .map_err(failed("add a shape"))?;
         if let Some(index) = &mut self.index {
             index.add(id, entry);
@@ -93,7 +96,9 @@ impl<'c> Writing<'c> {
 
     fn mark(&mut self, entry: &Entry, state: SnapshotState) -> Result<()> {
         let id = row_id(entry.created())?;
-        self.execute(sql::MARK, (id, state.bits()), "mark a shape")?;
+        let [.., buffer] = &mut self.buffer;
+        let sum = checksum::of_shape(entry, state, buffer);
+        self.execute(sql::MARK, (id, state.bits(), sum), "mark a shape")?;
         Ok(())
     }
 

@@ -142,7 +142,9 @@ fn a_store_without_what_is_asked() {
 fn a_fenced_and_a_closed_store() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
-    support::stranger(directory.path()).execute("UPDATE meta SET epoch = 7", []).expect("writes");
+    support::stranger(directory.path())
+        .execute("UPDATE meta SET epoch = 7, checksum = NULL", [])
+        .expect("writes");
     let fenced = shape_meta_core::ApplyChanges::apply(&store, &support::batch(1, [])).expect_err("fenced");
     store.close().expect("closes");
     let closed = store.last_seq().expect_err("closed");

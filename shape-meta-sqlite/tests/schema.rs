@@ -56,7 +56,7 @@ fn write_fixture() {
     let store = support::open(directory.path(), support::options().mode(Mode::Exclusive));
     write_fixture_content(&store);
     store.close().expect("closes");
-    let version = 1;
+    let version = 2;
     assert!(!fixture(version).exists(), "a released fixture never changes");
     fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
 }
@@ -66,7 +66,9 @@ fn every_released_version_opens() {
     let expected = support::directory();
     let expected = support::open(expected.path(), support::options());
     write_fixture_content(&expected);
-    for (version, mode) in [(1, Mode::Wal), (1, Mode::Exclusive)] {
+    for (version, mode) in
+        [1, 2].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
+    {
         let directory = support::directory();
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
         let store = support::open(directory.path(), support::options().mode(mode));
@@ -111,7 +113,7 @@ fn a_newer_version_is_refused_and_not_a_byte_touched() {
     assert!(fs::read(&path).expect("reads") == before, "not a byte was touched");
 
     // In the log alone, as after a crash: SQLite keeps the log when the process does not end well.
-    support::stranger(directory.path()).pragma_update(None, "user_version", 1).expect("writes");
+    support::stranger(directory.path()).pragma_update(None, "user_version", 2).expect("writes");
     let stranger = support::stranger(directory.path());
     stranger.pragma_update(None, "user_version", 99).expect("writes");
     let crashed = support::directory();
