@@ -8,6 +8,7 @@ mod conformance;
 
 mod crash;
 mod equal;
+mod faults;
 mod threads;
 
 mod cleaner;
