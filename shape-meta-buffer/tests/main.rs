@@ -8,4 +8,5 @@ mod closing;
 mod conformance;
 mod faults;
 mod health;
+mod model;
 mod poison;
