@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 
 use fastrand::Rng;
 use shape_meta::{
-    ControlWrites, Direct, Health, Limits, MemoryStore, Mode, MutateError, MutateShapes, Mutation, NewShape,
-    NoData, ReadShapes, ShapeMeta, Silent, SqliteOptions, Timestamp,
+    ControlWrites, Degradation, Direct, HealthState, Limits, MemoryStore, Mode, MutateError, MutateShapes,
+    Mutation, NewShape, NoData, ReadShapes, ShapeMeta, Silent, SqliteOptions, Timestamp,
     conformance::{Seen, View, handle, key, relations, shape},
 };
 use shape_meta_faults::{Disk, VFS};
@@ -134,11 +134,11 @@ impl Life {
     fn flush(&self, store: &ShapeMeta) {
         for _ in 0..100 {
             if store.flush(PATIENT).is_ok() {
-                assert!(matches!(store.health(), Health::Ready | Health::Degraded { .. }));
+                assert!(matches!(store.health().state, HealthState::Ready | HealthState::Degraded { .. }));
                 return;
             }
-            match store.health() {
-                Health::Degraded { error, failures, .. } => {
+            match store.health().state {
+                HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
                     honest(&error);
                     assert!(failures > 0);
                 }
