@@ -96,7 +96,7 @@ pub use store::ShapeMeta;
 pub use shape_meta_core::*;
 
 #[cfg(feature = "buffer")]
-pub use shape_meta_buffer::BufferOptions;
+pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherStats, Flushers};
 #[cfg(feature = "cache")]
 pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]

@@ -8,8 +8,6 @@ mod conformance;
 
 mod crash;
 mod equal;
-mod faults;
-mod one_file;
 mod threads;
 
 mod cleaner;

@@ -1,5 +1,5 @@
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -9,16 +9,15 @@ use shape_meta_core::{
 };
 
 use crate::{
-    BufferOptions,
+    BufferOptions, Flushers,
     drain::Drain,
-    flusher::Flusher,
+    flushers::{Seat, Step},
     hashing::Hashing,
     overlay::Overlay,
     shared::Shared,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
-        bounded,
     },
 };
 
@@ -29,21 +28,22 @@ use crate::{
 /// [`BufferOptions::drop_timeout`]; [`close`](ControlWrites::close) does so and tells.
 pub struct Buffered<S: ApplyChanges + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
-    pub(crate) flusher: Mutex<Option<Flusher>>,
+    /// Where it is flushed, until it is closed; none in manual mode.
+    pub(crate) seat: Mutex<Option<Seat>>,
     /// How closing has ended, so that the second call says the same.
     pub(crate) closed_with: Mutex<Option<CloseReport>>,
 }
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
-    /// Over this store, which must not be changed by anyone else from now on. Starts the flusher thread,
-    /// unless the options say that there is none.
+    /// Over this store, which must not be changed by anyone else from now on. Starts a flusher thread,
+    /// unless the options say that there is none, or that others flush it.
     ///
     /// # Errors
     ///
     /// If the store cannot be read, or the thread cannot be started.
-    pub fn new(inner: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+    pub fn new(inner: S, mut options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let (counts, last) = (inner.counts()?, inner.last_seq()?);
-        let (wake, mailbox) = bounded(1);
+        let flushers = options.flushers.take();
         let shared = Arc::new(Shared {
             inner,
             overlay: Overlay::new(counts, last, &options),
@@ -57,22 +57,26 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             condition: Mutex::default(),
             paused: AtomicBool::new(false),
             requested: AtomicBool::new(false),
-            wake,
+            task: OnceLock::new(),
             options,
         });
-        let flusher = if shared.options.manual {
+        let seat = if shared.options.manual {
             None
         } else {
-            let flusher = Flusher::start(Arc::clone(&shared), mailbox).map_err(|error| {
+            let shared: Weak<Shared<S>> = Arc::downgrade(&shared);
+            let seat = flushers.unwrap_or_else(Flushers::of_one_store).seat(shared as Weak<dyn Step>);
+            Some(seat.map_err(|error| {
                 Error::new(
                     ErrorKind::Io,
                     format!("the flusher thread could not be started: {error}; the store was not opened"),
                 )
                 .with_source(error)
-            })?;
-            Some(flusher)
+            })?)
         };
-        Ok(Self { shared, flusher: Mutex::new(flusher), closed_with: Mutex::default() })
+        if let Some(seat) = &seat {
+            shared.task.get_or_init(|| Arc::clone(seat.task()));
+        }
+        Ok(Self { shared, seat: Mutex::new(seat), closed_with: Mutex::default() })
     }
 
     /// The store below. It lags behind what this one shows by what is pending.
@@ -163,8 +167,9 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
         self.shared.health()
     }
 
-    /// Also while paused. Ends the flusher thread. A write that hangs in the store below is not waited for
-    /// longer; what it was to write is reported as unwritten, although it may still succeed.
+    /// Also while paused, and however busy the flushers are that it shares with other stores: it does not
+    /// wait for those. A write that hangs in the store below is not waited for longer; what it was to
+    /// write is reported as unwritten, although it may still succeed. Ends its own flusher thread.
     fn close(&self, timeout: Duration) -> CloseReport {
         self.close_once(timeout)
     }

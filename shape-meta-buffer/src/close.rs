@@ -18,9 +18,13 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         self.shared.shut(closed.clone());
         let before = self.shared.progress.settled();
         self.resume();
+        let seat = self.seat.lock().take();
+        if let Some(seat) = &seat {
+            seat.hasten();
+        }
         let outcome = self.flush(timeout);
-        if let Some(flusher) = self.flusher.lock().take() {
-            flusher.stop(|| self.shared.wake(), deadline);
+        if let Some(seat) = seat {
+            seat.leave(deadline);
         }
         // Whoever still waits for a receipt, or for room, is told.
         self.shared.progress.stop(closed);

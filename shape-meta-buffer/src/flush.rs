@@ -8,6 +8,7 @@ use std::{
 use shape_meta_core::{Activity, ApplyChanges, Batch, Error, ErrorKind, Flushed, Remedy, Result, Span};
 
 use crate::{
+    flushers::Step,
     generation::Generation,
     shared::Shared,
     sync::atomic::Ordering,
@@ -29,7 +30,8 @@ pub(crate) struct Trouble {
     pub(crate) since: Instant,
     pub(crate) error: Error,
     pub(crate) failures: u32,
-    pub(crate) next: Duration,
+    /// When it is tried again.
+    pub(crate) retry_at: Instant,
     pub(crate) stopped: bool,
 }
 
@@ -43,9 +45,15 @@ impl<S: ApplyChanges> Shared<S> {
         {
             return Err(trouble.error.clone());
         }
-        let Some(mut work) = turn.work.take().or_else(|| self.seal(turn.size.max(self.options.room_ahead())))
-        else {
-            return Ok(None);
+        let room = turn.size.max(self.options.room_ahead());
+        // It stays in its place until it is done, so that the panic of an observer leaves it to be gone on
+        // with.
+        let work = match &mut turn.work {
+            Some(work) => work,
+            none => match self.seal(room) {
+                Some(work) => none.insert(work),
+                None => return Ok(None),
+            },
         };
         let begun = Instant::now();
         let generation = Arc::clone(&work.generation);
@@ -57,18 +65,17 @@ impl<S: ApplyChanges> Shared<S> {
             ..Flushed::default()
         };
         let span = self.observer.begin(Activity::Flush { changes: flushed.changes, bytes: flushed.bytes });
-        let outcome = self.commit(&mut work);
+        let outcome = self.commit(work);
         flushed.took = begun.elapsed();
         end(span, outcome.as_ref().err());
         if let Err(error) = outcome {
-            turn.work = Some(work);
             self.failed(&error);
             return Err(error);
         }
-        turn.size = generation.len();
         flushed.oldest = generation.since().map_or(Duration::ZERO, |since| since.elapsed());
         let rejections = self.overlay.drop_sealed(|state| work.settle_rejected(state, &self.hashing));
         let through = generation.last();
+        (turn.work, turn.size) = (None, generation.len());
         *self.trouble.lock() = None;
         self.drain.flushed(flushed.changes, flushed.took);
         for rejection in &rejections {
@@ -132,7 +139,8 @@ impl<S: ApplyChanges> Shared<S> {
         let (first, longest) = self.options.backoff;
         let next = first.saturating_mul(1 << before.min(20)).min(longest);
         let failures = before.saturating_add(1);
-        *self.trouble.lock() = Some(Trouble { since, error: error.clone(), failures, next, stopped });
+        let retry_at = Instant::now() + next;
+        *self.trouble.lock() = Some(Trouble { since, error: error.clone(), failures, retry_at, stopped });
         if stopped {
             // Reads go on from memory; what is pending stays visible, and can be told by close (C9).
             self.shut(error.clone());
@@ -145,9 +153,25 @@ impl<S: ApplyChanges> Shared<S> {
         }
     }
 
-    /// Flushes if it is time to, and says when to look again: the flusher's step. `None` means that
-    /// nothing will be due until something is accepted or asked for.
-    pub(crate) fn flush_if_due(&self) -> Option<Instant> {
+    /// When a flush is due for size or age, or for another attempt after one that failed.
+    fn due(&self) -> Option<Instant> {
+        if let Some(trouble) = &*self.trouble.lock() {
+            return (!trouble.stopped).then_some(trouble.retry_at);
+        }
+        let state = self.overlay.read();
+        if state.sealed.is_some() {
+            return Some(Instant::now());
+        }
+        let since = state.active.since()?;
+        // An age that no moment has means that it is never due for its age.
+        if self.is_large(&state) { Some(Instant::now()) } else { since.checked_add(self.options.flush_age) }
+    }
+}
+
+impl<S: ApplyChanges> Step for Shared<S> {
+    /// Flushes if it is time to. What is accepted while a failed flush waits for its next attempt is no
+    /// reason to hurry; a request is.
+    fn step(&self) -> Option<Instant> {
         let requested = self.requested.swap(false, Ordering::AcqRel);
         if self.paused.load(Ordering::Acquire) {
             return None;
@@ -158,28 +182,22 @@ impl<S: ApplyChanges> Shared<S> {
         {
             return Some(due);
         }
-        // What an observer's panic leaves is consistent: it is called after everything else.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.flush_once()));
-        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
-        match outcome {
-            Ok(_) => self.due(),
-            Err(error) if error.kind().remedy() == Remedy::Stop => None,
-            // Without trouble it was an observer that failed, after everything was done.
-            Err(_) => match self.retry_delay() {
-                Some(delay) => Some(Instant::now() + delay),
-                None => self.due(),
-            },
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.flush_once())) {
+            self.observer_panicked(&*panic);
         }
+        self.due()
     }
+}
 
-    /// When a flush is due for size or age.
-    fn due(&self) -> Option<Instant> {
-        let state = self.overlay.read();
-        if state.sealed.is_some() {
-            return Some(Instant::now());
+impl<S: ApplyChanges> Shared<S> {
+    /// The store's panics are caught where it is called, so this was an observer's. If it came before the
+    /// flush had ended, that is gone on with, but not at once: it may panic again.
+    fn observer_panicked(&self, panic: &(dyn Any + Send)) {
+        let _turn = self.turn.lock();
+        if self.overlay.read().sealed.is_some() {
+            // This tells an observer again.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.failed(&panicked(panic))));
         }
-        let since = state.active.since()?;
-        Some(if self.is_large(&state) { Instant::now() } else { since + self.options.flush_age })
     }
 }
 
@@ -197,6 +215,8 @@ fn panicked(panic: &(dyn Any + Send)) -> Error {
         .unwrap_or("no message");
     Error::new(
         ErrorKind::Panicked,
-        format!("the store below panicked ({what}); pending changes are kept and will be written again"),
+        format!(
+            "the store below or an observer panicked ({what}); pending changes are kept and will be written again"
+        ),
     )
 }

@@ -60,10 +60,3 @@ impl<S: ApplyChanges> Shared<S> {
         self.condition.lock().phase = phase;
     }
 }
-
-impl<S> Shared<S> {
-    /// How long to wait before the next attempt, while flushes fail and are tried again.
-    pub(crate) fn retry_delay(&self) -> Option<Duration> {
-        self.trouble.lock().as_ref().filter(|trouble| !trouble.stopped).map(|trouble| trouble.next)
-    }
-}

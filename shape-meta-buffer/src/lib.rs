@@ -76,9 +76,10 @@ mod shared;
 
 mod drain;
 mod flush;
-mod flusher;
+mod flushers;
 mod sync;
 mod work;
 
 pub use buffered::Buffered;
+pub use flushers::{FlusherOptions, FlusherStats, Flushers};
 pub use options::BufferOptions;

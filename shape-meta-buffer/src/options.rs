@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use shape_meta_core::Limits;
 
+use crate::Flushers;
+
 /// How a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
 #[derive(Clone, Debug)]
 pub struct BufferOptions {
@@ -14,6 +16,7 @@ pub struct BufferOptions {
     pub(crate) backoff: (Duration, Duration),
     pub(crate) drop_timeout: Duration,
     pub(crate) manual: bool,
+    pub(crate) flushers: Option<Flushers>,
     pub(crate) limits: Limits,
 }
 
@@ -29,6 +32,7 @@ impl Default for BufferOptions {
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
             drop_timeout: Duration::from_secs(5),
             manual: false,
+            flushers: None,
             limits: Limits::default(),
         }
     }
@@ -103,6 +107,15 @@ impl BufferOptions {
     /// for those who bring their own thread. Default off.
     pub fn manual(mut self, manual: bool) -> Self {
         self.manual = manual;
+        self
+    }
+
+    /// Flushed by these threads, which other stores share. Default: by a thread of its own.
+    ///
+    /// For processes that open many stores. What keeps a slow store from holding up the others is told at
+    /// [`Flushers`]. In [manual](Self::manual) mode they are not used.
+    pub fn flushers(mut self, flushers: &Flushers) -> Self {
+        self.flushers = Some(flushers.clone());
         self
     }
 

@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use shape_meta_core::{
     ApplyChanges, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Observer,
@@ -9,18 +12,19 @@ use crate::{
     BufferOptions,
     drain::Drain,
     flush::{Trouble, Turn},
+    flushers::Task,
     generation::{Hashes, Seen},
     hashing::Hashing,
     health::Condition,
     overlay::{Gate, Overlay, State},
     sync::{
-        Mutex, Sender,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
     tally::Tally,
 };
 
-/// What the callers and the flusher thread have in common.
+/// What the callers and whoever flushes have in common.
 pub(crate) struct Shared<S> {
     pub(crate) inner: S,
     pub(crate) overlay: Overlay,
@@ -36,8 +40,8 @@ pub(crate) struct Shared<S> {
     pub(crate) condition: Mutex<Condition>,
     pub(crate) paused: AtomicBool,
     pub(crate) requested: AtomicBool,
-    /// Wakes the flusher thread. One message says all, so it holds one.
-    pub(crate) wake: Sender<()>,
+    /// Wakes a flusher thread; empty in manual mode.
+    pub(crate) task: OnceLock<Arc<Task>>,
 }
 
 /// What a mutation came to.
@@ -262,15 +266,12 @@ impl<S: ApplyChanges> Shared<S> {
             || state.active.bytes() >= self.options.flush_bytes.min(self.options.max_bytes)
     }
 
-    /// Makes the flusher thread look at what there is to do. Never waits: if the mailbox is full, it is
-    /// about to look anyway.
+    /// Makes a flusher thread look at what there is to do. Costs next to nothing if it is about to look
+    /// anyway.
     pub(crate) fn wake(&self) {
-        let _ = self.wake.try_send(());
-    }
-
-    /// Whether a flush was asked for and has not begun.
-    pub(crate) fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Acquire)
+        if let Some(task) = self.task.get() {
+            task.wake();
+        }
     }
 
     /// Asks for a flush of all that is accepted so far, and returns what becomes durable with it.

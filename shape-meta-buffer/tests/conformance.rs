@@ -8,8 +8,13 @@ mod threaded {
     shape_meta_core::conformance_tests!(super::OverFailing::threaded());
 }
 
+mod sharing {
+    shape_meta_core::conformance_tests!(super::OverFailing::sharing());
+}
+
 #[test]
 fn the_way_to_disk() {
     // Requests are served by the thread.
     shape_meta_core::conformance::control::run_all(&OverFailing::threaded());
+    shape_meta_core::conformance::control::run_all(&OverFailing::sharing());
 }

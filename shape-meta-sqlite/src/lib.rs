@@ -90,7 +90,6 @@ mod inspect;
 mod lock;
 mod open;
 mod quarantine;
-mod unread;
 
 mod checksum;
 mod index;

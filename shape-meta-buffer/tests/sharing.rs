@@ -1,0 +1,222 @@
+//! Stores that share flusher threads.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
+use shape_meta_core::{
+    Activity, ControlWrites, Degradation, ErrorKind, HealthState, MemoryStore, MutateShapesExt, NotDurable,
+    Observer, Silent, Span, Wait,
+    conformance::{FailingStore, GateKeeper, Side},
+};
+
+use crate::support::{Failing, PATIENT, add, below, buffered, handles, shape};
+
+fn sharing(flushers: &Flushers) -> Buffered<Failing> {
+    let options = BufferOptions::default().flush_age(Duration::ZERO).flushers(flushers);
+    buffered(FailingStore::new(Arc::default()), options.behind_after(Duration::from_millis(1)))
+}
+
+/// A store in the middle of a flush that does not end.
+fn hanging(flushers: &Flushers) -> (Buffered<Failing>, GateKeeper) {
+    let store = sharing(flushers);
+    let gate = store.inner().faults().block_apply(Side::Before);
+    add(&store, "h", 1);
+    gate.wait_until_blocked();
+    (store, gate)
+}
+
+fn until(what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < PATIENT);
+        thread::yield_now();
+    }
+}
+
+fn threads(threads: usize, most: usize) -> Flushers {
+    let options = FlusherOptions::default().threads(threads).most_threads(most);
+    Flushers::new(options.slow_after(Duration::from_millis(1)))
+}
+
+#[test]
+fn a_thousand_idle_stores_have_one_thread_and_a_thousand_busy_ones_few() {
+    let flushers = threads(3, 3);
+    let stores: Vec<_> = (0..1_000).map(|_| sharing(&flushers)).collect();
+    assert_eq!(flushers.stats().stores, 1_000);
+    assert_eq!(flushers.stats().threads, 1);
+    let receipts: Vec<_> = stores.iter().map(|store| add(store, "h", 1)).collect();
+    for receipt in receipts {
+        receipt.wait_durable(PATIENT).expect("flushed");
+    }
+    let threads = flushers.stats().threads;
+    assert!((1..=4).contains(&threads), "three that flush and one that watches, not {threads}");
+    drop(stores);
+    assert_eq!(flushers.stats().stores, 0);
+}
+
+#[test]
+fn stores_that_hang_hold_up_no_other() {
+    let flushers = threads(1, 3);
+    let (_first, _first_gate) = hanging(&flushers);
+    let (second, second_gate) = hanging(&flushers);
+    let good = sharing(&flushers);
+    for key in 0..10 {
+        add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("a third thread");
+    }
+    assert_eq!(flushers.stats().slow, 2);
+    second_gate.release();
+    second.flush(PATIENT).expect("it hangs no more");
+    assert!(matches!(second.health().state, HealthState::Ready));
+}
+
+/// What the documentation says of a pool in which everything hangs, and C10 in it.
+#[test]
+fn c10_a_store_is_closed_although_all_threads_hang() {
+    let flushers = threads(1, 1);
+    let (_hangs, gate) = hanging(&flushers);
+    let good = sharing(&flushers);
+    let receipt = add(&good, "h", 1);
+    assert!(matches!(receipt.wait_durable(Duration::from_millis(5)), Err(NotDurable::TimedOut)));
+    let stats = flushers.stats();
+    assert_eq!((stats.slow, stats.waiting), (1, 1));
+    assert!(stats.behind > Duration::ZERO);
+    let state = good.health().state;
+    assert!(matches!(state, HealthState::Degraded { why: Degradation::Behind, .. }), "{state:?}");
+
+    let report = good.close(PATIENT);
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(handles(below(&good)), ["h"]);
+
+    // Also if it is only dropped, and fails at first.
+    let memory = Arc::new(MemoryStore::new());
+    let options = BufferOptions::default().drop_timeout(PATIENT).flushers(&flushers);
+    let dropped = buffered(FailingStore::new(Arc::clone(&memory)), options);
+    dropped.add(shape("i", 2), Wait::No).expect("room");
+    dropped.inner().faults().fail_applies(3, ErrorKind::Busy, Side::Before);
+    drop(dropped);
+    assert_eq!(handles(&memory), ["i"]);
+    assert_eq!(Arc::strong_count(&memory), 1);
+    assert_eq!(flushers.stats().flushing, 1, "the one that hangs still does");
+    drop(gate);
+}
+
+#[test]
+fn c10_a_write_that_hangs_is_left_to_itself_and_its_thread_comes_back() {
+    let flushers = threads(1, 1);
+    let (hangs, gate) = hanging(&flushers);
+    let memory = Arc::clone(hangs.inner().inner());
+    let report = hangs.close(Duration::from_millis(5));
+    assert_eq!(report.unwritten, 1);
+    drop(hangs);
+    assert!(Arc::strong_count(&memory) > 1, "the thread has it still");
+    gate.release();
+    until(|| Arc::strong_count(&memory) == 1);
+    let good = sharing(&flushers);
+    add(&good, "h", 1).wait_durable(PATIENT).expect("the thread is free");
+}
+
+#[test]
+fn a_store_that_fails_waits_for_its_next_attempt_on_no_thread() {
+    let flushers = threads(1, 1);
+    let hour = Duration::from_secs(3600);
+    let options = BufferOptions::default().flush_age(Duration::ZERO).backoff(hour, hour).flushers(&flushers);
+    let fails = buffered(FailingStore::new(Arc::default()), options);
+    fails.inner().faults().fail_applies(2, ErrorKind::Io, Side::Before);
+    let first = add(&fails, "h", 1);
+    until(|| matches!(fails.health().state, HealthState::Degraded { .. }));
+
+    let good = sharing(&flushers);
+    for key in 0..10 {
+        add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("the only thread is free");
+        // What is accepted meanwhile is no reason to hurry.
+        add(&fails, &format!("h{key}-later"), 100 + key);
+    }
+    assert_eq!(fails.inner().faults().attempts(), 1);
+    // A request is.
+    assert!(!first.is_durable());
+    fails.request_flush();
+    until(|| fails.inner().faults().attempts() == 2);
+    fails.flush(PATIENT).expect("told to fail twice");
+    assert!(first.is_durable());
+}
+
+#[test]
+fn stores_and_pool_go_in_any_order() {
+    let flushers = threads(2, 2);
+    let stores: Vec<_> = (0..10).map(|_| sharing(&flushers)).collect();
+    let memories: Vec<_> = stores.iter().map(|store| Arc::clone(store.inner().inner())).collect();
+    drop(flushers);
+    let receipts: Vec<_> = stores.iter().map(|store| add(store, "h", 1)).collect();
+    for receipt in receipts {
+        receipt.wait_durable(PATIENT).expect("the stores keep the pool alive");
+    }
+    for store in &stores {
+        add(store, "i", 2);
+    }
+    // Those that are dropped at the same time are all flushed; the last one ends the threads.
+    thread::scope(|scope| {
+        for store in stores {
+            scope.spawn(move || drop(store));
+        }
+    });
+    for memory in memories {
+        assert_eq!(handles(&memory), ["h", "i"]);
+        assert_eq!(Arc::strong_count(&memory), 1);
+    }
+    drop(threads(1, 1));
+}
+
+/// The last one that holds a store, and with it the pool, may be a thread of the pool: here one that hung
+/// while the store was dropped.
+#[test]
+fn the_last_store_of_a_pool_may_end_on_its_own_thread() {
+    let flushers = threads(1, 1);
+    let memory = Arc::new(MemoryStore::new());
+    let options = BufferOptions::default().flush_age(Duration::ZERO).drop_timeout(Duration::from_millis(1));
+    let store = buffered(FailingStore::new(Arc::clone(&memory)), options.flushers(&flushers));
+    let gate = store.inner().faults().block_apply(Side::After);
+    add(&store, "h", 1);
+    gate.wait_until_blocked();
+    drop(flushers);
+    drop(store);
+    gate.release();
+    until(|| Arc::strong_count(&memory) == 1);
+    assert_eq!(handles(&memory), ["h"]);
+}
+
+/// An observer whose first flush makes it panic.
+#[derive(Default)]
+struct Panics(AtomicBool);
+
+impl Observer for Panics {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        if let Activity::Flush { .. } = activity
+            && !self.0.swap(true, Ordering::SeqCst)
+        {
+            panic!("the test lets this observer panic");
+        }
+        None
+    }
+}
+
+/// The batch was forgotten with the panic, and never written.
+#[test]
+fn c9_an_observer_that_panics_as_a_flush_begins_loses_nothing() {
+    let options = BufferOptions::default().flush_age(Duration::ZERO);
+    let memory = Arc::new(MemoryStore::new());
+    let store = Buffered::new(Arc::clone(&memory), options, Arc::new(Panics::default())).expect("memory");
+    let receipt = store.add(shape("h", 1), Wait::No).expect("room");
+    receipt.wait_durable(PATIENT).expect("the next attempt");
+    assert_eq!(handles(&memory), ["h"]);
+    drop(store);
+
+    let by_hand = Buffered::new(MemoryStore::new(), BufferOptions::default().manual(true), Arc::new(Silent));
+    assert!(by_hand.is_ok(), "and without a thread there is nothing to share");
+}
