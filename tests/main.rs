@@ -8,6 +8,8 @@ mod conformance;
 
 mod crash;
 mod equal;
+mod faults;
+mod one_file;
 mod threads;
 
 mod cleaner;

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use rusqlite::{Connection, types::Value};
 
+/// The name of a database file in its directory.
+pub(crate) const FILE: &str = "shape-meta.sqlite3";
+
 /// Every row of every table, in the order of their ids.
 ///
 /// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings, and the checksum
@@ -59,7 +62,7 @@ impl Rows {
 
 /// The database of a store, as a stranger would open it.
 pub(crate) fn stranger(directory: &Path) -> Connection {
-    Connection::open(directory.join("shape-meta.sqlite3")).expect("SQLite opens it")
+    Connection::open(directory.join(FILE)).expect("SQLite opens it")
 }
 
 /// Damages the database of a store that is closed, and returns the file as it is then.
@@ -67,7 +70,7 @@ pub(crate) fn damage(directory: &Path) -> Vec<u8> {
     // What is in a log that somebody left behind would hide the damage.
     let emptied = stranger(directory).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     assert_eq!(emptied, Ok(0), "nobody uses the log");
-    let path = directory.join("shape-meta.sqlite3");
+    let path = directory.join(FILE);
     let mut bytes = fs::read(&path).expect("it can be read");
     bytes[1_000..].fill(0xa5);
     fs::write(&path, &bytes).expect("it can be written");

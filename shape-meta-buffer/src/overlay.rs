@@ -159,6 +159,10 @@ impl State {
     /// A shape that was to be removed stays: takes what has its handle or its key out of the active
     /// generation, and returns the mutations that came to nothing.
     pub(crate) fn take_successors_out(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
+        if self.active.is_reset() {
+            // The shape goes after all, and what came since took nothing over from it.
+            return Vec::new();
+        }
         let hashes =
             Hashes { handle: hashing.handle(entry.handle().as_bytes()), key: hashing.key(entry.key()) };
         let mut mutations = Vec::new();

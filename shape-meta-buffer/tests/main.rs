@@ -8,5 +8,6 @@ mod closing;
 mod conformance;
 mod faults;
 mod health;
+mod model;
 mod poison;
 mod sharing;

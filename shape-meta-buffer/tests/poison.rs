@@ -102,6 +102,25 @@ fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
     assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
 }
 
+/// A shape whose removal was refused was removed by a reset after all, and yet what had its key since the reset was
+/// taken out.
+#[test]
+fn c8_what_comes_after_a_reset_rests_on_nothing_that_was_refused() {
+    let (store, faults) = manual();
+    add(&store, "old", 1);
+    store.flush_once().expect("flush");
+    store.remove("old", Wait::No).expect("live");
+    faults.refuse(&handle("old"), Naming::Culprit);
+    let new = during_a_flush(&store, &faults, Side::Before, || {
+        store.reset(Wait::No).expect("reset");
+        add(&store, "new", 1)
+    });
+    assert_eq!(handles(&store), ["new"]);
+    store.flush_once().expect("flush");
+    assert!(new.is_durable());
+    assert_eq!(handles(below(&store)), ["new"]);
+}
+
 /// A receipt speaks of what its caller relies on, and of nobody else's change.
 #[test]
 fn c8_whoever_found_a_shape_is_told_of_that_shape() {

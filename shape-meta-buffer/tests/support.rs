@@ -6,7 +6,7 @@ use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
 use shape_meta_core::{
     ApplyChanges, ControlWrites, ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, ReadShapes,
     Silent, Timestamp, Wait,
-    conformance::{FailingStore, Faults, Fixture, Side},
+    conformance::{FailingStore, Faults, Fixture, Naming, Side},
 };
 
 pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
@@ -63,11 +63,12 @@ pub(crate) fn during_a_flush<T>(
 /// A buffer that is flushed by steps, or by its thread, over a store that fails when it is told to.
 pub(crate) struct OverFailing {
     pub(crate) options: BufferOptions,
+    is_stepped: bool,
 }
 
 impl OverFailing {
     pub(crate) fn stepped() -> Self {
-        Self { options: BufferOptions::default().manual(true) }
+        Self { options: BufferOptions::default().manual(true), is_stepped: true }
     }
 
     /// The thread flushes all the time, a few changes at once.
@@ -76,7 +77,7 @@ impl OverFailing {
             .flush_age(Duration::from_micros(50))
             .flush_changes(3)
             .backoff(Duration::from_micros(50), Duration::from_millis(1));
-        Self { options }
+        Self { options, is_stepped: false }
     }
 
     /// The same, on threads that all its stores share, where each flush counts as slow.
@@ -118,6 +119,34 @@ impl Fixture for OverFailing {
             // A flush that may fail, with what follows still to be accepted.
             _ => drop(store.flush_once()),
         }
+    }
+
+    fn flush_in_part(&self, store: &Self::Store, way: u8) {
+        let faults = store.inner().faults();
+        faults.spare_applies(usize::from(way % 4));
+        faults.fail_applies(1, ErrorKind::Full, if way < 128 { Side::Before } else { Side::After });
+        drop(store.flush(Duration::ZERO));
+    }
+
+    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
+        if self.is_stepped {
+            store.inner().faults().refuse(handle, naming);
+        }
+        self.is_stepped
+    }
+
+    fn heal(&self, store: &Self::Store) {
+        store.inner().faults().heal();
+    }
+
+    fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        let memory = Arc::clone(store.inner().inner());
+        // Nothing that is written from here on gets through.
+        store.inner().faults().heal();
+        store.inner().faults().fail_applies(1, ErrorKind::Fenced, Side::Before);
+        drop(store);
+        memory.reopen(at);
+        Ok(buffered(FailingStore::new(memory), self.options.clone()))
     }
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {

@@ -90,6 +90,7 @@ mod inspect;
 mod lock;
 mod open;
 mod quarantine;
+mod unread;
 
 mod checksum;
 mod index;

@@ -13,6 +13,7 @@ use crate::{
     lock::OwnerLock,
     meta::Meta,
     migrate, quarantine, schema,
+    unread::says_unread,
 };
 
 /// A database that was found good, or made so, and is ours to write.
@@ -136,6 +137,14 @@ fn check(connection: &Connection, check: Check) -> Result<()> {
                 statement.query([])?.mapped(|row| row.get(0)).collect::<rusqlite::Result<Vec<String>>>()
             })
             .map_err(failed("check the database"))?;
+        if says_unread(&found) {
+            let message = format!(
+                "could not check the database, because the disk did not give all of it ({}); nothing has \
+                 changed, and it can be tried again once the disk works",
+                found.join("; ")
+            );
+            return Err(Error::new(ErrorKind::Io, message));
+        }
         if found != ["ok"] {
             let message = format!("the database is damaged: {}", found.join("; "));
             return Err(Error::new(ErrorKind::Corrupt, message));

@@ -69,6 +69,7 @@ struct Script {
 /// What happens instead.
 #[derive(Clone, Debug)]
 enum Fault {
+    Nothing,
     Fail(ErrorKind, Side),
     Panic(Side),
     Block(Gate, Side),
@@ -98,6 +99,11 @@ impl Faults {
     /// all the same.
     pub fn fail_applies(&self, times: usize, kind: ErrorKind, side: Side) {
         self.script().applies.extend((0..times).map(|_| Fault::Fail(kind, side)));
+    }
+
+    /// The next `times` applies are left alone, so that what is queued after them comes later.
+    pub fn spare_applies(&self, times: usize) {
+        self.script().applies.extend((0..times).map(|_| Fault::Nothing));
     }
 
     /// The next `times` applies panic.
@@ -137,7 +143,7 @@ impl Faults {
         *self.script() = Script::default();
     }
 
-    /// How many applies are still to fail, panic or stop.
+    /// How many applies are still to fail, panic or stop, and to be spared before.
     pub fn outstanding(&self) -> usize {
         self.script().applies.len()
     }
@@ -324,7 +330,10 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
         shared.attempts.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults.script().applies.pop_front();
         around(fault.as_ref(), || {
-            if let Some(refusal) = self.faults.refusal(batch) {
+            // What is applied already is skipped, whatever is in it (I6).
+            if batch.through > self.inner.last_seq()?
+                && let Some(refusal) = self.faults.refusal(batch)
+            {
                 return Err(refusal);
             }
             self.inner.apply(batch)?;

@@ -1,4 +1,5 @@
-use crate::{MutateShapes, Timestamp};
+use super::Naming;
+use crate::{Handle, MutateShapes, Timestamp};
 
 /// How the suite gets at a composition: what a composition implements for its tests.
 ///
@@ -34,6 +35,43 @@ pub trait Fixture: Sync {
     /// failures cannot be hidden.
     fn disturb(&self, store: &Self::Store, way: u8) {
         let _ = (store, way);
+    }
+
+    /// Whether [`disturb`](Self::disturb) and [`refuse`](Self::refuse) may make a mutation fail, since there
+    /// is no buffer that hides it. It may have been committed all the same.
+    fn shows_failures(&self) -> bool {
+        false
+    }
+
+    /// A flush that gets only so far: of the applies that it needs (more than one if changes have to be
+    /// isolated), some succeed and the next fails, and nobody goes on with it until the next flush. Never
+    /// called while the store is paused. Nothing to do where nothing is flushed.
+    fn flush_in_part(&self, store: &Self::Store, way: u8) {
+        let _ = (store, way);
+    }
+
+    /// Makes what lies below the store refuse every change of this handle for good (C8) until
+    /// [`heal`](Self::heal), and says whether it does. Only for compositions that flush when they are asked
+    /// to and at no other time, so that it is known when a change is taken out.
+    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
+        let _ = (store, handle, naming);
+        false
+    }
+
+    /// Ends all that [`disturb`](Self::disturb) and [`refuse`](Self::refuse) have begun.
+    fn heal(&self, store: &Self::Store) {
+        let _ = store;
+    }
+
+    /// Loses the store as the death of its process would, with all that it had not committed, and opens
+    /// again what is left, as [`reopen`](Self::reopen) does.
+    ///
+    /// # Errors
+    ///
+    /// The store as it was, where that cannot be done.
+    fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        let _ = at;
+        Err(store)
     }
 
     /// Closes the store (which flushes it) and opens it again on what it has left, with recovery: shapes
@@ -76,6 +114,26 @@ impl<F: Fixture + ?Sized> Fixture for &F {
 
     fn disturb(&self, store: &Self::Store, way: u8) {
         (**self).disturb(store, way);
+    }
+
+    fn shows_failures(&self) -> bool {
+        (**self).shows_failures()
+    }
+
+    fn flush_in_part(&self, store: &Self::Store, way: u8) {
+        (**self).flush_in_part(store, way);
+    }
+
+    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
+        (**self).refuse(store, handle, naming)
+    }
+
+    fn heal(&self, store: &Self::Store) {
+        (**self).heal(store);
+    }
+
+    fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        (**self).crash(store, at)
     }
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {

@@ -1,18 +1,19 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     super::{
-        Fixture, View,
+        Fixture, Naming, View,
         act::PATIENT,
         sample::key,
         view::{Seen, read, reading},
     },
-    HANDLES, KEYS, Op, RELATIONS,
+    HANDLES, History, KEYS, Op, RELATIONS,
     spec::{bits, op_handle, relation},
 };
 use crate::{
-    Direct, HandleSet, LeastRecentlyUsed, Limits, Listed, MemoryStore, MutateError, MutateShapesExt,
-    Mutation, NewShape, ReadShapes, ReadShapesExt, Receipt, Refusal, Silent, SnapshotState, Timestamp,
+    Direct, Handle, HandleSet, LeastRecentlyUsed, Limits, Listed, MemoryStore, MutateError, MutateShapesExt,
+    Mutation, NewShape, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, Seq, Silent, SnapshotState,
+    Timestamp,
 };
 
 /// Plays these operations on a fresh store of the fixture and on the reference in step.
@@ -35,12 +36,32 @@ pub struct Lockstep<'f, F: Fixture> {
     /// `None` only while it is reopened.
     store: Option<F::Store>,
     reference: Direct<MemoryStore>,
+    history: History,
     played: Played,
     paused: bool,
-    /// Of what was accepted since the last flush.
-    receipts: Vec<Receipt>,
+    /// Whether something below was told to fail, and whether it was told to refuse something for good.
+    disturbed: bool,
+    refusing: bool,
+    /// What is not known to be durable yet.
+    waiting: Vec<Waiting>,
+    /// The furthest place in the order that a receipt has declared durable.
+    durable: Seq,
     /// The moment of the last reopening: touches count from here.
     opened: u64,
+}
+
+struct Waiting {
+    receipt: Receipt,
+    /// The mutation that the receipt is of; none if it found things so already.
+    own: Option<Seq>,
+}
+
+/// What became of a mutation.
+enum Attempt<T> {
+    Accepted(T),
+    Refused(Refusal),
+    /// As it may where there is no buffer. It may have been committed.
+    Failed,
 }
 
 /// Tells what was played, if it ends in a panic.
@@ -67,14 +88,17 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
     ///
     /// As [`lockstep`] does, and so with all methods.
     pub fn new(fixture: &'f F) -> Self {
-        let reference = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent));
         Self {
             fixture,
             store: Some(fixture.open()),
-            reference: read(reference),
+            reference: reference(&History::default()),
+            history: History::default(),
             played: Played(Vec::new()),
             paused: false,
-            receipts: Vec::new(),
+            disturbed: false,
+            refusing: false,
+            waiting: Vec::new(),
+            durable: Seq::ZERO,
             opened: 0,
         }
     }
@@ -89,17 +113,32 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         &self.reference
     }
 
+    /// What has happened: with which another store can be brought to the same state.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Whether all that was accepted is known to be durable, or was taken out.
+    pub fn is_settled(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Plays one operation and compares its outcome and every read.
     pub fn step(&mut self, op: Op) {
         self.played.0.push(op);
         self.play(op);
+        self.settle();
+        if matches!(op, Op::Flush | Op::Reopen) && !self.paused {
+            self.all_durable();
+        }
         self.compare();
     }
 
     /// Makes all durable and compares a last time.
-    pub fn finish(mut self) {
-        self.step(Op::Resume);
-        self.step(Op::Flush);
+    pub fn finish(&mut self) {
+        for op in [Op::Resume, Op::Heal, Op::Flush] {
+            self.step(op);
+        }
     }
 
     fn play(&mut self, op: Op) {
@@ -127,6 +166,9 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
                 let (handle, at) = (op_handle(handle), Timestamp::from_micros(self.opened + u64::from(at)));
                 let touched = read(self.store().touch(&handle, at));
                 assert_eq!(touched, read(self.reference.touch(&handle, at)), "C5: outcome of a touch");
+                if let Some(live) = read(self.reference.metadata(&handle)) {
+                    self.history.touched(handle, live.created, at);
+                }
             }
             Op::Stalest { n, excluded } => {
                 let excluded = bits(excluded, HANDLES).map(op_handle).collect();
@@ -134,26 +176,49 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             }
             Op::ScanAcrossRemove { handle } => self.scan_across_remove(&op_handle(handle)),
             Op::Reset => self.mutate(&Mutation::Reset),
-            Op::Flush => self.flush(),
+            Op::Flush if self.paused => {}
+            Op::Flush => self.fixture.flush(self.store()),
+            Op::FlushInPart { .. } if self.paused => {}
+            Op::FlushInPart { way } => self.fixture.flush_in_part(self.store(), way),
             Op::Pause => self.paused = self.paused || self.fixture.pause(self.store()),
             Op::Resume => self.resume(),
-            Op::Disturb { way } => self.fixture.disturb(self.store(), way),
+            Op::Disturb { way } => {
+                self.disturbed = true;
+                self.fixture.disturb(self.store(), way);
+            }
+            Op::Refuse { handle, way } => self.refuse(&op_handle(handle), way),
+            Op::Heal => {
+                self.refusing = false;
+                self.fixture.heal(self.store());
+            }
             Op::Reopen => self.reopen(),
+            // What was isolated and not settled yet is in no order.
+            Op::Crash if self.refusing => self.reopen(),
+            Op::Crash => self.crash(),
+        }
+    }
+
+    fn refuse(&mut self, handle: &Handle, way: u8) {
+        let naming = if way.is_multiple_of(2) { Naming::Culprit } else { Naming::Nobody };
+        if self.fixture.refuse(self.store(), handle, naming) {
+            self.history.refuses(handle.clone());
+            (self.disturbed, self.refusing) = (true, true);
         }
     }
 
     fn scan_across_remove(&mut self, handle: &str) {
         let expected = View::of(&self.reference).shapes;
         // The scan borrows the store, so what happens meanwhile happens here, and not through `self`.
-        let (here, there) = (self.store(), &self.reference);
+        let (here, mutation) = (self.store(), Mutation::remove(handle));
         let scan = read(here.scan());
-        let removed = outcome(here.remove(handle, PATIENT)).map(|receipt| receipt.seq());
-        assert_eq!(removed, outcome(there.remove(handle, PATIENT)).map(|receipt| receipt.seq()));
+        let before = read(self.reference.last_seq());
+        let removed = self.attempted(here.mutate(&mutation, PATIENT));
         if !self.paused {
             self.fixture.flush(here);
         }
         let shown: Vec<_> = scan.map(|listed| Seen::of(&read(listed))).collect();
         assert_eq!(shown, expected, "C5: a scan shows what was live when it was made");
+        self.follow(before, &mutation, removed);
     }
 
     fn add(&mut self, shape: NewShape) {
@@ -170,51 +235,114 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
 
     fn mutate(&mut self, mutation: &Mutation) {
         let before = read(self.reference.last_seq());
-        let here = outcome(self.store().mutate(mutation, PATIENT));
-        let expected = outcome(self.reference.mutate(mutation, PATIENT));
-        match (here, expected) {
-            (Ok(here), Ok(expected)) => {
+        let here = self.attempted(self.store().mutate(mutation, PATIENT));
+        self.follow(before, mutation, here);
+    }
+
+    /// What a mutation came to. A failure ends the test, unless nobody was there to hide it.
+    #[track_caller]
+    fn attempted<T>(&self, outcome: Result<T, MutateError>) -> Attempt<T> {
+        match outcome {
+            Ok(value) => Attempt::Accepted(value),
+            Err(MutateError::Refused(refusal)) => Attempt::Refused(refusal),
+            Err(MutateError::Failed(_)) if self.disturbed && self.fixture.shows_failures() => Attempt::Failed,
+            Err(MutateError::Failed(error)) => panic!("C5: a mutation failed: {error:?}"),
+        }
+    }
+
+    /// Lets the reference do what was done here, and compares the outcomes.
+    fn follow(&mut self, before: Seq, mutation: &Mutation, here: Attempt<Receipt>) {
+        if matches!(here, Attempt::Failed) && read(self.store().last_seq()) == before {
+            return;
+        }
+        match (here, self.reference.mutate(mutation, PATIENT)) {
+            (Attempt::Accepted(receipt), Ok(expected)) => {
                 // The receipt of what was so already may lie anywhere before.
-                let (place, last) = (here.seq(), expected.seq());
+                let (place, last) = (receipt.seq(), expected.seq());
                 assert!(
                     place == last || last == before && place < last,
                     "C5: place {place} instead of {last}"
                 );
-                self.receipts.push(here);
+                self.accepted(before, mutation, receipt);
             }
-            (here, expected) => {
-                assert_eq!(here.err(), expected.err(), "C5: outcome of a mutation");
+            // Its answer was lost; it is on disk.
+            (Attempt::Failed, Ok(expected)) => self.accepted(before, mutation, expected),
+            (Attempt::Refused(here), Err(MutateError::Refused(expected))) => {
+                assert_eq!(here, expected, "C5: outcome of a mutation");
+            }
+            (Attempt::Accepted(_), other) => {
+                panic!("C5: {mutation:?} is accepted, and expected is {other:?}")
+            }
+            (Attempt::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
+            (Attempt::Failed, Err(other)) => {
+                panic!("C5: {mutation:?} was committed, and expected is {other:?}")
             }
         }
+    }
+
+    fn accepted(&mut self, before: Seq, mutation: &Mutation, receipt: Receipt) {
+        let last = read(self.reference.last_seq());
+        let own = (last > before).then_some(last);
+        if let Some(seq) = own {
+            self.history.mutated(seq, mutation.clone());
+        }
+        self.waiting.push(Waiting { receipt, own });
     }
 
     fn get_or_add(&mut self, shape: &NewShape) {
-        let here = outcome(self.store().get_or_add(shape, PATIENT));
-        let expected = outcome(self.reference.get_or_add(shape, PATIENT));
-        match (here, expected) {
-            (Ok(here), Ok(expected)) => {
+        let before = read(self.reference.last_seq());
+        let here = self.attempted(self.store().get_or_add(shape, PATIENT));
+        if matches!(here, Attempt::Failed) && read(self.store().last_seq()) == before {
+            return;
+        }
+        let expected = self.reference.get_or_add(shape, PATIENT);
+        let receipt = match (here, expected) {
+            (Attempt::Accepted(here), Ok(expected)) => {
                 assert_eq!((&here.handle, here.added), (&expected.handle, expected.added), "C5: get_or_add");
                 let (place, last) = (here.receipt.seq(), expected.receipt.seq());
                 assert!(place == last || !here.added && place < last, "C5: place {place} instead of {last}");
-                self.receipts.push(here.receipt);
+                here.receipt
             }
-            (here, expected) => {
-                let refusals = (here.map(|_| ()), expected.map(|_| ()));
-                assert_eq!(refusals.0, refusals.1, "C5: outcome of get_or_add");
+            (Attempt::Failed, Ok(expected)) => expected.receipt,
+            (Attempt::Refused(here), Err(MutateError::Refused(expected))) => {
+                assert_eq!(here, expected, "C5: outcome of get_or_add");
+                return;
             }
+            (Attempt::Accepted(here), other) => panic!("C5: {here:?}, and expected is {other:?}"),
+            (Attempt::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
+            (Attempt::Failed, Err(other)) => panic!("C5: added, and expected is {other:?}"),
+        };
+        self.accepted(before, &Mutation::Add(shape.clone()), receipt);
+    }
+
+    /// Hears what the receipts say. Where mutations were taken out (C8), the reference goes on as if they had
+    /// never been.
+    fn settle(&mut self) {
+        let (history, durable) = (&mut self.history, &mut self.durable);
+        let mut taken_out = false;
+        self.waiting.retain(|Waiting { receipt, own }| match receipt.wait_durable(Duration::ZERO) {
+            Ok(()) => {
+                *durable = receipt.seq().max(*durable);
+                false
+            }
+            Err(NotDurable::TimedOut) => true,
+            Err(NotDurable::Rejected(_)) => {
+                if let Some(seq) = own {
+                    history.take_out(*seq);
+                    taken_out = true;
+                }
+                false
+            }
+            Err(other) => panic!("C9: {receipt:?}: {other}"),
+        });
+        if taken_out {
+            self.reference = reference(&self.history);
         }
     }
 
-    fn flush(&mut self) {
-        if !self.paused {
-            self.fixture.flush(self.store());
-            self.all_durable();
-        }
-    }
-
-    fn all_durable(&mut self) {
-        for receipt in self.receipts.drain(..) {
-            assert!(receipt.is_durable(), "C6: not durable after a flush: {receipt:?}");
+    fn all_durable(&self) {
+        if let Some(Waiting { receipt, .. }) = self.waiting.first() {
+            panic!("C6: not durable after a flush: {receipt:?}");
         }
     }
 
@@ -231,15 +359,39 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         match self.fixture.reopen(store, at) {
             Err(unchanged) => self.store = Some(unchanged),
             Ok(reopened) => {
-                // A store that asks the clock shows on its shapes what it has been told.
-                let first = read(reopened.scan()).next().map(read);
-                let moment = first.and_then(|listed| listed.metadata.last_read).unwrap_or(at);
-                self.opened = moment.as_micros();
-                self.reference.inner().reopen(moment);
-                self.store = Some(reopened);
-                self.all_durable();
+                // What was taken out as it was closed.
+                self.settle();
+                self.opened_again(reopened, at);
             }
         }
+    }
+
+    /// What is left must be all up to some place in the order, and no less than was declared durable (C6).
+    fn crash(&mut self) {
+        let at = Timestamp::from_micros(self.opened + 1_000);
+        let Some(store) = self.store.take() else { return };
+        match self.fixture.crash(store, at) {
+            Err(unchanged) => self.store = Some(unchanged),
+            Ok(left) => {
+                let (last, all) = (read(left.last_seq()), read(self.reference.last_seq()));
+                assert!(last >= self.durable, "C6: {last} is left, and {} was durable", self.durable);
+                assert!(last <= all, "C6: {last} is left of {all}");
+                self.history.forget_after(last);
+                self.waiting.clear();
+                self.paused = false;
+                self.opened_again(left, at);
+            }
+        }
+    }
+
+    fn opened_again(&mut self, store: F::Store, at: Timestamp) {
+        // A store that asks the clock shows on its shapes what it has been told.
+        let first = read(store.scan()).next().map(read);
+        let moment = first.and_then(|listed| listed.metadata.last_read).unwrap_or(at);
+        self.opened = moment.as_micros();
+        self.history.reopened(moment);
+        self.reference = reference(&self.history);
+        self.store = Some(store);
     }
 
     /// Every read, on all that there is and on what there is not.
@@ -285,12 +437,11 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
     }
 }
 
-/// An accepted mutation or a refusal; a failure of the composition ends the test.
-#[track_caller]
-fn outcome<T>(outcome: Result<T, MutateError>) -> Result<T, Refusal> {
-    match outcome {
-        Ok(value) => Ok(value),
-        Err(MutateError::Refused(refusal)) => Err(refusal),
-        Err(MutateError::Failed(error)) => panic!("C5: a mutation failed: {error:?}"),
-    }
+/// The reference, as it must be after this.
+fn reference(history: &History) -> Direct<MemoryStore> {
+    let fresh = read(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)));
+    history.play(fresh, |store, at| {
+        store.inner().reopen(at);
+        store
+    })
 }

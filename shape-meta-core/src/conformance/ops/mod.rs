@@ -12,10 +12,12 @@
 //! }
 //! ```
 
+mod history;
 mod lockstep;
 mod op;
 mod spec;
 
+pub use history::History;
 pub use lockstep::{Lockstep, lockstep};
 pub use op::Op;
 pub use spec::{HANDLES, KEYS, RELATIONS, Spec};

@@ -62,8 +62,26 @@ pub enum Op {
         /// In which way.
         way: u8,
     },
+    /// Flushes, and is stopped half-way, unless paused; see
+    /// [`Fixture::flush_in_part`](crate::conformance::Fixture::flush_in_part).
+    FlushInPart {
+        /// How far it gets.
+        way: u8,
+    },
+    /// From now on the store below refuses all changes of a handle for good; see
+    /// [`Fixture::refuse`](crate::conformance::Fixture::refuse).
+    Refuse {
+        /// Of which handle.
+        handle: u8,
+        /// Whether it says (if even) whose change it refuses.
+        way: u8,
+    },
+    /// Ends all failures and refusals.
+    Heal,
     /// Closes and opens again, with recovery.
     Reopen,
+    /// Loses what is not committed, and opens again, with recovery.
+    Crash,
 }
 
 impl From<[u8; 6]> for Op {
@@ -72,21 +90,25 @@ impl From<[u8; 6]> for Op {
     fn from([kind, a, b, c, d, e]: [u8; 6]) -> Self {
         let spec = Spec { handle: a, key: b, relations: c, dependencies: d, size: e };
         match kind {
-            0..48 => Self::Add(spec),
-            48..80 => Self::GetOrAdd(spec),
-            80..116 => Self::Remove { handle: a },
-            116..140 => Self::AddAgain { handle: a, relations: b },
-            140..156 => Self::MarkStarted { handle: a },
-            156..180 => Self::MarkComplete { handle: a },
-            180..196 => Self::Touch { handle: a, at: b },
-            196..204 => Self::Stalest { n: a, excluded: b },
-            204..210 => Self::ScanAcrossRemove { handle: a },
-            210..213 => Self::Reset,
-            213..230 => Self::Flush,
-            230..236 => Self::Pause,
-            236..242 => Self::Resume,
-            242..250 => Self::Disturb { way: a },
-            250..=255 => Self::Reopen,
+            0..46 => Self::Add(spec),
+            46..74 => Self::GetOrAdd(spec),
+            74..106 => Self::Remove { handle: a },
+            106..130 => Self::AddAgain { handle: a, relations: b },
+            130..144 => Self::MarkStarted { handle: a },
+            144..168 => Self::MarkComplete { handle: a },
+            168..182 => Self::Touch { handle: a, at: b },
+            182..188 => Self::Stalest { n: a, excluded: b },
+            188..194 => Self::ScanAcrossRemove { handle: a },
+            194..197 => Self::Reset,
+            197..213 => Self::Flush,
+            213..219 => Self::Pause,
+            219..224 => Self::Resume,
+            224..231 => Self::Disturb { way: a },
+            231..237 => Self::FlushInPart { way: a },
+            237..242 => Self::Refuse { handle: a, way: b },
+            242..245 => Self::Heal,
+            245..250 => Self::Reopen,
+            250..=255 => Self::Crash,
         }
     }
 }
