@@ -83,8 +83,8 @@ impl OverFailing {
     /// The same, on threads that all its stores share, where each flush counts as slow.
     pub(crate) fn sharing() -> Self {
         let threads = FlusherOptions::default().threads(1).most_threads(3).slow_after(Duration::ZERO);
-        let Self { options } = Self::threaded();
-        Self { options: options.flushers(&Flushers::new(threads)) }
+        let Self { options, is_stepped } = Self::threaded();
+        Self { options: options.flushers(&Flushers::new(threads)), is_stepped }
     }
 }
 
