@@ -17,7 +17,7 @@ use crate::{
     shared::Shared,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -57,6 +57,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             condition: Mutex::default(),
             paused: AtomicBool::new(false),
             requested: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
             task: OnceLock::new(),
             options,
         });

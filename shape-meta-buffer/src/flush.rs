@@ -11,7 +11,7 @@ use crate::{
     flushers::Step,
     generation::Generation,
     shared::Shared,
-    sync::atomic::Ordering,
+    sync::{MutexGuard, atomic::Ordering},
     work::{Rejection, Work},
 };
 
@@ -39,7 +39,17 @@ impl<S: ApplyChanges> Shared<S> {
     /// One flush: everything that is accepted now, in one transaction; commit, publish, drop (I1, I2). If
     /// the last one failed, that one is gone on with. `None` if nothing is pending.
     pub(crate) fn flush_once(&self) -> Result<Option<Flushed>> {
-        let mut turn = self.turn.lock();
+        self.flush_in(self.turn.lock())
+    }
+
+    /// The same, unless flushing is held up. That is asked with the turn in hand: pausing waits for the turn, so
+    /// no flush begins after it has returned.
+    fn flush_unless_paused(&self) -> Result<Option<Flushed>> {
+        let turn = self.turn.lock();
+        if self.paused.load(Ordering::Acquire) { Ok(None) } else { self.flush_in(turn) }
+    }
+
+    fn flush_in(&self, mut turn: MutexGuard<'_, Turn>) -> Result<Option<Flushed>> {
         if let Some(trouble) = &*self.trouble.lock()
             && trouble.stopped
         {
@@ -153,7 +163,8 @@ impl<S: ApplyChanges> Shared<S> {
         }
     }
 
-    /// When a flush is due for size or age, or for another attempt after one that failed.
+    /// When a flush is due for size or age, for another attempt after one that failed, or because it was
+    /// asked for and the last one did not come so far: it may have gone on with one that had failed before.
     fn due(&self) -> Option<Instant> {
         if let Some(trouble) = &*self.trouble.lock() {
             return (!trouble.stopped).then_some(trouble.retry_at);
@@ -163,8 +174,13 @@ impl<S: ApplyChanges> Shared<S> {
             return Some(Instant::now());
         }
         let since = state.active.since()?;
+        let is_asked = self.asked.load(Ordering::Acquire) > self.progress.settled().get();
         // An age that no moment has means that it is never due for its age.
-        if self.is_large(&state) { Some(Instant::now()) } else { since.checked_add(self.options.flush_age) }
+        if is_asked || self.is_large(&state) {
+            Some(Instant::now())
+        } else {
+            since.checked_add(self.options.flush_age)
+        }
     }
 }
 
@@ -182,7 +198,7 @@ impl<S: ApplyChanges> Step for Shared<S> {
         {
             return Some(due);
         }
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.flush_once())) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.flush_unless_paused())) {
             self.observer_panicked(&*panic);
         }
         self.due()

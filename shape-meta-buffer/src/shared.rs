@@ -19,7 +19,7 @@ use crate::{
     overlay::{Gate, Overlay, State},
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     tally::Tally,
 };
@@ -39,7 +39,10 @@ pub(crate) struct Shared<S> {
     pub(crate) trouble: Mutex<Option<Trouble>>,
     pub(crate) condition: Mutex<Condition>,
     pub(crate) paused: AtomicBool,
+    /// Somebody asked for a flush since the flusher has looked: reason enough not to wait for a back-off.
     pub(crate) requested: AtomicBool,
+    /// The place up to which somebody asked: a flush is due until all before it is settled.
+    pub(crate) asked: AtomicU64,
     /// Wakes a flusher thread; empty in manual mode.
     pub(crate) task: OnceLock<Arc<Task>>,
 }
@@ -277,6 +280,7 @@ impl<S: ApplyChanges> Shared<S> {
     /// Asks for a flush of all that is accepted so far, and returns what becomes durable with it.
     pub(crate) fn request_flush(&self) -> Receipt {
         let receipt = self.receipt_up_to(self.overlay.last());
+        self.asked.fetch_max(receipt.seq().get(), Ordering::Release);
         self.requested.store(true, Ordering::Release);
         self.wake();
         receipt

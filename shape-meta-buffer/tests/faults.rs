@@ -136,3 +136,20 @@ fn c9_the_thread_goes_on_with_what_a_caller_could_not_flush() {
     first.wait_durable(PATIENT).expect("tried again by the thread");
     assert!(matches!(second.wait_durable(Duration::ZERO), Ok(()) | Err(NotDurable::TimedOut)));
 }
+
+/// Found by the interleavings: the request went to what had failed before, and the rest waited for its age.
+#[test]
+fn c10_a_request_behind_a_failed_flush_covers_what_came_after_it() {
+    let hour = Duration::from_secs(3_600);
+    let options = BufferOptions::default().flush_age(hour).backoff(hour, hour);
+    let store = buffered(FailingStore::new(Arc::default()), options);
+    store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
+    add(&store, "h1", 1);
+    store.request_flush();
+    while !matches!(store.health().state, HealthState::Degraded { .. }) {
+        std::thread::yield_now();
+    }
+    add(&store, "h2", 2);
+    store.flush(PATIENT).expect("the fault has gone");
+    assert_eq!(handles(below(&store)), ["h1", "h2"]);
+}

@@ -1,0 +1,175 @@
+//! C1 and C2: whatever threads do while flushes succeed and fail, there is an order of it that explains all
+//! answers; and what is below is a prefix of that order (C6).
+
+use std::sync::Arc;
+
+use shape_meta_core::{
+    ControlWrites, ErrorKind, MutateError, MutateShapesExt, ReadShapes, Receipt, Refusal, SnapshotState,
+    Wait,
+    conformance::{Faults, Side},
+};
+use shuttle::thread;
+
+use crate::{
+    explore::explore,
+    history::{History, explain},
+    model::{Answer, Model, Op},
+    support::{NEVER, Store, choose, holder, listed, manual, open, readers, shape, threaded},
+};
+
+const HANDLES: [&str; 3] = ["a", "b", "c"];
+/// The search for an order takes long with more than some ten calls.
+const CALLS_PER_THREAD: usize = 3;
+
+fn any_mutation() -> Op {
+    let (handle, key) = (HANDLES[choose(3)], choose(2) as u64);
+    match choose(12) {
+        0..4 => Op::Add(handle, key),
+        4 => Op::GetOrAdd(handle, key),
+        5..9 => Op::Remove(handle),
+        9 => Op::Mark(handle, SnapshotState::Started),
+        10 => Op::Mark(handle, SnapshotState::Complete),
+        _ => Op::Reset,
+    }
+}
+
+fn any_read() -> Op {
+    match choose(5) {
+        0 => Op::Metadata(HANDLES[choose(3)]),
+        1 => Op::HandleFor(choose(2) as u64),
+        2 => Op::Readers,
+        3 => Op::Counts,
+        _ => Op::Scan,
+    }
+}
+
+fn perform(store: &Store, op: &Op) -> Answer {
+    match *op {
+        Op::Add(handle, key) => accepted(store, store.add(shape(handle, key), Wait::No)),
+        Op::GetOrAdd(handle, key) => match store.get_or_add(&shape(handle, key), Wait::No) {
+            Ok(made) if made.added => accepted(store, Ok(made.receipt)),
+            Ok(found) => Answer::Held(found.handle.to_string()),
+            Err(error) => accepted(store, Err(error)),
+        },
+        Op::Remove(handle) => accepted(store, store.remove(handle, Wait::No)),
+        Op::Mark(handle, state) => {
+            let outcome = match state {
+                SnapshotState::Complete => store.mark_snapshot_complete(handle, Wait::No),
+                _ => store.mark_snapshot_started(handle, Wait::No),
+            };
+            accepted(store, outcome)
+        }
+        Op::Reset => accepted(store, store.reset(Wait::No)),
+        Op::Metadata(handle) => {
+            let metadata = store.metadata(handle).expect("memory does not fail");
+            Answer::Metadata(metadata.map(|metadata| (metadata.created.get(), metadata.state)))
+        }
+        Op::HandleFor(key) => Answer::Handle(holder(store, key)),
+        Op::Readers => Answer::Handles(readers(store)),
+        Op::Counts => Answer::Total(store.counts().expect("memory does not fail").total),
+        Op::Scan => Answer::All(all(store)),
+    }
+}
+
+fn accepted(store: &Store, outcome: Result<Receipt, MutateError>) -> Answer {
+    let receipt = match outcome {
+        Ok(receipt) => receipt,
+        Err(MutateError::Refused(refusal)) => {
+            return match refusal {
+                Refusal::DuplicateKey { held_by, .. } => Answer::Held(held_by.to_string()),
+                Refusal::DuplicateHandle { .. } => Answer::DuplicateHandle,
+                Refusal::UnknownHandle { .. } => Answer::Unknown,
+                other => panic!("nothing else is wrong here: {other:?}"),
+            };
+        }
+        Err(error) => panic!("memory does not fail: {error}"),
+    };
+    if receipt.is_durable() {
+        assert!(store.inner().last_seq().expect("memory does not fail") >= receipt.seq(), "I2");
+    }
+    Answer::At(receipt.seq().get())
+}
+
+fn all(store: &impl ReadShapes) -> Vec<(String, u64, SnapshotState)> {
+    listed(store).into_iter().map(|(handle, created, state)| (handle, created.get(), state)).collect()
+}
+
+/// One of the ways in which the next flush may go.
+fn disturb(faults: &Faults) {
+    match choose(6) {
+        0 => faults.fail_applies(1, ErrorKind::Busy, Side::Before),
+        1 => faults.fail_applies(1, ErrorKind::Io, Side::After),
+        _ => {}
+    }
+}
+
+fn check(store: &Store, history: History) {
+    let calls = history.into_calls();
+    let Some(order) = explain(&calls, &Model::default()) else {
+        panic!("no order explains this: {calls:#?}")
+    };
+    let (written, below) = written(store);
+    let mut model = Model::default();
+    for op in &order {
+        if model.last == written {
+            assert_eq!(below, model.all(), "C6: what is below is a prefix");
+        }
+        model.step(op);
+    }
+    assert_eq!(all(store), model.all());
+    store.inner().faults().heal();
+    let report = store.close(NEVER);
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(all(store.inner().inner()), model.all(), "C10");
+}
+
+/// What is below at one moment, and how far it has come by then.
+fn written(store: &Store) -> (u64, Vec<(String, u64, SnapshotState)>) {
+    let below = store.inner().inner();
+    let written = || below.last_seq().expect("memory does not fail").get();
+    loop {
+        let (before, all) = (written(), all(below));
+        if written() == before {
+            return (before, all);
+        }
+    }
+}
+
+fn race(store: Store, faults: &Faults, flush: impl Fn(&Store) + Sync) {
+    let history = History::default();
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            let (store, history) = (&store, &history);
+            scope.spawn(move || {
+                for _ in 0..CALLS_PER_THREAD {
+                    let op = if thread == 2 || choose(5) == 0 { any_read() } else { any_mutation() };
+                    history.record(op, |op| perform(store, op));
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..3 {
+                disturb(faults);
+                flush(&store);
+            }
+        });
+    });
+    check(&store, history);
+}
+
+#[test]
+fn c1_an_order_explains_what_threads_see_beside_flushes() {
+    explore(|| {
+        let (store, faults, _) = manual();
+        race(store, &faults, |store| drop(store.flush_once()));
+    });
+}
+
+#[test]
+fn c1_an_order_explains_what_threads_see_beside_the_flusher() {
+    explore(|| {
+        let (store, faults, memory) = open(threaded(2));
+        race(store, &faults, |_| thread::yield_now());
+        assert_eq!(Arc::strong_count(&memory), 1, "the flusher has ended");
+    });
+}

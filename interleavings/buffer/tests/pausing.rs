@@ -1,0 +1,34 @@
+//! Pausing: nothing begins after it has returned, and nothing is forgotten when it ends.
+
+use std::time::Duration;
+
+use shape_meta_core::ControlWrites;
+use shuttle::thread;
+
+use crate::{
+    explore::explore,
+    support::{add, open, threaded},
+};
+
+#[test]
+fn nothing_is_written_between_pause_and_resume() {
+    explore(|| {
+        let (store, faults, _) = open(threaded(1));
+        add(&store, "a", 1);
+        let attempts = || faults.attempts();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                store.pause();
+                let before = attempts();
+                let receipt = add(&store, "b", 2);
+                store.request_flush();
+                thread::yield_now();
+                assert_eq!(attempts(), before, "a flush has begun in a pause");
+                assert!(!receipt.is_durable());
+                store.resume();
+                receipt.wait_durable(Duration::MAX).expect("what was held up is written at once");
+            });
+            scope.spawn(|| drop(store.request_flush()));
+        });
+    });
+}
