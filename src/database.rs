@@ -80,7 +80,8 @@ fn put_in_order(
     observer: &dyn Observer,
 ) -> Result<OpenReport> {
     let recovery = store.recover()?;
-    let database = store.report().clone();
+    let mut database = store.report().clone();
+    database.quarantined = database.quarantined.or(recovery.quarantined);
     let cleaned_all = recovery.valid == 0 && database.quarantined.is_none();
     if cleaned_all {
         observed(observer, None, || cleaner.clean_all())?;

@@ -68,6 +68,7 @@ mod definition;
 mod entry;
 mod metadata;
 mod record;
+mod repaired;
 
 mod change;
 mod error;
@@ -128,6 +129,7 @@ pub use receipt::Receipt;
 pub use record::{Listed, Record};
 pub use refusal::Refusal;
 pub use relation::{Relation, Relations};
+pub use repaired::{Known, Lost, Repaired};
 pub use seq::Seq;
 #[cfg(feature = "shape")]
 pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};

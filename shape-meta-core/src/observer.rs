@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{Change, Error, Handle, Refusal, Seq};
+use crate::{Change, Error, Handle, Refusal, Repaired, Seq};
 
 /// What the layers tell about themselves. Every method does nothing by default; implement the ones you
 /// want to hear.
@@ -78,6 +78,11 @@ pub trait Observer: Send + Sync {
     /// A damaged database was moved aside.
     fn quarantined(&self, path: &Path, error: &Error) {
         let _ = (path, error);
+    }
+
+    /// What is sound of a damaged database was carried into a new one.
+    fn repaired(&self, repaired: &Repaired) {
+        let _ = repaired;
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use shape_meta_core::{Error, ErrorKind, Observer, Result};
 
 use crate::{
@@ -131,6 +131,28 @@ impl Connections {
             }
         }
         Ok(connection)
+    }
+
+    /// Puts another file in the place of this one, while nobody writes. Reads go on with the connections that they
+    /// have; new ones are of the file that is there then.
+    pub(crate) fn replace<T>(&self, replace: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut writer = self.lock_writer();
+        if writer.closed {
+            return Err(closed());
+        }
+        if let Some(connection) = writer.connection.take() {
+            // Or else it would move the log into the file on its way out.
+            connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+                .map_err(failed("close the database"))?;
+            connection.close().map_err(|(_, error)| failed("close the database")(error))?;
+        }
+        let replaced = replace();
+        if self.settings.has_readers() {
+            *self.pool.write().unwrap_or_else(PoisonError::into_inner) =
+                Some(Pool::new(self.settings.clone()));
+        }
+        replaced
     }
 
     /// How many connections are open, and how many of them are in use.

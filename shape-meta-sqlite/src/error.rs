@@ -104,8 +104,8 @@ fn consequence(kind: ErrorKind) -> &'static str {
             "the database refuses this change for good; nothing has changed, take it out of the batch"
         }
         ErrorKind::Corrupt => {
-            "the database is damaged; it is left as it is. Opening the store again moves it aside and \
-             begins a new one, if the options say so"
+            "the database is damaged; it is left as it is. `repair` moves it aside and carries all that is sound \
+             into a new one, and so does opening the store again, unless the options refuse it"
         }
         ErrorKind::NotADatabase => {
             "the file is no SQLite database; it is left as it is. Move it away, or choose another directory"

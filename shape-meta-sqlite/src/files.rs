@@ -1,4 +1,11 @@
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use shape_meta_core::Result;
+
+use crate::error::failed_on;
 
 /// The names of what lies in the directory of a store.
 #[derive(Clone, Debug)]
@@ -21,6 +28,27 @@ impl Files {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.directory.join("shape-meta.sqlite3")
+    }
+
+    /// A database on its way: what could be saved of a damaged one.
+    pub(crate) fn salvaging(&self) -> PathBuf {
+        self.companion("-salvaging")
+    }
+
+    /// The same once it is whole.
+    pub(crate) fn salvaged(&self) -> PathBuf {
+        self.companion("-salvaged")
+    }
+
+    /// Whether a log or a journal lies there.
+    pub(crate) fn has_companions(&self) -> bool {
+        COMPANIONS.iter().any(|suffix| self.companion(suffix).symlink_metadata().is_ok())
+    }
+
+    /// Makes the names in the directory survive a power loss, as the files themselves do.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        let directory = self.directory();
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed_on("sync", directory))
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

@@ -57,7 +57,8 @@
 //!
 //! Observers hear of every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_reading`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
-//! `apply`, `load`, `record_of`, `recover`, `cleaned`, `maintain`, `explain`, `stats`.
+//! `apply`, `load`, `record_of`, `recover`, `cleaned`, `maintain`, `explain`, `stats`,
+//! `repair`.
 //!
 //! # Features
 //!
@@ -83,6 +84,7 @@ mod explain;
 mod maintain;
 mod read;
 mod recover;
+mod repair;
 mod scan;
 
 mod files;
@@ -90,7 +92,9 @@ mod inspect;
 mod lock;
 mod open;
 mod quarantine;
+mod salvage;
 mod unread;
+mod verifier;
 
 mod checksum;
 mod index;
@@ -118,7 +122,7 @@ pub use lookups::Lookups;
 pub use maintain::Stats;
 pub use mode::Mode;
 pub use options::{Check, OnDamage, SqliteOptions};
-pub use quarantine::Quarantined;
 pub use recover::Recovery;
 pub use report::OpenReport;
 pub use store::SqliteStore;
+pub use verifier::Verifier;

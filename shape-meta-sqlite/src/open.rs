@@ -1,10 +1,10 @@
 use std::{fs, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
-use shape_meta_core::{Error, ErrorKind, Observer, Result};
+use shape_meta_core::{Error, ErrorKind, Known, Observer, Result};
 
 use crate::{
-    Check, Mode, OnDamage, OpenReport, Quarantined,
+    Check, Mode, OnDamage, OpenReport,
     connection::{Settings, set},
     error::{failed, failed_on},
     files::Files,
@@ -12,7 +12,7 @@ use crate::{
     inspect::{self, Found},
     lock::OwnerLock,
     meta::Meta,
-    migrate, quarantine, schema,
+    migrate, salvage, schema,
     unread::says_unread,
 };
 
@@ -35,6 +35,7 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
     fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
     let lock = OwnerLock::acquire(files, settings.options.mode)?;
 
+    salvage::finish(files)?;
     let found = inspect::inspect(files)?;
     let first = match found {
         Found::LogWithoutDatabase => Err(Error::new(
@@ -47,10 +48,11 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
         Err(error) if is_damage(found, &error) => match settings.options.on_damage {
             OnDamage::Refuse => return Err(refused(files, error)),
             OnDamage::Quarantine => {
-                let quarantined = quarantine::quarantine(files, error)?;
-                observer.quarantined(&quarantined.path, &quarantined.error);
-                let (connection, report) = open_database(files, settings, Found::Nothing, started)?;
-                (connection, with(report, quarantined))
+                let repaired =
+                    salvage::rebuild(files, settings, error, &Known::default(), None, &**observer)?;
+                let (connection, mut report) = open_database(files, settings, Found::Database, started)?;
+                report.quarantined = Some(repaired);
+                (connection, report)
             }
         },
         other => other?,
@@ -192,7 +194,7 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     })
 }
 
-fn journal(connection: &Connection, mode: Mode) -> Result<()> {
+pub(crate) fn journal(connection: &Connection, mode: Mode) -> Result<()> {
     let wanted = match mode {
         Mode::Wal => "wal",
         // In exclusive locking the journal is kept and its header overwritten, whatever the name says.
@@ -225,8 +227,4 @@ fn refused(files: &Files, error: Error) -> Error {
         files.database().display()
     );
     Error::new(ErrorKind::Corrupt, message).with_source(error)
-}
-
-fn with(report: OpenReport, quarantined: Quarantined) -> OpenReport {
-    OpenReport { quarantined: Some(quarantined), ..report }
 }

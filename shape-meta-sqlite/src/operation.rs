@@ -19,6 +19,7 @@ pub(crate) enum Operation {
     Maintain,
     Explain,
     Stats,
+    Repair,
 }
 
 impl Operation {
@@ -42,6 +43,7 @@ impl Operation {
             Self::Maintain => "maintain",
             Self::Explain => "explain",
             Self::Stats => "stats",
+            Self::Repair => "repair",
         }
     }
 }

@@ -1,25 +1,15 @@
 use std::{
-    fs::{self, File},
+    fs,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use shape_meta_core::{Error, Result};
+use shape_meta_core::Result;
 
 use crate::{
     error::failed_on,
     files::{COMPANIONS, Files},
 };
-
-/// A damaged database that was moved aside.
-#[derive(Clone, Debug)]
-pub struct Quarantined {
-    /// Where the database is now. Its log and journal, if it had any, lie beside it under the same name
-    /// with `-wal`, `-shm` or `-journal`, so that SQLite's own tools can still open it.
-    pub path: PathBuf,
-    /// What was found wrong.
-    pub error: Error,
-}
 
 /// Moves the database and everything that belongs to it aside, under a name with the time. Nothing is
 /// deleted (C11).
@@ -27,7 +17,10 @@ pub struct Quarantined {
 /// The database goes first: if the machine stops in between, what is left is a log without a database,
 /// which the next opening moves aside too. The other way round it would be a database that lacks its
 /// latest commits and looks sound.
-pub(crate) fn quarantine(files: &Files, error: Error) -> Result<Quarantined> {
+///
+/// Returns where the database is now. Its log and journal, if it had any, lie beside it under the same name with
+/// `-wal`, `-shm` or `-journal`, so that SQLite's own tools can still open it.
+pub(crate) fn quarantine(files: &Files) -> Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let base = format!("{}.damaged-{}", files.database().display(), utc(now));
     let taken = |path: &str| {
@@ -50,10 +43,8 @@ pub(crate) fn quarantine(files: &Files, error: Error) -> Result<Quarantined> {
             moved => moved.map_err(failed_on("move aside the damaged file", &from))?,
         }
     }
-    // So that the names survive a power loss as well as the files do.
-    let directory = files.directory();
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed_on("sync", directory))?;
-    Ok(Quarantined { path: to.into(), error })
+    files.sync_names()?;
+    Ok(to.into())
 }
 
 /// Seconds since the epoch as `20260131T235959Z`. (Days to a date: Howard Hinnant's `civil_from_days`.)

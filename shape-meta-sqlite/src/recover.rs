@@ -1,10 +1,10 @@
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Activity, Handle, Recovered, Result, Seq};
+use shape_meta_core::{Activity, ErrorKind, Handle, Known, Recovered, Repaired, Result, Seq};
 
 use crate::{
-    SqliteStore, checksum,
+    OnDamage, SqliteStore, checksum,
     error::{failed, not_of_ours},
     meta::Meta,
     operation::Operation,
@@ -23,6 +23,9 @@ pub struct Recovery {
     /// Those whose stored data has still to be deleted: the removed ones, and what an earlier recovery
     /// left because the process ended before its cleaner was done.
     pub to_clean: Vec<Handle>,
+    /// The damaged database that was moved aside, and what was saved of it, if a row was found damaged and
+    /// the options allow it.
+    pub quarantined: Option<Repaired>,
 }
 
 impl SqliteStore {
@@ -39,8 +42,18 @@ impl SqliteStore {
     pub fn recover(&self) -> Result<Recovery> {
         let span = self.observer.begin(Activity::Recovery);
         let started = Instant::now();
-        let recovered =
-            self.connections.write(Operation::Recover, |connection| self.remove_incomplete(connection));
+        let mut recovered = self.recover_once();
+        let options = &self.connections.settings().options;
+        if let Err(error) = &recovered
+            && error.kind() == ErrorKind::Corrupt
+            && options.on_damage == OnDamage::Quarantine
+            && self.files.is_some()
+        {
+            // Damage inside of a row, which no check at open sees. Or else every opening would end here.
+            recovered = self
+                .repair_for(Some(error.clone()), Known::default())
+                .and_then(|repaired| Ok(Recovery { quarantined: Some(repaired), ..self.recover_once()? }));
+        }
         if let Some(span) = span {
             span.end(recovered.as_ref().err());
         }
@@ -53,6 +66,10 @@ impl SqliteStore {
         Ok(recovery)
     }
 
+    fn recover_once(&self) -> Result<Recovery> {
+        self.connections.write(Operation::Recover, |connection| self.remove_incomplete(connection))
+    }
+
     fn remove_incomplete(&self, connection: &mut Connection) -> Result<Recovery> {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -60,11 +77,16 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         meta.check_owner(self.report.epoch)?;
 
+        let noted: HashSet<Handle> = to_clean(&transaction)?.into_iter().collect();
         let mut incomplete = Vec::new();
         // All rows rather than those that say that they are not complete: so each is verified before any is
         // served, for little more than the reading costs anyway.
+        let mut live = HashSet::new();
         each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;
+            if noted.contains(entry.handle()) && entry.state().is_complete() {
+                live.insert(entry.handle().clone());
+            }
             if !entry.state().is_complete() {
                 incomplete.push(entry);
             }
@@ -78,20 +100,14 @@ impl SqliteStore {
         meta.counts = writing.finish()?;
         meta.write(&transaction)?;
 
-        let mut to_clean = Vec::new();
-        each(&transaction, sql::TO_CLEAN, [], |found| {
-            let handle = row::handle(found, 0, 0)?;
-            // A damaged one might be that of a shape that lives.
-            let checksum: Option<i64> = found.get(1).map_err(failed("read what is to be cleaned"))?;
-            if checksum.is_some_and(|sum| sum != checksum::of(Seq::ZERO, handle.as_bytes())) {
-                return Err(not_of_ours("the checksum of a handle to be cleaned does not fit it", 0));
-            }
-            to_clean.push(handle);
-            Ok(true)
-        })?;
+        // One that has its handle back is not to be touched.
+        for handle in &live {
+            forget_to_clean(&transaction, handle)?;
+        }
+        let to_clean = to_clean(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
-        Ok(Recovery { valid: meta.counts.total, removed, to_clean })
+        Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
     }
 
     /// The stored data of these shapes has been deleted; they are not handed out again.
@@ -109,10 +125,7 @@ impl SqliteStore {
                 .map_err(failed("note what was cleaned"))?;
             Meta::read(&transaction)?.check_owner(self.report.epoch)?;
             for handle in handles {
-                transaction
-                    .prepare_cached(sql::DELETE_TO_CLEAN)
-                    .and_then(|mut statement| statement.execute([handle.as_str()]))
-                    .map_err(failed("note what was cleaned"))?;
+                forget_to_clean(&transaction, handle)?;
             }
             transaction.commit().map_err(failed("note what was cleaned"))
         })
@@ -127,4 +140,28 @@ pub(crate) fn note_to_clean(connection: &Connection, handle: &Handle) -> Result<
         .and_then(|mut statement| statement.execute((handle.as_str(), sum)))
         .map_err(failed("note what is to be cleaned"))?;
     Ok(())
+}
+
+fn forget_to_clean(connection: &Connection, handle: &Handle) -> Result<()> {
+    connection
+        .prepare_cached(sql::DELETE_TO_CLEAN)
+        .and_then(|mut statement| statement.execute([handle.as_str()]))
+        .map_err(failed("note what was cleaned"))?;
+    Ok(())
+}
+
+/// The handles that are noted.
+fn to_clean(connection: &Connection) -> Result<Vec<Handle>> {
+    let mut all = Vec::new();
+    each(connection, sql::TO_CLEAN, [], |found| {
+        let handle = row::handle(found, 0, 0)?;
+        // A damaged one might be that of a shape that lives.
+        let checksum: Option<i64> = found.get(1).map_err(failed("read what is to be cleaned"))?;
+        if checksum.is_some_and(|sum| sum != checksum::of(Seq::ZERO, handle.as_bytes())) {
+            return Err(not_of_ours("the checksum of a handle to be cleaned does not fit it", 0));
+        }
+        all.push(handle);
+        Ok(true)
+    })?;
+    Ok(all)
 }

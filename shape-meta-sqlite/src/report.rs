@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-use shape_meta_core::{Counts, Seq};
+use shape_meta_core::{Counts, Repaired, Seq};
 
-use crate::{Lookups, Quarantined};
+use crate::Lookups;
 
 /// What opening a store found and did.
 #[derive(Clone, Debug)]
 pub struct OpenReport {
     /// Whether the database was created.
     pub created: bool,
-    /// The damaged database that was moved aside for it, if there was one.
-    pub quarantined: Option<Quarantined>,
+    /// The damaged database that was moved aside for it, if there was one, and what was saved of it.
+    pub quarantined: Option<Repaired>,
     /// The schema version from which the file was migrated, if it was.
     pub migrated_from: Option<u32>,
     /// The look-ups that were there before, if they were built or dropped.

@@ -12,5 +12,6 @@ mod ownership;
 mod plans;
 mod recency;
 mod recovery;
+mod salvage;
 mod scans;
 mod schema;

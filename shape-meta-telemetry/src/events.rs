@@ -2,7 +2,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
     Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Seq, Span,
+    Refusal, Repaired, Seq, Span,
 };
 use tracing::Level;
 
@@ -155,6 +155,18 @@ impl Observer for TracingObserver {
             self, ERROR, "shape_meta.quarantined",
             { path = %path.display(), error = source(error), error.type = error.kind().name() },
             "a damaged database was moved aside"
+        );
+    }
+
+    fn repaired(&self, repaired: &Repaired) {
+        event!(
+            self, ERROR, "shape_meta.repaired",
+            {
+                saved = repaired.saved,
+                lost = repaired.missing(),
+                duration_us = micros(repaired.took)
+            },
+            "what is sound of a damaged database was carried into a new one"
         );
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
     Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Seq, Span,
+    Refusal, Repaired, Seq, Span,
 };
 
 /// Several observers as one: each is told everything, in their order.
@@ -107,6 +107,10 @@ impl Observer for Observers {
 
     fn quarantined(&self, path: &Path, error: &Error) {
         self.0.iter().for_each(|observer| observer.quarantined(path, error));
+    }
+
+    fn repaired(&self, repaired: &Repaired) {
+        self.0.iter().for_each(|observer| observer.repaired(repaired));
     }
 }
 

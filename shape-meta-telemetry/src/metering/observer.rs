@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use metrics::{Label, SharedString};
 use shape_meta_core::{
     Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Seq, Span,
+    Refusal, Repaired, Seq, Span,
 };
 
 use super::{metric::*, span::Timed};
@@ -141,4 +141,7 @@ impl Observer for MetricsObserver {
     fn quarantined(&self, _: &Path, error: &Error) {
         QUARANTINES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
     }
+
+    // Counted as a quarantine already, which it always comes with.
+    fn repaired(&self, _: &Repaired) {}
 }
