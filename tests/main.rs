@@ -9,6 +9,7 @@ mod conformance;
 mod crash;
 mod equal;
 mod faults;
+mod linear;
 mod one_file;
 mod threads;
 

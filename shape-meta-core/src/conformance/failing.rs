@@ -6,6 +6,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -57,6 +58,7 @@ struct Shared {
     applied: AtomicU64,
     changes: AtomicU64,
     reads: AtomicU64,
+    slowness: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +140,12 @@ impl Faults {
         keeper
     }
 
+    /// Makes the store slow: before and after the work of each apply and each read, other threads are let go
+    /// first, up to `turns` times. Zero, as at the beginning, for a store that is as fast as the one below.
+    pub fn slow_down(&self, turns: u64) {
+        self.0.slowness.store(turns, Ordering::SeqCst);
+    }
+
     /// Forgets all faults that have not happened yet. Who stands at a gate still does.
     pub fn heal(&self) {
         *self.script() = Script::default();
@@ -186,18 +194,28 @@ impl Faults {
 
     /// Does the work of a read, or what is to happen instead. The lock is not held meanwhile.
     fn read<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let number = self.0.reads.fetch_add(1, Ordering::SeqCst);
         let fault = self.script().reads.pop_front();
-        around(fault.as_ref(), work)
+        self.around(fault.as_ref(), number, work)
     }
-}
 
-/// Does the work, with the fault before or after it.
-fn around<T>(fault: Option<&Fault>, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    happen(fault, Side::Before)?;
-    let outcome = work()?;
-    happen(fault, Side::After)?;
-    Ok(outcome)
+    /// Does the work, with the fault before or after it.
+    fn around<T>(&self, fault: Option<&Fault>, number: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        happen(fault, Side::Before)?;
+        self.dawdle(number);
+        let outcome = work()?;
+        self.dawdle(number + 1);
+        happen(fault, Side::After)?;
+        Ok(outcome)
+    }
+
+    /// Not as long each time, so that threads meet in different places.
+    fn dawdle(&self, number: u64) {
+        let most = self.0.slowness.load(Ordering::Relaxed);
+        for _ in 0..number.wrapping_mul(7) % (most + 1) {
+            thread::yield_now();
+        }
+    }
 }
 
 fn happen(fault: Option<&Fault>, now: Side) -> Result<()> {
@@ -327,9 +345,9 @@ impl<S: ReadShapes> ReadShapes for FailingStore<S> {
 impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
     fn apply(&self, batch: &Batch) -> Result<()> {
         let shared = &self.faults.0;
-        shared.attempts.fetch_add(1, Ordering::SeqCst);
+        let number = shared.attempts.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults.script().applies.pop_front();
-        around(fault.as_ref(), || {
+        self.faults.around(fault.as_ref(), number, || {
             // What is applied already is skipped, whatever is in it (I6).
             if batch.through > self.inner.last_seq()?
                 && let Some(refusal) = self.faults.refusal(batch)

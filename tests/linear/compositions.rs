@@ -1,0 +1,87 @@
+//! Every composition, over a store that is slow on purpose below each layer.
+
+use std::sync::Arc;
+
+use shape_meta::{
+    ControlWrites, ShapeMeta, Silent,
+    conformance::{FailingStore, Faults},
+};
+use shape_meta_cache::{CacheOptions, Cached};
+
+use super::rounds::play;
+use crate::compositions::{
+    BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
+    PRODUCT_ON_DISK, directory,
+};
+
+/// Slow stores: so many turns at most for the others.
+const SLOW: u64 = 5;
+
+fn slow() -> Faults {
+    let faults = Faults::default();
+    faults.slow_down(SLOW);
+    faults
+}
+
+fn has_an_order_on(composition: Composition, rounds: usize) {
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}, {composition:?}");
+    for slow_between in [false, true] {
+        let directory = directory();
+        let below = FailingStore::with(Arc::new(composition.below(directory.path())), slow());
+        let store = match composition.cache {
+            // Slow between what the cache publishes and what the buffer does then.
+            Some(lookups) if slow_between => {
+                let options = CacheOptions::default().lookups(lookups).overlaid(composition.buffer.is_some());
+                let cached = Cached::open(below, options, Arc::new(Silent)).expect("it can be read");
+                let above = Composition { cache: None, ..composition };
+                above.over(FailingStore::with(Arc::new(cached), slow()))
+            }
+            _ => composition.over(below),
+        };
+        check(&store, seed, rounds);
+    }
+}
+
+fn check(store: &ShapeMeta, seed: u64, rounds: usize) {
+    if let Err(history) = play(store, seed, rounds) {
+        panic!("C1: these calls have no order: {history:#?}");
+    }
+    store.flush(PATIENT).expect("nothing fails");
+    check_at_rest(store, seed);
+}
+
+/// And when everything is below.
+fn check_at_rest(store: &ShapeMeta, seed: u64) {
+    assert!(play(store, seed, 1).is_ok(), "C1: at rest");
+}
+
+#[test]
+fn c1_direct_is_linearizable() {
+    has_an_order_on(DIRECT, 100);
+}
+
+#[test]
+fn c1_direct_with_a_cache_is_linearizable() {
+    has_an_order_on(DIRECT_CACHED, 100);
+}
+
+#[test]
+fn c1_direct_with_lookups_on_disk_is_linearizable() {
+    has_an_order_on(DIRECT_ON_DISK, 100);
+}
+
+#[test]
+fn c1_buffered_is_linearizable() {
+    has_an_order_on(BUFFERED.flushing(Flushing::Busy), 300);
+}
+
+#[test]
+fn c1_the_product_is_linearizable() {
+    has_an_order_on(PRODUCT.flushing(Flushing::Busy), 300);
+}
+
+#[test]
+fn c1_the_product_with_lookups_on_disk_is_linearizable() {
+    has_an_order_on(PRODUCT_ON_DISK.flushing(Flushing::Busy), 300);
+}
