@@ -80,6 +80,8 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
     }
 
     fn last_seq(&self) -> Result<Seq> {
+        // A mark shows in the entry itself just before the place that it has is published.
+        self.settle();
         Ok(self.mirror.read(|view| view.totals().last_seq))
     }
 }

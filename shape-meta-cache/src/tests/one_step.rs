@@ -2,6 +2,7 @@ use std::{
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        mpsc,
     },
     thread,
 };
@@ -116,4 +117,35 @@ fn c1_the_least_recently_used_are_those_that_are_published() {
         });
     });
     assert_eq!(stalest(), [2]);
+}
+
+/// A mark shows before its place in the order is published; whoever has seen it and asks for the place is
+/// told no earlier one.
+#[test]
+fn c1_a_mark_is_not_seen_before_its_place_in_the_order() {
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let shape = record(1, 1, 1, 1);
+    let add = Change::Add { record: Arc::clone(&shape), state: SnapshotState::Pending };
+    cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();
+    let (cached, handle) = (&cached, shape.handle());
+    thread::scope(|scope| {
+        let asked = cached.mirror.read(|_| {
+            // The first publish goes by a reader, the next one waits for it.
+            cached.apply(&Batch { changes: vec![], through: Seq::new(2) }).unwrap();
+            let mark = Change::Mark { entry: Arc::clone(&shape.entry), state: SnapshotState::Started };
+            let batch = Batch { changes: vec![mark], through: Seq::new(3) };
+            scope.spawn(move || cached.apply(&batch).unwrap());
+            let (seen, is_seen) = mpsc::channel();
+            let asked = scope.spawn(move || {
+                while !cached.is_snapshot_started(handle).unwrap() {
+                    thread::yield_now();
+                }
+                seen.send(()).unwrap();
+                cached.last_seq().unwrap()
+            });
+            is_seen.recv().unwrap();
+            Some(asked)
+        });
+        assert_eq!(asked.unwrap().join().unwrap(), Seq::new(3));
+    });
 }
