@@ -6,7 +6,7 @@ use shuttle::{
 };
 
 /// How many schedules of each kind a scenario is run under, unless `INTERLEAVINGS` says otherwise.
-const SCHEDULES: usize = 1_000;
+const SCHEDULES: usize = 2_000;
 
 /// The schedules that [`PctScheduler`] makes find what needs up to so many switches at the wrong moment.
 const DEPTH: usize = 3;
