@@ -91,7 +91,7 @@ pub use builder::Builder;
 pub use cleaner::{BoxError, NoData, ShapeCleaner};
 #[cfg(feature = "sqlite")]
 pub use database::OpenReport;
-pub use store::ShapeMeta;
+pub use store::{ShapeMeta, WeakShapeMeta};
 
 pub use shape_meta_core::*;
 
@@ -102,7 +102,7 @@ pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
 pub use shape_meta_sqlite::{Check, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
 #[cfg(feature = "metrics")]
-pub use shape_meta_telemetry::MetricsObserver;
+pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread};
 #[cfg(feature = "telemetry")]
 pub use shape_meta_telemetry::{Observers, TracingObserver};
 

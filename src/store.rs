@@ -1,9 +1,12 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use shape_meta_core::{
-    CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key, LeastRecentlyUsed,
-    Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt,
-    Record, Relation, Result, Scan, Seq, Signal, Timestamp,
+    Attempt, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key,
+    LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending,
+    ReadShapes, Receipt, Record, Relation, Result, Scan, Seq, Signal, Timestamp, Usage,
 };
 
 use crate::{Builder, ShapeCleaner};
@@ -55,6 +58,28 @@ impl ShapeMeta {
     #[cfg(feature = "sqlite")]
     pub fn open_report(&self) -> Option<&crate::OpenReport> {
         Some(&self.0.database.as_ref()?.report)
+    }
+
+    /// A reference that does not keep the store open.
+    pub fn downgrade(&self) -> WeakShapeMeta {
+        WeakShapeMeta(Arc::downgrade(&self.0))
+    }
+}
+
+/// A reference to a store that does not keep it open: for those who only look at it now and then.
+#[derive(Clone)]
+pub struct WeakShapeMeta(Weak<Inner>);
+
+impl WeakShapeMeta {
+    /// The store, if it is still there. Drop what this returns soon: whoever drops the last clone flushes.
+    pub fn upgrade(&self) -> Option<ShapeMeta> {
+        self.0.upgrade().map(ShapeMeta)
+    }
+}
+
+impl std::fmt::Debug for WeakShapeMeta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakShapeMeta").finish_non_exhaustive()
     }
 }
 
@@ -117,6 +142,14 @@ impl MutateShapes for ShapeMeta {
         self.0.stack.try_get_or_add(shape)
     }
 
+    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+        self.0.stack.attempt(mutation, attempt)
+    }
+
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+        self.0.stack.attempt_get_or_add(shape, attempt)
+    }
+
     fn room(&self) -> Option<&Signal> {
         self.0.stack.room()
     }
@@ -150,6 +183,10 @@ impl ControlWrites for ShapeMeta {
 
     fn health(&self) -> Health {
         self.0.stack.health()
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.stack.usage()
     }
 
     fn close(&self, timeout: Duration) -> CloseReport {

@@ -4,8 +4,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health, MutateError,
-    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, Receipt, Result, Signal,
+    ApplyChanges, Attempt, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
+    Receipt, Result, Signal, Usage,
 };
 
 use crate::{
@@ -48,8 +49,9 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             inner,
             overlay: Overlay::new(counts, last, &options),
             hashing: Hashing::default(),
+            progress: Arc::new(Progress::observed(last, Arc::clone(&observer))),
+            timed: observer.wants_acknowledged(),
             observer,
-            progress: Arc::new(Progress::new(last)),
             room: Signal::new(),
             drain: Drain::default(),
             turn: Mutex::default(),
@@ -115,11 +117,19 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges + 'static> MutateShapes for Buffered<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.shared.mutate(mutation)
+        self.shared.mutate(mutation, Attempt::ONLY)
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.shared.get_or_add(shape)
+        self.shared.get_or_add(shape, Attempt::ONLY)
+    }
+
+    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+        self.shared.mutate(mutation, attempt)
+    }
+
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+        self.shared.get_or_add(shape, attempt)
     }
 
     fn room(&self) -> Option<&Signal> {
@@ -166,6 +176,12 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
 
     fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.shared.inner.usage();
+        usage.shapes = self.counts().ok();
+        usage
     }
 
     /// Also while paused, and however busy the flushers are that it shares with other stores: it does not

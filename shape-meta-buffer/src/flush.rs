@@ -56,6 +56,7 @@ impl<S: ApplyChanges> Shared<S> {
             return Err(trouble.error.clone());
         }
         let room = turn.size.max(self.options.room_ahead());
+        let is_new = turn.work.is_none();
         // It stays in its place until it is done, so that the panic of an observer leaves it to be gone on
         // with.
         let work = match &mut turn.work {
@@ -65,8 +66,11 @@ impl<S: ApplyChanges> Shared<S> {
                 None => return Ok(None),
             },
         };
-        let begun = Instant::now();
         let generation = Arc::clone(&work.generation);
+        if is_new && let Some(latencies) = generation.latencies() {
+            self.observer.acknowledged(latencies);
+        }
+        let begun = Instant::now();
         let mut flushed = Flushed {
             mutations: generation.mutations(),
             changes: generation.slots().iter().filter(|slot| slot.is_change()).count()

@@ -1,8 +1,12 @@
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use shape_meta_core::{Change, Entry, Handle, Key, Record, Relation, Seq, SnapshotState};
+use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
 use crate::{
     hashing::Hashing,
@@ -38,6 +42,8 @@ pub(crate) struct Generation {
     tally: Tally,
     /// When the first of them was accepted.
     since: Option<Instant>,
+    /// How long they took, where somebody wants to know.
+    latencies: Option<Box<Latencies>>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +123,15 @@ impl Generation {
         self.since
     }
 
+    /// A mutation of it took so long.
+    pub(crate) fn acknowledged(&mut self, took: Duration) {
+        self.latencies.get_or_insert_default().record(took);
+    }
+
+    pub(crate) fn latencies(&self) -> Option<&Latencies> {
+        self.latencies.as_deref()
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
@@ -184,6 +199,7 @@ impl Generation {
                     logged_from: seq,
                     since: self.since,
                     bytes: LOGGED,
+                    latencies: self.latencies.take(),
                     ..Self::default()
                 };
                 RESET

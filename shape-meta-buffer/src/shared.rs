@@ -1,11 +1,12 @@
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use shape_meta_core::{
-    ApplyChanges, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Observer,
-    Pending, Progress, Receipt, Refusal, Result, Seq, Signal, SnapshotState, validate, validate_add,
+    ApplyChanges, Attempt, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape,
+    Observer, Pending, Progress, Receipt, Refusal, Result, Seq, Signal, SnapshotState, validate,
+    validate_add,
 };
 
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) struct Shared<S> {
     pub(crate) hashing: Hashing,
     pub(crate) options: BufferOptions,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Whether the observer wants to hear how long mutations took.
+    pub(crate) timed: bool,
     pub(crate) progress: Arc<Progress>,
     pub(crate) room: Signal,
     pub(crate) drain: Drain,
@@ -57,12 +60,13 @@ enum Accepted {
 }
 
 impl<S: ApplyChanges> Shared<S> {
-    pub(crate) fn mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+    pub(crate) fn mutate(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+        let came = self.came(attempt);
         let limits = match mutation {
             Mutation::Add(shape) => self.options.limits.check(shape),
             _ => Ok(()),
         };
-        let outcome = limits.map_err(MutateError::from).and_then(|()| match self.accept(mutation)? {
+        let outcome = limits.map_err(MutateError::from).and_then(|()| match self.accept(mutation, came)? {
             Accepted::At(seq) => Ok(self.receipt(seq)),
             Accepted::Already(created) => Ok(self.receipt_up_to(self.overlay.last()).relying_on(created)),
             Accepted::Held(held_by, _) => {
@@ -70,12 +74,13 @@ impl<S: ApplyChanges> Shared<S> {
                 Err(Refusal::DuplicateKey { key: shape.key, held_by }.into())
             }
         });
-        self.tell_refused(outcome)
+        self.tell(outcome, attempt)
     }
 
-    pub(crate) fn get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
+    pub(crate) fn get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+        let came = self.came(attempt);
         let accepted = match self.options.limits.check(shape) {
-            Ok(()) => self.accept(&Mutation::Add(shape.clone())),
+            Ok(()) => self.accept(&Mutation::Add(shape.clone()), came),
             // A live key is found whatever else is too large.
             Err(refusal) => match self.holder_of(&shape.key) {
                 Ok(Some((handle, created))) => Ok(Accepted::Held(handle, created)),
@@ -83,14 +88,15 @@ impl<S: ApplyChanges> Shared<S> {
                 Err(error) => Err(error.into()),
             },
         };
-        self.tell_refused(accepted.map(|accepted| {
+        let made = accepted.map(|accepted| {
             let (handle, added, receipt) = match accepted {
                 Accepted::At(seq) | Accepted::Already(seq) => (shape.handle.clone(), true, self.receipt(seq)),
                 Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
                 Accepted::Held(handle, None) => (handle, false, self.receipt_up_to(self.overlay.below())),
             };
             GetOrAdd { handle, added, receipt }
-        }))
+        });
+        self.tell(made, attempt)
     }
 
     /// The live shape with this key, and the place of its add if that is pending: the overlay first, then
@@ -114,12 +120,20 @@ impl<S: ApplyChanges> Shared<S> {
         Receipt::up_to(seq, Arc::clone(&self.progress))
     }
 
-    fn tell_refused<T>(&self, outcome: Result<T, MutateError>) -> Result<T, MutateError> {
-        outcome.inspect_err(|error| {
-            if let Some(refusal) = error.refusal() {
-                self.observer.refused(refusal);
-            }
-        })
+    /// When the caller came, if anybody wants to know.
+    fn came(&self, attempt: Attempt) -> Option<Instant> {
+        self.timed.then(|| attempt.since.unwrap_or_else(Instant::now))
+    }
+
+    /// Tells the observer what was not accepted. No room is no refusal yet for a caller that waits for it.
+    fn tell<T>(&self, outcome: Result<T, MutateError>, attempt: Attempt) -> Result<T, MutateError> {
+        match &outcome {
+            Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.last => {}
+            Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
+            Err(MutateError::Failed(error)) => self.observer.failed(error),
+            Ok(_) => {}
+        }
+        outcome
     }
 
     /// Validates a mutation and puts its change into the overlay.
@@ -127,7 +141,7 @@ impl<S: ApplyChanges> Shared<S> {
     /// What is below is asked before the lock is taken, so that no disk work happens under it. The answer
     /// holds for what the overlay does not know, unless a generation was dropped in between; the version
     /// says so, and the mutation starts again. That happens at most once for each flush that ends.
-    fn accept(&self, mutation: &Mutation) -> Result<Accepted, MutateError> {
+    fn accept(&self, mutation: &Mutation, came: Option<Instant>) -> Result<Accepted, MutateError> {
         let hashes = Hashes {
             handle: mutation.handle().map_or(0, |handle| self.hashing.handle(handle.as_bytes())),
             key: match mutation {
@@ -181,6 +195,11 @@ impl<S: ApplyChanges> Shared<S> {
                 }
             };
             let wake = self.put(&mut state, change, hashes, seq);
+            if let Some(came) = came {
+                // Under the lock, which costs those who wait for it a look at the clock, and saves an atomic
+                // table that all threads would write.
+                state.active.acknowledged(came.elapsed());
+            }
             drop(state);
             if wake {
                 self.wake();

@@ -1,6 +1,7 @@
 //! Tests of the buffer: the conformance suite over its compositions, and what is its own.
 
 mod support;
+mod told;
 
 mod bound;
 mod boundaries;

@@ -1,6 +1,6 @@
 use std::{sync::Arc, thread};
 
-use shape_meta_core::{ApplyChanges, Batch, Entry, Error, ErrorKind, Record, Result, Seq};
+use shape_meta_core::{ApplyChanges, Batch, Entry, Error, ErrorKind, ReadShapes, Record, Result, Seq, Usage};
 
 use crate::{
     Cached,
@@ -61,6 +61,13 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.inner.record_of(entry)
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.inner.usage();
+        usage.shapes = self.counts().ok();
+        usage.cache_bytes += self.memory().total();
+        usage
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Batch, Entry, ReadShapes, Record, Result, Seq};
+use crate::{Batch, Entry, ReadShapes, Record, Result, Seq, Usage};
 
 /// What a store must do besides answering reads: for implementors of stores and of caches over them.
 pub trait ApplyChanges: ReadShapes {
@@ -33,4 +33,10 @@ pub trait ApplyChanges: ReadShapes {
     ///
     /// If the disk fails.
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>>;
+
+    /// What the store holds, as far as it knows without asking the disk and without waiting: for gauges. It
+    /// is asked at any time, also while the store is being closed.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }

@@ -41,6 +41,14 @@ impl Change {
         }
     }
 
+    /// Bytes of memory of the record that it adds; nothing for other changes, which only share what is there.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Add { record, .. } => record.memory(),
+            Self::Remove { .. } | Self::Mark { .. } | Self::Reset => 0,
+        }
+    }
+
     /// The name of the kind, for logs.
     pub fn name(&self) -> &'static str {
         match self {

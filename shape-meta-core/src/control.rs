@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Error, Handle, Health, MutateShapes, NotDurable, Receipt, SnapshotState};
+use crate::{Error, Handle, Health, MutateShapes, NotDurable, Receipt, SnapshotState, Usage};
 
 /// What a caller can ask of the way to disk: the same for a composition that has a buffer and for one that
 /// has none, where most of it is true at once.
@@ -32,6 +32,9 @@ pub trait ControlWrites: MutateShapes {
 
     /// How the store does: for probes, gauges and people. From memory, at once.
     fn health(&self) -> Health;
+
+    /// What the store holds: for gauges. From memory, at once.
+    fn usage(&self) -> Usage;
 
     /// Accepts no more mutations, writes what is pending, and reports what it could not write, all within
     /// about this time (C10). Reads go on until the store is dropped. Closing again returns the same report.

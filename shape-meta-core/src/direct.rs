@@ -4,10 +4,11 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, CloseReport, ControlWrites, Counts, Degradation, Entry, Error, ErrorKind, Found,
-    GetOrAdd, Handle, HandleSet, Health, HealthState, Key, LastError, LeastRecentlyUsed, Limits, Metadata,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
-    Receipt, Record, Relation, Remedy, Result, Scan, Seq, Signal, Timestamp,
+    Activity, ApplyChanges, Attempt, Batch, Change, CloseReport, ControlWrites, Counts, Degradation, Entry,
+    Error, ErrorKind, Flushed, Found, GetOrAdd, Handle, HandleSet, Health, HealthState, Key, LastError,
+    Latencies, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation, NewShape,
+    NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result, Scan,
+    Seq, Signal, Timestamp, Usage,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -21,6 +22,8 @@ pub struct Direct<S> {
     limits: Limits,
     observer: Arc<dyn Observer>,
     progress: Arc<Progress>,
+    /// Whether the observer wants to hear how long mutations took.
+    timed: bool,
     /// Held by a mutation from validation to commit. No reader wants it (I5).
     writer: Mutex<Writer>,
     /// What health tells. Never held for longer than it takes to look.
@@ -94,8 +97,16 @@ impl<S: ApplyChanges> Direct<S> {
     ///
     /// If the store cannot say how far its order has come.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
-        let progress = Arc::new(Progress::new(inner.last_seq()?));
-        Ok(Self { inner, limits, observer, progress, writer: Mutex::default(), condition: Mutex::default() })
+        let progress = Arc::new(Progress::observed(inner.last_seq()?, Arc::clone(&observer)));
+        Ok(Self {
+            timed: observer.wants_acknowledged(),
+            inner,
+            limits,
+            observer,
+            progress,
+            writer: Mutex::default(),
+            condition: Mutex::default(),
+        })
     }
 
     /// The store below.
@@ -103,17 +114,25 @@ impl<S: ApplyChanges> Direct<S> {
         &self.inner
     }
 
-    fn serialized<T>(&self, mutate: impl FnOnce() -> Result<T, MutateError>) -> Result<T, MutateError> {
+    /// One mutation at a time, with the moment at which its caller came, if anybody wants to know.
+    fn serialized<T>(
+        &self,
+        mutate: impl FnOnce(Option<Instant>) -> Result<T, MutateError>,
+    ) -> Result<T, MutateError> {
+        let came = self.timed.then(Instant::now);
         let writer = self.writer();
         if writer.closed {
-            return Err(Error::closed().into());
+            let error = Error::closed();
+            self.observer.failed(&error);
+            return Err(error.into());
         }
-        let outcome = mutate();
+        let outcome = mutate(came);
         match &outcome {
             Ok(_) => self.condition().failing = None,
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => {
                 let stopped = self.condition().failed(error);
+                self.observer.failed(error);
                 if stopped {
                     self.observer.stopped(error);
                 }
@@ -132,7 +151,7 @@ impl<S: ApplyChanges> Direct<S> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+    fn commit(&self, mutation: &Mutation, came: Option<Instant>) -> Result<Receipt, MutateError> {
         if let Mutation::Add(shape) = mutation {
             self.limits.check(shape)?;
         }
@@ -142,11 +161,35 @@ impl<S: ApplyChanges> Direct<S> {
             None => last,
             Some(change) => {
                 let through = last.next();
-                self.inner.apply(&Batch { changes: vec![change], through })?;
+                self.apply(Batch { changes: vec![change], through })?;
+                if let Some(came) = came {
+                    let mut latencies = Latencies::default();
+                    latencies.record(came.elapsed());
+                    self.observer.acknowledged(&latencies);
+                }
                 through
             }
         };
         Ok(self.receipt(seq))
+    }
+
+    /// A flush of one change.
+    fn apply(&self, batch: Batch) -> Result<()> {
+        let bytes = batch.changes.iter().map(Change::memory).sum();
+        let span = self.observer.begin(Activity::Flush { changes: batch.changes.len(), bytes });
+        let begun = Instant::now();
+        let outcome = self.inner.apply(&batch);
+        let took = begun.elapsed();
+        if let Some(span) = span {
+            span.end(outcome.as_ref().err());
+        }
+        outcome?;
+        if self.observer.wants_committed() {
+            batch.changes.iter().for_each(|change| self.observer.committed(change));
+        }
+        let changes = batch.changes.len();
+        self.observer.flushed(&Flushed { mutations: 1, changes, bytes, took, oldest: took });
+        Ok(())
     }
 
     /// What the store below has reached is committed, also by an attempt whose answer was lost.
@@ -203,18 +246,28 @@ impl<S: ApplyChanges> ReadShapes for Direct<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> MutateShapes for Direct<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.serialized(|| self.commit(mutation))
+        self.serialized(|came| self.commit(mutation, came))
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.serialized(|| {
+        self.serialized(|came| {
             if let Some(handle) = self.inner.handle_for(&shape.key)? {
                 let receipt = self.receipt(self.inner.last_seq()?);
                 return Ok(GetOrAdd { handle, added: false, receipt });
             }
-            let receipt = self.commit(&Mutation::Add(shape.clone()))?;
+            let receipt = self.commit(&Mutation::Add(shape.clone()), came)?;
             Ok(GetOrAdd { handle: shape.handle.clone(), added: true, receipt })
         })
+    }
+
+    /// There is room for the only attempt.
+    fn attempt(&self, mutation: &Mutation, _: Attempt) -> Result<Receipt, MutateError> {
+        self.try_mutate(mutation)
+    }
+
+    /// The same.
+    fn attempt_get_or_add(&self, shape: &NewShape, _: Attempt) -> Result<GetOrAdd, MutateError> {
+        self.try_get_or_add(shape)
     }
 
     fn room(&self) -> Option<&Signal> {
@@ -248,6 +301,10 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
     /// That of the latest mutation. Nothing is ever pending, so the durability window is nothing.
     fn health(&self) -> Health {
         self.condition().health()
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
     }
 
     /// Waits for the mutation that is under way, however long it takes.

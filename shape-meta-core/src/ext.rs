@@ -4,8 +4,8 @@ use std::{
 };
 
 use crate::{
-    DefinitionHash, GetOrAdd, Handle, HandleSet, LeastRecentlyUsed, Listed, MutateError, MutateShapes,
-    Mutation, NewShape, ReadShapes, Receipt, Refusal, Result, SnapshotState, Timestamp, order,
+    Attempt, DefinitionHash, GetOrAdd, Handle, HandleSet, LeastRecentlyUsed, Listed, MutateError,
+    MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Refusal, Result, SnapshotState, Timestamp, order,
 };
 
 /// How long a mutation may wait for room when as much is pending as the bound allows.
@@ -80,20 +80,20 @@ pub trait MutateShapesExt: MutateShapes {
     ///
     /// A refusal or a failure, see [`MutateError`]; nothing has changed. So with all methods here.
     fn mutate(&self, mutation: &Mutation, wait: Wait) -> Result<Receipt, MutateError> {
-        with_room(self, wait, || self.try_mutate(mutation))
+        with_room(self, wait, |attempt| self.attempt(mutation, attempt))
     }
 
     /// Finds the live shape with this key or adds this one, waiting for room at most so long; see
     /// [`MutateShapes::try_get_or_add`].
     fn get_or_add(&self, shape: &NewShape, wait: Wait) -> Result<GetOrAdd, MutateError> {
-        with_room(self, wait, || self.try_get_or_add(shape))
+        with_room(self, wait, |attempt| self.attempt_get_or_add(shape, attempt))
     }
 
     /// [`mutate`](Self::mutate) as a future of any runtime. It waits for room for as long as it is
     /// polled: race it against a timer of your runtime, and drop it when you have waited enough. A future
     /// that is dropped before it is ready has changed nothing.
     fn mutate_async(&self, mutation: &Mutation) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
-        with_room_async(self, move || self.try_mutate(mutation))
+        with_room_async(self, move |attempt| self.attempt(mutation, attempt))
     }
 
     /// [`get_or_add`](Self::get_or_add) as a future of any runtime; see
@@ -102,7 +102,7 @@ pub trait MutateShapesExt: MutateShapes {
         &self,
         shape: &NewShape,
     ) -> impl Future<Output = Result<GetOrAdd, MutateError>> + Send {
-        with_room_async(self, move || self.try_get_or_add(shape))
+        with_room_async(self, move |attempt| self.attempt_get_or_add(shape, attempt))
     }
 
     /// Adds a shape.
@@ -154,34 +154,42 @@ fn is_overloaded<T>(outcome: &Result<T, MutateError>) -> bool {
 fn with_room<S: MutateShapes + ?Sized, T>(
     store: &S,
     wait: Wait,
-    attempt: impl Fn() -> Result<T, MutateError>,
+    attempt: impl Fn(Attempt) -> Result<T, MutateError>,
 ) -> Result<T, MutateError> {
-    let first = attempt();
-    let (Wait::UpTo(longest), Some(room), true) = (wait, store.room(), is_overloaded(&first)) else {
+    let (Wait::UpTo(longest), Some(room)) = (wait, store.room()) else { return attempt(Attempt::ONLY) };
+    let first = attempt(Attempt { since: None, last: false });
+    if !is_overloaded(&first) {
         return first;
-    };
-    let deadline = Instant::now().checked_add(longest);
+    }
+    // Only who has to wait reads the clock.
+    let begun = Instant::now();
+    let (since, deadline) = (Some(begun), begun.checked_add(longest));
     loop {
         // Listen first and try again, so that room made in between is not missed.
         let waiter = room.listen();
-        let outcome = attempt();
+        let outcome = attempt(Attempt { since, last: false });
         if !is_overloaded(&outcome) {
             return outcome;
         }
         if !waiter.wait(deadline) {
-            return attempt();
+            return attempt(Attempt { since, last: true });
         }
     }
 }
 
 async fn with_room_async<S: MutateShapes + ?Sized, T>(
     store: &S,
-    attempt: impl Fn() -> Result<T, MutateError> + Send,
+    attempt: impl Fn(Attempt) -> Result<T, MutateError> + Send,
 ) -> Result<T, MutateError> {
+    let Some(room) = store.room() else { return attempt(Attempt::ONLY) };
+    let first = attempt(Attempt { since: None, last: false });
+    if !is_overloaded(&first) {
+        return first;
+    }
+    let again = Attempt { since: Some(Instant::now()), last: false };
     loop {
-        let Some(room) = store.room() else { return attempt() };
         let waiter = room.listen();
-        let outcome = attempt();
+        let outcome = attempt(again);
         if !is_overloaded(&outcome) {
             return outcome;
         }

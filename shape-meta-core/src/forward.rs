@@ -2,12 +2,12 @@
 
 #![deny(clippy::missing_trait_methods)]
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    ApplyChanges, Batch, Counts, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
-    MutateError, MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Record, Relation, Result, Scan, Seq,
-    Signal, Timestamp,
+    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet,
+    Health, Key, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable,
+    Pending, ReadShapes, Receipt, Record, Relation, Result, Scan, Seq, Signal, Timestamp, Usage,
 };
 
 macro_rules! forward {
@@ -55,6 +55,9 @@ macro_rules! forward {
             fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
                 self.deref().record_of(entry)
             }
+            fn usage(&self) -> Usage {
+                self.deref().usage()
+            }
         }
 
         impl<S: MutateShapes + ?Sized> MutateShapes for $pointer {
@@ -64,8 +67,48 @@ macro_rules! forward {
             fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
                 self.deref().try_get_or_add(shape)
             }
+            fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+                self.deref().attempt(mutation, attempt)
+            }
+            fn attempt_get_or_add(
+                &self,
+                shape: &NewShape,
+                attempt: Attempt,
+            ) -> Result<GetOrAdd, MutateError> {
+                self.deref().attempt_get_or_add(shape, attempt)
+            }
             fn room(&self) -> Option<&Signal> {
                 self.deref().room()
+            }
+        }
+
+        impl<S: ControlWrites + ?Sized> ControlWrites for $pointer {
+            fn request_flush(&self) -> Receipt {
+                self.deref().request_flush()
+            }
+            fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
+                self.deref().flush(timeout)
+            }
+            fn pause(&self) {
+                self.deref().pause();
+            }
+            fn resume(&self) {
+                self.deref().resume();
+            }
+            fn pending(&self) -> Pending {
+                self.deref().pending()
+            }
+            fn drain_rate(&self) -> f64 {
+                self.deref().drain_rate()
+            }
+            fn health(&self) -> Health {
+                self.deref().health()
+            }
+            fn usage(&self) -> Usage {
+                self.deref().usage()
+            }
+            fn close(&self, timeout: Duration) -> CloseReport {
+                self.deref().close(timeout)
             }
         }
     };

@@ -91,7 +91,9 @@ mod mutate;
 mod order;
 mod read;
 
+mod latencies;
 mod observer;
+mod usage;
 
 mod direct;
 mod memory;
@@ -115,13 +117,14 @@ pub use handle::{Handle, InvalidHandle};
 pub use hash::DefinitionHash;
 pub use health::{Degradation, Health, HealthState, LastError};
 pub use key::{InvalidKey, Key};
+pub use latencies::Latencies;
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
-pub use mutate::{GetOrAdd, MutateShapes};
+pub use mutate::{Attempt, GetOrAdd, MutateShapes};
 pub use mutation::{Mutation, NewShape};
 pub use observer::{
-    Activity, Checkin, Checkout, Flushed, Observer, Opened, Published, Recovered, Silent, Span,
+    Activity, Awaited, Checkin, Checkout, Flushed, Observer, Opened, Published, Recovered, Silent, Span,
 };
 pub use progress::{NotDurable, Progress};
 pub use read::{HandleSet, LeastRecentlyUsed, ReadShapes, Scan};
@@ -136,4 +139,5 @@ pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceEr
 pub use signal::{Signal, Waiter};
 pub use snapshot::SnapshotState;
 pub use timestamp::Timestamp;
+pub use usage::{Connections, Usage};
 pub use validate::{Found, validate, validate_add};

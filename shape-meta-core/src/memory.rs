@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata,
-    ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp,
+    ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp, Usage,
     sync::{RwLock, RwLockReadGuard},
 };
 
@@ -204,5 +204,9 @@ impl ApplyChanges for MemoryStore {
             // The entry of before a reopening, or of a cache's own making.
             false => Arc::new(Record { entry: Arc::clone(entry), ..(**record).clone() }),
         }))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { shapes: self.counts().ok(), ..Usage::default() }
     }
 }

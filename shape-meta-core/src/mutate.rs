@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use crate::{Handle, MutateError, Mutation, NewShape, ReadShapes, Receipt, Signal};
 
 /// What can be changed: for implementors of the layer on top, which validates. Callers will want
@@ -20,9 +22,45 @@ pub trait MutateShapes: ReadShapes {
     /// key is.
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError>;
 
+    /// [`try_mutate`](Self::try_mutate) for a caller that comes again: what
+    /// [`MutateShapesExt`](crate::MutateShapesExt) is made of. Only what observers are told depends on which
+    /// attempt it is.
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_mutate`](Self::try_mutate).
+    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+        let _ = attempt;
+        self.try_mutate(mutation)
+    }
+
+    /// [`try_get_or_add`](Self::try_get_or_add) for a caller that comes again, likewise.
+    ///
+    /// # Errors
+    ///
+    /// As with [`try_get_or_add`](Self::try_get_or_add).
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+        let _ = attempt;
+        self.try_get_or_add(shape)
+    }
+
     /// Raised when there is room again after [`Refusal::Overloaded`](crate::Refusal::Overloaded);
     /// `None` if that never happens here.
     fn room(&self) -> Option<&Signal>;
+}
+
+/// Which attempt of its caller a mutation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When the caller first came; `None` if it has come just now.
+    pub since: Option<Instant>,
+    /// Whether the caller gives up if there is no room. If not, that is no refusal yet.
+    pub last: bool,
+}
+
+impl Attempt {
+    /// That of a caller that does not wait for room.
+    pub const ONLY: Self = Self { since: None, last: true };
 }
 
 /// What [`get_or_add`](crate::MutateShapesExt::get_or_add) found or made.

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{Change, Error, Handle, Refusal, Repaired, Seq};
+use crate::{Change, Error, ErrorKind, Handle, Latencies, Refusal, Repaired, Seq};
 
 /// What the layers tell about themselves. Every method does nothing by default; implement the ones you
 /// want to hear.
@@ -40,9 +40,33 @@ pub trait Observer: Send + Sync {
         let _ = (handle, mutations, error);
     }
 
-    /// A mutation was refused. A caller that waits for room is refused once for each attempt.
+    /// A mutation was refused, once and for all: a caller that waits for room is not refused before it gives
+    /// up.
     fn refused(&self, refusal: &Refusal) {
         let _ = refusal;
+    }
+
+    /// A mutation was not accepted because the store failed, is stopped or is closed.
+    fn failed(&self, error: &Error) {
+        let _ = error;
+    }
+
+    /// Whether [`acknowledged`](Self::acknowledged) wants to be called. Asked once, when a store is made: where
+    /// nobody wants it, no clock is read.
+    fn wants_acknowledged(&self) -> bool {
+        false
+    }
+
+    /// How long the mutations of a flush took from the call until they were acknowledged, with the wait for room
+    /// in it. Called once a flush, as it begins. Mutations that came to nothing, because things were so
+    /// already, are not among them.
+    fn acknowledged(&self, latencies: &Latencies) {
+        let _ = latencies;
+    }
+
+    /// Somebody has waited for something to be on disk.
+    fn awaited(&self, awaited: &Awaited) {
+        let _ = awaited;
     }
 
     /// Writing has stopped for good: the store is damaged or fenced.
@@ -164,6 +188,8 @@ pub struct Checkin {
     pub used: Duration,
     /// How many connections are in use now.
     pub active: usize,
+    /// How the operation failed, if it did.
+    pub error: Option<ErrorKind>,
 }
 
 /// A flush was committed.
@@ -186,6 +212,15 @@ impl Flushed {
     pub fn coalesced(&self) -> u64 {
         self.mutations.saturating_sub(self.changes as u64)
     }
+}
+
+/// Somebody has waited for something to be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// How long; told also when it was there already.
+    pub took: Duration,
+    /// [Why](crate::NotDurable::name) it is not, if it is not.
+    pub error: Option<&'static str>,
 }
 
 /// The cache has published a batch to its readers.

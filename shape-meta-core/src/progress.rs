@@ -1,7 +1,12 @@
-use std::{collections::BTreeMap, fmt, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use crate::{
-    Error, Seq, Signal,
+    Awaited, Error, Observer, Seq, Signal,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +23,17 @@ pub struct Progress {
     settled: AtomicU64,
     exceptions: Mutex<Exceptions>,
     signal: Signal,
+    observer: Told,
+}
+
+/// Who is told how long was waited.
+#[derive(Default)]
+struct Told(Option<Arc<dyn Observer>>);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Told").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +48,11 @@ impl Progress {
     /// Everything up to `settled` is durable.
     pub fn new(settled: Seq) -> Self {
         Self { settled: AtomicU64::new(settled.get()), ..Self::default() }
+    }
+
+    /// The same, and this observer is told how long receipts are waited for.
+    pub fn observed(settled: Seq, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Told(Some(observer)), ..Self::new(settled) }
     }
 
     /// Everything up to here is settled: durable, or rejected.
@@ -80,6 +101,13 @@ impl Progress {
         }
     }
 
+    /// Somebody has waited for it since then, with this outcome.
+    pub(crate) fn awaited(&self, since: Instant, outcome: Result<(), &NotDurable>) {
+        if let Told(Some(observer)) = &self.observer {
+            observer.awaited(&Awaited { took: since.elapsed(), error: outcome.err().map(NotDurable::name) });
+        }
+    }
+
     /// Raised whenever [`settle`](Self::settle) or [`stop`](Self::stop) was called.
     pub(crate) fn signal(&self) -> &Signal {
         &self.signal
@@ -103,6 +131,18 @@ pub enum NotDurable {
     Stopped(Error),
     /// So many mutations were rejected since that it is no longer known whether this one was.
     Forgotten,
+}
+
+impl NotDurable {
+    /// A short name, fit for a label of a metric.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed_out",
+            Self::Rejected(_) => "rejected",
+            Self::Stopped(_) => "stopped",
+            Self::Forgotten => "forgotten",
+        }
+    }
 }
 
 impl fmt::Display for NotDurable {

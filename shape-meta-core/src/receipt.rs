@@ -53,7 +53,13 @@ impl Receipt {
     ///
     /// See [`NotDurable`].
     pub fn wait_durable(&self, timeout: Duration) -> Result<(), NotDurable> {
-        let deadline = Instant::now().checked_add(timeout);
+        let begun = Instant::now();
+        let outcome = self.settled_by(begun.checked_add(timeout));
+        self.progress.awaited(begun, outcome.as_ref().copied());
+        outcome
+    }
+
+    fn settled_by(&self, deadline: Option<Instant>) -> Result<(), NotDurable> {
         loop {
             if let Some(outcome) = self.outcome() {
                 return outcome;
@@ -76,6 +82,13 @@ impl Receipt {
     ///
     /// See [`NotDurable`].
     pub async fn durable(&self) -> Result<(), NotDurable> {
+        let begun = Instant::now();
+        let outcome = self.settled_some_day().await;
+        self.progress.awaited(begun, outcome.as_ref().copied());
+        outcome
+    }
+
+    async fn settled_some_day(&self) -> Result<(), NotDurable> {
         loop {
             if let Some(outcome) = self.outcome() {
                 return outcome;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{ApplyChanges, Batch, Entry, Record, Result, Seq};
+use shape_meta_core::{ApplyChanges, Batch, Entry, Record, Result, Seq, Usage};
 
 use crate::{
     SqliteStore, error::failed, meta::Meta, operation::Operation, query::one, row, sql, write::Writing,
@@ -44,6 +44,13 @@ impl ApplyChanges for SqliteStore {
             })
         })
     }
+
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        usage.shapes = Some(self.counts_known());
+        usage.connections = Some(self.connections.usage());
+        usage
+    }
 }
 
 /// One transaction for the whole batch (I1).
@@ -55,6 +62,7 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
     meta.check_owner(store.report.epoch)?;
     if batch.through <= meta.last_seq {
         // Committed already, by an attempt that seemed to fail (I6).
+        store.note_counts(meta.counts);
         return Ok(());
     }
     let mut writing = Writing::new(&transaction, store.lookups(), meta.counts)?;
@@ -64,5 +72,7 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
     meta.counts = writing.finish()?;
     meta.last_seq = batch.through;
     meta.write(&transaction)?;
-    transaction.commit().map_err(failed("commit a batch"))
+    transaction.commit().map_err(failed("commit a batch"))?;
+    store.note_counts(meta.counts);
+    Ok(())
 }

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rusqlite::{Connection, config::DbConfig};
-use shape_meta_core::{Error, ErrorKind, Observer, Result};
+use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result};
 
 use crate::{
     connection::Settings,
@@ -46,8 +46,9 @@ impl Connections {
         work: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         match self.reader(operation)? {
-            Some((mut reader, _lease)) => {
+            Some((mut reader, mut lease)) => {
                 let outcome = work(&reader.connection);
+                lease.note(&outcome);
                 reader.broken = outcome.as_ref().is_err_and(|error| spoils_connection(error.kind()));
                 outcome
             }
@@ -87,8 +88,9 @@ impl Connections {
             },
         };
         // Told back before the lock is released, so that the number in use is never above the truth.
-        let lease = waiting.granted();
+        let mut lease = waiting.granted();
         let outcome = work(connection);
+        lease.note(&outcome);
         if outcome.as_ref().is_err_and(|error| spoils_connection(error.kind())) {
             self.distrust(&mut writer);
         }
@@ -160,6 +162,23 @@ impl Connections {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
         let readers = pool.as_ref().map_or(0, Pool::open);
         (readers + 1, self.meter.active())
+    }
+
+    /// The same for gauges, and how many there can be. Waits for nobody; once closed, those that are still in
+    /// use are all.
+    pub(crate) fn usage(&self) -> Usage {
+        let readers = {
+            let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+            pool.as_ref().map(Pool::open)
+        };
+        let used = self.meter.active();
+        let open = match readers {
+            Some(readers) => readers as usize + 1,
+            None if self.settings.has_readers() => used,
+            None => 1,
+        };
+        let max = 1 + if self.settings.has_readers() { self.settings.options.readers as usize } else { 0 };
+        Usage { used, idle: open.saturating_sub(used), max }
     }
 
     /// Closes the connections of the pool that are not in use.

@@ -3,10 +3,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Instant,
 };
 
-use shape_meta_core::{Activity, Checkin, Checkout, Error, Observer, Span};
+use shape_meta_core::{Activity, Checkin, Checkout, Error, ErrorKind, Observer, Result, Span};
 
 use crate::operation::Operation;
 
@@ -52,7 +53,7 @@ impl<'a> Waiting<'a> {
         if let Some(span) = self.span {
             span.end(None);
         }
-        Lease { meter: self.meter, label: self.label, since: now }
+        Lease { meter: self.meter, label: self.label, since: now, error: None }
     }
 
     /// It gives up.
@@ -69,11 +70,24 @@ pub(crate) struct Lease<'a> {
     meter: &'a Meter,
     label: &'static str,
     since: Instant,
+    /// How the operation failed, if it did.
+    error: Option<ErrorKind>,
+}
+
+impl Lease<'_> {
+    /// What the operation came to, for whoever hears of its end.
+    pub(crate) fn note<T>(&mut self, outcome: &Result<T>) {
+        if let Err(error) = outcome {
+            self.error = Some(error.kind());
+        }
+    }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let active = self.meter.active.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.meter.observer.checkin(&Checkin { label: self.label, used: self.since.elapsed(), active });
+        let error = if thread::panicking() { Some(ErrorKind::Panicked) } else { self.error };
+        let used = self.since.elapsed();
+        self.meter.observer.checkin(&Checkin { label: self.label, used, active, error });
     }
 }

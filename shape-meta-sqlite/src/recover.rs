@@ -106,6 +106,7 @@ impl SqliteStore {
         }
         let to_clean = to_clean(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
+        self.note_counts(meta.counts);
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
     }

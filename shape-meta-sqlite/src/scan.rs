@@ -43,7 +43,7 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
 
 struct Pages<'a> {
     // Told back before the connection is, so that the number in use is never above the truth.
-    _lease: Lease<'a>,
+    lease: Lease<'a>,
     reader: Pooled,
     last_reads: LastReads,
     page: VecDeque<Listed>,
@@ -52,7 +52,7 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn begin(mut reader: Pooled, lease: Lease<'a>, recency: &Recency) -> Result<Self> {
+    fn begin(mut reader: Pooled, mut lease: Lease<'a>, recency: &Recency) -> Result<Self> {
         let fixed = recency.in_one_moment(|| {
             // A read transaction sees the moment of its first read, not that of its beginning. So
             // something is read before the caller goes on.
@@ -66,9 +66,10 @@ impl<'a> Pages<'a> {
         });
         match fixed {
             Ok(last_reads) => {
-                Ok(Self { reader, last_reads, page: VecDeque::new(), after: 0, done: false, _lease: lease })
+                Ok(Self { reader, last_reads, page: VecDeque::new(), after: 0, done: false, lease })
             }
             Err(error) => {
+                lease.note(&Err::<(), _>(error.clone()));
                 // Whatever it was, its transaction may be open.
                 reader.broken = true;
                 Err(error)
@@ -77,6 +78,7 @@ impl<'a> Pages<'a> {
     }
 
     fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.lease.note(&outcome);
         outcome.inspect_err(|error| {
             self.done = true;
             self.reader.broken |= spoils_connection(error.kind());

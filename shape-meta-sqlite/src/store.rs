@@ -4,7 +4,7 @@ use std::{
     time::Instant,
 };
 
-use shape_meta_core::{Activity, Observer, Opened as OpenedEvent, Result, Timestamp};
+use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result, Timestamp};
 
 use crate::{
     Lookups, OpenReport, SqliteOptions,
@@ -29,6 +29,8 @@ pub struct SqliteStore {
     pub(crate) report: OpenReport,
     pub(crate) observer: Arc<dyn Observer>,
     lookups: Lookups,
+    /// What the latest commit that we know of came to.
+    counts: Mutex<Counts>,
     /// When the database was last looked after.
     pub(crate) maintained: Mutex<Instant>,
 }
@@ -79,6 +81,7 @@ impl SqliteStore {
         observer.opened(&OpenedEvent { shapes: report.counts.total, took: report.took });
         Self {
             lookups: settings.options.lookups,
+            counts: Mutex::new(report.counts),
             recency: Recency::new(Timestamp::now(), report.last_seq, settings.options.last_reads),
             connections: Connections::new(settings, connection, Arc::clone(&observer)),
             lock: Mutex::new(lock),
@@ -102,6 +105,15 @@ impl SqliteStore {
     /// Whether look-ups are answered from disk.
     pub fn lookups(&self) -> Lookups {
         self.lookups
+    }
+
+    /// How many shapes there are, without asking the database.
+    pub(crate) fn counts_known(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_counts(&self, counts: Counts) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// Closes the database and gives up ownership. Scans that are still open can be read to their end;

@@ -1,8 +1,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Repaired, Seq, Span,
+    Activity, Awaited, Change, Checkin, Checkout, Error, ErrorKind, Flushed, Handle, Latencies, Observer,
+    Opened, Published, Recovered, Refusal, Repaired, Seq, Span,
 };
 use tracing::Level;
 
@@ -53,10 +53,13 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn checkin(&self, &Checkin { label, used, active }: &Checkin) {
+    fn checkin(&self, &Checkin { label, used, active, error }: &Checkin) {
         event!(
             self, TRACE, "shape_meta.checked_in",
-            { operation = label, used_us = micros(used), active },
+            {
+                operation = label, used_us = micros(used), active,
+                error.type = error.map(ErrorKind::name)
+            },
             "a connection was given back"
         );
     }
@@ -100,6 +103,29 @@ impl Observer for TracingObserver {
             self, DEBUG, "shape_meta.refused",
             { refusal = refusal.name(), reason = %refusal },
             "a mutation was refused"
+        );
+    }
+
+    fn failed(&self, error: &Error) {
+        event!(
+            self, DEBUG, "shape_meta.failed",
+            { error = source(error), error.type = error.kind().name() },
+            "a mutation was not accepted because the store failed"
+        );
+    }
+
+    /// Whether anybody listens may change while the store is open, and is asked only when it is made.
+    fn wants_acknowledged(&self) -> bool {
+        false
+    }
+
+    fn acknowledged(&self, _: &Latencies) {}
+
+    fn awaited(&self, &Awaited { took, error }: &Awaited) {
+        event!(
+            self, TRACE, "shape_meta.awaited",
+            { took_us = micros(took), error.type = error },
+            "somebody has waited for something to be on disk"
         );
     }
 

@@ -54,5 +54,5 @@ mod spans;
 
 pub use events::TracingObserver;
 #[cfg(feature = "metrics")]
-pub use metering::MetricsObserver;
+pub use metering::{MetricsObserver, Reporter, ReporterThread};
 pub use observers::Observers;

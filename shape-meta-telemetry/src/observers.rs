@@ -1,8 +1,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Repaired, Seq, Span,
+    Activity, Awaited, Change, Checkin, Checkout, Error, Flushed, Handle, Latencies, Observer, Opened,
+    Published, Recovered, Refusal, Repaired, Seq, Span,
 };
 
 /// Several observers as one: each is told everything, in their order.
@@ -78,6 +78,23 @@ impl Observer for Observers {
 
     fn refused(&self, refusal: &Refusal) {
         self.0.iter().for_each(|observer| observer.refused(refusal));
+    }
+
+    fn failed(&self, error: &Error) {
+        self.0.iter().for_each(|observer| observer.failed(error));
+    }
+
+    fn wants_acknowledged(&self) -> bool {
+        self.0.iter().any(|observer| observer.wants_acknowledged())
+    }
+
+    fn acknowledged(&self, latencies: &Latencies) {
+        let wanting = self.0.iter().filter(|observer| observer.wants_acknowledged());
+        wanting.for_each(|observer| observer.acknowledged(latencies));
+    }
+
+    fn awaited(&self, awaited: &Awaited) {
+        self.0.iter().for_each(|observer| observer.awaited(awaited));
     }
 
     fn stopped(&self, error: &Error) {

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     ApplyChanges, Batch, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
-    Metadata, ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp,
+    Metadata, ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp, Usage,
 };
 
 /// A store that does what the one below it does, unless its [`Faults`] say otherwise.
@@ -367,5 +367,9 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.faults.read(|| self.inner.record_of(entry))
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
     }
 }

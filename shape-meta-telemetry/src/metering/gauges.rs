@@ -1,32 +1,37 @@
 use std::time::Duration;
 
-use shape_meta_core::{ControlWrites, Health, HealthState, Pending, Result};
+use shape_meta_core::{Connections, ControlWrites, Counts, Health, HealthState, Pending, Usage};
 
 use super::{MetricsObserver, metric::*};
 
 impl MetricsObserver {
-    /// Sets the gauges of a store to what they are now. Call it now and then, for example before each scrape; nothing
-    /// here has a thread for it.
+    /// Sets the gauges of a store to what they are now. Call it now and then, for example before each scrape; a
+    /// [`Reporter`](crate::Reporter) does so for many stores.
     ///
-    /// All of them but the number of shapes come from memory. That one costs a query where a composition
-    /// has no cache.
-    ///
-    /// # Errors
-    ///
-    /// If shapes could not be counted. Their gauges are as they were then; all others are set.
-    pub fn record_gauges<S: ControlWrites + ?Sized>(&self, store: &S) -> Result<()> {
-        let Pending { changes, mutations, bytes, oldest, .. } = store.pending();
+    /// All of it comes from memory, and no reader or writer of the store waits for it. It may be called at
+    /// any time, also while the store is being closed.
+    pub fn record_gauges<S: ControlWrites + ?Sized>(&self, store: &S) {
+        self.record_pending(store.pending());
+        self.record_health(&store.health());
+        self.record_usage(store.usage());
+    }
+
+    /// Sets the gauges to those of a store that is not there any more, so that none goes on telling what was.
+    pub fn record_gone(&self) {
+        self.record_pending(Pending::default());
+        self.record_health(&Health::new(HealthState::Closed));
+        let mut usage = Usage::default();
+        usage.shapes = Some(Counts::default());
+        usage.connections = Some(Connections::default());
+        self.record_usage(usage);
+    }
+
+    fn record_pending(&self, pending: Pending) {
+        let Pending { changes, mutations, bytes, oldest, .. } = pending;
         PENDING_CHANGES.gauge(self.labels([])).set(changes as f64);
         PENDING_MUTATIONS.gauge(self.labels([])).set(mutations as f64);
         PENDING_BYTES.gauge(self.labels([])).set(bytes as f64);
         PENDING_AGE.gauge(self.labels([])).set(oldest.unwrap_or_default());
-        DRAIN_RATE.gauge(self.labels([])).set(store.drain_rate());
-        self.record_health(&store.health());
-
-        let counts = store.counts()?;
-        SHAPES.gauge(self.labels([("indexed", "true")])).set(counts.indexed as f64);
-        SHAPES.gauge(self.labels([("indexed", "false")])).set(counts.unindexed() as f64);
-        Ok(())
     }
 
     fn record_health(&self, health: &Health) {
@@ -34,11 +39,29 @@ impl MetricsObserver {
             let is = if state == health.state.name() { 1 } else { 0 };
             HEALTH.gauge(self.labels([("state", state)])).set(is);
         }
-        let failing = match health.state {
+        let degraded = match health.state {
             HealthState::Degraded { since, .. } => since,
             _ => Duration::ZERO,
         };
-        FAILING.gauge(self.labels([])).set(failing);
+        DEGRADED.gauge(self.labels([])).set(degraded);
+        DRAIN_RATE.gauge(self.labels([])).set(health.drain_rate);
+    }
+
+    /// Sets the gauges of what a store holds: for one that has no way to disk of its own. Part of
+    /// [`record_gauges`](Self::record_gauges).
+    pub fn record_usage(&self, usage: Usage) {
+        CACHE_BYTES.gauge(self.labels([])).set(usage.cache_bytes as f64);
+        if let Some(counts) = usage.shapes {
+            SHAPES.gauge(self.labels([("indexed", "true")])).set(counts.indexed as f64);
+            SHAPES.gauge(self.labels([("indexed", "false")])).set(counts.unindexed() as f64);
+        }
+        if let Some(Connections { used, idle, max }) = usage.connections {
+            for (state, count) in [("used", used), ("idle", idle)] {
+                let labels = self.pool_labels([("db.client.connection.state", state)]);
+                CONNECTIONS.gauge(labels).set(count as f64);
+            }
+            CONNECTIONS_MAX.gauge(self.pool_labels([])).set(max as f64);
+        }
     }
 }
 
@@ -49,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// The state that is told, and for how many seconds writes have failed.
+    /// The state that is told, and for how many seconds it is degraded.
     fn told(states: [HealthState; 2]) -> (Vec<String>, f64) {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
@@ -57,17 +80,18 @@ mod tests {
             let observer = MetricsObserver::new("main");
             states.into_iter().for_each(|state| observer.record_health(&Health::new(state)));
         });
-        let (mut states, mut failing) = (Vec::new(), f64::NAN);
+        let (mut states, mut degraded) = (Vec::new(), f64::NAN);
         for (key, _, _, value) in snapshotter.snapshot().into_vec() {
             let DebugValue::Gauge(value) = value else { panic!("not a gauge: {key:?}") };
             let state = key.key().labels().find(|label| label.key() == "state");
             match state {
                 Some(state) if *value == 1.0 => states.push(state.value().to_owned()),
                 Some(_) => assert_eq!(*value, 0.0),
-                None => failing = *value,
+                None if key.key().name() == "shape_meta.degraded.duration" => degraded = *value,
+                None => {}
             }
         }
-        (states, failing)
+        (states, degraded)
     }
 
     #[test]

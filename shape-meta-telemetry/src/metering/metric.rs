@@ -33,9 +33,15 @@ metrics! {
     TIMEOUTS: Counter, Count, "db.client.connection.timeouts",
         "Operations that gave up waiting for a connection";
     CONNECTIONS: Gauge, Count, "db.client.connection.count",
-        "Connections in use";
+        "Connections that are open, used or idle";
+    CONNECTIONS_MAX: Gauge, Count, "db.client.connection.max",
+        "How many connections there can be";
     OPERATION: Histogram, Seconds, "db.client.operation.duration",
         "How long an operation used its connection, failed or not";
+    ACKNOWLEDGE: Histogram, Seconds, "shape_meta.acknowledge.duration",
+        "How long a mutation took until it was acknowledged, the wait for room included";
+    AWAITED: Histogram, Seconds, "shape_meta.durability.wait",
+        "How long callers waited for something to be on disk";
     ACTIVITY: Histogram, Seconds, "shape_meta.activity.duration",
         "How long opening, recovery, cleaning or closing took";
     FLUSH_DURATION: Histogram, Seconds, "shape_meta.flush.duration",
@@ -53,11 +59,13 @@ metrics! {
     COALESCED: Counter, Count, "shape_meta.mutations.coalesced",
         "Mutations that cost the disk nothing, because others in the same flush undid or included them";
     REFUSED: Counter, Count, "shape_meta.mutations.refused",
-        "Mutations that were refused; once for each attempt";
+        "Mutations that were refused, for what they ask or for want of room (overloaded)";
+    FAILED: Counter, Count, "shape_meta.mutations.failed",
+        "Mutations that were not accepted because the store failed, is stopped or is closed";
     REJECTED: Counter, Count, "shape_meta.changes.rejected",
         "Changes that the store refused for good and that were taken out";
     STOPS: Counter, Count, "shape_meta.stops",
-        "How often writing has stopped for good";
+        "How often writing has stopped for good: because of damage, or because another owner took over (fenced)";
     PUBLISH: Histogram, Seconds, "shape_meta.publish.duration",
         "How long the cache took to update its map and to wait for readers";
     RECOVERED: Counter, Count, "shape_meta.recovery.removed",
@@ -76,8 +84,10 @@ metrics! {
         "Measured rate of writing in changes a second; zero before the first flush or without a buffer";
     HEALTH: Gauge, Count, "shape_meta.health",
         "1 for the state that writing is in, 0 for the others";
-    FAILING: Gauge, Seconds, "shape_meta.failing.duration",
-        "For how long writes have failed; zero while they do not";
+    DEGRADED: Gauge, Seconds, "shape_meta.degraded.duration",
+        "For how long the store is degraded; zero while it is not";
+    CACHE_BYTES: Gauge, Bytes, "shape_meta.cache.bytes",
+        "Memory that the read cache takes, about";
     SHAPES: Gauge, Count, "shape_meta.shapes",
         "Live shapes";
 }

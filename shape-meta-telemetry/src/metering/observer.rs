@@ -2,8 +2,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use metrics::{Label, SharedString};
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, Error, Flushed, Handle, Observer, Opened, Published, Recovered,
-    Refusal, Repaired, Seq, Span,
+    Activity, Awaited, Change, Checkin, Checkout, Error, Flushed, Handle, Latencies, Observer, Opened,
+    Published, Recovered, Refusal, Repaired, Seq, Span,
 };
 
 use super::{metric::*, span::Timed};
@@ -31,8 +31,7 @@ pub struct MetricsObserver {
 impl MetricsObserver {
     /// An observer of the store that this name stands for: it is the label `stack` of every metric.
     ///
-    /// Install the recorder before: units and texts are told to the one that is there now, and connections in
-    /// use are counted from now on.
+    /// Install the recorder before: units and texts are told to the one that is there now.
     pub fn new(stack: impl Into<Arc<str>>) -> Self {
         describe();
         Self { stack: stack.into() }
@@ -47,7 +46,7 @@ impl MetricsObserver {
     }
 
     /// The same for a metric of the connections, which the conventions want to know the pool of.
-    fn pool_labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
+    pub(super) fn pool_labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = self.labels(more);
         let pool = SharedString::from(Arc::clone(&self.stack));
         labels.push(Label::new("db.client.connection.pool.name", pool));
@@ -66,11 +65,6 @@ impl MetricsObserver {
         let labels = self.pool_labels([("db.operation.name", label), ("error.type", failure)]);
         TIMEOUTS.counter(labels).increment(1);
     }
-
-    /// Up and down rather than set: two threads that tell how many there are may tell it in the wrong order.
-    fn connections(&self) -> metrics::Gauge {
-        CONNECTIONS.gauge(self.pool_labels([("db.client.connection.state", "used")]))
-    }
 }
 
 #[deny(clippy::missing_trait_methods)] // What happens and is not counted would not be missed.
@@ -86,13 +80,12 @@ impl Observer for MetricsObserver {
 
     fn checkout(&self, &Checkout { label, queued, .. }: &Checkout) {
         WAIT.histogram(self.pool_labels([("db.operation.name", label)])).record(queued);
-        self.connections().increment(1);
     }
 
-    fn checkin(&self, &Checkin { label, used, .. }: &Checkin) {
-        let labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
+    fn checkin(&self, &Checkin { label, used, error, .. }: &Checkin) {
+        let mut labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
+        labels.extend(error.map(|error| Label::from_static_parts("error.type", error.name())));
         OPERATION.histogram(labels).record(used);
-        self.connections().decrement(1);
     }
 
     fn flushed(&self, flush: &Flushed) {
@@ -115,6 +108,28 @@ impl Observer for MetricsObserver {
 
     fn refused(&self, refusal: &Refusal) {
         REFUSED.counter(self.labels([("reason", refusal.name())])).increment(1);
+    }
+
+    fn failed(&self, error: &Error) {
+        FAILED.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+    }
+
+    fn wants_acknowledged(&self) -> bool {
+        true
+    }
+
+    /// The middle of each step, so that a thousand mutations cost a few calls.
+    fn acknowledged(&self, latencies: &Latencies) {
+        let histogram = ACKNOWLEDGE.histogram(self.labels([]));
+        for (took, count) in latencies.iter() {
+            histogram.record_many(took, usize::try_from(count).unwrap_or(usize::MAX));
+        }
+    }
+
+    fn awaited(&self, &Awaited { took, error }: &Awaited) {
+        let mut labels = self.labels([]);
+        labels.extend(error.map(|error| Label::from_static_parts("error.type", error)));
+        AWAITED.histogram(labels).record(took);
     }
 
     fn stopped(&self, error: &Error) {

@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle, Key,
-    Observer, Opened, Published, Recovered, Refusal, Relations, Seq,
+    Activity, Awaited, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle,
+    Key, Latencies, NotDurable, Observer, Opened, Published, Recovered, Refusal, Relations, Seq,
 };
 
 pub(crate) fn tell_everything(to: &dyn Observer) {
@@ -50,9 +50,16 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
     to.recovered(&Recovered { valid: 5, removed: 1, took: ms(2) });
     to.flushed(&Flushed { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
     to.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
+    to.failed(&error);
+    let mut latencies = Latencies::default();
+    [1, 1, 3].into_iter().for_each(|took| latencies.record(Duration::from_micros(took)));
+    to.acknowledged(&latencies);
+    to.awaited(&Awaited { took: ms(20), error: None });
+    to.awaited(&Awaited { took: ms(500), error: Some(NotDurable::TimedOut.name()) });
     to.committed(&Change::Remove { entry });
     to.committed(&Change::Reset);
     to.published(&Published { changes: 3, took: ms(1) });
     to.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
-    to.checkin(&Checkin { label: "apply", used: ms(3), active: 1 });
+    to.checkin(&Checkin { label: "apply", used: ms(3), active: 1, error: None });
+    to.checkin(&Checkin { label: "apply", used: ms(9), active: 0, error: Some(ErrorKind::Io) });
 }

@@ -8,3 +8,5 @@ mod metering;
 mod names;
 mod observers;
 mod quiet;
+#[cfg(feature = "metrics")]
+mod reporter;

@@ -9,8 +9,8 @@ use std::{
 use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta_core::{
-    Activity, Checkin, Checkout, ControlWrites, DefinitionHash, Direct, Error, ErrorKind, Handle, Key,
-    Limits, MemoryStore, MutateShapesExt, NewShape, Observer, Relations, Silent, Wait,
+    Activity, Checkout, Connections, ControlWrites, Counts, DefinitionHash, Direct, Error, ErrorKind, Handle,
+    Key, Limits, MemoryStore, MutateShapesExt, NewShape, Observer, Relations, Silent, Usage, Wait,
 };
 use shape_meta_telemetry::MetricsObserver;
 
@@ -75,7 +75,11 @@ fn all() -> Vec<Emitted> {
     record(|| {
         let observer = MetricsObserver::new("main");
         tell_everything(&observer);
-        observer.record_gauges(&store()).expect("memory does not fail");
+        let mut everything = Usage::default();
+        everything.shapes = Some(Counts::default());
+        everything.connections = Some(Connections { used: 1, idle: 2, max: 5 });
+        observer.record_gauges(&store());
+        observer.record_usage(everything);
     })
 }
 
@@ -134,31 +138,13 @@ fn stacks_are_told_apart() {
             MetricsObserver::new(stack).checkout(&checkout);
         }
     });
-    let used = lines(&emitted).into_iter().filter(|line| line.starts_with("db.client.connection.count"));
     assert_eq!(
-        used.collect::<Vec<_>>(),
+        lines(&emitted),
         ["one", "other"].map(|stack| format!(
-            "db.client.connection.count {{stack={stack}, db.client.connection.state=used, \
-             db.client.connection.pool.name={stack}}} 1"
+            "db.client.connection.wait_time {{stack={stack}, db.operation.name=apply, \
+             db.client.connection.pool.name={stack}}} 0"
         ))
     );
-}
-
-#[test]
-fn connections_in_use_are_right_in_whatever_order_they_are_told() {
-    let emitted = record(|| {
-        let observer = MetricsObserver::new("main");
-        let checkout =
-            |active| observer.checkout(&Checkout { label: "apply", queued: Duration::ZERO, active });
-        let checkin = |active| observer.checkin(&Checkin { label: "apply", used: Duration::ZERO, active });
-        checkout(2);
-        checkout(1);
-        // Given back one after the other, but told the other way round.
-        checkin(0);
-        checkin(1);
-    });
-    let count = emitted.iter().find(|of| of.name == "db.client.connection.count").expect("told");
-    assert_eq!(count.value, "0");
 }
 
 #[test]
@@ -191,7 +177,7 @@ fn gauges_follow_the_store() {
     };
     store.add(shape, Wait::No).expect("new");
     let gauges = |store: &dyn ControlWrites| {
-        let emitted = record(|| MetricsObserver::new("main").record_gauges(store).expect("memory"));
+        let emitted = record(|| MetricsObserver::new("main").record_gauges(store));
         // Only what is not zero.
         lines(&emitted).into_iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>()
     };
@@ -205,7 +191,7 @@ fn gauges_follow_the_store() {
 fn without_a_recorder_nothing_happens() {
     let observer = MetricsObserver::new("main");
     tell_everything(&observer);
-    observer.record_gauges(&store()).expect("memory does not fail");
+    observer.record_gauges(&store());
     observer.stopped(&Error::new(ErrorKind::Fenced, "another owner"));
     assert!(!observer.wants_committed());
 }
