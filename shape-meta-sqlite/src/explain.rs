@@ -1,8 +1,9 @@
 use std::fmt;
 
+use rusqlite::Connection;
 use shape_meta_core::Result;
 
-use crate::{Lookups, SqliteStore, error::failed, operation::Operation, sql};
+use crate::{Lookups, SqliteStore, error::failed, migrate, operation::Operation, sql};
 
 /// How SQLite runs one of the store's statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +29,28 @@ impl SqliteStore {
     ///
     /// If the database fails.
     pub fn explain(&self) -> Result<Vec<Plan>> {
-        let more = match self.lookups() {
-            Lookups::OnDisk => sql::WITH_LOOKUPS,
-            Lookups::Mirrored => &[],
-        };
-        self.connections.write(Operation::Explain, |connection| {
-            let plan = |&(name, sql): &sql::Named| {
-                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-                let steps =
-                    statement.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>()?;
-                Ok(Plan { name, sql, steps })
-            };
-            sql::ALWAYS
-                .iter()
-                .chain(more)
-                .map(plan)
-                .collect::<rusqlite::Result<_>>()
-                .map_err(failed("ask for the query plans"))
-        })
+        let lookups = self.lookups();
+        self.connections.write(Operation::Explain, |connection| plans(connection, lookups, migrate::CURRENT))
     }
+}
+
+/// The plans of all statements for a database with these look-ups. One of an earlier version lacks what some of
+/// them ask for; those are left out.
+pub(crate) fn plans(connection: &Connection, lookups: Lookups, version: u32) -> Result<Vec<Plan>> {
+    let more = match lookups {
+        Lookups::OnDisk => sql::WITH_LOOKUPS,
+        Lookups::Mirrored => &[],
+    };
+    let plan = |&(name, sql): &sql::Named| {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+        let steps = statement.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>()?;
+        Ok(Plan { name, sql, steps })
+    };
+    sql::ALWAYS
+        .iter()
+        .chain(more)
+        .map(plan)
+        .filter(|plan| version == migrate::CURRENT || plan.is_ok())
+        .collect::<rusqlite::Result<_>>()
+        .map_err(failed("ask for the query plans"))
 }

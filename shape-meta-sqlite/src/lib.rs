@@ -89,6 +89,7 @@ mod scan;
 
 mod files;
 mod inspect;
+mod inspector;
 mod lock;
 mod open;
 mod quarantine;
@@ -118,6 +119,7 @@ mod pool;
 
 pub use durability::Durability;
 pub use explain::Plan;
+pub use inspector::{Inspector, Owner, Summary, TopRelation, Verified};
 pub use lookups::Lookups;
 pub use maintain::Stats;
 pub use mode::Mode;

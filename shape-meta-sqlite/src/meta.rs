@@ -17,7 +17,12 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
-        let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the state"))?;
+        Self::read_with(connection, sql::META)
+    }
+
+    /// The same for a file of another version.
+    pub(crate) fn read_with(connection: &Connection, sql: &str) -> Result<Self> {
+        let mut statement = connection.prepare_cached(sql).map_err(failed("read the state"))?;
         let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
         let (columns, checksum) = statement.query_row([], columns).map_err(failed("read the state"))?;
         Self::of(columns, checksum).map_err(|what| not_of_ours(what, 1))

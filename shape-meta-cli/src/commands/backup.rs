@@ -1,0 +1,31 @@
+use std::{io::Write, path::Path};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use shape_meta_sqlite::Inspector;
+
+use super::Outcome;
+use crate::{args::Database, exit::Done, output};
+
+pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Write) -> Outcome {
+    let inspector = Inspector::open(&database.directory)?;
+    // Drawn on standard error, and not at all if that is no terminal.
+    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% of {len} pages, {eta} left") {
+        bar.set_style(style);
+    }
+    let mut pages = 0;
+    inspector.backup(to, |done, of| {
+        pages = of;
+        bar.set_length(of);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    inspector.finish()?;
+    if database.json {
+        output::json(out, &json!({"to": to.display().to_string(), "pages": pages}))?;
+    } else {
+        writeln!(out, "{pages} pages copied to {}", to.display())?;
+    }
+    Ok(Done::Well)
+}

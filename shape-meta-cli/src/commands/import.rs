@@ -1,0 +1,95 @@
+use std::{
+    io::{BufRead, Write},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+use shape_meta_buffer::{BufferOptions, Buffered};
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ControlWrites, Error, MutateError, MutateShapesExt, ReadShapes, Silent, SnapshotState, Wait,
+};
+use shape_meta_sqlite::{Lookups, OnDamage, SqliteOptions, SqliteStore};
+
+use super::Outcome;
+use crate::{
+    args::Database,
+    exit::{Done, Failure},
+    json::ShapeJson,
+    output,
+};
+
+/// How long a slow disk is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+type Store = Buffered<Cached<SqliteStore>>;
+
+pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
+    let lines = super::lines(file)?;
+    let store = open(&database.directory)?;
+    let (mut added, mut left_out) = (0_u64, 0_u64);
+    for (number, line) in (1_u64..).zip(lines.lines()) {
+        let line = line.map_err(Failure::io("read the lines"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let shape = serde_json::from_str::<ShapeJson>(&line).map_err(|error| error.to_string());
+        let shape = shape.and_then(ShapeJson::shape);
+        match shape.map(|shape| add(&store, shape)) {
+            Ok(Ok(())) => added += 1,
+            Ok(Err(MutateError::Failed(error))) => return Err(error.into()),
+            Ok(Err(MutateError::Refused(refusal))) => {
+                left_out += 1;
+                eprintln!("shape-meta: line {number} is left out: {refusal}");
+            }
+            Err(what) => {
+                left_out += 1;
+                eprintln!("shape-meta: line {number} is left out: {what}");
+            }
+        }
+    }
+    let report = store.close(PATIENCE);
+    if !report.is_complete() {
+        let unwritten = report.unwritten;
+        let message = format!("{unwritten} changes could not be written; run the import again");
+        return Err(report
+            .error
+            .unwrap_or_else(|| Error::new(shape_meta_core::ErrorKind::Io, message))
+            .into());
+    }
+    if database.json {
+        output::json(out, &json!({"added": added, "left_out": left_out}))?;
+    } else {
+        writeln!(out, "{added} shapes added, {left_out} left out")?;
+    }
+    Ok(if left_out == 0 { Done::Well } else { Done::Found })
+}
+
+/// Without a recovery: shapes whose snapshot is not complete are the next owner's matter, who has a cleaner.
+fn open(directory: &Path) -> Result<Store, Failure> {
+    let options =
+        SqliteOptions::default().lookups(Lookups::Mirrored).last_reads(false).on_damage(OnDamage::Refuse);
+    let store = SqliteStore::open(directory, options, Arc::new(Silent))?;
+    let cached = Cached::open(store, CacheOptions::default(), Arc::new(Silent))?;
+    Ok(Buffered::new(cached, BufferOptions::default(), Arc::new(Silent))?)
+}
+
+fn add(
+    store: &Store,
+    (shape, state, last_read): (shape_meta_core::NewShape, SnapshotState, Option<shape_meta_core::Timestamp>),
+) -> Result<(), MutateError> {
+    let handle = shape.handle.clone();
+    let wait = Wait::UpTo(PATIENCE);
+    store.add(shape, wait)?;
+    match state {
+        SnapshotState::Pending => {}
+        SnapshotState::Started => drop(store.mark_snapshot_started(&handle, wait)?),
+        SnapshotState::Complete => drop(store.mark_snapshot_complete(&handle, wait)?),
+    }
+    if let Some(at) = last_read {
+        store.touch(&handle, at)?;
+    }
+    Ok(())
+}

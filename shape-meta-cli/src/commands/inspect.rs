@@ -1,0 +1,108 @@
+use std::io::Write;
+
+use serde_json::json;
+use shape_meta_sqlite::{Inspector, Lookups, Owner, Summary};
+
+use super::Outcome;
+use crate::{args::Database, exit::Done, output};
+
+pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outcome {
+    let inspector = Inspector::open(&database.directory)?;
+    let summary = inspector.summary(top)?;
+    inspector.finish()?;
+    if database.json {
+        output::json(out, &as_json(&summary))?;
+    } else {
+        for (name, value) in as_lines(&summary) {
+            writeln!(out, "{name:<15}{value}")?;
+        }
+    }
+    Ok(if summary.damaged == 0 { Done::Well } else { Done::Found })
+}
+
+fn lookups(lookups: Lookups) -> &'static str {
+    match lookups {
+        Lookups::OnDisk => "on disk",
+        Lookups::Mirrored => "none (a cache mirrors them)",
+    }
+}
+
+fn owner(owner: &Owner) -> String {
+    let process = owner.process.map_or("nobody yet".into(), |process| format!("process {process}"));
+    match owner.is_live {
+        Some(true) => format!("{process}, alive"),
+        Some(false) if owner.process.is_some() => format!("none; the latest was {process}"),
+        Some(false) => "none".into(),
+        None => process,
+    }
+}
+
+fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
+    let [pending, started, complete] = summary.states;
+    let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| match shape {
+        Some((created, handle)) => format!("{handle} (created at {created})"),
+        None => "none".into(),
+    };
+    let counts = &summary.counts;
+    let mut lines = vec![
+        ("shapes", format!("{} ({} indexed)", counts.total, counts.indexed)),
+        ("states", format!("{pending} pending, {started} started, {complete} complete")),
+        ("to clean", summary.to_clean.to_string()),
+        ("owner", owner(&summary.owner)),
+        ("turn", summary.epoch.to_string()),
+        ("order", summary.last_seq.to_string()),
+        ("oldest", shape(&summary.oldest)),
+        ("newest", shape(&summary.newest)),
+        ("look-ups", lookups(summary.lookups).into()),
+        ("schema", format!("version {}", summary.schema_version)),
+        (
+            "database",
+            format!(
+                "{} ({} free), pages of {}",
+                output::bytes(summary.database_bytes),
+                output::bytes(summary.free_bytes),
+                output::bytes(summary.page_size)
+            ),
+        ),
+        ("log", output::bytes(summary.log_bytes)),
+    ];
+    if summary.damaged > 0 {
+        lines.push(("DAMAGED", format!("{} rows; run `verify`, then `repair`", summary.damaged)));
+    }
+    for (at, one) in summary.top_relations.iter().enumerate() {
+        let name = if at == 0 { "top relations" } else { "" };
+        lines.push((name, format!("{} read by {}", one.relation, one.shapes)));
+    }
+    lines
+}
+
+fn as_json(summary: &Summary) -> serde_json::Value {
+    let [pending, started, complete] = summary.states;
+    let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| {
+        shape.as_ref().map(|(created, handle)| json!({"created": created.get(), "handle": handle.as_str()}))
+    };
+    let top: Vec<_> = summary
+        .top_relations
+        .iter()
+        .map(|one| json!({"relation": one.relation.oid(), "shapes": one.shapes}))
+        .collect();
+    json!({
+        "shapes": summary.counts.total,
+        "indexed": summary.counts.indexed,
+        "states": {"pending": pending, "started": started, "complete": complete},
+        "to_clean": summary.to_clean,
+        "damaged": summary.damaged,
+        "owner": {"process": summary.owner.process, "alive": summary.owner.is_live},
+        "epoch": summary.epoch,
+        "last_seq": summary.last_seq.get(),
+        "oldest": shape(&summary.oldest),
+        "newest": shape(&summary.newest),
+        "lookups": summary.lookups == Lookups::OnDisk,
+        "schema_version": summary.schema_version,
+        "database_bytes": summary.database_bytes,
+        "free_bytes": summary.free_bytes,
+        "page_size": summary.page_size,
+        "log_bytes": summary.log_bytes,
+        "top_relations": top,
+    })
+}

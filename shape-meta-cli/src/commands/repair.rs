@@ -1,0 +1,62 @@
+use std::{io::Write, sync::Arc};
+
+use serde_json::json;
+use shape_meta_core::{Known, Silent};
+use shape_meta_sqlite::{Lookups, SqliteOptions, SqliteStore};
+
+use super::Outcome;
+use crate::{
+    args::{Database, Definitions},
+    exit::Done,
+    output,
+};
+
+pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
+    let mut options = SqliteOptions::default().lookups(Lookups::OnDisk);
+    if let Some(verifier) = super::verifier(definitions) {
+        options = options.verifier(verifier);
+    }
+    shape_meta_sqlite::Inspector::open(&database.directory).map(drop).or_else(|error| {
+        match error.kind() {
+            shape_meta_core::ErrorKind::Corrupt => Ok(()),
+            _ => Err(error),
+        }
+    })?;
+    let store = SqliteStore::open(&database.directory, options, Arc::new(Silent))?;
+    // Opening repairs what it finds damaged itself.
+    let repaired = match store.report().quarantined.clone() {
+        Some(repaired) => repaired,
+        None => store.repair(Known::default())?,
+    };
+    store.close()?;
+    if database.json {
+        let lost: Vec<_> = repaired
+            .lost
+            .iter()
+            .map(|lost| {
+                let handle = lost.handle.as_ref().map(|handle| handle.as_str());
+                json!({"created": lost.created.get(), "handle": handle, "why": lost.why})
+            })
+            .collect();
+        output::json(
+            out,
+            &json!({
+                "saved": repaired.saved,
+                "lost": lost,
+                "vanished": repaired.vanished,
+                "moved_aside_to": repaired.path.display().to_string(),
+            }),
+        )?;
+    } else {
+        for lost in &repaired.lost {
+            let handle = lost.handle.as_ref().map_or("a shape", |handle| handle.as_str());
+            writeln!(out, "lost: {handle} (created at {}): {}", lost.created, lost.why)?;
+        }
+        if repaired.vanished > 0 {
+            writeln!(out, "lost: {} shapes of which nothing was found", repaired.vanished)?;
+        }
+        writeln!(out, "{} shapes saved, {} lost", repaired.saved, repaired.missing())?;
+        writeln!(out, "the damaged database is kept as {}", repaired.path.display())?;
+    }
+    Ok(if repaired.missing() == 0 { Done::Well } else { Done::Found })
+}

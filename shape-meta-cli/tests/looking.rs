@@ -1,0 +1,156 @@
+//! Commands that only look.
+
+use std::fs;
+
+use shape_meta_sqlite::Lookups;
+
+use crate::support::{DATABASE, directory, files, fill, open, path, run, run_with, stable};
+
+const READING: [&[&str]; 7] = [
+    &["inspect"],
+    &["list"],
+    &["show", "0002-1768476874000000"],
+    &["verify", "--definitions", "shape"],
+    &["explain"],
+    &["export"],
+    &["orphans"],
+];
+
+/// The command, its directory, and the rest.
+fn with<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
+    let (name, rest) = command.split_first().expect("a command");
+    [&[*name, directory], rest].concat()
+}
+
+#[test]
+fn shows_this() {
+    let directory = directory();
+    let store = open(directory.path(), Lookups::OnDisk);
+    fill(&store, 1..=12);
+    let dir = path(&directory);
+    for command in READING {
+        let input = "0001-1768476874000000\nnot-there\n";
+        let ran = run_with(&with(command, dir), input);
+        assert_eq!(ran.code, i32::from(command[0] == "orphans"), "{command:?}: {}", ran.err);
+        insta::assert_snapshot!(command[0], stable(&ran.out, &directory));
+        let json = run_with(&with(&[command, &["--json"]].concat(), dir), input);
+        assert_eq!(json.code, ran.code);
+        for line in json.out.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        }
+    }
+}
+
+#[test]
+fn filters_by_table_relation_and_state() {
+    let directory = directory();
+    let store = open(directory.path(), Lookups::Mirrored);
+    fill(&store, 1..=20);
+    let dir = path(&directory);
+    let count = |arguments: &[&str]| run(&[&["export", dir], arguments].concat()).out.lines().count();
+    assert_eq!(count(&[]), 20);
+    assert_eq!(count(&["--table", "public.todos"]), 10);
+    assert_eq!(count(&["--relation", "16501"]), 10);
+    assert_eq!(count(&["--relation", "1"]), 0);
+    assert_eq!(count(&["--state", "pending"]), 2);
+    assert_eq!(count(&["--state", "started", "--table", "public.users"]), 0);
+    assert_eq!(count(&["--unread-for", "1s"]), 20, "none was ever read");
+    assert_eq!(run(&["list", dir, "--json", "--limit", "3"]).out.lines().count(), 3);
+    let shown = run(&["show", dir, "0005-1768476874000000", "--json"]);
+    assert!(shown.out.contains(r#""created":5,"#), "{}", shown.out);
+}
+
+/// With a live owner, after it has closed, and after it was killed: not a byte changes, and no file comes or goes.
+#[test]
+fn changes_no_byte() {
+    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+        let owned = directory();
+        let store = open(owned.path(), lookups);
+        fill(&store, 1..=50);
+        let killed = directory();
+        for (name, bytes) in files(owned.path()) {
+            fs::write(killed.path().join(name), bytes).expect("writes");
+        }
+        let copied = directory();
+        for name in [DATABASE.to_owned(), format!("{DATABASE}-wal")] {
+            fs::copy(owned.path().join(&name), copied.path().join(&name)).expect("copies");
+        }
+        let closed = directory();
+        let other = open(closed.path(), lookups);
+        fill(&other, 1..=50);
+        other.close().expect("closes");
+
+        for (what, directory) in
+            [("owned", &owned), ("killed", &killed), ("copied", &copied), ("closed", &closed)]
+        {
+            let before = files(directory.path());
+            for command in READING {
+                let ran = run(&with(command, path(directory)));
+                assert!(ran.code <= 1, "{what} {command:?}: {}", ran.err);
+                let after = files(directory.path());
+                let names = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
+                    files.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect::<Vec<_>>()
+                };
+                assert!(before == after, "{what} {command:?}: {:?} {:?}", names(&before), names(&after));
+            }
+            let inspected = run(&["inspect", path(directory), "--json"]).out;
+            assert!(inspected.contains(r#""shapes":50"#), "{what}: {inspected}");
+            let alive = format!(r#""alive":{}"#, what == "owned");
+            assert!(!cfg!(target_os = "linux") || inspected.contains(&alive), "{what}: {inspected}");
+        }
+        fill(&store, 51..=60);
+        store.close().expect("the owner noticed nothing");
+    }
+}
+
+#[test]
+fn reads_databases_of_version_1() {
+    let directory = directory();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../shape-meta-sqlite/tests/fixtures/v1.sqlite3");
+    fs::copy(fixture, directory.path().join(DATABASE)).expect("copies");
+    let before = files(directory.path());
+    for command in READING {
+        let ran = run(&with(command, path(&directory)));
+        let expected = i32::from(["show", "orphans"].contains(&command[0]) || command.contains(&"shape"));
+        assert!(ran.code == expected, "{command:?}: {} {}", ran.out, ran.err);
+    }
+    assert_eq!(run(&["verify", path(&directory)]).code, 0);
+    assert_eq!(files(directory.path()), before);
+}
+
+#[test]
+fn says_what_is_wrong_and_what_to_do() {
+    let empty = directory();
+    let ran = run(&["inspect", path(&empty)]);
+    assert_eq!(ran.code, 3);
+    insta::assert_snapshot!("no_database", stable(&ran.err, &empty));
+
+    let foreign = directory();
+    fs::write(foreign.path().join(DATABASE), "no database").expect("writes");
+    let ran = run(&["verify", path(&foreign)]);
+    assert_eq!(ran.code, 3);
+    insta::assert_snapshot!("no_database_of_ours", stable(&ran.err, &foreign));
+
+    let owned = directory();
+    let _store = open(owned.path(), Lookups::OnDisk);
+    for command in ["import", "repair"] {
+        let ran = run(&[command, path(&owned)]);
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        assert!(ran.err.contains("owns the database"), "{}", ran.err);
+    }
+    assert_eq!(run(&["show", path(&owned), "nobody"]).code, 1);
+    assert_eq!(run(&["nonsense"]).code, 2);
+    assert_eq!(run(&["list", path(&owned), "--unread-for", "soon"]).code, 2);
+    assert_eq!(run(&["orphans", path(&owned), "/no/such/file"]).code, 2);
+}
+
+#[test]
+fn completions_and_the_manual_page_come_with_it() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell]);
+        assert!(ran.code == 0 && ran.out.contains("orphans"), "{shell}");
+    }
+    let man = run(&["man"]);
+    assert!(man.code == 0 && man.out.contains(".TH shape-meta"), "{}", man.out);
+    insta::assert_snapshot!("help", run(&["--help"]).out);
+}

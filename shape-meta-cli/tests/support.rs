@@ -1,0 +1,99 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use shape_meta_core::{
+    ApplyChanges, Batch, Change, Handle, NewShape, Relation, Seq, Shape, Silent, SnapshotState, TableName,
+};
+use shape_meta_sqlite::{Durability, Lookups, SqliteOptions, SqliteStore};
+
+pub(crate) const DATABASE: &str = "shape-meta.sqlite3";
+
+/// How the command ended: its exit code, what it wrote, and what it complained of.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the command, with this on its standard input.
+pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shape-meta"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // It may end without reading.
+    let _ = child.stdin.take().expect("is piped").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ran { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    run_with(arguments, "")
+}
+
+/// A directory that goes with the test.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("there is room")
+}
+
+pub(crate) fn path(directory: &tempfile::TempDir) -> &str {
+    directory.path().to_str().expect("text")
+}
+
+pub(crate) fn shape(number: u64) -> NewShape {
+    let table = if number.is_multiple_of(2) { "todos" } else { "users" };
+    let definition = Shape::new(TableName::new("public", table), Relation::new(16_500 + (number % 2) as u32))
+        .pk(["id"])
+        .columns(["id", "text"])
+        .filter(format!("owner = {number}"));
+    NewShape::of(Handle::new(format!("{number:04}-1768476874000000")).expect("valid"), &definition)
+}
+
+pub(crate) fn open(directory: &Path, lookups: Lookups) -> SqliteStore {
+    let options = SqliteOptions::default().durability(Durability::ProcessCrash).lookups(lookups);
+    SqliteStore::open(directory, options, Arc::new(Silent)).expect("it opens")
+}
+
+/// Adds shapes with these numbers: the third of every ten is pending, the fourth started.
+pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
+    let through = Seq::new(*numbers.end());
+    let changes = numbers.map(|number| Change::Add {
+        record: Arc::new(shape(number).record(Seq::new(number))),
+        state: match number % 10 {
+            3 => SnapshotState::Pending,
+            4 => SnapshotState::Started,
+            _ => SnapshotState::Complete,
+        },
+    });
+    store.apply(&Batch { changes: changes.collect(), through }).expect("nothing fails");
+}
+
+/// Every file of a directory with what is in it.
+pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(directory)
+        .expect("reads")
+        .map(|entry| {
+            let path = entry.expect("reads").path();
+            (
+                path.file_name().expect("a name").to_string_lossy().into_owned(),
+                fs::read(&path).expect("reads"),
+            )
+        })
+        .collect()
+}
+
+/// What is the same in every run.
+pub(crate) fn stable(text: &str, directory: &tempfile::TempDir) -> String {
+    text.replace(path(directory), "DIRECTORY")
+        .replace(&format!("process {}", std::process::id()), "process ID")
+}
