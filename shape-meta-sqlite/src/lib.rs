@@ -110,13 +110,16 @@ mod sql;
 mod stalest;
 mod write;
 
+mod cap;
 mod connection;
 mod connections;
 mod error;
+mod idle;
 mod meter;
 mod operation;
 mod pool;
 
+pub use cap::ConnectionCap;
 pub use durability::Durability;
 pub use explain::Plan;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, Verified};

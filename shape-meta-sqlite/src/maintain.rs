@@ -7,6 +7,7 @@ use shape_meta_core::Result;
 
 use crate::{
     SqliteStore,
+    connections::Pages,
     error::{failed, failed_on},
     files,
     operation::Operation,
@@ -37,12 +38,7 @@ impl SqliteStore {
     /// If the database or the file system fails.
     pub fn stats(&self) -> Result<Stats> {
         let (connections, active) = self.connections.numbers();
-        let (pages, free, page_size) = self.connections.write(Operation::Stats, |connection| {
-            let number =
-                |name| connection.pragma_query_value(None, name, |row| row.get(0).map(i64::cast_unsigned));
-            let numbers = || Ok((number("page_count")?, number("freelist_count")?, number("page_size")?));
-            numbers().map_err(failed("read the size of the database"))
-        })?;
+        let Pages { all, free, size } = self.connections.pages()?;
         let log_bytes = match &self.files {
             Some(files) => {
                 let log = files.companion("-wal");
@@ -50,19 +46,20 @@ impl SqliteStore {
             }
             None => 0,
         };
-        Ok(Stats {
-            database_bytes: pages * page_size,
-            log_bytes,
-            free_bytes: free * page_size,
-            connections,
-            active,
-        })
+        Ok(Stats { database_bytes: all * size, log_bytes, free_bytes: free * size, connections, active })
     }
 
     /// Closes the reading connections that are not in use. They close by themselves when they were idle
     /// for long enough; this is for those who do not want to wait. The next read opens one again.
     pub fn close_idle_readers(&self) {
         self.connections.close_idle();
+    }
+
+    /// Closes the writing connection as well, after whoever uses it; it moves its log into the database on
+    /// its way out. All that stays open is the lock file. The next batch opens one again. Does nothing more
+    /// than [`close_idle_readers`](Self::close_idle_readers) where one connection serves all.
+    pub fn close_idle(&self) {
+        self.connections.rest();
     }
 
     /// Looks after the database if that was not done for an hour, as a batch is applied: so there is no

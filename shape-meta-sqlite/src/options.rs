@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{Durability, Lookups, Mode, Verifier};
+use crate::{ConnectionCap, Durability, Lookups, Mode, Verifier};
 
 /// How much of the database is checked when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -42,7 +42,9 @@ pub struct SqliteOptions {
     pub(crate) lookups: Lookups,
     pub(crate) readers: u32,
     pub(crate) idle_timeout: Duration,
+    pub(crate) checkout_timeout: Duration,
     pub(crate) busy_timeout: Duration,
+    pub(crate) connection_cap: Option<ConnectionCap>,
     pub(crate) cache_bytes: u64,
     pub(crate) reader_cache_bytes: u64,
     pub(crate) page_size: Option<u32>,
@@ -63,7 +65,9 @@ impl Default for SqliteOptions {
             lookups: Lookups::default(),
             readers: 8,
             idle_timeout: Duration::from_secs(60),
+            checkout_timeout: Duration::from_secs(5),
             busy_timeout: Duration::from_secs(5),
+            connection_cap: None,
             cache_bytes: 16 << 20,
             reader_cache_bytes: 2 << 20,
             page_size: None,
@@ -106,17 +110,34 @@ impl SqliteOptions {
         self
     }
 
-    /// How long a reading connection may be idle before it is closed (the pool looks every 30 seconds).
-    /// Default 60 seconds, at least 1 millisecond. The pool shrinks to nothing; the first read after that opens a connection again, which takes about 0.1
-    /// milliseconds.
+    /// How long a connection may be idle before it is closed. Default 60 seconds.
+    ///
+    /// Those that read go first, and the one that writes too ([`Mode::Wal`] alone); its log is moved into the
+    /// database then. A store that is idle keeps nothing open but its lock file. The first read after
+    /// that opens a connection again, which takes about 0.1 milliseconds, and the first write half of one.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// How long an operation waits for a connection of the pool, and for a lock that a stranger holds on
-    /// the file. Default 5 seconds. Too short, and an operator's glance at the file fails a flush (which
-    /// is retried); too long, and a caller hangs.
+    /// A bound on connections that this store shares with others. Default: none but its own
+    /// [`readers`](Self::readers). For processes that open many stores.
+    pub fn connection_cap(mut self, cap: &ConnectionCap) -> Self {
+        self.connection_cap = Some(cap.clone());
+        self
+    }
+
+    /// How long a read waits for a connection when all are in use, before it fails as `Busy`. Default 5
+    /// seconds. Too short, and a storm of reads fails; too long, and a caller hangs where scans are kept
+    /// open.
+    pub fn checkout_timeout(mut self, timeout: Duration) -> Self {
+        self.checkout_timeout = timeout;
+        self
+    }
+
+    /// How long an operation waits for a lock that a stranger holds on the file. Default 5 seconds. Too
+    /// short, and an operator's glance at the file fails a flush (which is retried); too long, and a caller
+    /// hangs.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self

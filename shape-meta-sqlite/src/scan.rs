@@ -56,7 +56,7 @@ impl<'a> Pages<'a> {
         let fixed = recency.in_one_moment(|| {
             // A read transaction sees the moment of its first read, not that of its beginning. So
             // something is read before the caller goes on.
-            let connection = &reader.connection;
+            let connection = reader.connection();
             if !connection.is_autocommit() {
                 connection.execute_batch("ROLLBACK").map_err(failed("begin a scan"))?;
             }
@@ -88,7 +88,7 @@ impl<'a> Pages<'a> {
     fn turn(&mut self) -> Result<()> {
         let mut page = VecDeque::with_capacity(PAGE);
         let mut bytes = 0;
-        let read = read_page(&self.reader.connection, &self.last_reads, self.after, |listed| {
+        let read = read_page(self.reader.connection(), &self.last_reads, self.after, |listed| {
             bytes += listed.record.memory();
             page.push_back(listed);
             page.len() < PAGE && bytes < PAGE_BYTES
@@ -120,7 +120,7 @@ impl Iterator for Pages<'_> {
 impl Drop for Pages<'_> {
     fn drop(&mut self) {
         // A connection that went back inside of a transaction would show old shapes to whoever gets it.
-        self.reader.broken |= self.reader.connection.execute_batch("COMMIT").is_err();
+        self.reader.broken |= self.reader.connection().execute_batch("COMMIT").is_err();
     }
 }
 
