@@ -100,7 +100,7 @@ pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherStats, Flusher
 #[cfg(feature = "cache")]
 pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
-pub use shape_meta_sqlite::{Check, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
+pub use shape_meta_sqlite::{Check, ConnectionCap, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
 #[cfg(feature = "metrics")]
 pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread};
 #[cfg(feature = "telemetry")]

@@ -230,7 +230,9 @@ impl Connections {
         if writer.closed {
             return Err(closed());
         }
-        if let Some(connection) = writer.connection.take() {
+        // What replaces the file is to be looked at like one after a failure.
+        writer.rests = None;
+        if let Some(connection) = writer.take() {
             // Or else it would move the log into the file on its way out.
             connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -240,7 +242,7 @@ impl Connections {
         let replaced = replace();
         if self.settings.has_readers() {
             *self.pool.write().unwrap_or_else(PoisonError::into_inner) =
-                Some(Pool::new(self.settings.clone()));
+                Some(Pool::new(self.settings.clone(), Arc::clone(&self.cap)));
         }
         replaced
     }

@@ -89,7 +89,7 @@ fn queue_time_is_how_long_it_queued() {
 #[test]
 fn open_scans_count_as_active_and_a_full_pool_says_busy() {
     let directory = support::directory();
-    let options = support::options().readers(2).busy_timeout(Duration::from_millis(500));
+    let options = support::options().readers(2).checkout_timeout(Duration::from_millis(500));
     let store = support::open(directory.path(), options);
     support::fill(&store, 1..=3);
     let scans = [store.scan().expect("one"), store.scan().expect("two")];
@@ -115,24 +115,6 @@ fn the_pool_shrinks_to_nothing_and_the_next_read_just_works() {
         store.close_idle_readers();
         assert_eq!(store.stats().expect("counts").connections, 1);
     }
-}
-
-/// r2d2 looks every 30 seconds, and no test should wait for that. Run it after changes to the pool.
-#[test]
-#[ignore = "takes 31 seconds"]
-fn idle_connections_close_by_themselves() {
-    let directory = support::directory();
-    let store = support::open(directory.path(), support::options().idle_timeout(Duration::from_millis(1)));
-    support::fill(&store, 1..=1);
-    assert_eq!(store.stats().expect("counts").connections, 1);
-    store.counts().expect("reads");
-    assert_eq!(store.stats().expect("counts").connections, 2);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while store.stats().expect("counts").connections > 1 {
-        assert!(std::time::Instant::now() < deadline, "it never shrank");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(store.counts().expect("opens one again").total, 1);
 }
 
 #[test]

@@ -15,3 +15,4 @@ mod recovery;
 mod salvage;
 mod scans;
 mod schema;
+mod tenants;
