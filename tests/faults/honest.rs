@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use shape_meta::{Error, ErrorKind, Remedy};
+use shape_meta::{ControlWrites, Degradation, Error, ErrorKind, HealthState, Remedy, ShapeMeta};
 
 /// A fault of the disk is told as one: it can be tried again, and is no damage.
 #[track_caller]
@@ -15,6 +15,18 @@ pub(super) fn honest(error: &Error) {
         "C9: a fault of the disk is taken for something else: {error:?}"
     );
     assert_eq!(error.kind().remedy(), Remedy::Retry);
+}
+
+/// Why writing fails at the moment, as health tells it.
+#[track_caller]
+pub(super) fn failing(store: &ShapeMeta) -> Error {
+    match store.health().state {
+        HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
+            assert!(failures > 0);
+            error
+        }
+        other => panic!("C9: a fault of the disk is no reason for this: {other:?}"),
+    }
 }
 
 /// Nothing was moved aside: only damage may be.

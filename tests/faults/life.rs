@@ -5,15 +5,15 @@ use std::{path::Path, sync::Arc};
 
 use fastrand::Rng;
 use shape_meta::{
-    ControlWrites, Degradation, Direct, HealthState, Limits, MemoryStore, Mode, MutateError, MutateShapes,
-    Mutation, NewShape, NoData, ReadShapes, ShapeMeta, Silent, SqliteOptions, Timestamp,
+    ControlWrites, Direct, Limits, MemoryStore, Mode, MutateError, MutateShapes, Mutation, NewShape, NoData,
+    ReadShapes, ShapeMeta, Silent, SqliteOptions, Timestamp,
     conformance::{Seen, View, handle, key, relations, shape},
 };
 use shape_meta_faults::{Disk, VFS};
 use tempfile::TempDir;
 
 use super::{
-    honest::{honest, nothing_was_moved_aside},
+    honest::{failing, honest, nothing_was_moved_aside},
     patient::{Patient, patiently},
 };
 use crate::compositions::{Composition, Flushing, PATIENT, directory, sqlite};
@@ -87,23 +87,7 @@ impl Life {
     }
 
     fn step(&self, store: &ShapeMeta, random: &mut Rng) {
-        let number = random.u64(..WORLD);
-        let name = handle(random.u64(..WORLD)).to_string();
-        let new = |random: &mut Rng| NewShape {
-            handle: handle(random.u64(..WORLD)),
-            relations: relations(&[random.u32(..3)]),
-            dependencies: [key(random.u64(..WORLD))].into(),
-            definition: vec![random.u8(..); random.usize(..6_000)].into(),
-            ..shape(number)
-        };
-        let mutation = match random.u8(..40) {
-            0..18 => Mutation::Add(new(random)),
-            18..24 => Mutation::remove(name),
-            24..28 => Mutation::snapshot_started(name),
-            39 => Mutation::Reset,
-            _ => Mutation::snapshot_complete(name),
-        };
-        self.mutate(store, &mutation);
+        self.mutate(store, &mutation(random));
     }
 
     /// Both accept it, or both refuse it. A composition without a buffer may have committed what it says
@@ -134,16 +118,9 @@ impl Life {
     fn flush(&self, store: &ShapeMeta) {
         for _ in 0..100 {
             if store.flush(PATIENT).is_ok() {
-                assert!(matches!(store.health().state, HealthState::Ready | HealthState::Degraded { .. }));
                 return;
             }
-            match store.health().state {
-                HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
-                    honest(&error);
-                    assert!(failures > 0);
-                }
-                other => panic!("C9: a fault of the disk is no reason for this: {other:?}"),
-            }
+            honest(&failing(store));
             self.agrees(store);
         }
         panic!("the disk fails for ever");
@@ -160,6 +137,24 @@ impl Life {
     #[track_caller]
     pub(super) fn agrees(&self, store: &ShapeMeta) {
         assert_eq!(timeless(View::of(&Patient(store))), timeless(View::of(&self.model)));
+    }
+}
+
+/// Any mutation, in a small world.
+pub(super) fn mutation(random: &mut Rng) -> Mutation {
+    let name = handle(random.u64(..WORLD)).to_string();
+    match random.u8(..40) {
+        0..18 => Mutation::Add(NewShape {
+            handle: handle(random.u64(..WORLD)),
+            relations: relations(&[random.u32(..3)]),
+            dependencies: [key(random.u64(..WORLD))].into(),
+            definition: vec![random.u8(..); random.usize(..6_000)].into(),
+            ..shape(random.u64(..WORLD))
+        }),
+        18..24 => Mutation::remove(name),
+        24..28 => Mutation::snapshot_started(name),
+        39 => Mutation::Reset,
+        _ => Mutation::snapshot_complete(name),
     }
 }
 
