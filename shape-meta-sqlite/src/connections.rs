@@ -9,7 +9,7 @@ use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result};
 use crate::{
     ConnectionCap,
     cap::Cap,
-    connection::Settings,
+    connection::{Settings, set},
     error::{failed, spoils_connection},
     idle,
     meter::{Lease, Meter},
@@ -206,11 +206,14 @@ impl Connections {
 
     /// Opens the writer again: after it rested, or after a failure. A commit that seemed to fail may lie in the log all the
     /// same, written but not synced, and a retry would find its `last_seq` there and believe it durable.
-    /// So first everything in the log is moved into the database and synced. Until that works, nothing
-    /// is written.
+    /// So first everything in the log is moved into the database and synced, or the journal ended and
+    /// synced. Until that works, nothing is written.
     fn reopen(&self, rested: bool) -> Result<Connection> {
         let connection = self.settings.reopen_writer().map_err(failed("open the database again"))?;
-        if self.settings.has_readers() && !rested {
+        if rested {
+            return Ok(connection);
+        }
+        if self.settings.has_readers() {
             let busy: bool = connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .map_err(failed("make sure of the log after a failure"))?;
@@ -219,6 +222,15 @@ impl Connections {
                                it; nothing has changed, and it can be tried again. Drop scans soon";
                 return Err(Error::new(ErrorKind::Busy, message));
             }
+        } else {
+            // The end of a commit is the end of its journal. If that could not be synced, the journal is back
+            // after a power loss, and takes back what was committed. So a journal is begun and ended once
+            // more, around a write that changes nothing.
+            let version: i64 = connection
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .map_err(failed("make sure of the journal after a failure"))?;
+            set(&connection, "user_version", version)
+                .map_err(failed("make sure of the journal after a failure"))?;
         }
         Ok(connection)
     }

@@ -163,6 +163,7 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     set(connection, "synchronous", synchronous).map_err(failed(setting))?;
     // Only heeded by a file that has no page yet.
     set(connection, "page_size", options.page_size_of_new()).map_err(failed(setting))?;
+    settle_log(connection).map_err(failed("bring the log of the last owner to the disk"))?;
     let migrated_from = migrate::migrate(connection, migrate::STEPS)?;
     if settings.path.is_some() {
         // After the creation: so the main file knows from the beginning whose it is, and a database is
@@ -192,6 +193,14 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
         epoch: meta.epoch,
         took: started.elapsed(),
     })
+}
+
+/// Moves what a crash left in the log into the database, which syncs it anew. If a sync had failed before the
+/// crash, the system shows us what it holds in memory and has lost on disk; everything that is written behind
+/// that in the log would be lost with it when the power goes. Does not wait for readers, nor do anything to
+/// a database without a log.
+fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 pub(crate) fn journal(connection: &Connection, mode: Mode) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The whole life of a database, as a script: it is opened, changed, flushed, looked after, closed and opened
 //! again, on a disk that may fail at any moment.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use shape_meta::{
@@ -39,6 +39,8 @@ pub(super) fn small() -> SqliteOptions {
         .reader_cache_size(16 << 10)
         .page_size(4_096)
         .checkpoint_size(40 << 10)
+        // A pool asks as long as this for a connection that a dead disk does not give.
+        .busy_timeout(Duration::from_millis(200))
 }
 
 impl Life {

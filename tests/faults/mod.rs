@@ -7,3 +7,4 @@ mod patient;
 
 mod every_call;
 mod opening;
+mod power;
