@@ -102,7 +102,7 @@ pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
 pub use shape_meta_sqlite::{Check, ConnectionCap, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
 #[cfg(feature = "metrics")]
-pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread};
+pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};
 #[cfg(feature = "telemetry")]
 pub use shape_meta_telemetry::{Observers, TracingObserver};
 

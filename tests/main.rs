@@ -14,6 +14,8 @@ mod one_file;
 mod threads;
 
 mod cleaner;
+mod dashboard;
+mod gauges;
 mod histories;
 mod last_reads;
 mod places;

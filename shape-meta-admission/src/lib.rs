@@ -51,7 +51,10 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `metrics` | no | `Admission::record_metrics`, for the `metrics` facade |
 //! | `tower` | no | `AdmissionLayer`: a refusal becomes 503 with `Retry-After` |
+//!
+#![cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
 //!
 //! # Related crates
 //!
@@ -62,6 +65,8 @@
 mod admission;
 mod kind;
 mod limits;
+#[cfg(feature = "metrics")]
+mod metering;
 mod permit;
 mod rejected;
 mod retry;

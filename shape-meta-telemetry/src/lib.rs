@@ -54,5 +54,5 @@ mod spans;
 
 pub use events::TracingObserver;
 #[cfg(feature = "metrics")]
-pub use metering::{MetricsObserver, Reporter, ReporterThread};
+pub use metering::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};
 pub use observers::Observers;

@@ -1,6 +1,8 @@
 //! Admission control from outside.
 
 mod limits;
+#[cfg(feature = "metrics")]
+mod metering;
 mod model;
 mod permits;
 mod storm;

@@ -80,7 +80,7 @@ metrics! {
         "Memory that pending changes take";
     PENDING_AGE: Gauge, Seconds, "shape_meta.pending.oldest_age",
         "Age of the oldest pending change: what a crash of the process would lose now, at most";
-    DRAIN_RATE: Gauge, CountPerSecond, "shape_meta.drain_rate",
+    DRAIN_RATE: Gauge, Count, "shape_meta.drain_rate",
         "Measured rate of writing in changes a second; zero before the first flush or without a buffer";
     HEALTH: Gauge, Count, "shape_meta.health",
         "1 for the state that writing is in, 0 for the others";

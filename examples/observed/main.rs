@@ -1,0 +1,96 @@
+//! A store that is observed: it serves its metrics for Prometheus at `/metrics` and its health at `/health`, and
+//! in between it is quiet, stormed, and kept from its disk, so that there is something to see.
+//!
+//! `cargo run --release --example observed -- --port 9464 --seconds 300`, and then
+//! `prometheus --config.file docs/prometheus/prometheus.yml`.
+
+#![forbid(unsafe_code)]
+
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
+
+use clap::Parser;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use shape_meta::{
+    BufferOptions, CacheOptions, MetricsObserver, NoData, Reporter, SIZE_BUCKETS, SqliteOptions,
+    TIME_BUCKETS,
+    admission::{Admission, Drain, Limits, RetryAfter},
+    prelude::*,
+};
+
+mod load;
+mod serve;
+
+type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Serves the metrics of a store that is now quiet, now stormed.
+#[derive(Parser, Debug)]
+#[command(name = "observed")]
+struct Options {
+    /// Where to serve: on this port of the local host.
+    #[arg(long, default_value_t = 9464)]
+    port: u16,
+
+    /// For how long.
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+
+    /// How long a part of the play lasts: quiet, storm, or a database that somebody else holds.
+    #[arg(long, default_value_t = 30)]
+    part: u64,
+}
+
+fn main() -> Result {
+    let options = Options::parse();
+    // The names as an OpenTelemetry collector would give them to Prometheus, and histograms that can be added up.
+    let exporter = PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .set_buckets(TIME_BUCKETS)?
+        .set_buckets_for_metric(metrics_exporter_prometheus::Matcher::Suffix("changes".into()), SIZE_BUCKETS)?
+        .set_buckets_for_metric(metrics_exporter_prometheus::Matcher::Suffix("bytes".into()), SIZE_BUCKETS)?
+        .install_recorder()?;
+    Admission::describe_metrics();
+
+    let directory = tempfile::tempdir()?;
+    let (store, observer) = open(directory.path())?;
+    let admission = admission(&store);
+    let reporter = Reporter::default();
+    let weak = store.downgrade();
+    reporter.watch(observer, move || weak.upgrade());
+    let limiter = admission.clone();
+    reporter.add(move || {
+        limiter.record_metrics("main");
+        true
+    });
+
+    serve::start(options.port, reporter, exporter, store.downgrade())?;
+    println!("http://127.0.0.1:{}/metrics and /health, for {} s", options.port, options.seconds);
+    load::play(&store, &admission, directory.path(), &options)?;
+    let report = store.close(Duration::from_secs(10));
+    println!("{report:?}");
+    Ok(())
+}
+
+fn open(directory: &Path) -> Result<(ShapeMeta, MetricsObserver)> {
+    let observer = MetricsObserver::new("main");
+    let store = ShapeMeta::builder(NoData)
+        .observer(Arc::new(observer.clone()))
+        .sqlite(SqliteOptions::default().busy_timeout(Duration::from_millis(250)))
+        .cached(CacheOptions::default())
+        // A small bound, so that a storm meets it.
+        .buffered(BufferOptions::default().max_changes(20_000))
+        .open(directory)?;
+    Ok((store, observer))
+}
+
+fn admission(store: &ShapeMeta) -> Admission {
+    let weak = store.downgrade();
+    let drain = move || {
+        let store = weak.upgrade();
+        store.map_or(Drain::default(), |store| Drain {
+            pending: store.pending().changes,
+            per_second: store.drain_rate(),
+        })
+    };
+    let limits = Limits { initial: 48, existing: 1_000 };
+    Admission::with_retry_after(limits, RetryAfter::default().drain(drain))
+}

@@ -1,0 +1,70 @@
+//! The metrics are those of the table in the docs, and say what the admission says.
+
+use std::collections::BTreeMap;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use shape_meta_admission::{Admission, Kind, Limits};
+
+/// Kind, unit, labels and text of each metric, and the values with their labels.
+fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        Admission::describe_metrics();
+        admission.record_metrics("main");
+    });
+    let (mut rows, mut values) = (BTreeMap::new(), Vec::new());
+    for (key, unit, text, value) in snapshotter.snapshot().into_vec() {
+        let key = key.key();
+        let (kind, value) = match value {
+            DebugValue::Counter(value) => ("counter", value as f64),
+            DebugValue::Gauge(value) => ("gauge", *value),
+            DebugValue::Histogram(_) => panic!("no histogram"),
+        };
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let keys: Vec<_> = key.labels().map(|label| format!("`{}`", label.key())).collect();
+        assert_eq!(keys[0], "`stack`");
+        let (unit, keys) = (unit.expect("a unit").as_str(), keys[1..].join(", "));
+        let row = format!("| `{}` | {kind} | {unit} | {keys} | {} |", key.name(), text.expect("a text"));
+        rows.insert(key.name().to_owned(), row);
+        values.push(format!(
+            "{} {} {value}",
+            key.name().trim_start_matches("shape_meta.admission."),
+            labels.join(" ")
+        ));
+    }
+    values.sort();
+    (rows, values)
+}
+
+#[test]
+fn the_table_in_the_docs_is_what_is_emitted() {
+    let (rows, _) = emitted(&Admission::new(Limits::default()));
+    let documented = include_str!("../../src/metrics.md").lines().filter(|line| line.starts_with("| `"));
+    let documented: BTreeMap<_, _> =
+        documented.map(|row| (row.split('`').nth(1).expect("a name").to_owned(), row.to_owned())).collect();
+    assert_eq!(documented, rows);
+}
+
+#[test]
+fn each_kind_has_its_own_numbers() {
+    let limits = Limits::from_json(r#"{"initial":1,"existing":2}"#).expect("valid");
+    let admission = Admission::new(limits);
+    let _held = admission.try_acquire(Kind::Initial).expect("room");
+    assert!(admission.try_acquire(Kind::Initial).is_err());
+    drop(admission.try_acquire(Kind::Existing).expect("room"));
+    let (_, values) = emitted(&admission);
+    assert_eq!(
+        values,
+        [
+            "acquired stack=main kind=existing 1",
+            "acquired stack=main kind=initial 1",
+            "current stack=main kind=existing 0",
+            "current stack=main kind=initial 1",
+            "limit stack=main kind=existing 2",
+            "limit stack=main kind=initial 1",
+            "rejected stack=main kind=existing 0",
+            "rejected stack=main kind=initial 1",
+        ]
+    );
+}
