@@ -122,7 +122,7 @@ impl Asked {
             Self::Reading(of) => {
                 let asked: Vec<_> = oids(of).map(Relation::new).collect();
                 let handles = store.handles_reading(&asked).expect(HERE);
-                let found: BTreeSet<_> = handles.iter().map(|found| number(found)).collect();
+                let found: BTreeSet<_> = handles.iter().map(number).collect();
                 assert_eq!(found.len(), handles.len(), "C1: each handle comes once");
                 Answer::Handles(found)
             }
