@@ -1,21 +1,81 @@
-use std::{fs, thread};
+use std::{fs, path::Path, thread};
+
+use serde::{Deserialize, Serialize};
 
 /// The machine and the versions, since a figure without them says nothing.
-pub(crate) fn describe() -> String {
-    let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory: String,
+    pub(crate) kernel: String,
+    /// Of the directory of the databases, with the device.
+    pub(crate) filesystem: String,
+    pub(crate) rustc: String,
+    pub(crate) flags: String,
+    pub(crate) sqlite: String,
+    pub(crate) shape_meta: String,
+    /// When the run began: above the number of cores, figures are those of a busy machine.
+    pub(crate) load: String,
+}
+
+impl Machine {
+    pub(crate) fn here(directory: &Path) -> Self {
+        let cpuinfo = read("/proc/cpuinfo");
+        let processor = cpuinfo.lines().find(|line| line.starts_with("model name"));
+        let memory = read("/proc/meminfo");
+        let kilobytes = memory.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok());
+        let load = read("/proc/loadavg");
+        Self {
+            processor: processor
+                .and_then(|line| line.split_once(':'))
+                .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned()),
+            cores: thread::available_parallelism().map_or(0, usize::from),
+            memory: kilobytes
+                .map_or_else(|| "unknown".into(), |kilobytes| format!("{} GiB", kilobytes >> 20)),
+            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            filesystem: filesystem(directory).unwrap_or_else(|| "unknown".into()),
+            rustc: env!("BENCH_RUSTC").to_owned(),
+            flags: env!("BENCH_FLAGS").trim().to_owned(),
+            sqlite: rusqlite::version().to_owned(),
+            shape_meta: env!("CARGO_PKG_VERSION").to_owned(),
+            load: load.split_whitespace().next().unwrap_or("unknown").to_owned(),
+        }
+    }
+
+    /// What is told of it, by name.
+    pub(crate) fn facts(&self) -> [(&'static str, String); 8] {
+        [
+            ("processor", format!("{}, {} cores", self.processor, self.cores)),
+            ("memory", self.memory.clone()),
+            ("kernel", self.kernel.clone()),
+            ("file system", self.filesystem.clone()),
+            ("compiler", format!("{}, {}", self.rustc, self.flags)),
+            ("SQLite", self.sqlite.clone()),
+            ("shape-meta", self.shape_meta.clone()),
+            ("load at the beginning", self.load.clone()),
+        ]
+    }
+
+    /// Whether figures of the two can be compared: it says in what they differ, if they cannot.
+    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+        let facts = |machine: &Self| (machine.processor.clone(), machine.cores, machine.filesystem.clone());
+        (facts(self) != facts(other)).then(|| format!("{:?} against {:?}", facts(self), facts(other)))
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn filesystem(directory: &Path) -> Option<String> {
+    let directory = directory.canonicalize().ok()?;
+    let mounts = read("/proc/mounts");
+    let fields = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        Some((fields.next()?, fields.next()?, fields.next()?))
     });
-    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let kilobytes: u64 = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
-        Some(format!("{} GiB", kilobytes >> 20))
-    });
-    format!(
-        "shape-meta {}, SQLite {}, {} with {} cores, {}",
-        env!("CARGO_PKG_VERSION"),
-        rusqlite::version(),
-        processor.as_deref().unwrap_or("unknown processor"),
-        thread::available_parallelism().map_or(0, usize::from),
-        memory.as_deref().unwrap_or("unknown memory"),
-    )
+    let (device, _, kind) =
+        fields.filter(|(_, at, _)| directory.starts_with(at)).max_by_key(|(_, at, _)| at.len())?;
+    Some(format!("{kind} on {device}"))
 }

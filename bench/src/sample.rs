@@ -1,27 +1,26 @@
 //! Records of 500 bytes: a handle of 25, a key of 32, the rest definition. One relation each.
 
-use std::{hash::BuildHasher, path::Path};
+use std::hash::BuildHasher;
 
-use shape_meta::{
-    BufferOptions, CacheOptions, DefinitionHash, Handle, Key, Lookups, NewShape, NoData, Relation, ShapeMeta,
-    SqliteOptions,
-};
-
-use crate::Result;
+use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation};
 
 /// Shapes that read one relation.
 pub(crate) const PER_RELATION: u64 = 10_000;
-const DEFINITION: usize = 419;
+const DEFINITION: usize = 431;
+const BEGAN: u64 = 1_768_476_874_000_000;
 
 /// Bytes of a record: definition, key, handle, hash, relation.
 pub(crate) const RECORD: u64 = 500;
 
 pub(crate) fn handle(number: u64) -> Handle {
-    Handle::new(handle_text(number)).expect("digits are printable")
+    Handle::new(format!("{:08}-{:016}", mix(number) % 100_000_000, BEGAN + number))
+        .expect("digits are printable")
 }
 
-pub(crate) fn handle_text(number: u64) -> String {
-    format!("{:08}-{:016}", mix(number) % 100_000_000, 1_768_476_874_000_000 + number)
+/// The number of the shape with this handle.
+pub(crate) fn number(handle: &str) -> Option<u64> {
+    let (_, time) = handle.split_once('-')?;
+    time.parse::<u64>().ok()?.checked_sub(BEGAN)
 }
 
 pub(crate) fn key(number: u64) -> Key {
@@ -37,12 +36,11 @@ pub(crate) fn relation(number: u64) -> Relation {
 }
 
 pub(crate) fn shape(number: u64) -> NewShape {
-    let key = key(number);
     let mut definition = vec![b'x'; DEFINITION];
     definition[..8].copy_from_slice(&number.to_le_bytes());
     NewShape {
         handle: handle(number),
-        key,
+        key: key(number),
         hash: DefinitionHash::new(mix(number)),
         relations: [relation(number)].into_iter().collect(),
         dependencies: [].into(),
@@ -51,20 +49,26 @@ pub(crate) fn shape(number: u64) -> NewShape {
     }
 }
 
+/// The same with these relations.
+pub(crate) fn reading(number: u64, relations: impl IntoIterator<Item = u32>) -> NewShape {
+    let relations = relations.into_iter().map(Relation::new).collect();
+    NewShape { relations, ..shape(number) }
+}
+
 /// A number that looks random and is the same every time.
 pub(crate) fn mix(number: u64) -> u64 {
     foldhash::fast::FixedState::with_seed(7).hash_one(number)
 }
 
-/// The product, with room for a storm.
-pub(crate) fn open(directory: &Path, lookups: Lookups, expected: usize) -> Result<ShapeMeta> {
-    Ok(ShapeMeta::builder(NoData)
-        .sqlite(SqliteOptions::default())
-        .cached(CacheOptions::default().lookups(lookups).expected_shapes(expected))
-        .buffered(buffer())
-        .open(directory)?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(crate) fn buffer() -> BufferOptions {
-    BufferOptions::default().max_changes(200_000)
+    #[test]
+    fn a_record_has_the_size_that_is_told() {
+        let shape = shape(12_345);
+        let relations = 4 * shape.relations.len();
+        assert_eq!(shape.handle.len() + 32 + 8 + shape.definition.len() + relations, RECORD as usize);
+        assert_eq!(number(&shape.handle), Some(12_345));
+    }
 }
