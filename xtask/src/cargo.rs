@@ -50,3 +50,9 @@ pub(crate) fn name(package: &Value) -> &str {
 pub(crate) fn is_member(metadata: &Value, package: &Value) -> bool {
     metadata["workspace_members"].as_array().is_some_and(|members| members.contains(&package["id"]))
 }
+
+/// Where this workspace is built: packages beside it are built there too.
+pub(crate) fn target() -> Result<String> {
+    let metadata = metadata()?;
+    Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.to_owned())
+}

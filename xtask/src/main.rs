@@ -22,7 +22,8 @@ Tasks of the workspace:
 
   cargo xtask bench [OPTION...]
 
-      Builds and runs the benchmarks; `cargo xtask bench --help` tells the options.
+      Builds and runs the benchmarks; `cargo xtask bench --help` tells the options. With --peers, other stores are
+      measured beside; with --instructions, instructions of hot paths are counted (needs valgrind).
 ";
 
 fn main() -> ExitCode {
