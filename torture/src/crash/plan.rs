@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use fastrand::Rng;
+use shape_meta::{
+    BufferOptions, Builder, CacheOptions, Durability, Lookups, Mode, OnDamage, ShapeCleaner, ShapeMeta,
+    SqliteOptions,
+};
+
+/// What a child is to do. As numbers, since it goes through its environment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    /// None, the mirror, or the cache with look-ups left on disk.
+    pub(super) cache: u8,
+    /// None, as usual, often, or all the time.
+    pub(super) buffer: u8,
+    pub(super) exclusive: bool,
+    pub(super) durability: u8,
+    pub(super) threads: u64,
+    /// It closes when each thread has done so many steps.
+    pub(super) steps: u64,
+    pub(super) seed: u64,
+}
+
+impl Task {
+    pub(super) fn draw(random: &mut Rng) -> Self {
+        let buffer = random.choice([0, 1, 2, 2, 3, 3]).unwrap_or(1);
+        Self {
+            cache: random.choice([0, 1, 1, 1, 2]).unwrap_or(1),
+            buffer,
+            exclusive: random.u8(..5) == 0,
+            durability: random.u8(..3),
+            threads: random.choice([1, 4]).unwrap_or(1),
+            steps: if random.bool() { u64::MAX } else { random.u64(1..300) },
+            seed: random.u64(..),
+        }
+    }
+
+    pub(super) fn text(self) -> String {
+        let numbers = [
+            self.cache.into(),
+            self.buffer.into(),
+            self.exclusive.into(),
+            self.durability.into(),
+            self.threads,
+            self.steps,
+            self.seed,
+        ];
+        numbers.map(|number: u64| number.to_string()).join(" ")
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let [cache, buffer, exclusive, durability, threads, steps, seed] = numbers[..] else { return None };
+        Some(Self {
+            cache: cache.try_into().ok()?,
+            buffer: buffer.try_into().ok()?,
+            exclusive: exclusive == 1,
+            durability: durability.try_into().ok()?,
+            threads,
+            steps,
+            seed,
+        })
+    }
+
+    /// Small, so that the log is emptied often and pages are split.
+    pub(super) fn sqlite(self) -> SqliteOptions {
+        let durability =
+            [Durability::ProcessCrash, Durability::PowerLossConsistent, Durability::PowerLossDurable];
+        SqliteOptions::default()
+            .mode(if self.exclusive { Mode::Exclusive } else { Mode::Wal })
+            .durability(durability[usize::from(self.durability)])
+            .checkpoint_size(256 << 10)
+            // What the parent wants to see must not be moved away.
+            .on_damage(OnDamage::Refuse)
+    }
+
+    pub(super) fn builder(self, cleaner: impl ShapeCleaner + 'static) -> Builder {
+        let mut builder = ShapeMeta::builder(cleaner).sqlite(self.sqlite());
+        if self.cache > 0 {
+            let lookups = if self.cache == 1 { Lookups::InMemory } else { Lookups::OnDisk };
+            builder = builder.cached(CacheOptions::default().lookups(lookups));
+        }
+        let options = BufferOptions::default();
+        match self.buffer {
+            0 => builder,
+            1 => builder.buffered(options),
+            2 => builder.buffered(options.flush_age(Duration::from_millis(1))),
+            _ => builder.buffered(options.flush_age(Duration::from_micros(50)).flush_changes(3)),
+        }
+    }
+}
+
+/// When a child is killed: this long after it has said so many times that it is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) said: &'static str,
+    pub(super) times: u64,
+    pub(super) delay: Duration,
+    /// It is killed so long after it was open in any case: not every moment comes.
+    pub(super) latest: Duration,
+}
+
+impl Moment {
+    pub(super) fn draw(random: &mut Rng) -> Self {
+        let (said, most, longest) = match random.u8(..16) {
+            0 => ("start", 1, 10_000),
+            1..=2 => ("open", 1, 4_000),
+            3 => ("recovery", 1, 1_500),
+            4 => ("clean", 1, 1_000),
+            5 => ("opened", 1, 3_000),
+            6..=8 => ("flush", 20, 2_000),
+            9..=10 => ("close", 1, 3_000),
+            _ => ("did", 3_000, 300),
+        };
+        Self {
+            said,
+            times: random.u64(1..=most),
+            delay: Duration::from_micros(random.u64(..=longest)),
+            latest: Duration::from_millis(random.u64(20..=600)),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What is too long, or too cruel, for a test: see `cargo xtask crash --help`. A few rounds of it are run as
+//! a test of this package.
+
+#![forbid(unsafe_code)]
+
+pub mod crash;

@@ -1,0 +1,13 @@
+//! `cargo xtask crash`: what is too long or too cruel for a test, in a package of its own.
+
+use std::ffi::OsString;
+
+use crate::{Result, cargo};
+
+/// Builds and runs this torture with these arguments.
+pub(crate) fn run(task: &str, arguments: &[OsString]) -> Result {
+    let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    let arguments = arguments.ok_or("the arguments are not Unicode")?;
+    let call = ["run", "--release", "--quiet", "--package", "shape-meta-torture", "--", task];
+    cargo::run(&[&call, &*arguments].concat(), &[])
+}
