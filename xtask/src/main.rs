@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod features;
 mod msrv;
+mod torture;
 
 type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -24,6 +25,10 @@ Tasks of the workspace:
 
       Builds and runs the benchmarks; `cargo xtask bench --help` tells the options. With --peers, other stores are
       measured beside; with --instructions, instructions of hot paths are counted (needs valgrind).
+
+  cargo xtask crash [--rounds N] [--minutes M] [--seed S]
+
+      Kills a working process again and again, and looks at what it leaves.
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     };
     let result = match task {
         Some("bench") => bench::run(rest),
+        Some(task @ "crash") => torture::run(task, rest),
         Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
