@@ -65,6 +65,10 @@ pub(crate) struct Options {
     /// Used by the program itself: opens what is in --dir with this candidate and prints what that took.
     #[arg(long, hide = true, requires = "dir")]
     pub(crate) boot: Option<String>,
+
+    /// Used by the program itself: opens so many stores in --dir and prints what they take.
+    #[arg(long, hide = true, requires = "dir")]
+    pub(crate) tenants: Option<usize>,
 }
 
 const AFTER: &str = "\

@@ -50,6 +50,9 @@ pub(crate) fn run(peers: Vec<Box<dyn Candidate>>) -> Result<ExitCode> {
     if let (Some(name), Some(directory)) = (&options.boot, &options.dir) {
         return workload::boot::child(named(&all, name)?, directory).map(|()| ExitCode::SUCCESS);
     }
+    if let (Some(stores), Some(directory)) = (options.tenants, &options.dir) {
+        return workload::tenants::child(directory, stores).map(|()| ExitCode::SUCCESS);
+    }
     let before = options.baseline.as_deref().map(read).transpose()?;
     let outcome = match &options.from {
         Some(earlier) => read(earlier)?,

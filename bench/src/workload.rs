@@ -1,6 +1,7 @@
 //! What is measured.
 
 pub(crate) mod boot;
+pub(crate) mod tenants;
 
 mod allocations;
 mod beside;
@@ -80,4 +81,5 @@ pub(crate) const ALL: &[Workload] = &[
     slow_disk::WORKLOAD,
     closing::WORKLOAD,
     churn::WORKLOAD,
+    tenants::WORKLOAD,
 ];
