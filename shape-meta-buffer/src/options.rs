@@ -17,6 +17,7 @@ pub struct BufferOptions {
     pub(crate) drop_timeout: Duration,
     pub(crate) manual: bool,
     pub(crate) flushers: Option<Flushers>,
+    pub(crate) is_one_of_many: bool,
     pub(crate) limits: Limits,
 }
 
@@ -33,6 +34,7 @@ impl Default for BufferOptions {
             drop_timeout: Duration::from_secs(5),
             manual: false,
             flushers: None,
+            is_one_of_many: false,
             limits: Limits::default(),
         }
     }
@@ -112,10 +114,12 @@ impl BufferOptions {
 
     /// Flushed by these threads, which other stores share. Default: by a thread of its own.
     ///
-    /// For processes that open many stores. What keeps a slow store from holding up the others is told at
+    /// For processes that open many stores, of which most are idle: it also begins with smaller tables, 40
+    /// KiB instead of half a megabyte. What keeps a slow store from holding up the others is told at
     /// [`Flushers`]. In [manual](Self::manual) mode they are not used.
     pub fn flushers(mut self, flushers: &Flushers) -> Self {
         self.flushers = Some(flushers.clone());
+        self.is_one_of_many = true;
         self
     }
 
@@ -126,8 +130,14 @@ impl BufferOptions {
     }
 
     /// How many shapes a generation has room for before its tables must grow, which happens under the lock:
-    /// as many as are usually in a flush. Not more, since many idle stores in one process shall stay small.
+    /// as many as are usually in a flush. One of many stores that share flushers begins small.
     pub(crate) fn room_ahead(&self) -> usize {
-        self.flush_changes.min(self.max_changes).min(16_384)
+        if self.is_one_of_many { 0 } else { self.flush_changes.min(self.max_changes).min(16_384) }
+    }
+
+    /// How many pending shapes the filters tell apart well: beyond that, readers take the lock more often.
+    /// All that may be pending; of one of many stores, as many as are usually in a flush.
+    pub(crate) fn filtered(&self) -> usize {
+        if self.is_one_of_many { self.flush_changes.min(self.max_changes) } else { self.max_changes }
     }
 }

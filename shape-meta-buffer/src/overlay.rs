@@ -183,7 +183,7 @@ impl State {
 impl Overlay {
     pub(crate) fn new(counts: Counts, last: Seq, options: &BufferOptions) -> Self {
         let side = || Side {
-            filter: Filter::for_shapes(options.max_changes),
+            filter: Filter::for_shapes(options.filtered()),
             earliest_touch: AtomicU64::new(u64::MAX),
         };
         Self {
