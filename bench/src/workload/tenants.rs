@@ -15,7 +15,7 @@ use shape_meta::{
 
 use super::{Chart, Workload};
 use crate::{
-    Result,
+    Candidate, Result,
     figure::Target,
     latency::Latencies,
     memory::resident,
@@ -39,7 +39,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
 /// What each tenant has.
 const SHAPES: u64 = 10;
 /// Flushes that are timed.
-const FLUSHES: usize = 500;
+const FLUSHES: usize = 300;
 /// One store of so many hangs.
 const HANGING: usize = 100;
 const CONNECTIONS: u32 = 64;
@@ -61,7 +61,7 @@ fn run(run: &mut Run<'_>) -> Result {
     if !run.wants_full() {
         return Ok(());
     }
-    let sizes: &[u64] = run.scale.pick([&[1, 5], &[1, 100, 1_000], &[1, 100, 1_000], &[1, 100, 1_000]]);
+    let sizes: &[u64] = run.scale.pick([&[1, 3], &[1, 100], &[1, 100, 1_000], &[1, 100, 1_000]]);
     for stores in sizes {
         let mut contestants = [(FULL.name(), *stores)];
         let rows = run.in_turn(&mut contestants, |stores| parent(run.directory()?.path(), *stores))?;
