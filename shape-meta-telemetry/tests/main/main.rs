@@ -7,6 +7,8 @@ mod everything;
 mod metering;
 mod names;
 mod observers;
+#[cfg(feature = "metrics")]
+mod otel;
 mod quiet;
 #[cfg(feature = "metrics")]
 mod reporter;
