@@ -188,9 +188,8 @@ impl Observer for TracingObserver {
         event!(
             self, ERROR, "shape_meta.repaired",
             {
-                saved = repaired.saved,
-                lost = repaired.missing(),
-                duration_us = micros(repaired.took)
+                path = %repaired.path.display(), saved = repaired.saved, lost = repaired.missing(),
+                took_us = micros(repaired.took)
             },
             "what is sound of a damaged database was carried into a new one"
         );

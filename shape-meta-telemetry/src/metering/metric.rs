@@ -72,6 +72,8 @@ metrics! {
         "Shapes that were removed at open because their snapshot was not complete";
     QUARANTINES: Counter, Count, "shape_meta.quarantines",
         "Damaged databases that were moved aside";
+    UNSAVED: Counter, Count, "shape_meta.repair.lost",
+        "Shapes that could not be saved from a damaged database";
     PENDING_CHANGES: Gauge, Count, "shape_meta.pending.changes",
         "Shapes with changes that are not on disk yet: what the bound counts";
     PENDING_MUTATIONS: Gauge, Count, "shape_meta.pending.mutations",

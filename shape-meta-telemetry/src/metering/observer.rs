@@ -157,6 +157,7 @@ impl Observer for MetricsObserver {
         QUARANTINES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
     }
 
-    // Counted as a quarantine already, which it always comes with.
-    fn repaired(&self, _: &Repaired) {}
+    fn repaired(&self, repaired: &Repaired) {
+        UNSAVED.counter(self.labels([])).increment(repaired.missing());
+    }
 }

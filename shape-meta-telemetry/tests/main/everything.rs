@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
     Activity, Awaited, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle,
-    Key, Latencies, NotDurable, Observer, Opened, Published, Recovered, Refusal, Relations, Seq,
+    Key, Latencies, NotDurable, Observer, Opened, Published, Recovered, Refusal, Relations, Repaired, Seq,
 };
 
 pub(crate) fn tell_everything(to: &dyn Observer) {
@@ -45,6 +45,9 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
     to.rejected(Some(&handle), &[Seq::new(3), Seq::new(9)], &error);
     to.rejected(None, &[], &error);
     to.quarantined(path, &error);
+    let mut repaired = Repaired::new(path.to_owned(), error.clone(), 990, Vec::new());
+    (repaired.vanished, repaired.took) = (10, ms(40));
+    to.repaired(&repaired);
     to.retrying(&error, 4, ms(250));
     to.opened(&Opened { shapes: 1_000_000, took: ms(900) });
     to.recovered(&Recovered { valid: 5, removed: 1, took: ms(2) });

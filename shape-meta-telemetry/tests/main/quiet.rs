@@ -37,6 +37,7 @@ fn levels_are_heeded() {
             "shape_meta.rejected",
             "shape_meta.rejected",
             "shape_meta.quarantined",
+            "shape_meta.repaired",
             "shape_meta.retrying"
         ]
     );
