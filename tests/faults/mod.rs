@@ -6,5 +6,7 @@ mod life;
 mod patient;
 
 mod every_call;
+mod full;
+mod lost;
 mod opening;
 mod power;
