@@ -20,3 +20,4 @@ mod histories;
 mod last_reads;
 mod places;
 mod refusals;
+mod tenants;
