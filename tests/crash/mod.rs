@@ -5,4 +5,5 @@ mod child;
 mod many_threads;
 mod one_thread;
 mod parent;
+mod queue;
 mod script;

@@ -5,6 +5,7 @@ mod honest;
 mod life;
 mod patient;
 
+mod damage;
 mod every_call;
 mod full;
 mod lost;

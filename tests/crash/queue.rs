@@ -1,0 +1,64 @@
+//! A process is killed right after 50,000 adds were acknowledged. In the store that this one follows, 2,200 of
+//! them were left: what a crash lost was the length of the queue.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Write, stdout},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use shape_meta::{ControlWrites, MutateShapesExt, ReadShapes, Silent, SqliteStore, conformance::shape};
+
+use crate::compositions::{PRODUCT, WAIT, directory, sqlite};
+
+const ADDS: u64 = 50_000;
+const DIRECTORY: &str = "SHAPE_META_QUEUE_DIRECTORY";
+
+#[test]
+#[ignore = "the child of the test of a queue; by itself it does nothing"]
+fn adds() {
+    let Some(directory) = env::var_os(DIRECTORY) else { return };
+    let store = PRODUCT.open(Path::new(&directory));
+    let mut durable = 0;
+    for number in 1..=ADDS {
+        let receipt = store.add(shape(number), WAIT).expect("it is new");
+        durable += u64::from(receipt.is_durable());
+    }
+    let pending = store.pending();
+    let oldest = pending.oldest.unwrap_or_default().as_millis();
+    let mut out = stdout().lock();
+    writeln!(out, "\nadded {} {oldest} {durable}", pending.mutations).expect("somebody listens");
+    out.flush().expect("somebody listens");
+    // Until it is killed.
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn c6_c7_a_process_that_is_killed_after_50_000_adds_loses_a_window_and_not_a_queue() {
+    let directory = directory();
+    let mut child = Command::new(env::current_exe().expect("a test has a file"))
+        .args(["crash::queue::adds", "--exact", "--ignored", "--nocapture"])
+        .env(DIRECTORY, directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a test can be run again");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let added = lines.map(|line| line.expect("text")).find(|line| line.starts_with("added "));
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let added = added.expect("it has added them");
+    let numbers: Vec<u64> = added.split(' ').skip(1).map(|word| word.parse().expect("a number")).collect();
+    let [pending, oldest, durable] = numbers[..] else { panic!("{added}") };
+
+    let store = SqliteStore::open(directory.path(), sqlite(), Arc::new(Silent)).expect("it opens");
+    let left = store.counts().expect("it reads").total;
+    eprintln!("{left} of {ADDS} are left; {pending} were pending, the oldest for {oldest} ms");
+    assert!(left + pending >= ADDS, "C6: more is lost than was pending: {left} and {pending}");
+    assert_eq!(store.last_seq().expect("it reads").get(), left, "C6: the first ones");
+    assert!(left >= durable, "C6: {durable} were durable, and {left} are left");
+    assert!(left > 2_200, "it writes in batches while they are added");
+}

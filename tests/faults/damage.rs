@@ -1,0 +1,117 @@
+//! Files that are damaged by others while they are open: reads go on from memory, nothing panics, writes go on
+//! or say why not, and what was there is still there afterwards.
+
+use std::{fs, path::Path, process::Command};
+
+use shape_meta::{
+    ControlWrites, ErrorKind, HealthState, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta,
+    conformance::{handle, key, shape},
+};
+
+use crate::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directory};
+
+const NAME: &str = "shape-meta.sqlite3";
+const SHAPES: u64 = 200;
+
+/// By another process: one that closes a file gives up all locks that it has on it.
+fn shell(directory: &Path, command: &str) {
+    let done = Command::new("sh").args(["-c", command]).current_dir(directory).status();
+    assert!(done.expect("there is a shell").success(), "{command}");
+}
+
+fn sizes(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("it reads"));
+    let databases = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME));
+    databases.map(|entry| entry.metadata().expect("it is there").len()).sum()
+}
+
+/// Everything that memory knows.
+fn reads_go_on(store: &ShapeMeta, shapes: u64) {
+    for number in 1..=shapes {
+        assert!(store.has_handle(&handle(number)).expect("it is in memory"));
+        assert_eq!(store.handle_for(&key(number)).expect("it is in memory"), Some(handle(number)));
+    }
+    assert_eq!(store.counts().expect("it is in memory").total, shapes);
+}
+
+fn survives(mischief: &str) {
+    let directory = directory();
+    let composition = PRODUCT.flushing(Flushing::Stepped);
+    let store = composition.open(directory.path());
+    for number in 1..=SHAPES {
+        store.add(shape(number), WAIT).expect("it is new");
+        store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
+        if number % 50 == 0 {
+            store.flush(PATIENT).expect("nothing fails");
+        }
+    }
+    if !mischief.contains("-wal") {
+        store.database().expect("it has one").maintain().expect("nothing fails");
+    }
+    shell(directory.path(), &mischief.replace("DB", NAME));
+    let before = sizes(directory.path());
+    reads_go_on(&store, SHAPES);
+    // So many that it has to look at pages that it does not remember.
+    let mut added = SHAPES;
+    for _ in 0..5 {
+        for _ in 0..20 {
+            if store.add(shape(added + 1), WAIT).is_ok() {
+                added += 1;
+            }
+        }
+        let _ = store.flush(PATIENT);
+        reads_go_on(&store, added);
+    }
+    match store.health().state {
+        HealthState::Ready | HealthState::Degraded { .. } => {}
+        HealthState::Stopped { error } => {
+            assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotADatabase), "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    store.close(PATIENT);
+    drop(store);
+    match composition.builder().open(directory.path()) {
+        Ok(store) => {
+            let report = store.open_report().expect("it has a database").database.clone();
+            if let Some(quarantined) = report.quarantined {
+                // Of a database that was moved away only the log is there to be moved aside.
+                let aside = quarantined.path.display();
+                let is_there =
+                    ["", "-wal"].iter().any(|suffix| Path::new(&format!("{aside}{suffix}")).exists());
+                assert!(is_there, "C11: {mischief}");
+            }
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotADatabase, "{mischief}: {error:?}"),
+    }
+    assert!(sizes(directory.path()) >= before.min(4_096), "C11: {mischief}: something is gone");
+}
+
+#[test]
+fn c9_c11_a_database_that_is_overwritten_while_it_is_open() {
+    survives("dd if=/dev/urandom of=DB bs=4096 seek=1 count=8 conv=notrunc 2>/dev/null");
+    survives("dd if=/dev/urandom of=DB bs=100 count=1 conv=notrunc 2>/dev/null");
+    survives("dd if=/dev/zero of=DB bs=16384 seek=1 count=2 conv=notrunc 2>/dev/null");
+}
+
+#[test]
+fn c9_c11_a_database_that_is_cut_short_while_it_is_open() {
+    survives("truncate -s 16384 DB");
+    survives("truncate -s 1000 DB");
+    survives("truncate -s 0 DB");
+}
+
+#[test]
+fn c9_c11_a_log_that_is_damaged_while_it_is_open() {
+    survives("truncate -s 0 DB-wal");
+    survives("truncate -s 20000 DB-wal");
+    survives("dd if=/dev/urandom of=DB-wal bs=1 seek=5000 count=1 conv=notrunc 2>/dev/null");
+    survives("dd if=/dev/urandom of=DB-wal bs=32 count=1 conv=notrunc 2>/dev/null");
+}
+
+#[test]
+fn c9_c11_files_that_are_moved_away_while_they_are_open() {
+    survives("mv DB aside");
+    survives("mv DB-wal aside");
+    survives("cp DB copy && mv copy DB");
+}
