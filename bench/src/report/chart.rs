@@ -14,10 +14,10 @@ use crate::{
 };
 
 const WIDTH: u32 = 480;
-const PLOT: u32 = 270;
-const HEADER: u32 = 46;
-const ENTRY: u32 = 20;
-const FOOTER: u32 = 20;
+const PLOT: u32 = 290;
+const HEADER: u32 = 52;
+const ENTRY: u32 = 22;
+const FOOTER: u32 = 24;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -80,7 +80,7 @@ pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Resul
 
 /// How much of its limit each figure of the full stack reaches.
 pub(super) fn shares(outcome: &Outcome) -> Result<Option<String>> {
-    const BAR: u32 = 36;
+    const BAR: u32 = 44;
     let mut bars: Vec<(String, f64)> = Vec::new();
     for figure in outcome.figures.iter().filter(|figure| figure.subject == "full stack") {
         let (Some(share), Some(limit)) = (figure.share(), &figure.limit) else { continue };
@@ -94,30 +94,28 @@ pub(super) fn shares(outcome: &Outcome) -> Result<Option<String>> {
     if bars.is_empty() {
         return Ok(None);
     }
-    let height = HEADER + bars.len() as u32 * BAR + 12 + FOOTER;
+    let height = HEADER + bars.len() as u32 * BAR + 6 + FOOTER;
     let (left, right) = (14, WIDTH as i32 - 64);
-    let widest = bars.iter().map(|(_, share)| *share).fold(1.0, f64::max);
-    let place = |share: f64| left + ((right - left) as f64 * share / widest) as i32;
+    // What is far better than its limit has no need of the room to show by how much.
+    let widest = bars.iter().map(|(_, share)| *share).fold(1.0, f64::max).min(1.6);
+    let place = |share: f64| left + ((right - left) as f64 * share.min(widest) / widest) as i32;
     drawn(height, |root| {
         heading(root, "The full stack beside what bounds it", "share of the limit; 100% is as fast as bare")?;
-        let bottom = (HEADER + bars.len() as u32 * BAR) as i32;
-        root.draw(&PathElement::new(
-            vec![(place(1.0), HEADER as i32), (place(1.0), bottom)],
-            LIMIT.color().stroke_width(1),
-        ))?;
         for (at, (name, share)) in bars.iter().enumerate() {
             let top = (HEADER + at as u32 * BAR) as i32;
-            root.draw(&Text::new(name.as_str(), (left, top + 2), font(12, TEXT)))?;
+            root.draw(&Text::new(name.as_str(), (left, top + 2), font(14, TEXT)))?;
             root.draw(&Rectangle::new(
-                [(left, top + 18), (place(*share).max(left + 1), top + 30)],
+                [(left, top + 22), (place(*share).max(left + 1), top + 36)],
                 theme::line(0).color().filled(),
             ))?;
+            let bare = vec![(place(1.0), top + 19), (place(1.0), top + 39)];
+            root.draw(&PathElement::new(bare, LIMIT.color().stroke_width(2)))?;
             let percent = if *share < 0.095 {
                 format!("{:.1}%", 100.0 * share)
             } else {
                 format!("{:.0}%", 100.0 * share)
             };
-            root.draw(&Text::new(percent, (place(*share).max(left + 1) + 5, top + 18), font(12, FAINT)))?;
+            root.draw(&Text::new(percent, (place(*share).max(left + 1) + 5, top + 22), font(14, FAINT)))?;
         }
         footer(root, height, outcome, None)
     })
@@ -140,8 +138,8 @@ fn font<'a>(size: u32, ink: Ink) -> TextStyle<'a> {
 }
 
 fn heading(root: &Area<'_>, title: &str, subtitle: &str) -> Result {
-    root.draw(&Text::new(title.to_owned(), (14, 8), font(16, TEXT)))?;
-    root.draw(&Text::new(subtitle.to_owned(), (14, 28), font(12, FAINT)))?;
+    root.draw(&Text::new(title.to_owned(), (14, 8), font(18, TEXT)))?;
+    root.draw(&Text::new(subtitle.to_owned(), (14, 31), font(14, FAINT)))?;
     Ok(())
 }
 
@@ -149,7 +147,7 @@ fn footer(root: &Area<'_>, height: u32, outcome: &Outcome, workload: Option<&str
     let only = workload.map(|name| format!(" --only {name}")).unwrap_or_default();
     let peers = if outcome.command.contains("--peers") { " --peers" } else { "" };
     let scale = format!("{:?}", outcome.scale).to_lowercase();
-    let command = format!("cargo xtask bench{peers} --scale {scale}{only}");
+    let command = format!("cargo xtask bench --scale {scale}{peers}{only}");
     root.draw(&Text::new(command, (14, height as i32 - 17), font(11, FAINT)))?;
     Ok(())
 }
@@ -165,7 +163,7 @@ fn legend(area: &Area<'_>, series: &[Series<'_>]) -> Result {
         if !one.is_limit {
             area.draw(&Circle::new((left + 9, middle), 4, one.ink.color().filled()))?;
         }
-        area.draw(&Text::new(one.name.to_owned(), (left + 26, top + 2), font(13, TEXT)))?;
+        area.draw(&Text::new(one.name.to_owned(), (left + 26, top + 2), font(14, TEXT)))?;
     }
     Ok(())
 }
@@ -182,8 +180,8 @@ fn draw(area: &Area<'_>, series: &[Series<'_>], x: &Axis, y: &Axis) -> Result {
     let mut chart = ChartBuilder::on(area)
         .margin_right(18)
         .margin_left(6)
-        .x_label_area_size(42)
-        .y_label_area_size(58)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
         .build_cartesian_2d(
             (left / 1.08..right.max(left * 1.2) * 1.08).log_scale(),
             (low..high).log_scale(),
@@ -194,8 +192,8 @@ fn draw(area: &Area<'_>, series: &[Series<'_>], x: &Axis, y: &Axis) -> Result {
         .light_line_style(PAPER.color())
         .max_light_lines(1)
         .axis_style(FAINT.color())
-        .label_style(font(12, FAINT))
-        .axis_desc_style(font(12, TEXT))
+        .label_style(font(13, FAINT))
+        .axis_desc_style(font(14, TEXT))
         .x_labels(6)
         .y_labels(7)
         .x_label_formatter(&x.number)

@@ -1,0 +1,69 @@
+//! The stores whose instructions are counted: see `benches/instructions.rs`.
+
+#![forbid(unsafe_code)]
+
+use shape_meta::{
+    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, Mutation, NoData, SnapshotState, prelude::*,
+};
+
+/// Shapes that are there.
+pub const SHAPES: u64 = 1_000;
+/// Operations that are counted together.
+pub const TIMES: u64 = 1_000;
+
+/// The full stack over a store in memory, since the disk has no part in these paths; nothing is pending, and
+/// nothing is flushed behind, so that the count is the same every time.
+pub fn store() -> ShapeMeta {
+    let store = ShapeMeta::builder(NoData)
+        .cached(CacheOptions::default().expected_shapes(4_000))
+        .buffered(BufferOptions::default().manual(true))
+        .over(MemoryStore::new())
+        .expect("memory does not fail");
+    for number in 0..SHAPES {
+        store.add(shape(number), Wait::No).expect("there is room");
+        let complete = Mutation::Mark(handle(number).to_string(), SnapshotState::Complete);
+        store.mutate(&complete, Wait::No).expect("the shape is there");
+    }
+    store.flush(Duration::from_secs(60)).expect("memory does not fail");
+    store
+}
+
+/// The same with handles to read.
+pub fn handles() -> (ShapeMeta, Vec<Handle>) {
+    (store(), (0..TIMES).map(|time| handle(time * 7 % SHAPES)).collect())
+}
+
+/// The same with keys to look up.
+pub fn keys() -> (ShapeMeta, Vec<Key>) {
+    (store(), (0..TIMES).map(|time| key(time * 7 % SHAPES)).collect())
+}
+
+/// The same with shapes to add.
+pub fn adds() -> (ShapeMeta, Vec<Mutation>) {
+    (store(), (SHAPES..SHAPES + TIMES).map(|number| Mutation::Add(shape(number))).collect())
+}
+
+fn handle(number: u64) -> Handle {
+    Handle::new(format!("{:08}-{:016}", number * 7_919 % 100_000_000, 1_768_476_874_000_000 + number))
+        .expect("digits are printable")
+}
+
+fn key(number: u64) -> Key {
+    let mut bytes = [7; 32];
+    for (at, part) in bytes.chunks_exact_mut(8).enumerate() {
+        part.copy_from_slice(&(number + at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    }
+    Key::new(bytes)
+}
+
+fn shape(number: u64) -> NewShape {
+    NewShape {
+        handle: handle(number),
+        key: key(number),
+        hash: DefinitionHash::new(number),
+        relations: [Relation::new((number / 100) as u32)].into_iter().collect(),
+        dependencies: [].into(),
+        indexed: false,
+        definition: vec![b'x'; 431].into(),
+    }
+}
