@@ -10,3 +10,4 @@ mod progress;
 mod room;
 mod signal;
 mod texts;
+mod told;

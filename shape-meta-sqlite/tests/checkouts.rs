@@ -62,7 +62,21 @@ fn every_checkout_has_a_label_and_tells_its_queue_time() {
         assert!(checkouts.iter().all(|one| one.active == 1 && one.queued < Duration::from_secs(60)));
         let checkins = recorder.checkins.lock().expect("no panic").clone();
         assert_eq!(checkins.iter().map(|one| one.label).collect::<Vec<_>>(), labels, "{mode:?}");
-        assert!(checkins.iter().all(|one| one.active == 0));
+        assert!(checkins.iter().all(|one| one.active == 0 && one.error.is_none()));
+    }
+}
+
+#[test]
+fn an_operation_that_fails_is_told_to_have_failed() {
+    let (directory, recorder) = (support::directory(), Arc::new(Recorder::default()));
+    let store = support::observed(directory.path(), support::options(), recorder.clone());
+    support::stranger(directory.path()).execute_batch("ALTER TABLE meta RENAME TO gone").expect("it renames");
+    assert!(store.counts().is_err());
+    assert!(store.scan().is_err());
+    let checkins = recorder.checkins.lock().expect("no panic");
+    for label in ["counts", "scan"] {
+        let told = checkins.iter().find(|one| one.label == label).expect("told");
+        assert!(told.error.is_some(), "{told:?}");
     }
 }
 

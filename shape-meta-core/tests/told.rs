@@ -1,0 +1,147 @@
+//! What the direct composition tells, and how it says that it does.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use shape_meta_core::{
+    Activity, Awaited, Change, ControlWrites, Degradation, Direct, Error, ErrorKind, Flushed, HealthState,
+    Latencies, Limits, MemoryStore, MutateShapesExt, Observer, Refusal, Span, Wait,
+    conformance::{FailingStore, Side, shape},
+};
+
+#[derive(Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn note(&self, line: String) {
+        self.0.lock().expect("no panic").push(line);
+    }
+}
+
+struct Ending(Arc<Mutex<Vec<String>>>);
+
+impl Span for Ending {
+    fn end(self: Box<Self>, error: Option<&Error>) {
+        let how = if error.is_some() { "failed" } else { "done" };
+        self.0.lock().expect("no panic").push(how.to_owned());
+    }
+}
+
+impl Observer for Log {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        self.note(activity.name().to_owned());
+        Some(Box::new(Ending(Arc::clone(&self.0))))
+    }
+
+    fn flushed(&self, flush: &Flushed) {
+        assert_eq!((flush.mutations, flush.changes, flush.oldest), (1, 1, flush.took));
+        self.note("flushed".to_owned());
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.note(format!("refused {}", refusal.name()));
+    }
+
+    fn failed(&self, error: &Error) {
+        self.note(format!("failed {}", error.kind().name()));
+    }
+
+    fn wants_acknowledged(&self) -> bool {
+        true
+    }
+
+    fn acknowledged(&self, latencies: &Latencies) {
+        self.note(format!("acknowledged {}", latencies.count()));
+    }
+
+    fn awaited(&self, awaited: &Awaited) {
+        self.note(format!("awaited {:?}", awaited.error));
+    }
+
+    fn stopped(&self, error: &Error) {
+        self.note(format!("stopped {}", error.kind().name()));
+    }
+
+    fn wants_committed(&self) -> bool {
+        true
+    }
+
+    fn committed(&self, change: &Change) {
+        self.note(format!("committed {}", change.name()));
+    }
+}
+
+type Store = Direct<FailingStore<MemoryStore>>;
+
+fn logged() -> (Store, impl Fn() -> Vec<String>) {
+    let log = Log::default();
+    let lines = Arc::clone(&log.0);
+    let below = FailingStore::new(MemoryStore::new());
+    let store = Direct::new(below, Limits::default(), Arc::new(log)).expect("memory does not fail");
+    (store, move || std::mem::take(&mut *lines.lock().expect("no panic")))
+}
+
+#[test]
+fn each_change_is_a_flush_of_its_own() {
+    let (store, told) = logged();
+    let receipt = store.add(shape(1), Wait::No).expect("new");
+    assert_eq!(told(), ["flush", "done", "committed add", "flushed", "acknowledged 1"]);
+    receipt.wait_durable(Duration::ZERO).expect("it is");
+    assert_eq!(told(), ["awaited None"]);
+    store.get_or_add(&shape(1), Wait::No).expect("found");
+    assert!(told().is_empty(), "nothing has changed");
+    assert!(store.add(shape(1), Wait::No).is_err());
+    assert_eq!(told(), ["refused duplicate_key"]);
+}
+
+#[test]
+fn c9_what_fails_is_told_and_health_says_it() {
+    let (store, told) = logged();
+    store.inner().faults().fail_applies(2, ErrorKind::Full, Side::Before);
+    for failures in 1..=2 {
+        assert!(store.add(shape(1), Wait::No).is_err());
+        assert_eq!(told(), ["flush", "failed", "failed full"]);
+        match store.health().state {
+            HealthState::Degraded { why: Degradation::Failing { failures: counted, error }, .. } => {
+                assert_eq!((counted, error.kind()), (failures, ErrorKind::Full));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    store.add(shape(1), Wait::No).expect("the fault is gone");
+    let health = store.health();
+    assert!(health.is_ready() && matches!(health.state, HealthState::Ready), "{health:?}");
+    assert_eq!(health.last_error.map(|last| last.error.kind()), Some(ErrorKind::Full));
+}
+
+#[test]
+fn c11_who_is_fenced_is_told_once_to_have_stopped() {
+    let (store, told) = logged();
+    store.inner().faults().fail_applies(2, ErrorKind::Fenced, Side::Before);
+    assert!(store.add(shape(1), Wait::No).is_err());
+    assert_eq!(told(), ["flush", "failed", "failed fenced", "stopped fenced"]);
+    assert!(store.add(shape(1), Wait::No).is_err());
+    assert_eq!(told(), ["flush", "failed", "failed fenced"]);
+    let health = store.health();
+    assert!(matches!(health.state, HealthState::Fenced { .. }), "{health:?}");
+    assert!(!health.is_ready() && !health.is_live());
+    store.close(Duration::ZERO);
+    told();
+    assert!(store.add(shape(1), Wait::No).is_err());
+    assert_eq!(told(), ["failed closed"]);
+}
+
+#[test]
+fn c9_health_reads_as_a_sentence() {
+    let (store, _) = logged();
+    assert_eq!(store.health().to_string(), "ready");
+    store.inner().faults().fail_applies(1, ErrorKind::Corrupt, Side::Before);
+    let _ = store.add(shape(1), Wait::No);
+    let health = store.health();
+    assert!(health.to_string().starts_with("stopped: "), "{health}");
+    assert!(!health.is_ready() && health.is_live(), "its memory may know what the file does not");
+    let names = [HealthState::Ready, health.state.clone(), HealthState::Closing, HealthState::Closed];
+    assert!(names.iter().all(|state| HealthState::NAMES.contains(&state.name())));
+}
