@@ -1,6 +1,6 @@
 //! The gauges of every composition: right while it is open, while it closes, and when it is gone.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Instant};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta::{
@@ -84,7 +84,8 @@ fn the_gauges_wait_for_nobody_while_a_store_closes() {
     store.add(shape(2), Wait::No).expect("room");
     thread::scope(|scope| {
         let closing = scope.spawn(|| store.close(PATIENT));
-        while !matches!(store.health().state, HealthState::Closing) {
+        let patience = Instant::now() + PATIENT;
+        while !matches!(store.health().state, HealthState::Closing) && Instant::now() < patience {
             thread::yield_now();
         }
         let told = gauges(&reporter);

@@ -1,6 +1,9 @@
 //! What health tells, state by state.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
@@ -88,7 +91,8 @@ fn c10_closing_is_told_while_it_writes() {
     thread::scope(|scope| {
         let closing = scope.spawn(|| store.close(PATIENT));
         // Until closing has begun, another attempt to look.
-        while matches!(store.health().state, HealthState::Ready) {
+        let patience = Instant::now() + PATIENT;
+        while matches!(store.health().state, HealthState::Ready) && Instant::now() < patience {
             thread::yield_now();
         }
         let health = store.health();
