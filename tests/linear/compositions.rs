@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    ControlWrites, ShapeMeta, Silent,
+    ControlWrites, MemoryStore, ShapeMeta, Silent,
     conformance::{FailingStore, Faults},
 };
 use shape_meta_cache::{CacheOptions, Cached};
 
 use super::rounds::play;
 use crate::compositions::{
-    BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
+    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
     PRODUCT_ON_DISK, directory,
 };
 
@@ -54,6 +54,16 @@ fn check(store: &ShapeMeta, seed: u64, rounds: usize) {
 /// And when everything is below.
 fn check_at_rest(store: &ShapeMeta, seed: u64) {
     assert!(play(store, seed, 1).is_ok(), "C1: at rest");
+}
+
+/// Over a store that takes no time, so that most of it is what the layers do between themselves.
+#[test]
+fn c1_every_composition_over_memory_is_linearizable() {
+    for composition in ALL {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}, {composition:?} over memory");
+        check(&composition.flushing(Flushing::Busy).over(MemoryStore::new()), seed, 500);
+    }
 }
 
 #[test]
