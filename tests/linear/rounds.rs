@@ -25,7 +25,7 @@ const CALLS: usize = 8;
 
 /// A call by a thread, with the time between which it happened.
 #[derive(Clone, Debug)]
-pub(super) struct Recorded {
+pub(crate) struct Recorded {
     pub(super) thread: usize,
     pub(super) begun: u64,
     pub(super) ended: u64,
@@ -39,7 +39,7 @@ pub(super) struct Recorded {
 /// # Errors
 ///
 /// The first round that has no order.
-pub(super) fn play(
+pub(crate) fn play(
     store: &(impl MutateShapes + Clone + 'static),
     seed: u64,
     rounds: usize,

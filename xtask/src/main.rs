@@ -29,6 +29,10 @@ Tasks of the workspace:
   cargo xtask crash [--rounds N] [--minutes M] [--seed S]
 
       Kills a working process again and again, and looks at what it leaves.
+
+  cargo xtask soak [--minutes N] [--seed S]
+
+      Plays random histories on every composition, and compares each step with the reference model.
 ";
 
 fn main() -> ExitCode {
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
     };
     let result = match task {
         Some("bench") => bench::run(rest),
-        Some(task @ "crash") => torture::run(task, rest),
+        Some(task @ ("crash" | "soak")) => torture::run(task, rest),
         Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -128,7 +128,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         self.played.0.push(op);
         self.play(op);
         self.settle();
-        if matches!(op, Op::Flush | Op::Reopen) && !self.paused {
+        if matches!(op, Op::Flush) && !self.paused {
             self.all_durable();
         }
         self.compare();
@@ -361,6 +361,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             Ok(reopened) => {
                 // What was taken out as it was closed.
                 self.settle();
+                self.all_durable();
                 self.opened_again(reopened, at);
             }
         }
