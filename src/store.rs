@@ -6,7 +6,7 @@ use std::{
 use shape_meta_core::{
     Attempt, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key,
     LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending,
-    ReadShapes, Receipt, Record, Relation, Result, Scan, Seq, Signal, Timestamp, Usage,
+    ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq, Signal, Timestamp, Usage,
 };
 
 use crate::{Builder, ShapeCleaner};
@@ -187,6 +187,10 @@ impl ControlWrites for ShapeMeta {
 
     fn usage(&self) -> Usage {
         self.0.stack.usage()
+    }
+
+    fn repair(&self) -> Result<Repaired> {
+        self.0.stack.repair()
     }
 
     fn close(&self, timeout: Duration) -> CloseReport {

@@ -20,4 +20,5 @@ mod histories;
 mod last_reads;
 mod places;
 mod refusals;
+mod repair;
 mod tenants;

@@ -6,7 +6,7 @@ use std::{
 use shape_meta_core::{
     ApplyChanges, Attempt, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health,
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
-    Receipt, Result, Signal, Usage,
+    Receipt, Repaired, Result, Signal, Usage,
 };
 
 use crate::{
@@ -187,6 +187,15 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
     /// Also while paused, and however busy the flushers are that it shares with other stores: it does not
     /// wait for those. A write that hangs in the store below is not waited for longer; what it was to
     /// write is reported as unwritten, although it may still succeed. Ends its own flusher thread.
+    /// Mutations are refused as busy meanwhile. What was pending is written before it returns.
+    fn repair(&self) -> Result<Repaired> {
+        let closed_with = self.closed_with.lock();
+        if closed_with.is_some() {
+            return Err(Error::closed());
+        }
+        self.shared.repair()
+    }
+
     fn close(&self, timeout: Duration) -> CloseReport {
         self.close_once(timeout)
     }

@@ -72,6 +72,7 @@ mod buffered;
 mod close;
 mod health;
 mod read;
+mod repair;
 mod shared;
 
 mod drain;

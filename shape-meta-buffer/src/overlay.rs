@@ -81,6 +81,12 @@ pub(crate) enum Gate {
     Shut(Error),
 }
 
+impl Gate {
+    pub(crate) fn replace(&mut self, gate: Self) -> Self {
+        std::mem::replace(self, gate)
+    }
+}
+
 impl State {
     /// What the overlay says of a handle. A mark in the active generation on a shape of the sealed one
     /// comes out as that shape in the marked state.
@@ -172,6 +178,12 @@ impl State {
             self.counts = self.counts - effect;
         }
         mutations
+    }
+
+    /// So many shapes are below, and nothing is pending.
+    pub(crate) fn recount(&mut self, below: Counts) {
+        let below = Tally::from(below);
+        (self.counts, self.sealed_counts, self.below_counts) = (below, below, below);
     }
 
     /// Whether a pending reset hides all that is below.

@@ -1,6 +1,8 @@
 use std::{sync::Arc, thread};
 
-use shape_meta_core::{ApplyChanges, Batch, Entry, Error, ErrorKind, ReadShapes, Record, Result, Seq, Usage};
+use shape_meta_core::{
+    ApplyChanges, Batch, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Usage,
+};
 
 use crate::{
     Cached,
@@ -68,6 +70,21 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
         usage.shapes = self.counts().ok();
         usage.cache_bytes += self.memory().total();
         usage
+    }
+
+    /// With all that is mirrored, which supplies what rows have lost. Readers go on reading the mirror; what could not
+    /// be saved leaves it in one step, once the new store is in place.
+    fn repair(&self, _: Known<'_>) -> Result<Repaired> {
+        let mut writer = self.writer();
+        let chunks = self.mirror.roster.chunks();
+        let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
+        let known = Known { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
+        let repaired = self.inner.repair(known)?;
+        // Until the mirror agrees with what is there now, nothing is written.
+        writer.unsure = true;
+        self.reload_with(&mut writer, &Batch::default())?;
+        writer.unsure = false;
+        Ok(repaired)
     }
 }
 

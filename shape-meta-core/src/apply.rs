@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Batch, Entry, ReadShapes, Record, Result, Seq, Usage};
+use crate::{Batch, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Usage};
 
 /// What a store must do besides answering reads: for implementors of stores and of caches over them.
 pub trait ApplyChanges: ReadShapes {
@@ -38,5 +38,19 @@ pub trait ApplyChanges: ReadShapes {
     /// is asked at any time, also while the store is being closed.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// Puts a fresh store in the place of one whose file was found damaged: with all that is sound in it, and all that is
+    /// `known` above. Nothing of the damaged file is deleted. Reads go on meanwhile. A store that cannot be
+    /// damaged, or does not know how, refuses, and so it is by default.
+    ///
+    /// Shapes that cannot be saved are gone afterwards, and reported.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, `Fenced`, and if the disk fails. Then everything is as it was, and it can be tried again.
+    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+        let _ = known;
+        Err(Error::new(ErrorKind::Unsupported, "this store has no file that could be repaired"))
     }
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::{Error, Handle, Health, MutateShapes, NotDurable, Receipt, SnapshotState, Usage};
+use crate::{
+    Error, Handle, Health, MutateShapes, NotDurable, Receipt, Repaired, Result, SnapshotState, Usage,
+};
 
 /// What a caller can ask of the way to disk: the same for a composition that has a buffer and for one that
 /// has none, where most of it is true at once.
@@ -35,6 +37,20 @@ pub trait ControlWrites: MutateShapes {
 
     /// What the store holds: for gauges. From memory, at once.
     fn usage(&self) -> Usage;
+
+    /// Puts a fresh database in the place of one that was found damaged, with all that memory and the damaged file
+    /// hold, and goes on with writing, also if the damage had stopped it: what is pending is written. The damaged
+    /// file is moved aside, and nothing of it deleted.
+    ///
+    /// Reads go on meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be had are
+    /// removed and reported, and handed to the cleaner at the next open. Takes some seconds for every million shapes.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if nothing below has a file, `Fenced` if it has another owner by now, `Closed`, and if the disk
+    /// fails or is full: then the damaged file is in its place, or the repair is done and something pending could not be
+    /// written. It can be tried again.
+    fn repair(&self) -> Result<Repaired>;
 
     /// Accepts no more mutations, writes what is pending, and reports what it could not write, all within
     /// about this time (C10). Reads go on until the store is dropped. Closing again returns the same report.

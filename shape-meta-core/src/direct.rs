@@ -5,10 +5,10 @@ use std::{
 
 use crate::{
     Activity, ApplyChanges, Attempt, Batch, Change, CloseReport, ControlWrites, Counts, Degradation, Entry,
-    Error, ErrorKind, Flushed, Found, GetOrAdd, Handle, HandleSet, Health, HealthState, Key, LastError,
-    Latencies, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Result, Scan,
-    Seq, Signal, Timestamp, Usage,
+    Error, ErrorKind, Flushed, Found, GetOrAdd, Handle, HandleSet, Health, HealthState, Key, Known,
+    LastError, Latencies, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation, NewShape,
+    NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Repaired, Result,
+    Scan, Seq, Signal, Timestamp, Usage,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -305,6 +305,17 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    /// Mutations wait for it.
+    fn repair(&self) -> Result<Repaired> {
+        let writer = self.writer();
+        if writer.closed {
+            return Err(Error::closed());
+        }
+        let repaired = self.inner.repair(Known::default())?;
+        self.condition().failing = None;
+        Ok(repaired)
     }
 
     /// Waits for the mutation that is under way, however long it takes.

@@ -6,8 +6,9 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet,
-    Health, Key, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable,
-    Pending, ReadShapes, Receipt, Record, Relation, Result, Scan, Seq, Signal, Timestamp, Usage,
+    Health, Key, Known, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape,
+    NotDurable, Pending, ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq, Signal,
+    Timestamp, Usage,
 };
 
 macro_rules! forward {
@@ -58,6 +59,9 @@ macro_rules! forward {
             fn usage(&self) -> Usage {
                 self.deref().usage()
             }
+            fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+                self.deref().repair(known)
+            }
         }
 
         impl<S: MutateShapes + ?Sized> MutateShapes for $pointer {
@@ -106,6 +110,9 @@ macro_rules! forward {
             }
             fn usage(&self) -> Usage {
                 self.deref().usage()
+            }
+            fn repair(&self) -> Result<Repaired> {
+                self.deref().repair()
             }
             fn close(&self, timeout: Duration) -> CloseReport {
                 self.deref().close(timeout)

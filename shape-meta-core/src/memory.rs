@@ -4,8 +4,9 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata,
-    ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp, Usage,
+    ApplyChanges, Batch, Change, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
+    LeastRecentlyUsed, Listed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq,
+    Timestamp, Usage,
     sync::{RwLock, RwLockReadGuard},
 };
 
@@ -208,5 +209,10 @@ impl ApplyChanges for MemoryStore {
 
     fn usage(&self) -> Usage {
         Usage { shapes: self.counts().ok(), ..Usage::default() }
+    }
+
+    /// There is no file.
+    fn repair(&self, _: Known<'_>) -> Result<Repaired> {
+        Err(Error::new(ErrorKind::Unsupported, "a store in memory has no file that could be repaired"))
     }
 }

@@ -83,6 +83,12 @@ impl Progress {
         self.signal.raise();
     }
 
+    /// Writing goes on after it had [stopped](Self::stop): what was told that it will not be written may be written
+    /// all the same.
+    pub fn go_on(&self) {
+        self.exceptions().stopped = None;
+    }
+
     /// What has become of everything up to `seq`, and of the mutation `told` in particular: it is told if
     /// that one was rejected. `None` while it is pending.
     pub(crate) fn outcome(&self, seq: Seq, told: Option<Seq>) -> Option<Result<(), NotDurable>> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{ApplyChanges, Batch, Entry, Record, Result, Seq, Usage};
+use shape_meta_core::{ApplyChanges, Batch, Entry, Known, Record, Repaired, Result, Seq, Usage};
 
 use crate::{
     SqliteStore, error::failed, meta::Meta, operation::Operation, query::one, row, sql, write::Writing,
@@ -50,6 +50,10 @@ impl ApplyChanges for SqliteStore {
         usage.shapes = Some(self.counts_known());
         usage.connections = Some(self.connections.usage());
         usage
+    }
+
+    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+        self.repair_for(None, known)
     }
 }
 

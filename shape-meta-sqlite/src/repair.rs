@@ -3,23 +3,8 @@ use shape_meta_core::{Error, ErrorKind, Known, Repaired, Result};
 use crate::{SqliteStore, meta::Meta, operation::Operation, salvage};
 
 impl SqliteStore {
-    /// Puts a fresh database in the place of this one, with all that is sound in it and all that is `known`
-    /// besides; the old one is moved aside, and nothing of it deleted. For a database that was found damaged
-    /// while it is open. Batches wait; reads go on, from the old file until the new one is in place.
-    ///
-    /// Shapes whose definition cannot be had are gone afterwards: the report names them, and the next
-    /// [`recover`](Self::recover) hands those out whose handle is known.
-    ///
-    /// Takes some seconds for every million shapes, and room for a second copy.
-    ///
-    /// # Errors
-    ///
-    /// `Fenced` if another owner has taken the database over, `Unsupported` for one in memory, and if the disk
-    /// fails or is full. Then the damaged database is still in its place, and it can be tried again.
-    pub fn repair(&self, known: Known<'_>) -> Result<Repaired> {
-        self.repair_for(None, known)
-    }
-
+    /// What [`repair`](shape_meta_core::ApplyChanges::repair) does, for this reason. Batches wait; reads go on, from the
+    /// old file until the new one is in place.
     pub(crate) fn repair_for(&self, error: Option<Error>, known: Known<'_>) -> Result<Repaired> {
         let Some(files) = &self.files else {
             let message = "a database in memory cannot be repaired; nothing of it lies in a file";

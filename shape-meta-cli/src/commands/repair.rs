@@ -1,7 +1,7 @@
 use std::{io::Write, sync::Arc};
 
 use serde_json::json;
-use shape_meta_core::{Known, Silent};
+use shape_meta_core::{ApplyChanges, Known, Silent};
 use shape_meta_sqlite::{Lookups, SqliteOptions, SqliteStore};
 
 use super::Outcome;

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
-    Metadata, ReadShapes, Record, Relation, Result, Scan, Seq, Timestamp, Usage,
+    ApplyChanges, Batch, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known, LeastRecentlyUsed,
+    Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Timestamp, Usage,
 };
 
 /// A store that does what the one below it does, unless its [`Faults`] say otherwise.
@@ -371,5 +371,19 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    /// What has failed before is got over by it.
+    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+        let repaired = self.faults.read(|| self.inner.repair(known));
+        match repaired {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Repaired::new(
+                "nowhere".into(),
+                Error::new(ErrorKind::Corrupt, "damaged on purpose"),
+                self.inner.counts()?.total,
+                Vec::new(),
+            )),
+            other => other,
+        }
     }
 }

@@ -1,0 +1,156 @@
+//! Damage that is found while a store is open: what is served meanwhile, and that a repair mends it.
+
+use std::time::Duration;
+
+use shape_meta::{
+    ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes,
+    ReadShapesExt, ShapeMeta, SnapshotState, Wait,
+    conformance::{handle, shape},
+};
+
+use crate::{
+    compositions::{ALL, Composition, PATIENT, WAIT, directory, sqlite},
+    rows::stranger,
+};
+
+const LIVE: u64 = 20;
+
+fn open(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
+    let builder = ShapeMeta::builder(shape_meta::NoData).sqlite(sqlite());
+    composition.stacked_by(builder).open(directory).expect("it opens")
+}
+
+fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
+    let store = open(composition, directory);
+    for number in 1..=LIVE {
+        store.add(shape(number), WAIT).expect("it is new");
+        store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
+    }
+    store.flush(PATIENT).expect("nothing fails");
+    store
+}
+
+#[test]
+fn c9_damage_stops_writing_and_a_repair_goes_on_with_what_is_pending() {
+    for composition in ALL {
+        let directory = directory();
+        let store = filled(composition, directory.path());
+        // Somebody writes into the row that every commit reads, and into two definitions.
+        stranger(directory.path())
+            .execute_batch(
+                "UPDATE meta SET total = total + 1;
+                 UPDATE definition SET body = zeroblob(length(body)) WHERE id IN (SELECT id FROM definition LIMIT 2);",
+            )
+            .expect("the stranger may");
+
+        let added = store.add(shape(21), Wait::No);
+        match &added {
+            Ok(receipt) => {
+                let NotDurable::Stopped(error) = receipt.wait_durable(PATIENT).expect_err("it cannot be")
+                else {
+                    panic!("{composition:?}: it is told why");
+                };
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+                assert!(store.has_handle(&handle(21)).expect("reads go on"), "{composition:?}");
+            }
+            Err(MutateError::Failed(error)) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{composition:?}")
+            }
+            Err(other) => panic!("{composition:?}: {other}"),
+        }
+        assert!(matches!(store.health().state, HealthState::Stopped { .. }), "{composition:?}");
+
+        let repaired = store.repair().unwrap_or_else(|error| panic!("{composition:?}: {error:?}"));
+        assert_eq!(repaired.saved, LIVE - 2, "{composition:?}");
+        let lost: Vec<_> = repaired.lost.iter().filter_map(|lost| lost.handle.clone()).collect();
+        assert_eq!(lost, [handle(1), handle(2)], "{composition:?}");
+        assert!(matches!(store.health().state, HealthState::Ready), "{composition:?}: {:?}", store.health());
+
+        let pending = u64::from(added.is_ok());
+        let there = |store: &ShapeMeta| {
+            assert_eq!(store.counts().expect("reads").total, LIVE - 2 + pending, "{composition:?}");
+            assert_eq!(store.scan().expect("scans").count() as u64, LIVE - 2 + pending, "{composition:?}");
+            for number in 1..=2 {
+                assert!(!store.has_handle(&handle(number)).expect("reads"), "{composition:?}");
+                assert!(store.handle_for(&shape(number).key).expect("reads").is_none());
+                assert!(store.record(&handle(number)).expect("reads").is_none());
+            }
+            for number in 3..=LIVE {
+                let record = store.record(&handle(number)).expect("reads").expect("it was saved");
+                assert_eq!(record.definition, shape(number).definition);
+                assert!(
+                    store
+                        .snapshot_state(&handle(number))
+                        .expect("reads")
+                        .is_some_and(SnapshotState::is_complete)
+                );
+            }
+        };
+        there(&store);
+        for number in [1, 22] {
+            store.add(shape(number), WAIT).expect("it can be added again");
+        }
+        store.mark_snapshot_complete(&handle(22), WAIT).expect("it is live");
+        store.remove(&handle(1), WAIT).expect("it is live");
+        store.remove(&handle(22), WAIT).expect("it is live");
+        if pending == 1 {
+            store.mark_snapshot_complete(&handle(21), WAIT).expect("it is live");
+        }
+        store.flush(PATIENT).expect("writing goes on");
+        there(&store);
+        assert!(store.close(PATIENT).is_complete());
+        drop(store);
+        let store = open(composition, directory.path());
+        assert!(store.open_report().expect("a database").database.quarantined.is_none(), "{composition:?}");
+        there(&store);
+    }
+}
+
+/// Rows that memory knows need not be read: what they have lost comes from there.
+#[test]
+fn c9_memory_supplies_what_the_file_has_lost() {
+    for composition in ALL {
+        let directory = directory();
+        let store = filled(composition, directory.path());
+        let damage = "UPDATE shape SET handle = 'x' || handle, key = zeroblob(32) WHERE state = 3";
+        stranger(directory.path()).execute_batch(damage).expect("the stranger may");
+        let repaired = store.repair().expect("it repairs");
+        let cached = composition.cache.is_some();
+        assert_eq!(repaired.saved, if cached { LIVE } else { 0 }, "{composition:?}: {repaired:?}");
+        assert_eq!(store.counts().expect("reads").total, repaired.saved);
+        if cached {
+            assert!(store.record(&handle(7)).expect("reads").is_some());
+        }
+    }
+}
+
+#[test]
+fn a_closed_store_and_one_without_a_file_cannot_be_repaired() {
+    for composition in ALL {
+        let memory = ShapeMeta::builder(shape_meta::NoData);
+        let memory = composition.stacked_by(memory).open_in_memory().expect("it opens");
+        assert_eq!(memory.repair().expect_err("no file").kind(), ErrorKind::Unsupported);
+        memory.add(shape(1), WAIT).expect("it goes on");
+        let directory = directory();
+        let store = filled(composition, directory.path());
+        store.close(Duration::from_secs(10));
+        assert_eq!(store.repair().expect_err("closed").kind(), ErrorKind::Closed, "{composition:?}");
+    }
+}
+
+#[test]
+fn orphans_are_exact_and_what_is_pending_counts() {
+    for composition in ALL {
+        let directory = directory();
+        let store = filled(composition, directory.path());
+        store.pause();
+        store.add(shape(21), WAIT).expect("it is new");
+        store.remove(&handle(5), WAIT).expect("it is live");
+        let stored = (3..=25).chain([7, 7]).map(handle);
+        let mut orphans = Vec::new();
+        let missing = store.orphans(stored, |one| orphans.push(one)).expect("reads");
+        assert_eq!(missing, [handle(1), handle(2)], "{composition:?}");
+        assert_eq!(orphans, [5, 22, 23, 24, 25].map(handle), "{composition:?}");
+        store.resume();
+    }
+}
