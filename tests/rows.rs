@@ -9,10 +9,14 @@ pub(crate) const FILE: &str = "shape-meta.sqlite3";
 
 /// Every row of every table, in the order of their ids.
 ///
-/// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings, and the checksum
-/// of the row that it stands in.
+/// Left out is what differs by design: the owner's turn (`meta.epoch`), which counts openings, the checksum
+/// of the row that it stands in, and the tables of [`OF_THE_RUN`].
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows(BTreeMap<String, Vec<Row>>);
+
+/// What tells of a run rather than of its shapes: which batches it made, when it was opened and by whom, and
+/// when shapes were read.
+const OF_THE_RUN: [&str; 4] = ["change_log", "last_read", "opening", "owner"];
 
 type Row = Vec<(String, Value)>;
 
@@ -29,7 +33,7 @@ impl Rows {
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         let mut rows = BTreeMap::new();
-        for table in tables {
+        for table in tables.into_iter().filter(|table| !OF_THE_RUN.contains(&table.as_str())) {
             let mut statement = transaction.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
             let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
             let all = statement.query_map([], |row| {

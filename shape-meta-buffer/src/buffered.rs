@@ -6,7 +6,7 @@ use std::{
 use shape_meta_core::{
     ApplyChanges, Attempt, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health,
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
-    Receipt, Repaired, Result, Signal, Usage,
+    Receipt, Repaired, Result, Signal, Swept, Usage,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     drain::Drain,
     flushers::{Seat, Step},
     hashing::Hashing,
+    last_reads::NextSave,
     overlay::Overlay,
     shared::Shared,
     sync::{
@@ -60,14 +61,17 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             paused: AtomicBool::new(false),
             requested: AtomicBool::new(false),
             asked: AtomicU64::new(0),
+            next_save: NextSave::after(options.save_reads_every),
             task: OnceLock::new(),
             options,
         });
         let seat = if shared.options.manual {
             None
         } else {
-            let shared: Weak<Shared<S>> = Arc::downgrade(&shared);
-            let seat = flushers.unwrap_or_else(Flushers::of_one_store).seat(shared as Weak<dyn Step>);
+            // A store that is only read has last-read times to save.
+            let due = shared.next_save.get();
+            let store: Weak<Shared<S>> = Arc::downgrade(&shared);
+            let seat = flushers.unwrap_or_else(Flushers::of_one_store).seat(store as Weak<dyn Step>, due);
             Some(seat.map_err(|error| {
                 Error::new(
                     ErrorKind::Io,
@@ -95,6 +99,16 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
     /// What the store below says. The changes stay pending, unless it refused them for good.
     pub fn flush_once(&self) -> Result<Option<Flushed>> {
         self.shared.flush_once()
+    }
+
+    /// Saves a part of the last-read times, on this thread: what the flusher does every
+    /// [`save_reads_every`](BufferOptions::save_reads_every), and closing at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the store below says. The same times are tried again the next time.
+    pub fn save_reads(&self) -> Result<Swept> {
+        self.shared.save_reads()
     }
 
     /// Flushes on this thread, since there is no other, until the receipt is settled or it makes no sense

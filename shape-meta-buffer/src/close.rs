@@ -26,6 +26,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         if let Some(seat) = seat {
             seat.leave(deadline);
         }
+        self.shared.save_all_reads(deadline);
         // Whoever still waits for a receipt, or for room, is told.
         self.shared.progress.stop(closed);
         self.shared.room.raise();

@@ -189,9 +189,18 @@ impl<S: ApplyChanges> Shared<S> {
 }
 
 impl<S: ApplyChanges> Step for Shared<S> {
+    fn step(&self) -> Option<Instant> {
+        let due = self.flush_if_due();
+        // After the flush, which somebody may wait for.
+        let save = self.save_reads_if_due();
+        due.into_iter().chain(save).min()
+    }
+}
+
+impl<S: ApplyChanges> Shared<S> {
     /// Flushes if it is time to. What is accepted while a failed flush waits for its next attempt is no
     /// reason to hurry; a request is.
-    fn step(&self) -> Option<Instant> {
+    fn flush_if_due(&self) -> Option<Instant> {
         let requested = self.requested.swap(false, Ordering::AcqRel);
         if self.paused.load(Ordering::Acquire) {
             return None;
@@ -207,9 +216,7 @@ impl<S: ApplyChanges> Step for Shared<S> {
         }
         self.due()
     }
-}
 
-impl<S: ApplyChanges> Shared<S> {
     /// The store's panics are caught where it is called, so this was an observer's. If it came before the
     /// flush had ended, that is gone on with, but not at once: it may panic again.
     fn observer_panicked(&self, panic: &(dyn Any + Send)) {
@@ -221,13 +228,13 @@ impl<S: ApplyChanges> Shared<S> {
     }
 }
 
-fn end(span: Option<Box<dyn Span>>, error: Option<&Error>) {
+pub(crate) fn end(span: Option<Box<dyn Span>>, error: Option<&Error>) {
     if let Some(span) = span {
         span.end(error);
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Error {
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
     let what = panic
         .downcast_ref::<&str>()
         .copied()

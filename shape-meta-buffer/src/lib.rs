@@ -78,6 +78,7 @@ mod shared;
 mod drain;
 mod flush;
 mod flushers;
+mod last_reads;
 mod sync;
 mod work;
 

@@ -14,6 +14,7 @@ pub struct BufferOptions {
     pub(crate) flush_age: Duration,
     pub(crate) behind_after: Duration,
     pub(crate) backoff: (Duration, Duration),
+    pub(crate) save_reads_every: Duration,
     pub(crate) drop_timeout: Duration,
     pub(crate) manual: bool,
     pub(crate) flushers: Option<Flushers>,
@@ -31,6 +32,7 @@ impl Default for BufferOptions {
             flush_age: Duration::from_millis(100),
             behind_after: Duration::from_secs(10),
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
+            save_reads_every: Duration::from_secs(60),
             drop_timeout: Duration::from_secs(5),
             manual: false,
             flushers: None,
@@ -94,6 +96,16 @@ impl BufferOptions {
     /// longest. Default 10 ms to 5 s. A request to flush does not wait.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff = (first, longest.max(first));
+        self
+    }
+
+    /// How often the times at which shapes were last read are saved, by the flusher and between flushes;
+    /// besides, closing saves them. Default: a minute. `Duration::MAX` for only then.
+    ///
+    /// So each shape costs the disk one small row at most in this time, however often it is read. A crash
+    /// forgets the reads since; that makes shapes look older to eviction, and nothing else.
+    pub fn save_reads_every(mut self, interval: Duration) -> Self {
+        self.save_reads_every = interval;
         self
     }
 

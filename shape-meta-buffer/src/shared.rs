@@ -17,6 +17,7 @@ use crate::{
     generation::{Hashes, Seen},
     hashing::Hashing,
     health::Condition,
+    last_reads::NextSave,
     overlay::{Gate, Overlay, State},
     sync::{
         Mutex,
@@ -46,6 +47,7 @@ pub(crate) struct Shared<S> {
     pub(crate) requested: AtomicBool,
     /// The place up to which somebody asked: a flush is due until all before it is settled.
     pub(crate) asked: AtomicU64,
+    pub(crate) next_save: NextSave,
     /// Wakes a flusher thread; empty in manual mode.
     pub(crate) task: OnceLock<Arc<Task>>,
 }

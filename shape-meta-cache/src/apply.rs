@@ -1,7 +1,8 @@
 use std::{sync::Arc, thread};
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Usage,
+    ApplyChanges, Batch, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq,
+    Swept, Timestamp, Usage,
 };
 
 use crate::{
@@ -15,7 +16,7 @@ const WORTH_A_THREAD: usize = 2_000;
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> ApplyChanges for Cached<S> {
     /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). This is
-    /// all that ever writes the mirror, besides [`reload`](Cached::reload) (I4).
+    /// all that ever writes the mirror, besides [`refresh`](Cached::refresh) (I4).
     ///
     /// If the store below fails after it has committed, the batch is published all the same, so that
     /// reads agree with the disk, and the failure is returned; another attempt then finds it done.
@@ -85,6 +86,28 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
         self.reload_with(&mut writer, &Batch::default())?;
         writer.unsure = false;
         Ok(repaired)
+    }
+
+    /// A mirror does not remember. What the store below does would be ahead of what is shown here.
+    fn changes_since(&self, _: Seq) -> Result<Option<Delta>> {
+        Ok(None)
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        for (created, at) in reads {
+            if let Some(entry) = self.mirror.roster.get(*created) {
+                entry.learn(*at);
+            }
+        }
+        self.inner.save_reads(reads)
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.inner.saved_reads(each)
+    }
+
+    fn sweep_reads(&self) -> Result<Swept> {
+        self.sweep()
     }
 }
 

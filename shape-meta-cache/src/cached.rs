@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shape_meta_core::{ApplyChanges, Counts, Entry, Observer, Result};
+use shape_meta_core::{ApplyChanges, Counts, Entry, Observer, Result, Seq};
 
 use crate::{
     CacheMemory, CacheOptions, Lookups,
@@ -22,9 +22,11 @@ use crate::{
 pub struct Cached<S> {
     pub(crate) inner: S,
     pub(crate) mirror: Mirror,
-    /// Held across disk work by [`apply`](ApplyChanges::apply) and [`reload`](Self::reload); no reader
+    /// Held across disk work by [`apply`](ApplyChanges::apply) and [`refresh`](Self::refresh); no reader
     /// ever wants it (I5).
     pub(crate) writer: Mutex<Writer>,
+    /// Where the next turn of saving last-read times begins.
+    pub(crate) swept: Mutex<Seq>,
     pub(crate) in_flight: InFlight,
     pub(crate) overlaid: bool,
     pub(crate) observer: Arc<dyn Observer>,
@@ -95,7 +97,7 @@ impl<S: ApplyChanges> Cached<S> {
 
         let writer = Mutex::new(Writer { table, totals, unsure: false, behind: 0 });
         let (in_flight, overlaid) = (InFlight::default(), options.overlaid);
-        Ok(Self { inner, mirror, writer, in_flight, overlaid, observer })
+        Ok(Self { inner, mirror, writer, swept: Mutex::default(), in_flight, overlaid, observer })
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Draft<'a> {
     earliest_coming: Option<Seq>,
     /// On the roster and not live any more; a walk may be under way, so they are struck at the end.
     gone: foldhash::HashSet<Seq>,
+    /// Entries that take the place of another one with the same id, once that is not seen any more.
+    replacing: Vec<Arc<Entry>>,
     /// Places from which something was taken.
     left: Vec<u64>,
     changes: usize,
@@ -45,7 +47,16 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
         mirror.roster.begin_change();
         let gone = foldhash::HashSet::default();
-        Self { mirror, writer, coming: Vec::new(), earliest_coming: None, gone, left: Vec::new(), changes: 0 }
+        Self {
+            mirror,
+            writer,
+            coming: Vec::new(),
+            earliest_coming: None,
+            gone,
+            replacing: Vec::new(),
+            left: Vec::new(),
+            changes: 0,
+        }
     }
 
     /// The batch, which must be committed (I2).
@@ -70,6 +81,10 @@ impl<'a> Draft<'a> {
         if !self.gone.remove(&entry.created()) {
             self.mirror.roster.enter(Arc::clone(entry));
         }
+        self.come(entry);
+    }
+
+    fn come(&mut self, entry: &Arc<Entry>) {
         let created = entry.created();
         self.earliest_coming = Some(self.earliest_coming.map_or(created, |earliest| earliest.min(created)));
         let slots = self.mirror.slots_of(entry, self.writer.totals.grouping);
@@ -77,6 +92,15 @@ impl<'a> Draft<'a> {
         self.writer.totals.counts.add(entry.is_indexed());
         self.mirror.tally.add(entry);
         self.changes += 1;
+    }
+
+    /// Puts the entry in the place of the live one with the same id, which is another shape: one of another
+    /// database.
+    pub(crate) fn replace(&mut self, entry: &Arc<Entry>) {
+        self.remove(entry.created());
+        self.gone.remove(&entry.created());
+        self.replacing.push(Arc::clone(entry));
+        self.come(entry);
     }
 
     pub(crate) fn remove(&mut self, created: Seq) {
@@ -100,6 +124,23 @@ impl<'a> Draft<'a> {
             entry.advance(state);
             self.changes += 1;
         }
+    }
+
+    /// Removes all shapes whose place is not after this one, and says how many they were.
+    pub(crate) fn reset_up_to(&mut self, last: Seq) -> usize {
+        let before = self.writer.totals.counts.total;
+        let mut leaving = Vec::new();
+        let mut stays = false;
+        for chunk in self.mirror.roster.chunks() {
+            let entries = chunk.entries();
+            leaving.extend(entries.iter().map(|entry| entry.created()).take_while(|one| *one <= last));
+            stays |= entries.last().is_some_and(|entry| entry.created() > last);
+        }
+        match stays {
+            false => self.reset(),
+            true => leaving.into_iter().for_each(|created| self.remove(created)),
+        }
+        (before - self.writer.totals.counts.total) as usize
     }
 
     fn reset(&mut self) {
@@ -141,6 +182,7 @@ impl<'a> Draft<'a> {
         let mut gone: Vec<_> = self.gone.into_iter().collect();
         gone.sort_unstable();
         self.mirror.roster.strike(&gone);
+        self.replacing.into_iter().for_each(|entry| self.mirror.roster.replace_one(entry));
         self.mirror.roster.end_change();
         self.mirror.tally.slots(self.writer.table.slots());
         Litter { removed: gone.len(), left: self.left }

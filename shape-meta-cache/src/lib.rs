@@ -83,7 +83,8 @@ mod options;
 
 mod apply;
 mod read;
-mod reload;
+mod refresh;
+mod sweep;
 
 mod draft;
 mod in_flight;
@@ -103,4 +104,3 @@ mod tests;
 pub use cached::Cached;
 pub use memory::CacheMemory;
 pub use options::{CacheOptions, Lookups};
-pub use reload::Reloaded;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{Entry, HandleSet, LeastRecentlyUsed};
+use shape_meta_core::{Counts, Delta, Entry, HandleSet, LeastRecentlyUsed, Seq};
 
 use crate::{
     Lookups,
@@ -72,5 +72,33 @@ impl Mirror {
                 return LeastRecentlyUsed { shapes: shapes.collect() };
             }
         }
+    }
+
+    /// Takes out of the delta what is so here already: what is left is what will be done.
+    pub(crate) fn leave_what_is_so(&self, delta: &mut Delta) {
+        let oldest = self.roster.chunks().first().and_then(|chunk| Some(chunk.entries().first()?.created()));
+        let reset = delta.reset.filter(|reset| oldest.is_some_and(|oldest| oldest <= *reset));
+        delta.reset = reset;
+        let live =
+            |created: Seq| self.roster.get(created).filter(|_| reset.is_none_or(|last| created > last));
+        delta.removed.retain(|created| live(*created).is_some());
+        delta.marked.retain(|(created, state)| live(*created).is_some_and(|entry| entry.state() < *state));
+        delta.added.retain(|entry| live(entry.created()).is_none());
+    }
+
+    /// How many shapes there will be when such a delta has been applied.
+    pub(crate) fn counts_after(&self, mut counts: Counts, delta: &Delta) -> Counts {
+        if let Some(last) = delta.reset {
+            for chunk in self.roster.chunks() {
+                let entries = chunk.entries();
+                let leaving = entries.iter().take_while(|entry| entry.created() <= last);
+                leaving.for_each(|entry| counts.remove(entry.is_indexed()));
+            }
+        }
+        for entry in delta.removed.iter().filter_map(|created| self.roster.get(*created)) {
+            counts.remove(entry.is_indexed());
+        }
+        delta.added.iter().for_each(|entry| counts.add(entry.is_indexed()));
+        counts
     }
 }

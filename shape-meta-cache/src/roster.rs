@@ -95,6 +95,12 @@ impl Roster {
         self.read().clone()
     }
 
+    /// Those in which shapes may stand that were created after this place.
+    pub(crate) fn chunks_after(&self, place: Seq) -> Vec<Arc<Chunk>> {
+        let chunks = self.read();
+        chunks[position(&chunks, place)..].to_vec()
+    }
+
     /// The entry of the shape that was created at this place.
     pub(crate) fn get(&self, created: Seq) -> Option<Arc<Entry>> {
         let chunks = self.read();
@@ -169,6 +175,16 @@ impl Roster {
             chunks[merged.clone()].iter().flat_map(|chunk| chunk.entries().clone()).collect();
         drop(chunks);
         self.replace(merged, &entries);
+    }
+
+    /// Puts the entry in the place of the one with the same id.
+    pub(crate) fn replace_one(&self, entry: Arc<Entry>) {
+        let chunks = self.read();
+        let Some(chunk) = chunks.get(position(&chunks, entry.created())) else { return };
+        let mut entries = chunk.entries_mut();
+        if let Ok(at) = entries.binary_search_by_key(&entry.created(), |other| other.created()) {
+            entries[at] = entry;
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Chunk>>> {

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use crate::{Batch, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Usage};
+use crate::{
+    Batch, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Swept,
+    Timestamp, Usage,
+};
 
 /// What a store must do besides answering reads: for implementors of stores and of caches over them.
 pub trait ApplyChanges: ReadShapes {
@@ -52,5 +55,55 @@ pub trait ApplyChanges: ReadShapes {
     fn repair(&self, known: Known<'_>) -> Result<Repaired> {
         let _ = known;
         Err(Error::new(ErrorKind::Unsupported, "this store has no file that could be repaired"))
+    }
+
+    /// What has changed since this place in the order, all of it as it was at one moment: for the mirror of
+    /// a store that somebody else writes. `None` if it is not known any more, or was never kept; then
+    /// [`load`](Self::load) everything. By default it never is.
+    ///
+    /// Costs what has changed, and not what there is.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        let _ = place;
+        Ok(None)
+    }
+
+    /// Saves when these shapes were last read, in one step, so that it is known after a restart. They come
+    /// in the order of creation. An earlier time than the one that is saved changes nothing, nor does that
+    /// of a shape which is gone.
+    ///
+    /// Not a mutation: it takes no place in the order, and nobody waits for it. A store that keeps nothing
+    /// across restarts need not do anything, and by default nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails: then nothing is saved, and the same times come again.
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let _ = reads;
+        Ok(())
+    }
+
+    /// Shows every time that was saved, in the order of creation. By default there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. Some may have been shown.
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        let _ = each;
+        Ok(())
+    }
+
+    /// Saves a part of the last-read times that this layer has noted and not saved yet, if it is the one
+    /// that notes them: at most some thousands, so that a flush does not have to wait for long. Called by
+    /// the layer on top, on the thread that flushes, from time to time; never by a read.
+    ///
+    /// # Errors
+    ///
+    /// As with [`save_reads`](Self::save_reads). What was not saved is tried again the next time.
+    fn sweep_reads(&self) -> Result<Swept> {
+        Ok(Swept::default())
     }
 }

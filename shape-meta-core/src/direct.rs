@@ -28,11 +28,18 @@ pub struct Direct<S> {
     writer: Mutex<Writer>,
     /// What health tells. Never held for longer than it takes to look.
     condition: Mutex<Condition>,
+    save_reads_every: Duration,
 }
 
-#[derive(Debug, Default)]
+/// How often last-read times are saved, unless it is said otherwise: so a shape costs the disk one row a
+/// minute at most, however often it is read.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
 struct Writer {
     closed: bool,
+    /// When last-read times were last saved.
+    saved: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -104,9 +111,19 @@ impl<S: ApplyChanges> Direct<S> {
             limits,
             observer,
             progress,
-            writer: Mutex::default(),
+            writer: Mutex::new(Writer { closed: false, saved: Instant::now() }),
             condition: Mutex::default(),
+            save_reads_every: MINUTE,
         })
+    }
+
+    /// How often last-read times are saved. Default: a minute.
+    ///
+    /// There is no thread here, so it happens after the first mutation that comes when it is time, and at
+    /// [`close`](ControlWrites::close). That mutation waits for some ten thousand times at most.
+    pub fn save_reads_every(mut self, interval: Duration) -> Self {
+        self.save_reads_every = interval;
+        self
     }
 
     /// The store below.
@@ -120,7 +137,7 @@ impl<S: ApplyChanges> Direct<S> {
         mutate: impl FnOnce(Option<Instant>) -> Result<T, MutateError>,
     ) -> Result<T, MutateError> {
         let came = self.timed.then(Instant::now);
-        let writer = self.writer();
+        let mut writer = self.writer();
         if writer.closed {
             let error = Error::closed();
             self.observer.failed(&error);
@@ -128,7 +145,12 @@ impl<S: ApplyChanges> Direct<S> {
         }
         let outcome = mutate(came);
         match &outcome {
-            Ok(_) => self.condition().failing = None,
+            Ok(_) => {
+                self.condition().failing = None;
+                if writer.saved.elapsed() >= self.save_reads_every && !self.save_reads() {
+                    writer.saved = Instant::now();
+                }
+            }
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => {
                 let stopped = self.condition().failed(error);
@@ -149,6 +171,17 @@ impl<S: ApplyChanges> Direct<S> {
     fn condition(&self) -> MutexGuard<'_, Condition> {
         // Nothing that could panic runs under it.
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Saves some of the last-read times, and says whether there are more. A failure is told to the
+    /// observer alone, and the same times are tried again next time.
+    fn save_reads(&self) -> bool {
+        let span = self.observer.begin(Activity::SaveReads);
+        let swept = self.inner.sweep_reads();
+        if let Some(span) = span {
+            span.end(swept.as_ref().err());
+        }
+        swept.is_ok_and(|swept| swept.more)
     }
 
     fn commit(&self, mutation: &Mutation, came: Option<Instant>) -> Result<Receipt, MutateError> {
@@ -318,13 +351,18 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
         Ok(repaired)
     }
 
-    /// Waits for the mutation that is under way, however long it takes.
-    fn close(&self, _: Duration) -> CloseReport {
+    /// Waits for the mutation that is under way, however long it takes. Last-read times are saved.
+    fn close(&self, timeout: Duration) -> CloseReport {
+        let begun = Instant::now();
         if !matches!(self.condition().phase, Phase::Closed) {
             self.condition().phase = Phase::Closing;
         }
-        self.writer().closed = true;
+        let mut writer = self.writer();
+        if !std::mem::replace(&mut writer.closed, true) && !self.condition().is_stopped() {
+            while self.save_reads() && begun.elapsed() < timeout {}
+        }
+        drop(writer);
         self.condition().phase = Phase::Closed;
-        CloseReport::default()
+        CloseReport { took: begun.elapsed(), ..CloseReport::default() }
     }
 }

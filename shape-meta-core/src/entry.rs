@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::{
     DefinitionHash, Handle, Key, Metadata, Relations, Seq, SnapshotState, Timestamp,
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
 
 /// What memory keeps of a live shape: everything but its definition.
@@ -21,6 +21,8 @@ pub struct Entry {
     /// [`SnapshotState::bits`].
     state: AtomicU8,
     indexed: bool,
+    /// Whether the last read is not known to be on disk.
+    unsaved: AtomicBool,
 }
 
 impl Entry {
@@ -42,6 +44,7 @@ impl Entry {
             last_read: AtomicU64::new(0),
             state: AtomicU8::new(0),
             indexed,
+            unsaved: AtomicBool::new(false),
         }
     }
 
@@ -120,7 +123,31 @@ impl Entry {
     pub fn touch(&self, at: Timestamp) {
         if self.last_read.load(Ordering::Relaxed) < at.as_micros() {
             self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
+            // After the time, and whether or not it is set: whoever takes this finds the time (or a later
+            // one), or leaves it for the next one to take.
+            self.unsaved.store(true, Ordering::Release);
         }
+    }
+
+    /// Takes over a time that somebody else has noted, and that is on disk: like [`touch`](Self::touch),
+    /// but it does not have to be saved.
+    pub fn learn(&self, at: Timestamp) {
+        self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The last read, if it is not known to be on disk; from now on it counts as saved. Who cannot save it
+    /// after all says so with [`not_saved`](Self::not_saved).
+    pub fn take_unsaved(&self) -> Option<Timestamp> {
+        // Looking is cheaper than writing, and most were not read since the last time.
+        if !self.unsaved.load(Ordering::Relaxed) || !self.unsaved.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        self.last_read()
+    }
+
+    /// The last read has still to be saved.
+    pub fn not_saved(&self) {
+        self.unsaved.store(true, Ordering::Release);
     }
 
     /// The small facts about the shape, copied out.
@@ -174,5 +201,28 @@ mod tests {
         entry.touch(Timestamp::from_micros(9));
         entry.touch(Timestamp::from_micros(5));
         assert_eq!(entry.last_read(), Some(Timestamp::from_micros(9)));
+    }
+
+    #[test]
+    fn a_read_is_to_be_saved_once() {
+        let at = Timestamp::from_micros;
+        let entry = Entry::new(
+            Seq::new(1),
+            Handle::new("h").expect("valid"),
+            Key::new([0; 32]),
+            DefinitionHash::new(0),
+            Relations::default(),
+            false,
+        );
+        assert_eq!(entry.take_unsaved(), None);
+        entry.touch(at(9));
+        entry.touch(at(5));
+        assert_eq!((entry.take_unsaved(), entry.take_unsaved()), (Some(at(9)), None));
+        entry.touch(at(7));
+        assert_eq!(entry.take_unsaved(), None, "a later read is on disk");
+        entry.learn(at(12));
+        assert_eq!((entry.last_read(), entry.take_unsaved()), (Some(at(12)), None));
+        entry.not_saved();
+        assert_eq!(entry.take_unsaved(), Some(at(12)));
     }
 }

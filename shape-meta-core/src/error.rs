@@ -56,6 +56,10 @@ pub enum ErrorKind {
     Unsupported,
     /// The caller's cleaner failed.
     Cleaner,
+    /// There is no database to read.
+    NotFound,
+    /// The store is a standby: it reads what another one writes.
+    Standby,
 }
 
 /// What a flusher does about a failure.
@@ -81,7 +85,7 @@ impl ErrorKind {
             | Self::Panicked
             | Self::Cleaner => Remedy::Retry,
             Self::Rejected => Remedy::Isolate,
-            // The last two are never about one change, so nothing could be taken out.
+            // The last ones are never about one change, so nothing could be taken out.
             Self::Corrupt
             | Self::NotADatabase
             | Self::NewerSchema
@@ -89,7 +93,9 @@ impl ErrorKind {
             | Self::Owned
             | Self::Closed
             | Self::Unsupported
-            | Self::Configuration => Remedy::Stop,
+            | Self::Configuration
+            | Self::NotFound
+            | Self::Standby => Remedy::Stop,
         }
     }
 
@@ -112,6 +118,8 @@ impl ErrorKind {
             Self::Configuration => "configuration",
             Self::Unsupported => "unsupported",
             Self::Cleaner => "cleaner",
+            Self::NotFound => "not_found",
+            Self::Standby => "standby",
         }
     }
 }

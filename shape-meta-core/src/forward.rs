@@ -5,10 +5,10 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet,
-    Health, Key, Known, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Pending, ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq, Signal,
-    Timestamp, Usage,
+    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Counts, Delta, Entry, GetOrAdd, Handle,
+    HandleSet, Health, Key, Known, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation,
+    NewShape, NotDurable, Pending, ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq,
+    Signal, Swept, Timestamp, Usage,
 };
 
 macro_rules! forward {
@@ -61,6 +61,18 @@ macro_rules! forward {
             }
             fn repair(&self, known: Known<'_>) -> Result<Repaired> {
                 self.deref().repair(known)
+            }
+            fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+                self.deref().changes_since(place)
+            }
+            fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+                self.deref().save_reads(reads)
+            }
+            fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+                self.deref().saved_reads(each)
+            }
+            fn sweep_reads(&self) -> Result<Swept> {
+                self.deref().sweep_reads()
             }
         }
 

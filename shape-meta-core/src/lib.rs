@@ -65,6 +65,7 @@ mod timestamp;
 
 mod counts;
 mod definition;
+mod delta;
 mod entry;
 mod metadata;
 mod record;
@@ -109,6 +110,7 @@ pub use change::{Batch, Change};
 pub use control::{CloseReport, ControlWrites, Pending, Unwritten};
 pub use counts::Counts;
 pub use definition::Definition;
+pub use delta::{Delta, Refreshed, Swept};
 pub use direct::Direct;
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, MutateError, Remedy, Result};

@@ -4,8 +4,8 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Change, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
-    LeastRecentlyUsed, Listed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq,
+    ApplyChanges, Batch, Change, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
+    LeastRecentlyUsed, Listed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept,
     Timestamp, Usage,
     sync::{RwLock, RwLockReadGuard},
 };
@@ -35,8 +35,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// What a restart does: every shape counts as read at this moment, and those whose snapshot is not
-    /// complete are removed. Returns the handles that were removed, in the order of creation.
+    /// What a restart does: shapes that were never read count as read at this moment, and those whose
+    /// snapshot is not complete are removed. Returns the handles that were removed, in the order of creation.
     pub fn reopen(&self, at: Timestamp) -> Vec<Handle> {
         let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Vec::new();
@@ -45,7 +45,8 @@ impl MemoryStore {
         for record in old.by_seq.into_values() {
             let state = record.entry.state();
             if state.is_complete() {
-                let entry = record.entry.again(record.entry.created()).with(state, Some(at));
+                let last_read = record.entry.last_read().unwrap_or(at);
+                let entry = record.entry.again(record.entry.created()).with(state, Some(last_read));
                 shapes.add(Arc::new(Record { entry: Arc::new(entry), ..(*record).clone() }));
             } else {
                 removed.push(record.handle().clone());
@@ -214,5 +215,34 @@ impl ApplyChanges for MemoryStore {
     /// There is no file.
     fn repair(&self, _: Known<'_>) -> Result<Repaired> {
         Err(Error::new(ErrorKind::Unsupported, "a store in memory has no file that could be repaired"))
+    }
+
+    /// It does not remember: a mirror of it has to read it whole.
+    fn changes_since(&self, _: Seq) -> Result<Option<Delta>> {
+        Ok(None)
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let shapes = self.read();
+        for (created, at) in reads {
+            if let Some(record) = shapes.by_seq.get(created) {
+                record.entry.learn(*at);
+            }
+        }
+        Ok(())
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        let saved: Vec<_> = {
+            let shapes = self.read();
+            shapes.by_seq.iter().filter_map(|(seq, one)| Some((*seq, one.entry.last_read()?))).collect()
+        };
+        saved.into_iter().for_each(|(created, at)| each(created, at));
+        Ok(())
+    }
+
+    /// What is noted in its entries is all that it will ever remember.
+    fn sweep_reads(&self) -> Result<Swept> {
+        Ok(Swept::default())
     }
 }

@@ -146,6 +146,15 @@ pub enum Activity<'a> {
     },
     /// The store is closed.
     Close,
+    /// A mirror, or a standby, is brought up to date with what somebody else has written.
+    Refresh,
+    /// A standby takes ownership.
+    Promote {
+        /// Of the database in this directory.
+        path: &'a Path,
+    },
+    /// A part of the last-read times is saved. If that fails, it is tried again with the next turn.
+    SaveReads,
 }
 
 impl Activity<'_> {
@@ -158,6 +167,9 @@ impl Activity<'_> {
             Self::Checkout { .. } => "checkout",
             Self::Clean { .. } => "clean",
             Self::Close => "close",
+            Self::Refresh => "refresh",
+            Self::Promote { .. } => "promote",
+            Self::SaveReads => "save_reads",
         }
     }
 }

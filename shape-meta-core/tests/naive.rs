@@ -245,7 +245,7 @@ impl Fixture for Fresh {
         {
             let shapes = &mut store.all().1;
             shapes.retain(|shape| shape.state == SnapshotState::Complete);
-            shapes.iter_mut().for_each(|shape| shape.last_read = Some(at));
+            shapes.iter_mut().for_each(|shape| shape.last_read = shape.last_read.or(Some(at)));
         }
         Ok(store)
     }

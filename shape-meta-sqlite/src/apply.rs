@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{ApplyChanges, Batch, Entry, Known, Record, Repaired, Result, Seq, Usage};
+use shape_meta_core::{
+    ApplyChanges, Batch, Delta, Entry, Known, Record, Repaired, Result, Seq, Swept, Timestamp, Usage,
+};
 
 use crate::{
-    SqliteStore, error::failed, meta::Meta, operation::Operation, query::one, row, sql, write::Writing,
+    SqliteStore, change_log, error::failed, last_reads, meta::Meta, operation::Operation, query::one, row,
+    sql, write::Writing,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -27,10 +30,13 @@ impl ApplyChanges for SqliteStore {
                 let meta = Meta::read(&transaction)?;
                 Ok((transaction, meta, self.recency.snapshot()))
             })?;
+            let mut saved = last_reads::statement(&transaction)?;
+            let mut saved = last_reads::Beside::begin(saved.as_mut())?;
             let mut statement = transaction.prepare_cached(sql::LOAD).map_err(failed("load the shapes"))?;
             let mut rows = statement.query([]).map_err(failed("load the shapes"))?;
             while let Some(row) = rows.next().map_err(failed("load the shapes"))? {
-                each(Arc::new(row::entry(row, |id| last_reads.last_read(id))?));
+                let saved = saved.of(row::seq(row::integer(row, 0)?))?;
+                each(Arc::new(row::entry(row, |id| last_reads.last_read_since(id, saved))?));
             }
             Ok(meta.last_seq)
         })
@@ -55,6 +61,37 @@ impl ApplyChanges for SqliteStore {
     fn repair(&self, known: Known<'_>) -> Result<Repaired> {
         self.repair_for(None, known)
     }
+
+    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        self.connections.read(Operation::ChangesSince, |connection| {
+            let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
+            change_log::since(&transaction, place)
+        })
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let doing = "save the last reads";
+        self.connections.write(Operation::SaveReads, |connection| {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(failed(doing))?;
+            Meta::read(&transaction)?.check_owner(self.report.epoch)?;
+            last_reads::save(&transaction, reads)?;
+            transaction.commit().map_err(failed(doing))
+        })
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.connections.read(Operation::SavedReads, |connection| last_reads::saved(connection, each))
+    }
+
+    fn sweep_reads(&self) -> Result<Swept> {
+        let (reads, more) = self.recency.take_unsaved();
+        if !reads.is_empty() {
+            self.save_reads(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
+        }
+        Ok(Swept { shapes: reads.len(), more })
+    }
 }
 
 /// One transaction for the whole batch (I1).
@@ -69,11 +106,13 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
         store.note_counts(meta.counts);
         return Ok(());
     }
-    let mut writing = Writing::new(&transaction, store.lookups(), meta.counts)?;
+    let mut writing = Writing::new(&transaction, store.lookups(), &meta)?;
     for change in &batch.changes {
         writing.change(change)?;
     }
-    meta.counts = writing.finish()?;
+    let changed;
+    (meta.counts, changed) = writing.finish()?;
+    change_log::append(&transaction, batch.through, &changed, &store.log_size)?;
     meta.last_seq = batch.through;
     meta.write(&transaction)?;
     transaction.commit().map_err(failed("commit a batch"))?;

@@ -48,6 +48,7 @@ pub(crate) fn plans(connection: &Connection, lookups: Lookups, version: u32) -> 
     };
     sql::ALWAYS
         .iter()
+        .chain(sql::SINCE_VERSION_2)
         .chain(more)
         .map(plan)
         .filter(|plan| version == migrate::CURRENT || plan.is_ok())

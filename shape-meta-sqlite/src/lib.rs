@@ -57,8 +57,8 @@
 //!
 //! Observers hear of every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_reading`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
-//! `apply`, `load`, `record_of`, `recover`, `cleaned`, `maintain`, `explain`, `stats`,
-//! `repair`.
+//! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `cleaned`,
+//! `maintain`, `explain`, `stats`, `repair`.
 //!
 //! # Features
 //!
@@ -97,11 +97,14 @@ mod salvage;
 mod unread;
 mod verifier;
 
+mod change_log;
 mod checksum;
 mod index;
+mod last_reads;
 mod meta;
 mod migrate;
 mod narrow;
+mod owner;
 mod query;
 mod recency;
 mod row;

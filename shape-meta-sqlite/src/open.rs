@@ -1,7 +1,7 @@
 use std::{fs, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
-use shape_meta_core::{Error, ErrorKind, Known, Observer, Result};
+use shape_meta_core::{Error, ErrorKind, Known, Observer, Result, Timestamp};
 
 use crate::{
     Check, Mode, OnDamage, OpenReport,
@@ -10,9 +10,10 @@ use crate::{
     files::Files,
     index,
     inspect::{self, Found},
+    last_reads::Openings,
     lock::OwnerLock,
     meta::Meta,
-    migrate, salvage, schema,
+    migrate, owner, salvage, schema,
     unread::says_unread,
 };
 
@@ -122,17 +123,25 @@ fn damage_of_a_database(error: Error) -> Error {
 }
 
 fn check(connection: &Connection, check: Check) -> Result<()> {
-    let questions: &[&str] = match check {
-        Check::Nothing => &[],
-        Check::Metadata => {
-            &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"]
-        }
-        Check::Everything => &["PRAGMA quick_check(10)"],
-    };
+    const V1: [&str; 3] =
+        ["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"];
+    const V2: [&str; 4] = [
+        "PRAGMA quick_check(change_log)",
+        "PRAGMA quick_check(last_read)",
+        "PRAGMA quick_check(opening)",
+        "PRAGMA quick_check(owner)",
+    ];
     if schema::is_empty(connection).map_err(failed("read the database"))? {
         return Ok(());
     }
-    for question in questions {
+    let version = schema::version(connection).map_err(failed("read the schema version"))?;
+    let questions: [&[&str]; 2] = match check {
+        Check::Nothing => [&[], &[]],
+        Check::Metadata if version < 2 => [&V1, &[]],
+        Check::Metadata => [&V1, &V2],
+        Check::Everything => [&["PRAGMA quick_check(10)"], &[]],
+    };
+    for question in questions.into_iter().flatten() {
         let found = connection
             .prepare(question)
             .and_then(|mut statement| {
@@ -176,7 +185,9 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("take ownership"))?;
-    let meta = Meta::take_ownership(&transaction)?;
+    let (meta, now) = (Meta::take_ownership(&transaction)?, Timestamp::now());
+    owner::note(&transaction, now)?;
+    Openings::note(&transaction, meta.last_seq, now)?;
     transaction.commit().map_err(failed("take ownership"))?;
     // Looks at every table, also at those that this connection has not asked yet. Nothing depends on it,
     // and whether damage is looked for is for the check to say.

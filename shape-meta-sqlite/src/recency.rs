@@ -2,42 +2,32 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use rusqlite::Connection;
 use shape_meta_core::{Batch, Change, Entry, Error, ErrorKind, Result, Seq, Timestamp};
+
+use crate::last_reads::{self, Openings};
 
 /// When shapes were last read, for compositions without a cache above.
 ///
-/// A shape that was there at open counts as read at that moment, until it is read again. So only those
-/// that were read since, or created since and read, take memory.
+/// A shape that nobody has read counts as read when an owner first found it. So only those that were read
+/// take memory.
 #[derive(Debug)]
 pub(crate) struct Recency {
-    at_open: AtOpen,
+    at_open: Arc<Openings>,
     times: Option<RwLock<Times>>,
     /// How many batches have made the times of removed shapes forgotten.
     removals: AtomicU64,
 }
 
-/// What is known of every shape that was there at open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AtOpen {
-    pub(crate) at: Timestamp,
-    pub(crate) through: Seq,
-}
-
-impl AtOpen {
-    fn last_read(self, id: Seq) -> Option<Timestamp> {
-        (id <= self.through).then_some(self.at)
-    }
-}
-
 /// The last-read times as they were at one moment.
 #[derive(Debug)]
 pub(crate) struct LastReads {
-    pub(crate) at_open: AtOpen,
-    /// Those that were read since the opening.
+    pub(crate) at_open: Arc<Openings>,
+    /// Those that were read.
     pub(crate) since: HashMap<Seq, Timestamp>,
 }
 
@@ -45,25 +35,89 @@ impl LastReads {
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.since.get(&id).copied().or_else(|| self.at_open.last_read(id))
     }
+
+    /// The same, where the time that is on disk is known, and may not be in memory.
+    pub(crate) fn last_read_since(&self, id: Seq, saved: Option<Timestamp>) -> Option<Timestamp> {
+        self.since.get(&id).copied().max(saved).or_else(|| self.at_open.last_read(id))
+    }
 }
 
 #[derive(Debug, Default)]
 struct Times {
     /// The batches up to here are in this table.
     through: Seq,
-    read: HashMap<Seq, AtomicU64>,
+    read: HashMap<Seq, Time>,
     /// Entries that came with a batch and that somebody else still holds: a buffer above may be noting a
     /// read in one of them at this very moment. Once nobody else does, its time is copied and the entry
     /// is let go.
     young: HashMap<Seq, Arc<Entry>>,
 }
 
+#[derive(Debug, Default)]
+struct Time {
+    micros: AtomicU64,
+    unsaved: AtomicBool,
+}
+
+impl Time {
+    fn saved(at: Timestamp) -> Self {
+        Self { micros: AtomicU64::new(at.as_micros()), unsaved: AtomicBool::new(false) }
+    }
+
+    fn get(&self) -> Timestamp {
+        Timestamp::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    /// In this order, as in [`Entry::touch`].
+    fn touch(&self, at: Timestamp) {
+        if self.micros.fetch_max(at.as_micros(), Ordering::Relaxed) < at.as_micros() {
+            self.unsaved.store(true, Ordering::Release);
+        }
+    }
+
+    fn take_unsaved(&self) -> Option<Timestamp> {
+        self.unsaved.swap(false, Ordering::Acquire).then(|| self.get())
+    }
+}
+
+/// How many times are saved in one turn: some ten milliseconds of a disk that a flush then waits for.
+const PART: usize = 10_000;
+
 impl Recency {
-    pub(crate) fn new(opened_at: Timestamp, opened_through: Seq, keep: bool) -> Self {
-        Self {
-            at_open: AtOpen { at: opened_at, through: opened_through },
-            times: keep.then(|| RwLock::new(Times { through: opened_through, ..Times::default() })),
+    /// As the database has it, whose order has come so far.
+    pub(crate) fn read(connection: &Connection, last_seq: Seq, keep: bool) -> Result<Self> {
+        let saved = if keep { last_reads::all(connection)? } else { HashMap::new() };
+        let read = saved.into_iter().map(|(id, at)| (id, Time::saved(at))).collect();
+        Ok(Self {
+            at_open: Arc::new(Openings::read(connection)?),
+            times: keep.then(|| RwLock::new(Times { through: last_seq, read, ..Times::default() })),
             removals: AtomicU64::new(0),
+        })
+    }
+
+    /// Some of the times that are not on disk, in the order of ids, and whether there are more. They count
+    /// as saved from now on.
+    pub(crate) fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {
+        let Some(times) = self.times() else { return (Vec::new(), false) };
+        let young = times.young.iter().map(|(id, entry)| (*id, entry.take_unsaved()));
+        let old = times.read.iter().map(|(id, time)| (*id, time.take_unsaved()));
+        let unsaved = young.chain(old).filter_map(|(id, at)| Some((id, at?)));
+        let mut reads: Vec<_> = unsaved.take(PART).collect();
+        drop(times);
+        reads.sort_unstable_by_key(|(id, _)| *id);
+        let more = reads.len() == PART;
+        (reads, more)
+    }
+
+    /// These were not saved after all.
+    pub(crate) fn not_saved(&self, reads: &[(Seq, Timestamp)]) {
+        let Some(times) = self.times() else { return };
+        for (id, _) in reads {
+            if let Some(entry) = times.young.get(id) {
+                entry.not_saved();
+            } else if let Some(time) = times.read.get(id) {
+                time.unsaved.store(true, Ordering::Release);
+            }
         }
     }
 
@@ -84,30 +138,29 @@ impl Recency {
     /// All times as they are now: a copy, for reads that go on while they change.
     pub(crate) fn snapshot(&self) -> LastReads {
         let mut since = HashMap::new();
-        if let Some(times) = self.read() {
+        if let Some(times) = self.times() {
             let ids = times.read.keys().chain(times.young.keys());
             since.extend(ids.filter_map(|id| Some((*id, times.last_read(*id)?))));
         }
-        LastReads { at_open: self.at_open, since }
+        LastReads { at_open: Arc::clone(&self.at_open), since }
     }
 
     /// When this shape was last read, as far as is known here.
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
-        self.read().and_then(|times| times.last_read(id)).or_else(|| self.at_open.last_read(id))
+        self.times().and_then(|times| times.last_read(id)).or_else(|| self.at_open.last_read(id))
     }
 
     pub(crate) fn touch(&self, id: Seq, at: Timestamp) {
-        let Some(times) = self.read() else { return };
+        let Some(times) = self.times() else { return };
         if let Some(entry) = times.young.get(&id) {
             return entry.touch(at);
         }
         if let Some(time) = times.read.get(&id) {
-            time.fetch_max(at.as_micros(), Ordering::Relaxed);
-            return;
+            return time.touch(at);
         }
         drop(times);
         let at = self.at_open.last_read(id).map_or(at, |open| open.max(at));
-        if let Some(mut times) = self.write() {
+        if let Some(mut times) = self.times_mut() {
             times.note(id, at);
         }
     }
@@ -115,7 +168,7 @@ impl Recency {
     /// A batch was committed: just now, or by an attempt that seemed to fail. Applying it again does
     /// nothing (I6).
     pub(crate) fn apply(&self, batch: &Batch) {
-        let Some(mut times) = self.write() else { return };
+        let Some(mut times) = self.times_mut() else { return };
         if batch.through <= times.through {
             return;
         }
@@ -128,7 +181,7 @@ impl Recency {
                     let entry = &record.entry;
                     // A read may have been noted here since the commit.
                     if let Some(time) = times.read.remove(&entry.created()) {
-                        entry.touch(Timestamp::from_micros(time.into_inner()));
+                        entry.touch(time.get());
                     }
                     times.young.insert(entry.created(), Arc::clone(entry));
                 }
@@ -162,16 +215,16 @@ impl Recency {
 
     /// Forgets shapes that turned out to be gone: a read can be noted while its shape is being removed.
     pub(crate) fn forget(&self, dead: &[Seq]) {
-        if let Some(mut times) = self.write().filter(|_| !dead.is_empty()) {
+        if let Some(mut times) = self.times_mut().filter(|_| !dead.is_empty()) {
             dead.iter().for_each(|id| times.forget(*id));
         }
     }
 
-    fn read(&self) -> Option<RwLockReadGuard<'_, Times>> {
+    fn times(&self) -> Option<RwLockReadGuard<'_, Times>> {
         Some(self.times.as_ref()?.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self) -> Option<RwLockWriteGuard<'_, Times>> {
+    fn times_mut(&self) -> Option<RwLockWriteGuard<'_, Times>> {
         Some(self.times.as_ref()?.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -181,14 +234,14 @@ impl Times {
         if let Some(entry) = self.young.get(&id) {
             return entry.last_read();
         }
-        self.read.get(&id).map(|time| Timestamp::from_micros(time.load(Ordering::Relaxed)))
+        self.read.get(&id).map(Time::get)
     }
 
     fn note(&mut self, id: Seq, at: Timestamp) {
         match self.young.get(&id) {
             Some(entry) => entry.touch(at),
             None => {
-                self.read.entry(id).or_default().fetch_max(at.as_micros(), Ordering::Relaxed);
+                self.read.entry(id).or_default().touch(at);
             }
         }
     }
@@ -204,7 +257,8 @@ impl Times {
         self.young.retain(|id, entry| {
             let Some(entry) = Arc::get_mut(entry) else { return true };
             if let Some(at) = entry.last_read() {
-                read.insert(*id, AtomicU64::new(at.as_micros()));
+                let unsaved = AtomicBool::new(entry.take_unsaved().is_some());
+                read.insert(*id, Time { micros: AtomicU64::new(at.as_micros()), unsaved });
             }
             false
         });

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{Activity, ErrorKind, Handle, Known, Recovered, Repaired, Result, Seq};
 
 use crate::{
-    OnDamage, SqliteStore, checksum,
+    OnDamage, SqliteStore, change_log, checksum,
     error::{failed, not_of_ours},
     meta::Meta,
     operation::Operation,
@@ -92,12 +92,14 @@ impl SqliteStore {
             }
             Ok(true)
         })?;
-        let mut writing = Writing::new(&transaction, self.lookups(), meta.counts)?;
+        let mut writing = Writing::new(&transaction, self.lookups(), &meta)?;
         for entry in &incomplete {
             writing.remove(entry)?;
             note_to_clean(&transaction, entry.handle())?;
         }
-        meta.counts = writing.finish()?;
+        let changed;
+        (meta.counts, changed) = writing.finish()?;
+        change_log::append(&transaction, meta.last_seq, &changed, &self.log_size)?;
         meta.write(&transaction)?;
 
         // One that has its handle back is not to be touched.

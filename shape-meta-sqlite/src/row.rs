@@ -23,6 +23,8 @@ pub(crate) use entry_columns;
 
 /// Where the columns of `definition` stand if they follow those of `shape`.
 pub(crate) const DEFINITION: usize = 8;
+/// Where the time of the last read stands if it follows them.
+pub(crate) const LAST_READ: usize = 8;
 
 /// A row of `shape`.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,10 @@ fn blob<'r>(row: &'r Row<'_>, id: i64, at: usize, what: &str) -> Result<&'r [u8]
 }
 
 pub(crate) fn integer(row: &Row<'_>, at: usize) -> Result<i64> {
+    row.get(at).map_err(failed("read a row"))
+}
+
+pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Vec<u8>> {
     row.get(at).map_err(failed("read a row"))
 }
 

@@ -65,6 +65,38 @@ pub(crate) const V2: &str = "
     ALTER TABLE shape ADD COLUMN checksum INTEGER;
     ALTER TABLE definition ADD COLUMN checksum INTEGER;
     ALTER TABLE to_clean ADD COLUMN checksum INTEGER;
+
+    -- What batches have done to shapes that were there before them, for those who follow: see change_log.rs.
+    -- The oldest row only says that nothing is known of it and of what came before.
+    CREATE TABLE change_log (
+        through  INTEGER PRIMARY KEY,
+        changed  BLOB    NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    -- Nobody reads what the oldest row says, so nobody checks it.
+    INSERT INTO change_log (through, changed, checksum) SELECT last_seq, x'', 0 FROM meta;
+
+    -- When shapes were last read, in microseconds since the Unix epoch. Not in `shape`: so many of them
+    -- lie on a page, and saving those of very many shapes touches few pages.
+    CREATE TABLE last_read (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL
+    ) STRICT;
+
+    -- When owners found the shapes up to a place in the order: those which nobody has read count as read
+    -- when the first owner found them.
+    CREATE TABLE opening (
+        through INTEGER PRIMARY KEY,
+        at      INTEGER NOT NULL
+    ) STRICT;
+
+    -- Who has the turn `epoch` of `meta`. One row; for people.
+    CREATE TABLE owner (
+        id      INTEGER PRIMARY KEY CHECK (id = 1),
+        process INTEGER NOT NULL,
+        host    TEXT    NOT NULL,
+        since   INTEGER NOT NULL
+    ) STRICT;
 ";
 
 /// The index tables of [`Lookups::OnDisk`].

@@ -47,6 +47,41 @@ pub(crate) const SCAN: &str = concat!(
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
 pub(crate) const FOUND_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
 
+pub(crate) const ADDED_SINCE: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    ", coalesce(last_read.at, 0)
+    FROM shape LEFT JOIN last_read ON last_read.id = shape.id
+    WHERE shape.id > ?1 ORDER BY shape.id"
+);
+pub(crate) const CHANGES_AT: &str = "SELECT through, changed, checksum FROM change_log WHERE through = ?1";
+pub(crate) const SET_CHANGES_AT: &str = "
+    INSERT INTO change_log (through, changed, checksum) VALUES (?1, ?2, ?3)
+    ON CONFLICT (through) DO UPDATE SET changed = excluded.changed, checksum = excluded.checksum";
+pub(crate) const CHANGES_FROM: &str =
+    "SELECT through, changed, checksum FROM change_log WHERE through >= ?1 ORDER BY through";
+pub(crate) const CHANGE_LOG_FLOOR: &str = "SELECT through FROM change_log ORDER BY through LIMIT 1";
+pub(crate) const CHANGE_LOG_SIZE: &str = "SELECT coalesce(sum(length(changed) + ?1), 0) FROM change_log";
+pub(crate) const CHANGE_LOG_BACKWARDS: &str =
+    "SELECT through, length(changed) FROM change_log ORDER BY through DESC";
+pub(crate) const TRIM_CHANGE_LOG: &str = "DELETE FROM change_log WHERE through < ?1";
+
+pub(crate) const SAVED_READS: &str = "SELECT id, at FROM last_read ORDER BY id";
+pub(crate) const SAVE_READ: &str = "
+    INSERT INTO last_read (id, at) SELECT id, ?2 FROM shape WHERE id = ?1
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at";
+pub(crate) const DELETE_READ: &str = "DELETE FROM last_read WHERE id = ?1";
+pub(crate) const OPENINGS: &str = "SELECT through, at FROM opening ORDER BY through";
+pub(crate) const NOTE_OPENING: &str = "
+    INSERT INTO opening (through, at)
+    SELECT ?1, max(?2, coalesce((SELECT at FROM opening ORDER BY through DESC LIMIT 1), 0))
+    WHERE ?1 > coalesce((SELECT max(through) FROM opening), 0)";
+pub(crate) const TRIM_OPENINGS: &str = "
+    DELETE FROM opening WHERE through < (SELECT through FROM opening ORDER BY through DESC LIMIT 1 OFFSET ?1 - 1)";
+pub(crate) const NOTE_OWNER: &str = "
+    INSERT INTO owner (id, process, host, since) VALUES (1, ?1, ?2, ?3)
+    ON CONFLICT (id) DO UPDATE SET process = excluded.process, host = excluded.host, since = excluded.since";
+
 pub(crate) const INSERT_SHAPE: &str = "
     INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
@@ -89,6 +124,25 @@ pub(crate) const ALWAYS: &[Named] = &[
     ("to_clean", TO_CLEAN),
     ("insert_to_clean", INSERT_TO_CLEAN),
     ("delete_to_clean", DELETE_TO_CLEAN),
+];
+
+/// Statements that need the tables of version 2.
+pub(crate) const SINCE_VERSION_2: &[Named] = &[
+    ("added_since", ADDED_SINCE),
+    ("changes_at", CHANGES_AT),
+    ("set_changes_at", SET_CHANGES_AT),
+    ("changes_from", CHANGES_FROM),
+    ("change_log_floor", CHANGE_LOG_FLOOR),
+    ("change_log_size", CHANGE_LOG_SIZE),
+    ("change_log_backwards", CHANGE_LOG_BACKWARDS),
+    ("trim_change_log", TRIM_CHANGE_LOG),
+    ("saved_reads", SAVED_READS),
+    ("save_read", SAVE_READ),
+    ("delete_read", DELETE_READ),
+    ("openings", OPENINGS),
+    ("note_opening", NOTE_OPENING),
+    ("trim_openings", TRIM_OPENINGS),
+    ("note_owner", NOTE_OWNER),
 ];
 
 /// Statements that need the index tables.

@@ -13,8 +13,8 @@ use crate::{
 /// The shapes that were not read for longest. Costs a pass over the times that are known, and beyond that
 /// as many rows as have to be looked at.
 ///
-/// Two lists in the order of time are merged: the times that are known, and the shapes that were there at
-/// open and were not read since, which all count as read at one moment and come by their creation.
+/// Two lists in the order of time are merged: the times that are known, and the shapes that an owner has
+/// found and nobody has read, which come by their creation: those that were made later were found later.
 pub(crate) fn least_recently_used(
     connection: &Connection,
     recency: &Recency,
@@ -28,12 +28,12 @@ pub(crate) fn least_recently_used(
     let mut selection =
         Selection { connection: &transaction, known, excluded, n, shapes: Vec::new(), dead: Vec::new() };
     if selection.wants_more() {
-        each(&transaction, sql::FOUND_AT_OPEN, [at_open.through.get().cast_signed()], |found| {
+        each(&transaction, sql::FOUND_AT_OPEN, [at_open.through().get().cast_signed()], |found| {
             let row_id = row::integer(found, 0)?;
             let id = row::seq(row_id);
-            if !since.contains_key(&id) {
-                selection.take_known_before(Some((at_open.at, id)))?;
-                selection.take(row::handle(found, row_id, 1)?, at_open.at);
+            if let (Some(at), false) = (at_open.last_read(id), since.contains_key(&id)) {
+                selection.take_known_before(Some((at, id)))?;
+                selection.take(row::handle(found, row_id, 1)?, at);
             }
             Ok(selection.wants_more())
         })?;

@@ -4,10 +4,10 @@ use std::{
     time::Instant,
 };
 
-use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result, Timestamp};
+use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result};
 
 use crate::{
-    Lookups, OpenReport, SqliteOptions,
+    Lookups, OpenReport, SqliteOptions, change_log,
     connection::Settings,
     connections::Connections,
     files::Files,
@@ -31,6 +31,7 @@ pub struct SqliteStore {
     lookups: Lookups,
     /// What the latest commit that we know of came to.
     counts: Mutex<Counts>,
+    pub(crate) log_size: change_log::Size,
     /// When the database was last looked after.
     pub(crate) maintained: Mutex<Instant>,
 }
@@ -60,7 +61,7 @@ impl SqliteStore {
             span.end(opened.as_ref().err());
         }
         let (settings, opened) = opened?;
-        Ok(Self::of(settings, opened, Some(files), observer))
+        Self::of(settings, opened, Some(files), observer)
     }
 
     /// Creates a database in memory, which is gone when the store is dropped. One connection serves all;
@@ -73,23 +74,31 @@ impl SqliteStore {
         options.validate()?;
         let settings = Settings { path: None, options };
         let opened = open::open_memory(&settings)?;
-        Ok(Self::of(settings, opened, None, observer))
+        Self::of(settings, opened, None, observer)
     }
 
-    fn of(settings: Settings, opened: Opened, files: Option<Files>, observer: Arc<dyn Observer>) -> Self {
+    fn of(
+        settings: Settings,
+        opened: Opened,
+        files: Option<Files>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self> {
         let Opened { connection, report, lock } = opened;
+        let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
+        let log_size = change_log::Size::read(&connection)?;
         observer.opened(&OpenedEvent { shapes: report.counts.total, took: report.took });
-        Self {
+        Ok(Self {
             lookups: settings.options.lookups,
             counts: Mutex::new(report.counts),
-            recency: Recency::new(Timestamp::now(), report.last_seq, settings.options.last_reads),
+            recency,
+            log_size,
             connections: Connections::new(settings, connection, Arc::clone(&observer)),
             lock: Mutex::new(lock),
             maintained: Mutex::new(Instant::now()),
             files,
             report,
             observer,
-        }
+        })
     }
 
     /// What opening found and did.

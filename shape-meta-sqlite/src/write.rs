@@ -1,7 +1,9 @@
 use rusqlite::{CachedStatement, Connection, Params, params};
 use shape_meta_core::{Change, Counts, Entry, Error, ErrorKind, Record, Result, Seq, SnapshotState};
 
-use crate::{Lookups, checksum, error::failed, index::IndexChanges, row, sql};
+use crate::{
+    Lookups, change_log::Changed, checksum, error::failed, index::IndexChanges, meta::Meta, row, sql,
+};
 
 /// Changes on their way into the tables, inside of a transaction that somebody else opens and commits.
 pub(crate) struct Writing<'c> {
@@ -12,10 +14,12 @@ pub(crate) struct Writing<'c> {
     buffer: [Vec<u8>; 3],
     index: Option<IndexChanges>,
     counts: Counts,
+    changed: Changed,
 }
 
 impl<'c> Writing<'c> {
-    pub(crate) fn new(connection: &'c Connection, lookups: Lookups, counts: Counts) -> Result<Self> {
+    /// After what `meta` says.
+    pub(crate) fn new(connection: &'c Connection, lookups: Lookups, meta: &Meta) -> Result<Self> {
         let prepare = |sql| connection.prepare_cached(sql).map_err(failed("prepare a batch"));
         Ok(Self {
             connection,
@@ -23,7 +27,8 @@ impl<'c> Writing<'c> {
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
             buffer: Default::default(),
             index: (lookups == Lookups::OnDisk).then(IndexChanges::default),
-            counts,
+            counts: meta.counts,
+            changed: Changed::since(meta.last_seq),
         })
     }
 
@@ -41,12 +46,12 @@ impl<'c> Writing<'c> {
         })
     }
 
-    /// Writes what was gathered, and says how many shapes there are now.
-    pub(crate) fn finish(mut self) -> Result<Counts> {
+    /// Writes what was gathered, and says how many shapes there are now, and what followers have to hear.
+    pub(crate) fn finish(mut self) -> Result<(Counts, Changed)> {
         if let Some(index) = &mut self.index {
             index.write(self.connection)?;
         }
-        Ok(self.counts)
+        Ok((self.counts, self.changed))
     }
 
     fn add(&mut self, record: &Record, state: SnapshotState) -> Result<()> {
@@ -77,6 +82,7 @@ impl<'c> Writing<'c> {
             index.add(id, entry);
         }
         self.counts.add(entry.is_indexed());
+        self.changed.added(entry.created());
         Ok(())
     }
 
@@ -86,6 +92,8 @@ impl<'c> Writing<'c> {
             return Ok(());
         }
         self.execute(sql::DELETE_DEFINITION, [id], "remove a shape")?;
+        self.execute(sql::DELETE_READ, [id], "remove a shape")?;
+        self.changed.removed(entry.created());
         if let Some(index) = &mut self.index {
             index.remove(id, entry);
         }
@@ -98,19 +106,22 @@ impl<'c> Writing<'c> {
         let id = row_id(entry.created())?;
         let [.., buffer] = &mut self.buffer;
         let sum = checksum::of_shape(entry, state, buffer);
-        self.execute(sql::MARK, (id, state.bits(), sum), "mark a shape")?;
+        if self.execute(sql::MARK, (id, state.bits(), sum), "mark a shape")? > 0 {
+            self.changed.marked(entry.created(), state);
+        }
         Ok(())
     }
 
     fn reset(&mut self) -> Result<()> {
         // Without a condition SQLite drops the pages of a table rather than its rows one by one.
         self.connection
-            .execute_batch("DELETE FROM shape; DELETE FROM definition;")
+            .execute_batch("DELETE FROM shape; DELETE FROM definition; DELETE FROM last_read;")
             .map_err(failed("remove all shapes"))?;
         if let Some(index) = &mut self.index {
             index.clear(self.connection)?;
         }
         self.counts = Counts::default();
+        self.changed.reset();
         Ok(())
     }
 

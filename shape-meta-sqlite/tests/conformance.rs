@@ -1,9 +1,9 @@
 //! The conformance suite, over the store in every mode.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Direct, Limits, Silent, Timestamp,
+    ControlWrites, Direct, Limits, Silent, Timestamp,
     conformance::{self, Fixture},
 };
 use shape_meta_sqlite::{Mode, SqliteOptions, SqliteStore};
@@ -41,6 +41,7 @@ impl Fixture for OnDisk {
 
     fn reopen(&self, store: Self::Store, _: Timestamp) -> Result<Self::Store, Self::Store> {
         let place = store.inner().directory().expect("it is on disk").to_owned();
+        assert!(store.close(Duration::from_secs(60)).is_complete());
         drop(store);
         let store = support::open(&place, self.options.clone());
         store.recover().expect("it recovers");

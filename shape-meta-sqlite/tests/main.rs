@@ -2,6 +2,7 @@
 
 mod support;
 
+mod change_log;
 mod checkouts;
 mod conformance;
 mod damage;

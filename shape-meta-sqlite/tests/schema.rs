@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use shape_meta_core::{ApplyChanges, Counts, ErrorKind, ReadShapes, Seq, conformance};
+use shape_meta_core::{ApplyChanges, Counts, ErrorKind, ReadShapes, Seq, Timestamp, conformance};
 use shape_meta_sqlite::{Lookups, Mode};
 
 use crate::support;
@@ -46,7 +46,12 @@ fn write_fixture_content(store: &shape_meta_sqlite::SqliteStore) {
     support::fill(store, 1..=20);
     let removed = shape_meta_core::Change::Remove { entry: support::record(7).entry.clone() };
     store.apply(&support::batch(21, [removed])).expect("nothing fails");
+    let reads = [(Seq::new(3), READ), (Seq::new(19), READ)];
+    store.save_reads(&reads).expect("nothing fails");
 }
+
+/// When some shapes of the fixture were last read, since version 2.
+const READ: Timestamp = Timestamp::from_micros(1_768_476_874_000_000);
 
 /// Writes the fixture of the present version. Run it once when a version is released, never after.
 #[test]
@@ -73,6 +78,7 @@ fn every_released_version_opens() {
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
         let store = support::open(directory.path(), support::options().mode(mode));
         assert!(!store.report().created && store.report().quarantined.is_none());
+        assert_eq!(store.report().migrated_from, (version < 2).then_some(version));
         assert_eq!(store.last_seq().expect("reads"), Seq::new(21));
         assert_eq!(store.counts().expect("reads"), expected.counts().expect("reads"));
         assert_ne!(store.counts().expect("reads"), Counts::default());
@@ -88,6 +94,16 @@ fn every_released_version_opens() {
             };
             assert_eq!(found.map(|one| plain((*one).clone())), wanted.map(|one| plain((*one).clone())));
         }
+        let mut reads = Vec::new();
+        store.saved_reads(&mut |id, at| reads.push((id.get(), at))).expect("reads");
+        assert_eq!(reads, if version < 2 { vec![] } else { vec![(3, READ), (19, READ)] });
+        let found = |number| {
+            let metadata = store.metadata(&conformance::handle(number)).expect("reads").expect("live");
+            metadata.last_read.expect("it counts as read")
+        };
+        assert_eq!(found(3) == READ, version >= 2);
+        assert!(found(4) > READ, "as when it was found");
+        assert!(store.changes_since(Seq::new(20)).expect("reads").is_some() == (version >= 2));
         support::fill(&store, 22..=30);
         assert_eq!(support::live(&store).len(), 28);
     }

@@ -17,6 +17,11 @@ pub(crate) fn begin(stack: &str, activity: Activity<'_>) -> Option<Box<dyn Span>
         }
         Activity::Recovery => span!(Level::INFO, "shape_meta.recovery"),
         Activity::Clean { shapes } => span!(Level::INFO, "shape_meta.clean", shapes = shapes),
+        Activity::Refresh => span!(Level::DEBUG, "shape_meta.refresh"),
+        Activity::Promote { path } => {
+            span!(Level::INFO, "shape_meta.promote", path = tracing::field::display(path.display()))
+        }
+        Activity::SaveReads => span!(Level::DEBUG, "shape_meta.save_reads"),
         Activity::Close => span!(Level::INFO, "shape_meta.close"),
         Activity::Flush { changes, bytes } => {
             span!(Level::DEBUG, "shape_meta.flush", changes = changes, bytes = bytes)

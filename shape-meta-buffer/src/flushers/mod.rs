@@ -75,13 +75,17 @@ impl Flushers {
         Self::new(FlusherOptions::default().threads(1).most_threads(1))
     }
 
-    /// A place in the pool for a store. Nothing is flushed before it is woken.
+    /// A place in the pool for a store. It is not looked at before it is due, or woken.
     ///
     /// # Errors
     ///
     /// If there is no thread yet that could flush it, and none can be started.
-    pub(crate) fn seat(&self, step: std::sync::Weak<dyn Step>) -> std::io::Result<Seat> {
-        Ok(Seat::new(self.0.0.register(step)?, self.clone()))
+    pub(crate) fn seat(
+        &self,
+        step: std::sync::Weak<dyn Step>,
+        due: Option<std::time::Instant>,
+    ) -> std::io::Result<Seat> {
+        Ok(Seat::new(self.0.0.register(step, due)?, self.clone()))
     }
 
     /// What the pool does now. Takes a short lock; for a gauge.

@@ -68,9 +68,16 @@ impl Pool {
         })
     }
 
-    pub(super) fn register(self: &Arc<Self>, store: Weak<dyn Step>) -> io::Result<Arc<Task>> {
+    pub(super) fn register(
+        self: &Arc<Self>,
+        store: Weak<dyn Step>,
+        due: Option<Instant>,
+    ) -> io::Result<Arc<Task>> {
         let mut state = self.lock();
-        let task = state.schedule.enter(|id| Task::new(id, Arc::clone(self), store));
+        let task = state.schedule.enter(due, |id| Task::new(id, Arc::clone(self), store));
+        if state.watched && due.is_some_and(|due| state.watched_until.is_none_or(|until| due < until)) {
+            self.news.notify_one();
+        }
         let watched = self.ensure_watch(&mut state);
         if let Err(error) = watched {
             state.schedule.leave(task.id);

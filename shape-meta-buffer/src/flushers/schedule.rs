@@ -70,11 +70,14 @@ impl Schedule {
         }
     }
 
-    pub(super) fn enter(&mut self, task: impl FnOnce(u64) -> Task) -> Arc<Task> {
+    /// A store that is first due then, if it is not woken before.
+    pub(super) fn enter(&mut self, due: Option<Instant>, task: impl FnOnce(u64) -> Task) -> Arc<Task> {
         let id = self.next_id;
         self.next_id += 1;
         let task = Arc::new(task(id));
-        let place = Place { task: Arc::clone(&task), now: Now::Idle, closing: false, slow: false };
+        let now = due.map_or(Now::Idle, Now::Timed);
+        self.timers.extend(due.map(|due| (due, id)));
+        let place = Place { task: Arc::clone(&task), now, closing: false, slow: false };
         self.seats.insert(id, place);
         task
     }
@@ -278,7 +281,7 @@ mod tests {
             let mut stepped = Self { schedule, pool, begun: Instant::now() };
             for _ in 0..stores {
                 let pool = Arc::clone(&stepped.pool);
-                stepped.schedule.enter(|id| Task::new(id, pool, Weak::<Nothing>::new()));
+                stepped.schedule.enter(None, |id| Task::new(id, pool, Weak::<Nothing>::new()));
             }
             stepped
         }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known, LeastRecentlyUsed,
-    Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Timestamp, Usage,
+    ApplyChanges, Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
+    LeastRecentlyUsed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept, Timestamp,
+    Usage,
 };
 
 /// A store that does what the one below it does, unless its [`Faults`] say otherwise.
@@ -65,6 +66,7 @@ struct Shared {
 struct Script {
     applies: VecDeque<Fault>,
     reads: VecDeque<Fault>,
+    saves: VecDeque<Fault>,
     refused: HashMap<Handle, Naming>,
 }
 
@@ -124,6 +126,11 @@ impl Faults {
     /// Every batch with a change of this handle is refused for good, until [`heal`](Self::heal).
     pub fn refuse(&self, handle: &Handle, naming: Naming) {
         self.script().refused.insert(handle.clone(), naming);
+    }
+
+    /// The next `times` savings of last-read times fail with this kind of error.
+    pub fn fail_saves(&self, times: usize, kind: ErrorKind) {
+        self.script().saves.extend((0..times).map(|_| Fault::Fail(kind, Side::Before)));
     }
 
     /// The next `times` reads, of any kind, fail with this kind of error.
@@ -385,5 +392,23 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
             )),
             other => other,
         }
+    }
+
+    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        self.faults.read(|| self.inner.changes_since(place))
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let fault = self.faults.script().saves.pop_front();
+        self.faults.around(fault.as_ref(), 0, || self.inner.save_reads(reads))
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.faults.read(|| self.inner.saved_reads(each))
+    }
+
+    fn sweep_reads(&self) -> Result<Swept> {
+        let fault = self.faults.script().saves.pop_front();
+        self.faults.around(fault.as_ref(), 0, || self.inner.sweep_reads())
     }
 }

@@ -64,7 +64,7 @@ pub trait Fixture: Sync {
     }
 
     /// Loses the store as the death of its process would, with all that it had not committed, and opens
-    /// again what is left, as [`reopen`](Self::reopen) does.
+    /// again what is left, as [`reopen`](Self::reopen) does. Reads that were not saved may be lost.
     ///
     /// # Errors
     ///
@@ -74,9 +74,10 @@ pub trait Fixture: Sync {
         Err(store)
     }
 
-    /// Closes the store (which flushes it) and opens it again on what it has left, with recovery: shapes
-    /// whose snapshot is not complete are removed, all others count as read at one moment. That moment is
-    /// `at` if the store can be told; one that asks the clock may ignore it.
+    /// Closes the store (which flushes it, and saves when shapes were last read) and opens it again on what
+    /// it has left, with recovery: shapes whose snapshot is not complete are removed, and those that were
+    /// never read count as read at one moment. That moment is `at` if the store can be told; one that asks
+    /// the clock may ignore it.
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ struct Carrying<'a> {
 impl Carrying<'_> {
     fn run(&self, connection: &Connection) -> Result<Carried> {
         let newest = self.newest();
-        let mut writing = Writing::new(connection, self.settings.options.lookups, Counts::default())?;
+        let empty = Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0 };
+        let mut writing = Writing::new(connection, self.settings.options.lookups, &empty)?;
         let (mut shapes, mut definitions) = (Reader::new(self.image), Reader::new(self.image));
         let (mut saved, mut lost) = (HashSet::new(), Vec::new());
         let mut last = Seq::ZERO;
@@ -94,7 +95,7 @@ impl Carrying<'_> {
                 Err(why) => lost.push(Lost { created, handle, why: why.into() }),
             }
         }
-        let counts = writing.finish()?;
+        let (counts, _) = writing.finish()?;
 
         // The stored data of what is lost can go; but not that of a shape which has the handle now.
         let gone = lost.iter().filter_map(|one| one.handle.as_ref());

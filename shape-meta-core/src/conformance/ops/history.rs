@@ -57,6 +57,17 @@ impl History {
         self.events.retain(|event| !matches!(event, Event::Mutated { seq, .. } if *seq > place));
     }
 
+    /// A crash has lost reads of the shape that was created at this place: all after the one that was saved,
+    /// or all of them, if this is none of them.
+    pub(super) fn reads_are_lost(&mut self, shape: Seq, saved: Option<Timestamp>) {
+        let is_of = |event: &Event| match event {
+            Event::Touched { created, at, .. } if *created == shape => Some(*at),
+            _ => None,
+        };
+        let saved = saved.filter(|saved| self.events.iter().filter_map(is_of).any(|at| at == *saved));
+        self.events.retain(|event| is_of(event).is_none_or(|at| saved.is_some_and(|saved| at <= saved)));
+    }
+
     /// Plays all of it on this store, which must be fresh, and gives it back as it is then. `reopen` closes
     /// and recovers it.
     ///

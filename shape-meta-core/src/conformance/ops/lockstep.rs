@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -357,7 +357,11 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         let at = Timestamp::from_micros(self.opened + 1_000);
         let Some(store) = self.store.take() else { return };
         match self.fixture.reopen(store, at) {
-            Err(unchanged) => self.store = Some(unchanged),
+            Err(unchanged) => {
+                // Closing would have flushed it.
+                self.store = Some(unchanged);
+                self.fixture.flush(self.store());
+            }
             Ok(reopened) => {
                 // What was taken out as it was closed.
                 self.settle();
@@ -386,9 +390,19 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
     }
 
     fn opened_again(&mut self, store: F::Store, at: Timestamp) {
-        // A store that asks the clock shows on its shapes what it has been told.
-        let first = read(store.scan()).next().map(read);
-        let moment = first.and_then(|listed| listed.metadata.last_read).unwrap_or(at);
+        let known: HashMap<_, _> = View::of(&self.reference)
+            .shapes
+            .into_iter()
+            .map(|shape| (shape.created, shape.last_read))
+            .collect();
+        let mut found = View::of(&store).shapes;
+        found.retain(|shape| known.get(&shape.created) != Some(&shape.last_read));
+        // A store that asks the clock shows on shapes that were never read what it has been told; and that is
+        // later than everything before.
+        let moment = found.iter().filter_map(|shape| shape.last_read).max().unwrap_or(at);
+        for shape in found {
+            self.history.reads_are_lost(shape.created, shape.last_read);
+        }
         self.opened = moment.as_micros();
         self.history.reopened(moment);
         self.reference = reference(&self.history);
