@@ -85,6 +85,35 @@ fn c1_every_index_follows_across_flushes() {
     });
 }
 
+/// The filter by which readers pass the lock: it must go on to know what was accepted during a flush, when it
+/// forgets what that flush has written.
+#[test]
+fn c1_what_is_accepted_during_a_flush_stays_visible() {
+    explore(|| {
+        let (store, _, _) = manual();
+        add(&store, "a", 1);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    store.flush_once().expect("flush");
+                }
+            });
+            scope.spawn(|| {
+                for (handle, key) in [("b", 2), ("c", 3)] {
+                    add(&store, handle, key);
+                    for _ in 0..2 {
+                        assert!(store.has_handle(handle).expect("memory"));
+                        assert_eq!(holder(&store, key).as_deref(), Some(handle));
+                    }
+                }
+                store.remove("a", Wait::No).expect("live");
+                assert!(!store.has_handle("a").expect("memory"));
+            });
+        });
+        assert_eq!(handles(&store), ["b", "c"]);
+    });
+}
+
 /// The state of a snapshot moves one way, wherever the mark stands at the moment.
 #[test]
 fn c1_marks_move_one_way_across_flushes() {
