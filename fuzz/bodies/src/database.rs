@@ -1,11 +1,11 @@
 use std::{fs, path::Path, sync::Arc};
 
-use shape_meta_core::{ErrorKind, ReadShapes, Result, Silent};
+use shape_meta_core::{ErrorKind, ReadShapes, Relation, Result, Silent};
 use shape_meta_sqlite::{Check, OnDamage, SqliteStore};
 
 use crate::{
     Damage, Target,
-    sample::{DATABASE, LOCK, LOG, Sample, options, sample},
+    sample::{DATABASE, LOCK, LOG, Sample, directory, options, sample},
 };
 
 /// How a damaged database is opened.
@@ -59,7 +59,7 @@ pub fn database(opening: Opening, damages: &[Damage]) {
             Target::Lock => &mut lock,
         });
     }
-    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let directory = directory();
     let directory = directory.path();
     Sample::lay(directory, &[(DATABASE, &file), (LOG, &log), (LOCK, &lock)]);
 
@@ -104,7 +104,8 @@ fn serve(store: &SqliteStore, sample: &Sample) -> Result<()> {
 /// All that can be asked for.
 fn look_up(store: &SqliteStore, sample: &Sample) -> Result<()> {
     store.counts()?;
-    for shape in sample.written.values() {
+    // A third of them: the rest is asked for in the same way.
+    for shape in sample.written.values().step_by(3) {
         if let Some(holder) = store.handle_for(&shape.key)? {
             assert_eq!(holder, shape.handle);
         }
@@ -112,9 +113,11 @@ fn look_up(store: &SqliteStore, sample: &Sample) -> Result<()> {
         {
             sample.assert_true(&record, metadata.state);
         }
-        for handle in store.handles_reading(&shape.relations.iter().copied().collect::<Vec<_>>())? {
+    }
+    for relation in (0..7).map(Relation::new) {
+        for handle in store.handles_reading(&[relation])? {
             let reader = sample.written.get(handle.as_str()).expect("it was never written");
-            assert_eq!(reader.relations, shape.relations);
+            assert!(reader.relations.contains(&relation));
         }
     }
     Ok(())

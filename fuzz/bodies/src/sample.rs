@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, OnceLock},
@@ -9,6 +9,7 @@ use shape_meta_core::{
     ApplyChanges, Batch, Change, NewShape, Record, Seq, Silent, SnapshotState, conformance,
 };
 use shape_meta_sqlite::{Durability, Lookups, SqliteOptions, SqliteStore};
+use tempfile::TempDir;
 
 /// The names of the files of a store.
 pub(crate) const DATABASE: &str = "shape-meta.sqlite3";
@@ -25,11 +26,18 @@ pub struct Sample {
     /// The bytes of the lock file.
     pub lock: Vec<u8>,
     /// Every shape that was ever written, by its handle.
-    pub(crate) written: HashMap<String, NewShape>,
+    pub(crate) written: BTreeMap<String, NewShape>,
 }
 
 const IN_DATABASE: u64 = 60;
 const IN_LOG: u64 = 20;
+
+/// A directory for one try: in memory where the system has such a place, since nothing here depends on the disk,
+/// and the syncs of a thousand openings take a minute.
+pub(crate) fn directory() -> TempDir {
+    let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    made.expect("there is room for temporary files")
+}
 
 /// The options of the sample: small pages, so that there are many.
 pub(crate) fn options() -> SqliteOptions {
@@ -47,7 +55,7 @@ pub fn sample() -> &'static Sample {
 }
 
 fn make() -> Sample {
-    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let directory = directory();
     let open = || SqliteStore::open(directory.path(), options(), Arc::new(Silent)).expect("it is sound");
     let add = |numbers: std::ops::RangeInclusive<u64>| {
         let through = Seq::new(*numbers.end());
