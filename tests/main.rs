@@ -5,6 +5,7 @@ mod compositions;
 mod rows;
 
 mod conformance;
+mod contract;
 
 mod crash;
 mod equal;

@@ -63,6 +63,14 @@ pub(crate) struct Readers {
     pub(crate) removed: Vec<Handle>,
 }
 
+#[cfg(test)]
+impl Readers {
+    /// How many changes a read of the relation looks at.
+    pub(crate) fn walked(&self) -> usize {
+        self.added.len() + self.removed.len()
+    }
+}
+
 /// What a generation says of a handle. Where it says nothing, those below are asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen<'a> {

@@ -82,6 +82,9 @@ mod last_reads;
 mod sync;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use buffered::Buffered;
 pub use flushers::{FlusherOptions, FlusherStats, Flushers};
 pub use options::BufferOptions;

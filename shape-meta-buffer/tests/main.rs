@@ -9,6 +9,7 @@ mod closing;
 mod conformance;
 mod faults;
 mod health;
+mod invariants;
 mod model;
 mod poison;
 mod sharing;

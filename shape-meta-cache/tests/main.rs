@@ -8,6 +8,7 @@ mod basics;
 mod conformance;
 mod in_flight;
 mod large;
+mod misses;
 mod outcomes;
 mod reload;
 mod removal;

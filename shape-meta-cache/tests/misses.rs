@@ -1,0 +1,57 @@
+//! I4: only the flush path writes the cache.
+
+use std::sync::Arc;
+
+use shape_meta_cache::{CacheOptions, Lookups};
+use shape_meta_core::{
+    ApplyChanges, MemoryStore, ReadShapes, ReadShapesExt,
+    conformance::{
+        FailingStore, handle, key, shape,
+        store::{added, removed},
+    },
+};
+
+use crate::support::{batch, cached, record, relation};
+
+/// A shape that the store below has, and that did not come through the cache, is missed again and again: no
+/// read fills the cache with it, also one that has found it on disk.
+#[test]
+fn i4_a_miss_never_fills_the_cache() {
+    for lookups in [Lookups::InMemory, Lookups::OnDisk] {
+        let below = Arc::new(FailingStore::new(MemoryStore::new()));
+        let cached = cached(Arc::clone(&below), CacheOptions::default().lookups(lookups));
+        below.apply(&batch(1, [added(&record(1, 1))])).unwrap();
+        let (memory, counts) = (cached.memory(), cached.counts().unwrap());
+        for _ in 0..3 {
+            let reads = below.faults().reads();
+            assert_eq!(cached.metadata(&handle(1)).unwrap(), None);
+            assert!(cached.entry(&handle(1)).unwrap().is_none());
+            assert!(cached.record(&handle(1)).unwrap().is_none());
+            assert!(!cached.validate_handle(&handle(1), shape(1).hash).unwrap());
+            assert!(cached.stalest(9).unwrap().shapes.is_empty());
+            assert_eq!(below.faults().reads(), reads, "a miss is the answer, and nobody is asked");
+            let found = lookups == Lookups::OnDisk;
+            assert_eq!(cached.handle_for(&key(1)).unwrap().is_some(), found);
+            assert_eq!(cached.handles_reading(&[relation(1)]).unwrap().len(), usize::from(found));
+            assert_eq!(cached.scan().unwrap().count(), 1, "lists are read from below");
+            assert_eq!((cached.memory(), cached.counts().unwrap()), (memory, counts));
+        }
+    }
+}
+
+/// And what a flush removed does not come back by reads that find it below.
+#[test]
+fn i4_what_was_removed_is_not_read_back() {
+    let below = Arc::new(MemoryStore::new());
+    let cached = cached(Arc::clone(&below), CacheOptions::default());
+    let shape = record(1, 1);
+    cached.apply(&batch(1, [added(&shape)])).unwrap();
+    assert!(cached.record(&handle(1)).unwrap().is_some());
+    cached.apply(&batch(2, [removed(&shape)])).unwrap();
+    below.apply(&batch(3, [added(&shape)])).unwrap();
+    for _ in 0..2 {
+        assert!(cached.record(&handle(1)).unwrap().is_none());
+        assert_eq!(cached.handle_for(&key(1)).unwrap(), None);
+        assert_eq!(cached.scan().unwrap().count(), 1);
+    }
+}

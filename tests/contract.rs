@@ -1,0 +1,93 @@
+//! docs/contract.md and the sources agree.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// All source files of the workspace.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut sources = Vec::new();
+    let mut directories = vec![root().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("it can be listed") {
+            let path = entry.expect("it can be listed").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                directories.push(path);
+            } else if name.ends_with(".rs") {
+                let text = fs::read_to_string(&path).expect("it can be read");
+                sources.push((path, text));
+            }
+        }
+    }
+    sources
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn contract() -> String {
+    fs::read_to_string(root().join("docs/contract.md")).expect("it can be read")
+}
+
+/// What stands between back quotes.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_cited_test_and_file_exists() {
+    let (contract, sources) = (contract(), sources());
+    let functions: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|(_, text)| text.split("fn ").skip(1))
+        .map(|rest| {
+            rest.split(|next: char| !next.is_alphanumeric() && next != '_').next().unwrap_or_default()
+        })
+        .collect();
+    let is_name = |cited: &str| {
+        let snake = |next: char| next.is_ascii_lowercase() || next.is_ascii_digit() || next == '_';
+        cited.contains('_') && cited.chars().all(snake) && !cited.ends_with('_')
+    };
+    let mut names = 0;
+    for cited in quoted(&contract) {
+        if is_name(cited) {
+            names += 1;
+            assert!(functions.contains(cited), "docs/contract.md cites {cited:?}, which is no test");
+        } else if !cited.contains([' ', '=']) && (cited.ends_with('/') || cited.ends_with(".rs")) {
+            let places = [cited.to_owned(), format!("shape-meta-{cited}"), format!("tests/{cited}")];
+            let is_there = places.iter().any(|place| root().join(place).exists());
+            assert!(is_there, "docs/contract.md cites {cited:?}, which is not there");
+        }
+    }
+    assert!(names > 20, "only {names} names were found in docs/contract.md");
+}
+
+#[test]
+fn every_line_and_every_invariant_has_a_row() {
+    let contract = contract();
+    let numbers =
+        (1..=11).map(|number| format!("C{number}")).chain((1..=7).map(|number| format!("I{number}")));
+    for line in numbers {
+        let row = contract.lines().find(|row| row.starts_with(&format!("| {line} |")));
+        let row = row.unwrap_or_else(|| panic!("docs/contract.md has no row for {line}"));
+        assert!(quoted(row).len() > 1 || line.starts_with('I'), "{line} is held by too little: {row}");
+    }
+}
+
+/// Where the time that passes is what is measured.
+const MEASURES: &str = "shape-meta-sqlite/tests/checkouts.rs";
+
+/// I7: what a test waits for happens by a step, by a gate, or by a signal.
+#[test]
+fn i7_tests_do_not_sleep() {
+    let asleep = concat!("thread::", "sleep(");
+    for (path, text) in sources() {
+        let is_test = path.iter().any(|part| part == "tests" || part == "conformance");
+        let is_test = is_test && !path.ends_with(MEASURES);
+        assert!(!is_test || !text.contains(asleep), "{} sleeps", path.display());
+    }
+}
