@@ -39,5 +39,8 @@ fn damage_is_told_and_repaired() {
         assert_eq!(run(&["verify", path(&directory)]).code, 0);
         assert_eq!(run(&["export", path(&directory)]).out.lines().count(), 19);
         assert_eq!(run(&["repair", path(&directory)]).code, 0, "nothing more is lost");
+        let inspected = run(&["inspect", path(&directory), "--json"]).out;
+        let kept = format!(r#""lookups":{}"#, lookups == Lookups::OnDisk);
+        assert!(inspected.contains(&kept), "the look-ups are what they were: {inspected}");
     }
 }

@@ -1,8 +1,8 @@
 use std::{io::Write, sync::Arc};
 
 use serde_json::json;
-use shape_meta_core::{ApplyChanges, Known, Silent};
-use shape_meta_sqlite::{Lookups, SqliteOptions, SqliteStore};
+use shape_meta_core::{ApplyChanges, ErrorKind, Known, Silent};
+use shape_meta_sqlite::{Inspector, Lookups, SqliteOptions, SqliteStore};
 
 use super::Outcome;
 use crate::{
@@ -12,16 +12,18 @@ use crate::{
 };
 
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
-    let mut options = SqliteOptions::default().lookups(Lookups::OnDisk);
+    // The look-ups that it has are kept, as far as that can be told: building others would take long.
+    let lookups = match Inspector::open(&database.directory).and_then(|inspector| inspector.lookups()) {
+        Ok(lookups) => lookups,
+        Err(error) if error.kind() == ErrorKind::Corrupt => Lookups::OnDisk,
+        // Its owner keeps it to itself, and opening says so.
+        Err(error) if error.kind() == ErrorKind::Busy => Lookups::OnDisk,
+        Err(error) => return Err(error.into()),
+    };
+    let mut options = SqliteOptions::default().lookups(lookups);
     if let Some(verifier) = super::verifier(definitions) {
         options = options.verifier(verifier);
     }
-    shape_meta_sqlite::Inspector::open(&database.directory).map(drop).or_else(|error| {
-        match error.kind() {
-            shape_meta_core::ErrorKind::Corrupt => Ok(()),
-            _ => Err(error),
-        }
-    })?;
     let store = SqliteStore::open(&database.directory, options, Arc::new(Silent))?;
     // Opening repairs what it finds damaged itself.
     let repaired = match store.report().quarantined.clone() {

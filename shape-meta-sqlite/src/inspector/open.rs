@@ -138,7 +138,7 @@ impl Inspector {
     ///
     /// If the database cannot be read, or the shape is damaged.
     pub fn find(&self, handle: &str) -> Result<Option<Listed>> {
-        let lookups = schema::lookups(&self.connection).map_err(failed("read the schema"))?;
+        let lookups = self.lookups()?;
         let mut found = None;
         let take = |listed: Result<Listed>| {
             found = Some(listed);
@@ -182,13 +182,22 @@ impl Inspector {
         })
     }
 
+    /// Which look-ups the database has.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub fn lookups(&self) -> Result<Lookups> {
+        schema::lookups(&self.connection).map_err(failed("read the schema"))
+    }
+
     /// The query plan of every statement that a store runs on this database.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub fn explain(&self) -> Result<Vec<Plan>> {
-        let lookups = schema::lookups(&self.connection).map_err(failed("read the schema"))?;
+        let lookups = self.lookups()?;
         explain::plans(&self.connection, lookups, self.version)
     }
 
