@@ -1,10 +1,10 @@
 use std::{fs, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
-use shape_meta_core::{Error, ErrorKind, Known, Observer, Result, Timestamp};
+use shape_meta_core::{Error, ErrorKind, Known, Observer, Result, Seq, Timestamp};
 
 use crate::{
-    Check, Mode, OnDamage, OpenReport,
+    Check, Mode, OnDamage, OpenReport, change_log,
     connection::{Settings, set},
     error::{failed, failed_on},
     files::Files,
@@ -13,7 +13,9 @@ use crate::{
     last_reads::Openings,
     lock::OwnerLock,
     meta::Meta,
-    migrate, owner, salvage, schema,
+    migrate, owner,
+    recency::Recency,
+    salvage, schema,
     unread::says_unread,
 };
 
@@ -141,6 +143,12 @@ fn check(connection: &Connection, check: Check) -> Result<()> {
         Check::Metadata => [&V1, &V2],
         Check::Everything => [&["PRAGMA quick_check(10)"], &[]],
     };
+    if check == Check::Nothing && version >= 2 {
+        // What opening reads in any case is read before anything is written: so what cannot be read is found
+        // while the files are still as they were.
+        Recency::read(connection, Seq::default(), true)?;
+        change_log::Size::read(connection)?;
+    }
     for question in questions.into_iter().flatten() {
         let found = connection
             .prepare(question)
