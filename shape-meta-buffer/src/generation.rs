@@ -343,11 +343,7 @@ impl Generation {
         }
         if let Some(base) = &removed {
             effect.remove(base);
-            for relation in base.relations().iter() {
-                if let Some(readers) = self.by_relation.get_mut(relation) {
-                    readers.removed.retain(|handle| handle != base.handle());
-                }
-            }
+            self.forget_removed(base);
         }
         self.by_handle.retain(|slot| *slot != at);
         let entries = added.iter().map(|record| &record.entry).chain(&removed);
@@ -364,6 +360,15 @@ impl Generation {
         effect
     }
 
+    /// The readers of its relations hear no more of it that this shape is gone.
+    fn forget_removed(&mut self, base: &Entry) {
+        for relation in base.relations().iter() {
+            if let Some(readers) = self.by_relation.get_mut(relation) {
+                readers.removed.retain(|handle| handle != base.handle());
+            }
+        }
+    }
+
     /// The shape below that a slot rests on does not exist after all. Returns what the counts gain by not
     /// removing it, and whether the slot's own change has become impossible.
     pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (Tally, Option<u32>) {
@@ -376,19 +381,30 @@ impl Generation {
         if slot.removed().is_some() {
             gain.add(base);
             self.tally.add(base);
+            self.forget_removed(base);
         }
+        let slot = &mut self.slots[at as usize];
         slot.base = None;
         (gain, matches!(slot.now, Now::Marked(_)).then_some(at))
     }
 
-    /// The slot that has this handle, and the one that has this key, among those that the generation adds.
-    pub(crate) fn holders(&self, hashes: Hashes, entry: &Entry) -> Vec<u32> {
+    /// What took over from a shape that stays after all: the slot of its handle, whatever came of it, and the one of
+    /// the added shape that has its key.
+    pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<u32> {
         let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes());
         let by_key = self.by_key.find(hashes.key, |keyed| keyed.key == *entry.key());
-        let mut holders: Vec<_> =
+        let mut successors: Vec<_> =
             by_handle.into_iter().chain(by_key.and_then(|keyed| keyed.holder)).collect();
-        holders.retain(|at| self.slots[*at as usize].added().is_some());
-        holders.dedup();
-        holders
+        successors.dedup();
+        successors
+    }
+
+    /// Says nothing of a key any more, if it said that nobody has it.
+    pub(crate) fn forget_freed(&mut self, hash: u64, key: &Key) {
+        if let Ok(keyed) = self.by_key.find_entry(hash, |keyed| keyed.key == *key)
+            && keyed.get().holder.is_none()
+        {
+            keyed.remove();
+        }
     }
 }

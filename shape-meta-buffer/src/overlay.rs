@@ -162,7 +162,7 @@ impl State {
         impossible
     }
 
-    /// A shape that was to be removed stays: takes what has its handle or its key out of the active
+    /// A shape that was to be removed stays: takes what has or had its handle, or has its key, out of the active
     /// generation, and returns the mutations that came to nothing.
     pub(crate) fn take_successors_out(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
         if self.active.is_reset() {
@@ -172,11 +172,12 @@ impl State {
         let hashes =
             Hashes { handle: hashing.handle(entry.handle().as_bytes()), key: hashing.key(entry.key()) };
         let mut mutations = Vec::new();
-        for at in self.active.holders(hashes, entry) {
+        for at in self.active.successors(hashes, entry) {
             mutations.extend(self.active.mutations_of(at, Seq::ZERO));
             let effect = self.active.take_out(at, hashing);
             self.counts = self.counts - effect;
         }
+        self.active.forget_freed(hashes.key, entry.key());
         mutations
     }
 

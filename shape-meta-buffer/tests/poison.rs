@@ -1,7 +1,10 @@
 //! C8: a change that the store refuses for good is taken out, the rest goes on.
 
+use std::time::Duration;
+
 use shape_meta_core::{
-    ControlWrites, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Wait,
+    ControlWrites, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal,
+    Wait,
     conformance::{Naming, Side, key},
 };
 
@@ -119,6 +122,69 @@ fn c8_what_comes_after_a_reset_rests_on_nothing_that_was_refused() {
     store.flush_once().expect("flush");
     assert!(new.is_durable());
     assert_eq!(handles(below(&store)), ["new"]);
+}
+
+/// A shape stays because its removal was refused. What came and went under its handle meanwhile hid it until the next
+/// flush, and then it was there again, although the last thing that was told durable was a removal.
+#[test]
+fn c8_what_came_and_went_does_not_hide_a_shape_that_stays() {
+    for added_again_before in [false, true] {
+        let (store, faults) = manual();
+        let relation = shape("old", 1).relations[0];
+        add(&store, "old", 1);
+        store.flush_once().expect("flush");
+        store.remove("old", Wait::No).expect("live");
+        if added_again_before {
+            add(&store, "old", 1);
+        }
+        faults.refuse(&handle("old"), Naming::Culprit);
+        let removed = during_a_flush(&store, &faults, Side::Before, || {
+            if !added_again_before {
+                add(&store, "old", 1);
+            }
+            store.remove("old", Wait::No).expect("live")
+        });
+        for _ in 0..2 {
+            assert!(
+                matches!(removed.wait_durable(PATIENT), Err(NotDurable::Rejected(_))),
+                "it is not removed"
+            );
+            assert_eq!(handles(&store), ["old"]);
+            assert!(store.has_handle("old").expect("read"));
+            assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
+            assert_eq!(store.handles_reading(&[relation]).expect("read").len(), 1);
+            assert_eq!(store.counts().expect("read").total, 1);
+            store.flush_once().expect("flush");
+        }
+        assert_eq!(handles(below(&store)), ["old"]);
+    }
+}
+
+/// And what came and went with its key left the key free, so that it could be taken a second time.
+#[test]
+fn c8_a_key_is_not_free_while_a_shape_stays_that_has_it() {
+    for added_before in [false, true] {
+        let (store, faults) = manual();
+        add(&store, "old", 1);
+        store.flush_once().expect("flush");
+        store.remove("old", Wait::No).expect("live");
+        if added_before {
+            add(&store, "new", 1);
+        }
+        faults.refuse(&handle("old"), Naming::Culprit);
+        during_a_flush(&store, &faults, Side::Before, || {
+            if !added_before {
+                add(&store, "new", 1);
+            }
+            store.remove("new", Wait::No).expect("live");
+        });
+        assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
+        let refused = store.add(shape("third", 1), Wait::No).expect_err("the key is live");
+        assert!(matches!(refused.refusal(), Some(Refusal::DuplicateKey { held_by, .. }) if held_by == "old"));
+        store.flush_once().expect("flush");
+        assert_eq!(handles(below(&store)), ["old"]);
+        assert_eq!(store.counts().expect("read").total, 1);
+    }
 }
 
 /// A receipt speaks of what its caller relies on, and of nobody else's change.
