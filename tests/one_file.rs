@@ -110,6 +110,14 @@ impl Fixture for OneFile {
         self.faults.heal();
     }
 
+    fn repair(&self, store: &ShapeMeta) {
+        // What is pending is written with it, as often as it was told to fail.
+        let asked = Instant::now();
+        while let Err(error) = store.repair() {
+            assert!(asked.elapsed() < PATIENT, "it is not repaired: {error}");
+        }
+    }
+
     /// The files as they are between two system calls are what a process that is killed there leaves. So they
     /// are copied while nothing is written, and the copy is opened.
     fn crash(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {

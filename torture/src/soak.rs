@@ -3,8 +3,8 @@
 //! an order), on every composition over a database file.
 
 use std::{
-    panic,
-    sync::Arc,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,12 @@ use crate::{
 const CASES: u32 = 2;
 /// Rounds of threads in a turn.
 const ROUNDS: usize = 50;
+
+/// What the latest panic said. It is told by nobody else, since most of them belong to the histories.
+fn latest_panic() -> MutexGuard<'static, String> {
+    static LATEST: Mutex<String> = Mutex::new(String::new());
+    LATEST.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Plays until it is late, or something is found.
 ///
@@ -69,7 +75,7 @@ pub fn soak(seed: u64, end: Instant) -> Soaked {
     let mut soaked = Soaked::default();
     // Panics below are a part of most histories.
     let loud = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
+    panic::set_hook(Box::new(|panic| *latest_panic() = panic.to_string()));
     'soak: loop {
         for composition in ALL {
             let failure = model(composition, random.u64(..), &mut soaked)
@@ -116,7 +122,10 @@ fn threads(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<S
     faults.slow_down(seed % 20);
     let composition = composition.flushing(Flushing::Busy);
     let below = FailingStore::with(Arc::new(composition.below(directory.path())), faults);
-    let outcome = linear::play(&composition.over(below), seed, ROUNDS);
+    let played = AssertUnwindSafe(|| linear::play(&composition.over(below), seed, ROUNDS));
     soaked.rounds += ROUNDS as u64;
-    outcome.err().map(|calls| format!("C1: these calls have no order: {calls:#?}"))
+    match panic::catch_unwind(played) {
+        Ok(outcome) => outcome.err().map(|calls| format!("C1: these calls have no order: {calls:#?}")),
+        Err(_) => Some(format!("a thread panicked: {}", latest_panic())),
+    }
 }

@@ -63,6 +63,12 @@ pub trait Fixture: Sync {
         let _ = store;
     }
 
+    /// Has the store put a fresh database in the place of its own, which nobody may notice. Nothing to do where
+    /// there is no database.
+    fn repair(&self, store: &Self::Store) {
+        let _ = store;
+    }
+
     /// Loses the store as the death of its process would, with all that it had not committed, and opens
     /// again what is left, as [`reopen`](Self::reopen) does. Reads that were not saved may be lost.
     ///
@@ -131,6 +137,10 @@ impl<F: Fixture + ?Sized> Fixture for &F {
 
     fn heal(&self, store: &Self::Store) {
         (**self).heal(store);
+    }
+
+    fn repair(&self, store: &Self::Store) {
+        (**self).repair(store);
     }
 
     fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {

@@ -191,6 +191,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
                 self.refusing = false;
                 self.fixture.heal(self.store());
             }
+            Op::Repair => self.fixture.repair(self.store()),
             Op::Reopen => self.reopen(),
             // What was isolated and not settled yet is in no order.
             Op::Crash if self.refusing => self.reopen(),

@@ -78,6 +78,9 @@ pub enum Op {
     },
     /// Ends all failures and refusals.
     Heal,
+    /// Puts a fresh database in the place of the one that is open; see
+    /// [`Fixture::repair`](crate::conformance::Fixture::repair).
+    Repair,
     /// Closes and opens again, with recovery.
     Reopen,
     /// Loses what is not committed, and opens again, with recovery.
@@ -106,7 +109,8 @@ impl From<[u8; 6]> for Op {
             224..231 => Self::Disturb { way: a },
             231..237 => Self::FlushInPart { way: a },
             237..242 => Self::Refuse { handle: a, way: b },
-            242..245 => Self::Heal,
+            242..244 => Self::Heal,
+            244 => Self::Repair,
             245..250 => Self::Reopen,
             250..=255 => Self::Crash,
         }
