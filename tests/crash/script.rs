@@ -1,13 +1,13 @@
 //! What a child does: the same for the same seed, so that the parent can follow it.
 
+use std::time::Duration;
+
 use fastrand::Rng;
-use shape_meta::{
-    MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, Receipt,
-    conformance::{handle, key, relations, shape},
-};
+use shape_meta::{MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, Receipt, Wait};
+use shape_meta_core::conformance::{handle, key, relations, shape};
 
-use crate::compositions::WAIT;
-
+/// Longer than anything takes that works.
+const WAIT: Wait = Wait::UpTo(Duration::from_secs(60));
 /// Handles and keys of one thread.
 const WORLD: u64 = 60;
 /// Between the worlds of two threads.

@@ -6,6 +6,8 @@ mod heard;
 mod parent;
 mod plan;
 mod report;
+/// What a child does is the same here as in the tests of the composed store.
+#[path = "../../../tests/crash/script.rs"]
 mod script;
 
 use std::{
