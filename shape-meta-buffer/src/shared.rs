@@ -55,8 +55,12 @@ pub(crate) struct Shared<S> {
 /// What a mutation came to.
 enum Accepted {
     At(Seq),
-    /// Things are so already. It relies on the add of this shape.
-    Already(Seq),
+    /// Things are so already. It relies on the add of the shape that was created here, and all of it is settled
+    /// when everything is that was accepted by then.
+    Already {
+        created: Seq,
+        last: Seq,
+    },
     /// A shape has the key: by its add at this place if it is pending; if not, it is on disk.
     Held(Handle, Option<Seq>),
 }
@@ -70,7 +74,7 @@ impl<S: ApplyChanges> Shared<S> {
         };
         let outcome = limits.map_err(MutateError::from).and_then(|()| match self.accept(mutation, came)? {
             Accepted::At(seq) => Ok(self.receipt(seq)),
-            Accepted::Already(created) => Ok(self.receipt_up_to(self.overlay.last()).relying_on(created)),
+            Accepted::Already { created, last } => Ok(self.receipt_up_to(last).relying_on(created)),
             Accepted::Held(held_by, _) => {
                 let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
                 Err(Refusal::DuplicateKey { key: shape.key, held_by }.into())
@@ -92,7 +96,9 @@ impl<S: ApplyChanges> Shared<S> {
         };
         let made = accepted.map(|accepted| {
             let (handle, added, receipt) = match accepted {
-                Accepted::At(seq) | Accepted::Already(seq) => (shape.handle.clone(), true, self.receipt(seq)),
+                Accepted::At(seq) | Accepted::Already { created: seq, .. } => {
+                    (shape.handle.clone(), true, self.receipt(seq))
+                }
                 Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
                 Accepted::Held(handle, None) => (handle, false, self.receipt_up_to(self.overlay.below())),
             };
@@ -192,7 +198,10 @@ impl<S: ApplyChanges> Shared<S> {
                             self.check_room(&state, 0)?;
                             change
                         }
-                        (None, created) => return Ok(Accepted::Already(created.unwrap_or(seq))),
+                        (None, created) => {
+                            let created = created.unwrap_or(seq);
+                            return Ok(Accepted::Already { created, last: state.last });
+                        }
                     }
                 }
             };

@@ -19,8 +19,8 @@ pub(crate) enum Op {
 pub(crate) enum Answer {
     /// Accepted at this place in the order.
     At(u64),
-    /// It was so already.
-    Already,
+    /// It was so already, when everything up to this place had been accepted.
+    Already(u64),
     /// The key is held by this handle.
     Held(String),
     DuplicateHandle,
@@ -34,9 +34,9 @@ pub(crate) enum Answer {
 
 impl Answer {
     /// Whether a call can have had this answer, where the model gives `self`. A mutation that finds things so
-    /// already has a receipt too, but no place of its own.
+    /// already has a receipt too: of the latest place, and none of its own.
     pub(crate) fn fits(&self, given: &Self) -> bool {
-        self == given || matches!((self, given), (Self::Already, Self::At(_)))
+        self == given || matches!((self, given), (Self::Already(last), Self::At(place)) if last == place)
     }
 }
 
@@ -80,7 +80,7 @@ impl Model {
             },
             Op::Mark(handle, state) => match by_handle(handle) {
                 None => Answer::Unknown,
-                Some(place) if self.live[place].state >= state => Answer::Already,
+                Some(place) if self.live[place].state >= state => Answer::Already(self.last),
                 Some(place) => {
                     self.live[place].state = state;
                     self.accept()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, NotDurable, ReadShapes, Receipt,
+    ControlWrites, ErrorKind, MutateShapesExt, NotDurable, ReadShapes, Receipt, Refusal, Wait,
     conformance::{Naming, Side},
 };
 use shuttle::{future::block_on, thread};
@@ -134,5 +134,22 @@ fn no_request_to_flush_is_lost() {
             }
         });
         assert_eq!(memory.counts().expect("memory").total, 2);
+    });
+}
+
+/// Whoever finds things so already relies on nothing that comes later.
+#[test]
+fn c1_a_receipt_of_what_was_so_is_of_no_later_place() {
+    explore(|| {
+        let (store, _, _) = manual();
+        add(&store, "a", 1);
+        let complete = store.mark_snapshot_complete("a", Wait::No).expect("it is live");
+        thread::scope(|scope| {
+            scope.spawn(|| match store.mark_snapshot_complete("a", Wait::No) {
+                Ok(again) => assert_eq!(again.seq(), complete.seq()),
+                Err(error) => assert!(matches!(error.refusal(), Some(Refusal::UnknownHandle { .. }))),
+            });
+            scope.spawn(|| store.remove("a", Wait::No).expect("it is live"));
+        });
     });
 }
