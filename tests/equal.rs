@@ -2,7 +2,7 @@
 //! read by read, and writes what the direct one writes, row by row.
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use shape_meta::conformance::ops::Op;
+use shape_meta::conformance::ops::{Op, Spec};
 
 use crate::{
     compositions::{
@@ -78,3 +78,27 @@ proptest! {
         }
     }
 }
+
+/// Found by random histories: a removal whose commit was not heard of looked, to the repair that came next, like a
+/// row that the damage had taken.
+#[test]
+fn c5_what_an_unheard_commit_has_removed_is_not_lost_to_a_repair() {
+    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let remove = [Op::Add(shape), Op::Flush, Op::Remove { handle: 3 }];
+    for composition in [PRODUCT, PRODUCT_ON_DISK] {
+        stepped(composition, &[&remove[..], &UNHEARD].concat());
+    }
+}
+
+/// A shape whose add was not heard of comes to the mirror as the one that the buffer has, with its reads.
+#[test]
+fn c5_reads_of_what_an_unheard_commit_has_added_outlive_a_repair() {
+    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let add = [Op::Add(shape), Op::Touch { handle: 3, at: 7 }];
+    for composition in [PRODUCT, PRODUCT_ON_DISK] {
+        stepped(composition, &[&add[..], &UNHEARD].concat());
+    }
+}
+
+/// The next commit ends in a panic once it is done. The repair meets it, and is tried again.
+const UNHEARD: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];

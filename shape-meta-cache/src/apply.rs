@@ -1,8 +1,12 @@
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+};
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq,
-    Swept, Timestamp, Usage,
+    ApplyChanges, Batch, Change, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result,
+    Seq, Swept, Timestamp, Usage,
 };
 
 use crate::{
@@ -29,7 +33,11 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
 
         let flight = self.in_flight.begin();
         writer.unsure = true;
-        let outcome = self.commit(&mut writer, batch);
+        let committed = catch_unwind(AssertUnwindSafe(|| self.commit(&mut writer, batch)));
+        let outcome = committed.unwrap_or_else(|panic| {
+            writer.adding = added(batch);
+            resume_unwind(panic)
+        });
         if outcome.is_err() {
             match self.inner.last_seq() {
                 Ok(last_seq) if last_seq < batch.through => {
@@ -37,7 +45,10 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
                     return outcome;
                 }
                 Ok(_) => {}
-                Err(_) => return outcome,
+                Err(_) => {
+                    writer.adding = added(batch);
+                    return outcome;
+                }
             }
         }
         let mut draft = Draft::new(&self.mirror, &mut writer);
@@ -77,13 +88,16 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
     /// be saved leaves it in one step, once the new store is in place.
     fn repair(&self, _: Known<'_>) -> Result<Repaired> {
         let mut writer = self.writer();
+        // What an apply of unknown outcome has removed is not lost. If the store cannot say what it has come to,
+        // all that is mirrored counts as there.
+        let _ = self.find_out(&mut writer);
         let chunks = self.mirror.roster.chunks();
         let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
         let known = Known { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
         let repaired = self.inner.repair(known)?;
         // Until the mirror agrees with what is there now, nothing is written.
         writer.unsure = true;
-        self.reload_with(&mut writer, &Batch::default())?;
+        self.reload_with(&mut writer)?;
         writer.unsure = false;
         Ok(repaired)
     }
@@ -127,27 +141,39 @@ impl<S: ApplyChanges> Cached<S> {
         })
     }
 
-    /// After an apply whose outcome is not known, asks the store below how far it has come. If it has
-    /// committed what the mirror lacks, the mirror is brought up to date first.
+    /// After an apply whose outcome is not known, the mirror is brought up to date first.
     ///
     /// Then the caller may hold a batch that it made for a place in the order which is taken: a direct
     /// store asks the mirror for the last place. To skip that batch as done would lose it. So it is sent
     /// back, and the next attempt knows better.
     fn make_sure(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
-        if !writer.unsure {
-            return Ok(());
+        if self.find_out(writer)? && batch.through <= writer.totals.last_seq {
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                "an earlier change, whose outcome was not known, turned out to be committed; reads show \
+                 it now, and nothing else was changed: try again",
+            ));
         }
-        if self.inner.last_seq()? > writer.totals.last_seq {
-            self.reload_with(writer, batch)?;
-            if batch.through <= writer.totals.last_seq {
-                return Err(Error::new(
-                    ErrorKind::Interrupted,
-                    "an earlier change, whose outcome was not known, turned out to be committed; reads show \
-                     it now, and nothing else was changed: try again",
-                ));
-            }
-        }
-        writer.unsure = false;
         Ok(())
     }
+
+    /// After an apply whose outcome is not known, asks the store below how far it has come, and reads from it what
+    /// the mirror lacks. Says whether that was anything.
+    fn find_out(&self, writer: &mut Writer) -> Result<bool> {
+        let behind = writer.unsure && self.inner.last_seq()? > writer.totals.last_seq;
+        if behind {
+            self.reload_with(writer)?;
+        }
+        writer.unsure = false;
+        Ok(behind)
+    }
+}
+
+/// The entries of the shapes that a batch adds.
+fn added(batch: &Batch) -> Vec<Arc<Entry>> {
+    let added = batch.changes.iter().filter_map(|change| match change {
+        Change::Add { record, .. } => Some(Arc::clone(&record.entry)),
+        _ => None,
+    });
+    added.collect()
 }

@@ -16,6 +16,8 @@ pub(crate) struct Writer {
     /// Whether the store below may have committed something that is not in the mirror: set before each
     /// apply, and cleared as soon as its outcome is known.
     pub(crate) unsure: bool,
+    /// What that would be, in the entries that the layer above has of it: reads of them are noted there.
+    pub(crate) adding: Vec<Arc<Entry>>,
     /// How many changes the side of the table lacks that readers do not see.
     pub(crate) behind: usize,
 }

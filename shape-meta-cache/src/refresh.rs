@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Activity, ApplyChanges, Batch, Change, Delta, Entry, Refreshed, Result, Timestamp};
+use shape_meta_core::{Activity, ApplyChanges, Delta, Entry, Refreshed, Result, Timestamp};
 
 use crate::{
     Cached,
@@ -27,10 +27,10 @@ impl<S: ApplyChanges> Cached<S> {
                 self.mirror.leave_what_is_so(&mut delta);
                 match self.mirror.counts_after(writer.totals.counts, &delta) == delta.counts {
                     true => Ok(self.follow(writer, &delta)),
-                    false => self.reload_with(writer, &Batch::default()),
+                    false => self.reload_with(writer),
                 }
             }
-            None => self.reload_with(writer, &Batch::default()),
+            None => self.reload_with(writer),
         })
     }
 
@@ -44,7 +44,7 @@ impl<S: ApplyChanges> Cached<S> {
     ///
     /// If the store below cannot be read. The mirror stays as it was.
     pub fn reload(&self) -> Result<Refreshed> {
-        self.refreshing(|writer| self.reload_with(writer, &Batch::default()))
+        self.refreshing(|writer| self.reload_with(writer))
     }
 
     /// Takes over the last-read times that are saved below, where they are later; shapes that were never
@@ -108,9 +108,9 @@ impl<S: ApplyChanges> Cached<S> {
         refreshed
     }
 
-    /// A shape that `pending` adds, and that turns out to be there, comes in with the entry that the layer
-    /// above has of it: reads of it were noted there, and still are.
-    pub(crate) fn reload_with(&self, writer: &mut Writer, pending: &Batch) -> Result<Refreshed> {
+    /// A shape that an apply of unknown outcome was to add, and that turns out to be there, comes in with the entry
+    /// that the layer above has of it: reads of it were noted there, and still are.
+    pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<Refreshed> {
         let flight = self.in_flight.begin();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
@@ -123,14 +123,8 @@ impl<S: ApplyChanges> Cached<S> {
             let entries = chunk.entries();
             leaving.extend(entries.iter().map(|entry| entry.created()).filter(|one| !staying.contains(one)));
         }
-        let adding: foldhash::HashMap<_, _> = pending
-            .changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Add { record, .. } => Some((record.entry.created(), &record.entry)),
-                _ => None,
-            })
-            .collect();
+        let adding: foldhash::HashMap<_, _> =
+            writer.adding.drain(..).map(|entry| (entry.created(), entry)).collect();
         // At the place of another shape there may be a different one: of a change that did not come
         // through, or of another database.
         let is_same = |one: &Entry, other: &Entry| one.handle() == other.handle() && one.key() == other.key();
