@@ -19,6 +19,7 @@ impl ApplyChanges for SqliteStore {
             self.recency.apply(batch);
             Ok(())
         })?;
+        self.connections.confirm(batch.through);
         self.maintain_hourly();
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::{
     last_reads::Openings,
     meta::Meta,
     query::{each, one},
-    row, schema, sql,
+    row, sql,
 };
 
 /// So many bytes are kept at least: some 250,000 removals and marks in large batches, or 50,000 that were
@@ -163,9 +163,6 @@ fn trim(connection: &Connection, size: &Size) -> Result<()> {
 /// What has changed since this place, asked in a read transaction that the caller has opened. `None` if it
 /// is not known.
 pub(crate) fn since(connection: &Connection, place: Seq) -> Result<Option<Delta>> {
-    if schema::version(connection).map_err(failed("read the schema version"))? < 2 {
-        return Ok(None);
-    }
     let meta = Meta::read(connection)?;
     let place_id = place.get().cast_signed();
     let floor = one(connection, sql::CHANGE_LOG_FLOOR, [], |row| row::integer(row, 0))?;
@@ -256,6 +253,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema;
 
     fn log() -> rusqlite::Result<Connection> {
         let connection = Connection::open_in_memory()?;

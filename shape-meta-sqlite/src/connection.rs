@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, limits::Limit};
 
-use crate::{Mode, SqliteOptions};
+use crate::{Mode, SqliteOptions, older, schema};
 
 /// Enough for every statement there is, so that none is ever prepared twice on a connection.
 const STATEMENTS: usize = 64;
@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     /// The database file; `None` for a database in memory.
     pub(crate) path: Option<PathBuf>,
     pub(crate) options: SqliteOptions,
+    /// Whether somebody else writes it, who may be of an earlier version.
+    pub(crate) standby: bool,
 }
 
 impl Settings {
@@ -62,6 +64,9 @@ impl Settings {
         let Some(path) = &self.path else { return Connection::open_in_memory() };
         let connection = self.open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         self.configure(&connection, self.options.reader_cache_bytes)?;
+        if self.standby {
+            older::shadow(&connection, schema::version(&connection)?)?;
+        }
         Ok(connection)
     }
 

@@ -1,20 +1,27 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, config::DbConfig};
-use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result};
+use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result, Seq};
 
 use crate::{
     ConnectionCap,
     cap::Cap,
     connection::{Settings, set},
-    error::{failed, spoils_connection},
+    error::{failed, failed_on, spoils_connection},
+    identity::Identity,
     idle,
+    meta::Meta,
     meter::{Lease, Meter},
     operation::Operation,
     pool::{Pool, Pooled},
+    presence::Presence,
 };
 
 /// The connections of one store: one that writes, and the pool of those that read.
@@ -26,7 +33,13 @@ pub(crate) struct Connections {
     cap: Arc<Cap>,
     /// `None` if reads have no connections of their own, and once closed.
     pool: RwLock<Option<Pool>>,
+    /// Readers that are in use have it too, so it lasts as long as any connection does.
+    presence: Mutex<Option<Arc<Presence>>>,
     writer: Arc<Mutex<Writer>>,
+    /// Whether this store writes, or reads what another one does.
+    writes: bool,
+    /// How far the order had come when the latest commit was confirmed: a file that is behind is another one.
+    confirmed: AtomicU64,
 }
 
 struct Writer {
@@ -42,6 +55,26 @@ struct Writer {
     watched: bool,
     closed: bool,
     cap: Arc<Cap>,
+    /// The file that is open, to be told from another one that has its name; none for a database in memory.
+    file: Option<Open>,
+}
+
+/// A file that is open.
+struct Open {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Open {
+    fn new(path: &Path) -> Result<Self> {
+        let identity = Identity::at(path).map_err(failed_on("look at", path))?;
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// Whether it still has its name. What is written otherwise nobody would find again.
+    fn is_in_place(&self) -> bool {
+        Identity::at(&self.path).is_ok_and(|there| there == self.identity)
+    }
 }
 
 /// The size of a database in pages.
@@ -61,15 +94,25 @@ impl Pages {
 }
 
 impl Writer {
-    fn set(&mut self, connection: Connection) -> &mut Connection {
+    fn set(&mut self, connection: Connection, file: Option<Open>) -> &mut Connection {
         self.cap.writer_opened();
-        self.rests = None;
+        (self.rests, self.file) = (None, file);
         self.connection.insert(connection)
     }
 
     /// Gives the connection out, to be closed or dropped by the caller.
     fn take(&mut self) -> Option<Connection> {
-        self.connection.take().inspect(|_| self.cap.writer_closed())
+        let connection = self.connection.take()?;
+        self.cap.writer_closed();
+        if !self.is_in_place() {
+            // It takes the log away by its name as it is closed; what has that name now is another one's.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        Some(connection)
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_none_or(Open::is_in_place)
     }
 
     /// Closes the connection, which moves the log into the database and takes it away: then all that an
@@ -87,24 +130,61 @@ impl Writer {
 }
 
 impl Connections {
-    pub(crate) fn new(settings: Settings, writer: Connection, observer: Arc<dyn Observer>) -> Self {
+    /// With this writer, which has found the order come so far.
+    pub(crate) fn new(
+        settings: Settings,
+        writer: Connection,
+        last_seq: Seq,
+        presence: Option<Presence>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self> {
+        let file = settings.path.as_deref().map(Open::new).transpose()?;
+        let mut connections = Self::reading(settings, presence, observer);
+        connections.writes = true;
+        connections.confirm(last_seq);
+        {
+            let mut inner = connections.lock_writer();
+            inner.set(writer, file);
+            connections.may_rest(&mut inner);
+        }
+        Ok(connections)
+    }
+
+    /// Without a writer: of a store that reads what another one writes.
+    pub(crate) fn reading(
+        settings: Settings,
+        presence: Option<Presence>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let cap = settings.options.connection_cap.clone();
         let cap = Arc::clone(cap.unwrap_or_else(|| ConnectionCap::new(u32::MAX)).cap());
-        let pool = settings.has_readers().then(|| Pool::new(settings.clone(), Arc::clone(&cap)));
-        cap.writer_opened();
+        let presence = presence.map(Arc::new);
+        let pool =
+            settings.has_readers().then(|| Pool::new(settings.clone(), Arc::clone(&cap), presence.clone()));
         let writer = Writer {
-            connection: Some(writer),
+            connection: None,
             rests: None,
             used: Instant::now(),
             watched: false,
             closed: false,
             cap: Arc::clone(&cap),
+            file: None,
         };
-        let writer = Arc::new(Mutex::new(writer));
-        let connections =
-            Self { settings, meter: Meter::new(observer), cap, pool: RwLock::new(pool), writer };
-        connections.may_rest(&mut connections.lock_writer());
-        connections
+        Self {
+            settings,
+            meter: Meter::new(observer),
+            cap,
+            pool: RwLock::new(pool),
+            presence: Mutex::new(presence),
+            writer: Arc::new(Mutex::new(writer)),
+            writes: false,
+            confirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// The order has come so far on disk, and somebody has been told.
+    pub(crate) fn confirm(&self, last_seq: Seq) {
+        self.confirmed.fetch_max(last_seq.get(), Ordering::Relaxed);
     }
 
     /// Reads, on a connection of the pool if there is one.
@@ -144,6 +224,9 @@ impl Connections {
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let waiting = self.meter.wait(operation);
+        if !self.writes {
+            return Err(waiting.refused(is_standby()));
+        }
         let mut writer = self.lock_writer();
         if writer.closed {
             return Err(waiting.refused(closed()));
@@ -151,13 +234,17 @@ impl Connections {
         let connection = match &mut writer.connection {
             Some(connection) => connection,
             None => match self.reopen(writer.rests.is_some()) {
-                Ok(connection) => writer.set(connection),
+                Ok((connection, file)) => writer.set(connection, file),
                 Err(error) => return Err(waiting.refused(error)),
             },
         };
         // Told back before the lock is released, so that the number in use is never above the truth.
         let mut lease = waiting.granted();
-        let outcome = work(connection);
+        let mut outcome = work(connection);
+        if outcome.is_ok() && operation.is_durable() && !writer.is_in_place() {
+            // It was written, to where nobody will find it.
+            outcome = Err(moved());
+        }
         lease.note(&outcome);
         if outcome.as_ref().is_err_and(|error| spoils_connection(error.kind())) {
             self.distrust(&mut writer);
@@ -208,10 +295,21 @@ impl Connections {
     /// same, written but not synced, and a retry would find its `last_seq` there and believe it durable.
     /// So first everything in the log is moved into the database and synced, or the journal ended and
     /// synced. Until that works, nothing is written.
-    fn reopen(&self, rested: bool) -> Result<Connection> {
-        let connection = self.settings.reopen_writer().map_err(failed("open the database again"))?;
+    fn reopen(&self, rested: bool) -> Result<(Connection, Option<Open>)> {
+        let doing = "open the database again";
+        let connection = self.settings.reopen_writer().map_err(failed(doing))?;
+        let file = self.settings.path.as_deref().map(Open::new).transpose()?;
+        // If it is another one, its log is not touched on the way out.
+        let keep_log = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+        keep_log(true).map_err(failed(doing))?;
+        let confirmed = Seq::new(self.confirmed.load(Ordering::Relaxed));
+        let last_seq = Meta::read(&connection)?.last_seq;
+        if last_seq < confirmed {
+            return Err(behind(last_seq, confirmed));
+        }
+        keep_log(false).map_err(failed(doing))?;
         if rested {
-            return Ok(connection);
+            return Ok((connection, file));
         }
         if self.settings.has_readers() {
             let busy: bool = connection
@@ -232,7 +330,7 @@ impl Connections {
             set(&connection, "user_version", version)
                 .map_err(failed("make sure of the journal after a failure"))?;
         }
-        Ok(connection)
+        Ok((connection, file))
     }
 
     /// Puts another file in the place of this one, while nobody writes. Reads go on with the connections that they
@@ -242,8 +340,9 @@ impl Connections {
         if writer.closed {
             return Err(closed());
         }
-        // What replaces the file is to be looked at like one after a failure.
+        // What replaces the file is to be looked at like one after a failure, and may have come less far.
         writer.rests = None;
+        self.confirmed.store(0, Ordering::Relaxed);
         if let Some(connection) = writer.take() {
             // Or else it would move the log into the file on its way out.
             connection
@@ -252,10 +351,7 @@ impl Connections {
             connection.close().map_err(|(_, error)| failed("close the database")(error))?;
         }
         let replaced = replace();
-        if self.settings.has_readers() {
-            *self.pool.write().unwrap_or_else(PoisonError::into_inner) =
-                Some(Pool::new(self.settings.clone(), Arc::clone(&self.cap)));
-        }
+        self.renew();
         replaced
     }
 
@@ -280,9 +376,12 @@ impl Connections {
         if let Some(pages) = self.lock_writer().rests {
             return Ok(pages);
         }
-        self.write(Operation::Stats, |connection| {
-            Pages::of(connection).map_err(failed("read the size of the database"))
-        })
+        let pages =
+            |connection: &Connection| Pages::of(connection).map_err(failed("read the size of the database"));
+        match self.writes {
+            true => self.write(Operation::Stats, |connection| pages(connection)),
+            false => self.read(Operation::Stats, pages),
+        }
     }
 
     /// The same for gauges, and how many there can be. Waits for nobody; once closed, those that are still in
@@ -300,6 +399,15 @@ impl Connections {
         };
         let max = 1 + if self.settings.has_readers() { self.settings.options.readers as usize } else { 0 };
         Usage { used, idle: open.saturating_sub(used), max }
+    }
+
+    /// Reads that begin from now on are of the file that has the name now. Those under way go on.
+    pub(crate) fn renew(&self) {
+        let presence = self.presence().clone();
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if pool.is_some() {
+            *pool = Some(Pool::new(self.settings.clone(), Arc::clone(&self.cap), presence));
+        }
     }
 
     /// Closes the connections of the pool that are not in use.
@@ -327,10 +435,17 @@ impl Connections {
         self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
         let mut writer = self.lock_writer();
         writer.closed = true;
-        match writer.take() {
+        let closed = match writer.take() {
             None => Ok(()),
             Some(connection) => connection.close().map_err(|(_, error)| failed("close the database")(error)),
-        }
+        };
+        drop(writer);
+        self.presence().take();
+        closed
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Option<Arc<Presence>>> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -359,4 +474,30 @@ fn watch(writer: Weak<Mutex<Writer>>, after: Duration, timeout: Duration) {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store is closed; open it again")
+}
+
+fn is_standby() -> Error {
+    Error::new(
+        ErrorKind::Standby,
+        "this is a standby: it reads what the owner of the database writes, and writes nothing itself; promote it first",
+    )
+}
+
+fn moved() -> Error {
+    Error::new(
+        ErrorKind::Io,
+        "the database file was moved away or replaced while it was open; what is not in it yet is kept in memory, and \
+         written when the file is back in its place",
+    )
+}
+
+fn behind(last_seq: Seq, confirmed: Seq) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!(
+            "the database has come to {last_seq} in the order, and had come to {confirmed}: an older copy was put in \
+             its place, or the disk has lost what it had confirmed. Nothing is written to it; put the right file \
+             back, or repair what is there"
+        ),
+    )
 }

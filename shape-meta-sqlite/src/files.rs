@@ -55,6 +55,11 @@ impl Files {
         self.directory.join("shape-meta.lock")
     }
 
+    /// A lock on its way to the place of another one's.
+    pub(crate) fn lock_of_process(&self, process: u32) -> PathBuf {
+        self.directory.join(format!("shape-meta.lock-{process}"))
+    }
+
     pub(crate) fn companion(&self, suffix: &str) -> PathBuf {
         self.directory.join(format!("shape-meta.sqlite3{suffix}"))
     }

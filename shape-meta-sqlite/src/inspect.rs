@@ -2,7 +2,7 @@ use std::{fs::File, io::Read};
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{error::failed_on, files, files::Files, migrate, schema};
+use crate::{error::failed_on, files, files::Files, migrate, presence::Presence, schema};
 
 /// What lies at the place of the database, as far as its first bytes tell without SQLite. SQLite itself
 /// would write beside a file, or into it, before we could know that it is not ours.
@@ -33,6 +33,11 @@ pub(crate) fn inspect(files: &Files) -> Result<Found> {
     if size(&files.companion("-journal"))? > 0 {
         // A write was cut off, and the first page may be half of it. SQLite rolls it back first; the
         // same questions are asked again after that.
+        return Ok(Found::Database);
+    }
+
+    if Presence::is_here(files) {
+        // Whoever has it open has looked, and through SQLite it will be looked at again.
         return Ok(Found::Database);
     }
 

@@ -8,7 +8,7 @@ use shape_meta_core::{Result, Seq, Timestamp};
 use crate::{
     error::failed,
     query::{each, one},
-    row, schema, sql,
+    row, sql,
 };
 
 /// How many openings are remembered. What was found before the oldest of them counts as found by it.
@@ -70,9 +70,6 @@ pub(crate) fn save(connection: &Connection, reads: &[(Seq, Timestamp)]) -> Resul
 
 /// Shows all that are saved, in the order of ids.
 pub(crate) fn saved(connection: &Connection, each_read: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-    if schema::version(connection).map_err(failed("read the schema version"))? < 2 {
-        return Ok(());
-    }
     each(connection, sql::SAVED_READS, [], |found| {
         let at = Timestamp::from_micros(row::integer(found, 1)?.cast_unsigned());
         each_read(row::seq(row::integer(found, 0)?), at);
@@ -91,9 +88,7 @@ pub(crate) fn all(connection: &Connection) -> Result<HashMap<Seq, Timestamp>> {
 
 /// Whether there are any. Most databases are asked by those who want to know when to walk along.
 pub(crate) fn statement(connection: &Connection) -> Result<Option<Statement<'_>>> {
-    if schema::version(connection).map_err(failed("read the schema version"))? < 2
-        || one(connection, sql::SAVED_READS, [], |_| Ok(()))?.is_none()
-    {
+    if one(connection, sql::SAVED_READS, [], |_| Ok(()))?.is_none() {
         return Ok(None);
     }
     Ok(Some(connection.prepare(sql::SAVED_READS).map_err(failed("read the last reads"))?))

@@ -72,11 +72,13 @@
 #![forbid(unsafe_code)]
 
 mod durability;
+mod live_owner;
 mod lookups;
 mod mode;
 mod options;
 
 mod report;
+mod standby;
 mod store;
 
 mod apply;
@@ -88,10 +90,12 @@ mod repair;
 mod scan;
 
 mod files;
+mod identity;
 mod inspect;
 mod inspector;
 mod lock;
 mod open;
+mod presence;
 mod quarantine;
 mod salvage;
 mod unread;
@@ -104,6 +108,7 @@ mod last_reads;
 mod meta;
 mod migrate;
 mod narrow;
+mod older;
 mod owner;
 mod query;
 mod recency;
@@ -126,11 +131,13 @@ pub use cap::ConnectionCap;
 pub use durability::Durability;
 pub use explain::Plan;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, Verified};
+pub use live_owner::LiveOwner;
 pub use lookups::Lookups;
 pub use maintain::Stats;
 pub use mode::Mode;
 pub use options::{Check, OnDamage, SqliteOptions};
 pub use recover::Recovery;
 pub use report::OpenReport;
+pub use standby::Standby;
 pub use store::SqliteStore;
 pub use verifier::Verifier;

@@ -4,7 +4,7 @@ use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
 use crate::{
     checksum,
     error::{failed, not_of_ours},
-    row, sql,
+    row, schema, sql,
 };
 
 /// The one row of `meta`.
@@ -17,15 +17,19 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
-        Self::read_with(connection, sql::META)
-    }
-
-    /// The same for a file of another version.
-    pub(crate) fn read_with(connection: &Connection, sql: &str) -> Result<Self> {
-        let mut statement = connection.prepare_cached(sql).map_err(failed("read the state"))?;
+        let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the state"))?;
         let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
         let (columns, checksum) = statement.query_row([], columns).map_err(failed("read the state"))?;
         Self::of(columns, checksum).map_err(|what| not_of_ours(what, 1))
+    }
+
+    /// Takes the turn away from its owner, also in a database of version 1, in whatever transaction is open.
+    pub(crate) fn take_turn(connection: &Connection) -> Result<()> {
+        if schema::version(connection).map_err(failed("read the schema version"))? >= 2 {
+            return Self::take_ownership(connection).map(drop);
+        }
+        connection.execute("UPDATE meta SET epoch = epoch + 1", []).map_err(failed("write the state"))?;
+        Ok(())
     }
 
     /// Takes the next turn as the owner, in whatever transaction is open.

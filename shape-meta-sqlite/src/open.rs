@@ -11,9 +11,10 @@ use crate::{
     index,
     inspect::{self, Found},
     last_reads::Openings,
-    lock::OwnerLock,
+    lock::{Locked, OwnerLock},
     meta::Meta,
     migrate, owner,
+    presence::Presence,
     recency::Recency,
     salvage, schema,
     unread::says_unread,
@@ -25,6 +26,8 @@ pub(crate) struct Opened {
     pub(crate) report: OpenReport,
     /// None for a database in memory.
     pub(crate) lock: Option<OwnerLock>,
+    /// Likewise.
+    pub(crate) presence: Option<Presence>,
 }
 
 /// Opens or creates the database in this directory.
@@ -36,10 +39,14 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
     let started = Instant::now();
     let directory = files.directory();
     fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
-    let lock = OwnerLock::acquire(files, settings.options.mode)?;
+    let lock = match OwnerLock::acquire(files, settings.options.mode, settings.options.live_owner)? {
+        Locked::Ours(lock) => lock,
+        Locked::ToTakeOver => take_over(files, settings)?,
+    };
 
     salvage::finish(files)?;
     let found = inspect::inspect(files)?;
+    let presence = Presence::of(files);
     let first = match found {
         Found::LogWithoutDatabase => Err(Error::new(
             ErrorKind::Corrupt,
@@ -61,7 +68,42 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
         other => other?,
     };
     report.took = started.elapsed();
-    Ok(Opened { connection, report, lock: Some(lock) })
+    Ok(Opened { connection, report, lock: Some(lock), presence: Some(presence) })
+}
+
+/// Takes the turn from a live owner before anything else is done, so that all that follows is as if it were gone: what
+/// it still tries to write is refused, wherever its file is moved.
+fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
+    if inspect::inspect(files)? != Found::Database {
+        return Err(Error::new(
+            ErrorKind::Owned,
+            "another owner is just creating the database; nothing was touched, try again in a moment",
+        ));
+    }
+    let _presence = Presence::of(files);
+    let taking = || -> Result<OwnerLock> {
+        let doing = "take the database over";
+        let mut connection = settings.reopen_writer().map_err(failed(doing))?;
+        // Whatever comes of this, the log is the other one's to look after.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed(doing))?;
+        look(&connection, files)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
+        Meta::take_turn(&transaction)?;
+        // If the commit fails, the other one goes on without a lock that others see; the turn keeps them apart.
+        let lock = OwnerLock::take_over(files)?;
+        transaction.commit().map_err(failed(doing))?;
+        Ok(lock)
+    };
+    taking().map_err(|error| match error.kind() {
+        ErrorKind::Corrupt => Error::new(
+            ErrorKind::Corrupt,
+            "the database is damaged, so it cannot be taken over; nothing was touched. Repair it from its live owner, \
+             or end that one and open again",
+        )
+        .with_source(error),
+        _ => error,
+    })
 }
 
 /// Creates a database in memory.
@@ -69,7 +111,7 @@ pub(crate) fn open_memory(settings: &Settings) -> Result<Opened> {
     let started = Instant::now();
     let mut connection = settings.create().map_err(failed("open a database in memory"))?;
     let report = prepare(&mut connection, settings, started)?;
-    Ok(Opened { connection, report, lock: None })
+    Ok(Opened { connection, report, lock: None, presence: None })
 }
 
 fn open_database(
@@ -94,7 +136,7 @@ fn open_database(
 
 /// Asks through SQLite what [`inspect`](inspect::inspect) asked of the first bytes: the log may know
 /// better.
-fn look(connection: &Connection, files: &Files) -> Result<()> {
+pub(crate) fn look(connection: &Connection, files: &Files) -> Result<()> {
     let reading = "read the database";
     if schema::is_empty(connection).map_err(failed(reading))?
         && schema::version(connection).map_err(failed(reading))? == 0

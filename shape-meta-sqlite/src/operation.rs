@@ -26,6 +26,11 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// Whether somebody relies on what it has written.
+    pub(crate) fn is_durable(self) -> bool {
+        matches!(self, Self::Apply | Self::SaveReads | Self::Recover | Self::Cleaned)
+    }
+
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Metadata => "metadata",

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{ConnectionCap, Durability, Lookups, Mode, Verifier};
+use crate::{ConnectionCap, Durability, LiveOwner, Lookups, Mode, Verifier};
 
 /// How much of the database is checked when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -51,6 +51,7 @@ pub struct SqliteOptions {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) check: Check,
     pub(crate) on_damage: OnDamage,
+    pub(crate) live_owner: LiveOwner,
     pub(crate) verifier: Option<Verifier>,
     pub(crate) last_reads: bool,
     pub(crate) max_row_bytes: Option<u32>,
@@ -74,6 +75,7 @@ impl Default for SqliteOptions {
             checkpoint_bytes: 16 << 20,
             check: Check::default(),
             on_damage: OnDamage::default(),
+            live_owner: LiveOwner::default(),
             verifier: None,
             last_reads: true,
             max_row_bytes: None,
@@ -185,6 +187,12 @@ impl SqliteOptions {
     /// What happens to a damaged database. Default [`OnDamage::Quarantine`].
     pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
         self.on_damage = on_damage;
+        self
+    }
+
+    /// What happens if another owner of the database is alive. Default [`LiveOwner::Refuse`].
+    pub fn live_owner(mut self, live_owner: LiveOwner) -> Self {
+        self.live_owner = live_owner;
         self
     }
 

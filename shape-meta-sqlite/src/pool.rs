@@ -7,6 +7,7 @@ use crate::{
     cap::{Cap, Granted},
     connection::Settings,
     error::failed,
+    presence::Presence,
 };
 
 /// Connections of one store for reading, opened when they are wanted and closed when they are not.
@@ -20,15 +21,17 @@ struct Seat {
     id: u64,
     cap: Arc<Cap>,
     settings: Settings,
+    _presence: Option<Arc<Presence>>,
 }
 
 impl Pool {
-    pub(crate) fn new(settings: Settings, cap: Arc<Cap>) -> Self {
-        Self(Arc::new(Seat { id: cap.enter(settings.options.readers), cap, settings }))
+    pub(crate) fn new(settings: Settings, cap: Arc<Cap>, presence: Option<Arc<Presence>>) -> Self {
+        let id = cap.enter(settings.options.readers);
+        Self(Arc::new(Seat { id, cap, settings, _presence: presence }))
     }
 
     pub(crate) fn get(&self) -> Result<Pooled> {
-        let Seat { id, cap, settings } = &*self.0;
+        let Seat { id, cap, settings, .. } = &*self.0;
         let connection = match cap.take(*id, settings.options.checkout_timeout) {
             Some(Granted::Idle(connection)) => connection,
             Some(Granted::Place) => settings.open_reader().map_err(|error| {
@@ -80,7 +83,7 @@ impl Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let Seat { id, cap, settings } = &*self.seat;
+        let Seat { id, cap, settings, .. } = &*self.seat;
         match self.connection.take() {
             Some(connection) if !self.broken && !thread::panicking() => {
                 cap.put(*id, connection, settings.options.idle_timeout);

@@ -121,6 +121,17 @@ impl Recency {
         }
     }
 
+    /// Takes over the reads that another table of the same database has noted.
+    pub(crate) fn take_over(&self, other: &Self) {
+        loop {
+            let (reads, more) = other.take_unsaved();
+            reads.iter().for_each(|(id, at)| self.touch(*id, *at));
+            if !more {
+                return;
+            }
+        }
+    }
+
     /// Reads again if a removal came in between. A read that finds a shape on disk, and then finds its
     /// time forgotten, would put together what never was so (C1). Reading again finds the shape gone.
     pub(crate) fn in_one_moment<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {

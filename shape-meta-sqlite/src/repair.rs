@@ -15,8 +15,14 @@ impl SqliteStore {
             .connections
             .write(Operation::Repair, |connection| Meta::read(connection)?.check_owner(self.report.epoch));
         match &turn {
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Closed) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Closed | ErrorKind::Standby) =>
+            {
                 return Err(error.clone());
+            }
+            Err(_) if !self.has_lock() => {
+                let message = "another owner has taken the database over; nothing is repaired from here";
+                return Err(Error::new(ErrorKind::Fenced, message));
             }
             _ => {}
         }

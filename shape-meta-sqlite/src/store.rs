@@ -4,6 +4,7 @@ use std::{
     time::Instant,
 };
 
+use rusqlite::Connection;
 use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     files::Files,
     lock::OwnerLock,
     open::{self, Opened},
+    presence::Presence,
     recency::Recency,
 };
 
@@ -53,7 +55,7 @@ impl SqliteStore {
         let span = observer.begin(Activity::Open { path: directory });
         let files = Files::new(directory);
         let opened = options.validate().and_then(|()| {
-            let settings = Settings { path: Some(files.database()), options };
+            let settings = Settings { path: Some(files.database()), options, standby: false };
             let opened = open::open_files(&files, &settings, &observer)?;
             Ok((settings, opened))
         });
@@ -72,7 +74,7 @@ impl SqliteStore {
     /// `Configuration`, if an option cannot be used.
     pub fn open_in_memory(options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         options.validate()?;
-        let settings = Settings { path: None, options };
+        let settings = Settings { path: None, options, standby: false };
         let opened = open::open_memory(&settings)?;
         Self::of(settings, opened, None, observer)
     }
@@ -83,7 +85,7 @@ impl SqliteStore {
         files: Option<Files>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let Opened { connection, report, lock } = opened;
+        let Opened { connection, report, lock, presence } = opened;
         let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
         let log_size = change_log::Size::read(&connection)?;
         observer.opened(&OpenedEvent { shapes: report.counts.total, took: report.took });
@@ -92,13 +94,47 @@ impl SqliteStore {
             counts: Mutex::new(report.counts),
             recency,
             log_size,
-            connections: Connections::new(settings, connection, Arc::clone(&observer)),
+            connections: Connections::new(
+                settings,
+                connection,
+                report.last_seq,
+                presence,
+                Arc::clone(&observer),
+            )?,
             lock: Mutex::new(lock),
             maintained: Mutex::new(Instant::now()),
             files,
             report,
             observer,
         })
+    }
+
+    /// Of a database that somebody else writes, looked at through this connection.
+    pub(crate) fn reading(
+        files: Files,
+        settings: Settings,
+        connection: &Connection,
+        report: OpenReport,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self> {
+        Ok(Self {
+            lookups: settings.options.lookups,
+            counts: Mutex::new(report.counts),
+            recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
+            log_size: change_log::Size::default(),
+            connections: Connections::reading(settings, Some(Presence::of(&files)), Arc::clone(&observer)),
+            lock: Mutex::new(None),
+            maintained: Mutex::new(Instant::now()),
+            files: Some(files),
+            report,
+            observer,
+        })
+    }
+
+    /// Whether the lock on this machine is still ours: nobody has taken over.
+    pub(crate) fn has_lock(&self) -> bool {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().is_some_and(OwnerLock::is_current)
     }
 
     /// What opening found and did.

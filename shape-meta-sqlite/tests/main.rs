@@ -16,4 +16,5 @@ mod recovery;
 mod salvage;
 mod scans;
 mod schema;
+mod standby;
 mod tenants;

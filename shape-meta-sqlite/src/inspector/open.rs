@@ -14,7 +14,8 @@ use crate::{
     explain, files,
     files::Files,
     inspect::{self, Found},
-    migrate, narrow,
+    migrate, narrow, older,
+    presence::Presence,
     query::each,
     row, schema, sql,
 };
@@ -31,6 +32,8 @@ pub struct Inspector {
     copy: Option<PathBuf>,
     /// The file as it was, if nobody owned it: SQLite was told that it does not change.
     unchanging: Option<Stamp>,
+    /// Dropped after the connection.
+    _presence: Presence,
 }
 
 /// What tells that somebody has written to a database.
@@ -42,6 +45,9 @@ struct Stamp {
 }
 
 enum Way {
+    /// This process has it open: its connections share what they know of locks, and nobody may look at the file
+    /// without them.
+    Beside,
     /// Nobody has it open, and there is no log.
     Unchanging,
     /// With the log, and without a change to the log's index.
@@ -76,7 +82,10 @@ impl Inspector {
             }
         }
         let database = files.database();
-        let (connection, copy, unchanging) = match way(&files)? {
+        let way = way(&files)?;
+        let presence = Presence::of(&files);
+        let (connection, copy, unchanging) = match way {
+            Way::Beside => (connect(&database, "", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, None),
             Way::Unchanging => {
                 let stamp = stamp(&files)?;
                 (connect(&database, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, Some(stamp))
@@ -90,12 +99,13 @@ impl Inspector {
                 (connect(&path, "", OpenFlags::SQLITE_OPEN_READ_WRITE)?, Some(copy), None)
             }
         };
-        let mut inspector = Self { connection, files, version: 0, copy, unchanging };
+        let mut inspector = Self { connection, files, version: 0, copy, unchanging, _presence: presence };
         let version = schema::version(&inspector.connection).map_err(failed("read the database"))?;
         migrate::refuse_newer(version)?;
         let application =
             schema::application_id(&inspector.connection).map_err(failed("read the database"))?;
         inspect::refuse_foreign(&inspector.files, application)?;
+        older::shadow(&inspector.connection, version).map_err(failed("read the database"))?;
         inspector.version = version;
         Ok(inspector)
     }
@@ -107,6 +117,7 @@ impl Inspector {
     ///
     /// `Busy` if somebody has.
     pub fn finish(self) -> Result<()> {
+        // Who opened it in this process has been told that somebody was here, and has not looked at the file.
         match &self.unchanging {
             Some(before) if stamp(&self.files)? != *before => Err(Error::new(
                 ErrorKind::Busy,
@@ -163,12 +174,8 @@ impl Inspector {
         params: impl rusqlite::Params,
         mut more: impl FnMut(Result<Listed>) -> bool,
     ) -> Result<()> {
-        let last_read = if self.has("last_read")? {
-            "(SELECT at FROM last_read WHERE last_read.id = shape.id)"
-        } else {
-            "NULL"
-        };
-        let sql = self.text(sql::SCAN).replacen("FROM shape", &format!(", {last_read} FROM shape"), 1);
+        let last_read = "(SELECT at FROM last_read WHERE last_read.id = shape.id)";
+        let sql = sql::SCAN.replacen("FROM shape", &format!(", {last_read} FROM shape"), 1);
         let sql = sql.replacen("ORDER BY", &format!("{condition} ORDER BY"), 1);
         each(&self.connection, &sql, params, |found| {
             let listed = (|| {
@@ -200,21 +207,6 @@ impl Inspector {
         let lookups = self.lookups()?;
         explain::plans(&self.connection, lookups, self.version)
     }
-
-    pub(super) fn has(&self, table: &str) -> Result<bool> {
-        let sql = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1";
-        self.connection.query_row(sql, [table], |row| row.get(0)).map_err(failed("read the schema"))
-    }
-
-    /// A statement for this version of the file: rows of version 1 have no checksums.
-    pub(super) fn text(&self, sql: &str) -> String {
-        if self.version >= 2 {
-            return sql.to_owned();
-        }
-        sql.replace("shape.checksum", "NULL")
-            .replace("definition.checksum", "NULL")
-            .replace(", checksum", ", NULL")
-    }
 }
 
 impl Drop for Inspector {
@@ -227,6 +219,9 @@ impl Drop for Inspector {
 }
 
 fn way(files: &Files) -> Result<Way> {
+    if Presence::is_here(files) {
+        return Ok(Way::Beside);
+    }
     let size = |suffix| {
         let path = files.companion(suffix);
         files::size(&path).map_err(failed_on("look at", &path))

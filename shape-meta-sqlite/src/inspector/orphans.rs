@@ -22,7 +22,7 @@ impl Inspector {
     ) -> Result<Vec<Handle>> {
         let transaction = self.connection.unchecked_transaction().map_err(failed("read"))?;
         let mut shapes = HashMap::new();
-        each(&transaction, &self.text(sql::LOAD), [], |found| {
+        each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;
             shapes.insert(entry.handle().clone(), Some(entry.created()));
             Ok(true)

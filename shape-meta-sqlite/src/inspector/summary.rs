@@ -67,7 +67,7 @@ impl Inspector {
     /// If the database cannot be read.
     pub fn summary(&self, top: usize) -> Result<Summary> {
         let transaction = self.connection.unchecked_transaction().map_err(failed("read"))?;
-        let meta = Meta::read_with(&transaction, &self.text(sql::META))?;
+        let meta = Meta::read(&transaction)?;
         let number = |name| {
             let value = transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             value.map(i64::cast_unsigned).map_err(failed("read the size of the database"))
@@ -94,7 +94,7 @@ impl Inspector {
             top_relations: Vec::new(),
         };
         let mut relations: HashMap<Relation, u64> = HashMap::new();
-        each(&transaction, &self.text(sql::LOAD), [], |found| {
+        each(&transaction, sql::LOAD, [], |found| {
             let Ok(entry) = row::entry(found, |_| None) else {
                 summary.damaged += 1;
                 return Ok(true);

@@ -95,8 +95,7 @@ impl Verifying<'_> {
     }
 
     fn rows(&mut self, verifier: Option<&Verifier>) -> Result<()> {
-        let text = self.inspector.text(sql::SCAN);
-        let text = text.replace(" JOIN definition", " LEFT JOIN definition");
+        let text = sql::SCAN.replace(" JOIN definition", " LEFT JOIN definition");
         let connection = self.connection;
         let (mut handles, mut keys) = (HashSet::new(), HashSet::new());
         let (mut counts, mut last) = (Counts::default(), Seq::ZERO);
@@ -145,7 +144,7 @@ impl Verifying<'_> {
         if alone > 0 {
             self.problem(format!("{alone} definitions have no shape"));
         }
-        let meta = Meta::read_with(connection, &self.inspector.text(sql::META))?;
+        let meta = Meta::read(connection)?;
         if meta.counts != counts {
             let (said, there) = (meta.counts, counts);
             self.problem(format!(
@@ -173,7 +172,7 @@ impl Verifying<'_> {
             one(connection, &sql, [narrow, id], |_| Ok(())).map(|found| found.is_some())
         };
         let mut expected = [0_i64; 3];
-        each(connection, &self.inspector.text(sql::LOAD), [], |found| {
+        each(connection, sql::LOAD, [], |found| {
             let Ok(entry) = row::entry(found, |_| None) else { return Ok(true) };
             let id = entry.created().get().cast_signed();
             let relations =
