@@ -17,7 +17,12 @@ fn series() -> BTreeMap<String, BTreeSet<String>> {
         let flat = |name: &str| name.replace('.', "_");
         let mut name = flat(name.trim_matches('`'));
         // What an exporter adds, unless the name says it.
-        if matches!(unit, "seconds" | "bytes") && !name.ends_with(unit) {
+        let unit = match unit {
+            "`s`" => "seconds",
+            "`By`" => "bytes",
+            _ => "",
+        };
+        if !name.ends_with(unit) {
             name = format!("{name}_{unit}");
         }
         let mut labels: BTreeSet<_> = labels.split('`').skip(1).step_by(2).map(flat).collect();

@@ -1,6 +1,4 @@
-use metrics::{
-    counter, describe_counter, describe_gauge, gauge, {SharedString, Unit},
-};
+use metrics::{SharedString, counter, describe_counter, describe_gauge, gauge};
 
 use crate::{Admission, Kind, KindStats};
 
@@ -29,20 +27,12 @@ impl Admission {
         }
     }
 
-    /// Tells the recorder that is installed now the units and texts of the [metrics](crate#metrics). Once is
-    /// enough.
+    /// Tells the recorder that is installed now the texts of the [metrics](crate#metrics). Once is enough.
     pub fn describe_metrics() {
-        describe_gauge!(CURRENT, Unit::Count, "Requests that are being worked on");
-        describe_gauge!(LIMIT, Unit::Count, "How many there can be at a time");
-        describe_counter!(
-            ACQUIRED,
-            Unit::Count,
-            "Requests that were admitted, those that were moved here included"
-        );
-        describe_counter!(
-            REJECTED,
-            Unit::Count,
-            "Requests that were refused, those that were not moved here included"
-        );
+        // Without units: the facade could only say `Count`, which OpenTelemetry takes for that of ratios.
+        describe_gauge!(CURRENT, "Requests that are being worked on");
+        describe_gauge!(LIMIT, "How many there can be at a time");
+        describe_counter!(ACQUIRED, "Requests that were admitted, those that were moved here included");
+        describe_counter!(REJECTED, "Requests that were refused, those that were not moved here included");
     }
 }

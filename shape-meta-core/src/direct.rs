@@ -146,7 +146,6 @@ impl<S: ApplyChanges> Direct<S> {
         let outcome = mutate(came);
         match &outcome {
             Ok(_) => {
-                self.condition().failing = None;
                 if writer.saved.elapsed() >= self.save_reads_every && !self.save_reads() {
                     writer.saved = Instant::now();
                 }
@@ -217,6 +216,8 @@ impl<S: ApplyChanges> Direct<S> {
             span.end(outcome.as_ref().err());
         }
         outcome?;
+        // Not what came to nothing, or what was found: that says nothing about the disk.
+        self.condition().failing = None;
         if self.observer.wants_committed() {
             batch.changes.iter().for_each(|change| self.observer.committed(change));
         }
@@ -358,8 +359,14 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
             self.condition().phase = Phase::Closing;
         }
         let mut writer = self.writer();
-        if !std::mem::replace(&mut writer.closed, true) && !self.condition().is_stopped() {
-            while self.save_reads() && begun.elapsed() < timeout {}
+        if !std::mem::replace(&mut writer.closed, true) {
+            let span = self.observer.begin(Activity::Close);
+            if !self.condition().is_stopped() {
+                while self.save_reads() && begun.elapsed() < timeout {}
+            }
+            if let Some(span) = span {
+                span.end(None);
+            }
         }
         drop(writer);
         self.condition().phase = Phase::Closed;

@@ -158,7 +158,11 @@ pub enum Activity<'a> {
 }
 
 impl Activity<'_> {
-    /// The name of the activity.
+    /// The names of all activities.
+    pub const NAMES: [&'static str; 9] =
+        ["open", "recovery", "flush", "checkout", "clean", "close", "refresh", "promote", "save_reads"];
+
+    /// The name of the activity, fit for a label of a metric: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
@@ -196,6 +200,8 @@ pub struct Checkout {
 pub struct Checkin {
     /// Which operation it was for.
     pub label: &'static str,
+    /// How long the operation had waited for it.
+    pub queued: Duration,
     /// How long it was in use.
     pub used: Duration,
     /// How many connections are in use now.
@@ -262,4 +268,32 @@ pub struct Recovered {
     pub removed: usize,
     /// How long it took.
     pub took: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks through all of them; with one that has no place here it does not compile.
+    fn after(activity: Option<Activity<'static>>) -> Option<Activity<'static>> {
+        let path = Path::new("/");
+        match activity {
+            None => Some(Activity::Open { path }),
+            Some(Activity::Open { .. }) => Some(Activity::Recovery),
+            Some(Activity::Recovery) => Some(Activity::Flush { changes: 1, bytes: 1 }),
+            Some(Activity::Flush { .. }) => Some(Activity::Checkout { label: "apply" }),
+            Some(Activity::Checkout { .. }) => Some(Activity::Clean { shapes: None }),
+            Some(Activity::Clean { .. }) => Some(Activity::Close),
+            Some(Activity::Close) => Some(Activity::Refresh),
+            Some(Activity::Refresh) => Some(Activity::Promote { path }),
+            Some(Activity::Promote { .. }) => Some(Activity::SaveReads),
+            Some(Activity::SaveReads) => None,
+        }
+    }
+
+    #[test]
+    fn the_names_are_those_of_all_activities() {
+        let all = std::iter::successors(after(None), |activity| after(Some(*activity)));
+        assert_eq!(all.map(|activity| activity.name()).collect::<Vec<_>>(), Activity::NAMES);
+    }
 }

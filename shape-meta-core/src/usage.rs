@@ -23,4 +23,6 @@ pub struct Connections {
     pub idle: usize,
     /// How many there can be.
     pub max: usize,
+    /// Operations that wait for one.
+    pub waiting: usize,
 }

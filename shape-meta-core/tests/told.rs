@@ -117,6 +117,28 @@ fn c9_what_fails_is_told_and_health_says_it() {
 }
 
 #[test]
+fn c9_what_costs_the_disk_nothing_says_nothing_about_it() {
+    let (store, _) = logged();
+    store.add(shape(1), Wait::No).expect("new");
+    store.inner().faults().fail_applies(1, ErrorKind::Full, Side::Before);
+    assert!(store.add(shape(2), Wait::No).is_err());
+    assert!(!store.get_or_add(&shape(1), Wait::No).expect("found").added);
+    let state = store.health().state;
+    assert!(matches!(state, HealthState::Degraded { .. }), "nothing was written since: {state:?}");
+    store.add(shape(2), Wait::No).expect("the fault is gone");
+    assert!(matches!(store.health().state, HealthState::Ready));
+}
+
+#[test]
+fn c10_closing_is_told_once() {
+    let (store, told) = logged();
+    store.close(Duration::ZERO);
+    assert_eq!(told(), ["close", "save_reads", "done", "done"]);
+    store.close(Duration::ZERO);
+    assert!(told().is_empty());
+}
+
+#[test]
 fn c11_who_is_fenced_is_told_once_to_have_stopped() {
     let (store, told) = logged();
     store.inner().faults().fail_applies(2, ErrorKind::Fenced, Side::Before);

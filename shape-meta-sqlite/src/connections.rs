@@ -398,7 +398,7 @@ impl Connections {
             None => 1,
         };
         let max = 1 + if self.settings.has_readers() { self.settings.options.readers as usize } else { 0 };
-        Usage { used, idle: open.saturating_sub(used), max }
+        Usage { used, idle: open.saturating_sub(used), max, waiting: self.meter.waiting() }
     }
 
     /// Reads that begin from now on are of the file that has the name now. Those under way go on.

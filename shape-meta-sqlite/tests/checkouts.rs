@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shape_meta_core::{ErrorKind, ReadShapes, Relation, Timestamp};
+use shape_meta_core::{ApplyChanges, ErrorKind, ReadShapes, Relation, Timestamp};
 use shape_meta_sqlite::{Mode, SqliteStore};
 
 use crate::support::{self, Recorder};
@@ -21,8 +21,8 @@ fn touch_everything(store: &SqliteStore) {
     store.touch(handle, Timestamp::now()).expect("reads");
     store.least_recently_used(1, &Default::default()).expect("reads");
     store.last_seq().expect("reads");
-    shape_meta_core::ApplyChanges::load(store, &mut |_| {}).expect("reads");
-    shape_meta_core::ApplyChanges::record_of(store, &entry).expect("reads");
+    ApplyChanges::load(store, &mut |_| {}).expect("reads");
+    ApplyChanges::record_of(store, &entry).expect("reads");
     store.recover().expect("recovers");
     store.cleaned(&[record.handle().clone()]).expect("notes");
     store.maintain().expect("maintains");
@@ -88,12 +88,23 @@ fn queue_time_is_how_long_it_queued() {
     let scan = store.scan().expect("it scans");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.counts());
+        let connections = || ApplyChanges::usage(&store).connections.expect("it has some");
+        while connections().waiting == 0 {
+            std::thread::yield_now();
+        }
         // It can only be handed the connection after this, whenever it began to wait.
         std::thread::sleep(Duration::from_millis(20));
         drop(scan);
         waiting.join().expect("no panic").expect("it gets the connection");
     });
+    assert_eq!(ApplyChanges::usage(&store).connections.expect("it has some").waiting, 0);
+    let checkins = recorder.checkins.lock().expect("no panic");
     let checkouts = recorder.checkouts.lock().expect("no panic");
+    for label in ["scan", "counts"] {
+        let given_back = checkins.iter().find(|one| one.label == label).expect("told");
+        let handed_out = checkouts.iter().find(|one| one.label == label).expect("told");
+        assert_eq!(given_back.queued, handed_out.queued);
+    }
     let queued = |label| checkouts.iter().find(|one| one.label == label).expect("told").queued;
     assert!(queued("scan") < Duration::from_secs(5));
     assert!(queued("counts") > Duration::ZERO);

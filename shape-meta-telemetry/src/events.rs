@@ -53,7 +53,7 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn checkin(&self, &Checkin { label, used, active, error }: &Checkin) {
+    fn checkin(&self, &Checkin { label, queued: _, used, active, error }: &Checkin) {
         event!(
             self, TRACE, "shape_meta.checked_in",
             {

@@ -1,4 +1,6 @@
-use shape_meta_core::{Activity, Error, Span};
+use std::thread;
+
+use shape_meta_core::{Activity, Error, ErrorKind, Span};
 use tracing::{Level, field::Empty, span::EnteredSpan};
 
 /// Begins the span of an activity, if anybody listens.
@@ -30,17 +32,29 @@ pub(crate) fn begin(stack: &str, activity: Activity<'_>) -> Option<Box<dyn Span>
         // An activity that this version has no name for.
         _ => return None,
     };
-    (!span.is_disabled()).then(|| Box::new(Entered(span.entered())) as _)
+    (!span.is_disabled()).then(|| Box::new(Entered { span: span.entered(), ended: false }) as _)
 }
 
 /// A span that events on this thread belong to until it ends.
-struct Entered(EnteredSpan);
+struct Entered {
+    span: EnteredSpan,
+    ended: bool,
+}
 
 impl Span for Entered {
-    fn end(self: Box<Self>, error: Option<&Error>) {
+    fn end(mut self: Box<Self>, error: Option<&Error>) {
+        self.ended = true;
         if let Some(error) = error {
-            self.0.record("error", error as &(dyn std::error::Error + 'static));
-            self.0.record("error.type", error.kind().name());
+            self.span.record("error", error as &(dyn std::error::Error + 'static));
+            self.span.record("error.type", error.kind().name());
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if !self.ended && thread::panicking() {
+            self.span.record("error.type", ErrorKind::Panicked.name());
         }
     }
 }

@@ -24,8 +24,9 @@ fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let keys: Vec<_> = key.labels().map(|label| format!("`{}`", label.key())).collect();
         assert_eq!(keys[0], "`stack`");
-        let (unit, keys) = (unit.expect("a unit").as_str(), keys[1..].join(", "));
-        let row = format!("| `{}` | {kind} | {unit} | {keys} | {} |", key.name(), text.expect("a text"));
+        assert!(unit.is_none(), "the facade cannot say what is counted");
+        let (keys, text) = (keys[1..].join(", "), text.expect("a text"));
+        let row = format!("| `{}` | {kind} | `{{request}}` | {keys} | {text} |", key.name());
         rows.insert(key.name().to_owned(), row);
         values.push(format!(
             "{} {} {value}",

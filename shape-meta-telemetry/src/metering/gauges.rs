@@ -55,12 +55,13 @@ impl MetricsObserver {
             SHAPES.gauge(self.labels([("indexed", "true")])).set(counts.indexed as f64);
             SHAPES.gauge(self.labels([("indexed", "false")])).set(counts.unindexed() as f64);
         }
-        if let Some(Connections { used, idle, max }) = usage.connections {
+        if let Some(Connections { used, idle, max, waiting }) = usage.connections {
             for (state, count) in [("used", used), ("idle", idle)] {
                 let labels = self.pool_labels([("db.client.connection.state", state)]);
                 CONNECTIONS.gauge(labels).set(count as f64);
             }
             CONNECTIONS_MAX.gauge(self.pool_labels([])).set(max as f64);
+            CONNECTIONS_WAITED_FOR.gauge(self.pool_labels([])).set(waiting as f64);
         }
     }
 }

@@ -4,10 +4,12 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 pub(super) struct Metric {
     name: &'static str,
     kind: Kind,
-    unit: Unit,
+    /// As OpenTelemetry writes it: seconds (`s`), bytes (`By`), or what is counted, in braces.
+    unit: &'static str,
     text: &'static str,
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     Counter,
     Gauge,
@@ -17,9 +19,9 @@ enum Kind {
 static METADATA: Metadata<'_> = Metadata::new("shape_meta", Level::INFO, Some(module_path!()));
 
 macro_rules! metrics {
-    ($($constant:ident: $kind:ident, $unit:ident, $name:literal, $text:literal;)*) => {
+    ($($constant:ident: $kind:ident, $unit:literal, $name:literal, $text:literal;)*) => {
         $(pub(super) const $constant: Metric =
-            Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, text: $text };)*
+            Metric { name: $name, kind: Kind::$kind, unit: $unit, text: $text };)*
 
         /// All of them.
         const ALL: &[Metric] = &[$($constant),*];
@@ -28,78 +30,82 @@ macro_rules! metrics {
 
 // The table in metrics.md has the same texts; a test compares them with what is emitted.
 metrics! {
-    WAIT: Histogram, Seconds, "db.client.connection.wait_time",
+    WAIT: Histogram, "s", "db.client.connection.wait_time",
         "How long an operation waited for a connection, also when it did not have to";
-    TIMEOUTS: Counter, Count, "db.client.connection.timeouts",
+    USE: Histogram, "s", "db.client.connection.use_time",
+        "How long an operation had its connection";
+    TIMEOUTS: Counter, "{timeout}", "db.client.connection.timeouts",
         "Operations that gave up waiting for a connection";
-    CONNECTIONS: Gauge, Count, "db.client.connection.count",
+    CONNECTIONS: Gauge, "{connection}", "db.client.connection.count",
         "Connections that are open, used or idle";
-    CONNECTIONS_MAX: Gauge, Count, "db.client.connection.max",
+    CONNECTIONS_MAX: Gauge, "{connection}", "db.client.connection.max",
         "How many connections there can be";
-    OPERATION: Histogram, Seconds, "db.client.operation.duration",
-        "How long an operation used its connection, failed or not";
-    ACKNOWLEDGE: Histogram, Seconds, "shape_meta.acknowledge.duration",
+    CONNECTIONS_WAITED_FOR: Gauge, "{request}", "db.client.connection.pending_requests",
+        "Operations that wait for a connection";
+    OPERATION: Histogram, "s", "db.client.operation.duration",
+        "How long an operation took, failed or not, the wait for its connection included";
+    ACKNOWLEDGE: Histogram, "s", "shape_meta.acknowledge.duration",
         "How long a mutation took until it was acknowledged, the wait for room included";
-    AWAITED: Histogram, Seconds, "shape_meta.durability.wait",
+    AWAITED: Histogram, "s", "shape_meta.durability.wait",
         "How long callers waited for something to be on disk";
-    ACTIVITY: Histogram, Seconds, "shape_meta.activity.duration",
-        "How long opening, recovery, cleaning or closing took";
-    FLUSH_DURATION: Histogram, Seconds, "shape_meta.flush.duration",
+    ACTIVITY: Histogram, "s", "shape_meta.activity.duration",
+        "How long opening, recovery, cleaning, refreshing, promotion, saving last-read times or closing took";
+    FLUSH_DURATION: Histogram, "s", "shape_meta.flush.duration",
         "How long committing and publishing a flush took";
-    FLUSH_CHANGES: Histogram, Count, "shape_meta.flush.changes",
+    FLUSH_CHANGES: Histogram, "{change}", "shape_meta.flush.changes",
         "Changes in a flush";
-    FLUSH_BYTES: Histogram, Bytes, "shape_meta.flush.bytes",
+    FLUSH_BYTES: Histogram, "By", "shape_meta.flush.bytes",
         "Memory that the changes of a flush took";
-    FLUSH_AGE: Histogram, Seconds, "shape_meta.flush.oldest_age",
+    FLUSH_AGE: Histogram, "s", "shape_meta.flush.oldest_age",
         "How old the oldest change of a flush was when it was committed";
-    RETRIES: Counter, Count, "shape_meta.flush.retries",
+    RETRIES: Counter, "{flush}", "shape_meta.flush.retries",
         "Flushes that failed and are tried again";
-    FLUSHED: Counter, Count, "shape_meta.mutations.flushed",
+    FLUSHED: Counter, "{mutation}", "shape_meta.mutations.flushed",
         "Mutations that a flush has made durable";
-    COALESCED: Counter, Count, "shape_meta.mutations.coalesced",
+    COALESCED: Counter, "{mutation}", "shape_meta.mutations.coalesced",
         "Mutations that cost the disk nothing, because others in the same flush undid or included them";
-    REFUSED: Counter, Count, "shape_meta.mutations.refused",
+    REFUSED: Counter, "{mutation}", "shape_meta.mutations.refused",
         "Mutations that were refused, for what they ask or for want of room (overloaded)";
-    FAILED: Counter, Count, "shape_meta.mutations.failed",
+    FAILED: Counter, "{mutation}", "shape_meta.mutations.failed",
         "Mutations that were not accepted because the store failed, is stopped or is closed";
-    REJECTED: Counter, Count, "shape_meta.changes.rejected",
+    REJECTED: Counter, "{change}", "shape_meta.changes.rejected",
         "Changes that the store refused for good and that were taken out";
-    STOPS: Counter, Count, "shape_meta.stops",
+    STOPS: Counter, "{stop}", "shape_meta.stops",
         "How often writing has stopped for good: because of damage, or because another owner took over (fenced)";
-    PUBLISH: Histogram, Seconds, "shape_meta.publish.duration",
+    PUBLISH: Histogram, "s", "shape_meta.publish.duration",
         "How long the cache took to update its map and to wait for readers";
-    RECOVERED: Counter, Count, "shape_meta.recovery.removed",
+    RECOVERED: Counter, "{shape}", "shape_meta.recovery.removed",
         "Shapes that were removed at open because their snapshot was not complete";
-    QUARANTINES: Counter, Count, "shape_meta.quarantines",
+    QUARANTINES: Counter, "{database}", "shape_meta.quarantines",
         "Damaged databases that were moved aside";
-    UNSAVED: Counter, Count, "shape_meta.repair.lost",
+    UNSAVED: Counter, "{shape}", "shape_meta.repair.lost",
         "Shapes that could not be saved from a damaged database";
-    PENDING_CHANGES: Gauge, Count, "shape_meta.pending.changes",
+    PENDING_CHANGES: Gauge, "{change}", "shape_meta.pending.changes",
         "Shapes with changes that are not on disk yet: what the bound counts";
-    PENDING_MUTATIONS: Gauge, Count, "shape_meta.pending.mutations",
+    PENDING_MUTATIONS: Gauge, "{mutation}", "shape_meta.pending.mutations",
         "Mutations that are not on disk yet";
-    PENDING_BYTES: Gauge, Bytes, "shape_meta.pending.bytes",
+    PENDING_BYTES: Gauge, "By", "shape_meta.pending.bytes",
         "Memory that pending changes take";
-    PENDING_AGE: Gauge, Seconds, "shape_meta.pending.oldest_age",
+    PENDING_AGE: Gauge, "s", "shape_meta.pending.oldest_age",
         "Age of the oldest pending change: what a crash of the process would lose now, at most";
-    DRAIN_RATE: Gauge, Count, "shape_meta.drain_rate",
+    DRAIN_RATE: Gauge, "{change}/s", "shape_meta.drain_rate",
         "Measured rate of writing in changes a second; zero before the first flush or without a buffer";
-    HEALTH: Gauge, Count, "shape_meta.health",
+    HEALTH: Gauge, "{store}", "shape_meta.health",
         "1 for the state that writing is in, 0 for the others";
-    DEGRADED: Gauge, Seconds, "shape_meta.degraded.duration",
+    DEGRADED: Gauge, "s", "shape_meta.degraded.duration",
         "For how long the store is degraded; zero while it is not";
-    CACHE_BYTES: Gauge, Bytes, "shape_meta.cache.bytes",
+    CACHE_BYTES: Gauge, "By", "shape_meta.cache.bytes",
         "Memory that the read cache takes, about";
-    SHAPES: Gauge, Count, "shape_meta.shapes",
+    SHAPES: Gauge, "{shape}", "shape_meta.shapes",
         "Live shapes";
 }
 
 /// Tells the recorder the units and texts of all metrics.
 pub(super) fn describe() {
     metrics::with_recorder(|recorder| {
-        for Metric { name, kind, unit, text } in ALL {
-            let (name, unit, text) = ((*name).into(), Some(*unit), (*text).into());
-            match kind {
+        for metric in ALL {
+            let (name, unit, text) = (metric.name.into(), metric.told_unit(), metric.text.into());
+            match metric.kind {
                 Kind::Counter => recorder.describe_counter(name, unit, text),
                 Kind::Gauge => recorder.describe_gauge(name, unit, text),
                 Kind::Histogram => recorder.describe_histogram(name, unit, text),
@@ -125,5 +131,45 @@ impl Metric {
 
     fn key(&self, labels: Vec<Label>) -> Key {
         Key::from_parts(self.name, labels)
+    }
+
+    /// For what is counted none: the facade can only say `Count`, which OpenTelemetry takes for the unit `1`, that of
+    /// ratios, and a collector then adds `_ratio` to the names of gauges.
+    fn told_unit(&self) -> Option<Unit> {
+        match self.unit {
+            "s" => Some(Unit::Seconds),
+            "By" => Some(Unit::Bytes),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The labels, and that all of them are emitted, are another test's matter.
+    #[test]
+    fn the_table_in_the_docs_is_that_of_the_code() {
+        let rows = include_str!("../metrics.md").lines().filter(|line| line.starts_with("| `"));
+        let documented: Vec<_> = rows
+            .map(|row| {
+                let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+                let [name, kind, unit, _, text] = cells[..] else { panic!("not five cells: {row}") };
+                format!("{name} {kind} {unit} {text}")
+            })
+            .collect();
+        let defined: Vec<_> = ALL
+            .iter()
+            .map(|Metric { name, kind, unit, text }| {
+                let kind = match kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Histogram => "histogram",
+                };
+                format!("`{name}` {kind} `{unit}` {text}")
+            })
+            .collect();
+        assert_eq!(documented, defined);
     }
 }

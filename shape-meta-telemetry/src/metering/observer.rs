@@ -2,8 +2,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use metrics::{Label, SharedString};
 use shape_meta_core::{
-    Activity, Awaited, Change, Checkin, Checkout, Error, Flushed, Handle, Latencies, Observer, Opened,
-    Published, Recovered, Refusal, Repaired, Seq, Span,
+    Activity, Awaited, Change, Checkin, Checkout, Error, ErrorKind, Flushed, Handle, Latencies, Observer,
+    Opened, Published, Recovered, Refusal, Repaired, Seq, Span,
 };
 
 use super::{metric::*, span::Timed};
@@ -19,7 +19,7 @@ use super::{metric::*, span::Timed};
 /// # fn main() -> Result<(), shape_meta_core::Error> {
 /// let observer = Arc::new(MetricsObserver::new("tenant-7")); // after the exporter was installed
 /// let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::clone(&observer) as _)?;
-/// observer.record_gauges(&store)?; // before each scrape
+/// observer.record_gauges(&store); // before each scrape
 /// # Ok(())
 /// # }
 /// ```
@@ -61,9 +61,19 @@ impl MetricsObserver {
         ACTIVITY.histogram(labels).record(took);
     }
 
-    pub(super) fn timed_out(&self, label: &'static str, failure: &'static str) {
-        let labels = self.pool_labels([("db.operation.name", label), ("error.type", failure)]);
-        TIMEOUTS.counter(labels).increment(1);
+    /// An operation is over, perhaps without a connection.
+    fn operated(&self, label: &'static str, took: Duration, failure: Option<ErrorKind>) {
+        let mut labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
+        labels.extend(failure.map(|failure| Label::from_static_parts("error.type", failure.name())));
+        OPERATION.histogram(labels).record(took);
+    }
+
+    /// An operation got no connection.
+    pub(super) fn gave_up(&self, label: &'static str, waited: Duration, failure: ErrorKind) {
+        self.operated(label, waited, Some(failure));
+        if failure == ErrorKind::Busy {
+            TIMEOUTS.counter(self.pool_labels([("db.operation.name", label)])).increment(1);
+        }
     }
 }
 
@@ -82,10 +92,9 @@ impl Observer for MetricsObserver {
         WAIT.histogram(self.pool_labels([("db.operation.name", label)])).record(queued);
     }
 
-    fn checkin(&self, &Checkin { label, used, error, .. }: &Checkin) {
-        let mut labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
-        labels.extend(error.map(|error| Label::from_static_parts("error.type", error.name())));
-        OPERATION.histogram(labels).record(used);
+    fn checkin(&self, &Checkin { label, queued, used, error, .. }: &Checkin) {
+        USE.histogram(self.pool_labels([("db.operation.name", label)])).record(used);
+        self.operated(label, queued.saturating_add(used), error);
     }
 
     fn flushed(&self, flush: &Flushed) {

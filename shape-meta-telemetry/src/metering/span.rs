@@ -15,7 +15,7 @@ pub(super) struct Timed {
 #[derive(Clone, Copy)]
 enum What {
     Activity(&'static str),
-    /// Its wait is told to the observer when it is over; only that it failed is not.
+    /// Its wait is told to the observer when it is over; only that it got no connection is not.
     Checkout(&'static str),
 }
 
@@ -32,10 +32,10 @@ impl Timed {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let failure = failure.map(ErrorKind::name);
+        let took = self.since.elapsed();
         match (self.what, failure) {
-            (What::Activity(name), _) => self.observer.ended(name, self.since.elapsed(), failure),
-            (What::Checkout(label), Some(failure)) => self.observer.timed_out(label, failure),
+            (What::Activity(name), _) => self.observer.ended(name, took, failure.map(ErrorKind::name)),
+            (What::Checkout(label), Some(failure)) => self.observer.gave_up(label, took, failure),
             (What::Checkout(_), None) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! All that can be told, once.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
     Activity, Awaited, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle,
@@ -21,15 +21,21 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
     ));
     let ms = Duration::from_millis;
 
-    for activity in [
+    let activities = [
         Activity::Open { path },
         Activity::Recovery,
         Activity::Clean { shapes: Some(2) },
         Activity::Clean { shapes: None },
+        Activity::Refresh,
+        Activity::Promote { path },
+        Activity::SaveReads,
         Activity::Close,
         Activity::Flush { changes: 3, bytes: 700 },
         Activity::Checkout { label: "record" },
-    ] {
+    ];
+    let told: BTreeSet<_> = activities.iter().map(Activity::name).collect();
+    assert_eq!(told, Activity::NAMES.into());
+    for activity in activities {
         drop(to.begin(activity));
         if let Some(span) = to.begin(activity) {
             span.end(None);
@@ -39,6 +45,10 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
         if let Some(span) = span {
             span.end(Some(&error));
         }
+    }
+
+    if let Some(span) = to.begin(Activity::Checkout { label: "record" }) {
+        span.end(Some(&Error::new(ErrorKind::Busy, "no connection became free")));
     }
 
     to.stopped(&error);
@@ -63,6 +73,12 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
     to.committed(&Change::Reset);
     to.published(&Published { changes: 3, took: ms(1) });
     to.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
-    to.checkin(&Checkin { label: "apply", used: ms(3), active: 1, error: None });
-    to.checkin(&Checkin { label: "apply", used: ms(9), active: 0, error: Some(ErrorKind::Io) });
+    to.checkin(&Checkin { label: "apply", queued: ms(1), used: ms(3), active: 1, error: None });
+    to.checkin(&Checkin {
+        label: "apply",
+        queued: ms(0),
+        used: ms(9),
+        active: 0,
+        error: Some(ErrorKind::Io),
+    });
 }

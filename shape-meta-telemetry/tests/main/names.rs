@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shape_meta_core::{Activity, Observer};
 use shape_meta_telemetry::TracingObserver;
 
 use crate::{capture::capture, everything::tell_everything};
@@ -50,4 +51,30 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 #[test]
 fn the_table_in_the_docs_is_what_is_emitted() {
     assert_eq!(documented(), emitted());
+}
+
+/// So that no name can be forgotten both in the table and where everything is told.
+#[test]
+fn every_name_in_the_code_is_in_the_table() {
+    let sources = [include_str!("../../src/spans.rs"), include_str!("../../src/events.rs")];
+    let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
+    let named: BTreeSet<_> = literals.filter(|literal| literal.starts_with("shape_meta.")).collect();
+    let documented = documented();
+    assert_eq!(named, documented.keys().map(String::as_str).collect());
+}
+
+#[test]
+fn a_span_that_ends_in_a_panic_has_failed() {
+    let lines = capture(
+        |_| true,
+        || {
+            let observer = TracingObserver::new("main");
+            let panic = std::panic::catch_unwind(|| {
+                let _span = observer.begin(Activity::Recovery);
+                std::panic::resume_unwind(Box::new("on purpose"));
+            });
+            assert!(panic.is_err());
+        },
+    );
+    assert_eq!(lines[1..], ["record shape_meta.recovery error.type=\"panicked\"", "end shape_meta.recovery"]);
 }

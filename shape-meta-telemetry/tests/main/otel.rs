@@ -93,12 +93,13 @@ fn every_metric_of_the_table_arrives_there_under_its_name() {
     let table = include_str!("../../src/metrics.md").lines().filter(|line| line.starts_with("| `"));
     for row in table {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let (name, kind) = (cells[0].trim_matches('`'), cells[1]);
-        let (found, _, keys) = arrived.get(name).unwrap_or_else(|| panic!("{name} did not arrive"));
+        let (name, kind, unit) = (cells[0].trim_matches('`'), cells[1], cells[2].trim_matches('`'));
+        let (found, told_unit, keys) = arrived.get(name).unwrap_or_else(|| panic!("{name} did not arrive"));
         assert_eq!(*found, kind, "{name}");
+        // What is counted, the facade cannot say; a unit of 1 would make ratios of the gauges.
+        assert_eq!(told_unit, if unit.contains('{') { "" } else { unit }, "{name}");
         assert!(keys.iter().any(|key| key == "stack"), "{name}: {keys:?}");
     }
-    let (_, unit, keys) = &arrived["db.client.operation.duration"];
-    assert_eq!(unit, "s", "the unit of the conventions");
+    let (_, _, keys) = &arrived["db.client.operation.duration"];
     assert!(keys.iter().any(|key| key == "db.operation.name"), "{keys:?}");
 }
