@@ -7,22 +7,32 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Drain {
     /// Changes a second, as the bits of an `f64`; zero before the first flush.
     rate: AtomicU64,
+    /// The changes of the latest flushes and the seconds that they took, older ones counting less, as the bits
+    /// of an `f64`. Only whoever flushes looks at them.
+    changes: AtomicU64,
+    seconds: AtomicU64,
     /// The delay before the next attempt while flushes fail, in microseconds.
     delay: AtomicU64,
 }
 
-/// What an unknown disk is taken to do: one synced transaction of a thousand in 20 ms.
-const GUESS: f64 = 50_000.0;
-/// How much of the newest flush goes into the rate.
-const WEIGHT: f64 = 0.3;
+/// What an unknown disk is taken to do: one synced transaction of a thousand in 20 ms. It counts like one of the latest
+/// flushes for ever: one of a single change is nothing but a sync, and would say that the disk takes some hundred
+/// changes a second, in the very moment in which a storm begins.
+const USUAL: (f64, f64) = (1_000.0, 0.02);
+/// How much of the flushes before is left with each flush.
+const KEPT: f64 = 0.7;
 
 impl Drain {
     /// A flush of so many changes took so long.
     pub(crate) fn flushed(&self, changes: usize, took: Duration) {
         self.delay.store(0, Ordering::Relaxed);
-        let now = changes as f64 / took.as_secs_f64().max(1e-6);
-        let before = self.rate();
-        let rate = if before == 0.0 { now } else { before + (now - before) * WEIGHT };
+        let add = |to: &AtomicU64, more: f64| {
+            let sum = f64::from_bits(to.load(Ordering::Relaxed)) * KEPT + more;
+            to.store(sum.to_bits(), Ordering::Relaxed);
+            sum
+        };
+        let (changes, seconds) = (add(&self.changes, changes as f64), add(&self.seconds, took.as_secs_f64()));
+        let rate = (USUAL.0 + changes) / (USUAL.1 + seconds);
         self.rate.store(rate.to_bits(), Ordering::Relaxed);
     }
 
@@ -39,9 +49,39 @@ impl Drain {
     /// How long taking so many changes away will need: between 1 ms and 30 s.
     pub(crate) fn time_for(&self, changes: usize) -> Duration {
         let rate = self.rate();
-        let rate = if rate > 0.0 { rate } else { GUESS };
+        let rate = if rate > 0.0 { rate } else { USUAL.0 / USUAL.1 };
         let work = Duration::from_secs_f64((changes as f64 / rate).min(30.0));
         let delay = Duration::from_micros(self.delay.load(Ordering::Relaxed));
         (work + delay).clamp(Duration::from_millis(1), Duration::from_secs(30))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(flushes: &[(usize, u64)]) -> Drain {
+        let drain = Drain::default();
+        flushes.iter().for_each(|(changes, millis)| drain.flushed(*changes, Duration::from_millis(*millis)));
+        drain
+    }
+
+    #[test]
+    fn c7_a_quiet_store_does_not_send_the_first_of_a_storm_away_for_long() {
+        assert_eq!(after(&[]).rate(), 0.0);
+        let quiet = after(&[(1, 5); 1_000]);
+        assert!(quiet.time_for(50_000) < Duration::from_secs(3), "{quiet:?}");
+        let stormed = after(&[&[(1, 5); 1_000][..], &[(20_000, 200)]].concat());
+        assert!((80_000.0..110_000.0).contains(&stormed.rate()), "{stormed:?}");
+    }
+
+    #[test]
+    fn c7_a_slow_disk_is_found_out() {
+        let slow = after(&[(1_000, 2_000); 3]);
+        assert!((400.0..800.0).contains(&slow.rate()), "{slow:?}");
+        let slow_and_quiet = after(&[(1, 1_000); 10]);
+        assert!(slow_and_quiet.time_for(50_000) > Duration::from_secs(20), "{slow_and_quiet:?}");
+        let over = after(&[&[(1_000, 2_000); 3][..], &[(20_000, 200); 10]].concat());
+        assert!((80_000.0..110_000.0).contains(&over.rate()), "{over:?}");
     }
 }
