@@ -133,6 +133,8 @@ mod builder;
 mod cleaner;
 #[cfg(feature = "sqlite")]
 mod database;
+#[cfg(feature = "admission")]
+mod drain;
 mod layers;
 mod store;
 

@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use shape_meta::{
     BufferOptions, CacheOptions, MetricsObserver, NoData, Reporter, SIZE_BUCKETS, SqliteOptions,
     TIME_BUCKETS,
-    admission::{Admission, Drain, Limits, RetryAfter},
+    admission::{Admission, Limits, RetryAfter},
     prelude::*,
 };
 
@@ -83,14 +83,6 @@ fn open(directory: &Path) -> Result<(ShapeMeta, MetricsObserver)> {
 }
 
 fn admission(store: &ShapeMeta) -> Admission {
-    let weak = store.downgrade();
-    let drain = move || {
-        let store = weak.upgrade();
-        store.map_or(Drain::default(), |store| Drain {
-            pending: store.pending().changes,
-            per_second: store.drain_rate(),
-        })
-    };
     let limits = Limits { initial: 48, existing: 1_000 };
-    Admission::with_retry_after(limits, RetryAfter::default().drain(drain))
+    Admission::with_retry_after(limits, RetryAfter::default().drain(store.downgrade()))
 }

@@ -82,4 +82,4 @@ pub use rejected::Rejected;
 pub use retry::{Drain, DrainRate, RetryAfter};
 pub use stats::{KindStats, Stats};
 #[cfg(feature = "tower")]
-pub use tower::{AdmissionFuture, AdmissionLayer, AdmissionService, Admitted};
+pub use tower::{AdmissionFuture, AdmissionLayer, AdmissionService, Admitted, RequestPermit};

@@ -9,7 +9,8 @@ pub struct Drain {
     pub per_second: f64,
 }
 
-/// Where the measured rate comes from. Any closure that returns a [`Drain`] is one:
+/// Where the measured rate comes from. The `WeakShapeMeta` of `shape-meta` (what `downgrade` of a store returns) is
+/// such a place, and so is any closure that returns a [`Drain`]:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -18,9 +19,14 @@ pub struct Drain {
 ///
 /// # fn main() -> Result<(), shape_meta_core::Error> {
 /// let store = Arc::new(Direct::new(MemoryStore::new(), Default::default(), Arc::new(Silent))?);
-/// let drain = {
-///     let store = Arc::clone(&store);
-///     move || Drain { pending: store.pending().changes, per_second: store.drain_rate() }
+/// // A weak reference, so that the admission does not keep the store open.
+/// let weak = Arc::downgrade(&store);
+/// let drain = move || {
+///     let store = weak.upgrade();
+///     store.map_or(Drain::default(), |store| Drain {
+///         pending: store.pending().changes,
+///         per_second: store.drain_rate(),
+///     })
 /// };
 /// let admission = Admission::with_retry_after(Limits::default(), RetryAfter::default().drain(drain));
 /// # Ok(())

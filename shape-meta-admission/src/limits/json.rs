@@ -8,6 +8,9 @@ use crate::Kind;
 
 /// Reads limits strictly. The syntax is looked at first, so that whatever is wrong after that has a key.
 pub(super) fn parse(text: &str) -> Result<Limits, LimitsProblem> {
+    if text.trim_ascii().is_empty() {
+        return Err(LimitsProblem::Empty);
+    }
     let syntax = |why: serde_json::Error| LimitsProblem::Syntax { why: why.to_string() };
     let whole: &RawValue = serde_json::from_str(text).map_err(syntax)?;
     if !whole.get().starts_with('{') {

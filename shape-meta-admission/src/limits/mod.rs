@@ -83,6 +83,10 @@ mod tests {
             text(OsStr::new(r#"{"initial":300}"#)),
             @"SHAPE_META_MAX_CONCURRENT_REQUESTS: the key \"existing\" is missing"
         );
+        insta::assert_snapshot!(
+            text(OsStr::new("")),
+            @r#"SHAPE_META_MAX_CONCURRENT_REQUESTS: the value is empty, and has to be an object like {"initial":300,"existing":10000}"#
+        );
         #[cfg(unix)]
         insta::assert_snapshot!(
             text(std::os::unix::ffi::OsStrExt::from_bytes(b"{\xff}")),

@@ -30,6 +30,8 @@ impl InvalidLimits {
 pub enum LimitsProblem {
     /// The environment variable is not UTF-8.
     NotUnicode,
+    /// There is nothing, or nothing but white space.
+    Empty,
     /// The text is not JSON.
     Syntax {
         /// Why, and where.
@@ -89,6 +91,9 @@ impl fmt::Display for LimitsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUnicode => f.write_str("the value is not UTF-8"),
+            Self::Empty => f.write_str(
+                "the value is empty, and has to be an object like {\"initial\":300,\"existing\":10000}",
+            ),
             Self::Syntax { why } => write!(f, "the value is not JSON: {why}"),
             Self::NotAnObject { found } => write!(
                 f,

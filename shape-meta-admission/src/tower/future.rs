@@ -2,14 +2,14 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::Response;
 use pin_project_lite::pin_project;
 
-use super::{Admitted, response};
-use crate::{Permit, Rejected};
+use super::{Admitted, held::Held, response};
+use crate::Rejected;
 
 pin_project! {
     /// The response to come of an [`AdmissionService`](crate::AdmissionService). Dropping it frees the permit.
@@ -25,13 +25,13 @@ pin_project! {
     enum State<F> {
         // The future before the permit: fields are dropped in their order, and what it holds is to be
         // free before its place is.
-        Admitted { #[pin] inner: F, permit: Option<Permit> },
+        Admitted { #[pin] inner: F, permit: Option<Held> },
         Rejected { rejected: Rejected },
     }
 }
 
 impl<F> AdmissionFuture<F> {
-    pub(super) fn admitted(inner: F, permit: Option<Permit>) -> Self {
+    pub(super) fn admitted(inner: F, permit: Option<Held>) -> Self {
         Self { state: State::Admitted { inner, permit } }
     }
 
@@ -43,17 +43,24 @@ impl<F> AdmissionFuture<F> {
 impl<F, R, E> Future for AdmissionFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    R: Default,
 {
     type Output = Result<Response<Admitted<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjected::Admitted { inner, permit } => {
-                let outcome = ready!(inner.poll(context));
-                // Taken also on failure: a future that has ended may be kept for long.
-                let permit = permit.take();
-                Poll::Ready(outcome.map(|response| response.map(|body| Admitted::new(body, permit))))
+                // On this stack meanwhile: if the future panics, its place is free, although who catches the panic
+                // may keep the future.
+                let held = permit.take();
+                match inner.poll(context) {
+                    Poll::Pending => {
+                        *permit = held;
+                        Poll::Pending
+                    }
+                    Poll::Ready(outcome) => {
+                        Poll::Ready(outcome.map(|response| response.map(|body| Admitted::new(body, held))))
+                    }
+                }
             }
             StateProjected::Rejected { rejected } => Poll::Ready(Ok(response::refusal(*rejected))),
         }

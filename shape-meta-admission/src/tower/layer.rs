@@ -11,9 +11,11 @@ use crate::Admission;
 /// seconds, and an empty body; the [`Rejected`](crate::Rejected) is in the extensions of that response, for
 /// whoever wants to write a body or a log. One that is admitted holds its permit until the *body* of its
 /// response is dropped, so that a client which reads slowly still counts. Where no response comes
-/// about (the service fails or panics, or the future is dropped), the permit is freed right then.
+/// about (the service fails or panics, or the future is dropped), the permit is freed right then. While it lasts, whoever
+/// handles the request can [move it to another kind](crate::RequestPermit).
 ///
-/// Put it outside of what holds resources of its own for a request. A service that reserves something when it is
+/// It is ready when the service is, and waits as long as that one: put it outside of what makes requests wait, such as a limit
+/// on concurrency, or requests queue up where nobody counts them. A service that reserves something when it is
 /// [ready](tower_service::Service::poll_ready) keeps that for the next call if a request is refused.
 ///
 /// ```

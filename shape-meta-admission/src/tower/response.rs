@@ -8,11 +8,12 @@ use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::{RequestPermit, held::Held};
 use crate::{Permit, Rejected};
 
 /// The response of one who was refused.
-pub(super) fn refusal<R: Default>(rejected: Rejected) -> Response<Admitted<R>> {
-    let mut response = Response::new(Admitted::new(R::default(), None));
+pub(super) fn refusal<R>(rejected: Rejected) -> Response<Admitted<R>> {
+    let mut response = Response::new(Admitted { body: None, held: None });
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rejected.retry_after_seconds()));
     response.extensions_mut().insert(rejected);
@@ -20,28 +21,30 @@ pub(super) fn refusal<R: Default>(rejected: Rejected) -> Response<Admitted<R>> {
 }
 
 pin_project! {
-    /// The body of a response, with the permit of its request: dropping it frees the permit.
+    /// The body of a response, with the permit of its request: dropping it frees the permit. That of a refusal is
+    /// empty.
     pub struct Admitted<R> {
         // Before the permit, so that it is dropped before.
         #[pin]
-        body: R,
-        permit: Option<Permit>,
+        body: Option<R>,
+        held: Option<Held>,
     }
 }
 
 impl<R> Admitted<R> {
-    pub(super) fn new(body: R, permit: Option<Permit>) -> Self {
-        Self { body, permit }
+    pub(super) fn new(body: R, held: Option<Held>) -> Self {
+        Self { body: Some(body), held }
     }
 
-    /// The body, and the permit if the request had one: for who keeps them together in another way.
-    pub fn into_parts(self) -> (R, Option<Permit>) {
-        (self.body, self.permit)
+    /// The body of the service, none if it was not asked; and the permit, if the request has one: for who keeps them
+    /// together in another way. Such a one is a connection that is upgraded, which goes on when its body has ended.
+    pub fn into_parts(self) -> (Option<R>, Option<Permit>) {
+        (self.body, self.held.and_then(Held::into_permit))
     }
 
-    /// The permit, for example to [switch](Permit::switch_to) it.
-    pub fn permit_mut(&mut self) -> Option<&mut Permit> {
-        self.permit.as_mut()
+    /// The permit, for example to [switch](RequestPermit::switch_to) it.
+    pub fn permit(&self) -> Option<&RequestPermit> {
+        self.held.as_ref().map(Held::shared)
     }
 }
 
@@ -53,20 +56,20 @@ impl<R: Body> Body for Admitted<R> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
-        self.project().body.poll_frame(context)
+        self.project().body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(context))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 impl<R> fmt::Debug for Admitted<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("permit", &self.permit).finish_non_exhaustive()
+        f.debug_struct("Admitted").field("permit", &self.permit()).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{AdmissionFuture, Admitted};
+use super::{AdmissionFuture, Admitted, held::Held};
 use crate::{Admission, Kind};
 
 /// The service that [`AdmissionLayer`](crate::AdmissionLayer) makes.
@@ -27,7 +27,6 @@ impl<S, F, B, R> Service<Request<B>> for AdmissionService<S, F>
 where
     S: Service<Request<B>, Response = Response<R>>,
     F: Fn(&Request<B>) -> Option<Kind>,
-    R: Default,
 {
     type Response = Response<Admitted<R>>;
     type Error = S::Error;
@@ -37,12 +36,16 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let permit = (self.classify)(&request).map(|kind| self.admission.try_acquire(kind));
-        match permit.transpose() {
-            Ok(permit) => AdmissionFuture::admitted(self.inner.call(request), permit),
-            Err(rejected) => AdmissionFuture::rejected(rejected),
+        let held = match permit.transpose() {
+            Ok(permit) => permit.map(Held::new),
+            Err(rejected) => return AdmissionFuture::rejected(rejected),
+        };
+        if let Some(held) = &held {
+            request.extensions_mut().insert(held.shared().clone());
         }
+        AdmissionFuture::admitted(self.inner.call(request), held)
     }
 }
 

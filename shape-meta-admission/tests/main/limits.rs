@@ -20,8 +20,9 @@ fn texts_of_bad_ones() {
     let many = format!(r#"{{"initial":{},"existing":1}}"#, "9".repeat(1000));
     let deep = "[".repeat(100_000);
     let bad = [
-        // No JSON.
+        // Nothing.
         "",
+        // No JSON.
         "initial=300",
         r#"{"initial":300,"existing":10000"#,
         r#"{"initial":300,"existing":10000} and"#,
@@ -72,6 +73,7 @@ fn texts_of_bad_ones() {
 #[test]
 fn bad_ones_can_be_told_apart_without_reading_the_text() {
     let problem = |text| Limits::from_json(text).expect_err("bad").problem().clone();
+    assert_eq!(problem(" \t\n"), LimitsProblem::Empty);
     assert_eq!(problem(r#"{"a":1}"#), LimitsProblem::UnknownKey { key: "a".into() });
     assert_eq!(problem(r#"{"initial":1}"#), LimitsProblem::MissingKey { key: "existing" });
     let negative = LimitsProblem::Negative { key: "initial", value: "-3".into() };

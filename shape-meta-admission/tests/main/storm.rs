@@ -3,16 +3,17 @@
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Barrier,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Waker},
     thread,
 };
 
-use shape_meta_admission::{Admission, Kind, Permit};
+use shape_meta_admission::{Admission, Kind, KindStats, Permit};
 
 use crate::admission;
 
@@ -80,6 +81,8 @@ impl Drop for Counted<'_> {
     }
 }
 
+type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// A request as a future: it acquires when it is polled first, moves its permit when polled again, and ends
 /// at the third time, if it gets that far.
 async fn request(admission: &Admission, held: &Held, kind: Kind, to: Kind) {
@@ -127,22 +130,110 @@ fn permits_neither_leak_nor_double() {
         outcomes.into_iter().for_each(|outcome| outcome.expect("no check failed"));
     });
 
+    assert!(acquired.load(Ordering::Relaxed) > 10_000);
+    all_are_free_again(&admission, &held);
+}
+
+/// All places are there again, and not one more.
+fn all_are_free_again(admission: &Admission, held: &Held) {
     let stats = admission.stats();
     for kind in Kind::ALL {
         assert_eq!(stats.of(kind).current, 0, "{kind}: a permit has leaked");
         assert_eq!(held.0[kind as usize].load(Ordering::SeqCst), 0);
         assert!(stats.of(kind).rejected > 0, "{kind}: the limit was never met");
-    }
-    assert!(acquired.load(Ordering::Relaxed) > 10_000);
-    // All places are there again, and not one more.
-    for kind in Kind::ALL {
         let permits: Vec<_> = std::iter::from_fn(|| admission.try_acquire(kind).ok()).collect();
         assert_eq!(permits.len() as u32, admission.limits().of(kind));
     }
 }
 
+/// Requests of each thread, half of each kind.
+const AT_ONCE: usize = 5_000;
+
+/// 40,000 requests at once, of which 8,000 find room: all of these hold their permits at the same moment, and then end in
+/// every way in which a request can.
+#[test]
+fn thousands_at_once_end_in_every_way() {
+    let admission = admission(2_000, 6_000);
+    let held = Held([AtomicU32::new(0), AtomicU32::new(0)]);
+    let begin = || {
+        let mut context = Context::from_waker(Waker::noop());
+        let kinds = Kind::ALL.into_iter().cycle().take(AT_ONCE);
+        let requests = kinds.map(|kind| Box::pin(request(&admission, &held, kind, Kind::Existing)) as _);
+        let mut requests: Vec<Request<'_>> = requests.collect();
+        requests.retain_mut(|request| request.as_mut().poll(&mut context).is_pending());
+        requests
+    };
+    let begun: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(begin)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no check failed")).collect()
+    });
+    assert_eq!(begun.iter().map(Vec::len).sum::<usize>(), 8_000);
+    let stats = admission.stats();
+    for kind in Kind::ALL {
+        let KindStats { acquired, rejected, current, limit } = stats.of(kind);
+        assert_eq!((acquired, current), (limit.into(), limit), "{kind}");
+        assert_eq!(acquired + rejected, (THREADS * AT_ONCE / 2) as u64, "{kind}");
+    }
+
+    let (hand_over, handed): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::channel()).unzip();
+    thread::scope(|scope| {
+        for (at, (requests, handed)) in begun.into_iter().zip(handed).enumerate() {
+            let neighbour = hand_over[(at + 1) % THREADS].clone();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(at as u64);
+                for request in requests {
+                    end(request, &neighbour, &mut random);
+                }
+                drop(neighbour);
+                for request in handed {
+                    end_here(request, &mut random);
+                }
+            });
+        }
+        drop(hand_over);
+    });
+    all_are_free_again(&admission, &held);
+}
+
+fn end<'a>(mut request: Request<'a>, neighbour: &mpsc::Sender<Request<'a>>, random: &mut fastrand::Rng) {
+    let mut context = Context::from_waker(Waker::noop());
+    // Perhaps it tries to move its permit before.
+    if random.bool() {
+        let _ = request.as_mut().poll(&mut context);
+    }
+    match random.bool() {
+        true => neighbour.send(request).expect("it takes them until all have ended"),
+        false => end_here(request, random),
+    }
+}
+
+fn end_here(mut request: Request<'_>, random: &mut fastrand::Rng) {
+    let mut context = Context::from_waker(Waker::noop());
+    match random.u8(..4) {
+        0 => drop(request),
+        // A time-out: whoever polls it drops it in the midst of a poll of its own.
+        1 => {
+            let mut limited = Some(request);
+            let mut timed_out = pin!(poll_fn(|context| {
+                let _ = limited.as_mut().map(|request| request.as_mut().poll(context));
+                drop(limited.take());
+                Poll::Ready(())
+            }));
+            assert!(timed_out.as_mut().poll(&mut context).is_ready());
+        }
+        2 => {
+            let unwound = catch_unwind(AssertUnwindSafe(move || {
+                let _request = request;
+                std::panic::resume_unwind(Box::new(OnPurpose));
+            }));
+            assert!(unwound.is_err());
+        }
+        _ => while request.as_mut().poll(&mut context).is_pending() {},
+    }
+}
+
 fn work(admission: &Admission, held: &Held, acquired: &AtomicU64, random: &mut fastrand::Rng) {
-    let mut waiting: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+    let mut waiting: Vec<Request<'_>> = Vec::new();
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..10_000 {
         let (first, second) = (kind(random), kind(random));

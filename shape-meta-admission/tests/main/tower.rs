@@ -2,8 +2,9 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     convert::Infallible,
-    future::{Future, Ready, pending, ready},
+    future::{Future, Ready, pending, poll_fn, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
@@ -12,14 +13,16 @@ use std::{
 
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use shape_meta_admission::{Admission, AdmissionLayer, AdmissionService, Kind, Limits, Rejected, RetryAfter};
+use shape_meta_admission::{
+    Admission, AdmissionLayer, AdmissionService, Kind, Limits, Permit, Rejected, RequestPermit, RetryAfter,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::admission;
 
 /// A body of so many frames.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Frames(u64);
 
 impl Body for Frames {
@@ -154,14 +157,96 @@ fn a_permit_lives_as_long_as_the_body() {
 #[test]
 fn a_permit_can_be_moved_and_taken_from_the_response() {
     let admission = admission(1, 1);
-    let mut response = ready!(service(&admission, answer).call(get("/initial")));
-    let permit = response.body_mut().permit_mut().expect("limited");
-    permit.switch_to(Kind::Existing).expect("room");
+    let response = ready!(service(&admission, answer).call(get("/initial")));
+    response.body().permit().expect("limited").switch_to(Kind::Existing).expect("room");
     let (body, permit) = response.into_body().into_parts();
-    assert_eq!(body, Frames(2));
+    assert_eq!(body, Some(Frames(2)));
     assert_eq!(admission.stats().existing.current, 1);
+    assert_eq!(permit.as_ref().map(Permit::kind), Some(Kind::Existing));
     drop(permit);
     assert_eq!(admission.stats().existing.current, 0);
+
+    let unlimited = ready!(service(&admission, answer).call(get("/health")));
+    assert!(unlimited.body().permit().is_none());
+    let (body, permit) = unlimited.into_body().into_parts();
+    assert_eq!((body, permit.is_none()), (Some(Frames(2)), true));
+    let mut none_of_it =
+        AdmissionLayer::new(self::admission(0, 0), classify as Classify).layer(Calls(answer));
+    let (body, permit) = ready!(none_of_it.call(get("/initial"))).into_body().into_parts();
+    assert!(body.is_none() && permit.is_none());
+}
+
+#[test]
+fn whoever_handles_a_request_can_move_its_permit_while_it_lasts() {
+    let admission = admission(1, 1);
+    let kept = Cell::new(None);
+    let mut service = service(&admission, |request: Request<()>| {
+        let permit = request.extensions().get::<RequestPermit>().expect("limited").clone();
+        assert_eq!(permit.kind(), Some(Kind::Initial));
+        permit.switch_to(Kind::Existing).expect("room");
+        kept.set(Some(permit));
+        answer(request)
+    });
+    let response = ready!(service.call(get("/initial")));
+    assert_eq!(admission.stats().existing.current, 1);
+    let permit = kept.take().expect("it was called");
+    let other = admission.try_acquire(Kind::Initial).expect("its place is free");
+    let refused = permit.switch_to(Kind::Initial).expect_err("and taken again");
+    assert_eq!((refused.kind, permit.kind()), (Kind::Initial, Some(Kind::Existing)));
+
+    drop(response);
+    assert_eq!(admission.stats().existing.current, 0, "although there is still a reference to it");
+    assert_eq!(permit.kind(), None);
+    permit.switch_to(Kind::Existing).expect("nothing happens");
+    assert_eq!(admission.stats().existing.current, 0);
+    drop(other);
+}
+
+/// Ready as often as it is told, and then not; each call takes one reservation.
+struct Reserving<'a> {
+    ready: VecDeque<Poll<Result<(), &'static str>>>,
+    reserved: &'a Cell<u32>,
+}
+
+impl Service<Request<()>> for Reserving<'_> {
+    type Response = Response<Frames>;
+    type Error = &'static str;
+    type Future = Ready<Result<Response<Frames>, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        let ready = self.ready.pop_front().expect("asked more often than expected");
+        if ready == Poll::Ready(Ok(())) {
+            self.reserved.set(1);
+        }
+        ready
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        assert_eq!(self.reserved.replace(0), 1, "called without being ready");
+        answer(request)
+    }
+}
+
+#[test]
+fn it_is_ready_when_the_service_is_and_a_refusal_leaves_that_for_the_next() {
+    let admission = admission(1, 1);
+    let reserved = Cell::new(0);
+    let ready = [Poll::Pending, Poll::Ready(Ok(())), Poll::Ready(Ok(())), Poll::Ready(Err("down"))].into();
+    let inner = Reserving { ready, reserved: &reserved };
+    let mut service = AdmissionLayer::new(admission.clone(), classify as Classify).layer(inner);
+    let mut context = Context::from_waker(Waker::noop());
+
+    assert_eq!(service.poll_ready(&mut context), Poll::Pending);
+    assert_eq!(service.poll_ready(&mut context), Poll::Ready(Ok(())));
+    assert_eq!(admission.stats().initial.acquired, 0, "a place is taken by a call alone");
+    let permit = admission.try_acquire(Kind::Initial).expect("room");
+    let refused = ready!(service.call(get("/initial")));
+    assert_eq!((refused.status(), reserved.get()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    drop(permit);
+
+    assert_eq!(service.poll_ready(&mut context), Poll::Ready(Ok(())));
+    assert_eq!(ready!(service.call(get("/initial"))).status(), StatusCode::OK);
+    assert_eq!(service.poll_ready(&mut context), Poll::Ready(Err("down")));
 }
 
 #[test]
@@ -182,6 +267,17 @@ fn where_no_response_comes_about_the_permit_is_free() {
     assert!(catch_unwind(AssertUnwindSafe(|| panics.call(get("/initial")))).is_err());
     assert_eq!(current(), 0);
 
+    let mut panics = service(&admission, |_| {
+        poll_fn(|_| -> Poll<Result<Response<Frames>, &'static str>> {
+            std::panic::resume_unwind(Box::new("on purpose"))
+        })
+    });
+    let mut panicked = pin!(panics.call(get("/initial")));
+    assert_eq!(current(), 1);
+    let poll = || panicked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+    assert_eq!(current(), 0, "although the future is still there");
+
     let mut hangs = service(&admission, |_| pending::<Result<Response<Frames>, &'static str>>());
     let mut hanging = Box::pin(hangs.call(get("/initial")));
     assert!(hanging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -200,7 +296,7 @@ fn thousands_of_requests_and_cancellations() {
                 let mut random = fastrand::Rng::with_seed(seed);
                 let mut service = service(admission, |_| {
                     let mut polls = 0;
-                    std::future::poll_fn(move |_| {
+                    poll_fn(move |_| {
                         polls += 1;
                         let response = || Ok::<_, Infallible>(Response::new(Frames(1)));
                         if polls > 2 { Poll::Ready(response()) } else { Poll::Pending }
