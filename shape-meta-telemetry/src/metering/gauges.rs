@@ -35,9 +35,11 @@ impl MetricsObserver {
     }
 
     fn record_health(&self, health: &Health) {
-        for state in HealthState::NAMES {
-            let is = if state == health.state.name() { 1 } else { 0 };
-            HEALTH.gauge(self.labels([("state", state)])).set(is);
+        let now = health.state.name();
+        // First the one that it is, so that who looks meanwhile sees two rather than none.
+        HEALTH.gauge(self.labels([("state", now)])).set(1);
+        for other in HealthState::NAMES.into_iter().filter(|state| *state != now) {
+            HEALTH.gauge(self.labels([("state", other)])).set(0);
         }
         let degraded = match health.state {
             HealthState::Degraded { since, .. } => since,
