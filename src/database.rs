@@ -3,19 +3,39 @@
 use std::{path::Path, sync::Arc};
 
 use shape_meta_core::{Activity, Error, ErrorKind, Handle, Observer, Result};
-use shape_meta_sqlite::{Lookups, SqliteStore};
+use shape_meta_sqlite::{Lookups, SqliteStore, Standby};
 
 use crate::{
     BoxError, Builder, ShapeCleaner, ShapeMeta,
-    layers::{cache, stack},
+    layers::{Layers, cache, stack},
 };
 
 /// How many handles the cleaner is given at once; after each such part its progress is noted.
 const PART: usize = 1_000;
 
+/// The database below a store.
 pub(crate) struct Database {
-    pub(crate) store: Arc<SqliteStore>,
+    store: Store,
     pub(crate) report: OpenReport,
+}
+
+enum Store {
+    Opened(Arc<SqliteStore>),
+    Promoted(Arc<Standby>),
+}
+
+impl Database {
+    /// The one that this standby has become the owner of.
+    pub(crate) fn promoted(standby: &Arc<Standby>, report: OpenReport) -> Self {
+        Self { store: Store::Promoted(Arc::clone(standby)), report }
+    }
+
+    pub(crate) fn store(&self) -> Option<&SqliteStore> {
+        match &self.store {
+            Store::Opened(store) => Some(store),
+            Store::Promoted(standby) => standby.owner(),
+        }
+    }
 }
 
 /// What opening a database found and did.
@@ -61,20 +81,26 @@ impl Builder {
         self,
         open: impl FnOnce(shape_meta_sqlite::SqliteOptions, Arc<dyn Observer>) -> Result<SqliteStore>,
     ) -> Result<ShapeMeta> {
-        let lookups = match &self.layers.cache {
-            Some(cache) if !cache::needs_lookups_below(cache) => Lookups::Mirrored,
-            _ => Lookups::OnDisk,
-        };
         // A cache keeps the last-read times itself.
-        let options = self.sqlite.lookups(lookups).last_reads(self.layers.cache.is_none());
+        let options =
+            self.sqlite.lookups(lookups_below(&self.layers)).last_reads(self.layers.cache.is_none());
         let store = Arc::new(open(options, Arc::clone(&self.layers.observer))?);
         let report = put_in_order(&store, &*self.cleaner, &*self.layers.observer)?;
         let stack = stack(Arc::clone(&store), self.layers)?;
-        Ok(ShapeMeta::over_database(stack, Database { store, report }))
+        Ok(ShapeMeta::over_database(stack, Database { store: Store::Opened(store), report }))
     }
 }
 
-fn put_in_order(
+/// What the database has to answer itself.
+pub(crate) fn lookups_below(layers: &Layers) -> Lookups {
+    match &layers.cache {
+        Some(cache) if !cache::needs_lookups_below(cache) => Lookups::Mirrored,
+        _ => Lookups::OnDisk,
+    }
+}
+
+/// Puts in order what a crash has left, with the cleaner.
+pub(crate) fn put_in_order(
     store: &SqliteStore,
     cleaner: &dyn ShapeCleaner,
     observer: &dyn Observer,

@@ -106,6 +106,11 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Deploys
+//!
+//! A database has one owner. `Builder::open_standby` opens it for reading beside a live one, and a `Standby` becomes
+//! the owner when it is promoted, while reads go on. See `docs/operations.md` of the repository.
+//!
 //! # Features
 //!
 //! They are additive: turning one on never changes what another user of the crate has.
@@ -136,12 +141,16 @@ mod database;
 #[cfg(feature = "admission")]
 mod drain;
 mod layers;
+#[cfg(feature = "sqlite")]
+mod standby;
 mod store;
 
 pub use builder::Builder;
 pub use cleaner::{BoxError, NoData, ShapeCleaner};
 #[cfg(feature = "sqlite")]
 pub use database::OpenReport;
+#[cfg(feature = "sqlite")]
+pub use standby::Standby;
 pub use store::{ShapeMeta, WeakShapeMeta};
 
 pub use shape_meta_core::*;
@@ -151,7 +160,9 @@ pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherStats, Flusher
 #[cfg(feature = "cache")]
 pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
-pub use shape_meta_sqlite::{Check, ConnectionCap, Durability, Mode, OnDamage, SqliteOptions, SqliteStore};
+pub use shape_meta_sqlite::{
+    Check, ConnectionCap, Durability, LiveOwner, Mode, OnDamage, SqliteOptions, SqliteStore,
+};
 #[cfg(feature = "metrics")]
 pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};
 #[cfg(feature = "telemetry")]

@@ -51,7 +51,7 @@ impl ShapeMeta {
     /// own. It lags behind what this store shows by what is pending; do not change it.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
-        Some(&*self.0.database.as_ref()?.store)
+        self.0.database.as_ref()?.store()
     }
 
     /// What opening found and did; none over a store of your own.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shape_meta::{
-    ControlWrites, MemoryStore, Mode, ShapeMeta, Timestamp,
+    ControlWrites, LiveOwner, MemoryStore, Mode, ShapeMeta, Timestamp,
     conformance::{Fixture, control},
 };
 use tempfile::TempDir;
@@ -17,6 +17,8 @@ use crate::compositions::{
 enum Over {
     /// A database in a directory that lives as long as the fixture.
     File(Mode, TempDir),
+    /// The same, owned by one who was a standby.
+    Promoted(TempDir),
     /// A database in memory.
     Memory,
     /// The reference model, by `Builder::over`. The one that was opened last is kept for a reopening.
@@ -36,6 +38,10 @@ fn exclusive(composition: Composition) -> Composed {
     Composed { composition, over: Over::File(Mode::Exclusive, directory()) }
 }
 
+fn promoted(composition: Composition) -> Composed {
+    Composed { composition, over: Over::Promoted(directory()) }
+}
+
 fn in_memory(composition: Composition) -> Composed {
     Composed { composition, over: Over::Memory }
 }
@@ -53,6 +59,12 @@ impl Fixture for Composed {
             Over::File(mode, all) => {
                 let own = tempfile::tempdir_in(all).expect("there is room for temporary files").keep();
                 builder.sqlite(sqlite().mode(*mode)).open(own).expect("it opens")
+            }
+            Over::Promoted(all) => {
+                let own = tempfile::tempdir_in(all).expect("there is room for temporary files").keep();
+                drop(self.composition.open(&own));
+                let standby = builder.open_standby(own).expect("there is a database");
+                standby.promote(LiveOwner::Refuse).expect("nobody owns it")
             }
             Over::Memory => builder.open_in_memory().expect("it opens"),
             Over::Model(latest) => {
@@ -84,6 +96,14 @@ impl Fixture for Composed {
                 assert!(store.close(PATIENT).is_complete());
                 drop(store);
                 Ok(self.composition.builder().sqlite(sqlite().mode(*mode)).open(own).expect("it opens"))
+            }
+            Over::Promoted(_) => {
+                let database = store.database().expect("it stands on a database");
+                let own = database.directory().expect("it is on disk").to_owned();
+                let standby = self.composition.builder().open_standby(own).expect("there is a database");
+                assert!(store.close(PATIENT).is_complete());
+                drop(store);
+                Ok(standby.promote(LiveOwner::Refuse).expect("nobody owns it"))
             }
             Over::Memory => Err(store),
             Over::Model(latest) => {
@@ -132,6 +152,8 @@ conforms! {
 
     product_over_wal: wal(PRODUCT);
     product_over_wal_flushed_all_the_time: wal(PRODUCT.flushing(Flushing::Busy));
+    product_after_a_promotion: promoted(PRODUCT);
+    buffered_after_a_promotion: promoted(BUFFERED.flushing(Flushing::Busy));
     product_over_exclusive: exclusive(PRODUCT);
     product_in_memory: in_memory(PRODUCT);
     product_over_a_model: model(PRODUCT.flushing(Flushing::Stepped));

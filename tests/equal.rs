@@ -6,7 +6,7 @@ use shape_meta::conformance::ops::{Op, Spec};
 
 use crate::{
     compositions::{
-        BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PRODUCT, PRODUCT_ON_DISK,
+        ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PRODUCT, PRODUCT_ON_DISK,
     },
     one_file::follows_the_model,
 };
@@ -97,6 +97,15 @@ fn c5_reads_of_what_an_unheard_commit_has_added_outlive_a_repair() {
     let add = [Op::Add(shape), Op::Touch { handle: 3, at: 7 }];
     for composition in [PRODUCT, PRODUCT_ON_DISK] {
         stepped(composition, &[&add[..], &UNHEARD].concat());
+    }
+}
+
+/// Found by random histories: who reads without a cache went on with the file that a repair had moved aside.
+#[test]
+fn c5_who_reads_beside_follows_a_repair() {
+    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    for composition in ALL {
+        stepped(composition, &[Op::Refresh, Op::Repair, Op::Add(shape), Op::Flush, Op::Refresh]);
     }
 }
 

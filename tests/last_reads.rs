@@ -1,4 +1,5 @@
-//! When a shape was last read is known to memory alone. It is not forgotten, whatever happens below.
+//! When a shape was last read is known to memory first, and saved now and then. It is not forgotten meanwhile,
+//! whatever happens below.
 
 use std::sync::Arc;
 

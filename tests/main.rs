@@ -8,6 +8,7 @@ mod conformance;
 mod contract;
 
 mod crash;
+mod deploy;
 mod equal;
 mod faults;
 mod linear;

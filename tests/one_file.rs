@@ -5,16 +5,16 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use shape_meta::{
-    ControlWrites, Direct, ErrorKind, Handle, Limits, ShapeMeta, Silent, Timestamp,
+    ControlWrites, Direct, ErrorKind, Handle, Limits, LiveOwner, ShapeMeta, Silent, Standby, Timestamp,
     conformance::{
-        FailingStore, Faults, Fixture, Naming, Side,
+        FailingStore, Faults, Fixture, Naming, Side, View,
         ops::{History, Lockstep, Op},
     },
 };
@@ -31,11 +31,27 @@ pub(crate) struct OneFile {
     faults: Faults,
     root: TempDir,
     latest: AtomicUsize,
+    /// Who reads the latest database beside its owner, once somebody has asked for it.
+    standby: Mutex<Option<Standby>>,
 }
 
 impl OneFile {
     pub(crate) fn new(composition: Composition) -> Self {
-        Self { composition, faults: Faults::default(), root: directory(), latest: AtomicUsize::new(0) }
+        Self {
+            composition,
+            faults: Faults::default(),
+            root: directory(),
+            latest: AtomicUsize::new(0),
+            standby: Mutex::default(),
+        }
+    }
+
+    /// The standby that was there before, or a new one.
+    fn standby(&self) -> Standby {
+        let before = self.standby.lock().expect("nobody panics under it").take();
+        before.unwrap_or_else(|| {
+            self.composition.builder().open_standby(self.path()).expect("there is a database")
+        })
     }
 
     fn path(&self) -> PathBuf {
@@ -125,6 +141,7 @@ impl Fixture for OneFile {
         // Waits for a flush that is under way.
         store.pause();
         self.latest.fetch_add(1, Ordering::Relaxed);
+        *self.standby.lock().expect("nobody panics under it") = None;
         let to = self.path();
         for name in [FILE.to_owned(), format!("{FILE}-wal")] {
             if from.join(&name).exists() {
@@ -134,6 +151,23 @@ impl Fixture for OneFile {
         self.faults.heal();
         drop(store);
         Ok(self.open())
+    }
+
+    fn beside(&self, _: &ShapeMeta) -> Option<View> {
+        let standby = self.standby();
+        standby.refresh().expect("nothing fails");
+        // While a thread flushes, each read may be of another moment.
+        let view = (self.composition.buffer != Some(Flushing::Busy)).then(|| View::of(&standby));
+        *self.standby.lock().expect("nobody panics under it") = Some(standby);
+        view
+    }
+
+    fn promote(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
+        let standby = self.standby();
+        self.flush(&store);
+        assert!(store.close(PATIENT).is_complete());
+        drop(store);
+        Ok(standby.promote(LiveOwner::Refuse).expect("nobody owns it"))
     }
 
     fn reopen(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {

@@ -16,6 +16,7 @@ use crate::{
     error::{failed, failed_on},
     files::{self, Files},
     identity::Identity,
+    last_reads::Openings,
     meta::Meta,
     open,
     operation::Operation,
@@ -99,6 +100,7 @@ impl Standby {
             counts: meta.counts,
             last_seq: meta.last_seq,
             epoch: meta.epoch,
+            found_at: Openings::read(&connection)?.latest().unwrap_or(Timestamp::now()),
             took: started.elapsed(),
         };
         observer.opened(&Opened { shapes: report.counts.total, took: report.took });
@@ -159,8 +161,14 @@ impl Standby {
     }
 
     /// Makes sure that what is read is what has the name: an owner who repairs puts another file in its place, and
-    /// one of a later version changes the tables.
-    fn follow(&self) -> Result<()> {
+    /// one of a later version changes the tables. Call it now and then, or
+    /// [`changes_since`](ApplyChanges::changes_since), which does it too. Some microseconds.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no database any more, `NewerSchema` if a later version has taken it, and if it cannot
+    /// be read. What was read before is read further then.
+    pub fn follow(&self) -> Result<()> {
         if self.owner.get().is_some() {
             return Ok(());
         }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use shape_meta_cache::Cached;
 use shape_meta_core::{ApplyChanges, Observer, Result};
+#[cfg(feature = "sqlite")]
+use shape_meta_core::{Refreshed, Timestamp};
 
-pub(crate) use shape_meta_cache::CacheOptions as Options;
+pub(crate) use shape_meta_cache::{CacheOptions as Options, Cached};
 
 pub(crate) fn over<S: ApplyChanges>(
     store: S,
@@ -17,4 +18,14 @@ pub(crate) fn over<S: ApplyChanges>(
 #[cfg(feature = "sqlite")]
 pub(crate) fn needs_lookups_below(options: &Options) -> bool {
     options.needs_lookups_below()
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn refresh<S: ApplyChanges>(cached: &Cached<S>) -> Result<Refreshed> {
+    cached.refresh()
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn learn_reads<S: ApplyChanges>(cached: &Cached<S>, found: Timestamp) -> Result<()> {
+    cached.learn_reads(found)
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use shape_meta_core::{ApplyChanges, ControlWrites, Direct, Limits, Observer, Result};
+#[cfg(feature = "sqlite")]
+use shape_meta_core::{ReadShapes, Refreshed, Timestamp};
 
 #[cfg(feature = "buffer")]
 pub(crate) mod buffer;
@@ -16,6 +18,7 @@ pub(crate) mod buffer;
 #[path = "no_cache.rs"]
 pub(crate) mod cache;
 
+#[derive(Clone)]
 pub(crate) struct Layers {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) limits: Limits,
@@ -35,6 +38,59 @@ pub(crate) fn stack<S: ApplyChanges + 'static>(
             top(cached, layers)
         }
         None => top(store, layers),
+    }
+}
+
+/// A store with its cache, if there is to be one, before anything is stacked on it: what a standby reads.
+#[cfg(feature = "sqlite")]
+pub(crate) enum Below<S> {
+    Cached(Arc<cache::Cached<S>>),
+    Bare(S),
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn below<S: ApplyChanges>(store: S, layers: &mut Layers) -> Result<Below<S>> {
+    Ok(match layers.cache.take() {
+        Some(options) => {
+            let overlaid = layers.buffer.is_some();
+            Below::Cached(Arc::new(cache::over(store, options, overlaid, Arc::clone(&layers.observer))?))
+        }
+        None => Below::Bare(store),
+    })
+}
+
+#[cfg(feature = "sqlite")]
+impl<S: ApplyChanges + Clone + 'static> Below<S> {
+    pub(crate) fn reads(&self) -> &dyn ReadShapes {
+        match self {
+            Self::Cached(cached) => cached,
+            Self::Bare(store) => store,
+        }
+    }
+
+    /// Brings the cache up to date with what somebody else has written.
+    pub(crate) fn refresh(&self) -> Result<Refreshed> {
+        match self {
+            Self::Cached(cached) => cache::refresh(cached),
+            Self::Bare(_) => Ok(Refreshed::default()),
+        }
+    }
+
+    /// Shapes that nobody has read count as read at this moment, as they do at every open.
+    pub(crate) fn learn_reads(&self, found: Timestamp) -> Result<()> {
+        match self {
+            Self::Cached(cached) => cache::learn_reads(cached, found),
+            // The store itself has learned them.
+            Self::Bare(_) => Ok(()),
+        }
+    }
+
+    /// What is to lie over it.
+    pub(crate) fn under(&self, layers: Layers) -> Result<Box<dyn ControlWrites>> {
+        match self {
+            Self::Cached(cached) => top(Arc::clone(cached), layers),
+            Self::Bare(store) => top(store.clone(), layers),
+        }
     }
 }
 

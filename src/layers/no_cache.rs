@@ -1,9 +1,15 @@
 use std::{convert::Infallible, sync::Arc};
 
 use shape_meta_core::{Observer, Result};
+#[cfg(feature = "sqlite")]
+use shape_meta_core::{Refreshed, Timestamp};
 
 /// Nobody can ask for a cache.
 pub(crate) type Options = Infallible;
+
+/// So there is none.
+#[cfg(feature = "sqlite")]
+pub(crate) type Cached<S> = S;
 
 pub(crate) fn over<S>(_: S, options: Options, _: bool, _: Arc<dyn Observer>) -> Result<S> {
     match options {}
@@ -12,4 +18,14 @@ pub(crate) fn over<S>(_: S, options: Options, _: bool, _: Arc<dyn Observer>) -> 
 #[cfg(feature = "sqlite")]
 pub(crate) fn needs_lookups_below(options: &Options) -> bool {
     match *options {}
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<Refreshed> {
+    Ok(Refreshed::default())
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn learn_reads<S>(_: &Cached<S>, _: Timestamp) -> Result<()> {
+    Ok(())
 }

@@ -5,6 +5,7 @@ mod honest;
 mod life;
 mod patient;
 
+mod clock;
 mod damage;
 mod every_call;
 mod full;

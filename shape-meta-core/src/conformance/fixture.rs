@@ -1,4 +1,4 @@
-use super::Naming;
+use super::{Naming, View};
 use crate::{Handle, MutateShapes, Timestamp};
 
 /// How the suite gets at a composition: what a composition implements for its tests.
@@ -93,6 +93,22 @@ pub trait Fixture: Sync {
         Err(store)
     }
 
+    /// Brings somebody up to date who reads what this store writes, and says what such a one shows; `None` where
+    /// there is nobody. What is not on disk yet need not be seen.
+    fn beside(&self, store: &Self::Store) -> Option<View> {
+        let _ = store;
+        None
+    }
+
+    /// Like [`reopen`](Self::reopen), but whoever read beside the store becomes its owner.
+    ///
+    /// # Errors
+    ///
+    /// The store as it was, where nothing outlives a store.
+    fn promote(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        self.reopen(store, at)
+    }
+
     /// How many shapes the checks of large sets add. Lower it where each mutation costs a slow
     /// transaction.
     fn many(&self) -> usize {
@@ -149,6 +165,14 @@ impl<F: Fixture + ?Sized> Fixture for &F {
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         (**self).reopen(store, at)
+    }
+
+    fn beside(&self, store: &Self::Store) -> Option<View> {
+        (**self).beside(store)
+    }
+
+    fn promote(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        (**self).promote(store, at)
     }
 
     fn many(&self) -> usize {

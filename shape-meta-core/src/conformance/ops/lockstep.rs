@@ -192,9 +192,11 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
                 self.fixture.heal(self.store());
             }
             Op::Repair => self.fixture.repair(self.store()),
-            Op::Reopen => self.reopen(),
+            Op::Refresh => self.look_beside(),
+            Op::Promote => self.reopen(F::promote),
+            Op::Reopen => self.reopen(F::reopen),
             // What was isolated and not settled yet is in no order.
-            Op::Crash if self.refusing => self.reopen(),
+            Op::Crash if self.refusing => self.reopen(F::reopen),
             Op::Crash => self.crash(),
         }
     }
@@ -353,11 +355,23 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         }
     }
 
-    fn reopen(&mut self) {
+    /// Who reads beside sees all that is on disk, and when each shape was last read only as far as that is.
+    fn look_beside(&self) {
+        let Some(mut view) = self.fixture.beside(self.store()) else { return };
+        if self.is_settled() {
+            let mut expected = View::of(&self.reference);
+            for shape in view.shapes.iter_mut().chain(&mut expected.shapes) {
+                shape.last_read = None;
+            }
+            assert_eq!(view, expected, "C5: what is shown beside the composition");
+        }
+    }
+
+    fn reopen(&mut self, reopen: impl Fn(&F, F::Store, Timestamp) -> Result<F::Store, F::Store>) {
         self.resume();
         let at = Timestamp::from_micros(self.opened + 1_000);
         let Some(store) = self.store.take() else { return };
-        match self.fixture.reopen(store, at) {
+        match reopen(self.fixture, store, at) {
             Err(unchanged) => {
                 // Closing would have flushed it.
                 self.store = Some(unchanged);

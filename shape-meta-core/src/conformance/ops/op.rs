@@ -81,6 +81,12 @@ pub enum Op {
     /// Puts a fresh database in the place of the one that is open; see
     /// [`Fixture::repair`](crate::conformance::Fixture::repair).
     Repair,
+    /// Looks at what somebody shows who reads the same database; see
+    /// [`Fixture::beside`](crate::conformance::Fixture::beside).
+    Refresh,
+    /// Closes, and who reads the same database takes over, with recovery; see
+    /// [`Fixture::promote`](crate::conformance::Fixture::promote).
+    Promote,
     /// Closes and opens again, with recovery.
     Reopen,
     /// Loses what is not committed, and opens again, with recovery.
@@ -103,7 +109,8 @@ impl From<[u8; 6]> for Op {
             182..188 => Self::Stalest { n: a, excluded: b },
             188..194 => Self::ScanAcrossRemove { handle: a },
             194..197 => Self::Reset,
-            197..213 => Self::Flush,
+            197..209 => Self::Flush,
+            209..213 => Self::Refresh,
             213..219 => Self::Pause,
             219..224 => Self::Resume,
             224..231 => Self::Disturb { way: a },
@@ -111,7 +118,8 @@ impl From<[u8; 6]> for Op {
             237..242 => Self::Refuse { handle: a, way: b },
             242..244 => Self::Heal,
             244 => Self::Repair,
-            245..250 => Self::Reopen,
+            245..248 => Self::Reopen,
+            248..250 => Self::Promote,
             250..=255 => Self::Crash,
         }
     }

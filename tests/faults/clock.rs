@@ -1,0 +1,49 @@
+//! A clock that goes back: last reads never do, and nothing else asks it.
+
+use shape_meta::{
+    ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, Timestamp,
+    conformance::{handle, shape},
+};
+
+use crate::compositions::{ALL, PATIENT, WAIT, directory};
+
+/// A day from now, as it was told before somebody set the clock right.
+fn tomorrow() -> Timestamp {
+    Timestamp::from_micros(Timestamp::now().as_micros() + 86_400_000_000)
+}
+
+fn last_read(store: &ShapeMeta, number: u64) -> Timestamp {
+    let metadata = store.metadata(&handle(number)).expect("reads").expect("it is live");
+    metadata.last_read.expect("it was read")
+}
+
+#[test]
+fn c9_a_clock_that_goes_back_makes_nothing_older() {
+    for composition in ALL {
+        let directory = directory();
+        let store = composition.open(directory.path());
+        for number in 1..=3 {
+            store.add(shape(number), WAIT).expect("it is new");
+            store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
+        }
+        let (late, later) = (tomorrow(), Timestamp::from_micros(tomorrow().as_micros() + 1));
+        store.touch(&handle(2), late).expect("reads");
+        store.touch(&handle(1), later).expect("reads");
+        // Now the clock is right.
+        assert!(store.touch_now(&handle(2)).expect("reads"));
+        assert_eq!(last_read(&store, 2), late, "{composition:?}");
+        assert!(store.close(PATIENT).is_complete());
+        drop(store);
+
+        let store = composition.open(directory.path());
+        assert_eq!([last_read(&store, 2), last_read(&store, 1)], [late, later], "{composition:?}");
+        assert!(last_read(&store, 3) < late, "it was found now, by a clock that is right");
+        let stalest: Vec<_> =
+            store.stalest(3).expect("reads").shapes.into_iter().map(|(one, _)| one).collect();
+        assert_eq!(stalest, [3, 2, 1].map(handle), "{composition:?}");
+        // What comes in is accepted, written and found as ever.
+        store.add(shape(4), WAIT).expect("it is new");
+        store.flush(PATIENT).expect("nothing fails");
+        assert!(store.has_handle(&handle(4)).expect("reads"));
+    }
+}
