@@ -94,6 +94,15 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// What is the same in every run.
 pub(crate) fn stable(text: &str, directory: &tempfile::TempDir) -> String {
-    text.replace(path(directory), "DIRECTORY")
-        .replace(&format!("process {}", std::process::id()), "process ID")
+    let text = text
+        .replace(path(directory), "DIRECTORY")
+        .replace(&format!("process {}", std::process::id()), "process ID");
+    // Where, and for how long.
+    match text
+        .split_once("process ID on ")
+        .and_then(|(before, rest)| Some((before, rest.split_once(" ago")?)))
+    {
+        Some((before, (_, after))) => format!("{before}process ID on HOST, AGE ago{after}"),
+        None => text,
+    }
 }

@@ -9,6 +9,7 @@ const SINCE_1: &str = "
     CREATE TEMP TABLE change_log (through INTEGER PRIMARY KEY, changed BLOB, checksum INTEGER);
     CREATE TEMP TABLE last_read (id INTEGER PRIMARY KEY, at INTEGER);
     CREATE TEMP TABLE opening (through INTEGER PRIMARY KEY, at INTEGER);
+    CREATE TEMP TABLE owner (id INTEGER PRIMARY KEY, process INTEGER, host TEXT, since INTEGER);
 ";
 
 /// Lets a connection that only reads see a database of an earlier version as if it were of this one, so that the

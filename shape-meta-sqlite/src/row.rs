@@ -113,6 +113,10 @@ pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Vec<u8>> {
     row.get(at).map_err(failed("read a row"))
 }
 
+pub(crate) fn text(row: &Row<'_>, at: usize) -> Result<String> {
+    row.get(at).map_err(failed("read a row"))
+}
+
 fn checksum_of(row: &Row<'_>, at: usize) -> Result<Option<i64>> {
     row.get(at).map_err(failed("read a row"))
 }

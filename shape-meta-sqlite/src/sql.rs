@@ -78,6 +78,7 @@ pub(crate) const NOTE_OPENING: &str = "
     WHERE ?1 > coalesce((SELECT max(through) FROM opening), 0)";
 pub(crate) const TRIM_OPENINGS: &str = "
     DELETE FROM opening WHERE through < (SELECT through FROM opening ORDER BY through DESC LIMIT 1 OFFSET ?1 - 1)";
+pub(crate) const OWNER: &str = "SELECT process, host, since FROM owner WHERE id = 1";
 pub(crate) const NOTE_OWNER: &str = "
     INSERT INTO owner (id, process, host, since) VALUES (1, ?1, ?2, ?3)
     ON CONFLICT (id) DO UPDATE SET process = excluded.process, host = excluded.host, since = excluded.since";
@@ -142,6 +143,7 @@ pub(crate) const SINCE_VERSION_2: &[Named] = &[
     ("openings", OPENINGS),
     ("note_opening", NOTE_OPENING),
     ("trim_openings", TRIM_OPENINGS),
+    ("owner", OWNER),
     ("note_owner", NOTE_OWNER),
 ];
 

@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use serde_json::json;
+use shape_meta_core::Timestamp;
 use shape_meta_sqlite::{Inspector, Lookups, Owner, Summary};
 
 use super::Outcome;
@@ -28,7 +29,13 @@ fn lookups(lookups: Lookups) -> &'static str {
 }
 
 fn owner(owner: &Owner) -> String {
-    let process = owner.process.map_or("nobody yet".into(), |process| format!("process {process}"));
+    let mut process = owner.process.map_or("nobody yet".into(), |process| format!("process {process}"));
+    if let Some(host) = owner.host.as_ref().filter(|host| !host.is_empty()) {
+        process += &format!(" on {host}");
+    }
+    if let Some(since) = owner.since {
+        process += &format!(", {} ago", output::age(since.age_at(Timestamp::now())));
+    }
     match owner.is_live {
         Some(true) => format!("{process}, alive"),
         Some(false) if owner.process.is_some() => format!("none; the latest was {process}"),
@@ -92,7 +99,12 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "states": {"pending": pending, "started": started, "complete": complete},
         "to_clean": summary.to_clean,
         "damaged": summary.damaged,
-        "owner": {"process": summary.owner.process, "alive": summary.owner.is_live},
+        "owner": {
+            "process": summary.owner.process,
+            "host": summary.owner.host,
+            "since": summary.owner.since.map(Timestamp::as_micros),
+            "alive": summary.owner.is_live,
+        },
         "epoch": summary.epoch,
         "last_seq": summary.last_seq.get(),
         "oldest": shape(&summary.oldest),

@@ -1,25 +1,40 @@
 use std::fs;
 
+use shape_meta_core::{Result, Timestamp};
+
 use super::Inspector;
+use crate::{query::one, row, sql};
 
 /// Who owns a database, as far as a stranger can see.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Owner {
     /// The process that owned it last.
     pub process: Option<u32>,
-    /// Whether it still does; `None` where the system does not say.
+    /// The machine on which it ran; empty where that could not be told.
+    pub host: Option<String>,
+    /// When it has taken ownership.
+    pub since: Option<Timestamp>,
+    /// Whether it still has it, on this machine; `None` where the system does not say.
     pub is_live: Option<bool>,
 }
 
 impl Inspector {
     /// Who owns the database. Takes no lock: that could keep an owner that is just opening it out.
-    pub fn owner(&self) -> Owner {
-        let path = self.files.lock();
-        let process = fs::read_to_string(&path).ok().and_then(|text| {
-            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().ok()
-        });
-        Owner { process, is_live: is_locked(&path) }
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub fn owner(&self) -> Result<Owner> {
+        let noted = one(&self.connection, sql::OWNER, [], |found| {
+            let since = Timestamp::from_micros(row::integer(found, 2)?.cast_unsigned());
+            Ok((u32::try_from(row::integer(found, 0)?).ok(), row::text(found, 1)?, since))
+        })?;
+        let (process, host, since) = match noted {
+            Some((process, host, since)) => (process, Some(host), Some(since)),
+            None => (None, None, None),
+        };
+        Ok(Owner { process, host, since, is_live: is_locked(&self.files.lock()) })
     }
 }
 

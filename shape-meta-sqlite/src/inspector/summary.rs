@@ -77,7 +77,7 @@ impl Inspector {
         let log = self.files.companion("-wal");
         let mut summary = Summary {
             schema_version: self.version,
-            owner: self.owner(),
+            owner: self.owner()?,
             epoch: meta.epoch,
             last_seq: meta.last_seq,
             counts: meta.counts,
