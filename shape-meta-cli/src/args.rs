@@ -104,8 +104,11 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the manual page.
-    Man,
+    /// Write the manual page, or with a directory one page for each command.
+    Man {
+        /// Where to write the pages, such as `~/.local/share/man/man1`. Must be there.
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

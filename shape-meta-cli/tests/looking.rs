@@ -152,5 +152,12 @@ fn completions_and_the_manual_page_come_with_it() {
     }
     let man = run(&["man"]);
     assert!(man.code == 0 && man.out.contains(".TH shape-meta"), "{}", man.out);
+    let pages = directory();
+    assert_eq!(run(&["man", path(&pages)]).code, 0);
+    let orphans =
+        fs::read_to_string(pages.path().join("shape-meta-orphans.1")).expect("a page for each command");
+    assert!(orphans.contains(".TH"), "{orphans}");
+    let nowhere = run(&["man", &format!("{}/none", path(&pages))]);
+    assert!(nowhere.code == 6 && nowhere.err.contains("could not write the manual"), "{}", nowhere.err);
     insta::assert_snapshot!("help", run(&["--help"]).out);
 }

@@ -42,8 +42,12 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
             clap_complete::generate(shell, &mut Arguments::command(), "shape-meta", out);
             Ok(Done::Well)
         }
-        Command::Man => {
-            clap_mangen::Man::new(Arguments::command()).render(out)?;
+        Command::Man { directory } => {
+            match directory {
+                None => clap_mangen::Man::new(Arguments::command()).render(out)?,
+                Some(to) => clap_mangen::generate_to(Arguments::command(), &to)
+                    .map_err(Failure::io(format!("write the manual to {}", to.display())))?,
+            }
             Ok(Done::Well)
         }
     }
