@@ -15,6 +15,8 @@ use crate::{
 
 const WIDTH: u32 = 480;
 const PLOT: u32 = 290;
+/// Between what the axis is called and the legend.
+const GAP: u32 = 8;
 const HEADER: u32 = 52;
 const ENTRY: u32 = 22;
 const FOOTER: u32 = 24;
@@ -66,11 +68,12 @@ pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Resul
         }
     };
     let rows = series.len().div_ceil(2) as u32;
-    let height = HEADER + PLOT + rows * ENTRY + FOOTER;
+    let height = HEADER + PLOT + GAP + rows * ENTRY + FOOTER;
     drawn(height, |root| {
         heading(root, chart.title, &subtitle)?;
         let (_, below) = root.split_vertically(HEADER);
         let (plot, below) = below.split_vertically(PLOT);
+        let (_, below) = below.split_vertically(GAP);
         draw(&plot, &series, &x, &y)?;
         legend(&below, &series)?;
         footer(root, height, outcome, Some(workload.name))
@@ -115,7 +118,10 @@ pub(super) fn shares(outcome: &Outcome) -> Result<Option<String>> {
             } else {
                 format!("{:.0}%", 100.0 * share)
             };
-            root.draw(&Text::new(percent, (place(*share).max(left + 1) + 5, top + 22), font(14, FAINT)))?;
+            // Behind the mark of the limit, where they would meet.
+            let end = place(*share).max(left + 1);
+            let end = if (place(1.0) - 44..place(1.0)).contains(&end) { place(1.0) } else { end };
+            root.draw(&Text::new(percent, (end + 5, top + 22), font(14, FAINT)))?;
         }
         footer(root, height, outcome, None)
     })

@@ -26,7 +26,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
     charts: &[
         Chart::lines("Adds acknowledged", "acknowledged").picture("acknowledged"),
         Chart::lines("Adds on disk", "durable").picture("durable"),
-        Chart::distribution("Time of an add, 8 clients", "p99 of an add"),
+        Chart::distribution("Time of an add", "p99 of an add"),
     ],
 };
 
