@@ -12,12 +12,17 @@ pub(crate) enum Found {
     Nothing,
     /// The log of a database that is not there. Opening would delete the log.
     LogWithoutDatabase,
+    /// A database whose header cannot be right.
+    Damaged,
     /// A database. It may still be found to be too new, or damaged.
     Database,
 }
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// Where a SQLite file says with which versions of the format it can be written and read: 1 or 2. SQLite takes a file that
+/// says otherwise for one that it may only read, and that would look like a question of permissions.
+const FORMATS: std::ops::Range<usize> = 18..20;
 /// Where a SQLite file says its `user_version` and its `application_id`, as four bytes, big-endian.
 const USER_VERSION: usize = 60;
 const APPLICATION_ID: usize = 68;
@@ -58,6 +63,9 @@ pub(crate) fn inspect(files: &Files) -> Result<Found> {
     if let (Some(version), Some(application)) = (number(USER_VERSION), number(APPLICATION_ID)) {
         refuse_foreign(files, application.cast_signed())?;
         migrate::refuse_newer(version)?;
+    }
+    if header.get(FORMATS).is_some_and(|formats| formats.iter().any(|format| !matches!(format, 1 | 2))) {
+        return Ok(Found::Damaged);
     }
     Ok(Found::Database)
 }

@@ -7,7 +7,7 @@ use crate::{
     Check, Mode, OnDamage, OpenReport, change_log,
     connection::{Settings, set},
     error::{failed, failed_on},
-    files::Files,
+    files::{self, Files},
     index,
     inspect::{self, Found},
     last_reads::Openings,
@@ -51,6 +51,10 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
         Found::LogWithoutDatabase => Err(Error::new(
             ErrorKind::Corrupt,
             "there is a write-ahead log, but the database that it belongs to is missing or empty",
+        )),
+        Found::Damaged => Err(Error::new(
+            ErrorKind::Corrupt,
+            "the database is damaged: its header names a version of the file format that there is not",
         )),
         Found::Nothing | Found::Database => open_database(files, settings, found, started),
     };
@@ -127,6 +131,7 @@ fn open_database(
         let keep_log = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
         keep_log(true).map_err(|error| failed(opening())(error))?;
         look(&connection, files).map_err(damage_of_a_database)?;
+        is_whole(&connection, files)?;
         check(&connection, settings.options.check)?;
         keep_log(false).map_err(|error| failed(opening())(error))?;
     }
@@ -153,6 +158,22 @@ pub(crate) fn look(connection: &Connection, files: &Files) -> Result<()> {
         return Err(Error::new(ErrorKind::Corrupt, message));
     }
     Ok(())
+}
+
+/// Looks whether SQLite knows of all pages that the file has. If the size in the header is damaged it does not, and
+/// would cut the file to that size with the next checkpoint. Nothing here ever makes a database shorter.
+fn is_whole(connection: &Connection, files: &Files) -> Result<()> {
+    let number = |name| {
+        let value = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        value.map(i64::cast_unsigned).map_err(failed("read the size of the database"))
+    };
+    let (pages, size, path) = (number("page_count")?, number("page_size")?, files.database());
+    let there = files::size(&path).map_err(failed_on("look at", &path))? / size.max(1);
+    if pages >= there {
+        return Ok(());
+    }
+    let message = format!("the database is damaged: its header says {pages} pages, and the file has {there}");
+    Err(Error::new(ErrorKind::Corrupt, message))
 }
 
 /// The first bytes said that it is a SQLite database. If SQLite does not think so, it is a damaged one.

@@ -358,6 +358,18 @@ fn c11_a_flipped_byte_of_a_thousand_shapes_is_never_served() {
     flips(60);
 }
 
+/// Found by flipping every byte: a database whose header says that it may only be read was taken for one without
+/// permission, and one that says that it is shorter than it is was cut to that.
+#[test]
+fn c11_a_header_that_lies_costs_nothing() {
+    let bytes = thousand();
+    for at in [18, 19, 28, 29, 30, 31] {
+        for bit in 0..8 {
+            flip(&bytes, at, 1 << bit);
+        }
+    }
+}
+
 /// Every byte of the file: an hour or so. `SHAPE_META_STEP` takes every so many only.
 #[test]
 #[ignore = "takes long"]

@@ -67,7 +67,8 @@ impl Inspector {
     pub fn open(directory: &Path) -> Result<Self> {
         let files = Files::new(directory);
         match inspect::inspect(&files)? {
-            Found::Database => {}
+            // What is only read can be read all the same, and what is damaged is told by `verify`.
+            Found::Database | Found::Damaged => {}
             Found::Nothing => {
                 let message = format!(
                     "there is no database in {}; name the directory that the store was opened with",
