@@ -194,6 +194,8 @@ impl std::error::Error for InvalidHandle {}
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use super::*;
 
     #[test]
@@ -204,6 +206,25 @@ mod tests {
         assert_eq!(usual.as_str(), "54334872-1768476874000000");
         let long = "é".repeat(20);
         assert_eq!(Handle::new(&long).expect("valid").as_str(), long);
+    }
+
+    #[test]
+    fn c7_a_long_handle_counts_what_it_holds_elsewhere() {
+        let heap_bytes = |length| Handle::new("h".repeat(length)).expect("valid").heap_bytes();
+        let counts_of_arc = 2 * size_of::<usize>();
+        assert_eq!([INLINE, INLINE + 1].map(heap_bytes), [0, INLINE + 1 + counts_of_arc]);
+    }
+
+    #[test]
+    fn is_its_text_wherever_one_is_asked_for() {
+        let [a, b] = ["a", "b"].map(|text| Handle::new(text).expect("valid"));
+        assert_eq!((&*a, AsRef::<str>::as_ref(&a), Borrow::<str>::borrow(&a)), ("a", "a", "a"));
+        assert!(a == "a" && a == *"a");
+        assert!(a != "b" && a != *"b");
+        assert_eq!((a.partial_cmp(&b), b.cmp(&a)), (Some(Ordering::Less), Ordering::Greater));
+        for read in [Handle::try_from("a"), Handle::try_from("a".to_owned()), "a".parse()] {
+            assert_eq!(read.as_ref(), Ok(&a));
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl FromStr for Key {
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             let digit = |at: usize| char::from(pair[at]).to_digit(16).ok_or(InvalidKey);
-            *byte = (digit(0)? << 4 | digit(1)?) as u8;
+            *byte = (digit(0)? * 16 + digit(1)?) as u8;
         }
         Ok(Self(bytes))
     }
@@ -96,5 +96,13 @@ mod tests {
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!("00".parse::<Key>(), Err(InvalidKey));
         assert_eq!("é".repeat(32).parse::<Key>(), Err(InvalidKey));
+    }
+
+    /// Both are on disk.
+    #[test]
+    fn its_parts_are_the_same_on_every_machine() {
+        let key = Key::new(std::array::from_fn(|at| at as u8));
+        assert_eq!(key.prefix(), 0x0706_0504_0302_0100);
+        assert_eq!(key.definition_hash().get(), 0x0f0e_0d0c_0b0a_0908);
     }
 }

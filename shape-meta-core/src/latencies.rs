@@ -89,6 +89,15 @@ mod tests {
     }
 
     #[test]
+    fn four_steps_double_a_duration() {
+        let nanos = [64, 79, 80, 95, 96, 111, 112, 127, 128, 159, 160];
+        assert_eq!(nanos.map(|nanos| step(Duration::from_nanos(nanos))), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
+        let middles = [72, 88, 104, 120, 144, 176].map(Duration::from_nanos);
+        assert_eq!(std::array::from_fn(middle), middles);
+        assert!((0..STEPS).all(|at| step(middle(at)) == at));
+    }
+
+    #[test]
     fn the_shortest_and_the_longest_have_a_place() {
         let mut latencies = Latencies::default();
         latencies.record(Duration::ZERO);

@@ -93,4 +93,10 @@ mod tests {
         assert_eq!(*relations, [1, 3].map(Relation::new));
         assert_eq!(size_of::<Relations>(), 16);
     }
+
+    #[test]
+    fn c7_only_several_are_held_elsewhere() {
+        let heap_bytes = |count: u32| (0..count).map(Relation::new).collect::<Relations>().heap_bytes();
+        assert_eq!([0, 1, 2].map(heap_bytes), [0, 0, 8]);
+    }
 }

@@ -62,5 +62,13 @@ mod tests {
             assert_eq!(SnapshotState::from_bits(state.bits()), state);
         }
         assert_eq!(SnapshotState::from_bits(2), SnapshotState::Complete);
+        assert_eq!(SnapshotState::from_bits(4 | 1), SnapshotState::Started, "unknown bits are ignored");
+    }
+
+    #[test]
+    fn each_state_says_how_far_it_has_come() {
+        use SnapshotState::{Complete, Pending, Started};
+        assert_eq!([Pending, Started, Complete].map(SnapshotState::is_started), [false, true, true]);
+        assert_eq!([Pending, Started, Complete].map(SnapshotState::is_complete), [false, false, true]);
     }
 }

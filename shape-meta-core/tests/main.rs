@@ -7,6 +7,8 @@ mod failing;
 mod limits;
 mod order;
 mod progress;
+mod reads;
+mod records;
 mod room;
 mod signal;
 mod texts;

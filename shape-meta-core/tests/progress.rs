@@ -68,6 +68,23 @@ fn c8_a_rejection_is_told_to_its_own_receipt() {
     assert!(matches!(block_on(receipt(&progress, 2).durable()), Err(NotDurable::Rejected(_))));
 }
 
+/// Whoever needs everything up to a place, though it has made none of it, hears of no rejection but of the one
+/// that it relies on.
+#[test]
+fn c8_a_rejection_is_told_to_who_relies_on_it() {
+    let progress = progress(0);
+    progress.reject(Seq::new(2), failure(ErrorKind::Rejected));
+    let up_to = |seq| Receipt::up_to(Seq::new(seq), Arc::clone(&progress));
+    assert!(!up_to(3).is_durable() && !up_to(3).relying_on(Seq::new(1)).is_durable());
+    progress.settle(Seq::new(3));
+    assert!(up_to(2).is_durable() && up_to(3).is_durable());
+    assert!(up_to(3).relying_on(Seq::new(1)).is_durable());
+    let relying = up_to(3).relying_on(Seq::new(2));
+    assert_eq!(relying.seq(), Seq::new(3));
+    assert!(matches!(relying.wait_durable(Duration::ZERO), Err(NotDurable::Rejected(_))));
+    assert!(!up_to(4).relying_on(Seq::new(1)).is_durable());
+}
+
 #[test]
 fn c9_after_a_stop_only_what_was_pending_is_lost() {
     let progress = progress(2);

@@ -1,11 +1,15 @@
 //! What people read when something goes wrong.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Error, ErrorKind, Handle, InvalidKey, MutateError, NotDurable, Refusal, Seq,
-    conformance::{handle, key, ops::Op},
+    Activity, DefinitionHash, Degradation, Error, ErrorKind, Handle, Health, HealthState, InvalidKey,
+    LastError, Latencies, MemoryStore, MutateError, MutateShapesExt, NotDurable, Progress, Refusal, Relation,
+    Seq, Silent, SnapshotState, Wait,
+    conformance::{handle, key, ops::Op, shape},
 };
+
+use crate::compositions::direct;
 
 fn all_refusals() -> Vec<Refusal> {
     let named = || handle(1);
@@ -32,6 +36,22 @@ fn of_refusals() {
     insta::assert_snapshot!(texts.join("\n"));
 }
 
+/// It comes from a request, and goes to a log.
+#[test]
+fn c4_an_unknown_handle_is_told_up_to_a_length() {
+    let store = direct(MemoryStore::new());
+    for (unknown, told) in [
+        ("x".repeat(256), "x".repeat(256)),
+        ("x".repeat(257), "x".repeat(256)),
+        ("é".repeat(200), "é".repeat(128)),
+        (format!("x{}", "é".repeat(200)), format!("x{}", "é".repeat(127))),
+        (format!("xxx{}", "🦀".repeat(99)), format!("xxx{}", "🦀".repeat(63))),
+    ] {
+        let refused = store.remove(&unknown, Wait::No).expect_err("it is unknown");
+        assert_eq!(refused.refusal(), Some(&Refusal::UnknownHandle { handle: told }));
+    }
+}
+
 #[test]
 fn of_failures() {
     let cause = std::io::Error::other("no space left on device");
@@ -52,7 +72,8 @@ fn of_failures() {
         format!("forgotten: {}", NotDurable::Forgotten),
     ];
     insta::assert_snapshot!(texts.join("\n"));
-    assert!(MutateError::from(all_refusals().remove(0)).refusal().is_some());
+    let refused = MutateError::from(all_refusals().remove(0));
+    assert!(refused.refusal().is_some() && refused.source().is_none());
     assert!(mutate.refusal().is_none());
     assert_eq!(error.culprit(), Some(Seq::new(7)), "who shares an error is not changed with it");
 }
@@ -77,8 +98,94 @@ fn of_kinds_and_their_remedies() {
         Configuration,
         Unsupported,
         Cleaner,
+        NotFound,
+        Standby,
     ];
     let texts: Vec<_> = kinds.map(|kind| format!("{}: {:?}", kind.name(), kind.remedy())).into();
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[test]
+fn of_what_is_not_durable() {
+    let error = Error::new(ErrorKind::Full, "the disk is full");
+    let whys = [
+        NotDurable::TimedOut,
+        NotDurable::Rejected(error.clone()),
+        NotDurable::Stopped(error),
+        NotDurable::Forgotten,
+    ];
+    assert_eq!(whys.each_ref().map(NotDurable::name), ["timed_out", "rejected", "stopped", "forgotten"]);
+    assert_eq!(whys.each_ref().map(|why| why.source().is_some()), [false, true, true, false]);
+}
+
+#[test]
+fn of_values() {
+    let (mut took, none) = (Latencies::default(), Latencies::default());
+    took.record(Duration::from_nanos(64));
+    let entry = shape(1).record(Seq::new(3)).entry;
+    entry.advance(SnapshotState::Started);
+    let texts = [
+        format!("{} {}", Seq::new(7), Relation::new(16_501)),
+        DefinitionHash::new(0xab).to_string(),
+        format!(
+            "[{:>9}|{:>9}|{:>9}]",
+            SnapshotState::Pending,
+            SnapshotState::Started,
+            SnapshotState::Complete
+        ),
+        format!("[{:>20}] {:?}", handle(1), handle(1)),
+        format!("{} {:?}", key(1), key(1)),
+        format!("{entry:?}"),
+        format!("{took:?} {none:?}"),
+    ];
+    insta::assert_snapshot!(texts.join("\n"));
+    let observed = format!("{:?}", Progress::observed(Seq::ZERO, Arc::new(Silent)));
+    assert!(observed.contains("Told(true)"), "{observed}");
+}
+
+#[test]
+fn of_activities() {
+    let path = Path::new("somewhere");
+    let activities = [
+        Activity::Open { path },
+        Activity::Recovery,
+        Activity::Flush { changes: 1, bytes: 2 },
+        Activity::Checkout { label: "scan" },
+        Activity::Clean { shapes: None },
+        Activity::Close,
+        Activity::Refresh,
+        Activity::Promote { path },
+        Activity::SaveReads,
+    ];
+    let names =
+        ["open", "recovery", "flush", "checkout", "clean", "close", "refresh", "promote", "save_reads"];
+    assert_eq!(activities.map(|activity| activity.name()), names);
+}
+
+#[test]
+fn c9_of_health() {
+    let error = || Error::new(ErrorKind::Full, "the disk is full");
+    let since = Duration::from_secs(90);
+    let failing = |failures| Degradation::Failing { error: error(), failures };
+    let states = [
+        HealthState::Ready,
+        HealthState::Degraded { why: failing(1), since },
+        HealthState::Degraded { why: failing(2), since },
+        HealthState::Degraded { why: Degradation::Behind, since },
+        HealthState::Fenced { error: error() },
+        HealthState::Stopped { error: error() },
+        HealthState::Closing,
+        HealthState::Closed,
+    ];
+    let mut texts = Vec::new();
+    for state in states {
+        let mut health = Health::new(state);
+        let (ready, live) = (health.is_ready(), health.is_live());
+        texts.push(format!("{}: ready {ready}, live {live}: {health}", health.state.name()));
+        health.durability_window = Duration::from_millis(1_250);
+        health.last_error = Some(LastError { error: error(), ago: since });
+        texts.push(format!("  {health}"));
+    }
     insta::assert_snapshot!(texts.join("\n"));
 }
 

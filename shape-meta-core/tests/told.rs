@@ -8,7 +8,7 @@ use std::{
 use shape_meta_core::{
     Activity, Awaited, Change, ControlWrites, Degradation, Direct, Error, ErrorKind, Flushed, HealthState,
     Latencies, Limits, MemoryStore, MutateShapesExt, Observer, Refusal, Span, Wait,
-    conformance::{FailingStore, Side, shape},
+    conformance::{FailingStore, Side, handle, shape, store::record},
 };
 
 #[derive(Default)]
@@ -31,7 +31,10 @@ impl Span for Ending {
 
 impl Observer for Log {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
-        self.note(activity.name().to_owned());
+        self.note(match activity {
+            Activity::Flush { changes, bytes } => format!("flush of {changes} with {bytes} bytes"),
+            other => other.name().to_owned(),
+        });
         Some(Box::new(Ending(Arc::clone(&self.0))))
     }
 
@@ -73,6 +76,10 @@ impl Observer for Log {
     }
 }
 
+fn flush_of_an_add() -> String {
+    format!("flush of 1 with {} bytes", record(&shape(1), 1).memory())
+}
+
 type Store = Direct<FailingStore<MemoryStore>>;
 
 fn logged() -> (Store, impl Fn() -> Vec<String>) {
@@ -87,13 +94,15 @@ fn logged() -> (Store, impl Fn() -> Vec<String>) {
 fn each_change_is_a_flush_of_its_own() {
     let (store, told) = logged();
     let receipt = store.add(shape(1), Wait::No).expect("new");
-    assert_eq!(told(), ["flush", "done", "committed add", "flushed", "acknowledged 1"]);
+    assert_eq!(told(), [&*flush_of_an_add(), "done", "committed add", "flushed", "acknowledged 1"]);
     receipt.wait_durable(Duration::ZERO).expect("it is");
     assert_eq!(told(), ["awaited None"]);
     store.get_or_add(&shape(1), Wait::No).expect("found");
     assert!(told().is_empty(), "nothing has changed");
     assert!(store.add(shape(1), Wait::No).is_err());
     assert_eq!(told(), ["refused duplicate_key"]);
+    store.remove(&handle(1), Wait::No).expect("it is there");
+    assert_eq!(told()[0], "flush of 1 with 0 bytes", "a removal shares what is there");
 }
 
 #[test]
@@ -102,7 +111,7 @@ fn c9_what_fails_is_told_and_health_says_it() {
     store.inner().faults().fail_applies(2, ErrorKind::Full, Side::Before);
     for failures in 1..=2 {
         assert!(store.add(shape(1), Wait::No).is_err());
-        assert_eq!(told(), ["flush", "failed", "failed full"]);
+        assert_eq!(told(), [&*flush_of_an_add(), "failed", "failed full"]);
         match store.health().state {
             HealthState::Degraded { why: Degradation::Failing { failures: counted, error }, .. } => {
                 assert_eq!((counted, error.kind()), (failures, ErrorKind::Full));
@@ -143,9 +152,9 @@ fn c11_who_is_fenced_is_told_once_to_have_stopped() {
     let (store, told) = logged();
     store.inner().faults().fail_applies(2, ErrorKind::Fenced, Side::Before);
     assert!(store.add(shape(1), Wait::No).is_err());
-    assert_eq!(told(), ["flush", "failed", "failed fenced", "stopped fenced"]);
+    assert_eq!(told(), [&*flush_of_an_add(), "failed", "failed fenced", "stopped fenced"]);
     assert!(store.add(shape(1), Wait::No).is_err());
-    assert_eq!(told(), ["flush", "failed", "failed fenced"]);
+    assert_eq!(told(), [&*flush_of_an_add(), "failed", "failed fenced"]);
     let health = store.health();
     assert!(matches!(health.state, HealthState::Fenced { .. }), "{health:?}");
     assert!(!health.is_ready() && !health.is_live());

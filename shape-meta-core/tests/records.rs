@@ -1,0 +1,104 @@
+//! What memory keeps of a shape, and what is known of one that was lost.
+
+use std::{path::PathBuf, sync::Arc};
+
+use shape_meta_core::{
+    Definition, DefinitionHash, Entry, Error, ErrorKind, Key, Known, Lost, NewShape, Record, Relation,
+    Repaired, Seq,
+    conformance::{handle, key, shape, store::record},
+};
+
+fn entry(created: u64) -> Arc<Entry> {
+    Arc::clone(&record(&shape(created), created).entry)
+}
+
+/// The bound of a buffer is made of it.
+#[test]
+fn c7_memory_counts_all_that_a_record_holds() {
+    let plain =
+        Record { dependencies: [].into(), definition: [].into(), ..Record::clone(&record(&shape(1), 1)) };
+    let bare = size_of::<Record>() + size_of::<Entry>();
+    assert_eq!((plain.memory(), plain.entry.memory()), (bare, size_of::<Entry>()));
+    let large = Record { dependencies: [key(1), key(2)].into(), definition: [0; 5].into(), ..plain };
+    assert_eq!(large.memory(), bare + 2 * 32 + 5);
+    let long = NewShape {
+        handle: "h".repeat(100).parse().expect("valid"),
+        relations: [1, 2, 3].map(Relation::new).into_iter().collect(),
+        ..shape(1)
+    };
+    let long = record(&long, 1);
+    let elsewhere = long.entry.handle().heap_bytes() + long.entry.relations().heap_bytes();
+    assert_eq!(elsewhere, 100 + 2 * size_of::<usize>() + 3 * 4);
+    assert_eq!(long.entry.memory(), size_of::<Entry>() + elsewhere);
+}
+
+#[test]
+fn a_record_gets_its_place_whether_or_not_somebody_shares_it() {
+    let own = record(&shape(1), 0);
+    let address = Arc::as_ptr(&own);
+    let own = own.placed(Seq::new(7));
+    assert_eq!((own.entry.created(), Arc::as_ptr(&own)), (Seq::new(7), address), "moves nothing");
+
+    let shared = Arc::clone(&own);
+    let placed = shared.placed(Seq::new(8));
+    assert_eq!((own.entry.created(), placed.entry.created()), (Seq::new(7), Seq::new(8)));
+    let with_entry_shared = Arc::new(Record::clone(&own)).placed(Seq::new(9));
+    assert_eq!((own.entry.created(), with_entry_shared.entry.created()), (Seq::new(7), Seq::new(9)));
+    assert_eq!(with_entry_shared.key(), own.key());
+}
+
+#[test]
+fn what_is_known_of_a_shape_is_found_by_its_place() {
+    let entries = [2, 5, 9].map(entry);
+    let known = Known { entries: Some(&entries), last_seq: None };
+    let found = |created| known.entry(Seq::new(created)).map(|entry| entry.created().get());
+    assert_eq!([1, 2, 3, 5, 9, 10].map(found), [None, Some(2), None, Some(5), Some(9), None]);
+    assert!(Known::default().entry(Seq::new(2)).is_none());
+}
+
+#[test]
+fn c11_what_is_missing_after_a_repair_is_what_was_lost_and_what_has_vanished() {
+    let lost =
+        |created| Lost { created: Seq::new(created), handle: Some(handle(created)), why: "torn".into() };
+    let error = Error::new(ErrorKind::Corrupt, "a test");
+    let mut repaired = Repaired::new(PathBuf::from("a"), error.clone(), 7, vec![lost(1), lost(2)]);
+    assert_eq!(repaired.missing(), 2);
+    repaired.vanished = 5;
+    assert_eq!(repaired.missing(), 7);
+    let [same, other] = ["a", "b"].map(|path| Repaired::new(PathBuf::from(path), error.clone(), 0, vec![]));
+    assert_eq!(repaired, same, "each repair has a path of its own");
+    assert_ne!(repaired, other);
+}
+
+/// A definition that says nothing but what it has to.
+struct Plain;
+
+impl Definition for Plain {
+    type Error = std::convert::Infallible;
+
+    fn key(&self) -> Key {
+        Key::new(std::array::from_fn(|at| at as u8))
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        vec![Relation::new(3), Relation::new(1)]
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        vec![1, 2, 3]
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, Self::Error> {
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_shape_is_all_that_its_definition_says() {
+    let new = NewShape::of(handle(1), &Plain);
+    assert_eq!((new.handle, new.key), (handle(1), Plain.key()));
+    assert_eq!(new.hash, DefinitionHash::new(0x0f0e_0d0c_0b0a_0908));
+    assert_eq!(*new.relations, [1, 3].map(Relation::new));
+    assert!(new.dependencies.is_empty() && !new.indexed);
+    assert_eq!(*new.definition, [1, 2, 3]);
+}
