@@ -181,9 +181,7 @@ impl ApplyChanges for MemoryStore {
                         record.entry.advance(*state);
                     }
                 }
-                Change::Reset => {
-                    *shapes = Shapes { last_seq: shapes.last_seq, ..Shapes::default() };
-                }
+                Change::Reset => *shapes = Shapes::default(),
             }
         }
         shapes.last_seq = batch.through;

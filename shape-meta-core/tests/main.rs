@@ -6,6 +6,7 @@ mod naive;
 mod failing;
 mod limits;
 mod order;
+mod orphans;
 mod progress;
 mod reads;
 mod records;

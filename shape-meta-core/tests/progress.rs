@@ -96,6 +96,18 @@ fn c9_after_a_stop_only_what_was_pending_is_lost() {
 }
 
 #[test]
+fn c9_after_a_stop_that_was_got_over_what_is_pending_is_waited_for_again() {
+    let progress = progress(2);
+    progress.stop(failure(ErrorKind::Corrupt));
+    progress.go_on();
+    assert_eq!(now(&progress, 3), Err("pending".to_owned()));
+    progress.settle(Seq::new(3));
+    assert_eq!(now(&progress, 3), Ok(()));
+    progress.stop(failure(ErrorKind::Closed));
+    assert_eq!(now(&progress, 4), Err("stopped: closed".to_owned()));
+}
+
+#[test]
 fn very_many_rejections_are_forgotten_one_by_one() {
     let progress = progress(0);
     let total = 65_536 + 10;

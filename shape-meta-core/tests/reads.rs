@@ -10,8 +10,8 @@ use std::{
 
 use shape_meta_core::{
     ApplyChanges, Batch, ControlWrites, Counts, Direct, Entry, Error, ErrorKind, Handle, HandleSet, Key,
-    LeastRecentlyUsed, MemoryStore, Metadata, MutateShapesExt, ReadShapes, Record, Relation, Result, Scan,
-    Seq, SnapshotState, Swept, Timestamp, Wait,
+    Known, LeastRecentlyUsed, MemoryStore, Metadata, MutateShapesExt, ReadShapes, Record, Relation, Repaired,
+    Result, Scan, Seq, SnapshotState, Swept, Timestamp, Wait,
     conformance::{
         handle, shape,
         store::{added, apply, record},
@@ -142,6 +142,18 @@ fn c9_reads_are_not_saved_where_writing_has_stopped() {
     store.add(shape(1), Wait::No).expect_err("it is damaged");
     store.close(Duration::from_secs(60));
     assert_eq!(sweeps(&store), 0);
+}
+
+#[test]
+fn a_store_that_keeps_nothing_across_restarts_has_nothing_to_show() {
+    let store = Sweeping::default();
+    let unsupported = |outcome: Result<Repaired>| outcome.expect_err("no file").kind();
+    assert_eq!(unsupported(store.repair(Known::default())), ErrorKind::Unsupported);
+    assert_eq!(unsupported(MemoryStore::new().repair(Known::default())), ErrorKind::Unsupported);
+    assert!(store.changes_since(Seq::ZERO).expect("memory").is_none());
+    assert!(MemoryStore::new().changes_since(Seq::ZERO).expect("memory").is_none());
+    store.save_reads(&[(Seq::new(1), Timestamp::from_micros(1))]).expect("nothing is done");
+    store.saved_reads(&mut |_, _| panic!("nothing was saved")).expect("there is none");
 }
 
 #[test]

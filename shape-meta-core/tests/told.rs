@@ -2,12 +2,14 @@
 
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
 use shape_meta_core::{
-    Activity, Awaited, Change, ControlWrites, Degradation, Direct, Error, ErrorKind, Flushed, HealthState,
-    Latencies, Limits, MemoryStore, MutateShapesExt, Observer, Refusal, Span, Wait,
+    Activity, Awaited, Change, CloseReport, ControlWrites, Counts, Degradation, Direct, Error, ErrorKind,
+    Flushed, HealthState, Latencies, Limits, MemoryStore, MutateShapesExt, Observer, Pending, Refusal,
+    Silent, Span, Wait,
     conformance::{FailingStore, Side, handle, shape, store::record},
 };
 
@@ -162,6 +164,66 @@ fn c11_who_is_fenced_is_told_once_to_have_stopped() {
     told();
     assert!(store.add(shape(1), Wait::No).is_err());
     assert_eq!(told(), ["failed closed"]);
+}
+
+#[test]
+fn c9_who_stops_again_after_it_went_on_is_told_again() {
+    let (store, told) = logged();
+    for _ in 0..2 {
+        store.inner().faults().fail_applies(1, ErrorKind::Corrupt, Side::Before);
+        assert!(store.add(shape(1), Wait::No).is_err());
+        assert_eq!(told().last().map(String::as_str), Some("stopped corrupt"));
+        store.repair().expect("it can be");
+        assert!(matches!(store.health().state, HealthState::Ready));
+    }
+}
+
+#[test]
+fn c10_health_says_that_it_is_being_closed_and_then_that_it_is_closed() {
+    let (store, _) = logged();
+    let gate = store.inner().faults().block_apply(Side::Before);
+    thread::scope(|scope| {
+        let adding = scope.spawn(|| store.add(shape(1), Wait::No).is_ok());
+        gate.wait_until_blocked();
+        let closing = scope.spawn(|| store.close(Duration::ZERO));
+        while !matches!(store.health().state, HealthState::Closing) {
+            thread::yield_now();
+        }
+        gate.release();
+        assert!(adding.join().expect("no thread panics"));
+        assert!(closing.join().expect("no thread panics").is_complete());
+    });
+    assert!(matches!(store.health().state, HealthState::Closed));
+    let refused = store.repair().expect_err("it is closed");
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn c10_a_report_is_complete_if_nothing_was_left() {
+    assert!(CloseReport { flushed: 7, ..CloseReport::default() }.is_complete());
+    assert!(!CloseReport { unwritten: 1, ..CloseReport::default() }.is_complete());
+}
+
+#[test]
+fn who_hears_nothing_costs_nothing() {
+    assert!(!Silent.wants_acknowledged() && !Silent.wants_committed());
+    assert!(Silent.begin(Activity::Recovery).is_none());
+}
+
+#[test]
+fn what_was_coalesced_is_what_cost_the_disk_nothing() {
+    let coalesced = |mutations, changes| Flushed { mutations, changes, ..Flushed::default() }.coalesced();
+    assert_eq!([coalesced(7, 4), coalesced(2, 2), coalesced(1, 2)], [3, 0, 0]);
+}
+
+#[test]
+fn what_it_holds_is_told_for_gauges() {
+    let (store, _) = logged();
+    for number in 1..=3 {
+        store.add(shape(number), Wait::No).expect("new");
+    }
+    assert_eq!(store.usage().shapes, Some(Counts { total: 3, indexed: 1 }));
+    assert_eq!((store.drain_rate(), store.pending()), (0.0, Pending::default()));
 }
 
 #[test]

@@ -155,6 +155,14 @@ mod tests {
     }
 
     #[test]
+    fn it_reads_its_table_and_builds_on_its_dependencies() {
+        let [a, b] = [1, 2].map(|byte| Key::new([byte; 32]));
+        assert_eq!(todos().relations(), [Relation::new(16510)]);
+        assert_eq!(todos().depends_on(b).depends_on(a).dependencies(), [b, a]);
+        assert!(todos().is_indexed() && !todos().filter("a > 1").is_indexed());
+    }
+
+    #[test]
     fn dependencies_are_a_list() {
         let [a, b] = [1, 2].map(|byte| Key::new([byte; 32]));
         unequal(todos().depends_on(a).depends_on(b), todos().depends_on(b).depends_on(a));

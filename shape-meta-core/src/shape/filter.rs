@@ -18,7 +18,8 @@ fn search(mut sql: &str) -> Result<bool, Unclear> {
         match token {
             Token::Other(b'(' | b'[') => {
                 depth += 1;
-                if depth > 1 {
+                // Of nested ones, the outermost is enough to see that there is one.
+                if depth != 1 {
                     continue;
                 }
             }
@@ -102,7 +103,10 @@ mod tests {
             "a = 'x'::uuid",
             "$1::int = a",
             "done = false",
+            "a = 1 AND b = 2",
             "a > 1 AND b = 2",
+            "a = 1.5",
+            "a = 1_000",
             "b = 2 and (a = 1 OR c = 3)",
             "NOT a = 1 AND b = 2",
             "a IS NOT NULL\n\tAND b = $1",
@@ -141,10 +145,12 @@ mod tests {
             "\"a = 1",
             "a = E'\\' OR b'",
             "a = $x$ y $x$",
+            "a = 1 AND b > $x$ OR $x$",
             "a = 1 -- OR true",
             "a = 1 /* OR true */",
             "a = 1 AND b /* x */",
             "a = 1\0",
+            "\u{1} AND a = 1",
             "a + 1 = 2",
             "a = 1 = true",
             "a. = 1",

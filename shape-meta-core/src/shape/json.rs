@@ -157,6 +157,7 @@ mod tests {
         refused(r#"["public","a"]"#, r#"["a"]"#, "invalid length 1");
         refused("}", r#","where":null}"#, "null");
         refused("}", r#","params":null}"#, "null");
+        refused("}", r#","params":[]}"#, "expected a map of parameter names");
         refused("}", r#","params":{"1":1}}"#, "expected a string");
         refused("}", r#","params":{"1":"a","1":"a"}}"#, "duplicate parameter \"1\"");
         refused("}", r#","dependencies":["07"]}"#, "64 hexadecimal digits");
@@ -175,7 +176,9 @@ mod tests {
 
     #[test]
     fn errors_say_the_column_and_no_line() {
-        let message = edited("4294967295", "\"x\"").expect_err("no number");
+        let error = read(WHOLE.replace("4294967295", "\"x\"").as_bytes()).expect_err("no number");
+        assert_eq!(error.column(), 33);
+        let message = error.to_string();
         insta::assert_snapshot!(message, @r#"not a shape definition: invalid type: string "x", expected u32 (column 33)"#);
     }
 }

@@ -240,7 +240,17 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = Trace::open("no/such/trace.jsonl").expect_err("no such file");
         assert!(error.to_string().starts_with("no/such/trace.jsonl: cannot open the trace: "), "{error}");
-        assert_eq!(error.line(), None);
+        assert_eq!((error.line(), error.path()), (None, Some(Path::new("no/such/trace.jsonl"))));
+        assert!(error::Error::source(&error).is_some());
+    }
+
+    #[test]
+    fn errors_tell_what_caused_them() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let error = Trace::open(sample).expect("it is there").next().expect("a line").expect_err("no trace");
+        assert_eq!((error.line(), error.path()), (Some(1), Some(Path::new(sample))));
+        assert!(error.to_string().starts_with(&format!("{sample}:1: not a shape definition")), "{error}");
+        assert!(error::Error::source(&error).is_none(), "what is wrong with the line is in the text");
     }
 
     #[test]
