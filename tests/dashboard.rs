@@ -1,7 +1,21 @@
 //! What the dashboard and the alerts ask for exists: each metric and each label that they name is in the tables of
-//! the docs, which other tests compare with what is emitted.
+//! the docs, which other tests compare with what is emitted; and Grafana can draw it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::{Value, json};
+use shape_meta::{
+    ControlWrites, MetricsObserver, MutateShapesExt, NoData, ReadShapes, ShapeMeta, TIME_BUCKETS, Wait,
+    admission::{Admission, Limits},
+    conformance::shape,
+};
+use tempfile::tempdir;
+
+use crate::compositions::{Flushing, PATIENT, PRODUCT, sqlite};
 
 /// The tables of the docs: labels by the name that Prometheus knows a series by.
 fn series() -> BTreeMap<String, BTreeSet<String>> {
@@ -89,32 +103,218 @@ fn check(place: &str, expression: &str, shown: &[String]) -> usize {
     metrics.len()
 }
 
+fn dashboard() -> Value {
+    serde_json::from_str(include_str!("../docs/grafana/shape-meta.json")).expect("it is JSON")
+}
+
+fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+    of[key].as_array().unwrap_or_else(|| panic!("no list of {key}"))
+}
+
+fn text<'a>(of: &'a Value, key: &str) -> &'a str {
+    of[key].as_str().unwrap_or_else(|| panic!("no text under {key}"))
+}
+
 #[test]
 fn every_panel_asks_for_what_there_is() {
-    let dashboard: serde_json::Value =
-        serde_json::from_str(include_str!("../docs/grafana/shape-meta.json")).expect("it is JSON");
-    let panels = dashboard["panels"].as_array().expect("panels");
-    let mut ids = BTreeSet::new();
+    let dashboard = dashboard();
+    let panels = list(&dashboard, "panels");
     for panel in panels {
-        let title = panel["title"].as_str().expect("a title");
-        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{title}: its id is there twice");
-        assert!(panel["gridPos"]["w"].is_u64() && panel["description"].is_string(), "{title}");
-        for target in panel["targets"].as_array().expect("targets") {
-            let legend = target["legendFormat"].as_str().expect("a legend");
-            let shown: Vec<_> = legend
-                .split("{{")
-                .skip(1)
-                .map(|part| part.split_once("}}").expect("closed").0.to_owned())
-                .collect();
-            check(title, target["expr"].as_str().expect("an expression"), &shown);
+        for target in list(panel, "targets") {
+            let shown = text(target, "legendFormat").split("{{").skip(1);
+            let shown: Vec<_> =
+                shown.map(|part| part.split_once("}}").expect("closed").0.to_owned()).collect();
+            check(text(panel, "title"), text(target, "expr"), &shown);
         }
     }
-    for variable in dashboard["templating"]["list"].as_array().expect("variables") {
+    for variable in list(&dashboard["templating"], "list") {
         if variable["type"] == "query" {
-            check("a variable", variable["definition"].as_str().expect("a query"), &[]);
+            check("a variable", text(variable, "definition"), &[]);
         }
     }
     assert_eq!(panels.len(), 18, "all of them were looked at");
+}
+
+/// What Grafana would not draw, or draw wrongly.
+fn drawn(dashboard: &Value) {
+    for key in ["title", "uid"] {
+        assert!(!text(dashboard, key).is_empty());
+    }
+    let variables = list(&dashboard["templating"], "list");
+    let kind_of = |name: &str| variables.iter().find(|one| one["name"] == name).map(|one| text(one, "type"));
+    assert_eq!((kind_of("datasource"), kind_of("stack")), (Some("datasource"), Some("query")));
+    let from_the_chosen_one = |of: &Value, place: &str| {
+        let source = &of["datasource"];
+        assert!(source["type"] == "prometheus" && source["uid"] == "${datasource}", "{place}: {source}");
+    };
+
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in list(dashboard, "panels") {
+        let title = text(panel, "title");
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{title}: its id is there twice");
+        assert!(!text(panel, "description").is_empty(), "{title}");
+        assert!(matches!(text(panel, "type"), "timeseries" | "state-timeline"), "{title}: its type");
+        from_the_chosen_one(panel, title);
+
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().expect("a place"));
+        assert!(w > 0 && h > 0 && x + w <= 24, "{title}: outside of the grid, which is 24 wide");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(taken.insert(place), "{title}: lies on another one");
+        }
+
+        let defaults = &panel["fieldConfig"]["defaults"];
+        let unit = text(defaults, "unit");
+        assert!(matches!(unit, "s" | "bytes" | "short" | "ops" | "reqps"), "{title}: the unit {unit}");
+        assert!(defaults["custom"].is_object() && panel["fieldConfig"]["overrides"].is_array(), "{title}");
+        let legend = &panel["options"]["legend"];
+        assert!(legend["showLegend"].is_boolean() && legend["calcs"].is_array(), "{title}");
+
+        let mut references = BTreeSet::new();
+        let targets = list(panel, "targets");
+        assert!(!targets.is_empty(), "{title}: it asks for nothing");
+        for target in targets {
+            from_the_chosen_one(target, title);
+            assert!(references.insert(text(target, "refId")), "{title}: a refId is there twice");
+            assert!(text(target, "legendFormat").contains("{{stack}}"), "{title}: whose curve is it?");
+            asks_well(title, text(target, "expr"), unit);
+        }
+    }
+}
+
+/// What Prometheus takes, and answers with nonsense.
+fn asks_well(title: &str, expression: &str, unit: &str) {
+    let depth = expression.bytes().try_fold(0_u32, |depth, byte| match byte {
+        b'(' | b'{' | b'[' => Some(depth + 1),
+        b')' | b'}' | b']' => depth.checked_sub(1),
+        _ => Some(depth),
+    });
+    assert_eq!(depth, Some(0), "{title}: brackets: {expression}");
+    let (metrics, grouped) = asked(expression);
+    let quantile = expression.contains("histogram_quantile(");
+    for (metric, labels) in &metrics {
+        assert!(labels.iter().any(|label| label == "stack"), "{title}: {metric} of all stacks");
+        let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end))
+            && metric != "db_client_connection_count";
+        // Totals of what hardly ever happens are shown as they are.
+        let rare = ["stops", "quarantines", "repair_lost", "recovery_removed", "activity_duration"]
+            .iter()
+            .any(|name| metric.contains(name));
+        let rated = expression.contains("rate(") || expression.contains("increase(");
+        assert!(rated == (counts && !rare), "{title}: {metric}: a rate of a gauge, or a counter without one");
+        assert!(!rated || expression.contains("[$__rate_interval]"), "{title}: a rate over another interval");
+        assert_eq!(quantile, metric.ends_with("_bucket"), "{title}: a quantile is one of buckets");
+        let seconds = quantile && metric.contains("_seconds_");
+        let seconds = seconds || !rated && (metric.ends_with("_seconds") || metric.ends_with("_seconds_sum"));
+        assert_eq!(seconds, unit == "s", "{title}: {metric} in {unit}");
+        let bytes = !rated && metric.ends_with("_bytes");
+        assert_eq!(bytes, unit == "bytes", "{title}: {metric} in {unit}");
+    }
+    assert!(!quantile || grouped.iter().any(|label| label == "le"), "{title}: a quantile without le");
+}
+
+#[test]
+fn grafana_can_draw_it() {
+    drawn(&dashboard());
+}
+
+#[test]
+fn what_grafana_could_not_draw_is_found_out() {
+    let expression = "/panels/1/targets/0/expr";
+    let bad = [
+        ("/templating/list/1/name", json!("stacks")),
+        ("/panels/3/id", json!(1)),
+        ("/panels/3/type", json!("graph")),
+        ("/panels/3/datasource/uid", json!("prometheus")),
+        ("/panels/3/description", json!("")),
+        ("/panels/3/gridPos/x", json!(8)),
+        ("/panels/3/gridPos/w", json!(25)),
+        ("/panels/3/fieldConfig/defaults/unit", json!("operations")),
+        ("/panels/3/options/legend/showLegend", json!("no")),
+        ("/panels/3/targets", json!([])),
+        ("/panels/3/targets/0/refId", json!("B")),
+        ("/panels/3/targets/0/legendFormat", json!("made durable")),
+        (expression, json!(r#"shape_meta_pending_oldest_age_seconds"#)),
+        (expression, json!(r#"(shape_meta_pending_oldest_age_seconds{stack=~"$stack"}"#)),
+        (
+            expression,
+            json!(r#"rate(shape_meta_pending_oldest_age_seconds{stack=~"$stack"}[$__rate_interval])"#),
+        ),
+        (expression, json!(r#"shape_meta_flush_retries_total{stack=~"$stack"}"#)),
+        (expression, json!(r#"shape_meta_pending_bytes{stack=~"$stack"}"#)),
+        (
+            expression,
+            json!(
+                r#"histogram_quantile(0.5, sum by (stack) (rate(shape_meta_flush_duration_seconds_bucket{stack=~"$stack"}[$__rate_interval])))"#
+            ),
+        ),
+        (
+            expression,
+            json!(
+                r#"histogram_quantile(0.5, sum by (le) (rate(shape_meta_flush_duration_seconds_bucket{stack=~"$stack"}[1m])))"#
+            ),
+        ),
+    ];
+    for (place, value) in bad {
+        let mut dashboard = dashboard();
+        let found = dashboard.pointer_mut(place).unwrap_or_else(|| panic!("{place}: there is no such place"));
+        assert_ne!(*found, value, "{place}");
+        *found = value.clone();
+        assert!(std::panic::catch_unwind(|| drawn(&dashboard)).is_err(), "{place}: {value}");
+    }
+}
+
+/// The names and labels that the tests above take for those of the exporter are those that it writes.
+#[test]
+fn what_is_scraped_is_what_the_tables_promise() {
+    let directory = tempdir().expect("a directory");
+    let recorder = PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .set_buckets(TIME_BUCKETS)
+        .expect("there are some")
+        .build_recorder();
+    let scraped = metrics::with_local_recorder(&recorder, || {
+        Admission::describe_metrics();
+        let observer = MetricsObserver::new("main");
+        let builder = ShapeMeta::builder(NoData).observer(Arc::new(observer.clone())).sqlite(sqlite());
+        // Flushed on this thread, whose recorder it is.
+        let composition = PRODUCT.flushing(Flushing::Stepped);
+        let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
+        let receipt = store.add(shape(1), Wait::No).expect("room");
+        assert!(store.add(shape(1), Wait::No).is_err());
+        store.flush(PATIENT).expect("it is written");
+        receipt.wait_durable(PATIENT).expect("it is");
+        store.record(shape(1).handle.as_str()).expect("it reads");
+        observer.record_gauges(&store);
+        Admission::new(Limits::default()).record_metrics("main");
+        assert!(store.close(PATIENT).is_complete());
+        recorder.handle().render()
+    });
+
+    let promised = series();
+    let mut found = BTreeSet::new();
+    for line in scraped.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, rest) = line.split_once('{').unwrap_or_else(|| panic!("without labels: {line}"));
+        let (labels, _) = rest.rsplit_once('}').expect("closed");
+        let allowed = promised.get(name).unwrap_or_else(|| panic!("no table promises {name}"));
+        for label in labels.split(',').map(|label| label.split_once('=').expect("a label").0) {
+            assert!(allowed.contains(label), "{name} has no label {label}");
+        }
+        found.insert(name);
+    }
+    // The others are of what does not happen to a store that is well.
+    let missing: Vec<_> = promised.keys().filter(|name| !found.contains(name.as_str())).collect();
+    assert_eq!(
+        missing,
+        [
+            "db_client_connection_timeouts_total",
+            "shape_meta_changes_rejected_total",
+            "shape_meta_flush_retries_total",
+            "shape_meta_mutations_failed_total",
+            "shape_meta_quarantines_total",
+            "shape_meta_repair_lost_total",
+            "shape_meta_stops_total",
+        ]
+    );
 }
 
 #[test]

@@ -76,12 +76,17 @@ fn request(store: &ShapeMeta, admission: &Admission, number: u64) {
     let _ = store.mark_snapshot_complete(&made.handle, Wait::No);
     let _ = store.touch(&made.handle, Timestamp::now());
     if number.is_multiple_of(50) {
-        let _ = store.record(&made.handle);
         let _ = made.receipt.wait_durable(Duration::from_secs(1));
     }
-    // An old one goes, so that the store does not grow for ever.
-    if let Some(old) = number.checked_sub(50_000) {
-        let _ = store.remove(&handle(old), Wait::No);
+    // The definition of one that was made before: the database is asked.
+    if number.is_multiple_of(10) {
+        let _ = store.record(&handle(number.saturating_sub(10_000)));
+    }
+    // An old one goes, so that the store does not grow for ever, if it was ever made.
+    if let Some(old) = number.checked_sub(50_000).map(handle)
+        && store.metadata(&old).is_ok_and(|found| found.is_some())
+    {
+        let _ = store.remove(&old, Wait::No);
     }
 }
 

@@ -172,7 +172,7 @@ impl Observer for TracingObserver {
         event!(
             self, INFO, "shape_meta.recovered",
             { valid, removed, took_us = micros(took) },
-            "shapes whose snapshot was not complete were removed"
+            "what a crash left behind was put in order"
         );
     }
 

@@ -5,17 +5,18 @@ use super::ENV;
 /// Limits that cannot be used. The text says which key it is and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidLimits {
-    of_env: bool,
+    /// The environment variable that they come from.
+    variable: Option<&'static str>,
     problem: LimitsProblem,
 }
 
 impl InvalidLimits {
     pub(super) fn new(problem: LimitsProblem) -> Self {
-        Self { of_env: false, problem }
+        Self { variable: None, problem }
     }
 
     pub(super) fn of_env(problem: LimitsProblem) -> Self {
-        Self { of_env: true, problem }
+        Self { variable: Some(ENV), problem }
     }
 
     /// What is wrong.
@@ -125,9 +126,9 @@ impl fmt::Display for LimitsProblem {
 
 impl fmt::Display for InvalidLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.of_env {
-            true => write!(f, "{ENV}: {}", self.problem),
-            false => self.problem.fmt(f),
+        match self.variable {
+            Some(variable) => write!(f, "{variable}: {}", self.problem),
+            None => self.problem.fmt(f),
         }
     }
 }
