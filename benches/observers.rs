@@ -1,7 +1,8 @@
 //! What observers cost, for a read, a mutation and a flush: `cargo bench --features full --bench observers`.
 //!
-//! The product over a store in memory, so that nothing but the observer differs. The shares that it takes of a flush to a disk are
-//! smaller by as much as the disk is slower.
+//! The product; reads of metadata, mutations and flushes over a store in memory, so that nothing but the observer differs: the
+//! shares that it takes of a flush to a disk are smaller by as much as the disk is slower. Reads of a definition ask a
+//! database, since that is what they are.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +11,8 @@ use std::{hint::black_box, io, sync::Arc, time::Duration};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use shape_meta::{
-    BufferOptions, CacheOptions, MemoryStore, MetricsObserver, NoData, Observer, Silent, TIME_BUCKETS,
-    TracingObserver, prelude::*,
+    BufferOptions, Builder, CacheOptions, MemoryStore, MetricsObserver, NoData, Observer, Silent,
+    TIME_BUCKETS, TracingObserver, prelude::*,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -26,17 +27,23 @@ enum Case {
     Nobody,
     /// `TracingObserver`, and nobody listens.
     TracingOff,
-    /// `TracingObserver`, and a subscriber writes all that is at the level `DEBUG`, every committed change too, to nowhere.
-    TracingOn,
+    /// `TracingObserver`, and a subscriber writes all that is at this level or above, to nowhere. At `DEBUG` that is every
+    /// committed change too, at `TRACE` also every use of a connection.
+    Tracing(LevelFilter),
+    /// `MetricsObserver`, and no recorder.
+    MetricsOff,
     /// `MetricsObserver`, and the exporter of Prometheus.
     Metrics,
 }
 
-const CASES: [(&str, Case); 4] = [
+const CASES: [(&str, Case); 7] = [
     ("nobody", Case::Nobody),
     ("tracing, off", Case::TracingOff),
-    ("tracing, on", Case::TracingOn),
-    ("metrics", Case::Metrics),
+    ("tracing, info", Case::Tracing(LevelFilter::INFO)),
+    ("tracing, debug", Case::Tracing(LevelFilter::DEBUG)),
+    ("tracing, trace", Case::Tracing(LevelFilter::TRACE)),
+    ("metrics, off", Case::MetricsOff),
+    ("metrics, on", Case::Metrics),
 ];
 
 impl Case {
@@ -44,14 +51,15 @@ impl Case {
         match self {
             Self::Nobody => run(Arc::new(Silent)),
             Self::TracingOff => run(Arc::new(TracingObserver::new("main"))),
-            Self::TracingOn => {
+            Self::Tracing(level) => {
                 let subscriber = tracing_subscriber::fmt()
-                    .with_max_level(LevelFilter::DEBUG)
+                    .with_max_level(level)
                     .with_ansi(false)
                     .with_writer(io::sink)
                     .finish();
                 tracing::subscriber::with_default(subscriber, || run(Arc::new(TracingObserver::new("main"))));
             }
+            Self::MetricsOff => run(Arc::new(MetricsObserver::new("main"))),
             Self::Metrics => {
                 let builder = PrometheusBuilder::new().set_buckets(TIME_BUCKETS).expect("there are some");
                 let recorder = builder.build_recorder();
@@ -75,19 +83,24 @@ fn shape(number: u64) -> NewShape {
     }
 }
 
-fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
-    let store = ShapeMeta::builder(NoData)
+fn builder(observer: Arc<dyn Observer>) -> Builder {
+    ShapeMeta::builder(NoData)
         .observer(observer)
         .cached(CacheOptions::default())
         // Flushed on the thread that measures.
         .buffered(BufferOptions::default().manual(true).max_changes(1 << 20).max_bytes(usize::MAX))
-        .over(MemoryStore::new())
-        .expect("memory does not fail");
+}
+
+fn filled(store: ShapeMeta) -> ShapeMeta {
     for number in 0..SHAPES {
         store.add(shape(number), Wait::No).expect("room");
     }
     flush(&store);
     store
+}
+
+fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
+    filled(builder(observer).over(MemoryStore::new()).expect("memory does not fail"))
 }
 
 fn flush(store: &ShapeMeta) {
@@ -101,6 +114,19 @@ fn observers(bench: &mut Criterion) {
             let store = store(observer);
             let handle = shape(7).handle;
             group.bench_function(name, |bencher| bencher.iter(|| store.metadata(black_box(&handle))));
+        });
+    }
+    group.finish();
+
+    let mut group = bench.benchmark_group("read of a definition");
+    for (name, case) in CASES {
+        case.observed(|observer| {
+            let directory = tempfile::tempdir().expect("there is room for temporary files");
+            let store = filled(builder(observer).open(directory.path()).expect("a directory of our own"));
+            let handle = shape(7).handle;
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| store.record(black_box(&handle)).expect("it reads"))
+            });
         });
     }
     group.finish();
