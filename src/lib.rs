@@ -188,3 +188,8 @@ pub mod prelude {
 #[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And so does that of what operators read.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../docs/telemetry.md")]
+struct Telemetry;

@@ -11,12 +11,14 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use shape_meta::{Handle, Key, MutateShapes, Mutation, ReadShapes, ShapeMeta, Timestamp};
-use shape_meta_instructions::{adds, handles, keys};
+use shape_meta_instructions::{adds, handles, keys, metrics, nobody, tracing_off};
 
 // What is given back is dropped after counting has ended.
 
 #[library_benchmark]
-#[bench::full_stack(handles())]
+#[bench::full_stack(handles(nobody()))]
+#[bench::tracing_off(handles(tracing_off()))]
+#[bench::metrics(handles(metrics()))]
 fn metadata((store, handles): (ShapeMeta, Vec<Handle>)) -> (ShapeMeta, Vec<Handle>) {
     for handle in &handles {
         black_box(store.metadata(black_box(handle)).is_ok_and(|found| found.is_some()));
@@ -25,7 +27,7 @@ fn metadata((store, handles): (ShapeMeta, Vec<Handle>)) -> (ShapeMeta, Vec<Handl
 }
 
 #[library_benchmark]
-#[bench::full_stack(keys())]
+#[bench::full_stack(keys(nobody()))]
 fn handle_by_key((store, keys): (ShapeMeta, Vec<Key>)) -> (ShapeMeta, Vec<Key>) {
     for key in &keys {
         black_box(store.handle_for(black_box(key)).is_ok_and(|found| found.is_some()));
@@ -34,7 +36,7 @@ fn handle_by_key((store, keys): (ShapeMeta, Vec<Key>)) -> (ShapeMeta, Vec<Key>) 
 }
 
 #[library_benchmark]
-#[bench::full_stack(handles())]
+#[bench::full_stack(handles(nobody()))]
 fn noting_a_read((store, handles): (ShapeMeta, Vec<Handle>)) -> (ShapeMeta, Vec<Handle>) {
     for handle in &handles {
         black_box(
@@ -45,7 +47,9 @@ fn noting_a_read((store, handles): (ShapeMeta, Vec<Handle>)) -> (ShapeMeta, Vec<
 }
 
 #[library_benchmark]
-#[bench::full_stack(adds())]
+#[bench::full_stack(adds(nobody()))]
+#[bench::tracing_off(adds(tracing_off()))]
+#[bench::metrics(adds(metrics()))]
 fn add_acknowledged((store, adds): (ShapeMeta, Vec<Mutation>)) -> (ShapeMeta, Vec<Mutation>) {
     for add in &adds {
         black_box(store.try_mutate(black_box(add)).is_ok());

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use shape_meta::{
-    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, Mutation, NoData, SnapshotState, prelude::*,
+    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, MetricsObserver, Mutation, NoData, Observer, Silent,
+    SnapshotState, TracingObserver, prelude::*,
 };
 
 /// Shapes that are there.
@@ -11,10 +14,26 @@ pub const SHAPES: u64 = 1_000;
 /// Operations that are counted together.
 pub const TIMES: u64 = 1_000;
 
+/// Nobody observes.
+pub fn nobody() -> Arc<dyn Observer> {
+    Arc::new(Silent)
+}
+
+/// `TracingObserver`, and nobody listens.
+pub fn tracing_off() -> Arc<dyn Observer> {
+    Arc::new(TracingObserver::new("main"))
+}
+
+/// `MetricsObserver`. What is counted here tells no recorder anything, so there is none.
+pub fn metrics() -> Arc<dyn Observer> {
+    Arc::new(MetricsObserver::new("main"))
+}
+
 /// The full stack over a store in memory, since the disk has no part in these paths; nothing is pending, and
 /// nothing is flushed behind, so that the count is the same every time.
-pub fn store() -> ShapeMeta {
+pub fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
     let store = ShapeMeta::builder(NoData)
+        .observer(observer)
         .cached(CacheOptions::default().expected_shapes(4_000))
         .buffered(BufferOptions::default().manual(true))
         .over(MemoryStore::new())
@@ -29,18 +48,18 @@ pub fn store() -> ShapeMeta {
 }
 
 /// The same with handles to read.
-pub fn handles() -> (ShapeMeta, Vec<Handle>) {
-    (store(), (0..TIMES).map(|time| handle(time * 7 % SHAPES)).collect())
+pub fn handles(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Handle>) {
+    (store(observer), (0..TIMES).map(|time| handle(time * 7 % SHAPES)).collect())
 }
 
 /// The same with keys to look up.
-pub fn keys() -> (ShapeMeta, Vec<Key>) {
-    (store(), (0..TIMES).map(|time| key(time * 7 % SHAPES)).collect())
+pub fn keys(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Key>) {
+    (store(observer), (0..TIMES).map(|time| key(time * 7 % SHAPES)).collect())
 }
 
 /// The same with shapes to add.
-pub fn adds() -> (ShapeMeta, Vec<Mutation>) {
-    (store(), (SHAPES..SHAPES + TIMES).map(|number| Mutation::Add(shape(number))).collect())
+pub fn adds(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Mutation>) {
+    (store(observer), (SHAPES..SHAPES + TIMES).map(|number| Mutation::Add(shape(number))).collect())
 }
 
 fn handle(number: u64) -> Handle {
