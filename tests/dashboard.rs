@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::{Value, json};
 use shape_meta::{
-    ControlWrites, MetricsObserver, MutateShapesExt, NoData, ReadShapes, ShapeMeta, TIME_BUCKETS, Wait,
+    ControlWrites, MetricsObserver, MutateShapesExt, NoData, ReadShapes, ShapeMeta, Wait,
     admission::{Admission, Limits},
     conformance::shape,
 };
@@ -267,11 +267,12 @@ fn what_grafana_could_not_draw_is_found_out() {
 #[test]
 fn what_is_scraped_is_what_the_tables_promise() {
     let directory = tempdir().expect("a directory");
-    let recorder = PrometheusBuilder::new()
-        .with_recommended_naming(true)
-        .set_buckets(TIME_BUCKETS)
-        .expect("there are some")
-        .build_recorder();
+    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+    for (name, bounds) in MetricsObserver::histograms() {
+        exporter =
+            exporter.set_buckets_for_metric(Matcher::Full(name.into()), bounds).expect("there are some");
+    }
+    let recorder = exporter.build_recorder();
     let scraped = metrics::with_local_recorder(&recorder, || {
         Admission::describe_metrics();
         let observer = MetricsObserver::new("main");
@@ -290,6 +291,7 @@ fn what_is_scraped_is_what_the_tables_promise() {
         recorder.handle().render()
     });
 
+    assert!(!scraped.contains(shape(1).handle.as_str()), "no label is of a shape");
     let promised = series();
     let mut found = BTreeSet::new();
     for line in scraped.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -355,4 +357,15 @@ fn what_is_not_there_is_found_out() {
     ] {
         assert!(std::panic::catch_unwind(|| check("bad", bad, &[])).is_err(), "{bad}");
     }
+}
+
+/// The values of `db.operation.name`.
+#[test]
+fn every_operation_is_in_the_docs() {
+    let code = include_str!("../shape-meta-sqlite/src/operation.rs");
+    let labels: BTreeSet<_> = code.split('"').skip(1).step_by(2).collect();
+    let docs = include_str!("../docs/telemetry.md");
+    let (_, after) = docs.split_once("The operations are ").expect("they are told");
+    let (told, _) = after.split_once("\n\n").expect("a paragraph");
+    assert_eq!(told.split('`').skip(1).step_by(2).collect::<BTreeSet<_>>(), labels);
 }

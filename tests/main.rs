@@ -24,3 +24,4 @@ mod places;
 mod refusals;
 mod repair;
 mod tenants;
+mod told;

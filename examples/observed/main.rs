@@ -9,10 +9,9 @@
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use clap::Parser;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use shape_meta::{
-    BufferOptions, CacheOptions, MetricsObserver, NoData, Reporter, SIZE_BUCKETS, SqliteOptions,
-    TIME_BUCKETS,
+    BufferOptions, CacheOptions, MetricsObserver, NoData, Reporter, SqliteOptions,
     admission::{Admission, Limits, RetryAfter},
     prelude::*,
 };
@@ -42,12 +41,11 @@ struct Options {
 fn main() -> Result {
     let options = Options::parse();
     // The names as an OpenTelemetry collector would give them to Prometheus, and histograms that can be added up.
-    let exporter = PrometheusBuilder::new()
-        .with_recommended_naming(true)
-        .set_buckets(TIME_BUCKETS)?
-        .set_buckets_for_metric(metrics_exporter_prometheus::Matcher::Suffix("changes".into()), SIZE_BUCKETS)?
-        .set_buckets_for_metric(metrics_exporter_prometheus::Matcher::Suffix("bytes".into()), SIZE_BUCKETS)?
-        .install_recorder()?;
+    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+    for (name, bounds) in MetricsObserver::histograms() {
+        exporter = exporter.set_buckets_for_metric(Matcher::Full(name.into()), bounds)?;
+    }
+    let exporter = exporter.install_recorder()?;
     Admission::describe_metrics();
 
     let directory = tempfile::tempdir()?;

@@ -1,5 +1,7 @@
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
+use super::buckets::{SIZE_BUCKETS, TIME_BUCKETS};
+
 /// A metric: its name, and what an exporter tells about it.
 pub(super) struct Metric {
     name: &'static str,
@@ -98,6 +100,12 @@ metrics! {
         "Memory that the read cache takes, about";
     SHAPES: Gauge, "{shape}", "shape_meta.shapes",
         "Live shapes";
+}
+
+/// The names of the histograms, with the bounds that fit each.
+pub(super) fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
+    let histograms = ALL.iter().filter(|metric| matches!(metric.kind, Kind::Histogram));
+    histograms.map(|metric| (metric.name, if metric.unit == "s" { TIME_BUCKETS } else { SIZE_BUCKETS }))
 }
 
 /// Tells the recorder the units and texts of all metrics.

@@ -37,6 +37,15 @@ impl MetricsObserver {
         Self { stack: stack.into() }
     }
 
+    /// The names of all histograms, each with bounds of its buckets that fit it: [`TIME_BUCKETS`](crate::TIME_BUCKETS) or
+    /// [`SIZE_BUCKETS`](crate::SIZE_BUCKETS).
+    ///
+    /// For an exporter that has to be told: that of Prometheus makes summaries without, which cannot be added up over
+    /// several processes, and OpenTelemetry has bounds that fit milliseconds.
+    pub fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
+        histograms()
+    }
+
     /// The label of the store, and these.
     pub(super) fn labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = Vec::with_capacity(N + 2);

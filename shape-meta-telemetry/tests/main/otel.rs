@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
     },
 };
 use shape_meta_core::{Direct, Limits, MemoryStore, Silent};
-use shape_meta_telemetry::MetricsObserver;
+use shape_meta_telemetry::{MetricsObserver, SIZE_BUCKETS, TIME_BUCKETS};
 
 use crate::everything::tell_everything;
 
@@ -41,7 +41,10 @@ fn kind_and_keys<T>(data: &MetricData<T>) -> (&'static str, Vec<String>) {
         }
         MetricData::Sum(sum) => ("counter", first(sum.data_points().next().map(|of| keys(of.attributes())))),
         MetricData::Histogram(of) => {
-            ("histogram", first(of.data_points().next().map(|of| keys(of.attributes()))))
+            let point = of.data_points().next().expect("a point");
+            let bounds: Vec<_> = point.bounds().collect();
+            assert!(bounds == TIME_BUCKETS || bounds == SIZE_BUCKETS, "{bounds:?}");
+            ("histogram", keys(point.attributes()))
         }
         MetricData::ExponentialHistogram(_) => panic!("nobody asks for one"),
     }
@@ -80,6 +83,9 @@ fn every_metric_of_the_table_arrives_there_under_its_name() {
     let reader = PeriodicReader::builder(collector.clone()).with_interval(Duration::from_secs(3600)).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let recorder = OpenTelemetryRecorder::new(provider.meter("shape-meta"));
+    for (name, bounds) in MetricsObserver::histograms() {
+        recorder.set_histogram_bounds(&name.into(), bounds.to_vec());
+    }
     let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
     metrics::with_local_recorder(&recorder, || {
         let observer = MetricsObserver::new("main");

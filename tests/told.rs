@@ -1,0 +1,108 @@
+//! What a database tells through `tracing` in its life: every span and event of a store that a user would open, in order.
+
+use std::{
+    fmt::{Debug, Write as _},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use shape_meta::{
+    BoxError, ControlWrites, Handle, MutateShapesExt, ReadShapes, ShapeCleaner, ShapeMeta, TracingObserver,
+    Wait, conformance::shape,
+};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, layer::Context, prelude::*, registry::LookupSpan};
+
+use crate::compositions::{Flushing, PATIENT, PRODUCT, directory, sqlite};
+
+/// Writes down what it hears, indented by the spans that it is in.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+/// The fields that are the same in each run.
+struct Known(String);
+
+impl Visit for Known {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let name = field.name();
+        if !matches!(name, "message" | "path" | "bytes") && !name.ends_with("_us") {
+            write!(self.0, " {name}={value:?}").expect("a string");
+        }
+    }
+}
+
+impl Lines {
+    fn write(&self, depth: usize, name: &str, values: impl FnOnce(&mut Known)) {
+        let mut known = Known(format!("{}{}", "  ".repeat(depth), name.trim_start_matches("shape_meta.")));
+        values(&mut known);
+        self.0.lock().expect("no panic").push(known.0.replace(" stack=\"main\"", ""));
+    }
+
+    fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().expect("no panic")).join("\n")
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let depth = context.span(id).expect("it is there").scope().count() - 1;
+        self.write(depth, span.metadata().name(), |known| span.record(known));
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let depth = context.event_scope(event).map_or(0, |scope| scope.count());
+        self.write(depth, event.metadata().name(), |known| event.record(known));
+    }
+}
+
+/// Deletes in silence.
+struct Cleaner;
+
+impl ShapeCleaner for Cleaner {
+    fn clean(&self, _: &[Handle]) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn clean_all(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn open(directory: &Path) -> ShapeMeta {
+    let observer = Arc::new(TracingObserver::new("main"));
+    let builder = ShapeMeta::builder(Cleaner).observer(observer).sqlite(sqlite());
+    // Flushed on this thread, whose subscriber it is.
+    let composition = PRODUCT.flushing(Flushing::Stepped);
+    composition.stacked_by(builder).open(directory).expect("a directory of our own")
+}
+
+#[test]
+fn a_shape_can_be_followed_through_two_lives() {
+    let (directory, lines) = (directory(), Lines::default());
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+
+    let store = open(directory.path());
+    insta::assert_snapshot!("opening_an_empty_database", lines.take());
+
+    for number in [1, 2] {
+        store.add(shape(number), Wait::No).expect("room");
+    }
+    store.mark_snapshot_complete(&shape(1).handle, Wait::No).expect("it is there");
+    assert!(store.add(shape(1), Wait::No).is_err());
+    store.flush(PATIENT).expect("it is written");
+    assert!(store.record(shape(1).handle.as_str()).expect("it reads").is_some());
+    insta::assert_snapshot!("working", lines.take());
+
+    // The snapshot of the second shape is not complete.
+    drop(store);
+    insta::assert_snapshot!("dropping", lines.take());
+
+    let store = open(directory.path());
+    insta::assert_snapshot!("opening_what_was_left", lines.take());
+    assert!(store.close(PATIENT).is_complete());
+    insta::assert_snapshot!("closing", lines.take());
+}
