@@ -1,11 +1,11 @@
 //! What people read when something goes wrong.
 
-use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, DefinitionHash, Degradation, Error, ErrorKind, Handle, Health, HealthState, InvalidKey,
-    LastError, Latencies, MemoryStore, MutateError, MutateShapesExt, NotDurable, Progress, Refusal, Relation,
-    Seq, Silent, SnapshotState, Wait,
+    DefinitionHash, Degradation, Error, ErrorKind, Handle, Health, HealthState, InvalidKey, LastError,
+    Latencies, MemoryStore, MutateError, MutateShapesExt, NotDurable, Progress, Refusal, Relation, Seq,
+    Silent, SnapshotState, Wait,
     conformance::{handle, key, ops::Op, shape},
 };
 
@@ -141,25 +141,6 @@ fn of_values() {
     insta::assert_snapshot!(texts.join("\n"));
     let observed = format!("{:?}", Progress::observed(Seq::ZERO, Arc::new(Silent)));
     assert!(observed.contains("Told(true)"), "{observed}");
-}
-
-#[test]
-fn of_activities() {
-    let path = Path::new("somewhere");
-    let activities = [
-        Activity::Open { path },
-        Activity::Recovery,
-        Activity::Flush { changes: 1, bytes: 2 },
-        Activity::Checkout { label: "scan" },
-        Activity::Clean { shapes: None },
-        Activity::Close,
-        Activity::Refresh,
-        Activity::Promote { path },
-        Activity::SaveReads,
-    ];
-    let names =
-        ["open", "recovery", "flush", "checkout", "clean", "close", "refresh", "promote", "save_reads"];
-    assert_eq!(activities.map(|activity| activity.name()), names);
 }
 
 #[test]
