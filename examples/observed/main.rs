@@ -1,7 +1,7 @@
 //! A store that is observed: it serves its metrics for Prometheus at `/metrics` and its health at `/health`, and
 //! in between it is quiet, stormed, and kept from its disk, so that there is something to see.
 //!
-//! `cargo run --release --example observed -- --port 9464 --seconds 300`, and then
+//! `cargo run --release --features full --example observed -- --port 9464 --seconds 300`, and then
 //! `prometheus --config.file docs/prometheus/prometheus.yml`.
 
 #![forbid(unsafe_code)]
