@@ -44,6 +44,7 @@ impl Handle {
     }
 
     /// The text of the handle.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Inline { .. } => {
@@ -54,6 +55,7 @@ impl Handle {
     }
 
     /// The bytes of the text: what comparing and hashing use, as they need no UTF-8 check.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
@@ -91,6 +93,7 @@ impl Borrow<str> for Handle {
 }
 
 impl PartialEq for Handle {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
     }
@@ -99,6 +102,7 @@ impl PartialEq for Handle {
 impl Eq for Handle {}
 
 impl PartialEq<str> for Handle {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         self.as_bytes() == other.as_bytes()
     }

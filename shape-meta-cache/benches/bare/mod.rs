@@ -1,4 +1,4 @@
-//! The yardstick: nothing but an evmap of the same data, by handle, with a fast hasher, for one thread.
+//! The yardstick: nothing but an evmap of the same data, with a fast hasher, for one thread.
 
 use std::{
     hash::{Hash, Hasher},
@@ -7,7 +7,7 @@ use std::{
 
 use evmap::handles::{ReadHandle, WriteHandle};
 use foldhash::fast::FixedState;
-use shape_meta_core::{Entry, Handle, Metadata};
+use shape_meta_core::{Entry, Handle, Key, Metadata};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(Handle);
@@ -50,39 +50,68 @@ impl Hash for Inline {
     }
 }
 
-pub(crate) struct Bare<V: Eq + Hash> {
-    read: ReadHandle<Text, V, (), FixedState>,
-    _write: WriteHandle<Text, V, (), FixedState>,
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Bytes(Key);
+
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0.as_bytes());
+    }
+}
+
+pub(crate) struct Bare<K: Clone + Eq + Hash, V: Eq + Hash> {
+    read: ReadHandle<K, V, (), FixedState>,
+    _write: WriteHandle<K, V, (), FixedState>,
     metadata: fn(&V) -> Metadata,
 }
 
-pub(crate) fn shared(entries: &[Arc<Entry>]) -> Bare<Shared> {
-    Bare::new(entries, |entry| Shared(Arc::clone(entry)), |shared| shared.0.metadata())
+pub(crate) fn shared(entries: &[Arc<Entry>]) -> Bare<Text, Shared> {
+    let key = |entry: &Entry| Text(entry.handle().clone());
+    Bare::new(entries, key, |entry| Shared(Arc::clone(entry)), |shared| shared.0.metadata())
 }
 
-pub(crate) fn inline(entries: &[Arc<Entry>]) -> Bare<Inline> {
-    Bare::new(entries, |entry| Inline(entry.metadata()), |inline| inline.0)
+pub(crate) fn inline(entries: &[Arc<Entry>]) -> Bare<Text, Inline> {
+    let key = |entry: &Entry| Text(entry.handle().clone());
+    Bare::new(entries, key, |entry| Inline(entry.metadata()), |inline| inline.0)
 }
 
-impl<V: Eq + Hash> Bare<V> {
-    fn new(entries: &[Arc<Entry>], make: fn(&Arc<Entry>) -> V, metadata: fn(&V) -> Metadata) -> Self {
+pub(crate) fn by_key(entries: &[Arc<Entry>]) -> Bare<Bytes, Shared> {
+    let key = |entry: &Entry| Bytes(*entry.key());
+    Bare::new(entries, key, |entry| Shared(Arc::clone(entry)), |shared| shared.0.metadata())
+}
+
+impl<K: Clone + Eq + Hash, V: Eq + Hash> Bare<K, V> {
+    fn new(
+        entries: &[Arc<Entry>],
+        key: fn(&Entry) -> K,
+        make: fn(&Arc<Entry>) -> V,
+        metadata: fn(&V) -> Metadata,
+    ) -> Self {
         let options = evmap::Options::default().with_capacity(entries.len());
         // SAFETY: the state of this hasher is fixed, and its clones are equal to it.
         let options = unsafe { options.with_hasher(FixedState::with_seed(7)) };
-        // SAFETY: `Text` is hashed and compared by its bytes, and the values by an integer, none of which
-        // can change.
+        // SAFETY: `Text` and `Bytes` are hashed and compared by their bytes, and the values by an integer,
+        // none of which can change.
         let (mut write, read) = unsafe { options.assert_stable() };
         for entry in entries {
-            write.insert(Text(entry.handle().clone()), make(entry));
+            write.insert(key(entry), make(entry));
         }
         write.publish();
         write.publish();
         Self { read, _write: write, metadata }
     }
+}
 
+impl<V: Eq + Hash> Bare<Text, V> {
     pub(crate) fn get(&self, handle: &Handle) -> Metadata {
         // A handle of 32 bytes is copied for the key: that is what a user of evmap would do.
         let value = self.read.get_one(&Text(handle.clone())).expect("live");
         (self.metadata)(&value)
+    }
+}
+
+impl Bare<Bytes, Shared> {
+    pub(crate) fn get(&self, key: &Key) -> Handle {
+        self.read.get_one(&Bytes(*key)).expect("live").0.handle().clone()
     }
 }

@@ -3,6 +3,7 @@
 
 #[path = "../bare/mod.rs"]
 #[expect(unsafe_code, reason = "a bare evmap cannot be had without")]
+#[expect(dead_code, reason = "another benchmark needs more of it")]
 mod bare;
 #[path = "../nowhere/mod.rs"]
 mod nowhere;
