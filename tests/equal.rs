@@ -109,5 +109,16 @@ fn c5_who_reads_beside_follows_a_repair() {
     }
 }
 
+/// Found by random histories: a shape that nobody had read counted as found by the opening after a repair, and not
+/// by the one that had found it.
+#[test]
+fn c5_a_repair_does_not_forget_when_shapes_were_found() {
+    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let ops = [Op::Add(shape), Op::MarkComplete { handle: 3 }, Op::Reopen, Op::Repair, Op::Reopen];
+    for composition in ALL {
+        stepped(composition, &ops);
+    }
+}
+
 /// The next commit ends in a panic once it is done. The repair meets it, and is tried again.
 const UNHEARD: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];

@@ -188,7 +188,8 @@ impl Carrying<'_> {
         newest
     }
 
-    /// Last reads of shapes that were saved, and the beginning of a log of changes.
+    /// Last reads of shapes that were saved, when those that nobody has read were found, and the beginning of a log of
+    /// changes.
     fn carry_the_rest(&self, connection: &Connection, last_seq: Seq) -> Result<()> {
         let doing = "write what was saved";
         let has = |table| {
@@ -202,6 +203,20 @@ impl Carrying<'_> {
             reads.sort_unstable();
             for (id, at) in reads {
                 insert.execute([id, at]).map_err(failed(doing))?;
+            }
+        }
+        if has("opening")? {
+            let mut insert = connection
+                .prepare("INSERT INTO opening (through, at) VALUES (?1, ?2)")
+                .map_err(failed(doing))?;
+            // They go up together. One that does not is damaged, and later ones count for what it was to say.
+            let mut latest = 0;
+            for (through, at) in self.found.openings.iter().filter(|(through, at)| **through > 0 && **at > 0)
+            {
+                if *at >= latest && *through <= last_seq.get().cast_signed() {
+                    insert.execute([through, at]).map_err(failed(doing))?;
+                    latest = *at;
+                }
             }
         }
         if has("change_log")? {

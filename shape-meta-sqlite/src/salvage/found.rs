@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use shape_meta_core::{Entry, Handle, Seq};
 
@@ -32,11 +32,13 @@ pub(super) struct Found {
     /// Handles that were to be cleaned, and are damaged.
     pub(super) to_clean_lost: u64,
     pub(super) last_reads: HashMap<i64, i64>,
+    /// When owners found the shapes up to a place in the order.
+    pub(super) openings: BTreeMap<i64, i64>,
     /// The highest row id in any table, whether or not its row is whole.
     pub(super) highest: i64,
 }
 
-/// What a row is, told by its columns alone: no two tables have the same.
+/// What a row is, told by its columns alone: no two tables have the same, but for the last reads and the openings.
 enum Row<'a> {
     Meta([i64; 4], Option<i64>),
     Shape(ShapeRow<'a>),
@@ -92,10 +94,12 @@ impl Found {
         let mut found = Self::default();
         let mut live: Vec<_> = image.live().into_iter().collect();
         live.sort_unstable();
+        let openings = image.pages_of("opening");
         for number in live {
             let Some(page) = image.page(number) else { continue };
+            let is_openings = openings.contains(&number);
             for (row, cell) in (0..).zip(cells(&page, number, image)) {
-                found.take(&cell, Place { page: number, row });
+                found.take(&cell, Place { page: number, row }, is_openings);
             }
         }
         for rows in [&mut found.shapes, &mut found.definitions] {
@@ -104,7 +108,7 @@ impl Found {
         found
     }
 
-    fn take(&mut self, cell: &Cell, place: Place) {
+    fn take(&mut self, cell: &Cell, place: Place, is_openings: bool) {
         let Some(values) = values(&cell.payload) else { return };
         let id = cell.id.filter(|id| *id > 0);
         match (id, row(id, &values)) {
@@ -113,6 +117,10 @@ impl Found {
             }
             (Some(id), Row::Shape(_)) => self.shapes.push((id, place)),
             (Some(id), Row::Definition(_)) => self.definitions.push((id, place)),
+            (Some(through), Row::LastRead(at)) if is_openings => {
+                self.openings.insert(through, at);
+                return;
+            }
             (Some(id), Row::LastRead(at)) => {
                 self.last_reads.insert(id, at);
                 return;

@@ -196,4 +196,32 @@ impl Image {
         }
         reached
     }
+
+    /// The pages of this table, as far as the rows of the schema and the pages that lead to others can be read.
+    pub(super) fn pages_of(&self, table: &str) -> HashSet<u32> {
+        for number in self.below(1) {
+            let Some(page) = self.page(number) else { continue };
+            for cell in cells(&page, number, self) {
+                if let Some([Value::Text(b"table"), Value::Text(name), _, Value::Integer(root), _]) =
+                    values(&cell.payload).as_deref()
+                    && *name == table.as_bytes()
+                {
+                    return u32::try_from(*root).map(|root| self.below(root)).unwrap_or_default();
+                }
+            }
+        }
+        HashSet::new()
+    }
+
+    /// The pages of the b-tree with this root.
+    fn below(&self, root: u32) -> HashSet<u32> {
+        let (mut reached, mut next) = (HashSet::new(), vec![root]);
+        while let Some(number) = next.pop() {
+            let Some(page) = self.page(number).filter(|_| reached.insert(number)) else { continue };
+            if let Some(Kind::TableInterior | Kind::IndexInterior) = Kind::of(&page, number) {
+                next.extend(super::cells::children(&page, number));
+            }
+        }
+        reached
+    }
 }
