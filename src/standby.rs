@@ -140,7 +140,7 @@ impl Standby {
         let report = database::put_in_order(owner, &**cleaner, &*layers.observer)?;
         // Nobody else writes any more, so this is all there is.
         self.0.below.refresh()?;
-        self.0.below.learn_reads(owner.report().found_at)?;
+        self.0.below.learn_reads(|created| owner.found_at(created))?;
         let stack = self.0.below.under(layers.clone())?;
         Ok(ShapeMeta::over_database(stack, database::Database::promoted(&self.0.database, report)))
     }

@@ -120,5 +120,17 @@ fn c5_a_repair_does_not_forget_when_shapes_were_found() {
     }
 }
 
+/// Found by random histories: a standby that had known a shape before its owner was opened again took it for one that
+/// the standby itself had found.
+#[test]
+fn c5_a_standby_knows_which_owner_has_found_a_shape() {
+    let shape = |handle| Op::Add(Spec { handle, key: handle, relations: 1, dependencies: 0, size: 0 });
+    let made = [shape(1), Op::MarkComplete { handle: 1 }, Op::Flush];
+    let ops = [&made[..], &[Op::Refresh, Op::Reopen, shape(2), Op::Promote]].concat();
+    for composition in ALL {
+        stepped(composition, &ops);
+    }
+}
+
 /// The next commit ends in a panic once it is done. The repair meets it, and is tried again.
 const UNHEARD: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];

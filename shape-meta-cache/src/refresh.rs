@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Activity, ApplyChanges, Delta, Entry, Refreshed, Result, Timestamp};
+use shape_meta_core::{Activity, ApplyChanges, Delta, Entry, Refreshed, Result, Seq, Timestamp};
 
 use crate::{
     Cached,
@@ -48,19 +48,24 @@ impl<S: ApplyChanges> Cached<S> {
     }
 
     /// Takes over the last-read times that are saved below, where they are later; shapes that were never
-    /// read count as read at this moment from now on. For the mirror of a standby that becomes the owner.
+    /// read count as read when they were found, if `found` says when that was. For the mirror of a standby that
+    /// becomes the owner.
     ///
     /// # Errors
     ///
     /// If the store below cannot be read. Some times may have been taken over.
-    pub fn learn_reads(&self, found: Timestamp) -> Result<()> {
+    pub fn learn_reads(&self, found: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         self.inner.saved_reads(&mut |created, at| {
             if let Some(entry) = self.mirror.roster.get(created) {
                 entry.learn(at);
             }
         })?;
         for chunk in self.mirror.roster.chunks() {
-            chunk.entries().iter().filter(|one| one.last_read().is_none()).for_each(|one| one.learn(found));
+            for entry in chunk.entries().iter().filter(|entry| entry.last_read().is_none()) {
+                if let Some(at) = found(entry.created()) {
+                    entry.learn(at);
+                }
+            }
         }
         Ok(())
     }

@@ -50,11 +50,6 @@ impl Openings {
         self.0.get(at).map(|(_, at)| *at)
     }
 
-    /// When an owner has last found shapes that were new to it.
-    pub(crate) fn latest(&self) -> Option<Timestamp> {
-        self.0.last().map(|(_, at)| *at)
-    }
-
     /// The last place that an owner has found.
     pub(crate) fn through(&self) -> Seq {
         self.0.last().map_or(Seq::ZERO, |(through, _)| *through)

@@ -259,7 +259,6 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     let (meta, now) = (Meta::take_ownership(&transaction)?, Timestamp::now());
     owner::note(&transaction, now)?;
     Openings::note(&transaction, meta.last_seq, now)?;
-    let found_at = Openings::read(&transaction)?.latest().unwrap_or(now);
     transaction.commit().map_err(failed("take ownership"))?;
     // Looks at every table, also at those that this connection has not asked yet. Nothing depends on it,
     // and whether damage is looked for is for the check to say.
@@ -274,7 +273,6 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
         counts: meta.counts,
         last_seq: meta.last_seq,
         epoch: meta.epoch,
-        found_at,
         took: started.elapsed(),
     })
 }

@@ -156,6 +156,11 @@ impl Recency {
         LastReads { at_open: Arc::clone(&self.at_open), since }
     }
 
+    /// When an owner has found this shape, as its database knew it at open.
+    pub(crate) fn found_at(&self, id: Seq) -> Option<Timestamp> {
+        self.at_open.last_read(id)
+    }
+
     /// When this shape was last read, as far as is known here.
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.times().and_then(|times| times.last_read(id)).or_else(|| self.at_open.last_read(id))

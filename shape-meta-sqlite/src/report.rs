@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::{Counts, Repaired, Seq, Timestamp};
+use shape_meta_core::{Counts, Repaired, Seq};
 
 use crate::Lookups;
 
@@ -21,8 +21,6 @@ pub struct OpenReport {
     pub last_seq: Seq,
     /// The turn of this owner: every opening has a higher one, and every commit checks it (C11).
     pub epoch: u64,
-    /// When its owner has found the shapes that it holds: those which nobody has read count as read then.
-    pub found_at: Timestamp,
     /// How long it took.
     pub took: Duration,
 }

@@ -16,7 +16,6 @@ use crate::{
     error::{failed, failed_on},
     files::{self, Files},
     identity::Identity,
-    last_reads::Openings,
     meta::Meta,
     open,
     operation::Operation,
@@ -100,7 +99,6 @@ impl Standby {
             counts: meta.counts,
             last_seq: meta.last_seq,
             epoch: meta.epoch,
-            found_at: Openings::read(&connection)?.latest().unwrap_or(Timestamp::now()),
             took: started.elapsed(),
         };
         observer.opened(&Opened { shapes: report.counts.total, took: report.took });

@@ -5,7 +5,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result};
+use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result, Seq, Timestamp};
 
 use crate::{
     Lookups, OpenReport, SqliteOptions, change_log,
@@ -140,6 +140,12 @@ impl SqliteStore {
     /// What opening found and did.
     pub fn report(&self) -> &OpenReport {
         &self.report
+    }
+
+    /// When an owner of the database first found the shape that was created at this place, as a shape that nobody has
+    /// read counts as read then; `None` if it was made since the database was opened.
+    pub fn found_at(&self, created: Seq) -> Option<Timestamp> {
+        self.recency.found_at(created)
     }
 
     /// The directory of the database; none for one in memory.

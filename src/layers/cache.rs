@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{ApplyChanges, Observer, Result};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{Refreshed, Timestamp};
+use shape_meta_core::{Refreshed, Seq, Timestamp};
 
 pub(crate) use shape_meta_cache::{CacheOptions as Options, Cached};
 
@@ -26,6 +26,9 @@ pub(crate) fn refresh<S: ApplyChanges>(cached: &Cached<S>) -> Result<Refreshed> 
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn learn_reads<S: ApplyChanges>(cached: &Cached<S>, found: Timestamp) -> Result<()> {
+pub(crate) fn learn_reads<S: ApplyChanges>(
+    cached: &Cached<S>,
+    found: impl Fn(Seq) -> Option<Timestamp>,
+) -> Result<()> {
     cached.learn_reads(found)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{ApplyChanges, ControlWrites, Direct, Limits, Observer, Result};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{ReadShapes, Refreshed, Timestamp};
+use shape_meta_core::{ReadShapes, Refreshed, Seq, Timestamp};
 
 #[cfg(feature = "buffer")]
 pub(crate) mod buffer;
@@ -76,8 +76,8 @@ impl<S: ApplyChanges + Clone + 'static> Below<S> {
         }
     }
 
-    /// Shapes that nobody has read count as read at this moment, as they do at every open.
-    pub(crate) fn learn_reads(&self, found: Timestamp) -> Result<()> {
+    /// Shapes that nobody has read count as read when they were found, as they do at every open.
+    pub(crate) fn learn_reads(&self, found: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         match self {
             Self::Cached(cached) => cache::learn_reads(cached, found),
             // The store itself has learned them.

@@ -2,7 +2,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use shape_meta_core::{Observer, Result};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{Refreshed, Timestamp};
+use shape_meta_core::{Refreshed, Seq, Timestamp};
 
 /// Nobody can ask for a cache.
 pub(crate) type Options = Infallible;
@@ -26,6 +26,6 @@ pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<Refreshed> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn learn_reads<S>(_: &Cached<S>, _: Timestamp) -> Result<()> {
+pub(crate) fn learn_reads<S>(_: &Cached<S>, _: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
     Ok(())
 }

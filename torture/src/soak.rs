@@ -25,6 +25,8 @@ use crate::{
 
 /// Histories of a composition before it is the next one's turn.
 const CASES: u32 = 2;
+/// How many smaller histories are tried when one has failed: a few minutes.
+const SMALLER: u32 = 2_000;
 /// Rounds of threads in a turn.
 const ROUNDS: usize = 50;
 
@@ -101,6 +103,7 @@ fn model(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<Str
         cases: CASES,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
+        max_shrink_iters: SMALLER,
         ..Config::default()
     };
     let ops = prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..120);

@@ -23,8 +23,10 @@ use crate::{
 /// If any outcome or any read differs after any step (C5). What was played until then is printed to
 /// standard error.
 pub fn lockstep<F: Fixture>(fixture: &F, ops: &[Op]) {
+    let mut played = Played(Vec::new());
     let mut lockstep = Lockstep::new(fixture);
     for op in ops {
+        played.0.push(*op);
         lockstep.step(*op);
     }
     lockstep.finish();
@@ -37,7 +39,6 @@ pub struct Lockstep<'f, F: Fixture> {
     store: Option<F::Store>,
     reference: Direct<MemoryStore>,
     history: History,
-    played: Played,
     paused: bool,
     /// Whether something below was told to fail, and whether it was told to refuse something for good.
     disturbed: bool,
@@ -93,7 +94,6 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             store: Some(fixture.open()),
             reference: reference(&History::default()),
             history: History::default(),
-            played: Played(Vec::new()),
             paused: false,
             disturbed: false,
             refusing: false,
@@ -125,7 +125,6 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
 
     /// Plays one operation and compares its outcome and every read.
     pub fn step(&mut self, op: Op) {
-        self.played.0.push(op);
         self.play(op);
         self.settle();
         if matches!(op, Op::Flush) && !self.paused {
