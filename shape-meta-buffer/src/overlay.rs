@@ -218,6 +218,11 @@ impl Overlay {
         }
     }
 
+    /// Whether nothing is pending, so that there is nothing to ask here: one load, and no hash needs to be made.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
     /// Whether the overlay may have something to say of what has this hash. Without the lock; when
     /// nothing is pending, one load.
     ///
@@ -225,7 +230,7 @@ impl Overlay {
     /// began and is not published below by its end keeps its bit set in one and the same filter all that
     /// time. A generation takes its filter with it from active to sealed.
     pub(crate) fn may_know(&self, hash: u64) -> bool {
-        self.pending.load(Ordering::Acquire) != 0 && self.sides.iter().any(|side| side.filter.may_know(hash))
+        !self.is_quiet() && self.sides.iter().any(|side| side.filter.may_know(hash))
     }
 
     // A panic under the lock would be a defect of this crate alone: no code of a store or of an observer runs

@@ -29,6 +29,9 @@ enum Known<T> {
 
 impl<S: ApplyChanges + 'static> Buffered<S> {
     fn known<T>(&self, handle: &str, here: impl FnOnce(&Arc<Record>, SnapshotState) -> T) -> Known<T> {
+        if self.shared.overlay.is_quiet() {
+            return Known::Nothing;
+        }
         let handle = handle.as_bytes();
         let hash = self.shared.hashing.handle(handle);
         if !self.shared.overlay.may_know(hash) {
@@ -77,6 +80,9 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        if self.shared.overlay.is_quiet() {
+            return self.shared.inner.handle_for(key);
+        }
         Ok(self.shared.holder_of(key)?.map(|(handle, _)| handle))
     }
 

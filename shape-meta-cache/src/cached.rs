@@ -13,7 +13,7 @@ use crate::{
     mirror::Mirror,
     readers::Readers,
     roster::Roster,
-    slots::{Grouping, Slots},
+    slots::{Gathering, Slots},
     table::{Table, Totals},
 };
 
@@ -54,12 +54,9 @@ impl<S: ApplyChanges> Cached<S> {
 
         let in_memory = options.lookups == Lookups::InMemory;
         let room = options.expected_shapes.max(entries.len() + entries.len() / 8);
-        let grouping = Grouping::new(room as u64, options.keys_per_slot);
-        let key_slots = match grouping.groups() {
-            _ if !in_memory => 0,
-            None => room,
-            Some(groups) => room.min(usize::try_from(groups).unwrap_or(usize::MAX)),
-        };
+        let gathering = Gathering::new(options.keys_per_slot, options.keys_apart, room);
+        let grouping = gathering.of(room as u64);
+        let key_slots = if in_memory { grouping.slots(room) } else { 0 };
         let table_slots = room + key_slots;
         let mut totals = Totals { counts: Counts::default(), last_seq, grouping };
         let (mut table, reader) = Table::new(totals, table_slots);
@@ -69,7 +66,7 @@ impl<S: ApplyChanges> Cached<S> {
             roster: Roster::default(),
             tally: Tally::new(in_memory),
             lookups: options.lookups,
-            keys_per_slot: options.keys_per_slot,
+            gathering,
         };
         mirror.tally.slots(table_slots);
 

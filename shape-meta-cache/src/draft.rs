@@ -190,26 +190,31 @@ impl<'a> Draft<'a> {
         Litter { removed: gone.len(), left: self.left }
     }
 
-    /// Spreads the keys over more slots, when there are twice as many to a slot as there should be. It
-    /// takes as long as adding all keys again; the number of shapes at least doubles in between, so it
-    /// adds a constant to each add on average.
+    /// Gathers the keys anew, when there are so many that they should share slots, or twice as many to a slot as
+    /// there should be. It takes as long as adding all keys again; the number of shapes at least doubles in
+    /// between, so it adds a constant to each add on average.
     fn regroup(&mut self) {
         let Totals { counts, grouping, .. } = self.writer.totals;
-        let per_slot = self.mirror.keys_per_slot;
-        let Some(groups) = grouping.groups() else { return };
-        if counts.total <= groups * 2 * u64::from(per_slot) || self.mirror.lookups == Lookups::OnDisk {
+        if self.mirror.lookups == Lookups::OnDisk {
             return;
         }
-        for group in 0..groups {
-            self.writer.table.drop_slot(Grouping::place(group));
-        }
-        let grouping = Grouping::new(counts.total, per_slot);
-        self.writer.totals.grouping = grouping;
-        for chunk in self.mirror.roster.chunks() {
-            for entry in chunk.entries().iter().filter(|entry| !self.gone.contains(&entry.created())) {
-                self.writer.table.insert(self.mirror.slots.key(entry.key(), grouping), entry);
+        let Some(better) = self.mirror.gathering.better(grouping, counts.total) else { return };
+        let replacing: foldhash::HashMap<_, _> =
+            self.replacing.iter().map(|entry| (entry.created(), entry)).collect();
+        let each_live = |each: &mut dyn FnMut(&Arc<Entry>)| {
+            for chunk in self.mirror.roster.chunks() {
+                for entry in chunk.entries().iter().filter(|entry| !self.gone.contains(&entry.created())) {
+                    each(replacing.get(&entry.created()).copied().unwrap_or(entry));
+                }
             }
+        };
+        let (table, slots) = (&mut self.writer.table, &self.mirror.slots);
+        match grouping.groups() {
+            Some(groups) => (0..groups).for_each(|group| table.drop_slot(Grouping::place(group))),
+            None => each_live(&mut |entry| table.drop_slot(slots.key(entry.key(), grouping).place)),
         }
+        each_live(&mut |entry| table.insert(slots.key(entry.key(), better), entry));
+        self.writer.totals.grouping = better;
     }
 }
 

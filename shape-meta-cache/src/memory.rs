@@ -2,6 +2,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shape_meta_core::Entry;
 
+use crate::slots::buckets;
+
 /// About how many bytes a cache holds; see [`Cached::memory`](crate::Cached::memory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -65,7 +67,7 @@ impl Tally {
 
     pub(crate) fn memory(&self) -> CacheMemory {
         let shapes = self.shapes.load(Ordering::Relaxed);
-        let slots = (self.most_slots.load(Ordering::Relaxed) * 8 / 7 + 1).next_power_of_two();
+        let slots = buckets(self.most_slots.load(Ordering::Relaxed));
         let readers = self.relations.load(Ordering::Relaxed) * READER + shapes * KEY;
         CacheMemory {
             entries: self.entries.load(Ordering::Relaxed),

@@ -7,7 +7,7 @@ use crate::{
     memory::Tally,
     readers::Readers,
     roster::Roster,
-    slots::{Grouping, Slot, Slots},
+    slots::{Gathering, Grouping, Slot, Slots},
     stalest::Stalest,
     table::View,
 };
@@ -19,7 +19,7 @@ pub(crate) struct Mirror {
     pub(crate) roster: Roster,
     pub(crate) tally: Tally,
     pub(crate) lookups: Lookups,
-    pub(crate) keys_per_slot: u32,
+    pub(crate) gathering: Gathering,
 }
 
 impl Mirror {

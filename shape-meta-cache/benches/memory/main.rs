@@ -34,7 +34,10 @@ fn measure(case: &str) {
     let [shapes, lookups, keys] = parts[..] else { panic!("{case}: three words") };
     let count: u64 = shapes.parse().expect("a number");
     let on_disk = if lookups == "OnDisk" { Lookups::OnDisk } else { Lookups::InMemory };
-    let options = CacheOptions::default().lookups(on_disk).keys_per_slot(keys.parse().expect("a number"));
+    let options = CacheOptions::default()
+        .lookups(on_disk)
+        .keys_per_slot(keys.parse().expect("a number"))
+        .keys_apart_up_to(0);
     let before = resident();
     let begun = Instant::now();
     let cached = open(count, options);

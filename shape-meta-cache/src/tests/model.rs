@@ -7,7 +7,11 @@ use shape_meta_core::{
 };
 
 use super::{cases, record};
-use crate::{CacheOptions, Cached, Lookups, slots::Slots};
+use crate::{
+    CacheOptions, Cached, Lookups,
+    draft::Draft,
+    slots::{Grouping, Slots},
+};
 
 /// What the history of a store is made of. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -156,9 +160,13 @@ proptest! {
         bits in prop_oneof![Just(0), 0..4_u32, Just(64)],
         on_disk: bool,
         keys_per_slot in 1..5_u32,
+        keys_apart in prop_oneof![Just(0), 0..30_usize, Just(usize::MAX)],
     ) {
         let lookups = if on_disk { Lookups::OnDisk } else { Lookups::InMemory };
-        let options = CacheOptions::default().lookups(lookups).keys_per_slot(keys_per_slot);
+        let options = CacheOptions::default()
+            .lookups(lookups)
+            .keys_per_slot(keys_per_slot)
+            .keys_apart_up_to(keys_apart);
         let mask = 1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1);
         let mut machine = Machine::new(options, mask);
         for op in ops {
@@ -185,30 +193,72 @@ fn hundreds_that_collide_are_told_apart() {
 /// More keys than the first grouping is for: they are spread again, several times.
 #[test]
 fn keys_are_found_after_they_were_spread_anew() {
-    let below = MemoryStore::new();
-    let cached = Cached::open(below, CacheOptions::default().keys_per_slot(2), Arc::new(Silent)).unwrap();
-    let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
-    let mut groupings = vec![grouping()];
-    let records: Vec<_> = (1..=40_000).map(|number| record(number, number, number, 1)).collect();
-    for part in records.chunks(5_000) {
-        let adds = part
-            .iter()
-            .map(|record| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending });
-        let removed =
-            part.iter().step_by(10).map(|record| Change::Remove { entry: Arc::clone(&record.entry) });
-        let through = part.last().unwrap().entry.created();
-        cached.apply(&Batch { changes: adds.chain(removed).collect(), through }).unwrap();
-        groupings.push(grouping());
+    // From the first on in groups; and in slots of their own until there are so many.
+    for keys_apart in [0, 12_000] {
+        let options = CacheOptions::default().keys_per_slot(2).keys_apart_up_to(keys_apart);
+        let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+        let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
+        let mut groupings = vec![grouping()];
+        let records: Vec<_> = (1..=40_000).map(|number| record(number, number, number, 1)).collect();
+        for part in records.chunks(5_000) {
+            let adds = part
+                .iter()
+                .map(|record| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending });
+            let removed =
+                part.iter().step_by(10).map(|record| Change::Remove { entry: Arc::clone(&record.entry) });
+            let through = part.last().unwrap().entry.created();
+            cached.apply(&Batch { changes: adds.chain(removed).collect(), through }).unwrap();
+            groupings.push(grouping());
+        }
+        let apart = groupings.iter().filter(|one| **one == Grouping::EXACT).count();
+        assert_eq!(apart, if keys_apart == 0 { 1 } else { 3 }, "{groupings:?}");
+        groupings.dedup();
+        assert!(groupings.len() > 2, "{groupings:?}");
+        let live =
+            records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
+        let place = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).place;
+        let places: HashSet<_> = live.clone().map(place).collect();
+        let slots = cached.writer().table.slots();
+        assert_eq!(slots, live.count() + places.len() + 1, "nothing is left of the groupings before");
+        for (number, record) in records.iter().enumerate() {
+            let expected = (number % 10 != 0).then(|| record.handle().clone());
+            assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
+        }
     }
-    groupings.dedup();
-    assert!(groupings.len() > 2, "{groupings:?}");
-    let live = records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
-    let place = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).place;
-    let places: HashSet<_> = live.clone().map(place).collect();
-    let slots = cached.writer().table.slots();
-    assert_eq!(slots, live.count() + places.len() + 1, "nothing is left of the groupings before");
-    for (number, record) in records.iter().enumerate() {
-        let expected = (number % 10 != 0).then(|| record.handle().clone());
+}
+
+/// In a table that is as large in any case, each key has a slot of its own.
+#[test]
+fn keys_share_slots_where_that_saves_memory() {
+    for (shapes, is_apart) in [(1_000, true), (60_000, false), (100_000, true)] {
+        let options = CacheOptions::default().keys_apart_up_to(0).expected_shapes(shapes);
+        let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+        let grouping = cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
+        assert_eq!(grouping == Grouping::EXACT, is_apart, "{shapes}");
+    }
+}
+
+/// While keys are gathered anew, another shape takes the place of one that was there.
+#[test]
+fn the_key_of_a_shape_that_takes_the_place_of_another_is_gathered_too() {
+    let options = CacheOptions::default().keys_apart_up_to(10);
+    let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+    let records: Vec<_> = (1..=20).map(|number| record(number, number, number, 1)).collect();
+    let other = record(3, 30, 30, 1);
+    let mut writer = cached.writer();
+    for part in [&records[..10], &records[10..]] {
+        let mut draft = Draft::new(&cached.mirror, &mut writer);
+        part.iter().for_each(|record| draft.add(&record.entry));
+        if part[0].entry.created() > Seq::new(10) {
+            draft.replace(&other.entry);
+        }
+        let litter = draft.publish(part.last().unwrap().entry.created(), &Silent);
+        writer.sweep(litter);
+    }
+    assert_ne!(writer.totals.grouping, Grouping::EXACT);
+    for record in &records {
+        let expected = (record.entry.created() != Seq::new(3)).then(|| record.handle().clone());
         assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
     }
+    assert_eq!(cached.handle_for(other.key()).unwrap().as_ref(), Some(other.handle()));
 }
