@@ -27,6 +27,16 @@ fn left(directory: &Path) -> (BTreeSet<u64>, u64) {
     (scan.map(|listed| talk::number_of(listed.record.handle())).collect(), turns)
 }
 
+/// The old one at work, and the new one beside it.
+fn side_by_side(directory: &Path) -> (Process, Process) {
+    let mut old = Process::start(old::NAME, directory);
+    old.hear_adds(SOME);
+    let mut new = Process::start(new::NAME, directory);
+    new.hear("open");
+    old.hear_adds(SOME);
+    (old, new)
+}
+
 fn is_well(old: &Heard, new: &Heard) {
     for (name, heard) in [("old", old), ("new", new)] {
         assert!(heard.complaints.is_empty(), "C1, C11: the {name} one: {:?}", heard.complaints);
@@ -38,11 +48,7 @@ fn is_well(old: &Heard, new: &Heard) {
 #[test]
 fn c11_a_rolling_deploy_loses_no_shape_and_fails_no_read() {
     let directory = directory();
-    let mut old = Process::start(old::NAME, directory.path());
-    old.hear_adds(SOME);
-    let mut new = Process::start(new::NAME, directory.path());
-    new.hear("open");
-    old.hear_adds(SOME);
+    let (mut old, mut new) = side_by_side(directory.path());
     // The new one waits until the old one has written everything and is gone.
     new.tell("promote wait");
     old.hear_adds(SOME);
@@ -65,11 +71,7 @@ fn c11_a_rolling_deploy_loses_no_shape_and_fails_no_read() {
 #[test]
 fn c11_one_that_is_taken_over_writes_nothing_more_and_tells_what_it_had() {
     let directory = directory();
-    let mut old = Process::start(old::NAME, directory.path());
-    old.hear_adds(SOME);
-    let mut new = Process::start(new::NAME, directory.path());
-    new.hear("open");
-    old.hear_adds(SOME);
+    let (mut old, mut new) = side_by_side(directory.path());
     new.tell("promote take");
     new.hear("promoted 3");
     new.hear_adds(SOME);
