@@ -145,7 +145,7 @@ mod tests {
             "\"a = 1",
             "a = E'\\' OR b'",
             "a = $x$ y $x$",
-            "a = 1 AND b > $x$ OR $x$",
+            "a = 1 AND b > $x$ y $x$",
             "a = 1 -- OR true",
             "a = 1 /* OR true */",
             "a = 1 AND b /* x */",
