@@ -96,9 +96,8 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
         let known = Known { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
         let repaired = self.inner.repair(known)?;
         // Until the mirror agrees with what is there now, nothing is written.
-        writer.unsure = true;
+        writer.outdated = true;
         self.reload_with(&mut writer)?;
-        writer.unsure = false;
         Ok(repaired)
     }
 
@@ -158,9 +157,9 @@ impl<S: ApplyChanges> Cached<S> {
     }
 
     /// After an apply whose outcome is not known, asks the store below how far it has come, and reads from it what
-    /// the mirror lacks. Says whether that was anything.
+    /// the mirror lacks; after a repair that did not come so far, in any case. Says whether that was to be done.
     fn find_out(&self, writer: &mut Writer) -> Result<bool> {
-        let behind = writer.unsure && self.inner.last_seq()? > writer.totals.last_seq;
+        let behind = writer.outdated || (writer.unsure && self.inner.last_seq()? > writer.totals.last_seq);
         if behind {
             self.reload_with(writer)?;
         }

@@ -92,7 +92,8 @@ impl<S: ApplyChanges> Cached<S> {
         table.publish();
         mirror.tally.slots(table.slots());
 
-        let writer = Mutex::new(Writer { table, totals, unsure: false, adding: Vec::new(), behind: 0 });
+        let writer = Writer { table, totals, unsure: false, adding: Vec::new(), outdated: false, behind: 0 };
+        let writer = Mutex::new(writer);
         let (in_flight, overlaid) = (InFlight::default(), options.overlaid);
         Ok(Self { inner, mirror, writer, swept: Mutex::default(), in_flight, overlaid, observer })
     }

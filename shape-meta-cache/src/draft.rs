@@ -18,6 +18,8 @@ pub(crate) struct Writer {
     pub(crate) unsure: bool,
     /// What that would be, in the entries that the layer above has of it: reads of them are noted there.
     pub(crate) adding: Vec<Arc<Entry>>,
+    /// Whether the store below was replaced by a repaired one, and the mirror has not been read from that yet.
+    pub(crate) outdated: bool,
     /// How many changes the side of the table lacks that readers do not see.
     pub(crate) behind: usize,
 }

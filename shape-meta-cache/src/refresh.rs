@@ -166,6 +166,7 @@ impl<S: ApplyChanges> Cached<S> {
             }
         }
         let litter = draft.publish(last_seq, &*self.observer);
+        (writer.unsure, writer.outdated) = (false, false);
         drop(flight);
         writer.sweep(litter);
         self.mirror.readers.refill();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod scripted;
 mod support;
 
 mod basics;
@@ -10,6 +11,9 @@ mod in_flight;
 mod large;
 mod misses;
 mod outcomes;
+mod refresh;
 mod reload;
 mod removal;
+mod repair;
 mod scan;
+mod sweep;

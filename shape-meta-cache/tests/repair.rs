@@ -1,0 +1,77 @@
+//! A store below that is repaired: it is told what the mirror knows, and the mirror shows what came out.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ApplyChanges, ErrorKind, Known, MemoryStore, ReadShapes, ReadShapesExt, Seq,
+    conformance::{handle, key, store::added},
+};
+
+use crate::{
+    scripted::Scripted,
+    support::{batch, cached, record},
+};
+
+/// These shapes, each at the place of its number, in an order that has come so far.
+fn fill<S: ApplyChanges>(store: S, numbers: &[u64], through: u64) -> S {
+    let records: Vec<_> = numbers.iter().map(|number| record(*number, *number)).collect();
+    store.apply(&batch(through, records.iter().map(added))).unwrap();
+    store
+}
+
+/// Over shapes 1 to 3, of which a repair cannot save the second; the order comes so far by it.
+fn damaged(through: u64) -> Cached<Scripted> {
+    let below = fill(Scripted::default(), &[1, 2, 3], 3);
+    *below.repaired.lock().unwrap() = Some(fill(MemoryStore::new(), &[1, 3], through));
+    cached(below, CacheOptions::default())
+}
+
+fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
+    for number in 1..=9 {
+        assert_eq!(cached.has_handle(&handle(number)).unwrap(), numbers.contains(&number));
+        assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), numbers.contains(&number));
+    }
+    assert_eq!(cached.counts().unwrap().total, numbers.len() as u64);
+}
+
+#[test]
+fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
+    let cached = damaged(4);
+    let repaired = cached.repair(Known::default()).unwrap();
+    assert_eq!(repaired.saved, 2);
+    let known = (vec![Seq::new(1), Seq::new(2), Seq::new(3)], Some(Seq::new(3)));
+    assert_eq!(*cached.inner().known.lock().unwrap(), known);
+    assert_shows(&cached, &[1, 3]);
+    assert_eq!(cached.last_seq().unwrap(), Seq::new(4));
+    cached.apply(&batch(5, [added(&record(5, 5))])).unwrap();
+    assert_shows(&cached, &[1, 3, 5]);
+}
+
+#[test]
+fn c9_a_repair_that_fails_changes_nothing() {
+    let cached = damaged(4);
+    let script = cached.inner().repaired.lock().unwrap().take();
+    assert_eq!(cached.repair(Known::default()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_shows(&cached, &[1, 2, 3]);
+    *cached.inner().repaired.lock().unwrap() = script;
+    cached.repair(Known::default()).unwrap();
+    assert_shows(&cached, &[1, 3]);
+}
+
+/// The store below has been replaced, and the mirror could not be read from it: then nothing is written before it
+/// is, also if the place in the order is the same as before.
+#[test]
+fn c9_what_a_repair_has_come_to_is_shown_before_anything_is_written() {
+    for place in [3, 4] {
+        let cached = damaged(place);
+        cached.inner().fail_loads.store(true, SeqCst);
+        assert_eq!(cached.repair(Known::default()).unwrap_err().kind(), ErrorKind::Io);
+        let change = batch(place + 1, [added(&record(5, place + 1))]);
+        assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Io, "it still cannot be read");
+        assert_shows(&cached, &[1, 2, 3]);
+        cached.inner().fail_loads.store(false, SeqCst);
+        cached.apply(&change).unwrap();
+        assert_shows(&cached, &[1, 3, 5]);
+    }
+}

@@ -1,0 +1,100 @@
+//! Last-read times are noted in memory, and saved a part at a time.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ApplyChanges, ReadShapes, Seq, Swept, Timestamp,
+    conformance::{handle, store::added},
+};
+
+use crate::{
+    scripted::Scripted,
+    support::{batch, cached, record},
+};
+
+/// What one turn saves at most.
+const PART: u64 = 10_000;
+
+fn at(micros: u64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+fn with(shapes: u64) -> Cached<Scripted> {
+    let below = Scripted::default();
+    let records: Vec<_> = (1..=shapes).map(|number| record(number, number)).collect();
+    below.apply(&batch(shapes, records.iter().map(added))).unwrap();
+    cached(below, CacheOptions::default())
+}
+
+fn touch(cached: &Cached<Scripted>, numbers: impl IntoIterator<Item = u64>, micros: u64) {
+    for number in numbers {
+        assert!(cached.touch(&handle(number), at(micros)).unwrap());
+    }
+}
+
+fn swept(cached: &Cached<Scripted>, shapes: u64, more: bool) {
+    assert_eq!(cached.sweep_reads().unwrap(), Swept { shapes: shapes as usize, more });
+}
+
+/// The places of the shapes whose reads were saved, since this was last asked.
+fn saved(cached: &Cached<Scripted>) -> Vec<Vec<u64>> {
+    let saved = std::mem::take(&mut *cached.inner().saved.lock().unwrap());
+    saved.iter().map(|part| part.iter().map(|(created, _)| created.get()).collect()).collect()
+}
+
+#[test]
+fn each_read_is_saved_once() {
+    let cached = with(5);
+    swept(&cached, 0, false);
+    assert!(saved(&cached).is_empty(), "nothing to save costs the disk nothing");
+    touch(&cached, [4, 2], 7);
+    swept(&cached, 2, false);
+    assert_eq!(*cached.inner().saved.lock().unwrap(), [[(Seq::new(2), at(7)), (Seq::new(4), at(7))]]);
+    swept(&cached, 0, false);
+    touch(&cached, [2], 9);
+    swept(&cached, 1, false);
+    assert_eq!(saved(&cached), [vec![2, 4], vec![2]]);
+}
+
+#[test]
+fn c9_what_could_not_be_saved_is_tried_again() {
+    let cached = with(5);
+    touch(&cached, [1, 3], 7);
+    cached.inner().fail_saves.store(true, SeqCst);
+    cached.sweep_reads().unwrap_err();
+    cached.inner().fail_saves.store(false, SeqCst);
+    swept(&cached, 2, false);
+    assert_eq!(saved(&cached), [[1, 3]]);
+}
+
+/// So a storm of reads of old shapes does not keep those of new ones from being saved.
+#[test]
+fn a_turn_goes_on_where_the_last_one_has_stopped() {
+    let all = 2 * PART + 5;
+    let cached = with(all);
+    touch(&cached, 1..=all, 7);
+    swept(&cached, PART, true);
+    touch(&cached, 1..=10, 8);
+    swept(&cached, PART, true);
+    swept(&cached, 5, false);
+    swept(&cached, 10, false);
+    let parts = saved(&cached);
+    assert_eq!(parts[0], Vec::from_iter(1..=PART));
+    assert_eq!(parts[1], Vec::from_iter(PART + 1..=2 * PART));
+    assert_eq!(parts[2], Vec::from_iter(2 * PART + 1..=all));
+    assert_eq!(parts[3], Vec::from_iter(1..=10), "and then begins anew");
+}
+
+#[test]
+fn reads_that_somebody_above_has_noted_are_passed_on_and_learned() {
+    let cached = with(3);
+    let reads = [(Seq::new(2), at(7)), (Seq::new(77), at(7))];
+    cached.save_reads(&reads).unwrap();
+    assert_eq!(*cached.inner().saved.lock().unwrap(), [reads]);
+    assert_eq!(cached.metadata(&handle(2)).unwrap().unwrap().last_read, Some(at(7)));
+    swept(&cached, 0, false);
+    let mut shown = Vec::new();
+    cached.saved_reads(&mut |created, at| shown.push((created, at))).unwrap();
+    assert_eq!(shown, reads);
+}
