@@ -148,3 +148,80 @@ impl Slots {
         Slot { place: Self::relation(relation), check: entry.created().get() as u32 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::tests::entry;
+
+    #[test]
+    fn keys_that_share_are_about_so_many_to_a_slot() {
+        let groups = |shapes, per_slot| Grouping::shared(shapes, per_slot).groups();
+        assert_eq!(
+            [0, 4_099, 4_100, 8_195, 8_196].map(|shapes| groups(shapes, 4)),
+            [1_024, 1_024, 2_048, 2_048, 4_096].map(Some)
+        );
+        assert_eq!(groups(4_096, 2), Some(2_048));
+        assert_eq!(Grouping::EXACT.groups(), None);
+        assert_eq!([5, 5_000].map(|shapes| Grouping::shared(10_000, 4).slots(shapes)), [5, 4_096]);
+        assert_eq!(Grouping::EXACT.slots(5_000), 5_000);
+    }
+
+    #[test]
+    fn keys_are_apart_where_that_is_asked_for_or_costs_nothing() {
+        let apart = |apart, shapes| Gathering::new(4, apart, shapes).apart;
+        // 14,096 slots fit into 16,384 buckets, and 20,000 do not.
+        assert_eq!(apart(0, 10_000), 0);
+        assert_eq!(apart(7, 10_000), 7);
+        // 17,096 slots do not fit into 16,384 buckets, and so 26,000 have place as well, and 28,672.
+        assert_eq!(apart(0, 13_000), 14_336);
+        assert_eq!(apart(20_000, 13_000), 20_000);
+        let [few, many] = [14_336, 14_337].map(|shapes| Gathering::new(4, 0, 13_000).of(shapes));
+        assert_eq!((few, many), (Grouping::EXACT, Grouping::shared(14_337, 4)));
+        assert_eq!(Gathering::new(1, 0, 10_000).of(1_000_000), Grouping::EXACT);
+        assert_eq!(Gathering::new(0, 0, 10_000).of(1_000_000), Grouping::EXACT);
+        assert_eq!(Gathering::new(2, 0, 10_000).of(20_000), Grouping::shared(20_000, 2));
+    }
+
+    #[test]
+    fn keys_are_spread_anew_when_twice_as_many_share_as_should() {
+        let gathering = Gathering::new(4, 0, 10_000);
+        let grouping = gathering.of(10_000);
+        assert_eq!(grouping.groups(), Some(4_096));
+        assert_eq!(gathering.better(grouping, 32_768), None);
+        assert_eq!(gathering.better(grouping, 32_769), Some(Grouping::shared(32_769, 4)));
+        assert_eq!(gathering.better(grouping, 1), None, "it does not go back");
+        let apart = Gathering::new(4, 500, 10_000);
+        assert_eq!(apart.better(Grouping::EXACT, 500), None);
+        assert_eq!(apart.better(Grouping::EXACT, 501), Some(Grouping::shared(501, 4)));
+        assert_eq!(Gathering::new(1, 0, 10_000).better(Grouping::EXACT, 1_000_000), None);
+    }
+
+    /// Two that stand in one slot cost time, as do two with one check, and nothing else would show it.
+    #[test]
+    fn places_and_checks_are_spread_and_say_what_they_are_for() {
+        let slots = Slots::new();
+        let entries: Vec<_> = (1..=1_000).map(entry).collect();
+        let spread = |slots: &[Slot], tag: u64, groups: usize| {
+            assert!(slots.iter().all(|slot| slot.place % 4 == tag));
+            let places: HashSet<_> = slots.iter().map(|slot| slot.place).collect();
+            assert!(places.len() > groups / 2, "{} places", places.len());
+            let checks: HashSet<_> = slots.iter().map(|slot| slot.check).collect();
+            assert!(checks.len() > 990, "{} checks", checks.len());
+        };
+        let of_handles: Vec<_> = entries.iter().map(|entry| slots.handle(entry.handle())).collect();
+        spread(&of_handles, HANDLE, 1_998);
+        let exact: Vec<_> = entries.iter().map(|entry| slots.key(entry.key(), Grouping::EXACT)).collect();
+        spread(&exact, KEY, 1_998);
+        let grouping = Grouping::shared(4_096, 4);
+        let shared: Vec<_> = entries.iter().map(|entry| slots.key(entry.key(), grouping)).collect();
+        spread(&shared, KEY, 1_024);
+        assert!(shared.iter().all(|slot| slot.place / 4 < 1_024));
+        let readers: Vec<_> = entries.iter().map(|entry| Slots::reader(Relation::new(7), entry)).collect();
+        spread(&readers, RELATION, 1);
+        assert!(readers.iter().all(|slot| slot.place == Slots::relation(Relation::new(7))));
+        assert_ne!(Slots::relation(Relation::new(7)), Slots::relation(Relation::new(8)));
+    }
+}

@@ -37,3 +37,13 @@ fn finds_what_was_applied_by_every_way() {
         assert_eq!(cached.list().unwrap().len(), 50);
     }
 }
+
+#[test]
+fn says_what_it_needs_and_how_it_was_made() {
+    for (lookups, needed) in [(Lookups::InMemory, false), (Lookups::OnDisk, true)] {
+        let options = CacheOptions::default().lookups(lookups);
+        assert_eq!(options.needs_lookups_below(), needed);
+        let debug = format!("{:?}", cached(MemoryStore::new(), options.overlaid(true)));
+        assert!(debug.contains(&format!("lookups: {lookups:?}, overlaid: true")), "{debug}");
+    }
+}

@@ -9,6 +9,7 @@ mod basics;
 mod conformance;
 mod in_flight;
 mod large;
+mod memory;
 mod misses;
 mod outcomes;
 mod refresh;
