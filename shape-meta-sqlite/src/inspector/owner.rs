@@ -38,6 +38,10 @@ impl Inspector {
     }
 }
 
+/// More than are needed where thousands of locks come and go.
+#[cfg(target_os = "linux")]
+const READINGS: usize = 16;
+
 /// Whether somebody holds the lock on this file, as the kernel lists it.
 #[cfg(target_os = "linux")]
 fn is_locked(path: &std::path::Path) -> Option<bool> {
@@ -46,8 +50,15 @@ fn is_locked(path: &std::path::Path) -> Option<bool> {
         Ok(metadata) => format!(":{} ", metadata.st_ino()),
         Err(_) => return Some(false),
     };
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    Some(locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)))
+    // The kernel tells them a page at a time, and skips one wherever another has gone meanwhile. So what was not
+    // seen is looked for again; what is seen is there.
+    for _ in 0..READINGS {
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        if locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 #[cfg(not(target_os = "linux"))]
