@@ -161,7 +161,7 @@ pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherStats, Flusher
 pub use shape_meta_cache::{CacheOptions, Lookups};
 #[cfg(feature = "sqlite")]
 pub use shape_meta_sqlite::{
-    Check, ConnectionCap, Durability, LiveOwner, Mode, OnDamage, SqliteOptions, SqliteStore,
+    Check, ConnectionCap, Durability, Inspector, LiveOwner, Mode, OnDamage, SqliteOptions, SqliteStore,
 };
 #[cfg(feature = "metrics")]
 pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};

@@ -5,9 +5,9 @@ use std::{fs, path::Path, sync::Arc};
 
 use fastrand::Rng;
 use shape_meta::{
-    ApplyChanges, ControlWrites, Direct, Durability, ErrorKind, Limits, MemoryStore, Mode, MutateError,
-    MutateShapes, MutateShapesExt, Mutation, NoData, ReadShapes, ShapeMeta, Silent, SqliteOptions,
-    SqliteStore, Timestamp,
+    ApplyChanges, ControlWrites, Direct, Durability, ErrorKind, Inspector, Limits, MemoryStore, Mode,
+    MutateError, MutateShapes, MutateShapesExt, Mutation, NoData, ReadShapes, ShapeMeta, Silent,
+    SqliteOptions, SqliteStore, Timestamp,
     conformance::{View, handle, shape},
 };
 use shape_meta_faults::{Cut, Disk, Failure, Op, When};
@@ -146,7 +146,7 @@ fn left(image: &Path, may_be_damaged: bool) -> Option<View> {
             return None;
         }
     };
-    if may_be_damaged && !is_readable(&store) {
+    if may_be_damaged && !(is_readable(&store) && verifies(image)) {
         return None;
     }
     let view = timeless(View::of(&store));
@@ -162,13 +162,28 @@ fn is_readable(store: &SqliteStore) -> bool {
     let read = store.scan().and_then(|scan| scan.map(|shape| shape.map(drop)).collect::<Result<Vec<_>, _>>());
     let loaded = store.load(&mut |_| {});
     let counted = store.counts();
-    // A page that is not there any more reads like a disk that fails.
-    let is_damage = |error: &shape_meta::Error| matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io);
     for error in [read.as_ref().err(), loaded.as_ref().err(), counted.as_ref().err()].into_iter().flatten() {
         assert!(is_damage(error), "{error:?}");
     }
     let agree = |shapes: &Vec<()>| counted.as_ref().is_ok_and(|counts| counts.total == shapes.len() as u64);
     loaded.is_ok() && read.as_ref().is_ok_and(agree)
+}
+
+/// Pages that are whole each, and of different moments, are found by verifying alone.
+fn verifies(image: &Path) -> bool {
+    let verified = Inspector::open(image).and_then(|inspector| inspector.verify(None, &mut |_| {}));
+    match verified {
+        Ok(verified) => verified.problems == 0,
+        Err(error) => {
+            assert!(is_damage(&error), "{error:?}");
+            false
+        }
+    }
+}
+
+/// A page that is not there any more reads like a disk that fails.
+fn is_damage(error: &shape_meta::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
 /// Compares what is left with what was told. Says whether the image was whole.
