@@ -140,7 +140,7 @@ impl Eye {
                         assert_eq!(*record.key(), whole.key, "C1: a key's handle has that key");
                         assert_eq!((record.handle(), record.entry.hash()), (&whole.handle, whole.hash));
                         assert_eq!(record.definition, whole.definition, "C1: and its own definition");
-                        assert_eq!(*record.entry.relations(), whole.relations);
+                        assert_eq!(*record.entry.relations(), *whole.relations);
                         self.saw(number, record.entry.created(), None);
                     }
                 }

@@ -49,7 +49,7 @@ impl Mirror {
     pub(crate) fn lookup_slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
         let in_memory = self.lookups == Lookups::InMemory;
         let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
-        let relations = if in_memory { entry.relations().as_slice() } else { &[] };
+        let relations = if in_memory { entry.relations() } else { &[] };
         key.into_iter().chain(relations.iter().map(|relation| Slots::reader(*relation, entry)))
     }
 

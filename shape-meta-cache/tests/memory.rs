@@ -3,7 +3,7 @@
 
 use shape_meta_cache::{CacheMemory, CacheOptions, Cached, Lookups};
 use shape_meta_core::{
-    ApplyChanges, Entry, MemoryStore, NewShape, ReadShapes, Relation,
+    ApplyChanges, Entry, MemoryStore, NewShape, ReadShapes, Relation, Relations,
     conformance::{
         shape,
         store::{added, record, removed},
@@ -40,7 +40,7 @@ fn entries_and_roster_are_what_each_shape_takes() {
     let counts_of_arc = 16;
     assert_eq!((entries, roster), (100 * (size_of::<Entry>() + counts_of_arc), 100 * 8));
     let several = opened(CacheOptions::default(), 100, 3).memory();
-    assert_eq!(several.entries, entries + 100 * 3 * 4);
+    assert_eq!(several.entries, entries + 100 * (size_of::<Relations>() + 3 * 4));
     assert_eq!(several.total(), several.entries + several.roster + several.table);
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use shape_meta_core::{Definition, Record};
+use shape_meta_core::{Definition, Record, Relations};
 
 /// The caller's check of a shape: only the caller knows what a definition means.
 #[derive(Clone)]
@@ -20,8 +20,7 @@ impl Verifier {
             record.decode::<D>().is_ok_and(|definition| {
                 definition.key() == *entry.key()
                     && definition.hash() == entry.hash()
-                    && definition.relations().into_iter().collect::<shape_meta_core::Relations>()
-                        == *entry.relations()
+                    && *Relations::from(definition.relations()) == *entry.relations()
                     && *definition.dependencies() == *record.dependencies
             })
         })

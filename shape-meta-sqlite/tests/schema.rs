@@ -89,7 +89,7 @@ fn every_released_version_opens() {
                 let entry = &record.entry;
                 (
                     (entry.handle().clone(), *entry.key(), entry.hash(), entry.created(), entry.state()),
-                    (entry.relations().clone(), entry.is_indexed(), record.dependencies, record.definition),
+                    (entry.relations().to_vec(), entry.is_indexed(), record.dependencies, record.definition),
                 )
             };
             assert_eq!(found.map(|one| plain((*one).clone())), wanted.map(|one| plain((*one).clone())));

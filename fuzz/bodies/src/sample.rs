@@ -91,7 +91,7 @@ impl Sample {
         let number = entry.created().get();
         assert_eq!(shape.handle, conformance::handle(number), "another shape's place in the order");
         assert_eq!((*entry.key(), entry.hash()), (shape.key, shape.hash));
-        assert_eq!((entry.relations(), entry.is_indexed()), (&shape.relations, shape.indexed));
+        assert_eq!((entry.relations(), entry.is_indexed()), (&*shape.relations, shape.indexed));
         assert_eq!((&record.definition, &record.dependencies), (&shape.definition, &shape.dependencies));
         assert_eq!(state, SnapshotState::Complete);
     }

@@ -112,7 +112,7 @@ pub fn c1_generations_never_mix<F: Fixture>(fixture: &F) {
                         let number = u64::from_le_bytes(bytes);
                         let whole = shape(number);
                         assert_eq!((*record.key(), record.entry.hash()), (whole.key, whole.hash));
-                        assert_eq!(**record.entry.relations(), [Relation::new((number % RELATIONS) as u32)]);
+                        assert_eq!(*record.entry.relations(), [Relation::new((number % RELATIONS) as u32)]);
                         assert!(number >= latest, "C1: generation {number} after {latest}");
                         (latest, created) = (number, record.entry.created());
                         assert!(created >= newest, "C1: a record of {created} after {newest} was seen");

@@ -124,7 +124,7 @@ fn point_reads_agree<S: ReadShapes + ?Sized>(store: &S, shape: &Seen, listed: &L
         (&shape.handle, &shape.key, shape.hash, shape.created, shape.indexed, shape.last_read),
         "C1: entry of {shape:?}"
     );
-    assert_eq!(**entry.relations(), *shape.relations, "C1: relations of {shape:?}");
+    assert_eq!(*entry.relations(), *shape.relations, "C1: relations of {shape:?}");
     let Some(record) = read(store.record(handle)) else { panic!("C1: {shape:?} has no record") };
     let whole = Seen::of(&Listed { record, metadata: listed.metadata });
     assert_eq!(whole, *shape, "C1: the record is what the scan shows");

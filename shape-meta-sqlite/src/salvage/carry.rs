@@ -145,7 +145,7 @@ impl Carrying<'_> {
     /// What memory knows counts more than what the file says.
     fn entry(&self, shapes: &mut Reader<'_>, id: i64, place: Option<Place>) -> Result<Entry, &'static str> {
         if let Some(entry) = self.known.entry(Seq::new(id.cast_unsigned())) {
-            let (handle, relations) = (entry.handle().clone(), entry.relations().clone());
+            let (handle, relations) = (entry.handle().clone(), entry.relations().to_vec().into());
             let (key, hash) = (*entry.key(), entry.hash());
             let copy = Entry::new(entry.created(), handle, key, hash, relations, entry.is_indexed());
             return Ok(copy.with(entry.state(), entry.last_read()));
