@@ -40,3 +40,30 @@ impl Hasher for Folded {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// What is not spread costs time, and nothing else would show it.
+    #[test]
+    fn both_ends_are_spread() {
+        for shift in [2, 52] {
+            let hashes: Vec<_> = (0..4_096_u64).map(|hash| Fold.hash_one(hash << shift | 1)).collect();
+            let buckets: HashSet<_> = hashes.iter().map(|hash| hash % 4_096).collect();
+            assert!(buckets.len() > 2_000, "{} buckets", buckets.len());
+            let compared_first: HashSet<_> = hashes.iter().map(|hash| hash >> 57).collect();
+            assert!(compared_first.len() > 120, "{} of 128", compared_first.len());
+        }
+    }
+
+    #[test]
+    fn every_word_counts() {
+        let words: HashSet<_> = (0..4_096_u64).map(|n| Fold.hash_one((n / 64, n % 64))).collect();
+        let checks: HashSet<_> = (0..4_096_u32).map(|n| Fold.hash_one((n / 64, n % 64))).collect();
+        let bytes: HashSet<_> = (0..4_096_u16).map(|n| Fold.hash_one(n.to_be_bytes())).collect();
+        assert_eq!((words.len(), checks.len(), bytes.len()), (4_096, 4_096, 4_096));
+    }
+}

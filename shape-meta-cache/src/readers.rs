@@ -50,3 +50,35 @@ impl Readers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use shape_meta_core::{Counts, Seq};
+
+    use super::*;
+    use crate::{
+        slots::Grouping,
+        table::{Table, Totals},
+    };
+
+    #[test]
+    fn threads_take_what_was_made_ahead_until_it_is_made_up_for() {
+        let totals = Totals { counts: Counts::default(), last_seq: Seq::ZERO, grouping: Grouping::EXACT };
+        let (_table, reader) = Table::new(totals, 0);
+        let readers = Readers::new(reader, 2);
+        let spare = || readers.spare.lock().expect("nobody panics").len();
+        assert_eq!(spare(), 3, "and the template");
+        readers.get();
+        assert_eq!(spare(), 2);
+        readers.get();
+        assert_eq!(spare(), 2, "each thread takes one");
+        thread::scope(|scope| scope.spawn(|| _ = readers.get()).join().expect("it does not panic"));
+        assert_eq!(spare(), 1);
+        readers.refill();
+        assert_eq!(spare(), 3);
+        readers.refill();
+        assert_eq!(spare(), 3);
+    }
+}

@@ -269,4 +269,73 @@ mod tests {
         let walked: usize = walk.iter().map(|chunk| chunk.entries().len()).sum();
         assert_eq!(walked, 400);
     }
+    /// How many entries each chunk has.
+    fn sizes(roster: &Roster) -> Vec<usize> {
+        roster.chunks().iter().map(|chunk| chunk.len()).collect()
+    }
+
+    fn of(entries: u64) -> Roster {
+        let roster = Roster::default();
+        (1..=entries).for_each(|created| roster.enter(entry(2 * created)));
+        roster
+    }
+
+    /// All but so many of those whose chunk this is.
+    fn strike_all_but(roster: &Roster, chunk: usize, left: usize) {
+        let struck: Vec<_> =
+            roster.chunks()[chunk].entries()[left..].iter().map(|entry| entry.created()).collect();
+        roster.strike(&struck);
+    }
+
+    #[test]
+    fn chunks_are_filled_one_after_the_other_and_halved_where_one_comes_late() {
+        let roster = of(2 * 4_096);
+        assert_eq!(sizes(&roster), [4_096, 4_096]);
+        roster.enter(entry(4_001));
+        assert_eq!(sizes(&roster), [2_049, 2_048, 4_096]);
+        roster.enter(entry(9_001));
+        assert_eq!(sizes(&roster), [2_049, 2_048, 2_049, 2_048], "the last one, too");
+        let roster = of(2 * 4_096);
+        // Behind all of the first chunk, and before all of the second.
+        roster.enter(entry(2 * 4_096 + 1));
+        assert_eq!(sizes(&roster), [2_049, 2_048, 4_096]);
+        assert!(all(&roster).is_sorted());
+    }
+
+    #[test]
+    fn what_is_left_of_a_sparse_chunk_goes_to_a_neighbour_with_room() {
+        let roster = of(3 * 4_096);
+        strike_all_but(&roster, 1, 1_025);
+        strike_all_but(&roster, 0, 1_023);
+        assert_eq!(sizes(&roster), [2_048, 4_096], "as many as half a chunk holds");
+        strike_all_but(&roster, 1, 1_024);
+        assert_eq!(sizes(&roster), [2_048, 1_024], "not more");
+        strike_all_but(&roster, 0, 1_024);
+        assert_eq!(sizes(&roster), [2_048]);
+
+        let roster = of(4 * 4_096);
+        strike_all_but(&roster, 1, 500);
+        assert_eq!(sizes(&roster), [4_096, 500, 4_096, 4_096], "both neighbours are full");
+        strike_all_but(&roster, 2, 1_000);
+        assert_eq!(sizes(&roster), [4_096, 1_500, 4_096], "to the one before it");
+        strike_all_but(&roster, 2, 400);
+        assert_eq!(sizes(&roster), [4_096, 1_900]);
+
+        let roster = of(2 * 4_096);
+        strike_all_but(&roster, 1, 300);
+        strike_all_but(&roster, 0, 1_100);
+        assert_eq!(sizes(&roster), [1_100, 300], "a quarter is not sparse");
+        strike_all_but(&roster, 0, 0);
+        assert_eq!(sizes(&roster), [300]);
+    }
+
+    #[test]
+    fn a_chunk_of_which_little_is_left_gives_its_memory_back() {
+        for (left, gives_back) in [(1_100, false), (1_024, false), (1_023, true), (7, true)] {
+            let chunk = Chunk::new((1..=4_096).map(entry).collect());
+            let struck: Vec<_> = (left + 1..=4_096).map(Seq::new).collect();
+            assert_eq!(chunk.strike(&struck), left as usize);
+            assert_eq!(chunk.entries().capacity() < 4_096, gives_back, "{left}");
+        }
+    }
 }

@@ -117,4 +117,32 @@ mod tests {
             prop_assert_eq!(selected, expected);
         }
     }
+    /// Offers these times in the order of creation. Says how many are kept, and of how many it was asked whether they
+    /// are wanted.
+    fn offer_all(times: impl Iterator<Item = u64>) -> (usize, usize) {
+        let mut stalest = Stalest { wanted: 10, kept: Vec::new(), bound: None };
+        let asked = std::cell::Cell::new(0);
+        for (created, at) in (1..).zip(times) {
+            let entry = entry(created);
+            entry.touch(Timestamp::from_micros(at));
+            stalest.offer(&entry, |_| {
+                asked.set(asked.get() + 1);
+                true
+            });
+        }
+        (stalest.kept.len(), asked.get())
+    }
+
+    #[test]
+    fn at_most_twice_as_many_are_kept_and_then_later_ones_cost_a_comparison() {
+        assert_eq!(offer_all(1..=19), (19, 19));
+        assert_eq!(offer_all(1..=20), (10, 20));
+        assert_eq!(offer_all(1..=1_000), (10, 20));
+        assert_eq!(
+            offer_all(std::iter::repeat_n(7, 1_000)),
+            (10, 20),
+            "nor are those that were created later"
+        );
+        assert_eq!(offer_all((1..=1_000).rev()), (10, 1_000));
+    }
 }

@@ -1,8 +1,8 @@
 use shape_meta_cache::{CacheOptions, Lookups};
 use shape_meta_core::{
-    ApplyChanges, MemoryStore, ReadShapes, ReadShapesExt, Seq, Timestamp,
+    ApplyChanges, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, Timestamp,
     conformance::{
-        handle, key, shape,
+        FailingStore, handle, key, shape,
         store::{added, removed},
     },
 };
@@ -35,6 +35,7 @@ fn finds_what_was_applied_by_every_way() {
         let stalest = cached.stalest(10).unwrap();
         assert_eq!(stalest.shapes, [(handle(60), Timestamp::from_micros(7))]);
         assert_eq!(cached.list().unwrap().len(), 50);
+        assert!(cached.changes_since(Seq::ZERO).unwrap().is_none(), "a mirror does not remember");
     }
 }
 
@@ -43,7 +44,16 @@ fn says_what_it_needs_and_how_it_was_made() {
     for (lookups, needed) in [(Lookups::InMemory, false), (Lookups::OnDisk, true)] {
         let options = CacheOptions::default().lookups(lookups);
         assert_eq!(options.needs_lookups_below(), needed);
-        let debug = format!("{:?}", cached(MemoryStore::new(), options.overlaid(true)));
+        let debug = format!("{:?}", cached(MemoryStore::new(), options.overlaid(true).readers_ahead(1)));
         assert!(debug.contains(&format!("lookups: {lookups:?}, overlaid: true")), "{debug}");
     }
+}
+
+#[test]
+fn c9_readers_of_no_relation_are_told_without_the_disk() {
+    let inner = FailingStore::new(MemoryStore::new());
+    let cached = cached(inner, CacheOptions::default().lookups(Lookups::OnDisk));
+    cached.inner().faults().fail_reads(1, ErrorKind::Io);
+    assert!(cached.handles_reading(&[]).unwrap().is_empty());
+    cached.handles_reading(&[relation(1)]).unwrap_err();
 }

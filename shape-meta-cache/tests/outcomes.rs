@@ -1,14 +1,20 @@
 //! A store below that fails, and may have committed all the same.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq,
+    ApplyChanges, Change, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
     conformance::{FailingStore, Side, handle, store::added},
 };
 
-use crate::support::{batch, cached, record};
+use crate::{
+    scripted::Scripted,
+    support::{batch, cached, record},
+};
 
 fn over_failing() -> Cached<FailingStore<MemoryStore>> {
     cached(FailingStore::new(MemoryStore::new()), CacheOptions::default())
@@ -89,4 +95,38 @@ fn c9_a_panic_of_the_store_below_is_an_unknown_outcome() {
         assert!(cached.has_handle(&handle(1)).unwrap());
         assert_eq!(cached.counts().unwrap().total, 1);
     }
+}
+
+/// What turns out to be committed is read from below as other entries than those that the layer above has, and in which it
+/// has noted reads.
+#[test]
+fn c9_what_turns_out_to_be_committed_comes_in_with_the_entry_of_the_layer_above() {
+    let inner = FailingStore::new(Arc::new(MemoryStore::new()));
+    let cached = cached(inner, CacheOptions::default());
+    let own = record(1, 1);
+    let add = Change::Add { record: Arc::clone(&own), state: SnapshotState::Complete };
+    let change = batch(1, [add]);
+    cached.inner().faults().fail_applies(1, ErrorKind::Io, Side::After);
+    cached.inner().faults().fail_reads(1, ErrorKind::Io);
+    cached.apply(&change).unwrap_err();
+    own.entry.touch(Timestamp::from_micros(9));
+    assert!(cached.inner().inner().reopen(Timestamp::from_micros(5)).is_empty());
+    assert!(!Arc::ptr_eq(&cached.inner().entry(&handle(1)).unwrap().unwrap(), &own.entry));
+
+    assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert!(Arc::ptr_eq(&cached.entry(&handle(1)).unwrap().unwrap(), &own.entry));
+    let metadata = cached.metadata(&handle(1)).unwrap().unwrap();
+    assert_eq!(metadata.state, SnapshotState::Complete);
+    assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)));
+}
+
+#[test]
+fn what_was_not_committed_costs_no_reload() {
+    let cached = cached(FailingStore::new(Scripted::default()), CacheOptions::default());
+    cached.inner().faults().panic_applies(1, Side::Before);
+    let change = batch(1, [added(&record(1, 1))]);
+    assert!(catch_unwind(AssertUnwindSafe(|| cached.apply(&change))).is_err());
+    cached.inner().inner().fail_loads.store(true, SeqCst);
+    cached.apply(&change).unwrap();
+    assert!(cached.has_handle(&handle(1)).unwrap());
 }

@@ -157,7 +157,7 @@ fn a_reset_takes_away_what_was_before_it() {
 /// What was added again at the place of a shape that a reset took away is another one.
 #[test]
 fn a_shape_before_a_reset_that_is_there_after_it_is_added() {
-    let (cached, _) = mirror();
+    let (cached, log) = mirror();
     let delta = Delta {
         reset: Some(Seq::new(6)),
         added: entries([5]),
@@ -167,6 +167,25 @@ fn a_shape_before_a_reset_that_is_there_after_it_is_added() {
     };
     assert_eq!(refresh(&cached, &delta), expected(1, 6, 0, 9));
     assert_shows(&cached, &[5]);
+    assert_eq!(log.take(), ["refresh", "published 2", "done"], "a reset of all is one change");
+}
+
+/// Place and numbers may be the same though there is something new, after a repair below.
+#[test]
+fn what_has_changed_without_a_new_place_is_shown_too() {
+    let (cached, _) = mirror();
+    let mut delta = Delta {
+        removed: vec![Seq::new(2)],
+        added: entries([8]),
+        counts: counts(&[1, 3, 4, 5, 6, 8]),
+        through: Seq::new(6),
+        ..Delta::default()
+    };
+    assert_eq!(refresh(&cached, &delta), expected(1, 1, 0, 6));
+    assert_shows(&cached, &[1, 3, 4, 5, 6, 8]);
+    delta.marked = vec![(Seq::new(3), SnapshotState::Started)];
+    assert_eq!(refresh(&cached, &delta), expected(0, 0, 1, 6));
+    assert!(cached.is_snapshot_started(&handle(3)).unwrap());
 }
 
 #[test]

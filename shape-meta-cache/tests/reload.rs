@@ -10,14 +10,17 @@ use std::{
 
 use shape_meta_cache::CacheOptions;
 use shape_meta_core::{
-    ApplyChanges, Change, MemoryStore, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+    ApplyChanges, Change, MemoryStore, NewShape, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
     conformance::{
-        handle, key,
-        store::{added, removed},
+        handle, key, shape,
+        store::{self, added, removed},
     },
 };
 
-use crate::support::{batch, cached, record};
+use crate::{
+    scripted::Scripted,
+    support::{batch, cached, record},
+};
 
 #[test]
 fn shows_what_others_wrote_and_keeps_the_rest() {
@@ -52,6 +55,57 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
     assert!(Arc::ptr_eq(&listed.record.entry, &cached.entry(&handle(15)).unwrap().unwrap()));
     let again = cached.reload().unwrap();
     assert_eq!((again.added, again.removed, again.marked), (0, 0, 0));
+}
+
+#[test]
+fn states_go_forward_and_those_that_did_are_counted() {
+    let states = [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete];
+    let filled = |store: MemoryStore, state_of: fn(usize) -> usize| {
+        let adds =
+            (0..9).map(|n| Change::Add { record: record(n + 1, n + 1), state: states[state_of(n as usize)] });
+        store.apply(&batch(9, adds)).unwrap();
+        store
+    };
+    let below = Scripted::default();
+    *below.repaired.lock().unwrap() = Some(filled(MemoryStore::new(), |n| n / 3));
+    below.replace();
+    let cached = cached(below, CacheOptions::default());
+    *cached.inner().repaired.lock().unwrap() = Some(filled(MemoryStore::new(), |n| n % 3));
+    cached.inner().replace();
+    assert_eq!(cached.reload().unwrap().marked, 3);
+    for number in 0..9 {
+        let metadata = cached.metadata(&handle(number + 1)).unwrap().unwrap();
+        assert_eq!(metadata.state, states[(number / 3).max(number % 3) as usize]);
+    }
+}
+
+/// At the place of a shape there is another one: of its handle, of its key, or neither.
+#[test]
+fn another_shape_at_the_same_place_takes_the_place() {
+    let below = Scripted::default();
+    let records: Vec<_> = (1..=4).map(|number| record(number, number)).collect();
+    below.apply(&batch(4, records.iter().map(added))).unwrap();
+    let cached = cached(below, CacheOptions::default());
+    let at = |place, handle_of, key_of| {
+        let shape = NewShape { handle: handle(handle_of), key: key(key_of), ..shape(place) };
+        added(&store::record(&shape, place))
+    };
+    let others = MemoryStore::new();
+    others.apply(&batch(4, [at(1, 1, 11), at(2, 12, 2), at(3, 13, 13), at(4, 4, 4)])).unwrap();
+    *cached.inner().repaired.lock().unwrap() = Some(others);
+    cached.inner().replace();
+
+    let reloaded = cached.reload().unwrap();
+    assert_eq!((reloaded.added, reloaded.removed, reloaded.marked), (3, 3, 0));
+    let found = |number| cached.handle_for(&key(number)).unwrap();
+    assert_eq!([1, 2, 3, 4].map(found), [None, Some(handle(12)), None, Some(handle(4))]);
+    assert_eq!([11, 13].map(found), [Some(handle(1)), Some(handle(13))]);
+    let shown = [1, 2, 3, 4, 12, 13].map(|number| cached.has_handle(&handle(number)).unwrap());
+    assert_eq!(shown, [true, false, false, true, true, true]);
+    assert_eq!(cached.counts().unwrap().total, 4);
+    let mut handles = Vec::new();
+    cached.load(&mut |entry| handles.push(entry.handle().clone())).unwrap();
+    assert_eq!(handles, [1, 12, 13, 4].map(handle), "also where all are listed");
 }
 
 #[test]

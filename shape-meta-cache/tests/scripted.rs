@@ -34,6 +34,12 @@ impl Scripted {
     pub(crate) fn inner(&self) -> Arc<MemoryStore> {
         Arc::clone(&self.inner.lock().unwrap())
     }
+
+    /// Puts what a repair would put there into the place of the store.
+    pub(crate) fn replace(&self) {
+        let repaired = self.repaired.lock().unwrap().take();
+        *self.inner.lock().unwrap() = Arc::new(repaired.expect("it is said by what"));
+    }
 }
 
 fn broken(is_broken: &AtomicBool) -> Result<()> {
@@ -98,8 +104,10 @@ impl ApplyChanges for Scripted {
         let entries = known.entries.expect("a mirror knows all").iter().map(|entry| entry.created());
         *self.known.lock().unwrap() = (entries.collect(), known.last_seq);
         let error = Error::new(ErrorKind::Corrupt, "damaged on purpose");
-        let Some(repaired) = self.repaired.lock().unwrap().take() else { return Err(error) };
-        *self.inner.lock().unwrap() = Arc::new(repaired);
+        if self.repaired.lock().unwrap().is_none() {
+            return Err(error);
+        }
+        self.replace();
         Ok(Repaired::new("nowhere".into(), error, self.counts()?.total, Vec::new()))
     }
     fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {

@@ -75,15 +75,15 @@ fn a_turn_goes_on_where_the_last_one_has_stopped() {
     let cached = with(all);
     touch(&cached, 1..=all, 7);
     swept(&cached, PART, true);
-    touch(&cached, 1..=10, 8);
+    touch(&cached, (1..=10).chain([PART]), 8);
     swept(&cached, PART, true);
     swept(&cached, 5, false);
-    swept(&cached, 10, false);
+    swept(&cached, 11, false);
     let parts = saved(&cached);
     assert_eq!(parts[0], Vec::from_iter(1..=PART));
     assert_eq!(parts[1], Vec::from_iter(PART + 1..=2 * PART));
     assert_eq!(parts[2], Vec::from_iter(2 * PART + 1..=all));
-    assert_eq!(parts[3], Vec::from_iter(1..=10), "and then begins anew");
+    assert_eq!(parts[3], Vec::from_iter((1..=10).chain([PART])), "and then begins anew");
 }
 
 #[test]
