@@ -1,5 +1,8 @@
 //! What cannot be seen from outside.
 
+mod filter;
+mod memory;
+
 use std::sync::Arc;
 
 use shape_meta_core::{

@@ -11,5 +11,6 @@ mod faults;
 mod health;
 mod invariants;
 mod model;
+mod options;
 mod poison;
 mod sharing;
