@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shape_meta_buffer::{BufferOptions, FlusherOptions, Flushers};
-use shape_meta_core::Limits;
+use shape_meta_core::{ControlWrites, Counts, Limits};
+
+use crate::support::{add, manual};
 
 /// Sets an option.
 type Setter = Box<dyn Fn(BufferOptions) -> BufferOptions>;
@@ -46,4 +48,23 @@ fn what_makes_no_sense_is_the_nearest_that_does() {
     {
         assert!(shown.contains(expected), "{expected} is missing in {shown}");
     }
+}
+
+#[test]
+fn pausing_is_told_until_it_ends() {
+    let (store, _) = manual();
+    assert!(!store.is_paused());
+    store.pause();
+    assert!(store.is_paused());
+    store.resume();
+    assert!(!store.is_paused());
+}
+
+#[test]
+fn usage_counts_what_is_pending() {
+    let (store, _) = manual();
+    add(&store, "a", 1);
+    store.flush_once().expect("flush");
+    add(&store, "b", 2);
+    assert_eq!(store.usage().shapes, Some(Counts { total: 2, indexed: 1 }));
 }

@@ -338,4 +338,20 @@ mod tests {
             assert_eq!(chunk.entries().capacity() < 4_096, gives_back, "{left}");
         }
     }
+
+    /// Without it, every search for the least recently used would look each of them up in the mirror.
+    #[test]
+    fn an_edition_is_told_while_nothing_changes_and_never_again() {
+        let roster = Roster::default();
+        let before = roster.edition();
+        assert!(before.is_some());
+        for _ in 0..2 {
+            // The second time after a change that a panic has left without an end.
+            roster.begin_change();
+            assert_eq!(roster.edition(), None);
+        }
+        roster.end_change();
+        let after = roster.edition();
+        assert!(after.is_some() && after != before);
+    }
 }
