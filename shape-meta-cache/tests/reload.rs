@@ -59,24 +59,27 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
 
 #[test]
 fn states_go_forward_and_those_that_did_are_counted() {
-    let states = [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete];
-    let filled = |store: MemoryStore, state_of: fn(usize) -> usize| {
-        let adds =
-            (0..9).map(|n| Change::Add { record: record(n + 1, n + 1), state: states[state_of(n as usize)] });
-        store.apply(&batch(9, adds)).unwrap();
-        store
+    use SnapshotState::{Complete, Pending, Started};
+    let (shown, below) = (
+        [Pending, Pending, Started, Pending, Complete, Started],
+        [Started, Complete, Complete, Pending, Complete, Pending],
+    );
+    let filled = |states: [SnapshotState; 6]| {
+        let store = MemoryStore::new();
+        let adds = (1..).zip(states).map(|(n, state)| Change::Add { record: record(n, n), state });
+        store.apply(&batch(6, adds)).unwrap();
+        Some(store)
     };
-    let below = Scripted::default();
-    *below.repaired.lock().unwrap() = Some(filled(MemoryStore::new(), |n| n / 3));
-    below.replace();
-    let cached = cached(below, CacheOptions::default());
-    *cached.inner().repaired.lock().unwrap() = Some(filled(MemoryStore::new(), |n| n % 3));
+    let scripted = Scripted::default();
+    *scripted.repaired.lock().unwrap() = filled(shown);
+    scripted.replace();
+    let cached = cached(scripted, CacheOptions::default());
+    *cached.inner().repaired.lock().unwrap() = filled(below);
     cached.inner().replace();
     assert_eq!(cached.reload().unwrap().marked, 3);
-    for number in 0..9 {
-        let metadata = cached.metadata(&handle(number + 1)).unwrap().unwrap();
-        assert_eq!(metadata.state, states[(number / 3).max(number % 3) as usize]);
-    }
+    let states: Vec<_> =
+        (1..=6).map(|number| cached.metadata(&handle(number)).unwrap().unwrap().state).collect();
+    assert_eq!(states, [Started, Complete, Complete, Pending, Complete, Started]);
 }
 
 /// At the place of a shape there is another one: of its handle, of its key, or neither.
