@@ -1,5 +1,6 @@
 //! What cannot be seen from outside.
 
+mod drain;
 mod filter;
 mod memory;
 
