@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_buffer::{BufferOptions, FlusherOptions, Flushers};
-use shape_meta_core::{ControlWrites, Counts, Limits};
+use shape_meta_core::{ControlWrites, Counts, Limits, MutateShapesExt, Wait};
 
 use crate::support::{add, manual};
 
@@ -67,4 +67,33 @@ fn usage_counts_what_is_pending() {
     store.flush_once().expect("flush");
     add(&store, "b", 2);
     assert_eq!(store.usage().shapes, Some(Counts { total: 2, indexed: 1 }));
+}
+
+#[test]
+fn each_option_of_flushers_leaves_the_others_as_they_are() {
+    let second = Duration::from_secs(1);
+    let forth = FlusherOptions::default().threads(3).most_threads(33).slow_after(second);
+    let back = FlusherOptions::default().slow_after(second).most_threads(33).threads(3);
+    for options in [forth, back] {
+        let shown = format!("{options:?}");
+        assert_eq!(shown, "FlusherOptions { threads: 3, most_threads: 33, slow_after: 1s }");
+    }
+    let shown = format!("{:?}", FlusherOptions::default().threads(0).slow_after(Duration::MAX));
+    assert_eq!(shown, "FlusherOptions { threads: 1, most_threads: 32, slow_after: 86400s }");
+}
+
+#[test]
+fn a_flush_says_what_it_took_away() {
+    let (store, _) = manual();
+    add(&store, "a", 1);
+    add(&store, "b", 2);
+    store.remove("b", Wait::No).expect("live");
+    let pending = store.pending();
+    let flushed = store.flush_once().expect("flush").expect("something is pending");
+    assert_eq!((flushed.mutations, flushed.changes, flushed.coalesced()), (3, 1, 2));
+    assert_eq!(flushed.bytes, pending.bytes);
+    assert!(flushed.took > Duration::ZERO && flushed.oldest >= flushed.took);
+    store.reset(Wait::No).expect("room");
+    let flushed = store.flush_once().expect("flush").expect("something is pending");
+    assert_eq!((flushed.mutations, flushed.changes), (1, 1));
 }
