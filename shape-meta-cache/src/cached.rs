@@ -1,6 +1,8 @@
 use std::{
     fmt,
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use shape_meta_core::{ApplyChanges, Counts, Entry, Observer, Result, Seq};
@@ -14,8 +16,13 @@ use crate::{
     readers::Readers,
     roster::Roster,
     slots::{Gathering, Slots},
-    table::{Table, Totals},
+    table::{InOrder, Table, Totals},
 };
+
+/// What the store below says of the number of its shapes is believed up to here, before they are counted.
+const MOST_AT_ONCE: usize = 1 << 20;
+/// So many shapes are worth a thread of the moment at open, which takes some 30 microseconds to start.
+const WORTH_A_THREAD: usize = 10_000;
 
 /// A store with a mirror of everything small in memory, which is read without a lock. See the
 /// [crate](crate) for how it works.
@@ -49,7 +56,8 @@ impl<S: ApplyChanges> Cached<S> {
         observer: Arc<dyn Observer>,
         slots: Slots,
     ) -> Result<Self> {
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let expected = inner.usage().shapes.map_or(0, |shapes| usize::try_from(shapes.total).unwrap_or(0));
+        let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(expected.min(MOST_AT_ONCE));
         let last_seq = inner.load(&mut |entry| entries.push(entry))?;
 
         let in_memory = options.lookups == Lookups::InMemory;
@@ -60,7 +68,7 @@ impl<S: ApplyChanges> Cached<S> {
         let table_slots = room + key_slots;
         let mut totals = Totals { counts: Counts::default(), last_seq, grouping };
         let (mut table, reader) = Table::new(totals, table_slots);
-        let mirror = Mirror {
+        let mut mirror = Mirror {
             slots,
             readers: Readers::new(reader, options.readers_ahead),
             roster: Roster::default(),
@@ -68,35 +76,62 @@ impl<S: ApplyChanges> Cached<S> {
             lookups: options.lookups,
             gathering,
         };
-        mirror.tally.slots(table_slots);
 
-        // In two rounds, as each needs 32 bytes a slot until it is done. The pointers are counted up here,
-        // while the entries come in the order in which they lie.
-        let handles = entries.iter().map(|entry| (mirror.slots.handle(entry.handle()), Arc::clone(entry)));
-        table.insert_all(table_slots, handles);
-        let lookups = entries
-            .iter()
-            .flat_map(|entry| mirror.lookup_slots_of(entry, grouping).map(|slot| (slot, Arc::clone(entry))));
-        table.insert_all(table_slots, lookups);
-        for entry in entries {
-            totals.counts.add(entry.is_indexed());
-            mirror.tally.add(&entry);
-            mirror.roster.enter(entry);
-        }
+        // The pointers are counted up here, while the entries come in the order in which they lie.
+        let (handles, lookups) = beside(
+            entries.len(),
+            || {
+                let slot = |entry: &Arc<Entry>| (mirror.slots.handle(entry.handle()), Arc::clone(entry));
+                InOrder::new(table_slots, entries.iter().map(slot))
+            },
+            || {
+                let values = entries.iter().flat_map(|entry| {
+                    mirror.lookup_slots_of(entry, grouping).map(|slot| (slot, Arc::clone(entry)))
+                });
+                InOrder::new(table_slots, values)
+            },
+        );
+        table.insert_all(handles);
+        table.insert_all(lookups);
+        entries.iter().for_each(|entry| totals.counts.add(entry.is_indexed()));
         table.set_totals(totals);
         table.publish();
         // Until the first publish, there is one side. The second makes the other, which takes a fifth of a
         // second at a million shapes; better now than in the first flush. It copies the entries and not
         // what is published with them, so that is said again.
         table.set_totals(totals);
-        table.publish();
-        mirror.tally.slots(table.slots());
+        let ((), (tally, roster)) = beside(
+            entries.len(),
+            || table.publish(),
+            || (Tally::of(in_memory, &entries), Roster::of(entries)),
+        );
+        (mirror.tally, mirror.roster) = (tally, roster);
+        mirror.tally.slots(table_slots.max(table.slots()));
 
         let writer = Writer { table, totals, unsure: false, adding: Vec::new(), outdated: false, behind: 0 };
         let writer = Mutex::new(writer);
         let (in_flight, overlaid) = (InFlight::default(), options.overlaid);
         Ok(Self { inner, mirror, writer, swept: Mutex::default(), in_flight, overlaid, observer })
     }
+}
+
+/// Does the one beside the other, if there are so many shapes that it is worth a thread, and one can be had.
+fn beside<A, B: Send>(shapes: usize, here: impl FnOnce() -> A, there: impl FnOnce() -> B + Send) -> (A, B) {
+    if shapes < WORTH_A_THREAD {
+        return (here(), there());
+    }
+    // A thread that cannot be started must not take with it what it was to do.
+    let there = Mutex::new(Some(there));
+    let take = || there.lock().unwrap_or_else(PoisonError::into_inner).take().map(|there| there());
+    thread::scope(|scope| {
+        let started = thread::Builder::new().name("shape-meta-cache".into()).spawn_scoped(scope, take);
+        let here = here();
+        let done = match started {
+            Ok(started) => started.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => take(),
+        };
+        (here, done.expect("one of the two has taken it"))
+    })
 }
 
 impl<S> Cached<S> {

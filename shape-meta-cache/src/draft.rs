@@ -6,7 +6,7 @@ use crate::{
     Lookups,
     mirror::Mirror,
     slots::{Grouping, Slot},
-    table::{Table, Totals},
+    table::{InOrder, Table, Totals},
 };
 
 /// What only the writer has.
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
 
     fn arrive(&mut self) {
         let slots = self.writer.table.slots() + self.coming.len();
-        self.writer.table.insert_all(slots, self.coming.drain(..));
+        self.writer.table.insert_all(InOrder::new(slots, self.coming.drain(..)));
         self.earliest_coming = None;
     }
 

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use shape_meta_core::Entry;
 
@@ -46,6 +49,18 @@ const COUNTS_OF_ARC: usize = 2 * size_of::<usize>();
 impl Tally {
     pub(crate) fn new(in_memory: bool) -> Self {
         Self { in_memory, ..Self::default() }
+    }
+
+    /// Of these entries, counted without a step of an atomic for each.
+    pub(crate) fn of(in_memory: bool, entries: &[Arc<Entry>]) -> Self {
+        let bytes = entries.iter().map(|entry| entry.memory() + COUNTS_OF_ARC).sum();
+        let relations = entries.iter().map(|entry| entry.relations().len()).sum();
+        Self {
+            shapes: AtomicUsize::new(entries.len()),
+            entries: AtomicUsize::new(bytes),
+            relations: AtomicUsize::new(relations),
+            ..Self::new(in_memory)
+        }
     }
 
     pub(crate) fn add(&self, entry: &Entry) {

@@ -73,6 +73,16 @@ impl Chunk {
 }
 
 impl Roster {
+    /// With these entries, which are in the order of creation.
+    pub(crate) fn of(entries: Vec<Arc<Entry>>) -> Self {
+        let mut chunks = Vec::with_capacity(entries.len().div_ceil(CHUNK));
+        let mut entries = entries.into_iter();
+        while entries.len() > 0 {
+            chunks.push(Chunk::new(entries.by_ref().take(CHUNK).collect()));
+        }
+        Self { chunks: RwLock::new(chunks), ..Self::default() }
+    }
+
     /// A batch is about to be entered; until [`end_change`](Self::end_change), who reads the roster must
     /// ask the mirror whether it may show what it finds.
     pub(crate) fn begin_change(&self) {

@@ -57,6 +57,23 @@ pub(crate) struct Totals {
 /// The writer's end. Changes gather until they are published.
 pub(crate) struct Table(WriteHandle<u64, Value, Totals, Fold>);
 
+/// Entries with their slots, in the order in which they will lie in a table.
+pub(crate) struct InOrder(Vec<(u64, Value)>);
+
+impl InOrder {
+    /// In a table of so many slots. Walking through memory instead of jumping about in it takes half the time at a
+    /// million, and the order can be made while others still have the table. Should the table place them
+    /// otherwise one day, it is only slower.
+    pub(crate) fn new(slots: usize, values: impl Iterator<Item = (Slot, Arc<Entry>)>) -> Self {
+        let mask = (slots * 8 / 7).next_power_of_two() as u64 - 1;
+        let order = |place: u64| Fold.hash_one(place) & mask;
+        let mut values: Vec<_> =
+            values.map(|(slot, entry)| (slot.place, Value { check: slot.check, entry })).collect();
+        values.sort_unstable_by_key(|(place, _)| order(*place));
+        Self(values)
+    }
+}
+
 /// A reader's end, for one thread at a time.
 pub(crate) struct Reader(ReadHandle<u64, Value, Totals, Fold>);
 
@@ -86,16 +103,9 @@ impl Table {
         self.0.insert(slot.place, Value::new(slot, entry));
     }
 
-    /// Inserts many, in the order in which they will lie in a table of so many slots: walking through
-    /// memory instead of jumping about in it takes half the time at a million. Should the table place them
-    /// otherwise one day, it is only slower.
-    pub(crate) fn insert_all(&mut self, slots: usize, values: impl Iterator<Item = (Slot, Arc<Entry>)>) {
-        let mask = (slots * 8 / 7).next_power_of_two() as u64 - 1;
-        let order = |place: u64| Fold.hash_one(place) & mask;
-        let mut values: Vec<_> =
-            values.map(|(slot, entry)| (slot.place, Value { check: slot.check, entry })).collect();
-        values.sort_unstable_by_key(|(place, _)| order(*place));
-        self.0.extend(values);
+    /// Inserts many. None of them may stand there yet.
+    pub(crate) fn insert_all(&mut self, values: InOrder) {
+        self.0.extend(values.0);
     }
 
     /// Takes the entry out of the slot. The slot stays, though it may be empty.

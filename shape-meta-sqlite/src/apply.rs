@@ -6,13 +6,14 @@ use shape_meta_core::{
 };
 
 use crate::{
-    SqliteStore, change_log, error::failed, last_reads, meta::Meta, operation::Operation, query::one, row,
-    sql, write::Writing,
+    SqliteStore, ahead::each_entry, change_log, error::failed, last_reads, meta::Meta, operation::Operation,
+    query::one, row, sql, write::Writing,
 };
 
 #[deny(clippy::missing_trait_methods)]
 impl ApplyChanges for SqliteStore {
     fn apply(&self, batch: &Batch) -> Result<()> {
+        self.ahead.drop();
         self.connections.write(Operation::Apply, |connection| {
             commit(self, connection, batch)?;
             // While the connection is still ours, so that batches arrive here in their order.
@@ -26,19 +27,18 @@ impl ApplyChanges for SqliteStore {
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         self.connections.read(Operation::Load, |connection| {
+            let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
+            if let Some((last_seq, entries)) = self.ahead.take(&Meta::read(&transaction)?) {
+                entries.into_iter().for_each(each);
+                return Ok(last_seq);
+            }
+            drop(transaction);
             let (transaction, meta, last_reads) = self.recency.in_one_moment(|| {
                 let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
                 let meta = Meta::read(&transaction)?;
                 Ok((transaction, meta, self.recency.snapshot()))
             })?;
-            let mut saved = last_reads::statement(&transaction)?;
-            let mut saved = last_reads::Beside::begin(saved.as_mut())?;
-            let mut statement = transaction.prepare_cached(sql::LOAD).map_err(failed("load the shapes"))?;
-            let mut rows = statement.query([]).map_err(failed("load the shapes"))?;
-            while let Some(row) = rows.next().map_err(failed("load the shapes"))? {
-                let saved = saved.of(row::seq(row::integer(row, 0)?))?;
-                each(Arc::new(row::entry(row, |id| last_reads.last_read_since(id, saved))?));
-            }
+            each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
             Ok(meta.last_seq)
         })
     }
@@ -64,6 +64,7 @@ impl ApplyChanges for SqliteStore {
     }
 
     fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        self.ahead.drop();
         self.connections.read(Operation::ChangesSince, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
             change_log::since(&transaction, place)

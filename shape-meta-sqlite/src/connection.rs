@@ -87,12 +87,17 @@ impl Settings {
 
     fn configure(&self, connection: &Connection, cache_bytes: u64) -> rusqlite::Result<()> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Negative means KiB rather than pages.
-        let cache = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX).max(1);
-        set(connection, "cache_size", -cache)?;
+        set_cache(connection, cache_bytes)?;
         set(connection, "temp_store", "MEMORY")?;
         set(connection, "trusted_schema", false)
     }
+}
+
+/// At most so many bytes of pages are kept in memory.
+pub(crate) fn set_cache(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    // Negative means KiB rather than pages.
+    let cache = i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(1);
+    set(connection, "cache_size", -cache)
 }
 
 /// Sets a pragma, whether or not it answers with a row.

@@ -81,6 +81,7 @@ mod report;
 mod standby;
 mod store;
 
+mod ahead;
 mod apply;
 mod explain;
 mod maintain;

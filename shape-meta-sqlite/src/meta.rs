@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The one row of `meta`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) last_seq: Seq,
     pub(crate) counts: Counts,

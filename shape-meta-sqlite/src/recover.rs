@@ -1,10 +1,12 @@
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{Activity, ErrorKind, Handle, Known, Recovered, Repaired, Result, Seq};
 
 use crate::{
-    OnDamage, SqliteStore, change_log, checksum,
+    OnDamage, SqliteStore,
+    ahead::each_entry,
+    change_log, checksum, connection,
     error::{failed, not_of_ours},
     meta::Meta,
     operation::Operation,
@@ -12,6 +14,11 @@ use crate::{
     row, sql,
     write::Writing,
 };
+
+/// Bytes of pages that are enough to walk through a table.
+const SCANNING: u64 = 256 << 10;
+/// What the database says of the number of its shapes is believed up to here, before they are counted.
+const MOST_AT_ONCE: usize = 1 << 20;
 
 /// What [`SqliteStore::recover`] found and did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -79,19 +86,30 @@ impl SqliteStore {
 
         let noted: HashSet<Handle> = to_clean(&transaction)?.into_iter().collect();
         let mut incomplete = Vec::new();
+        let mut complete = Vec::new();
         // All rows rather than those that say that they are not complete: so each is verified before any is
-        // served, for little more than the reading costs anyway.
+        // served. And if a cache above is about to load them, this was it.
         let mut live = HashSet::new();
-        each(&transaction, sql::LOAD, [], |found| {
-            let entry = row::entry(found, |_| None)?;
+        let options = &self.connections.settings().options;
+        let for_a_cache = !options.last_reads;
+        if for_a_cache {
+            complete.reserve_exact(usize::try_from(meta.counts.total).unwrap_or(0).min(MOST_AT_ONCE));
+        }
+        // What goes by once is not worth keeping, and what SQLite once keeps it keeps for good.
+        connection::set_cache(&transaction, SCANNING).map_err(failed("go through the shapes"))?;
+        let last_reads = for_a_cache.then(|| self.recency.snapshot());
+        let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
             if noted.contains(entry.handle()) && entry.state().is_complete() {
                 live.insert(entry.handle().clone());
             }
-            if !entry.state().is_complete() {
-                incomplete.push(entry);
+            match entry.state().is_complete() {
+                false => incomplete.push(entry),
+                true if for_a_cache => complete.push(Arc::new(entry)),
+                true => {}
             }
-            Ok(true)
-        })?;
+        });
+        connection::set_cache(&transaction, options.cache_bytes).map_err(failed("go through the shapes"))?;
+        scanned?;
         let mut writing = Writing::new(&transaction, self.lookups(), &meta)?;
         for entry in &incomplete {
             writing.remove(entry)?;
@@ -109,6 +127,9 @@ impl SqliteStore {
         let to_clean = to_clean(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
         self.note_counts(meta.counts);
+        if for_a_cache {
+            self.ahead.put(meta, complete);
+        }
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
     }

@@ -8,7 +8,9 @@ use rusqlite::Connection;
 use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result, Seq, Timestamp};
 
 use crate::{
-    Lookups, OpenReport, SqliteOptions, change_log,
+    Lookups, OpenReport, SqliteOptions,
+    ahead::Ahead,
+    change_log,
     connection::Settings,
     connections::Connections,
     files::Files,
@@ -28,6 +30,7 @@ pub struct SqliteStore {
     lock: Mutex<Option<OwnerLock>>,
     pub(crate) files: Option<Files>,
     pub(crate) recency: Recency,
+    pub(crate) ahead: Ahead,
     pub(crate) report: OpenReport,
     pub(crate) observer: Arc<dyn Observer>,
     lookups: Lookups,
@@ -93,6 +96,7 @@ impl SqliteStore {
             lookups: settings.options.lookups,
             counts: Mutex::new(report.counts),
             recency,
+            ahead: Ahead::default(),
             log_size,
             connections: Connections::new(
                 settings,
@@ -121,6 +125,7 @@ impl SqliteStore {
             lookups: settings.options.lookups,
             counts: Mutex::new(report.counts),
             recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
+            ahead: Ahead::default(),
             log_size: change_log::Size::default(),
             connections: Connections::reading(settings, Some(Presence::of(&files)), Arc::clone(&observer)),
             lock: Mutex::new(None),
@@ -175,6 +180,7 @@ impl SqliteStore {
     ///
     /// If SQLite cannot close the file. Everything that was committed is safe all the same.
     pub fn close(&self) -> Result<()> {
+        self.ahead.drop();
         let closed = self.connections.close();
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         closed

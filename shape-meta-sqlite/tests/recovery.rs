@@ -1,7 +1,7 @@
 //! Recovery at open: what is not complete goes, and is handed to the cleaner until it says that it is done.
 
-use shape_meta_core::{ApplyChanges, Counts, Handle, ReadShapes, SnapshotState, conformance};
-use shape_meta_sqlite::{Lookups, Recovery};
+use shape_meta_core::{ApplyChanges, Counts, Handle, ReadShapes, Seq, SnapshotState, Timestamp, conformance};
+use shape_meta_sqlite::{Lookups, Recovery, SqliteStore};
 
 use crate::support;
 
@@ -93,4 +93,58 @@ fn tells_the_observer() {
     store.apply(&support::batch(3, [support::add(3, SnapshotState::Pending)])).expect("nothing fails");
     store.recover().expect("it recovers");
     assert_eq!(*told.0.lock().expect("no panic"), [(2, 1)]);
+}
+
+/// What a cache above gets of the store: places in the order, states and times.
+fn loaded(store: &SqliteStore) -> (Vec<(u64, SnapshotState, Option<Timestamp>)>, Seq) {
+    let mut entries = Vec::new();
+    let last_seq =
+        store.load(&mut |entry| entries.push((entry.created().get(), entry.state(), entry.last_read())));
+    (entries, last_seq.expect("it loads"))
+}
+
+#[test]
+fn a_cache_loads_after_a_recovery_what_it_loads_without_one() {
+    let directory = support::directory();
+    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let store = support::open(directory.path(), options.clone());
+    support::fill(&store, 1..=20);
+    store.apply(&support::batch(21, [support::add(21, SnapshotState::Started)])).expect("nothing fails");
+    store.save_reads(&[(Seq::new(7), Timestamp::from_micros(70))]).expect("it saves");
+    drop(store);
+
+    let store = support::open(directory.path(), options.clone());
+    store.recover().expect("it recovers");
+    let (ahead, from_disk) = (loaded(&store), loaded(&store));
+    assert_eq!(ahead, from_disk, "the first is what the recovery has read");
+    assert_eq!(ahead.0.len(), 20);
+    assert_eq!(ahead.0[6], (7, SnapshotState::Complete, Some(Timestamp::from_micros(70))));
+    assert!(ahead.0.iter().all(|(.., last_read)| last_read.is_some()), "what was found counts as read");
+}
+
+#[test]
+fn c1_what_a_recovery_has_read_is_not_loaded_once_it_has_changed() {
+    let directory = support::directory();
+    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let store = support::open(directory.path(), options);
+    support::fill(&store, 1..=3);
+    store.recover().expect("it recovers");
+    support::fill(&store, 4..=4);
+    assert_eq!(loaded(&store).0.len(), 4, "a batch came in between");
+
+    store.recover().expect("it recovers");
+    let stranger = support::stranger(directory.path());
+    stranger
+        .execute_batch("DELETE FROM shape WHERE id = 2; DELETE FROM definition WHERE id = 2")
+        .expect("SQLite writes");
+    assert_eq!(loaded(&store).0.len(), 4, "this is what the recovery has read");
+    assert_eq!(loaded(&store).0.len(), 3);
+    drop(store);
+
+    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let store = support::open(directory.path(), options);
+    store.recover().expect("it recovers");
+    stranger.execute_batch("UPDATE meta SET total = total + 1, checksum = NULL").expect("SQLite writes");
+    stranger.execute_batch("DELETE FROM shape WHERE id = 3").expect("SQLite writes");
+    assert_eq!(loaded(&store).0.len(), 2, "the database is not in the state of the recovery");
 }

@@ -16,8 +16,8 @@ fn main() {
         return measure(&case);
     }
     println!(
-        "{:>10} {:>14} {:>5} {:>9} {:>9} {:>9}",
-        "shapes", "look-ups", "keys", "resident", "memory()", "open ms"
+        "{:>10} {:>14} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "shapes", "look-ups", "keys", "resident", "memory()", "entries", "table", "roster", "open ms"
     );
     let program = env::current_exe().expect("a program knows where it is");
     let sizes = env::var("SHAPES").unwrap_or_else(|_| "100000,900000,1000000,1500000".to_owned());
@@ -43,8 +43,12 @@ fn measure(case: &str) {
     let cached = open(count, options);
     let took = begun.elapsed().as_millis();
     let per_shape = (resident() - before) / count as usize;
-    let estimate = cached.memory().total() / count as usize;
-    println!("{shapes:>10} {lookups:>14} {keys:>5} {per_shape:>9} {estimate:>9} {took:>9}");
+    let memory = cached.memory();
+    let [total, entries, table, roster] =
+        [memory.total(), memory.entries, memory.table, memory.roster].map(|bytes| bytes / count as usize);
+    println!(
+        "{shapes:>10} {lookups:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {roster:>9} {took:>9}"
+    );
 }
 
 fn resident() -> usize {
