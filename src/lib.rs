@@ -119,6 +119,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | `Builder::open`: the durable store |
 //! | `cache` | yes | `Builder::cached`: the left-right read cache |
+//! | `definitions` | no | `CacheOptions::definitions`: definitions that were read stay in memory (brings `cache`) |
 //! | `buffer` | yes | `Builder::buffered`: the write buffer |
 //! | `telemetry` | no | `TracingObserver` |
 //! | `metrics` | no | `MetricsObserver`, for the `metrics` facade (brings `telemetry`) |

@@ -18,6 +18,8 @@ pub(crate) const WAIT: Wait = Wait::UpTo(PATIENT);
 pub(crate) struct Composition {
     pub(crate) cache: Option<Lookups>,
     pub(crate) buffer: Option<Flushing>,
+    /// Bytes of definitions that the cache keeps.
+    pub(crate) definitions: usize,
 }
 
 /// Who flushes.
@@ -34,21 +36,27 @@ pub(crate) enum Flushing {
 }
 
 /// The reference.
-pub(crate) const DIRECT: Composition = Composition { cache: None, buffer: None };
+pub(crate) const DIRECT: Composition = Composition { cache: None, buffer: None, definitions: 0 };
 /// Written through.
-pub(crate) const DIRECT_CACHED: Composition = Composition { cache: Some(Lookups::InMemory), buffer: None };
+pub(crate) const DIRECT_CACHED: Composition =
+    Composition { cache: Some(Lookups::InMemory), buffer: None, definitions: 0 };
 /// Written through, with look-ups by key and relation left to SQLite.
-pub(crate) const DIRECT_ON_DISK: Composition = Composition { cache: Some(Lookups::OnDisk), buffer: None };
+pub(crate) const DIRECT_ON_DISK: Composition =
+    Composition { cache: Some(Lookups::OnDisk), buffer: None, definitions: 0 };
 /// Without a cache.
-pub(crate) const BUFFERED: Composition = Composition { cache: None, buffer: Some(Flushing::AsUsual) };
+pub(crate) const BUFFERED: Composition =
+    Composition { cache: None, buffer: Some(Flushing::AsUsual), definitions: 0 };
 /// The product.
 pub(crate) const PRODUCT: Composition =
-    Composition { cache: Some(Lookups::InMemory), buffer: Some(Flushing::AsUsual) };
+    Composition { cache: Some(Lookups::InMemory), buffer: Some(Flushing::AsUsual), definitions: 0 };
 /// The product, with look-ups by key and relation left to SQLite.
 pub(crate) const PRODUCT_ON_DISK: Composition =
-    Composition { cache: Some(Lookups::OnDisk), buffer: Some(Flushing::AsUsual) };
+    Composition { cache: Some(Lookups::OnDisk), buffer: Some(Flushing::AsUsual), definitions: 0 };
 
-/// All of them.
+/// The product, which keeps some definitions in memory: so few that they come and go.
+pub(crate) const PRODUCT_DEFINITIONS: Composition = Composition { definitions: 4_096, ..PRODUCT };
+
+/// All that differ in what lies over what.
 pub(crate) const ALL: [Composition; 6] =
     [DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, BUFFERED, PRODUCT, PRODUCT_ON_DISK];
 
@@ -69,7 +77,7 @@ impl Composition {
     /// This composition by a builder that knows everything else.
     pub(crate) fn stacked_by(self, mut builder: Builder) -> Builder {
         if let Some(lookups) = self.cache {
-            builder = builder.cached(CacheOptions::default().lookups(lookups));
+            builder = builder.cached(CacheOptions::default().lookups(lookups).definitions(self.definitions));
         }
         if let Some(flushing) = self.buffer {
             builder = builder.buffered(flushing.options());

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::compositions::{
     BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
-    PRODUCT_ON_DISK, directory, sqlite,
+    PRODUCT_DEFINITIONS, PRODUCT_ON_DISK, directory, sqlite,
 };
 
 /// What a composition stands on.
@@ -157,5 +157,7 @@ conforms! {
     product_over_exclusive: exclusive(PRODUCT);
     product_in_memory: in_memory(PRODUCT);
     product_over_a_model: model(PRODUCT.flushing(Flushing::Stepped));
+    product_that_keeps_definitions: wal(PRODUCT_DEFINITIONS.flushing(Flushing::Busy));
+    product_that_keeps_definitions_after_a_promotion: promoted(PRODUCT_DEFINITIONS);
     product_with_lookups_on_disk: wal(PRODUCT_ON_DISK.flushing(Flushing::Busy));
 }

@@ -9,6 +9,7 @@ use shape_meta_core::{ApplyChanges, Counts, Entry, Observer, Result, Seq};
 
 use crate::{
     CacheMemory, CacheOptions, Lookups,
+    definitions::Definitions,
     draft::Writer,
     in_flight::InFlight,
     memory::Tally,
@@ -73,6 +74,7 @@ impl<S: ApplyChanges> Cached<S> {
             readers: Readers::new(reader, options.readers_ahead),
             roster: Roster::default(),
             tally: Tally::new(in_memory),
+            definitions: Definitions::new(options.definitions),
             lookups: options.lookups,
             gathering,
         };
@@ -143,7 +145,8 @@ impl<S> Cached<S> {
     /// About how many bytes the mirror holds. Costs nothing: it is counted as things come and go, and is
     /// within a fifth of the truth for many shapes.
     pub fn memory(&self) -> CacheMemory {
-        self.mirror.tally.memory()
+        let definitions = self.mirror.definitions.bytes();
+        CacheMemory { definitions, ..self.mirror.tally.memory() }
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {

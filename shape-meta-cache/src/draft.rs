@@ -186,6 +186,7 @@ impl<'a> Draft<'a> {
         let mut gone: Vec<_> = self.gone.into_iter().collect();
         gone.sort_unstable();
         self.mirror.roster.strike(&gone);
+        self.mirror.definitions.forget(&gone);
         self.replacing.into_iter().for_each(|entry| self.mirror.roster.replace_one(entry));
         self.mirror.roster.end_change();
         self.mirror.tally.slots(self.writer.table.slots());

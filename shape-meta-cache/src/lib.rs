@@ -4,7 +4,8 @@
 //! # What it is not
 //!
 //! It is no cache that forgets: every live shape is in it, so a miss is the answer and never a reason to
-//! ask the disk. It holds no definitions; those are read from the store below, by row id. And it does not
+//! ask the disk. It holds no definitions; those are read from the store below, by row id, unless
+//! [some are to be kept](#features). And it does not
 //! gather writes: each batch is committed below before anyone sees it here. `shape-meta-buffer` goes on top
 //! for that.
 //!
@@ -68,7 +69,9 @@
 //!
 //! # Features
 //!
-//! None.
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `definitions` | no | `CacheOptions::definitions`: definitions that were read stay in memory, up to a bound |
 //!
 //! # Related crates
 //!
@@ -86,6 +89,11 @@ mod read;
 mod refresh;
 mod sweep;
 
+#[cfg(feature = "definitions")]
+mod definitions;
+#[cfg(not(feature = "definitions"))]
+#[path = "no_definitions.rs"]
+mod definitions;
 mod draft;
 mod in_flight;
 mod last_reads;

@@ -17,12 +17,14 @@ pub struct CacheMemory {
     pub table: usize,
     /// The list of all entries from which those not read for longest are selected.
     pub roster: usize,
+    /// Definitions that were read and are kept, if that was asked for.
+    pub definitions: usize,
 }
 
 impl CacheMemory {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.entries + self.table + self.roster
+        self.entries + self.table + self.roster + self.definitions
     }
 }
 
@@ -88,6 +90,7 @@ impl Tally {
             entries: self.entries.load(Ordering::Relaxed),
             table: SIDES * (slots * SLOT + if self.in_memory { readers } else { 0 }),
             roster: shapes * size_of::<usize>(),
+            definitions: 0,
         }
     }
 }

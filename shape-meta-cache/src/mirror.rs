@@ -4,6 +4,7 @@ use shape_meta_core::{Counts, Delta, Entry, HandleSet, LeastRecentlyUsed, Seq};
 
 use crate::{
     Lookups,
+    definitions::Definitions,
     memory::Tally,
     readers::Readers,
     roster::Roster,
@@ -18,6 +19,7 @@ pub(crate) struct Mirror {
     pub(crate) readers: Readers,
     pub(crate) roster: Roster,
     pub(crate) tally: Tally,
+    pub(crate) definitions: Definitions,
     pub(crate) lookups: Lookups,
     pub(crate) gathering: Gathering,
 }

@@ -18,6 +18,7 @@ pub struct CacheOptions {
     pub(crate) keys_per_slot: u32,
     pub(crate) keys_apart: usize,
     pub(crate) readers_ahead: usize,
+    pub(crate) definitions: usize,
 }
 
 impl Default for CacheOptions {
@@ -29,6 +30,7 @@ impl Default for CacheOptions {
             keys_per_slot: 4,
             keys_apart: 200_000,
             readers_ahead: 8,
+            definitions: 0,
         }
     }
 }
@@ -93,6 +95,19 @@ impl CacheOptions {
     /// holds the writer up for as long as adding all keys again takes: 0.1 seconds at 200,000 shapes. Readers go on.
     pub fn keys_apart_up_to(mut self, shapes: usize) -> Self {
         self.keys_apart = shapes;
+        self
+    }
+
+    /// How many bytes of definitions are kept in memory after they were read. Default: 0, none.
+    ///
+    /// A definition that is there takes a fifth of a microsecond, and one that has to be read from the
+    /// database some microseconds and a connection. Those that are read again and again stay when there is no room for
+    /// all; one that is larger than its share of the room, an eighth on two processors, may not be kept.
+    /// What they take is told in [`CacheMemory::definitions`](crate::CacheMemory::definitions): their bytes and 160 for
+    /// each.
+    #[cfg(feature = "definitions")]
+    pub fn definitions(mut self, bytes: usize) -> Self {
+        self.definitions = bytes;
         self
     }
 

@@ -32,11 +32,15 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         let Some(entry) = self.mirror.entry(handle) else { return Ok(None) };
+        if let Some(record) = self.mirror.definitions.get(&entry) {
+            return Ok(Some(record));
+        }
         let record = self.inner.record_of(&entry)?;
-        if record.is_none() {
-            // Its removal is committed, and perhaps not published yet. Nothing to wait for if the record
-            // is there: the shape was live when the mirror was read, and definitions do not change.
-            self.settle();
+        match &record {
+            // Nothing to wait for: the shape was live when the mirror was read, and definitions do not change.
+            Some(record) => self.mirror.definitions.keep(record),
+            // Its removal is committed, and perhaps not published yet.
+            None => self.settle(),
         }
         Ok(record)
     }

@@ -49,6 +49,12 @@ mod lookups_on_disk {
     shape_meta_core::conformance_tests!(super::WriteThrough(super::on_disk()));
 }
 
+#[cfg(feature = "definitions")]
+mod definitions_kept {
+    // Room for some, so that others go.
+    shape_meta_core::conformance_tests!(super::WriteThrough(super::in_memory().definitions(4_096)));
+}
+
 #[test]
 fn caches_conform_as_stores() {
     store::run_all(|| cached(MemoryStore::new(), in_memory()));

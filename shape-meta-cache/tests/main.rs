@@ -7,6 +7,8 @@ mod support;
 
 mod basics;
 mod conformance;
+#[cfg(feature = "definitions")]
+mod definitions;
 mod in_flight;
 mod large;
 mod memory;

@@ -27,6 +27,8 @@ fn main() {
     for shapes in sizes() {
         let cached = open(shapes, CacheOptions::default());
         reads(&mut criterion, shapes, &cached);
+        #[cfg(feature = "definitions")]
+        definitions(&mut criterion, shapes);
         recency(&mut criterion, shapes, &cached);
         writes(&mut criterion, shapes, cached);
 
@@ -97,6 +99,20 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
             assert_eq!(black_box(handles).len() as u64, READERS);
         });
     }
+}
+
+/// Of 100,000 shapes at most, which are all kept. With `--all-features`.
+#[cfg(feature = "definitions")]
+fn definitions(criterion: &mut Criterion, shapes: u64) {
+    let handles: Vec<Handle> = picks(shapes, handle);
+    let cached = open(shapes, CacheOptions::default().definitions(256 << 20));
+    let read = |handle: &Handle| cached.record(handle).expect("in memory").expect("live");
+    handles.iter().for_each(|handle| drop(read(handle)));
+    let kept = cached.memory().definitions;
+    each(criterion, "definition that is kept", shapes, &handles, |handle| {
+        black_box(read(handle));
+    });
+    assert_eq!(cached.memory().definitions, kept, "all were there");
 }
 
 fn recency(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {

@@ -42,8 +42,9 @@ impl ApplyChanges for Nowhere {
         });
         Ok(Seq::new(self.shapes))
     }
-    fn record_of(&self, _: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
-        Ok(None)
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        let definition = [7; 400].as_slice().into();
+        Ok(Some(Arc::new(Record { entry: Arc::clone(entry), dependencies: [].into(), definition })))
     }
 }
 

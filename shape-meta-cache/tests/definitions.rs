@@ -1,0 +1,118 @@
+//! Definitions that were read and are kept.
+
+use std::sync::Arc;
+
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ApplyChanges, MemoryStore, NewShape, ReadShapes, Record,
+    conformance::{
+        FailingStore, handle, shape,
+        store::{self, added, removed},
+    },
+};
+
+use crate::support::{batch, cached, record};
+
+fn keeping(bytes: usize) -> CacheOptions {
+    CacheOptions::default().definitions(bytes)
+}
+
+/// Over a store that counts how often it is read.
+fn counted(bytes: usize, records: &[Arc<Record>]) -> Cached<FailingStore<MemoryStore>> {
+    let below = MemoryStore::new();
+    below.apply(&batch(records.len() as u64, records.iter().map(added))).unwrap();
+    cached(FailingStore::new(below), keeping(bytes))
+}
+
+fn reads(cached: &Cached<FailingStore<MemoryStore>>) -> u64 {
+    cached.inner().faults().reads()
+}
+
+fn records(count: u64) -> Vec<Arc<Record>> {
+    (1..=count).map(|number| record(number, number)).collect()
+}
+
+#[test]
+fn what_was_read_is_not_read_again() {
+    let cached = counted(1 << 20, &records(3));
+    assert_eq!(cached.memory().definitions, 0);
+    let begun = reads(&cached);
+    let first = cached.record(&handle(2)).unwrap().unwrap();
+    assert_eq!(reads(&cached), begun + 1);
+    let again = cached.record(&handle(2)).unwrap().unwrap();
+    assert_eq!(reads(&cached), begun + 1, "it comes from memory");
+    assert!(Arc::ptr_eq(&first, &again));
+    assert_eq!(*again.definition, *shape(2).definition);
+    assert!(
+        Arc::ptr_eq(&again.entry, &cached.entry(&handle(2)).unwrap().unwrap()),
+        "with the mirror's entry"
+    );
+
+    let memory = cached.memory();
+    assert!(memory.definitions > again.definition.len());
+    assert_eq!(memory.total(), memory.entries + memory.table + memory.roster + memory.definitions);
+    assert_eq!(cached.usage().cache_bytes, memory.total());
+}
+
+#[test]
+fn nothing_is_kept_unless_that_is_asked_for() {
+    let cached = counted(0, &records(1));
+    let begun = reads(&cached);
+    for _ in 0..2 {
+        cached.record(&handle(1)).unwrap().unwrap();
+    }
+    assert_eq!((reads(&cached), cached.memory().definitions), (begun + 2, 0));
+}
+
+#[test]
+fn c7_definitions_take_no_more_than_they_may() {
+    const BYTES: usize = 64 << 10;
+    let cached = counted(BYTES, &records(2_000));
+    for number in (1..=2_000).chain(1..=2_000) {
+        let record = cached.record(&handle(number)).unwrap().unwrap();
+        assert_eq!(*record.definition, *shape(number).definition);
+        assert!(cached.memory().definitions <= BYTES);
+    }
+    assert!(cached.memory().definitions > BYTES / 2, "the room is used");
+}
+
+#[test]
+fn c3_a_removed_shape_is_not_served_and_takes_nothing() {
+    let all = records(3);
+    let cached = counted(1 << 20, &all);
+    for number in 1..=3 {
+        cached.record(&handle(number)).unwrap().unwrap();
+    }
+    let full = cached.memory().definitions;
+    cached.apply(&batch(4, [removed(&all[1])])).unwrap();
+    assert!(cached.record(&handle(2)).unwrap().is_none());
+    assert!(cached.memory().definitions < full);
+
+    // The same handle comes back with another definition.
+    let other = NewShape { definition: b"another one".as_slice().into(), ..shape(2) };
+    let other = store::record(&other, 5);
+    cached.apply(&batch(5, [added(&other)])).unwrap();
+    for _ in 0..2 {
+        assert_eq!(*cached.record(&handle(2)).unwrap().unwrap().definition, *b"another one");
+    }
+    cached.apply(&batch(6, [shape_meta_core::Change::Reset])).unwrap();
+    assert_eq!(cached.memory().definitions, 0);
+}
+
+/// A standby may come to follow another database, in which another shape has the same place in the order.
+#[test]
+fn c1_a_shape_of_another_database_at_the_same_place_is_not_mistaken() {
+    let below = Arc::new(MemoryStore::new());
+    let own = record(7, 1);
+    below.apply(&batch(1, [added(&own)])).unwrap();
+    let cached = cached(Arc::clone(&below), keeping(1 << 20));
+    assert_eq!(cached.record(&handle(7)).unwrap().unwrap().definition, own.definition);
+
+    let other = store::record(&NewShape { definition: b"of another".as_slice().into(), ..shape(8) }, 1);
+    below.apply(&batch(2, [removed(&own), added(&other)])).unwrap();
+    cached.reload().unwrap();
+    assert!(cached.record(&handle(7)).unwrap().is_none());
+    for _ in 0..2 {
+        assert_eq!(*cached.record(&handle(8)).unwrap().unwrap().definition, *b"of another");
+    }
+}
