@@ -72,6 +72,8 @@ struct State {
     next: u64,
     pools: HashMap<u64, Pool>,
     next_pool: u64,
+    /// How many wait for a reader. Waking nobody is a system call as well, for each read.
+    waiting: u32,
     /// Whether a look for those that were idle for long is on its way.
     watched: bool,
 }
@@ -119,7 +121,7 @@ impl Cap {
 
     /// A reader for this store, or the right to open one; `None` if there is none before the deadline.
     pub(crate) fn take(&self, id: u64, timeout: Duration) -> Option<Granted> {
-        let begun = Instant::now();
+        let mut begun = None;
         let mut state = self.lock();
         loop {
             let full = state.readers >= self.most;
@@ -142,8 +144,11 @@ impl Cap {
                 state = self.lock();
                 continue;
             }
+            let begun = *begun.get_or_insert_with(Instant::now);
             let left = timeout.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())?;
+            state.waiting += 1;
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
     }
 
@@ -160,8 +165,7 @@ impl Cap {
         state.idle.insert(ticket, Idle { pool: id, until: Instant::now() + keep, reader });
         state.pools.entry(id).and_modify(|pool| pool.idle.push(ticket));
         let watch = !std::mem::replace(&mut state.watched, true);
-        drop(state);
-        self.changed.notify_all();
+        self.tell(state);
         if watch {
             self.watch(keep);
         }
@@ -174,8 +178,7 @@ impl Cap {
         if let Some(pool) = state.pools.get_mut(&id) {
             pool.open -= 1;
         }
-        drop(state);
-        self.changed.notify_all();
+        self.tell(state);
     }
 
     /// Closes the readers of a store that are not in use.
@@ -234,8 +237,18 @@ impl Cap {
     fn close(&self, readers: Vec<Connection>) {
         let closed = readers.len() as u32;
         drop(readers);
-        self.lock().readers -= closed;
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.readers -= closed;
+        self.tell(state);
+    }
+
+    /// Wakes those that wait, if there are any.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        if somebody_waits {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

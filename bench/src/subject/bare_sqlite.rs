@@ -62,7 +62,10 @@ fn connect(directory: &Path) -> Result<Connection> {
 
 impl Subject for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
-        Ok(Box::new(Reader(connect(&self.directory)?)))
+        let connection = connect(&self.directory)?;
+        // As much as a reading connection of ours has. With more, what is compared is the caches of pages.
+        connection.pragma_update(None, "cache_size", -2_048)?;
+        Ok(Box::new(Reader(connection)))
     }
 
     fn fill(&self, shapes: &[NewShape]) -> Result {
