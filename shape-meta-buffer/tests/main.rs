@@ -13,4 +13,5 @@ mod invariants;
 mod model;
 mod options;
 mod poison;
+mod saves;
 mod sharing;
