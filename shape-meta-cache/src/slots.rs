@@ -88,7 +88,7 @@ impl Gathering {
 
 /// How many buckets a table has that was made for so many slots.
 pub(crate) fn buckets(slots: usize) -> usize {
-    (slots * 8 / 7 + 1).next_power_of_two()
+    (slots * 8 / 7).next_power_of_two()
 }
 
 /// How many slots fit into it.
@@ -155,6 +155,15 @@ mod tests {
 
     use super::*;
     use crate::tests::entry;
+
+    #[test]
+    fn a_table_has_room_for_what_the_standard_one_has() {
+        for slots in [8, 13, 14, 15, 28, 29, 1_000, 28_671, 28_672, 28_673] {
+            let table = std::collections::HashMap::<u64, u64>::with_capacity(slots);
+            assert_eq!(capacity(slots), table.capacity(), "{slots}");
+        }
+        assert_eq!([0, 7, 8].map(buckets), [1, 8, 16]);
+    }
 
     #[test]
     fn keys_that_share_are_about_so_many_to_a_slot() {
