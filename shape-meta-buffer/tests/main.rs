@@ -11,6 +11,7 @@ mod faults;
 mod health;
 mod invariants;
 mod model;
+mod observers;
 mod options;
 mod poison;
 mod saves;
