@@ -206,3 +206,18 @@ fn c8_whoever_found_a_shape_is_told_of_that_shape() {
     let found = store.get_or_add(&shape("x", 1), Wait::No).expect("live").receipt;
     assert!(found.is_durable());
 }
+
+#[test]
+fn c8_what_was_accepted_before_a_reset_is_not_taken_for_what_was_refused_after_it() {
+    let (store, faults) = manual();
+    let before: Vec<_> = (0..3).map(|at| add(&store, &format!("h{at}"), at)).collect();
+    let reset = store.reset(Wait::No).expect("room");
+    let after: Vec<_> = (3..6).map(|at| add(&store, &format!("h{at}"), at)).collect();
+    faults.refuse(&handle("h4"), Naming::Culprit);
+    store.flush_once().expect("isolated");
+    let is_rejected = |receipt| matches!(receipt, Err(NotDurable::Rejected(_)));
+    assert!(before.iter().chain([&reset]).all(|receipt| receipt.is_durable()));
+    let rejected: Vec<_> =
+        after.iter().map(|receipt| is_rejected(receipt.wait_durable(Duration::ZERO))).collect();
+    assert_eq!(rejected, [false, true, false]);
+}
