@@ -118,6 +118,7 @@ impl Flushing {
             Self::Busy => options
                 .flush_age(Duration::from_micros(50))
                 .flush_changes(3)
+                .publish_beside(1)
                 .backoff(Duration::from_micros(50), Duration::from_millis(1)),
             Self::Often => options.flush_age(Duration::from_millis(1)),
             Self::AsUsual => options,

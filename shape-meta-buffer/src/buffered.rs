@@ -56,6 +56,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             room: Signal::new(),
             drain: Drain::default(),
             turn: Mutex::default(),
+            committed: Mutex::default(),
             trouble: Mutex::default(),
             condition: Mutex::default(),
             paused: AtomicBool::new(false),
@@ -172,7 +173,9 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
     /// By size, by age and by request. A flush that is under way is waited for.
     fn pause(&self) {
         self.shared.paused.store(true, Ordering::Release);
-        drop(self.shared.turn.lock());
+        let _turn = self.shared.turn.lock();
+        // If that panics, it is tried again with the next flush; until then, reads find it in the overlay.
+        let _ = self.shared.publish();
     }
 
     fn resume(&self) {

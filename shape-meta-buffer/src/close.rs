@@ -26,6 +26,10 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         if let Some(seat) = seat {
             seat.leave(deadline);
         }
+        // What a panic has left, unless a write still hangs. Otherwise the overlay goes on to show it.
+        if let Some(_turn) = self.shared.turn.try_lock() {
+            let _ = self.shared.publish();
+        }
         self.shared.save_all_reads(deadline);
         // Whoever still waits for a receipt, or for room, is told.
         self.shared.progress.stop(closed);
@@ -50,8 +54,9 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
         let mutations = self.pending().mutations;
         let state = self.shared.overlay.read();
         let mut lost = Vec::new();
-        // The older generation first.
-        let generations: Vec<_> = state.generations().collect();
+        // The older generation first. A reset hides what was before it.
+        let those_that_count = if state.active.is_reset() { 1 } else { 2 };
+        let generations: Vec<_> = state.pending().take(those_that_count).collect();
         for generation in generations.into_iter().rev() {
             if generation.is_reset() {
                 lost.push(Unwritten::Reset);

@@ -8,11 +8,13 @@ use std::{
 use shape_meta_core::{Activity, ApplyChanges, Batch, Error, ErrorKind, Flushed, Remedy, Result, Span};
 
 use crate::{
+    beside::beside,
     flushers::Step,
     generation::Generation,
+    overlay::State,
     shared::Shared,
     sync::{MutexGuard, atomic::Ordering},
-    work::{Rejection, Work},
+    work::{Committed, Rejection, Work},
 };
 
 /// What whoever flushes carries from one flush to the next.
@@ -22,6 +24,14 @@ pub(crate) struct Turn {
     work: Option<Work>,
     /// The size of the latest generation: the room that the next one is given ahead.
     size: usize,
+}
+
+/// What happens to a flush that is committed.
+#[derive(Clone, Copy)]
+enum Then {
+    Publish,
+    /// It may be left to the next flush, which publishes it beside its own commit.
+    GoOn,
 }
 
 /// Why flushes fail at the moment.
@@ -39,22 +49,62 @@ impl<S: ApplyChanges> Shared<S> {
     /// One flush: everything that is accepted now, in one transaction; commit, publish, drop (I1, I2). If
     /// the last one failed, that one is gone on with. `None` if nothing is pending.
     pub(crate) fn flush_once(&self) -> Result<Option<Flushed>> {
-        self.flush_in(self.turn.lock())
+        self.flush_in(self.turn.lock(), Then::Publish)
     }
 
     /// The same, unless flushing is held up. That is asked with the turn in hand: pausing waits for the turn, so
     /// no flush begins after it has returned.
+    ///
+    /// If the next one is due by then, this one is left committed, and published beside the next commit.
     fn flush_unless_paused(&self) -> Result<Option<Flushed>> {
         let turn = self.turn.lock();
-        if self.paused.load(Ordering::Acquire) { Ok(None) } else { self.flush_in(turn) }
+        if self.paused.load(Ordering::Acquire) { Ok(None) } else { self.flush_in(turn, Then::GoOn) }
     }
 
-    fn flush_in(&self, mut turn: MutexGuard<'_, Turn>) -> Result<Option<Flushed>> {
+    fn flush_in(&self, mut turn: MutexGuard<'_, Turn>, then: Then) -> Result<Option<Flushed>> {
         if let Some(trouble) = &*self.trouble.lock()
             && trouble.stopped
         {
             return Err(trouble.error.clone());
         }
+        let outcome = self.flush_with(&mut turn, then);
+        match &outcome {
+            Ok(_) => *self.trouble.lock() = None,
+            Err(error) => self.failed(error),
+        }
+        drop(turn);
+        if let Ok(Some(flushed)) = &outcome {
+            self.observer.flushed(flushed);
+        }
+        outcome
+    }
+
+    fn flush_with(&self, turn: &mut Turn, then: Then) -> Result<Option<Flushed>> {
+        // It must be worth a thread; and what was rejected of it is put right first (a publish that panicked may
+        // have left that), so that nothing which rests on it is committed.
+        let is_beside = |committed: &Committed| {
+            committed.is_whole() && committed.changes() >= self.options.publish_beside
+        };
+        let flushed = if self.committed.lock().as_ref().is_some_and(is_beside) {
+            let (flushed, published) = beside(|| self.commit_next(turn), || self.publish());
+            let flushed = flushed?;
+            published?;
+            flushed
+        } else {
+            self.publish()?;
+            self.commit_next(turn)?
+        };
+        let Some(work) = turn.work.take() else { return Ok(None) };
+        self.committed(turn, work);
+        if matches!(then, Then::Publish) || !self.may_go_on() {
+            self.publish()?;
+        }
+        Ok(flushed)
+    }
+
+    /// Commits the next generation, or goes on with one that could not be committed. It stays in its place in
+    /// `turn`.
+    fn commit_next(&self, turn: &mut Turn) -> Result<Option<Flushed>> {
         let room = turn.size.max(self.options.room_ahead());
         let is_new = turn.work.is_none();
         // It stays in its place until it is done, so that the panic of an observer leaves it to be gone on
@@ -82,16 +132,49 @@ impl<S: ApplyChanges> Shared<S> {
         let outcome = self.commit(work);
         flushed.took = begun.elapsed();
         end(span, outcome.as_ref().err());
-        if let Err(error) = outcome {
-            self.failed(&error);
-            return Err(error);
-        }
+        outcome?;
         flushed.oldest = generation.since().map_or(Duration::ZERO, |since| since.elapsed());
-        let rejections = self.overlay.drop_sealed(|state| work.settle_rejected(state, &self.hashing));
-        let through = generation.last();
-        (turn.work, turn.size) = (None, generation.len());
-        *self.trouble.lock() = None;
         self.drain.flushed(flushed.changes, flushed.took);
+        Ok(Some(flushed))
+    }
+
+    /// All of a generation is committed, and the one before is published.
+    fn committed(&self, turn: &mut Turn, work: Work) {
+        turn.size = work.generation.len();
+        self.overlay.committed();
+        let committed = work.into_committed();
+        let (through, is_whole) = (committed.generation.last(), committed.is_whole());
+        *self.committed.lock() = Some(committed);
+        // Before anybody who waited for it goes on.
+        *self.trouble.lock() = None;
+        if is_whole {
+            self.progress.settle(through);
+        }
+        self.room.raise();
+    }
+
+    /// Whether the next flush may begin before the latest one is published: it is due, and nothing that was
+    /// rejected has to be put right first.
+    fn may_go_on(&self) -> bool {
+        let is_whole = self.committed.lock().as_ref().is_none_or(Committed::is_whole);
+        let is_due = |state: &State| self.next_due(state).is_some_and(|due| due <= Instant::now());
+        is_whole && !self.paused.load(Ordering::Acquire) && is_due(&self.overlay.read())
+    }
+
+    /// Publishes what is committed, if anything is, and drops it (I2). Only for whoever has the turn, and on its
+    /// behalf.
+    pub(crate) fn publish(&self) -> Result<()> {
+        let mut place = self.committed.lock();
+        // As above, it stays in its place until it is done.
+        let Some(committed) = &mut *place else { return Ok(()) };
+        for batch in &committed.batches {
+            catch_unwind(AssertUnwindSafe(|| self.inner.publish(batch)))
+                .map_err(|panic| panicked(&*panic))?;
+        }
+        let rejections = self.overlay.drop_committed(|state| committed.settle_rejected(state, &self.hashing));
+        let through = committed.generation.last();
+        let dropped = place.take();
+        drop(place);
         for rejection in &rejections {
             for seq in &rejection.mutations {
                 self.progress.reject(*seq, rejection.error.clone());
@@ -99,13 +182,13 @@ impl<S: ApplyChanges> Shared<S> {
         }
         self.progress.settle(through);
         self.room.raise();
-        drop(turn);
+        // Its memory is freed where nobody waits for it.
+        drop(dropped);
         for Rejection { change, error, mutations } in &rejections {
             let handle = change.entry().map(|entry| entry.handle());
             self.observer.rejected(handle, mutations, error);
         }
-        self.observer.flushed(&flushed);
-        Ok(Some(flushed))
+        Ok(())
     }
 
     fn seal(&self, room: usize) -> Option<Work> {
@@ -119,10 +202,11 @@ impl<S: ApplyChanges> Shared<S> {
     fn commit(&self, work: &mut Work) -> Result<()> {
         while let Some((changes, through)) = work.next() {
             let batch = Batch { changes, through };
-            match self.apply(&batch) {
+            match self.commit_below(&batch) {
                 Ok(()) => {
-                    work.done(through);
-                    if self.observer.wants_committed() {
+                    let wants = self.observer.wants_committed();
+                    let batch = work.done(batch);
+                    if wants {
                         batch.changes.iter().for_each(|change| self.observer.committed(change));
                     }
                 }
@@ -139,8 +223,8 @@ impl<S: ApplyChanges> Shared<S> {
     }
 
     /// A panic below is a failure like another one: the batch stays, and is tried again (C9).
-    fn apply(&self, batch: &Batch) -> Result<()> {
-        catch_unwind(AssertUnwindSafe(|| self.inner.apply(batch)))
+    fn commit_below(&self, batch: &Batch) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.inner.commit(batch)))
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
@@ -174,13 +258,18 @@ impl<S: ApplyChanges> Shared<S> {
             return (!trouble.stopped).then_some(trouble.retry_at);
         }
         let state = self.overlay.read();
-        if state.sealed.is_some() {
+        if state.sealed.is_some() || state.committed.is_some() {
             return Some(Instant::now());
         }
+        self.next_due(&state)
+    }
+
+    /// When the active generation is due.
+    fn next_due(&self, state: &State) -> Option<Instant> {
         let since = state.active.since()?;
         let is_asked = self.asked.load(Ordering::Acquire) > self.progress.settled().get();
         // An age that no moment has means that it is never due for its age.
-        if is_asked || self.is_large(&state) {
+        if is_asked || self.is_large(state) {
             Some(Instant::now())
         } else {
             since.checked_add(self.options.flush_age)
@@ -221,7 +310,11 @@ impl<S: ApplyChanges> Shared<S> {
     /// flush had ended, that is gone on with, but not at once: it may panic again.
     fn observer_panicked(&self, panic: &(dyn Any + Send)) {
         let _turn = self.turn.lock();
-        if self.overlay.read().sealed.is_some() {
+        let is_left = {
+            let state = self.overlay.read();
+            state.sealed.is_some() || state.committed.is_some()
+        };
+        if is_left {
             // This tells an observer again.
             let _ = catch_unwind(AssertUnwindSafe(|| self.failed(&panicked(panic))));
         }

@@ -173,6 +173,12 @@ impl Generation {
         self.by_relation.get(&relation)
     }
 
+    /// Whether it adds to the readers of one of these relations, or takes away from them: otherwise it has nothing to
+    /// say of any of them, a reset apart.
+    pub(crate) fn changes_readers(&self, relations: &[Relation]) -> bool {
+        self.reset || relations.iter().any(|relation| self.by_relation.contains_key(relation))
+    }
+
     /// The entries of the shapes that it adds to the readers of a relation.
     pub(crate) fn added<'a>(&'a self, readers: &'a Readers) -> impl Iterator<Item = &'a Arc<Entry>> {
         readers.added.iter().filter_map(|(at, created)| {

@@ -42,11 +42,12 @@
 //!
 //! # How it works
 //!
-//! The overlay holds two generations of pending changes, with every index that a reader asks. Mutations go
-//! to the active one, under a short lock that nobody holds across disk work. A flush seals it, applies it
-//! below as one batch, and then drops it whole: commit, publish, drop. Readers pass the overlay without its
-//! lock when a filter says that nothing pending concerns them. The idea of two generations is that of the
-//! memtables of an LSM tree; the cancelling of an add by a remove within one of them is the overlay's own.
+//! The overlay holds generations of pending changes, with every index that a reader asks. Mutations go to the
+//! active one, under a short lock that nobody holds across disk work. A flush seals it, commits it below as one
+//! batch, publishes that there (while the next one is being committed, if there is a next one) and then drops
+//! the generation whole: commit, publish, drop. Readers pass the overlay without its lock when a filter says that
+//! nothing pending concerns them. The idea of generations is that of the memtables of an LSM tree; the
+//! cancelling of an add by a remove within one of them is the overlay's own.
 //!
 //! # Features
 //!
@@ -75,6 +76,7 @@ mod read;
 mod repair;
 mod shared;
 
+mod beside;
 mod drain;
 mod flush;
 mod flushers;

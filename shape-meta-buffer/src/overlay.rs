@@ -3,7 +3,7 @@ use std::{
     time::Instant,
 };
 
-use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, Timestamp};
+use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, SnapshotState, Timestamp};
 
 use crate::{
     BufferOptions,
@@ -19,10 +19,10 @@ use crate::{
 
 /// The view of what is pending: the first thing that every reader consults.
 ///
-/// There are two generations. Mutations go to the *active* one. A flush seals it (and puts an empty one
-/// in its place), commits and publishes the *sealed* one below, and then drops it whole. All indexes of a
-/// generation stand behind one lock, so they change in one step (C1); nobody holds the lock across disk
-/// work (I5).
+/// There are up to three generations. Mutations go to the *active* one. A flush seals it (and puts an empty one
+/// in its place) and commits the *sealed* one below; then it is the *committed* one, and is dropped whole when it is
+/// published there, which may be while the next one is being committed. All indexes of a generation stand
+/// behind one lock, so they change in one step (C1); nobody holds the lock across disk work (I5).
 ///
 /// # Why a reader is never wrong
 ///
@@ -52,8 +52,11 @@ pub(crate) struct Overlay {
     /// The latest mutation of the generation that was dropped last.
     below: AtomicU64,
     /// What readers look at without the lock, one for each generation: [`State::side`] is the active one's.
-    sides: [Side; 2],
+    sides: [Side; GENERATIONS],
 }
+
+/// The most generations that there are at a time.
+const GENERATIONS: usize = 3;
 
 pub(crate) struct Side {
     pub(crate) filter: Filter,
@@ -63,14 +66,24 @@ pub(crate) struct Side {
 
 pub(crate) struct State {
     pub(crate) active: Generation,
-    pub(crate) sealed: Option<Arc<Generation>>,
+    /// What is being committed, or could not be.
+    pub(crate) sealed: Option<Sealed>,
+    /// What is committed, and is being published.
+    pub(crate) committed: Option<Sealed>,
     /// How many shapes are live, with all that is pending.
     pub(crate) counts: Tally,
-    /// How many were when the sealed generation was sealed, and how many are below.
-    sealed_counts: Tally,
-    below_counts: Tally,
+    /// How many are on disk.
+    disk_counts: Tally,
     pub(crate) last: Seq,
     pub(crate) gate: Gate,
+    side: usize,
+}
+
+/// A generation that does not change any more.
+pub(crate) struct Sealed {
+    pub(crate) generation: Arc<Generation>,
+    /// How many shapes were live when it was sealed.
+    counts: Tally,
     side: usize,
 }
 
@@ -88,46 +101,71 @@ impl Gate {
 }
 
 impl State {
-    /// What the overlay says of a handle. A mark in the active generation on a shape of the sealed one
-    /// comes out as that shape in the marked state.
+    /// What the overlay says of a handle. A mark on a shape of an older generation comes out as that shape in the
+    /// marked state.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Seen<'_>> {
-        let active = self.active.handle(hash, handle);
-        let (None | Some(Seen::Marked(..))) = active else { return active };
-        let sealed = self.sealed.as_ref().and_then(|sealed| sealed.handle(hash, handle));
-        match (active, sealed) {
-            (Some(Seen::Marked(_, state)), Some(Seen::Here(record, known))) => {
-                Some(Seen::Here(record, state.max(known)))
+        let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
+        for generation in self.all() {
+            match (generation.handle(hash, handle), marked) {
+                (None, _) => {}
+                (Some(Seen::Marked(entry, state)), newer) => {
+                    marked = Some(newer.map_or((entry, state), |(entry, newer)| (entry, newer.max(state))));
+                }
+                (Some(Seen::Here(record, state)), Some((_, newer))) => {
+                    return Some(Seen::Here(record, newer.max(state)));
+                }
+                // Nobody marks what is gone.
+                (Some(Seen::Gone), Some(_)) => break,
+                (seen, None) => return seen,
             }
-            (Some(Seen::Marked(entry, state)), Some(Seen::Marked(_, known))) => {
-                Some(Seen::Marked(entry, state.max(known)))
-            }
-            (None, sealed) => sealed,
-            (active, _) => active,
         }
+        marked.map(|(entry, state)| Seen::Marked(entry, state))
     }
 
     /// The pending shape that has a key, `Some(None)` if none has it any more.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
-        self.active.key(hash, key).or_else(|| self.sealed.as_ref()?.key(hash, key))
+        self.all().find_map(|generation| generation.key(hash, key))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.active.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.len())
+    /// How many handles it has an answer for, at most.
+    fn len(&self) -> usize {
+        self.all().map(Generation::len).sum()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.active.bytes() + self.sealed.as_ref().map_or(0, |sealed| sealed.bytes())
+    /// Those that do not change any more, the newest first.
+    fn older(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.sealed.iter().chain(&self.committed).map(|sealed| &sealed.generation)
     }
 
-    /// The generations that count, the newest first: a reset hides what was before it.
+    /// All generations, the newest first.
+    fn all(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.active).chain(self.older().map(|generation| &**generation))
+    }
+
+    /// Those that do not change any more and count, the newest first: a reset hides what was before it.
+    pub(crate) fn older_that_count(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        let mut is_hidden = self.active.is_reset();
+        self.older().take_while(move |older| !std::mem::replace(&mut is_hidden, older.is_reset()))
+    }
+
+    /// The generations that count, the newest first.
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
-        let sealed = self.sealed.as_deref().filter(|_| !self.active.is_reset());
+        std::iter::once(&self.active).chain(self.older_that_count().map(|older| &**older))
+    }
+
+    /// The generations that are not on disk, the newest first.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Generation> {
+        let sealed = self.sealed.as_ref().map(|sealed| &*sealed.generation);
         std::iter::once(&self.active).chain(sealed)
     }
 
-    /// The generations that are not on disk.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = &Generation> {
-        std::iter::once(&self.active).chain(self.sealed.as_deref())
+    /// Shapes with changes that are not on disk, and what those take in memory: what the bound is on (C7).
+    pub(crate) fn pending_changes(&self) -> usize {
+        self.pending().map(Generation::len).sum()
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending().map(Generation::bytes).sum()
     }
 
     /// When the oldest pending change was accepted.
@@ -137,10 +175,11 @@ impl State {
 
     /// How many shapes more there are than on disk.
     pub(crate) fn net(&self) -> i64 {
-        self.counts.total - self.below_counts.total
+        self.counts.total - self.disk_counts.total
     }
 
-    /// A change of the sealed generation was rejected: this shape lives on, or it never came to be.
+    /// A change of the generation before the active one was rejected: this shape lives on, or it never came to
+    /// be.
     pub(crate) fn correct_for(&mut self, entry: &Entry, lives: bool) {
         let mut by = Tally::default();
         if lives {
@@ -148,7 +187,7 @@ impl State {
         } else {
             by.remove(entry)
         }
-        self.sealed_counts += by;
+        self.disk_counts += by;
         if !self.active.is_reset() {
             self.counts += by;
         }
@@ -184,7 +223,7 @@ impl State {
     /// So many shapes are below, and nothing is pending.
     pub(crate) fn recount(&mut self, below: Counts) {
         let below = Tally::from(below);
-        (self.counts, self.sealed_counts, self.below_counts) = (below, below, below);
+        (self.counts, self.disk_counts) = (below, below);
     }
 
     /// Whether a pending reset hides all that is below.
@@ -203,9 +242,9 @@ impl Overlay {
             state: RwLock::new(State {
                 active: Generation::with_capacity(options.room_ahead()),
                 sealed: None,
+                committed: None,
                 counts: counts.into(),
-                sealed_counts: counts.into(),
-                below_counts: counts.into(),
+                disk_counts: counts.into(),
                 last,
                 gate: Gate::Open,
                 side: 0,
@@ -214,7 +253,7 @@ impl Overlay {
             pending: AtomicUsize::new(0),
             last: AtomicU64::new(last.get()),
             below: AtomicU64::new(last.get()),
-            sides: [side(), side()],
+            sides: std::array::from_fn(|_| side()),
         }
     }
 
@@ -226,9 +265,9 @@ impl Overlay {
     /// Whether the overlay may have something to say of what has this hash. Without the lock; when
     /// nothing is pending, one load.
     ///
-    /// Why two loads one after the other miss nothing: a change that was acknowledged before the read
-    /// began and is not published below by its end keeps its bit set in one and the same filter all that
-    /// time. A generation takes its filter with it from active to sealed.
+    /// Why loads one after the other miss nothing: a change that was acknowledged before the read began and is
+    /// not published below by its end keeps its bit set in one and the same filter all that time. A
+    /// generation keeps its filter from active to dropped.
     pub(crate) fn may_know(&self, hash: u64) -> bool {
         !self.is_quiet() && self.sides.iter().any(|side| side.filter.may_know(hash))
     }
@@ -293,36 +332,48 @@ impl Overlay {
     /// is pending there. The sealed place must be free.
     pub(crate) fn seal(&self, empty: Generation) -> Option<Arc<Generation>> {
         let mut state = self.write();
-        debug_assert!(state.sealed.is_none(), "one flush at a time");
+        debug_assert!(state.sealed.is_none(), "one commit at a time");
         if state.active.is_empty() {
             return None;
         }
-        let sealed = Arc::new(std::mem::replace(&mut state.active, empty));
-        state.sealed = Some(Arc::clone(&sealed));
-        state.sealed_counts = state.counts;
-        state.side ^= 1;
+        let generation = Arc::new(std::mem::replace(&mut state.active, empty));
+        let sealed = Sealed { generation: Arc::clone(&generation), counts: state.counts, side: state.side };
+        // The next one in turn is free: there are as many as generations, and they go in the order in which they
+        // come.
+        state.side = (state.side + 1) % GENERATIONS;
+        state.sealed = Some(sealed);
         self.version.fetch_add(1, Ordering::AcqRel);
-        Some(sealed)
+        Some(generation)
     }
 
-    /// Drops the sealed generation, which has been committed and published below (I2), after `edit` has
-    /// done what a rejected change leaves to do. The flusher still holds it, so its memory is not freed
-    /// under the lock.
-    pub(crate) fn drop_sealed<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+    /// The sealed generation is committed below. The place of the committed one must be free.
+    pub(crate) fn committed(&self) {
+        let mut state = self.write();
+        debug_assert!(state.committed.is_none(), "published in the order of commits");
+        if let Some(sealed) = state.sealed.take() {
+            state.disk_counts = sealed.counts;
+            state.committed = Some(sealed);
+        }
+    }
+
+    /// Drops the committed generation, which has been published below (I2), after `edit` has done what a
+    /// rejected change leaves to do. The flusher still holds it, so its memory is not freed under the lock.
+    pub(crate) fn drop_committed<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.write();
         let edited = edit(&mut state);
-        if let Some(sealed) = state.sealed.take() {
-            self.below.store(sealed.last().get(), Ordering::Release);
+        let dropped = state.committed.take();
+        if let Some(dropped) = &dropped {
+            self.below.store(dropped.generation.last().get(), Ordering::Release);
         }
-        state.below_counts = state.sealed_counts;
         self.version.fetch_add(1, Ordering::AcqRel);
         self.pending.store(state.len(), Ordering::Release);
-        let side = &self.sides[state.side ^ 1];
         drop(state);
-        // Readers that still see the old bits ask in vain, and then below. The side is used again by the
-        // next seal, which the same flusher does after this.
-        side.earliest_touch.store(u64::MAX, Ordering::Relaxed);
-        side.filter.clear();
+        if let Some(Sealed { side, .. }) = dropped {
+            // Readers that still see the old bits ask in vain, and then below. The side is used again by a
+            // later seal, which comes after this.
+            self.sides[side].earliest_touch.store(u64::MAX, Ordering::Relaxed);
+            self.sides[side].filter.clear();
+        }
         edited
     }
 }

@@ -112,19 +112,19 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
             reset: state.is_reset(),
             added: added(&state.active, &asked),
             removed: removed(&state.active, &asked),
-            sealed: state.sealed.clone().filter(|_| !state.active.is_reset()),
+            older: state.older_that_count().map(Arc::clone).collect(),
         };
         let below = |view: &Readers| {
             if view.reset { Ok(Vec::new()) } else { self.shared.inner.handles_reading(relations) }
         };
         let (mut view, mut handles) = self.at_one_moment(view, below)?;
-        if let Some(sealed) = view.sealed.take() {
+        for older in view.older.iter().rev().filter(|older| older.changes_readers(&asked)) {
             // What the flush under way adds or removes may be below already, or not.
             handles.retain(|handle| {
                 let hash = self.shared.hashing.handle(handle.as_bytes());
-                !matches!(sealed.handle(hash, handle.as_bytes()), Some(Seen::Here(..) | Seen::Gone))
+                !matches!(older.handle(hash, handle.as_bytes()), Some(Seen::Here(..) | Seen::Gone))
             });
-            handles.append(&mut added(&sealed, &asked));
+            handles.append(&mut added(older, &asked));
         }
         if !view.removed.is_empty() {
             let removed: HashSet<&Handle> = view.removed.iter().collect();
@@ -240,12 +240,12 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
 }
 
 /// What the overlay changes about the readers of some relations: the active generation as far as it
-/// concerns them, and the sealed one whole, which does not change any more.
+/// concerns them, and the older ones whole, the newest first, which do not change any more.
 struct Readers {
     reset: bool,
     added: Vec<Handle>,
     removed: Vec<Handle>,
-    sealed: Option<Arc<Generation>>,
+    older: Vec<Arc<Generation>>,
 }
 
 /// The shapes that a generation adds to the readers of these relations, each once. `asked` is sorted.

@@ -26,6 +26,7 @@ impl<S: ApplyChanges> Shared<S> {
         let repaired = {
             // No flush is under way, and none begins.
             let _turn = self.turn.lock();
+            self.publish()?;
             let known = Known { entries: None, last_seq: Some(self.overlay.below()) };
             let repaired = self.inner.repair(known)?;
             *is_new = true;

@@ -14,7 +14,7 @@ use crate::{
     drain::Drain,
     flush::{Trouble, Turn},
     flushers::Task,
-    generation::{Hashes, Seen},
+    generation::{Generation, Hashes, Seen},
     hashing::Hashing,
     health::Condition,
     last_reads::NextSave,
@@ -24,6 +24,7 @@ use crate::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     tally::Tally,
+    work::Committed,
 };
 
 /// What the callers and whoever flushes have in common.
@@ -40,6 +41,8 @@ pub(crate) struct Shared<S> {
     pub(crate) drain: Drain,
     /// Held by whoever flushes, across disk work. No reader and no mutation wants it.
     pub(crate) turn: Mutex<Turn>,
+    /// What is committed and not published yet. Only whoever has the turn puts something here.
+    pub(crate) committed: Mutex<Option<Committed>>,
     pub(crate) trouble: Mutex<Option<Trouble>>,
     pub(crate) condition: Mutex<Condition>,
     pub(crate) paused: AtomicBool,
@@ -283,9 +286,9 @@ impl<S: ApplyChanges> Shared<S> {
 
     /// The bound (C7). A change that is larger than the whole bound is let in when nothing is pending.
     fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refusal> {
-        let pending = state.len();
+        let (pending, pending_bytes) = (state.pending_changes(), state.pending_bytes());
         let full = pending >= self.options.max_changes
-            || (state.bytes() > 0 && state.bytes() + bytes > self.options.max_bytes);
+            || (pending_bytes > 0 && pending_bytes + bytes > self.options.max_bytes);
         if !full {
             return Ok(());
         }
@@ -319,9 +322,9 @@ impl<S: ApplyChanges> Shared<S> {
     pub(crate) fn pending(&self) -> Pending {
         let state = self.overlay.read();
         Pending {
-            changes: state.len(),
-            mutations: state.pending().map(|generation| generation.mutations()).sum(),
-            bytes: state.bytes(),
+            changes: state.pending_changes(),
+            mutations: state.pending().map(Generation::mutations).sum(),
+            bytes: state.pending_bytes(),
             oldest: state.since().map(|since| since.elapsed()),
             net: state.net(),
         }

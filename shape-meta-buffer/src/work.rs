@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{Change, Error, Seq};
+use shape_meta_core::{Batch, Change, Error, Seq};
 
 use crate::{generation::Generation, hashing::Hashing, overlay::State};
 
@@ -19,6 +19,14 @@ pub(crate) struct Work {
     /// There are never more segments than mutations, since each change comes from at least one; so this
     /// stays below the end of the generation.
     next: Seq,
+    done: Vec<Batch>,
+    rejected: Vec<Rejection>,
+}
+
+/// A flush that is committed and not published yet.
+pub(crate) struct Committed {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) batches: Vec<Batch>,
     rejected: Vec<Rejection>,
 }
 
@@ -26,7 +34,7 @@ pub(crate) struct Work {
 pub(crate) struct Rejection {
     pub(crate) change: Change,
     pub(crate) error: Error,
-    /// The mutations that came to nothing with it. Known once it is [settled](Work::settle_rejected).
+    /// The mutations that came to nothing with it. Known once it is [settled](Committed::settle_rejected).
     pub(crate) mutations: Vec<Seq>,
 }
 
@@ -39,7 +47,7 @@ impl Rejection {
 impl Work {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
         let (segments, next) = (vec![generation.changes()], generation.first());
-        Self { generation, segments, next, rejected: Vec::new() }
+        Self { generation, segments, next, done: Vec::new(), rejected: Vec::new() }
     }
 
     /// The next segment, and where the order stands after it. The last one may be empty: mutations that
@@ -56,8 +64,15 @@ impl Work {
         }
     }
 
-    pub(crate) fn done(&mut self, through: Seq) {
-        self.next = through.next();
+    /// A segment that was committed.
+    pub(crate) fn done(&mut self, batch: Batch) -> &Batch {
+        self.next = batch.through.next();
+        self.done.push_mut(batch)
+    }
+
+    /// All of it is committed, or rejected.
+    pub(crate) fn into_committed(self) -> Committed {
+        Committed { generation: self.generation, batches: self.done, rejected: self.rejected }
     }
 
     /// A segment that was not applied, to be tried again as it is.
@@ -103,6 +118,17 @@ impl Work {
             });
             self.rejected.extend(successors.map(|change| Rejection::new(change, error.clone())));
         }
+    }
+}
+
+impl Committed {
+    pub(crate) fn changes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.changes.len()).sum()
+    }
+
+    /// Whether all of it was written. If not, nothing else is committed before that is put right.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.rejected.is_empty()
     }
 
     /// What has to be put right in the overlay when the generation is dropped. Returns what was rejected,

@@ -12,9 +12,18 @@ mod sharing {
     shape_meta_core::conformance_tests!(super::OverFailing::sharing());
 }
 
+mod late_and_stepped {
+    shape_meta_core::conformance_tests!(super::OverFailing::late_and_stepped());
+}
+
+mod late_and_threaded {
+    shape_meta_core::conformance_tests!(super::OverFailing::late_and_threaded());
+}
+
 #[test]
 fn the_way_to_disk() {
     // Requests are served by the thread.
     shape_meta_core::conformance::control::run_all(&OverFailing::threaded());
     shape_meta_core::conformance::control::run_all(&OverFailing::sharing());
+    shape_meta_core::conformance::control::run_all(&OverFailing::late_and_threaded());
 }

@@ -15,4 +15,11 @@ proptest! {
     ) {
         lockstep(&OverFailing::stepped(), &ops);
     }
+
+    #[test]
+    fn c5_c6_c8_c9_over_a_store_that_shows_things_late(
+        ops in prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..80),
+    ) {
+        lockstep(&OverFailing::late_and_stepped(), &ops);
+    }
 }

@@ -1,12 +1,12 @@
 //! Buffers over a store in memory that fails on command.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{marker::PhantomData, sync::Arc, thread, time::Duration};
 
 use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
 use shape_meta_core::{
     ApplyChanges, ControlWrites, ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, ReadShapes,
     Silent, Timestamp, Wait,
-    conformance::{FailingStore, Faults, Fixture, Naming, Side},
+    conformance::{FailingStore, Faults, Fixture, LateStore, Naming, Side},
 };
 
 pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
@@ -60,36 +60,75 @@ pub(crate) fn during_a_flush<T>(
     })
 }
 
+/// A store in memory that outlives the buffer over it.
+pub(crate) trait Memory: ApplyChanges + Default + 'static {
+    fn reopen(&self, at: Timestamp);
+}
+
+impl Memory for MemoryStore {
+    fn reopen(&self, at: Timestamp) {
+        self.reopen(at);
+    }
+}
+
+impl Memory for LateStore {
+    fn reopen(&self, at: Timestamp) {
+        self.reopen(at);
+    }
+}
+
 /// A buffer that is flushed by steps, or by its thread, over a store that fails when it is told to.
-pub(crate) struct OverFailing {
+pub(crate) struct OverFailing<M = MemoryStore> {
     pub(crate) options: BufferOptions,
     is_stepped: bool,
+    memory: PhantomData<M>,
 }
 
 impl OverFailing {
     pub(crate) fn stepped() -> Self {
-        Self { options: BufferOptions::default().manual(true), is_stepped: true }
+        Self::new(BufferOptions::default().manual(true), true)
     }
 
     /// The thread flushes all the time, a few changes at once.
     pub(crate) fn threaded() -> Self {
-        let options = BufferOptions::default()
-            .flush_age(Duration::from_micros(50))
-            .flush_changes(3)
-            .backoff(Duration::from_micros(50), Duration::from_millis(1));
-        Self { options, is_stepped: false }
+        Self::new(all_the_time(), false)
     }
 
     /// The same, on threads that all its stores share, where each flush counts as slow.
     pub(crate) fn sharing() -> Self {
         let threads = FlusherOptions::default().threads(1).most_threads(3).slow_after(Duration::ZERO);
-        let Self { options, is_stepped } = Self::threaded();
-        Self { options: options.flushers(&Flushers::new(threads)), is_stepped }
+        Self::new(all_the_time().flushers(&Flushers::new(threads)), false)
     }
 }
 
-impl Fixture for OverFailing {
-    type Store = Buffered<Failing>;
+impl OverFailing<LateStore> {
+    /// Over a store that shows what is committed when it is published.
+    pub(crate) fn late_and_stepped() -> Self {
+        Self::new(BufferOptions::default().manual(true), true)
+    }
+
+    /// The same, and the next flush does not wait for that.
+    pub(crate) fn late_and_threaded() -> Self {
+        Self::new(all_the_time(), false)
+    }
+}
+
+fn all_the_time() -> BufferOptions {
+    BufferOptions::default()
+        .flush_age(Duration::from_micros(50))
+        .flush_changes(3)
+        .publish_beside(1)
+        .backoff(Duration::from_micros(50), Duration::from_millis(1))
+}
+
+impl<M> OverFailing<M> {
+    fn new(options: BufferOptions, is_stepped: bool) -> Self {
+        Self { options, is_stepped, memory: PhantomData }
+    }
+}
+
+impl<M: Memory> Fixture for OverFailing<M> {
+    type Store = Buffered<FailingStore<Arc<M>>>;
 
     fn open(&self) -> Self::Store {
         buffered(FailingStore::new(Arc::default()), self.options.clone())
@@ -111,11 +150,13 @@ impl Fixture for OverFailing {
 
     fn disturb(&self, store: &Self::Store, way: u8) {
         let faults = store.inner().faults();
-        match way % 5 {
+        match way % 7 {
             0 => faults.fail_applies(2, ErrorKind::Busy, Side::Before),
             1 => faults.fail_applies(1, ErrorKind::Io, Side::After),
             2 => faults.panic_applies(1, Side::Before),
             3 => faults.panic_applies(1, Side::After),
+            4 => faults.panic_publishes(1, Side::Before),
+            5 => faults.panic_publishes(1, Side::After),
             // A flush that may fail, with what follows still to be accepted.
             _ => drop(store.flush_once()),
         }
@@ -145,7 +186,7 @@ impl Fixture for OverFailing {
         store.inner().faults().heal();
         store.inner().faults().fail_applies(1, ErrorKind::Fenced, Side::Before);
         drop(store);
-        memory.reopen(at);
+        M::reopen(&memory, at);
         Ok(buffered(FailingStore::new(memory), self.options.clone()))
     }
 
@@ -153,7 +194,7 @@ impl Fixture for OverFailing {
         self.flush(&store);
         let memory = Arc::clone(store.inner().inner());
         drop(store);
-        memory.reopen(at);
+        M::reopen(&memory, at);
         Ok(buffered(FailingStore::new(memory), self.options.clone()))
     }
 }

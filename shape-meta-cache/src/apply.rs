@@ -1,7 +1,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-    thread,
+    sync::{Arc, atomic::Ordering},
 };
 
 use shape_meta_core::{
@@ -11,11 +10,12 @@ use shape_meta_core::{
 
 use crate::{
     Cached,
-    draft::{Draft, Writer},
+    draft::{Draft, Litter, Writer},
 };
 
-/// Starting a thread takes some 30 microseconds: about what a hundred changes take.
-const WORTH_A_THREAD: usize = 2_000;
+/// After so many changes the other side of the table is brought up to date at once, where nobody waits for it.
+/// Otherwise the next publish does it.
+const WORTH_A_TURN: usize = 100;
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> ApplyChanges for Cached<S> {
@@ -33,7 +33,7 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
 
         let flight = self.in_flight.begin();
         writer.unsure = true;
-        let committed = catch_unwind(AssertUnwindSafe(|| self.commit(&mut writer, batch)));
+        let committed = catch_unwind(AssertUnwindSafe(|| self.inner.apply(batch)));
         let outcome = committed.unwrap_or_else(|panic| {
             writer.adding = added(batch);
             resume_unwind(panic)
@@ -51,15 +51,55 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
                 }
             }
         }
-        let mut draft = Draft::new(&self.mirror, &mut writer);
-        draft.apply(batch);
-        let litter = draft.publish(batch.through, &*self.observer);
+        let litter = self.show(&mut writer, batch);
         writer.unsure = false;
         // Everyone sees it from here on; what follows is housekeeping that nobody needs to wait for.
         drop(flight);
         writer.sweep(litter);
         self.mirror.readers.refill();
         outcome
+    }
+
+    /// Commits it in the store below. Where no layer above covers the gap, it is published here as well: reads
+    /// of the disk wait for that, and nothing is to be gained by making them wait for longer.
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        if !self.overlaid {
+            return self.apply(batch);
+        }
+        if self.in_doubt.load(Ordering::Acquire) {
+            let mut writer = self.writer();
+            if writer.outdated {
+                self.reload_with(&mut writer)?;
+            }
+        }
+        // Without the writer's lock: the batch before may be being published.
+        let committed = catch_unwind(AssertUnwindSafe(|| self.inner.commit(batch)));
+        if matches!(committed, Ok(Ok(()))) {
+            // What it has come to is known by now, if it was tried before.
+            if self.in_doubt.swap(false, Ordering::AcqRel) {
+                self.writer().be_sure();
+            }
+        } else {
+            let mut writer = self.writer();
+            writer.unsure = true;
+            writer.adding = added(batch);
+            self.in_doubt.store(true, Ordering::Release);
+        }
+        committed.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn publish(&self, batch: &Batch) {
+        self.inner.publish(batch);
+        let mut writer = self.writer();
+        if batch.through <= writer.totals.last_seq {
+            return;
+        }
+        let litter = self.show(&mut writer, batch);
+        writer.sweep(litter);
+        if writer.behind >= WORTH_A_TURN {
+            writer.catch_up();
+        }
+        self.mirror.readers.refill();
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
@@ -97,6 +137,7 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
         let repaired = self.inner.repair(known)?;
         // Until the mirror agrees with what is there now, nothing is written.
         writer.outdated = true;
+        self.in_doubt.store(true, Ordering::Release);
         self.reload_with(&mut writer)?;
         Ok(repaired)
     }
@@ -125,19 +166,11 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
 }
 
 impl<S: ApplyChanges> Cached<S> {
-    /// Commits the batch below. Meanwhile, after a large one, a thread of the moment brings the other side of
-    /// the table up to date: a quarter of the cache's work, which otherwise stood in the way between two
-    /// commits.
-    fn commit(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
-        if writer.behind < WORTH_A_THREAD {
-            return self.inner.apply(batch);
-        }
-        thread::scope(|scope| {
-            let beside = thread::Builder::new().name("shape-meta-cache".into());
-            // Without a thread, the publish will do it.
-            let _ = beside.spawn_scoped(scope, || writer.catch_up());
-            self.inner.apply(batch)
-        })
+    /// Shows a batch that is committed to all readers.
+    fn show(&self, writer: &mut Writer, batch: &Batch) -> Litter {
+        let mut draft = Draft::new(&self.mirror, writer);
+        draft.apply(batch);
+        draft.publish(batch.through, &*self.observer)
     }
 
     /// After an apply whose outcome is not known, the mirror is brought up to date first.

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     panic::resume_unwind,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
 };
 
@@ -37,6 +37,8 @@ pub struct Cached<S> {
     pub(crate) swept: Mutex<Seq>,
     pub(crate) in_flight: InFlight,
     pub(crate) overlaid: bool,
+    /// Whether `unsure` or `outdated` may be set in the writer: for a commit, which does not want its lock.
+    pub(crate) in_doubt: AtomicBool,
     pub(crate) observer: Arc<dyn Observer>,
 }
 
@@ -113,7 +115,8 @@ impl<S: ApplyChanges> Cached<S> {
         let writer = Writer { table, totals, unsure: false, adding: Vec::new(), outdated: false, behind: 0 };
         let writer = Mutex::new(writer);
         let (in_flight, overlaid) = (InFlight::default(), options.overlaid);
-        Ok(Self { inner, mirror, writer, swept: Mutex::default(), in_flight, overlaid, observer })
+        let (swept, in_doubt) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { inner, mirror, writer, swept, in_flight, overlaid, in_doubt, observer })
     }
 }
 

@@ -180,8 +180,8 @@ impl<'a> Draft<'a> {
         self.writer.table.set_totals(self.writer.totals);
         let begun = Instant::now();
         self.writer.table.publish();
+        let published = Published { changes: self.changes, took: begun.elapsed() };
         self.writer.behind = self.changes;
-        observer.published(&Published { changes: self.changes, took: begun.elapsed() });
 
         let mut gone: Vec<_> = self.gone.into_iter().collect();
         gone.sort_unstable();
@@ -190,6 +190,8 @@ impl<'a> Draft<'a> {
         self.replacing.into_iter().for_each(|entry| self.mirror.roster.replace_one(entry));
         self.mirror.roster.end_change();
         self.mirror.tally.slots(self.writer.table.slots());
+        // Last, so that its panic finds everything in order.
+        observer.published(&published);
         Litter { removed: gone.len(), left: self.left }
     }
 
@@ -237,6 +239,12 @@ impl Writer {
             }
         }
         self.catch_up();
+    }
+
+    /// The outcome of the latest apply is known.
+    pub(crate) fn be_sure(&mut self) {
+        self.unsure = false;
+        self.adding.clear();
     }
 
     /// Does to the other side of the table what was last published. It would be done by the next publish,

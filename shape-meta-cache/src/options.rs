@@ -51,12 +51,12 @@ impl CacheOptions {
     }
 
     /// Whether a layer above shows every change from before it is given to
-    /// [`apply`](shape_meta_core::ApplyChanges::apply) until that has returned, as `Buffered` does.
-    /// Default: `false`.
+    /// [`commit`](shape_meta_core::ApplyChanges::commit) until [`publish`](shape_meta_core::ApplyChanges::publish) has
+    /// returned, as `Buffered` does. Default: `false`.
     ///
     /// Without it, whoever reads the disk (scans, and look-ups that are left there) waits before
     /// returning for the apply that is in flight, if there is one: a few milliseconds under load. With it
-    /// nobody waits. Saying so when it is not so breaks the order of reads (C1): a change that a scan has
+    /// nobody waits, and a batch can be published while the next one is being committed. Saying so when it is not so breaks the order of reads (C1): a change that a scan has
     /// shown may be missing in the next look-up.
     pub fn overlaid(mut self, overlaid: bool) -> Self {
         self.overlaid = overlaid;

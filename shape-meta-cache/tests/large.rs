@@ -1,5 +1,7 @@
-//! Large batches one after the other: the other side of the table is brought up to date beside the next
-//! commit.
+//! Large batches one after the other. Where a layer above covers the gap, each is published beside the commit of
+//! the next one, and brings the other side of the table up to date.
+
+use std::thread;
 
 use shape_meta_cache::CacheOptions;
 use shape_meta_core::{
@@ -34,5 +36,30 @@ fn c1_large_batches_follow_one_another_also_when_one_fails() {
         let gone = (MANY + 1..=2 * MANY).contains(&number);
         assert_eq!(cached.metadata(&handle(number)).unwrap().is_none(), gone);
         assert_eq!(cached.handle_for(&key(number)).unwrap().is_none(), gone);
+    }
+}
+
+/// I2, C1: each is shown when it is published, and not before.
+#[test]
+fn i2_large_batches_are_published_while_the_next_one_is_committed() {
+    let options = CacheOptions::default().overlaid(true);
+    let cached = cached(FailingStore::new(MemoryStore::new()), options);
+    let records: Vec<_> = (1..=4 * MANY).map(|number| record(number, number)).collect();
+    let parts = (1..).map(|part| part * MANY).zip(records.chunks(MANY as usize));
+    let batches: Vec<_> = parts.map(|(through, part)| batch(through, part.iter().map(added))).collect();
+    cached.commit(&batches[0]).unwrap();
+    for [one, next] in batches.array_windows() {
+        assert_eq!(cached.counts().unwrap().total, one.through.get() - MANY, "nothing of it is seen");
+        cached.inner().faults().fail_applies(1, ErrorKind::Busy, Side::After);
+        thread::scope(|scope| {
+            scope.spawn(|| cached.publish(one));
+            assert!(cached.commit(next).is_err(), "its answer is lost");
+            cached.commit(next).unwrap();
+        });
+        cached.publish(one);
+        assert_eq!(cached.counts().unwrap().total, one.through.get(), "once, however often it is published");
+        let last = one.through.get();
+        assert_eq!(cached.handle_for(&key(last)).unwrap(), Some(handle(last)));
+        assert_eq!(cached.handle_for(&key(last + 1)).unwrap(), None);
     }
 }

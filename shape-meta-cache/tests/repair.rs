@@ -22,9 +22,13 @@ fn fill<S: ApplyChanges>(store: S, numbers: &[u64], through: u64) -> S {
 
 /// Over shapes 1 to 3, of which a repair cannot save the second; the order comes so far by it.
 fn damaged(through: u64) -> Cached<Scripted> {
+    damaged_with(through, CacheOptions::default())
+}
+
+fn damaged_with(through: u64, options: CacheOptions) -> Cached<Scripted> {
     let below = fill(Scripted::default(), &[1, 2, 3], 3);
     *below.repaired.lock().unwrap() = Some(fill(MemoryStore::new(), &[1, 3], through));
-    cached(below, CacheOptions::default())
+    cached(below, options)
 }
 
 fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
@@ -63,15 +67,20 @@ fn c9_a_repair_that_fails_changes_nothing() {
 /// is, also if the place in the order is the same as before.
 #[test]
 fn c9_what_a_repair_has_come_to_is_shown_before_anything_is_written() {
-    for place in [3, 4] {
-        let cached = damaged(place);
+    for (place, overlaid) in [(3, false), (3, true), (4, false), (4, true)] {
+        let cached = damaged_with(place, CacheOptions::default().overlaid(overlaid));
         cached.inner().fail_loads.store(true, SeqCst);
         assert_eq!(cached.repair(Known::default()).unwrap_err().kind(), ErrorKind::Io);
         let change = batch(place + 1, [added(&record(5, place + 1))]);
-        assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Io, "it still cannot be read");
+        for attempt in [Cached::apply, Cached::commit] {
+            let error = attempt(&cached, &change).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "it still cannot be read");
+        }
+        assert_eq!(cached.inner().last_seq().unwrap(), Seq::new(place), "nothing is written");
         assert_shows(&cached, &[1, 2, 3]);
         cached.inner().fail_loads.store(false, SeqCst);
-        cached.apply(&change).unwrap();
+        cached.commit(&change).unwrap();
+        cached.publish(&change);
         assert_shows(&cached, &[1, 3, 5]);
     }
 }

@@ -21,6 +21,29 @@ pub trait ApplyChanges: ReadShapes {
     /// answer of a commit was lost, only a retry tells.
     fn apply(&self, batch: &Batch) -> Result<()>;
 
+    /// The first half of [`apply`](Self::apply), for a layer above that covers the gap: the batch is as durable as
+    /// the store's mode makes it, and reads may not show it before [`publish`](Self::publish). So the next
+    /// batch can be written while this one is being shown.
+    ///
+    /// Batches are committed one at a time and in their order. By default, and wherever nothing is to be gained
+    /// by it, this is the whole of `apply`.
+    ///
+    /// # Errors
+    ///
+    /// As with [`apply`](Self::apply).
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.apply(batch)
+    }
+
+    /// The second half: when this returns, every read shows a batch that was [committed](Self::commit). Batches
+    /// are published one at a time and in their order, while a later one may be being committed. One that is
+    /// shown already is skipped, so whoever does not know whether a publish has ended simply tries again (I6).
+    ///
+    /// Touches memory alone, so it does not fail. By default there is nothing left to do.
+    fn publish(&self, batch: &Batch) {
+        let _ = batch;
+    }
+
     /// Shows every live shape's entry, in the order of creation, and returns the place in the order at
     /// which that was so. For a cache to fill itself from; reads no definitions.
     ///

@@ -50,6 +50,12 @@ macro_rules! forward {
             fn apply(&self, batch: &Batch) -> Result<()> {
                 self.deref().apply(batch)
             }
+            fn commit(&self, batch: &Batch) -> Result<()> {
+                self.deref().commit(batch)
+            }
+            fn publish(&self, batch: &Batch) {
+                self.deref().publish(batch);
+            }
             fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
                 self.deref().load(each)
             }

@@ -188,6 +188,13 @@ impl ApplyChanges for MemoryStore {
         Ok(())
     }
 
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.apply(batch)
+    }
+
+    /// What is committed is what reads show.
+    fn publish(&self, _: &Batch) {}
+
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         let (entries, last_seq) = {
             let shapes = self.read();

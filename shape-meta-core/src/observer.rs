@@ -127,7 +127,7 @@ pub enum Activity<'a> {
     },
     /// What a crash left behind is put in order.
     Recovery,
-    /// A batch is committed and published.
+    /// A batch is committed.
     Flush {
         /// How many changes are in it.
         changes: usize,
@@ -219,7 +219,8 @@ pub struct Flushed {
     pub changes: usize,
     /// How many bytes of memory the changes took.
     pub bytes: usize,
-    /// How long committing and publishing took.
+    /// How long committing took. What publishing takes is [`Published::took`]; it may be done beside the next
+    /// commit.
     pub took: Duration,
     /// How old the oldest of its changes was when it was committed.
     pub oldest: Duration,

@@ -25,6 +25,13 @@ impl ApplyChanges for SqliteStore {
         Ok(())
     }
 
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.apply(batch)
+    }
+
+    /// What is committed is what reads show.
+    fn publish(&self, _: &Batch) {}
+
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         self.connections.read(Operation::Load, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;

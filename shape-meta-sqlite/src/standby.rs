@@ -272,6 +272,14 @@ impl ApplyChanges for Standby {
         self.current().apply(batch)
     }
 
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.current().commit(batch)
+    }
+
+    fn publish(&self, batch: &Batch) {
+        self.current().publish(batch);
+    }
+
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         self.follow()?;
         self.current().load(each)

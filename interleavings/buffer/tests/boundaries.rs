@@ -9,18 +9,10 @@ use shuttle::thread;
 
 use crate::{
     explore::explore,
-    support::{NEVER, Store, add, choose, handles, holder, manual, open, readers, shape, threaded},
+    support::{
+        NEVER, Store, add, choose, handles, holder, manual, open, readers, see_in_order, shape, threaded,
+    },
 };
-
-/// Reads again and again, and checks that what is seen follows these states, never back.
-fn see_in_order<T: PartialEq + std::fmt::Debug>(states: &[T], read: impl Fn() -> T) {
-    let mut at = 0;
-    for _ in 0..4 {
-        let seen = read();
-        let on = states[at..].iter().position(|state| *state == seen);
-        at += on.unwrap_or_else(|| panic!("{seen:?} after {:?}, of {states:?}", &states[..=at]));
-    }
-}
 
 /// The case to beat: a shape is removed and made anew while its add is being committed. A clean-up after
 /// that commit, entry by entry, would take the key from the new shape.
@@ -177,7 +169,8 @@ fn c2_racing_get_or_add_makes_one_shape() {
                     assert_eq!(holder(store, 1).as_deref(), Some(found.handle.as_str()));
                     // Whoever found it may wait for it as well as the one who made it.
                     found.receipt.wait_durable(NEVER).expect("the thread flushes");
-                    assert_eq!(holder(store.inner(), 1).as_deref(), Some(found.handle.as_str()));
+                    let written = holder(store.inner().inner().committed(), 1);
+                    assert_eq!(written.as_deref(), Some(found.handle.as_str()));
                     made.lock().expect("nobody panicked").push((found.handle, found.added));
                 });
             }
@@ -185,7 +178,7 @@ fn c2_racing_get_or_add_makes_one_shape() {
         let made = made.into_inner().expect("nobody panicked");
         assert_eq!(made.iter().filter(|(_, added)| *added).count(), 1);
         assert!(made.iter().all(|(handle, _)| *handle == made[0].0));
-        assert_eq!(handles(&*memory).len(), 1);
+        assert_eq!(handles(memory.committed()).len(), 1);
         assert!(store.close(NEVER).is_complete());
     });
 }

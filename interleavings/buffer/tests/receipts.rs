@@ -18,7 +18,7 @@ fn wait(receipt: &Receipt) -> Result<(), NotDurable> {
 }
 
 fn is_below(store: &Store, receipt: &Receipt) -> bool {
-    store.inner().last_seq().expect("memory does not fail") >= receipt.seq()
+    store.inner().inner().committed().last_seq().expect("memory does not fail") >= receipt.seq()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn no_request_to_flush_is_lost() {
                 });
             }
         });
-        assert_eq!(memory.counts().expect("memory").total, 2);
+        assert_eq!(memory.committed().counts().expect("memory").total, 2);
     });
 }
 

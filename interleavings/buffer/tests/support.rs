@@ -2,12 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use interleavings_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Handle, MemoryStore, MutateShapesExt, NewShape, ReadShapes, Receipt, Seq, Silent, SnapshotState, Wait,
-    conformance::{FailingStore, Faults},
+    Handle, MutateShapesExt, NewShape, ReadShapes, Receipt, Seq, Silent, SnapshotState, Wait,
+    conformance::{FailingStore, Faults, LateStore},
 };
 use shuttle::rand::{Rng, thread_rng};
 
-pub(crate) type Store = Buffered<FailingStore<Arc<MemoryStore>>>;
+pub(crate) type Store = Buffered<FailingStore<Arc<LateStore>>>;
 
 /// Nothing is due at this age while a test runs.
 pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
@@ -15,8 +15,10 @@ pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
 /// A deadline that may pass at any moment.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
-pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<MemoryStore>) {
-    let (memory, faults) = (Arc::new(MemoryStore::new()), Faults::default());
+/// Over a store that shows what is committed at once, or not before it is published.
+pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
+    let memory = if choose(2) == 0 { LateStore::new() } else { LateStore::prompt() };
+    let (memory, faults) = (Arc::new(memory), Faults::default());
     let inner = FailingStore::with(Arc::clone(&memory), faults.clone());
     let store = Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet");
     (store, faults, memory)
@@ -24,11 +26,11 @@ pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<MemoryStore>) 
 
 /// The smallest filters, since every word of them is a step to the scheduler.
 pub(crate) fn small() -> BufferOptions {
-    BufferOptions::default().max_changes(64)
+    BufferOptions::default().max_changes(64).publish_beside(1)
 }
 
 /// Flushed by the test alone.
-pub(crate) fn manual() -> (Store, Faults, Arc<MemoryStore>) {
+pub(crate) fn manual() -> (Store, Faults, Arc<LateStore>) {
     open(small().manual(true))
 }
 
@@ -76,6 +78,16 @@ pub(crate) fn readers(store: &impl ReadShapes) -> Vec<String> {
     let mut readers: Vec<_> = readers.iter().map(ToString::to_string).collect();
     readers.sort();
     readers
+}
+
+/// Reads again and again, and checks that what is seen follows these states, never back.
+pub(crate) fn see_in_order<T: PartialEq + std::fmt::Debug>(states: &[T], read: impl Fn() -> T) {
+    let mut at = 0;
+    for _ in 0..4 {
+        let seen = read();
+        let on = states[at..].iter().position(|state| *state == seen);
+        at += on.unwrap_or_else(|| panic!("{seen:?} after {:?}, of {states:?}", &states[..=at]));
+    }
 }
 
 /// A number below this one, chosen by the scheduler's seed.

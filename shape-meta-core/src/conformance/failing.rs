@@ -45,9 +45,32 @@ impl<S> FailingStore<S> {
     }
 }
 
+impl<S: ApplyChanges> FailingStore<S> {
+    /// Does the work of an apply or a commit, or what is to happen instead.
+    fn committing(&self, batch: &Batch, commit: impl FnOnce() -> Result<()>) -> Result<()> {
+        let shared = &self.faults.0;
+        let number = shared.attempts.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults.script().applies.pop_front();
+        self.faults.around(fault.as_ref(), number, || {
+            // What is committed already is skipped, whatever is in it (I6). The store below may not show it yet.
+            let committed = Seq::new(shared.committed.load(Ordering::SeqCst)).max(self.inner.last_seq()?);
+            if batch.through > committed
+                && let Some(refusal) = self.faults.refusal(batch)
+            {
+                return Err(refusal);
+            }
+            commit()?;
+            shared.committed.fetch_max(batch.through.get(), Ordering::SeqCst);
+            shared.applied.fetch_add(1, Ordering::SeqCst);
+            shared.changes.fetch_add(batch.changes.len() as u64, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+}
+
 /// Commands a [`FailingStore`]. Clones command the same store; all of it can be used from any thread.
 ///
-/// What the next applies (or reads) do is a queue: each takes one from its front, and does what it should
+/// What the next applies (publishes, reads) do is a queue: each takes one from its front, and does what it should
 /// when the queue is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Shared>);
@@ -57,6 +80,8 @@ struct Shared {
     script: Mutex<Script>,
     attempts: AtomicU64,
     applied: AtomicU64,
+    /// The place up to which it was called with success.
+    committed: AtomicU64,
     changes: AtomicU64,
     reads: AtomicU64,
     slowness: AtomicU64,
@@ -65,6 +90,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Script {
     applies: VecDeque<Fault>,
+    publishes: VecDeque<Fault>,
     reads: VecDeque<Fault>,
     saves: VecDeque<Fault>,
     refused: HashMap<Handle, Naming>,
@@ -99,7 +125,7 @@ pub enum Naming {
 }
 
 impl Faults {
-    /// The next `times` applies fail with this kind of error. On the side [`After`](Side::After) the batch is committed
+    /// The next `times` applies, or commits, fail with this kind of error. On the side [`After`](Side::After) the batch is committed
     /// all the same.
     pub fn fail_applies(&self, times: usize, kind: ErrorKind, side: Side) {
         self.script().applies.extend((0..times).map(|_| Fault::Fail(kind, side)));
@@ -120,6 +146,19 @@ impl Faults {
     pub fn block_apply(&self, side: Side) -> GateKeeper {
         let keeper = GateKeeper(Gate::default());
         self.script().applies.push_back(Fault::Block(keeper.0.clone(), side));
+        keeper
+    }
+
+    /// The next `times` publishes panic.
+    pub fn panic_publishes(&self, times: usize, side: Side) {
+        self.script().publishes.extend((0..times).map(|_| Fault::Panic(side)));
+    }
+
+    /// The next publish stops until the gate is opened.
+    #[must_use = "dropping the gate opens it"]
+    pub fn block_publish(&self, side: Side) -> GateKeeper {
+        let keeper = GateKeeper(Gate::default());
+        self.script().publishes.push_back(Fault::Block(keeper.0.clone(), side));
         keeper
     }
 
@@ -351,21 +390,22 @@ impl<S: ReadShapes> ReadShapes for FailingStore<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
     fn apply(&self, batch: &Batch) -> Result<()> {
-        let shared = &self.faults.0;
-        let number = shared.attempts.fetch_add(1, Ordering::SeqCst);
-        let fault = self.faults.script().applies.pop_front();
-        self.faults.around(fault.as_ref(), number, || {
-            // What is applied already is skipped, whatever is in it (I6).
-            if batch.through > self.inner.last_seq()?
-                && let Some(refusal) = self.faults.refusal(batch)
-            {
-                return Err(refusal);
-            }
-            self.inner.apply(batch)?;
-            shared.applied.fetch_add(1, Ordering::SeqCst);
-            shared.changes.fetch_add(batch.changes.len() as u64, Ordering::SeqCst);
+        self.committing(batch, || self.inner.apply(batch))
+    }
+
+    /// An apply like another one, for all that it is told to do.
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.committing(batch, || self.inner.commit(batch))
+    }
+
+    fn publish(&self, batch: &Batch) {
+        let fault = self.faults.script().publishes.pop_front();
+        // What is told to it is a panic or a stop, so that it does not fail.
+        let published = self.faults.around(fault.as_ref(), batch.through.get(), || {
+            self.inner.publish(batch);
             Ok(())
-        })
+        });
+        debug_assert!(published.is_ok());
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {

@@ -50,6 +50,7 @@ mod visible;
 
 pub mod control;
 mod failing;
+mod late;
 pub mod ops;
 pub mod store;
 
@@ -57,6 +58,7 @@ pub use block_on::block_on;
 pub use durable::*;
 pub use failing::{FailingStore, Faults, GateKeeper, Naming, Side};
 pub use fixture::Fixture;
+pub use late::LateStore;
 pub use lookups::*;
 pub use ops::c5_equals_the_reference;
 pub use recency::*;

@@ -85,7 +85,8 @@ impl Task {
             0 => builder,
             1 => builder.buffered(options),
             2 => builder.buffered(options.flush_age(Duration::from_millis(1))),
-            _ => builder.buffered(options.flush_age(Duration::from_micros(50)).flush_changes(3)),
+            _ => builder
+                .buffered(options.flush_age(Duration::from_micros(50)).flush_changes(3).publish_beside(1)),
         }
     }
 }

@@ -1,0 +1,184 @@
+//! A store whose reads lag behind what is committed.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError},
+};
+
+use crate::{
+    ApplyChanges, Batch, Change, Counts, Delta, Entry, Handle, HandleSet, Key, Known, LeastRecentlyUsed,
+    MemoryStore, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept, Timestamp,
+    Usage,
+    sync::{Mutex, MutexGuard},
+};
+
+/// A store in memory that shows a batch when it is published, and not when it is committed: what a cache over
+/// a disk does, without either.
+#[derive(Debug, Default)]
+pub struct LateStore {
+    shown: MemoryStore,
+    committed: MemoryStore,
+    /// What is committed and not shown yet.
+    behind: Mutex<VecDeque<Batch>>,
+    is_prompt: bool,
+}
+
+impl LateStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that shows a batch when it is committed: what a disk without a cache does.
+    pub fn prompt() -> Self {
+        Self { is_prompt: true, ..Self::default() }
+    }
+
+    /// What is committed: what a crash would leave. It has entries of its own.
+    pub fn committed(&self) -> &MemoryStore {
+        &self.committed
+    }
+
+    /// What a restart does, as [`MemoryStore::reopen`].
+    pub fn reopen(&self, at: Timestamp) -> Vec<Handle> {
+        let behind: Vec<_> = self.behind().drain(..).collect();
+        behind.iter().for_each(|batch| show(&self.shown, batch));
+        self.committed.reopen(at);
+        self.shown.reopen(at)
+    }
+
+    fn behind(&self) -> MutexGuard<'_, VecDeque<Batch>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn show(memory: &MemoryStore, batch: &Batch) {
+    let shown = memory.apply(batch);
+    debug_assert!(shown.is_ok(), "memory does not fail");
+}
+
+/// As a disk has it: what memory notes in the entries from now on is not in it.
+fn written(change: &Change) -> Change {
+    match change {
+        Change::Add { record, state } => {
+            let entry = Arc::new(record.entry.again(record.entry.created()));
+            Change::Add { record: Arc::new(Record { entry, ..(**record).clone() }), state: *state }
+        }
+        other => other.clone(),
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ReadShapes for LateStore {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        self.shown.metadata(handle)
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        self.shown.handle_for(key)
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        self.shown.entry(handle)
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        self.shown.record(handle)
+    }
+
+    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.shown.handles_reading(relations)
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.shown.counts()
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        self.shown.scan()
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        self.shown.touch(handle, at)
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        self.shown.least_recently_used(n, excluded)
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        self.shown.last_seq()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ApplyChanges for LateStore {
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        self.commit(batch)?;
+        self.publish(batch);
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        let mut behind = self.behind();
+        if batch.through > self.committed.last_seq()? {
+            let changes = batch.changes.iter().map(written).collect();
+            self.committed.apply(&Batch { changes, through: batch.through })?;
+            if self.is_prompt {
+                show(&self.shown, batch);
+            } else {
+                behind.push_back(batch.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// # Panics
+    ///
+    /// If the batch is not the next of those that are committed (I2).
+    fn publish(&self, batch: &Batch) {
+        let mut behind = self.behind();
+        if self.shown.last_seq().is_ok_and(|shown| shown >= batch.through) {
+            return;
+        }
+        let next = behind.pop_front();
+        assert_eq!(
+            next.map(|next| next.through),
+            Some(batch.through),
+            "I2: what is published is not what is committed"
+        );
+        show(&self.shown, batch);
+    }
+
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        self.shown.load(each)
+    }
+
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        self.shown.record_of(entry)
+    }
+
+    fn usage(&self) -> Usage {
+        self.shown.usage()
+    }
+
+    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+        self.shown.repair(known)
+    }
+
+    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        self.shown.changes_since(place)
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        self.shown.save_reads(reads)
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.shown.saved_reads(each)
+    }
+
+    fn sweep_reads(&self) -> Result<Swept> {
+        self.shown.sweep_reads()
+    }
+}
