@@ -37,7 +37,7 @@ pub(super) struct Writers {
 /// the processor is busy is in there as well.
 pub(super) fn compare(run: &mut Run<'_>, writers: Writers, target: Option<Target>) -> Result {
     let shapes = run.scale.shapes();
-    let duration = Duration::from_millis(run.scale.pick([30, 400, 1_500, 1_500]));
+    let duration = Duration::from_millis(run.scale.pick([30, 150, 1_500, 1_500]));
     let mut contestants = run.candidates(shapes);
     contestants.push(&BareMap);
     let filling = Filling { name: "plain", shapes, shape: sample::shape };

@@ -32,7 +32,7 @@ fn run(run: &mut Run<'_>) -> Result {
     }
     let directory = run.directory()?;
     let live: u64 = run.scale.pick([100, 20_000, 20_000, 20_000]);
-    let duration = Duration::from_millis(run.scale.pick([100, 3_000, 60_000, 60_000]));
+    let duration = Duration::from_millis(run.scale.pick([100, 1_000, 60_000, 60_000]));
     let store = FULL.open(directory.path(), live)?;
     let sizes = || {
         Ok::<_, crate::BoxError>(Sizes {

@@ -24,7 +24,7 @@ fn run(run: &mut Run<'_>) -> Result {
         contestants.retain(|one| one.kind() == crate::Kind::Composition);
         let filling = Filling { name: "plain", shapes: *shapes, shape: sample::shape };
         let mut opened = run.open_filled(&contestants, filling)?;
-        let touched = (*shapes).min(200_000);
+        let touched = (*shapes).min(run.scale.pick([500, 20_000, 200_000, 200_000]));
         let handles: Vec<_> = (0..touched).map(|at| sample::handle(sample::mix(at) % shapes)).collect();
         let rows = run.in_turn(&mut opened, |subject| {
             let store = subject.ours().ok_or("compositions are ours")?;

@@ -36,7 +36,7 @@ struct Round {
 }
 
 fn run(run: &mut Run<'_>) -> Result {
-    let duration = Duration::from_millis(run.scale.pick([50, 400, 2_000, 2_000]));
+    let duration = Duration::from_millis(run.scale.pick([50, 250, 2_000, 2_000]));
     let candidates = run.candidates(0);
     let wanted = |ours: &Ours| candidates.iter().any(|one| one.name() == ours.name());
     for delay in [0, 20] {

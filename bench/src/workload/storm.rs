@@ -41,7 +41,7 @@ struct Round {
 fn run(run: &mut Run<'_>) -> Result {
     let clients: u64 = run.scale.pick([4, 64, 256, 256]);
     let shapes: u64 = run.scale.pick([10, 200, 200, 200]);
-    let longest = Duration::from_millis(run.scale.pick([50, 500, 3_000, 3_000]));
+    let longest = Duration::from_millis(run.scale.pick([50, 300, 3_000, 3_000]));
     let there = run.scale.pick([500, 10_000, 100_000, 100_000]);
     let filling = Filling { name: "plain", shapes: there, shape: sample::shape };
     let picks = Picks::of(there, there.min(10_000));
