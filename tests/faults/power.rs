@@ -16,7 +16,6 @@ use tempfile::TempDir;
 use super::{
     honest::{failing, honest},
     life::{mutation, small, sound, timeless},
-    patient::Patient,
 };
 use crate::compositions::{Composition, DIRECT, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
 
@@ -105,7 +104,16 @@ fn mutate(
             }
             Err(MutateError::Failed(error)) => {
                 honest(&error);
-                if composition.buffer.is_some() || Patient(store).last_seq().expect("patient") == before {
+                if composition.buffer.is_some() {
+                    continue;
+                }
+                let Some(last) = again(disk, || store.last_seq()) else {
+                    // It went out while that was asked: the mutation may be there all the same.
+                    let _ = model.try_mutate(mutation);
+                    told.is(model);
+                    return false;
+                };
+                if last == before {
                     continue;
                 }
                 // It is there, although it failed. Who asks for the same finds it, and may be told that
