@@ -91,9 +91,9 @@ impl Standby {
     /// Brings what is in memory up to date with what the owner has written, in one step: readers never miss a shape
     /// that was there before and is there afterwards.
     ///
-    /// Reads what has changed, some microseconds for each change, however many shapes there are; and everything, as at open, if the owner does not
-    /// know any more what has changed, because so much has, or because its database was repaired. Without a cache all
-    /// that has to be found out is whether it was. Nothing to do once it is promoted.
+    /// Reads what has changed, some microseconds for each change, however many shapes there are; and everything, as at
+    /// open, if the owner does not know any more what has changed, because so much has, or because its database was
+    /// repaired. Without a cache all that has to be found out is whether it was. Nothing to do once it is promoted.
     ///
     /// # Errors
     ///

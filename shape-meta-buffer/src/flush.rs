@@ -258,7 +258,7 @@ impl<S: ApplyChanges> Shared<S> {
             return (!trouble.stopped).then_some(trouble.retry_at);
         }
         let state = self.overlay.read();
-        if state.sealed.is_some() || state.committed.is_some() {
+        if state.is_flushing() {
             return Some(Instant::now());
         }
         self.next_due(&state)
@@ -310,11 +310,7 @@ impl<S: ApplyChanges> Shared<S> {
     /// flush had ended, that is gone on with, but not at once: it may panic again.
     fn observer_panicked(&self, panic: &(dyn Any + Send)) {
         let _turn = self.turn.lock();
-        let is_left = {
-            let state = self.overlay.read();
-            state.sealed.is_some() || state.committed.is_some()
-        };
-        if is_left {
+        if self.overlay.read().is_flushing() {
             // This tells an observer again.
             let _ = catch_unwind(AssertUnwindSafe(|| self.failed(&panicked(panic))));
         }

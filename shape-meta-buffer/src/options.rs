@@ -48,7 +48,8 @@ impl BufferOptions {
     /// The bound (C7): how many shapes may have changes that are not on disk. Default 100,000.
     ///
     /// More rides out a longer storm or outage, and a crash loses as much more; less makes callers wait
-    /// earlier. Memory holds up to twice as many while the latest flush is on disk and being published. Several mutations of one shape count once.
+    /// earlier. Memory holds up to twice as many while the latest flush is on disk and being published. Several
+    /// mutations of one shape count once.
     pub fn max_changes(mut self, shapes: usize) -> Self {
         self.max_changes = shapes.max(1);
         self

@@ -137,6 +137,11 @@ impl State {
         self.sealed.iter().chain(&self.committed).map(|sealed| &sealed.generation)
     }
 
+    /// Whether a flush is under way, or was left to be gone on with.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.older().next().is_some()
+    }
+
     /// All generations, the newest first.
     fn all(&self) -> impl Iterator<Item = &Generation> {
         std::iter::once(&self.active).chain(self.older().map(|generation| &**generation))

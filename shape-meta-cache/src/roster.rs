@@ -279,6 +279,7 @@ mod tests {
         let walked: usize = walk.iter().map(|chunk| chunk.entries().len()).sum();
         assert_eq!(walked, 400);
     }
+
     /// How many entries each chunk has.
     fn sizes(roster: &Roster) -> Vec<usize> {
         roster.chunks().iter().map(|chunk| chunk.len()).collect()

@@ -117,6 +117,7 @@ mod tests {
             prop_assert_eq!(selected, expected);
         }
     }
+
     /// Offers these times in the order of creation. Says how many are kept, and of how many it was asked whether they
     /// are wanted.
     fn offer_all(times: impl Iterator<Item = u64>) -> (usize, usize) {

@@ -15,7 +15,7 @@ use shape_meta_core::{Counts, Entry, Key, Relation, Seq};
 
 use crate::{
     fold::Fold,
-    slots::{Grouping, Slot, Slots},
+    slots::{Grouping, Slot, Slots, buckets},
 };
 
 /// An entry in one of its slots.
@@ -65,7 +65,7 @@ impl InOrder {
     /// million, and the order can be made while others still have the table. Should the table place them
     /// otherwise one day, it is only slower.
     pub(crate) fn new(slots: usize, values: impl Iterator<Item = (Slot, Arc<Entry>)>) -> Self {
-        let mask = (slots * 8 / 7).next_power_of_two() as u64 - 1;
+        let mask = buckets(slots) as u64 - 1;
         let order = |place: u64| Fold.hash_one(place) & mask;
         let mut values: Vec<_> =
             values.map(|(slot, entry)| (slot.place, Value { check: slot.check, entry })).collect();

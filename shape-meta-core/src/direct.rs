@@ -4,11 +4,11 @@ use std::{
 };
 
 use crate::{
-    Activity, ApplyChanges, Attempt, Batch, Change, CloseReport, ControlWrites, Counts, Degradation, Entry,
-    Error, ErrorKind, Flushed, Found, GetOrAdd, Handle, HandleSet, Health, HealthState, Key, Known,
-    LastError, Latencies, LeastRecentlyUsed, Limits, Metadata, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Observer, Pending, Progress, ReadShapes, Receipt, Record, Relation, Remedy, Repaired, Result,
-    Scan, Seq, Signal, Timestamp, Usage,
+    Activity, ApplyChanges, Attempt, Batch, Change, CloseReport, ControlWrites, Degradation, Error,
+    ErrorKind, Flushed, Found, GetOrAdd, Health, HealthState, Known, LastError, Latencies, Limits,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
+    Receipt, Remedy, Repaired, Result, Seq, Signal, Usage,
+    forward::forward_reads,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -236,45 +236,7 @@ impl<S: ApplyChanges> Direct<S> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApplyChanges> ReadShapes for Direct<S> {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.inner.metadata(handle)
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.inner.handle_for(key)
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.inner.entry(handle)
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.inner.record(handle)
-    }
-
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner.handles_reading(relations)
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.inner.counts()
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.inner.scan()
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.inner.touch(handle, at)
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.inner.least_recently_used(n, excluded)
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.inner.last_seq()
-    }
+    forward_reads!(self => self.inner);
 }
 
 #[deny(clippy::missing_trait_methods)]

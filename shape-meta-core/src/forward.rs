@@ -5,45 +5,57 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Counts, Delta, Entry, GetOrAdd, Handle,
-    HandleSet, Health, Key, Known, LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation,
-    NewShape, NotDurable, Pending, ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq,
-    Signal, Swept, Timestamp, Usage,
+    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Delta, Entry, GetOrAdd, Health, Known,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Record,
+    Repaired, Result, Seq, Signal, Swept, Timestamp, Usage,
 };
+
+/// The methods of `ReadShapes`, each asked of another store: `forward_reads!(self => self.inner);` in an `impl`.
+macro_rules! forward_reads {
+    ($self:ident => $store:expr) => {
+        fn metadata(&$self, handle: &str) -> $crate::Result<Option<$crate::Metadata>> {
+            $store.metadata(handle)
+        }
+        fn handle_for(&$self, key: &$crate::Key) -> $crate::Result<Option<$crate::Handle>> {
+            $store.handle_for(key)
+        }
+        fn entry(&$self, handle: &str) -> $crate::Result<Option<::std::sync::Arc<$crate::Entry>>> {
+            $store.entry(handle)
+        }
+        fn record(&$self, handle: &str) -> $crate::Result<Option<::std::sync::Arc<$crate::Record>>> {
+            $store.record(handle)
+        }
+        fn handles_reading(&$self, relations: &[$crate::Relation]) -> $crate::Result<Vec<$crate::Handle>> {
+            $store.handles_reading(relations)
+        }
+        fn counts(&$self) -> $crate::Result<$crate::Counts> {
+            $store.counts()
+        }
+        fn scan(&$self) -> $crate::Result<$crate::Scan<'_>> {
+            $store.scan()
+        }
+        fn touch(&$self, handle: &str, at: $crate::Timestamp) -> $crate::Result<bool> {
+            $store.touch(handle, at)
+        }
+        fn least_recently_used(
+            &$self,
+            n: usize,
+            excluded: &$crate::HandleSet,
+        ) -> $crate::Result<$crate::LeastRecentlyUsed> {
+            $store.least_recently_used(n, excluded)
+        }
+        fn last_seq(&$self) -> $crate::Result<$crate::Seq> {
+            $store.last_seq()
+        }
+    };
+}
+
+pub(crate) use forward_reads;
 
 macro_rules! forward {
     ($pointer:ty) => {
         impl<S: ReadShapes + ?Sized> ReadShapes for $pointer {
-            fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-                self.deref().metadata(handle)
-            }
-            fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-                self.deref().handle_for(key)
-            }
-            fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-                self.deref().entry(handle)
-            }
-            fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-                self.deref().record(handle)
-            }
-            fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-                self.deref().handles_reading(relations)
-            }
-            fn counts(&self) -> Result<Counts> {
-                self.deref().counts()
-            }
-            fn scan(&self) -> Result<Scan<'_>> {
-                self.deref().scan()
-            }
-            fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-                self.deref().touch(handle, at)
-            }
-            fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-                self.deref().least_recently_used(n, excluded)
-            }
-            fn last_seq(&self) -> Result<Seq> {
-                self.deref().last_seq()
-            }
+            forward_reads!(self => self.deref());
         }
 
         impl<S: ApplyChanges + ?Sized> ApplyChanges for $pointer {

@@ -35,6 +35,12 @@ impl Told {
         self.history.push(timeless(View::of(model)));
     }
 
+    /// It was not acknowledged, and may be there all the same.
+    fn may_be(&mut self, model: &Direct<MemoryStore>, mutation: &Mutation) {
+        let _ = model.try_mutate(mutation);
+        self.is(model);
+    }
+
     fn is_durable(&mut self) {
         self.durable = self.history.len() - 1;
     }
@@ -97,9 +103,7 @@ fn mutate(
     loop {
         match store.try_mutate(mutation) {
             Err(MutateError::Failed(_)) if disk.is_off() => {
-                // It may be there all the same.
-                let _ = model.try_mutate(mutation);
-                told.is(model);
+                told.may_be(model, mutation);
                 return false;
             }
             Err(MutateError::Failed(error)) => {
@@ -108,9 +112,8 @@ fn mutate(
                     continue;
                 }
                 let Some(last) = again(disk, || store.last_seq()) else {
-                    // It went out while that was asked: the mutation may be there all the same.
-                    let _ = model.try_mutate(mutation);
-                    told.is(model);
+                    // It went out while that was asked.
+                    told.may_be(model, mutation);
                     return false;
                 };
                 if last == before {

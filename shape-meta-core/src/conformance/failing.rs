@@ -124,6 +124,14 @@ pub enum Naming {
     Nobody,
 }
 
+impl Fault {
+    /// A stop, and who ends it.
+    fn block(side: Side) -> (Self, GateKeeper) {
+        let keeper = GateKeeper(Gate::default());
+        (Self::Block(keeper.0.clone(), side), keeper)
+    }
+}
+
 impl Faults {
     /// The next `times` applies, or commits, fail with this kind of error. On the side [`After`](Side::After) the batch is committed
     /// all the same.
@@ -144,8 +152,8 @@ impl Faults {
     /// The next apply stops until the gate is opened.
     #[must_use = "dropping the gate opens it"]
     pub fn block_apply(&self, side: Side) -> GateKeeper {
-        let keeper = GateKeeper(Gate::default());
-        self.script().applies.push_back(Fault::Block(keeper.0.clone(), side));
+        let (fault, keeper) = Fault::block(side);
+        self.script().applies.push_back(fault);
         keeper
     }
 
@@ -157,8 +165,8 @@ impl Faults {
     /// The next publish stops until the gate is opened.
     #[must_use = "dropping the gate opens it"]
     pub fn block_publish(&self, side: Side) -> GateKeeper {
-        let keeper = GateKeeper(Gate::default());
-        self.script().publishes.push_back(Fault::Block(keeper.0.clone(), side));
+        let (fault, keeper) = Fault::block(side);
+        self.script().publishes.push_back(fault);
         keeper
     }
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Change, Counts, Delta, Entry, Handle, HandleSet, Key, Known, LeastRecentlyUsed,
-    MemoryStore, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept, Timestamp,
-    Usage,
+    ApplyChanges, Batch, Change, Delta, Entry, Handle, Known, MemoryStore, ReadShapes, Record, Repaired,
+    Result, Seq, Swept, Timestamp, Usage,
+    forward::forward_reads,
     sync::{Mutex, MutexGuard},
 };
 
@@ -70,45 +70,7 @@ fn written(change: &Change) -> Change {
 
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for LateStore {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.shown.metadata(handle)
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.shown.handle_for(key)
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.shown.entry(handle)
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.shown.record(handle)
-    }
-
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.shown.handles_reading(relations)
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.shown.counts()
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.shown.scan()
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.shown.touch(handle, at)
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.shown.least_recently_used(n, excluded)
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.shown.last_seq()
-    }
+    forward_reads!(self => self.shown);
 }
 
 #[deny(clippy::missing_trait_methods)]
