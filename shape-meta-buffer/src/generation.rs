@@ -64,6 +64,14 @@ pub(crate) struct Readers {
 }
 
 #[cfg(test)]
+impl Generation {
+    /// For how many its tables have room: slots, handles, keys, and mutations in their order.
+    pub(crate) fn room(&self) -> [usize; 4] {
+        [self.slots.capacity(), self.by_handle.capacity(), self.by_key.capacity(), self.log.capacity()]
+    }
+}
+
+#[cfg(test)]
 impl Readers {
     /// How many changes a read of the relation looks at.
     pub(crate) fn walked(&self) -> usize {

@@ -3,6 +3,7 @@
 mod drain;
 mod filter;
 mod memory;
+mod room;
 
 use std::sync::Arc;
 
@@ -38,4 +39,8 @@ fn c1_a_read_of_a_relation_walks_its_own_changes_alone() {
         generation.readers(Relation::new(3)).is_none(),
         "nothing to walk for a relation that nobody reads"
     );
+    let changes = |read: &[u32]| {
+        generation.changes_readers(relations(read).iter().copied().collect::<Vec<_>>().as_slice())
+    };
+    assert!(changes(&[1]) && changes(&[3, 2]) && !changes(&[3, 4]), "nor is it looked at for others");
 }

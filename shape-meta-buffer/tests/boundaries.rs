@@ -1,13 +1,14 @@
 //! Histories that cross the boundary of a flush: each broke a system of this kind.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
+use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, Relation, SnapshotState, Wait,
-    conformance::{Side, key},
+    conformance::{self, FailingStore, Faults, LateStore, Side, key},
 };
 
-use crate::support::{add, below, during_a_flush, handles, manual, shape};
+use crate::support::{add, below, buffered, during_a_flush, handles, manual, shape};
 
 /// Remove and re-create one shape across a flush: what was written must not take the index entry of the
 /// new handle with it.
@@ -153,4 +154,28 @@ fn c2_validation_is_not_fooled_by_a_flush_that_ends_meanwhile() {
         assert!(matches!(refused.refusal(), Some(Refusal::DuplicateHandle { .. })));
     });
     assert_eq!(store.counts().expect("read").total, 1);
+}
+
+/// A flush that is worth a thread is published beside the commit of the next one, which so is written although that
+/// fails. Otherwise the next one waits its turn.
+#[test]
+fn only_a_flush_of_so_many_changes_is_published_beside_the_next() {
+    for (changes, is_beside) in [(1, false), (2, true), (3, true)] {
+        let faults = Faults::default();
+        let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
+        let store = buffered(inner, BufferOptions::default().manual(true).publish_beside(2));
+        faults.panic_publishes(2, Side::Before);
+        for number in 1..=changes {
+            store.add(conformance::shape(number), Wait::No).expect("room");
+        }
+        store.flush_once().expect_err("it cannot be published");
+        let next = store.add(conformance::shape(9), Wait::No).expect("room");
+        store.flush_once().expect_err("and again");
+        assert_eq!(faults.changes() - changes, u64::from(is_beside), "after a flush of {changes}");
+        assert!(!next.is_durable(), "that is told in turn");
+        while store.flush_once().expect("nothing fails any more").is_some() {}
+        assert!(next.is_durable());
+        let shown = store.inner().counts().expect("read").total;
+        assert_eq!((faults.changes(), shown as u64), (changes + 1, changes + 1), "each once");
+    }
 }

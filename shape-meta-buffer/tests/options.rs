@@ -21,6 +21,7 @@ fn each_option_leaves_the_others_as_they_are() {
         (Box::new(|options| options.flush_bytes(14)), "flush_bytes: 14"),
         (Box::new(move |options| options.flush_age(ms(15))), "flush_age: 15ms"),
         (Box::new(move |options| options.behind_after(ms(16))), "behind_after: 16ms"),
+        (Box::new(|options| options.publish_beside(22)), "publish_beside: 22"),
         (Box::new(move |options| options.backoff(ms(17), ms(18))), "backoff: (17ms, 18ms)"),
         (Box::new(move |options| options.save_reads_every(ms(19))), "save_reads_every: 19ms"),
         (Box::new(move |options| options.drop_timeout(ms(20))), "drop_timeout: 20ms"),
@@ -42,10 +43,16 @@ fn each_option_leaves_the_others_as_they_are() {
 #[test]
 fn what_makes_no_sense_is_the_nearest_that_does() {
     let options = BufferOptions::default().max_changes(0).max_bytes(0).flush_changes(0).flush_bytes(0);
-    let shown = format!("{:?}", options.backoff(Duration::from_secs(3), Duration::from_secs(2)));
-    for expected in
-        ["max_changes: 1,", "max_bytes: 1,", "flush_changes: 1,", "flush_bytes: 1,", "backoff: (3s, 3s)"]
-    {
+    let options = options.publish_beside(0).backoff(Duration::from_secs(3), Duration::from_secs(2));
+    let shown = format!("{options:?}");
+    for expected in [
+        "max_changes: 1,",
+        "max_bytes: 1,",
+        "flush_changes: 1,",
+        "flush_bytes: 1,",
+        "publish_beside: 1,",
+        "backoff: (3s, 3s)",
+    ] {
         assert!(shown.contains(expected), "{expected} is missing in {shown}");
     }
 }

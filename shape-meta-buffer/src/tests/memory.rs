@@ -7,14 +7,14 @@ use shape_meta_core::{
 
 use crate::generation::{Generation, Hashes};
 
-const SHAPES: u64 = 1_000;
+pub(crate) const SHAPES: u64 = 1_000;
 
-fn records(read: &[u32]) -> Vec<Arc<Record>> {
+pub(crate) fn records(read: &[u32]) -> Vec<Arc<Record>> {
     let shapes = (1..=SHAPES).map(|number| NewShape { relations: relations(read), ..shape(number) });
     shapes.zip(1..).map(|(shape, number)| Arc::new(shape.record(Seq::new(number)))).collect()
 }
 
-fn put(generation: &mut Generation, changes: impl Iterator<Item = Change>) {
+pub(crate) fn put(generation: &mut Generation, changes: impl Iterator<Item = Change>) {
     for (change, number) in changes.zip(1..) {
         let seq = generation.last().next();
         generation.put(change, Hashes { handle: number, key: number }, seq);
@@ -27,7 +27,7 @@ fn of_each(generation: &Generation, records: &[Arc<Record>]) -> u64 {
     (generation.bytes() - held) as u64 / SHAPES
 }
 
-fn adds(records: &[Arc<Record>]) -> impl Iterator<Item = Change> {
+pub(crate) fn adds(records: &[Arc<Record>]) -> impl Iterator<Item = Change> {
     records.iter().map(|record| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending })
 }
 
