@@ -9,7 +9,6 @@ use hashbrown::HashTable;
 use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
 use crate::{
-    hashing::Hashing,
     slot::{Now, Slot},
     tally::Tally,
 };
@@ -334,40 +333,17 @@ impl Generation {
         logged.filter(move |(seq, slot)| **slot == at && *seq >= from.get()).map(|(seq, _)| Seq::new(seq))
     }
 
-    /// Takes a slot out of the generation: what is below shows through again. Returns what the counts
-    /// lose by it.
+    /// What a slot adds or marks does not come to be after all; that its base is removed stands. Returns what the
+    /// counts lose by it.
     ///
-    /// Only for a change that the store refused for good, so it may cost a pass over a table.
-    pub(crate) fn take_out(&mut self, at: u32, hashing: &Hashing) -> Tally {
+    /// Only after a change that the store refused for good, so it may cost a pass over a table.
+    pub(crate) fn take_back(&mut self, at: u32) -> Tally {
         let mut effect = Tally::default();
-        let slot = &mut self.slots[at as usize];
-        let added = match std::mem::replace(&mut slot.now, Now::Gone) {
-            Now::Here(record, _) => Some(record),
-            Now::Gone => None,
-            // The counts do not know of marks.
-            Now::Marked(_) => {
-                slot.base = None;
-                None
-            }
-        };
-        let removed = slot.base.take();
-        if let Some(record) = &added {
+        if let Now::Here(record, _) = std::mem::replace(&mut self.slots[at as usize].now, Now::Gone) {
             effect.add(&record.entry);
             self.bytes -= record.memory();
-        }
-        if let Some(base) = &removed {
-            effect.remove(base);
-            self.forget_removed(base);
-        }
-        self.by_handle.retain(|slot| *slot != at);
-        let entries = added.iter().map(|record| &record.entry).chain(&removed);
-        for key in entries.map(|entry| *entry.key()) {
-            self.by_key.retain(|keyed| keyed.key != key || keyed.holder.is_some_and(|holder| holder != at));
-            let freed = self.slots.iter().filter_map(Slot::removed).any(|base| *base.key() == key);
-            let held = self.by_key.iter().any(|keyed| keyed.key == key);
-            if freed && !held {
-                let hash = hashing.key(&key);
-                self.by_key.insert_unique(hash, Keyed { key, hash, holder: None }, |keyed| keyed.hash);
+            for keyed in self.by_key.iter_mut().filter(|keyed| keyed.holder == Some(at)) {
+                keyed.holder = None;
             }
         }
         self.tally = self.tally - effect;
@@ -402,23 +378,30 @@ impl Generation {
         (gain, matches!(slot.now, Now::Marked(_)).then_some(at))
     }
 
-    /// What took over from a shape that stays after all: the slot of its handle, whatever came of it, and the one of
-    /// the added shape that has its key.
-    pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<u32> {
-        let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes());
-        let by_key = self.by_key.find(hashes.key, |keyed| keyed.key == *entry.key());
-        let mut successors: Vec<_> =
-            by_handle.into_iter().chain(by_key.and_then(|keyed| keyed.holder)).collect();
-        successors.dedup();
+    /// What took over from a shape that stays after all, and from which mutation on: the slot of its handle, whatever
+    /// came of it, and the one of the added shape that has its key.
+    pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<(u32, Seq)> {
+        let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes()).map(|at| (at, Seq::ZERO));
+        let holder =
+            self.by_key.find(hashes.key, |keyed| keyed.key == *entry.key()).and_then(|keyed| keyed.holder);
+        let by_key = holder.and_then(|at| Some((at, self.slots[at as usize].added()?.entry.created())));
+        let mut successors: Vec<_> = by_handle.into_iter().chain(by_key).collect();
+        successors.dedup_by_key(|(at, _)| *at);
         successors
     }
 
-    /// Says nothing of a key any more, if it said that nobody has it.
-    pub(crate) fn forget_freed(&mut self, hash: u64, key: &Key) {
-        if let Ok(keyed) = self.by_key.find_entry(hash, |keyed| keyed.key == *key)
-            && keyed.get().holder.is_none()
-        {
-            keyed.remove();
+    /// Says nothing of the handle and of the key of a shape that stays after all, where it said that nobody has them.
+    pub(crate) fn forget_freed(&mut self, hashes: Hashes, entry: &Entry) {
+        let handle = self.by_handle.find_entry(hashes.handle, |at| {
+            let slot = &self.slots[*at as usize];
+            slot.handle == *entry.handle() && slot.added().is_none()
+        });
+        if let Ok(freed) = handle {
+            freed.remove();
+        }
+        let is_free = |keyed: &Keyed| keyed.key == *entry.key() && keyed.holder.is_none();
+        if let Ok(freed) = self.by_key.find_entry(hashes.key, is_free) {
+            freed.remove();
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     hashing::Hashing,
     sync::{
         RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     tally::Tally,
 };
@@ -45,8 +45,8 @@ pub(crate) struct Overlay {
     state: RwLock<State>,
     /// Changes with every seal and every drop. Written under the lock, read without.
     version: AtomicU64,
-    /// Shapes with pending changes: nothing to ask the overlay for while it is zero.
-    pending: AtomicUsize,
+    /// Whether nothing is pending, so that there is nothing to ask the overlay for.
+    is_quiet: AtomicBool,
     /// The latest accepted mutation.
     last: AtomicU64,
     /// The latest mutation of the generation that was dropped last.
@@ -127,11 +127,6 @@ impl State {
         self.all().find_map(|generation| generation.key(hash, key))
     }
 
-    /// How many handles it has an answer for, at most.
-    fn len(&self) -> usize {
-        self.all().map(Generation::len).sum()
-    }
-
     /// Those that do not change any more, the newest first.
     fn older(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.sealed.iter().chain(&self.committed).map(|sealed| &sealed.generation)
@@ -206,7 +201,7 @@ impl State {
         impossible
     }
 
-    /// A shape that was to be removed stays: takes what has or had its handle, or has its key, out of the active
+    /// A shape that was to be removed stays: takes back what has or had its handle, or has its key, in the active
     /// generation, and returns the mutations that came to nothing.
     pub(crate) fn take_successors_out(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
         if self.active.is_reset() {
@@ -216,12 +211,12 @@ impl State {
         let hashes =
             Hashes { handle: hashing.handle(entry.handle().as_bytes()), key: hashing.key(entry.key()) };
         let mut mutations = Vec::new();
-        for at in self.active.successors(hashes, entry) {
-            mutations.extend(self.active.mutations_of(at, Seq::ZERO));
-            let effect = self.active.take_out(at, hashing);
+        for (at, from) in self.active.successors(hashes, entry) {
+            mutations.extend(self.active.mutations_of(at, from));
+            let effect = self.active.take_back(at);
             self.counts = self.counts - effect;
         }
-        self.active.forget_freed(hashes.key, entry.key());
+        self.active.forget_freed(hashes, entry);
         mutations
     }
 
@@ -255,7 +250,7 @@ impl Overlay {
                 side: 0,
             }),
             version: AtomicU64::new(0),
-            pending: AtomicUsize::new(0),
+            is_quiet: AtomicBool::new(true),
             last: AtomicU64::new(last.get()),
             below: AtomicU64::new(last.get()),
             sides: std::array::from_fn(|_| side()),
@@ -264,7 +259,7 @@ impl Overlay {
 
     /// Whether nothing is pending, so that there is nothing to ask here: one load, and no hash needs to be made.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.pending.load(Ordering::Acquire) == 0
+        self.is_quiet.load(Ordering::Acquire)
     }
 
     /// Whether the overlay may have something to say of what has this hash. Without the lock; when
@@ -302,11 +297,6 @@ impl Overlay {
         Seq::new(self.below.load(Ordering::Acquire))
     }
 
-    /// Shapes with pending changes.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Ordering::Acquire)
-    }
-
     /// The filter that the active generation's changes must be in before they are acknowledged.
     pub(crate) fn filter(&self, state: &State) -> &Filter {
         &self.sides[state.side].filter
@@ -314,13 +304,13 @@ impl Overlay {
 
     /// Makes a change that was put into the active generation known to those who look without the lock.
     pub(crate) fn acknowledge(&self, state: &State) {
-        self.pending.store(state.len(), Ordering::Release);
+        self.is_quiet.store(false, Ordering::Release);
         self.last.store(state.last.get(), Ordering::Release);
     }
 
     /// Notes a touch of a pending shape.
     pub(crate) fn touched(&self, at: Timestamp) {
-        // Which generation it is in would have to be found out, so it is noted for both.
+        // Which generation it is in would have to be found out, so it is noted for all.
         for side in &self.sides {
             if side.earliest_touch.load(Ordering::Relaxed) > at.as_micros() {
                 side.earliest_touch.fetch_min(at.as_micros(), Ordering::Relaxed);
@@ -371,7 +361,7 @@ impl Overlay {
             self.below.store(dropped.generation.last().get(), Ordering::Release);
         }
         self.version.fetch_add(1, Ordering::AcqRel);
-        self.pending.store(state.len(), Ordering::Release);
+        self.is_quiet.store(state.all().all(Generation::is_empty), Ordering::Release);
         drop(state);
         if let Some(Sealed { side, .. }) = dropped {
             // Readers that still see the old bits ask in vain, and then below. The side is used again by a

@@ -171,7 +171,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        if self.shared.overlay.pending() == 0 {
+        if self.shared.overlay.is_quiet() {
             return self.shared.inner.least_recently_used(n, excluded);
         }
         // Mostly nothing pending is stale enough to matter, and then nobody has to look through it.

@@ -2,7 +2,9 @@
 
 mod drain;
 mod filter;
+mod hashing;
 mod memory;
+mod overlay;
 mod room;
 
 use std::sync::Arc;

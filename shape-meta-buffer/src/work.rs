@@ -151,7 +151,7 @@ impl Committed {
                     let hash = hashing.handle(entry.handle().as_bytes());
                     if let Some(at) = state.active_without_base(hash, entry) {
                         mutations.extend(state.active.mutations_of(at, Seq::ZERO));
-                        state.active.take_out(at, hashing);
+                        state.active.take_back(at);
                     }
                 }
                 Change::Remove { entry } => {

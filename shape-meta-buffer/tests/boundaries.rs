@@ -176,6 +176,6 @@ fn only_a_flush_of_so_many_changes_is_published_beside_the_next() {
         while store.flush_once().expect("nothing fails any more").is_some() {}
         assert!(next.is_durable());
         let shown = store.inner().counts().expect("read").total;
-        assert_eq!((faults.changes(), shown as u64), (changes + 1, changes + 1), "each once");
+        assert_eq!((faults.changes(), shown), (changes + 1, changes + 1), "each once");
     }
 }

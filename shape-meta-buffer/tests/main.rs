@@ -14,5 +14,6 @@ mod model;
 mod observers;
 mod options;
 mod poison;
+mod repair;
 mod saves;
 mod sharing;

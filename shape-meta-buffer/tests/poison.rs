@@ -221,3 +221,40 @@ fn c8_what_was_accepted_before_a_reset_is_not_taken_for_what_was_refused_after_i
         after.iter().map(|receipt| is_rejected(receipt.wait_durable(Duration::ZERO))).collect();
     assert_eq!(rejected, [false, true, false]);
 }
+
+/// What takes over the key of a shape that stays is taken back; that its handle was free for it stands. Once that
+/// removal was taken back too: then two shapes had the key that it had freed.
+#[test]
+fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
+    for gone_again in [false, true] {
+        let (store, faults) = manual();
+        let [of_stays, of_took] = [1, 2].map(|number| shape("any", number).relations);
+        add(&store, "stays", 1);
+        add(&store, "moves", 2);
+        store.flush_once().expect("flush");
+        store.remove("stays", Wait::No).expect("live");
+        faults.refuse(&handle("stays"), Naming::Culprit);
+        let (removed, took_key, came_and_went, moved) = during_a_flush(&store, &faults, Side::Before, || {
+            let removed = store.remove("moves", Wait::No).expect("live");
+            let took_key = add(&store, "took", 2);
+            let came =
+                gone_again.then(|| (add(&store, "moves", 3), store.remove("moves", Wait::No).expect("live")));
+            (removed, took_key, came, add(&store, "moves", 1))
+        });
+        for _ in 0..2 {
+            assert!(matches!(moved.wait_durable(Duration::ZERO), Err(NotDurable::Rejected(_))));
+            assert_eq!(handles(&store), ["stays", "took"]);
+            for (number, held_by) in [(1, Some("stays")), (2, Some("took")), (3, None)] {
+                assert_eq!(store.handle_for(&key(number)).expect("read").as_deref(), held_by);
+            }
+            assert_eq!(store.handles_reading(&of_stays).expect("read"), [handle("stays")]);
+            assert_eq!(store.handles_reading(&of_took).expect("read"), [handle("took")]);
+            assert_eq!(store.counts().expect("read").total, 2);
+            store.flush_once().expect("flush");
+        }
+        assert!(removed.is_durable() && took_key.is_durable());
+        assert!(came_and_went.is_none_or(|(came, went)| came.is_durable() && went.is_durable()));
+        assert_eq!(handles(below(&store)), ["stays", "took"]);
+        assert_eq!(store.pending().bytes, 0);
+    }
+}

@@ -56,3 +56,16 @@ fn c7_what_is_pending_counts_with_its_place_in_the_tables() {
     put(&mut removing, std::iter::once(Change::Reset));
     assert_eq!(removing.bytes(), 4, "nothing of it is left");
 }
+
+#[test]
+fn c7_what_is_taken_back_counts_no_more() {
+    let records = records(&[1]);
+    let mut generation = Generation::default();
+    put(&mut generation, adds(&records));
+    let (bytes, all) = (generation.bytes(), generation.tally());
+    let effect = generation.take_back(7);
+    assert_eq!(bytes - generation.bytes(), records[7].memory());
+    assert_eq!((effect.total, generation.tally()), (1, all - effect));
+    assert_eq!(generation.take_back(7).total, 0, "once");
+    assert_eq!(bytes - generation.bytes(), records[7].memory());
+}
