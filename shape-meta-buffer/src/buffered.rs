@@ -201,9 +201,6 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
         usage
     }
 
-    /// Also while paused, and however busy the flushers are that it shares with other stores: it does not
-    /// wait for those. A write that hangs in the store below is not waited for longer; what it was to
-    /// write is reported as unwritten, although it may still succeed. Ends its own flusher thread.
     /// Mutations are refused as busy meanwhile. What was pending is written before it returns.
     fn repair(&self) -> Result<Repaired> {
         let closed_with = self.closed_with.lock();
@@ -213,6 +210,9 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
         self.shared.repair()
     }
 
+    /// Also while paused, and however busy the flushers are that it shares with other stores: it does not
+    /// wait for those. A write that hangs in the store below is not waited for longer; what it was to
+    /// write is reported as unwritten, although it may still succeed. Ends its own flusher thread.
     fn close(&self, timeout: Duration) -> CloseReport {
         self.close_once(timeout)
     }

@@ -1,6 +1,11 @@
 //! C7: what is pending is bounded, and callers are told.
 
-use std::{thread, time::Duration};
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
@@ -57,6 +62,16 @@ fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
     assert!(is_overloaded(store.add(shape("small", 2), Wait::No)));
     store.flush_once().expect("flush");
     assert_eq!(store.pending().bytes, 0);
+
+    // It is asked before it is let in, with what it would take.
+    add(&store, "small", 2);
+    let before = store.pending().bytes;
+    let mut large = shape("not so large", 3);
+    large.definition = vec![7; 10_001 - before].into();
+    assert!(is_overloaded(store.add(large.clone(), Wait::No)));
+    assert_eq!(store.pending().bytes, before);
+    large.definition = vec![7; 10_000 - before].into();
+    store.add(large, Wait::No).expect("what its definition takes counts beforehand, and the rest afterwards");
 }
 
 #[test]
@@ -101,4 +116,28 @@ fn c7_waits_for_room_as_a_future() {
     let mutation = Mutation::Add(shape("c", 3));
     drop(store.mutate_async(&mutation));
     assert!(store.try_mutate(&mutation).is_err());
+}
+
+/// Whoever waits is told, and does not have to look again and again.
+#[test]
+fn c7_room_is_told_when_it_is_there() {
+    let (store, _) = manual_with(BufferOptions::default().max_changes(1));
+    add(&store, "a", 1);
+    let room = store.room().expect("it is bounded").listen();
+    let mutation = Mutation::Add(shape("b", 2));
+    let mut waiting = pin!(store.mutate_async(&mutation));
+    let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    store.flush_once().expect("flush");
+    assert!(room.wait(Some(Instant::now() + PATIENT)));
+    assert!(matches!(poll(), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn c7_how_fast_room_is_made_is_told() {
+    let (store, _) = manual_with(BufferOptions::default());
+    assert_eq!(store.drain_rate(), 0.0, "nothing is known before the first flush");
+    add(&store, "a", 1);
+    store.flush_once().expect("flush");
+    assert!(store.drain_rate() > 10.0, "changes a second");
 }

@@ -3,6 +3,7 @@
 mod support;
 mod told;
 
+mod asked;
 mod bound;
 mod boundaries;
 mod closing;

@@ -4,6 +4,12 @@ use crate::drain::Drain;
 
 const MS: Duration = Duration::from_millis(1);
 
+fn after(flushes: &[(usize, u64)]) -> Drain {
+    let drain = Drain::default();
+    flushes.iter().for_each(|(changes, millis)| drain.flushed(*changes, Duration::from_millis(*millis)));
+    drain
+}
+
 #[test]
 fn c7_before_the_first_flush_a_usual_disk_is_assumed() {
     let drain = Drain::default();
@@ -20,4 +26,23 @@ fn c7_while_flushes_fail_nobody_is_asked_to_come_before_the_next_attempt() {
     assert_eq!(drain.time_for(0), 30_000 * MS, "and for no longer than that");
     drain.flushed(1_000, 20 * MS);
     assert_eq!(drain.time_for(5_000), 100 * MS, "it goes on, and is as fast as usual");
+}
+
+#[test]
+fn c7_a_quiet_store_does_not_send_the_first_of_a_storm_away_for_long() {
+    assert_eq!(after(&[]).rate(), 0.0);
+    let quiet = after(&[(1, 5); 1_000]);
+    assert!(quiet.time_for(50_000) < Duration::from_secs(3), "{quiet:?}");
+    let stormed = after(&[&[(1, 5); 1_000][..], &[(20_000, 200)]].concat());
+    assert!((80_000.0..110_000.0).contains(&stormed.rate()), "{stormed:?}");
+}
+
+#[test]
+fn c7_a_slow_disk_is_found_out() {
+    let slow = after(&[(1_000, 2_000); 3]);
+    assert!((400.0..800.0).contains(&slow.rate()), "{slow:?}");
+    let slow_and_quiet = after(&[(1, 1_000); 10]);
+    assert!(slow_and_quiet.time_for(50_000) > Duration::from_secs(20), "{slow_and_quiet:?}");
+    let over = after(&[&[(1_000, 2_000); 3][..], &[(20_000, 200); 10]].concat());
+    assert!((80_000.0..110_000.0).contains(&over.rate()), "{over:?}");
 }
