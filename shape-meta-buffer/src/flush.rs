@@ -158,7 +158,7 @@ impl<S: ApplyChanges> Shared<S> {
     fn may_go_on(&self) -> bool {
         let is_whole = self.committed.lock().as_ref().is_none_or(Committed::is_whole);
         let is_due = |state: &State| self.next_due(state).is_some_and(|due| due <= Instant::now());
-        is_whole && !self.paused.load(Ordering::Acquire) && is_due(&self.overlay.read())
+        is_whole && is_due(&self.overlay.read())
     }
 
     /// Publishes what is committed, if anything is, and drops it (I2). Only for whoever has the turn, and on its

@@ -6,6 +6,7 @@ mod hashing;
 mod memory;
 mod overlay;
 mod room;
+mod steps;
 
 use std::sync::Arc;
 

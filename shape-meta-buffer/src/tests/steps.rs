@@ -1,0 +1,75 @@
+use std::{sync::Arc, thread, time::Duration};
+
+use shape_meta_core::{
+    MutateShapesExt, ReadShapes, Silent, Wait,
+    conformance::{FailingStore, Faults, LateStore, Naming, Side, shape},
+};
+
+use crate::{BufferOptions, Buffered, flushers::Step};
+
+type Late = Buffered<FailingStore<Arc<LateStore>>>;
+
+const AN_HOUR: Duration = Duration::from_secs(3_600);
+
+/// Whose steps the test takes, and which is due when it has two changes.
+fn stepped() -> (Late, Faults) {
+    let faults = Faults::default();
+    let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
+    let options = BufferOptions::default().manual(true).flush_changes(2).flush_age(AN_HOUR);
+    (Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet"), faults)
+}
+
+fn add(store: &Late, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        store.add(shape(number), Wait::No).expect("room");
+    }
+}
+
+/// A flush is left to be published beside the next one only if that is due already; it would have to wait for it
+/// otherwise. And whatever was refused is put right at once.
+#[test]
+fn what_is_committed_is_published_at_once_unless_the_next_flush_is_due() {
+    for (meanwhile, refused, is_left) in
+        [(0, false, false), (1, false, false), (2, false, true), (2, true, false)]
+    {
+        for is_step in [true, false] {
+            let (store, faults) = stepped();
+            add(&store, 1..=3);
+            if refused {
+                faults.refuse(&shape(1).handle, Naming::Culprit);
+            }
+            let gate = faults.block_apply(Side::Before);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    if is_step {
+                        store.shared.step();
+                    } else {
+                        store.flush_once().expect("flush");
+                    }
+                });
+                gate.wait_until_blocked();
+                add(&store, (4..).take(meanwhile));
+                gate.release();
+            });
+            let case = format!("{meanwhile} meanwhile, refused: {refused}, by a step: {is_step}");
+            let shown = || store.inner().counts().expect("read").total;
+            let written = 3 - u64::from(refused);
+            assert_eq!(store.shared.overlay.read().is_flushing(), is_left && is_step, "{case}");
+            assert_eq!(shown(), if is_left && is_step { 0 } else { written }, "{case}");
+            store.shared.step();
+            let is_due = meanwhile == 2;
+            assert_eq!(shown(), written + if is_due { 2 } else { 0 }, "{case}");
+        }
+    }
+}
+
+#[test]
+fn i7_a_step_flushes_what_is_due_and_nothing_else() {
+    let (store, faults) = stepped();
+    add(&store, [1]);
+    store.shared.step();
+    assert_eq!(faults.changes(), 0, "it is young, and alone");
+    add(&store, [2]);
+    store.shared.step();
+    assert_eq!(faults.changes(), 2);
+}
