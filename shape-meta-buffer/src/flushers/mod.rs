@@ -4,6 +4,8 @@ mod options;
 mod pool;
 mod schedule;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use shape_meta_core::{
-    MutateShapesExt, ReadShapes, Silent, Wait,
+    ControlWrites, ErrorKind, MutateShapesExt, ReadShapes, Silent, Wait,
     conformance::{FailingStore, Faults, LateStore, Naming, Side, shape},
 };
 
@@ -13,9 +13,13 @@ const AN_HOUR: Duration = Duration::from_secs(3_600);
 
 /// Whose steps the test takes, and which is due when it has two changes.
 fn stepped() -> (Late, Faults) {
+    stepped_with(|options| options)
+}
+
+fn stepped_with(more: impl FnOnce(BufferOptions) -> BufferOptions) -> (Late, Faults) {
     let faults = Faults::default();
     let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
-    let options = BufferOptions::default().manual(true).flush_changes(2).flush_age(AN_HOUR);
+    let options = more(BufferOptions::default().manual(true).flush_changes(2).flush_age(AN_HOUR));
     (Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet"), faults)
 }
 
@@ -72,4 +76,32 @@ fn i7_a_step_flushes_what_is_due_and_nothing_else() {
     add(&store, [2]);
     store.shared.step();
     assert_eq!(faults.changes(), 2);
+}
+
+/// Whether the next step saves last-read times: the failure that waits for that comes then, and not afterwards.
+fn saves(store: &Late, faults: &Faults) -> bool {
+    faults.fail_saves(1, ErrorKind::Io);
+    store.shared.step();
+    store.save_reads().is_ok()
+}
+
+/// Nor are last-read times saved when they are not due, while the disk is wanted for something else, or by a store
+/// that has stopped.
+#[test]
+fn last_read_times_are_saved_when_they_are_due() {
+    let every = |interval| stepped_with(|options| options.save_reads_every(interval));
+    let (store, faults) = every(AN_HOUR);
+    assert!(!saves(&store, &faults), "not due");
+    let (store, faults) = every(Duration::MAX);
+    assert!(!saves(&store, &faults), "never due");
+
+    let (store, faults) = every(Duration::ZERO);
+    assert!(saves(&store, &faults));
+    store.pause();
+    assert!(!saves(&store, &faults), "paused");
+    store.resume();
+    assert!(saves(&store, &faults));
+    faults.fail_applies(1, ErrorKind::Corrupt, Side::Before);
+    add(&store, [1, 2]);
+    assert!(!saves(&store, &faults), "stopped");
 }
