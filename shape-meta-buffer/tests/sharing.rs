@@ -2,8 +2,9 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -26,10 +27,15 @@ fn sharing(flushers: &Flushers) -> Buffered<Failing> {
 /// A store in the middle of a flush that does not end.
 fn hanging(flushers: &Flushers) -> (Buffered<Failing>, GateKeeper) {
     let store = sharing(flushers);
-    let gate = store.inner().faults().block_apply(Side::Before);
-    add(&store, "h", 1);
-    gate.wait_until_blocked();
+    let gate = hang(&store);
     (store, gate)
+}
+
+fn hang(store: &Buffered<Failing>) -> GateKeeper {
+    let gate = store.inner().faults().block_apply(Side::Before);
+    add(store, "hangs", 1_000);
+    gate.wait_until_blocked();
+    gate
 }
 
 fn until(what: impl Fn() -> bool) {
@@ -63,17 +69,69 @@ fn a_thousand_idle_stores_have_one_thread_and_a_thousand_busy_ones_few() {
 
 #[test]
 fn stores_that_hang_hold_up_no_other() {
-    let flushers = threads(1, 3);
-    let (_first, _first_gate) = hanging(&flushers);
-    let (second, second_gate) = hanging(&flushers);
-    let good = sharing(&flushers);
-    for key in 0..10 {
-        add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("a third thread");
+    for opened_before in [true, false] {
+        let flushers = threads(1, 3);
+        let [first, second] = [sharing(&flushers), sharing(&flushers)];
+        let good = opened_before.then(|| sharing(&flushers));
+        let (_first_gate, second_gate) = (hang(&first), hang(&second));
+        let good = good.unwrap_or_else(|| sharing(&flushers));
+        for key in 0..10 {
+            add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("a third thread");
+        }
+        assert_eq!(flushers.stats().slow, 2);
+        assert_eq!(flushers.stats().threads, 3);
+        second_gate.release();
+        second.flush(PATIENT).expect("it hangs no more");
+        assert!(matches!(second.health().state, HealthState::Ready));
     }
-    assert_eq!(flushers.stats().slow, 2);
-    second_gate.release();
-    second.flush(PATIENT).expect("it hangs no more");
-    assert!(matches!(second.health().state, HealthState::Ready));
+}
+
+/// Sends what its store begins to do.
+struct Tells(Mutex<mpsc::Sender<()>>);
+
+impl Observer for Tells {
+    fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+        if let Activity::SaveReads = activity {
+            // Nobody may listen any more.
+            let _ = self.0.lock().expect("nothing panics here").send(());
+        }
+        None
+    }
+}
+
+/// A thread that waits for what is due in an hour hears of a store that has something due before.
+#[test]
+fn a_store_that_is_opened_later_and_due_earlier_is_not_forgotten() {
+    let hour = Duration::from_secs(3_600);
+    for first_due in [hour, Duration::MAX] {
+        let flushers = threads(2, 2);
+        let options = BufferOptions::default().flush_age(Duration::ZERO).flushers(&flushers);
+        let quiet = buffered(
+            FailingStore::new(Arc::<MemoryStore>::default()),
+            options.clone().save_reads_every(first_due),
+        );
+        // After this, or almost, its thread waits.
+        add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed");
+        let (sender, told) = mpsc::channel();
+        let options = options.save_reads_every(Duration::from_millis(1));
+        let observer = Arc::new(Tells(Mutex::new(sender)));
+        let _busy = Buffered::new(MemoryStore::new(), options, observer).expect("memory does not fail");
+        told.recv_timeout(PATIENT).expect("it is due in a millisecond");
+    }
+}
+
+/// So it does of a timer that another thread leaves.
+#[test]
+fn what_is_due_after_a_flush_is_not_forgotten_by_the_thread_that_waits() {
+    let flushers = threads(2, 2);
+    let options = BufferOptions::default().flushers(&flushers).save_reads_every(Duration::MAX);
+    let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_age(age));
+    let (quiet, timed) = (open(Duration::ZERO), open(Duration::from_millis(20)));
+    let gate = hang(&timed);
+    add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed by another thread, which then waits");
+    let receipt = add(&timed, "h", 1);
+    gate.release();
+    receipt.wait_durable(PATIENT).expect("it is due in 20 ms");
 }
 
 /// What the documentation says of a pool in which everything hangs, and C10 in it.
