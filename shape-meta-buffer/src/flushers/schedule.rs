@@ -181,15 +181,9 @@ impl Schedule {
         place.slow = self.options.slow_places() > 0
             && now.saturating_duration_since(ran.since) >= self.options.slow_after;
         place.now = Now::Idle;
-        match due {
-            Some(due) if due <= now => {
-                self.wake(id, now);
-            }
-            Some(due) => {
-                place.now = Now::Timed(due);
-                self.timers.insert((due, id));
-            }
-            None => {}
+        if let Some(due) = due {
+            place.now = Now::Timed(due);
+            self.timers.insert((due, id));
         }
     }
 

@@ -1,8 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
 use shape_meta_core::{ControlWrites, MemoryStore, MutateShapesExt, Silent, Wait, conformance::shape};
 
-use super::{FlusherOptions, Flushers};
+use super::{FlusherOptions, Flushers, Step, Task, pool::Pool};
 use crate::{BufferOptions, Buffered};
 
 /// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in whatever order.
@@ -25,5 +28,29 @@ fn c10_the_threads_of_a_pool_end_with_it() {
             drop(store);
         }
         assert!(pool.upgrade().is_none());
+    }
+}
+
+struct Nothing;
+
+impl Step for Nothing {
+    fn step(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Whoever is woken while it is looked at is looked at once more, and nobody else is: a store with nothing to do would
+/// keep a thread busy.
+#[test]
+fn only_who_is_woken_meanwhile_is_looked_at_once_more() {
+    let (pool, store) = (Pool::new(FlusherOptions::default()), Arc::new(Nothing));
+    let task = Task::new(0, pool, Arc::downgrade(&store) as Weak<dyn Step>);
+    task.wake();
+    for woken in [false, true, false] {
+        assert_eq!(task.run(), None);
+        if woken {
+            task.wake();
+        }
+        assert_eq!(task.end(), woken);
     }
 }
