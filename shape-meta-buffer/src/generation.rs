@@ -390,17 +390,15 @@ impl Generation {
         successors
     }
 
-    /// Says nothing of the handle and of the key of a shape that stays after all, where it said that nobody has them.
+    /// Says nothing any more of the handle and of the key of a shape that stays after all, once its successors are
+    /// taken back: nobody has them here.
     pub(crate) fn forget_freed(&mut self, hashes: Hashes, entry: &Entry) {
-        let handle = self.by_handle.find_entry(hashes.handle, |at| {
-            let slot = &self.slots[*at as usize];
-            slot.handle == *entry.handle() && slot.added().is_none()
-        });
-        if let Ok(freed) = handle {
+        let slots = &self.slots;
+        let is_of = |at: &u32| slots[*at as usize].handle == *entry.handle();
+        if let Ok(freed) = self.by_handle.find_entry(hashes.handle, is_of) {
             freed.remove();
         }
-        let is_free = |keyed: &Keyed| keyed.key == *entry.key() && keyed.holder.is_none();
-        if let Ok(freed) = self.by_key.find_entry(hashes.key, is_free) {
+        if let Ok(freed) = self.by_key.find_entry(hashes.key, |keyed| keyed.key == *entry.key()) {
             freed.remove();
         }
     }

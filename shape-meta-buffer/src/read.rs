@@ -176,11 +176,9 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
         }
         // Mostly nothing pending is stale enough to matter, and then nobody has to look through it.
         let (_, below) = self.stalest(n, excluded, false)?;
-        let enough = below.shapes.len() >= n;
-        match below.most_recent() {
-            _ if n == 0 => return Ok(below),
-            Some(at) if enough && !self.shared.overlay.may_be_touched_by(at) => return Ok(below),
-            _ => {}
+        let is_early = |at| self.shared.overlay.may_be_touched_by(at);
+        if below.shapes.len() >= n && below.most_recent().is_some_and(|at| !is_early(at)) {
+            return Ok(below);
         }
         let (pending, mut below) = self.stalest(n, excluded, true)?;
         let handles: HashSet<&Handle> = pending.iter().map(|(handle, _)| handle).collect();

@@ -226,7 +226,7 @@ fn c8_what_was_accepted_before_a_reset_is_not_taken_for_what_was_refused_after_i
 /// removal was taken back too: then two shapes had the key that it had freed.
 #[test]
 fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
-    for gone_again in [false, true] {
+    for (gone_again, in_one_flush) in [(false, false), (true, false), (false, true), (true, true)] {
         let (store, faults) = manual();
         let [of_stays, of_took] = [1, 2].map(|number| shape("any", number).relations);
         add(&store, "stays", 1);
@@ -234,13 +234,20 @@ fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
         store.flush_once().expect("flush");
         store.remove("stays", Wait::No).expect("live");
         faults.refuse(&handle("stays"), Naming::Culprit);
-        let (removed, took_key, came_and_went, moved) = during_a_flush(&store, &faults, Side::Before, || {
+        let take_over = || {
             let removed = store.remove("moves", Wait::No).expect("live");
             let took_key = add(&store, "took", 2);
-            let came =
+            let came_and_went =
                 gone_again.then(|| (add(&store, "moves", 3), store.remove("moves", Wait::No).expect("live")));
-            (removed, took_key, came, add(&store, "moves", 1))
-        });
+            (removed, took_key, came_and_went, add(&store, "moves", 1))
+        };
+        let (removed, took_key, came_and_went, moved) = if in_one_flush {
+            let taken = take_over();
+            store.flush_once().expect("isolated");
+            taken
+        } else {
+            during_a_flush(&store, &faults, Side::Before, take_over)
+        };
         for _ in 0..2 {
             assert!(matches!(moved.wait_durable(Duration::ZERO), Err(NotDurable::Rejected(_))));
             assert_eq!(handles(&store), ["stays", "took"]);
