@@ -123,15 +123,17 @@ fn a_store_that_is_opened_later_and_due_earlier_is_not_forgotten() {
 /// So it does of a timer that another thread leaves.
 #[test]
 fn what_is_due_after_a_flush_is_not_forgotten_by_the_thread_that_waits() {
-    let flushers = threads(2, 2);
-    let options = BufferOptions::default().flushers(&flushers).save_reads_every(Duration::MAX);
-    let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_age(age));
-    let (quiet, timed) = (open(Duration::ZERO), open(Duration::from_millis(20)));
-    let gate = hang(&timed);
-    add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed by another thread, which then waits");
-    let receipt = add(&timed, "h", 1);
-    gate.release();
-    receipt.wait_durable(PATIENT).expect("it is due in 20 ms");
+    for quiet_due in [Duration::from_secs(3_600), Duration::MAX] {
+        let flushers = threads(2, 2);
+        let options = BufferOptions::default().flushers(&flushers).save_reads_every(quiet_due);
+        let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_age(age));
+        let (quiet, timed) = (open(Duration::ZERO), open(Duration::from_millis(20)));
+        let gate = hang(&timed);
+        add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed by another thread, which then waits");
+        let receipt = add(&timed, "h", 1);
+        gate.release();
+        receipt.wait_durable(PATIENT).expect("it is due in 20 ms");
+    }
 }
 
 /// What the documentation says of a pool in which everything hangs, and C10 in it.

@@ -210,6 +210,6 @@ impl State {
 
 /// A step catches its panics; but closing a store that everybody else has let go happens here too, and
 /// that is the store's code.
-fn step(task: &Task) -> Option<Instant> {
+pub(super) fn step(task: &Task) -> Option<Instant> {
     catch_unwind(AssertUnwindSafe(|| task.run())).unwrap_or_else(|_| Some(Instant::now() + AFTER_PANIC))
 }

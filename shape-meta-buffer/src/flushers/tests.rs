@@ -5,7 +5,7 @@ use std::{
 
 use shape_meta_core::{ControlWrites, MemoryStore, MutateShapesExt, Silent, Wait, conformance::shape};
 
-use super::{FlusherOptions, Flushers, Step, Task, pool::Pool};
+use super::{FlusherOptions, Flushers, Step, Task, pool};
 use crate::{BufferOptions, Buffered};
 
 /// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in whatever order.
@@ -43,7 +43,7 @@ impl Step for Nothing {
 /// keep a thread busy.
 #[test]
 fn only_who_is_woken_meanwhile_is_looked_at_once_more() {
-    let (pool, store) = (Pool::new(FlusherOptions::default()), Arc::new(Nothing));
+    let (pool, store) = (pool::Pool::new(FlusherOptions::default()), Arc::new(Nothing));
     let task = Task::new(0, pool, Arc::downgrade(&store) as Weak<dyn Step>);
     task.wake();
     for woken in [false, true, false] {
@@ -53,4 +53,22 @@ fn only_who_is_woken_meanwhile_is_looked_at_once_more() {
         }
         assert_eq!(task.end(), woken);
     }
+}
+
+struct Panics;
+
+impl Step for Panics {
+    fn step(&self) -> Option<Instant> {
+        panic!("the test lets this panic");
+    }
+}
+
+/// A store whose own code panics is come back to, and does not keep a thread busy.
+#[test]
+fn c9_whoever_panics_is_looked_at_again_a_while_later() {
+    let (pool, store) = (pool::Pool::new(FlusherOptions::default()), Arc::new(Panics));
+    let task = Task::new(0, pool, Arc::downgrade(&store) as Weak<dyn Step>);
+    let before = Instant::now();
+    let due = pool::step(&task).expect("it may have something to write");
+    assert!(due >= before + Duration::from_millis(100), "{:?}", due.checked_duration_since(before));
 }
