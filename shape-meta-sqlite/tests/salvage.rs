@@ -368,8 +368,6 @@ fn c11_a_flipped_byte_of_a_thousand_shapes_is_never_served() {
     flips(60);
 }
 
-/// Found by flipping every byte: a database whose header says that it may only be read was taken for one without
-/// permission, and one that says that it is shorter than it is was cut to that.
 /// The page from which all definitions hang.
 #[test]
 fn c11_a_flipped_byte_of_a_root_costs_no_more_than_its_page_once_it_is_repaired() {
@@ -379,6 +377,8 @@ fn c11_a_flipped_byte_of_a_root_costs_no_more_than_its_page_once_it_is_repaired(
     }
 }
 
+/// Found by flipping every byte: a database whose header says that it may only be read was taken for one without
+/// permission, and one that says that it is shorter than it is was cut to that.
 #[test]
 fn c11_a_header_that_lies_costs_nothing() {
     let bytes = thousand();
