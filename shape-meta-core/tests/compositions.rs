@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     ApplyChanges, Direct, Limits, MemoryStore, MutateShapes, Silent, Timestamp,
-    conformance::{self, FailingStore, Fixture},
+    conformance::{self, FailingStore, Fixture, LateStore},
 };
 
 pub(crate) fn direct<S: ApplyChanges>(inner: S) -> Direct<S> {
@@ -89,6 +89,7 @@ fn all_checks_run_in_a_row() {
 #[test]
 fn stores_conform() {
     conformance::store::run_all(MemoryStore::new);
+    conformance::store::run_all(LateStore::default);
     conformance::store::run_all(|| FailingStore::new(MemoryStore::new()));
     conformance::store::run_all(|| Arc::new(MemoryStore::new()) as Arc<dyn ApplyChanges>);
     conformance::store::run_all(|| Box::new(MemoryStore::new()) as Box<dyn ApplyChanges>);

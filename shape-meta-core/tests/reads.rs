@@ -14,7 +14,7 @@ use shape_meta_core::{
     Result, Scan, Seq, SnapshotState, Swept, Timestamp, Wait,
     conformance::{
         handle, shape,
-        store::{added, apply, record},
+        store::{self, added, apply, record},
     },
 };
 
@@ -95,6 +95,12 @@ impl ApplyChanges for Sweeping {
         self.parts.store(left, Ordering::Relaxed);
         Ok(Swept { shapes: 1, more: left > 0 })
     }
+}
+
+/// Such a store has no halves of its own.
+#[test]
+fn i2_a_store_that_does_both_halves_at_once_conforms() {
+    store::run_all(Sweeping::default);
 }
 
 #[test]

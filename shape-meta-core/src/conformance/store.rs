@@ -32,6 +32,7 @@ pub fn checks<S: ApplyChanges>() -> Vec<Check<S>> {
         ("c1_loading_shows_every_entry", c1_loading_shows_every_entry),
         ("c1_a_record_belongs_to_its_entry", c1_a_record_belongs_to_its_entry),
         ("c1_a_touch_of_the_entry_is_seen", c1_a_touch_of_the_entry_is_seen),
+        ("i2_both_halves_of_an_apply_are_one", i2_both_halves_of_an_apply_are_one),
         ("i6_a_batch_applies_once", i6_a_batch_applies_once),
         ("i6_changes_of_what_is_gone_do_nothing", i6_changes_of_what_is_gone_do_nothing),
         ("i6_an_empty_batch_moves_the_order", i6_an_empty_batch_moves_the_order),
@@ -178,6 +179,27 @@ pub fn c1_a_touch_of_the_entry_is_seen<S: ApplyChanges>(store: &S) {
     assert_eq!((view.shapes[0].last_read, view.shapes[1].last_read), (Some(at), None));
     apply(store, 3, [marked(&one, SnapshotState::Complete)]);
     assert_eq!(View::of(store).shapes[0].last_read, Some(at));
+}
+
+/// What is committed and then published is what would have been applied, also if the next batch is committed in between,
+/// and if either half is done twice.
+pub fn i2_both_halves_of_an_apply_are_one<S: ApplyChanges>(store: &S) {
+    let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
+    apply(store, 1, [added(&one)]);
+    let batch = |changes, through| Batch { changes, through: Seq::new(through) };
+    let second = batch(vec![added(&two), removed(&one)], 2);
+    let third = batch(vec![added(&three)], 3);
+    for committed in [&second, &third, &third] {
+        read(store.commit(committed));
+    }
+    for published in [&second, &third, &second, &third] {
+        store.publish(published);
+    }
+    let view = View::of(store);
+    assert_eq!((handles(&view), view.last_seq), ([2, 3].map(handle).to_vec(), Seq::new(3)));
+    read(store.commit(&third));
+    store.publish(&third);
+    assert_eq!(View::of(store), view);
 }
 
 /// A batch that was applied already is skipped, whatever is in it, and so is any that lies before; so a
