@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shape_meta_cache::{CacheOptions, Cached, Lookups};
 use shape_meta_core::{
     Direct, Limits, MemoryStore, Silent, Timestamp,
-    conformance::{Fixture, store},
+    conformance::{Fixture, LateStore, store},
 };
 
 use crate::support::cached;
@@ -60,4 +60,7 @@ fn caches_conform_as_stores() {
     store::run_all(|| cached(MemoryStore::new(), in_memory()));
     store::run_all(|| cached(MemoryStore::new(), on_disk()));
     store::run_all(|| cached(cached(MemoryStore::new(), in_memory()), in_memory()));
+    // As below a layer that covers the gap between commit and publish.
+    store::run_all(|| cached(MemoryStore::new(), in_memory().overlaid(true)));
+    store::run_all(|| cached(LateStore::default(), on_disk().overlaid(true)));
 }

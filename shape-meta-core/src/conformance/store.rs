@@ -192,14 +192,17 @@ pub fn i2_both_halves_of_an_apply_are_one<S: ApplyChanges>(store: &S) {
     for committed in [&second, &third, &third] {
         read(store.commit(committed));
     }
-    for published in [&second, &third, &second, &third] {
-        store.publish(published);
-    }
+    store.publish(&second);
+    store.publish(&third);
     let view = View::of(store);
     assert_eq!((handles(&view), view.last_seq), ([2, 3].map(handle).to_vec(), Seq::new(3)));
-    read(store.commit(&third));
-    store.publish(&third);
-    assert_eq!(View::of(store), view);
+    for again in [&second, &third] {
+        store.publish(again);
+        assert_eq!(View::of(store), view);
+        read(store.commit(again));
+        store.publish(again);
+        assert_eq!(View::of(store), view);
+    }
 }
 
 /// A batch that was applied already is skipped, whatever is in it, and so is any that lies before; so a
