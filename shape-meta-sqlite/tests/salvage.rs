@@ -389,7 +389,7 @@ fn c11_a_header_that_lies_costs_nothing() {
     }
 }
 
-/// Every byte of the file: an hour or so. `SHAPE_META_STEP` takes every so many only.
+/// Every byte of the file, which takes hours. `SHAPE_META_STEP` takes every so many only.
 #[test]
 #[ignore = "takes long"]
 fn c11_every_flipped_byte_of_a_thousand_shapes() {
