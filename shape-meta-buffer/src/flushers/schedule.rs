@@ -180,11 +180,8 @@ impl Schedule {
         // Where there are no places for the slow, they have to wait among the others.
         place.slow = self.options.slow_places() > 0
             && now.saturating_duration_since(ran.since) >= self.options.slow_after;
-        place.now = Now::Idle;
-        if let Some(due) = due {
-            place.now = Now::Timed(due);
-            self.timers.insert((due, id));
-        }
+        place.now = due.map_or(Now::Idle, Now::Timed);
+        self.timers.extend(due.map(|due| (due, id)));
     }
 
     /// Whether one more may be flushed. Stores that are being closed do not count.
@@ -249,15 +246,7 @@ mod tests {
     use std::sync::{Arc, Weak};
 
     use super::{super::pool::Pool, *};
-    use crate::flushers::Step;
-
-    struct Nothing;
-
-    impl Step for Nothing {
-        fn step(&self) -> Option<Instant> {
-            None
-        }
-    }
+    use crate::flushers::tests::Nothing;
 
     const SLOW: Duration = Duration::from_millis(250);
 

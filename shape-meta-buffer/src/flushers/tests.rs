@@ -5,7 +5,10 @@ use std::{
 
 use shape_meta_core::{ControlWrites, MemoryStore, MutateShapesExt, Silent, Wait, conformance::shape};
 
-use super::{FlusherOptions, Flushers, Step, Task, pool};
+use super::{
+    FlusherOptions, Flushers, Step, Task,
+    pool::{self, Pool},
+};
 use crate::{BufferOptions, Buffered};
 
 /// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in whatever order.
@@ -31,7 +34,8 @@ fn c10_the_threads_of_a_pool_end_with_it() {
     }
 }
 
-struct Nothing;
+/// Has nothing to do.
+pub(super) struct Nothing;
 
 impl Step for Nothing {
     fn step(&self) -> Option<Instant> {
@@ -39,12 +43,18 @@ impl Step for Nothing {
     }
 }
 
+/// In a pool of its own. The task ends with the store.
+fn task_of<S: Step + 'static>(store: S) -> (Task, Arc<S>) {
+    let store = Arc::new(store);
+    let weak: Weak<dyn Step> = Arc::<S>::downgrade(&store);
+    (Task::new(0, Pool::new(FlusherOptions::default()), weak), store)
+}
+
 /// Whoever is woken while it is looked at is looked at once more, and nobody else is: a store with nothing to do would
 /// keep a thread busy.
 #[test]
 fn only_who_is_woken_meanwhile_is_looked_at_once_more() {
-    let (pool, store) = (pool::Pool::new(FlusherOptions::default()), Arc::new(Nothing));
-    let task = Task::new(0, pool, Arc::downgrade(&store) as Weak<dyn Step>);
+    let (task, _store) = task_of(Nothing);
     task.wake();
     for woken in [false, true, false] {
         assert_eq!(task.run(), None);
@@ -66,8 +76,7 @@ impl Step for Panics {
 /// A store whose own code panics is come back to, and does not keep a thread busy.
 #[test]
 fn c9_whoever_panics_is_looked_at_again_a_while_later() {
-    let (pool, store) = (pool::Pool::new(FlusherOptions::default()), Arc::new(Panics));
-    let task = Task::new(0, pool, Arc::downgrade(&store) as Weak<dyn Step>);
+    let (task, _store) = task_of(Panics);
     let before = Instant::now();
     let due = pool::step(&task).expect("it may have something to write");
     assert!(due >= before + Duration::from_millis(100), "{:?}", due.checked_duration_since(before));

@@ -189,8 +189,8 @@ impl Faults {
     /// hand.
     #[must_use = "dropping the gate opens it"]
     pub fn block_read(&self, side: Side) -> GateKeeper {
-        let keeper = GateKeeper(Gate::default());
-        self.script().reads.push_back(Fault::Block(keeper.0.clone(), side));
+        let (fault, keeper) = Fault::block(side);
+        self.script().reads.push_back(fault);
         keeper
     }
 
