@@ -184,13 +184,3 @@ pub mod prelude {
 
     pub use crate::{ShapeCleaner, ShapeMeta};
 }
-
-/// The code of the README compiles and runs.
-#[cfg(all(doctest, feature = "full"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
-
-/// And so does that of what operators read.
-#[cfg(all(doctest, feature = "full"))]
-#[doc = include_str!("../docs/telemetry.md")]
-struct Telemetry;

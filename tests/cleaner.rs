@@ -12,7 +12,7 @@ use shape_meta::{
     conformance::{handle, shape},
 };
 
-use crate::{
+use shape_meta_harness::{
     compositions::{ALL, Composition, PATIENT, PRODUCT, WAIT, directory, sqlite},
     rows::{Rows, damage},
 };

@@ -8,7 +8,7 @@ use shape_meta::{
 };
 use tempfile::TempDir;
 
-use crate::compositions::{
+use shape_meta_harness::compositions::{
     BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
     PRODUCT_DEFINITIONS, PRODUCT_ON_DISK, directory, sqlite,
 };

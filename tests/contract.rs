@@ -26,7 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn contract() -> String {

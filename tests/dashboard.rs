@@ -15,7 +15,7 @@ use shape_meta::{
 };
 use tempfile::tempdir;
 
-use crate::compositions::{Flushing, PATIENT, PRODUCT, sqlite};
+use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, sqlite};
 
 /// The tables of the docs: labels by the name that Prometheus knows a series by.
 fn series() -> BTreeMap<String, BTreeSet<String>> {

@@ -4,7 +4,7 @@
 use proptest::{prelude::*, test_runner::RngSeed};
 use shape_meta::conformance::ops::{Op, Spec};
 
-use crate::{
+use shape_meta_harness::{
     compositions::{
         ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PRODUCT, PRODUCT_ON_DISK,
     },

@@ -18,7 +18,7 @@ use shape_meta::{
 };
 use tempfile::tempdir;
 
-use crate::compositions::{ALL, Composition, Flushing, PATIENT, PRODUCT, sqlite};
+use shape_meta_harness::compositions::{ALL, Composition, Flushing, PATIENT, PRODUCT, sqlite};
 
 /// What the gauges say: by name, with the label that tells two of one name apart.
 fn gauges(reporter: &Reporter) -> BTreeMap<String, f64> {

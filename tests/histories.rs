@@ -15,7 +15,7 @@ use shape_meta::{
     conformance::{FailingStore, Faults, Side, View, handle, key, reading, relations, shape},
 };
 
-use crate::{
+use shape_meta_harness::{
     compositions::{
         ALL, BUFFERED, Composition, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory, sqlite,
     },

@@ -8,7 +8,9 @@ use shape_meta::{
     conformance::{FailingStore, Faults, Side, handle, shape},
 };
 
-use crate::compositions::{ALL, BUFFERED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory};
+use shape_meta_harness::compositions::{
+    ALL, BUFFERED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory,
+};
 
 const AT: Timestamp = Timestamp::from_micros(7);
 

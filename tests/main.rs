@@ -1,9 +1,6 @@
 //! Every composition over SQLite files, as a user gets it from the builder: conformance, likeness, threads,
 //! crashes, faults and bad input.
 
-mod compositions;
-mod rows;
-
 mod conformance;
 mod contract;
 
@@ -12,7 +9,6 @@ mod deploy;
 mod equal;
 mod faults;
 mod linear;
-mod one_file;
 mod threads;
 
 mod cleaner;

@@ -6,7 +6,7 @@ use shape_meta::{
     ControlWrites, Error, ErrorKind, MutateShapesExt, OnDamage, ReadShapes, conformance::shape,
 };
 
-use crate::{
+use shape_meta_harness::{
     compositions::{ALL, Composition, PRODUCT, WAIT, directory, sqlite},
     rows::{Rows, damage, stranger},
 };
@@ -103,7 +103,7 @@ fn a_database_of_a_newer_version() {
         let directory = directory();
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
-        assert!(store.close(crate::compositions::PATIENT).is_complete());
+        assert!(store.close(shape_meta_harness::compositions::PATIENT).is_complete());
         drop(store);
         stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
         let rows = Rows::of(directory.path());
@@ -132,7 +132,7 @@ fn a_second_writer() {
             insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
         }
         store.add(shape(2), WAIT).expect("the owner goes on");
-        store.flush(crate::compositions::PATIENT).expect("and on");
+        store.flush(shape_meta_harness::compositions::PATIENT).expect("and on");
         assert_eq!(store.counts().expect("it reads").total, 2);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
         drop(store);

@@ -5,7 +5,7 @@ use shape_meta::{
     conformance::{View, handle, key, relations, shape},
 };
 
-use crate::{
+use shape_meta_harness::{
     compositions::{ALL, PATIENT, WAIT, directory},
     rows::Rows,
 };

@@ -8,7 +8,7 @@ use shape_meta::{
     conformance::{handle, shape},
 };
 
-use crate::{
+use shape_meta_harness::{
     compositions::{ALL, Composition, PATIENT, WAIT, directory, sqlite},
     rows::stranger,
 };

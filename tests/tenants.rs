@@ -9,7 +9,7 @@ use shape_meta::{
 };
 use tempfile::TempDir;
 
-use crate::{
+use shape_meta_harness::{
     compositions::{PATIENT, directory, sqlite},
     rows::stranger,
 };

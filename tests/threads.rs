@@ -21,7 +21,7 @@ use shape_meta::{
     conformance::{Seen, View, key, relations},
 };
 
-use crate::compositions::{
+use shape_meta_harness::compositions::{
     ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT,
     directory,
 };

@@ -17,7 +17,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, prelude::*, registry::LookupSpan};
 
-use crate::compositions::{Flushing, PATIENT, PRODUCT, directory, sqlite};
+use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, directory, sqlite};
 
 /// Writes down what it hears, indented by the spans that it is in.
 #[derive(Clone, Default)]

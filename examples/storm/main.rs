@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool> {
-    let default = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.jsonl"));
+    let default = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../sample.jsonl"));
     let trace = trace::read(options.trace.as_ref().unwrap_or(&default))?;
     println!(
         "{}: {} definitions, {} different ones; {} clients, {} readers",

@@ -1,8 +1,8 @@
 //! What threads of this crate meet at: take locks, atomics and threads from here. Built by the
-//! packages in `interleavings/`, it is primitives that let a test choose every switch of threads.
+//! packages in `testing/interleavings/`, it is primitives that let a test choose every switch of threads.
 
 #[cfg(shape_meta_interleaved)]
-pub(crate) use interleavings_sync::{
+pub(crate) use shape_meta_interleavings_sync::{
     RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     parking_lot::{Condvar, Mutex, MutexGuard},
     thread,

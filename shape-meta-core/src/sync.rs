@@ -1,8 +1,8 @@
-//! What threads of this crate meet at. Built by the packages in `interleavings/`, it is primitives that let a
+//! What threads of this crate meet at. Built by the packages in `testing/interleavings/`, it is primitives that let a
 //! test choose every switch of threads.
 
 #[cfg(shape_meta_interleaved)]
-pub(crate) use interleavings_sync::{
+pub(crate) use shape_meta_interleavings_sync::{
     Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic,
     event_listener::{Event, EventListener, Listener},
 };

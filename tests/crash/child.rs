@@ -10,8 +10,8 @@ use std::{
 
 use shape_meta::ShapeMeta;
 
-use super::script::Script;
-use crate::compositions::{ALL, Composition, Flushing};
+use shape_meta_harness::compositions::{ALL, Composition, Flushing};
+use shape_meta_harness::script::Script;
 
 /// The name of the test that is the child.
 pub(super) const NAME: &str = "crash::child::storm";

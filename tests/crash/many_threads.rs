@@ -11,9 +11,9 @@ use shape_meta::{
 use super::{
     child::Task,
     parent::{Heard, kill_after, left},
-    script::Script,
 };
-use crate::compositions::{ALL, directory};
+use shape_meta_harness::compositions::{ALL, directory};
+use shape_meta_harness::script::Script;
 
 const THREADS: u64 = 4;
 

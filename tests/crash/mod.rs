@@ -6,4 +6,3 @@ mod many_threads;
 mod one_thread;
 mod parent;
 mod queue;
-mod script;

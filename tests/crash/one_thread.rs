@@ -8,9 +8,9 @@ use shape_meta::{Direct, Limits, MemoryStore, ReadShapes, Silent, Timestamp, con
 use super::{
     child::Task,
     parent::{forget_reads, kill_after, left},
-    script::Script,
 };
-use crate::compositions::{ALL, directory};
+use shape_meta_harness::compositions::{ALL, directory};
+use shape_meta_harness::script::Script;
 
 /// Kills one child after the other on the same database, each of which goes on with what it finds.
 fn c6_leaves_a_prefix(composition: usize, few: bool, most_steps: u64) {

@@ -14,7 +14,7 @@ use shape_meta::{
 };
 
 use super::child::{DIRECTORY, NAME, TASK, Task};
-use crate::{
+use shape_meta_harness::{
     compositions::sqlite,
     rows::{Rows, stranger},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use shape_meta::{ControlWrites, MutateShapesExt, ReadShapes, Silent, SqliteStore, conformance::shape};
 
-use crate::compositions::{PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{PRODUCT, WAIT, directory, sqlite};
 
 const ADDS: u64 = 50_000;
 const DIRECTORY: &str = "SHAPE_META_QUEUE_DIRECTORY";

@@ -14,7 +14,7 @@ use std::{
 use shape_meta::ReadShapes;
 
 use self::process::{Heard, Process};
-use crate::compositions::{PRODUCT, directory};
+use shape_meta_harness::compositions::{PRODUCT, directory};
 
 /// So many shapes are added before the next thing happens.
 const SOME: usize = 300;

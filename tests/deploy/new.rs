@@ -17,7 +17,7 @@ use super::{
     process::DIRECTORY,
     talk::{Known, number_of, read, say, told, write},
 };
-use crate::compositions::{PATIENT, PRODUCT};
+use shape_meta_harness::compositions::{PATIENT, PRODUCT};
 
 pub(super) const NAME: &str = "deploy::new::takes_over";
 /// Its shapes have numbers from here on.

@@ -13,7 +13,7 @@ use super::{
     process::DIRECTORY,
     talk::{Known, read, say, told, write},
 };
-use crate::compositions::{PATIENT, PRODUCT};
+use shape_meta_harness::compositions::{PATIENT, PRODUCT};
 
 pub(super) const NAME: &str = "deploy::old::works";
 pub(super) const WRITERS: u64 = 3;

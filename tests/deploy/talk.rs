@@ -14,7 +14,7 @@ use shape_meta::{
     conformance::shape,
 };
 
-use crate::compositions::WAIT;
+use shape_meta_harness::compositions::WAIT;
 
 /// The parent is told of every so many reads.
 const READS: usize = 64;

@@ -5,7 +5,7 @@ use shape_meta::{
     conformance::{handle, shape},
 };
 
-use crate::compositions::{ALL, PATIENT, WAIT, directory};
+use shape_meta_harness::compositions::{ALL, PATIENT, WAIT, directory};
 
 /// A day from now, as it was told before somebody set the clock right.
 fn tomorrow() -> Timestamp {

@@ -8,7 +8,7 @@ use shape_meta::{
     conformance::{handle, key, shape},
 };
 
-use crate::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directory};
+use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directory};
 
 const NAME: &str = "shape-meta.sqlite3";
 const SHAPES: u64 = 200;

@@ -6,7 +6,7 @@ use shape_meta::Mode;
 use shape_meta_faults::{Failure, Op, When};
 
 use super::life::{Life, sound};
-use crate::compositions::{BUFFERED, Composition, DIRECT, DIRECT_CACHED, PRODUCT};
+use shape_meta_harness::compositions::{BUFFERED, Composition, DIRECT, DIRECT_CACHED, PRODUCT};
 
 /// How many lives a test plays at most, unless this is set: then all of them.
 const LIVES: u64 = 12;

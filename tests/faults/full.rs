@@ -14,7 +14,7 @@ use shape_meta::{
 use shape_meta_faults::{Disk, VFS};
 
 use super::honest::{failing, nothing_was_moved_aside};
-use crate::compositions::{PATIENT, directory, sqlite};
+use shape_meta_harness::compositions::{PATIENT, directory, sqlite};
 
 /// How many shapes may be pending.
 const BOUND: usize = 60;
@@ -72,7 +72,7 @@ fn goes_on(store: ShapeMeta, added: u64, directory: &Path) {
     assert!(store.close(PATIENT).is_complete());
     drop(store);
     nothing_was_moved_aside(directory);
-    assert_eq!(crate::rows::Rows::of(directory).count("shape") as u64, added + 1);
+    assert_eq!(shape_meta_harness::rows::Rows::of(directory).count("shape") as u64, added + 1);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn c7_c9_a_limit_on_the_size_of_files_bounds_what_is_pending_and_loses_nothing()
         .expect("a test can be run again");
     assert!(status.success(), "{status}");
     nothing_was_moved_aside(directory.path());
-    let flushed = crate::rows::Rows::of(directory.path()).count("shape");
+    let flushed = shape_meta_harness::rows::Rows::of(directory.path()).count("shape");
     assert!(flushed > 0, "what had room is there");
 }
 
@@ -183,5 +183,5 @@ fn limited() {
     let before = store.counts().expect("reads go on").total - store.pending().changes as u64;
     let report = store.close(std::time::Duration::from_millis(10));
     assert_eq!((report.is_complete(), report.lost.len()), (false, BOUND), "C10: {report:?}");
-    assert_eq!(crate::rows::Rows::of(Path::new(&directory)).count("shape") as u64, before);
+    assert_eq!(shape_meta_harness::rows::Rows::of(Path::new(&directory)).count("shape") as u64, before);
 }

@@ -16,7 +16,7 @@ use super::{
     honest::{failing, honest, nothing_was_moved_aside},
     patient::{Patient, patiently},
 };
-use crate::compositions::{Composition, Flushing, PATIENT, directory, sqlite};
+use shape_meta_harness::compositions::{Composition, Flushing, PATIENT, directory, sqlite};
 
 /// So few shapes that they meet often.
 const WORLD: u64 = 12;
@@ -169,7 +169,7 @@ pub(super) fn timeless(view: View) -> View {
 /// What SQLite itself finds in a database.
 #[track_caller]
 pub(super) fn sound(directory: &Path) {
-    let found: String = crate::rows::stranger(directory)
+    let found: String = shape_meta_harness::rows::stranger(directory)
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
     assert_eq!(found, "ok");

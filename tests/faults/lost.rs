@@ -12,7 +12,7 @@ use super::{
     life::{small, sound, timeless},
     patient::Patient,
 };
-use crate::compositions::{BUFFERED, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{BUFFERED, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
 
 #[test]
 fn c9_lost_files_are_opened_again() {

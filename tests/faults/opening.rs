@@ -6,7 +6,7 @@ use shape_meta::{
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
 use super::honest::{honest, nothing_was_moved_aside};
-use crate::compositions::{DIRECT, PATIENT, PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{DIRECT, PATIENT, PRODUCT, WAIT, directory, sqlite};
 
 /// A disk that does not give a page while the database is checked: SQLite tells of that in the same words as
 /// of damage, and a good database was moved aside.

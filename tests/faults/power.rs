@@ -17,7 +17,9 @@ use super::{
     honest::{failing, honest},
     life::{mutation, small, sound, timeless},
 };
-use crate::compositions::{Composition, DIRECT, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{
+    Composition, DIRECT, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite,
+};
 
 /// How many moments of a life are tried, spread over all of it.
 const MOMENTS: u64 = 12;

@@ -8,11 +8,11 @@ use shape_meta::{
 };
 use shape_meta_cache::{CacheOptions, Cached};
 
-use super::rounds::play;
-use crate::compositions::{
+use shape_meta_harness::compositions::{
     ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
     PRODUCT_ON_DISK, directory,
 };
+use shape_meta_harness::linear::rounds::play;
 
 /// Slow stores: so many turns at most for the others.
 const SLOW: u64 = 5;

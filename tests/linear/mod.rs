@@ -5,9 +5,5 @@
 //! All ways to a shape are read (by handle, by key, by relation, by the counts, by a scan, by the place in the
 //! order), and all of them are one object for the checker. So a shape that is half visible has no such order.
 
-mod call;
-mod rounds;
-mod table;
-
 mod compositions;
 mod teeth;

@@ -8,7 +8,7 @@ use shape_meta::{
 };
 use shape_meta_cache::{CacheOptions, Cached, Lookups};
 
-use super::{
+use shape_meta_harness::linear::{
     call::{Answer, Asked, Call, No},
     rounds::{Recorded, has_an_order, play},
     table::{New, Table},

@@ -1,0 +1,53 @@
+//! What a shape takes in memory and how long opening takes: `cargo bench -p shape-meta-bench-criterion --bench memory`.
+//! `SHAPES=100000,1000000` chooses how many shapes there are. Each case runs in a process of its own, so
+//! that the resident set is its own.
+
+use std::{env, fs, process::Command, time::Instant};
+
+use shape_meta_bench_criterion::null_store::open;
+use shape_meta_cache::{CacheOptions, Lookups};
+
+fn main() {
+    if let Ok(case) = env::var("CASE") {
+        return measure(&case);
+    }
+    println!(
+        "{:>10} {:>14} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "shapes", "look-ups", "keys", "resident", "memory()", "entries", "table", "roster", "open ms"
+    );
+    let program = env::current_exe().expect("a program knows where it is");
+    let sizes = env::var("SHAPES").unwrap_or_else(|_| "100000,900000,1000000,1500000".to_owned());
+    for shapes in sizes.split(',') {
+        for (lookups, keys) in [("InMemory", 1), ("InMemory", 4), ("InMemory", 8), ("OnDisk", 1)] {
+            let case = format!("{shapes} {lookups} {keys}");
+            Command::new(&program).env("CASE", case).status().expect("it runs itself");
+        }
+    }
+}
+
+fn measure(case: &str) {
+    let parts: Vec<_> = case.split(' ').collect();
+    let [shapes, lookups, keys] = parts[..] else { panic!("{case}: three words") };
+    let count: u64 = shapes.parse().expect("a number");
+    let on_disk = if lookups == "OnDisk" { Lookups::OnDisk } else { Lookups::InMemory };
+    let options = CacheOptions::default()
+        .lookups(on_disk)
+        .keys_per_slot(keys.parse().expect("a number"))
+        .keys_apart_up_to(0);
+    let before = resident();
+    let begun = Instant::now();
+    let cached = open(count, options);
+    let took = begun.elapsed().as_millis();
+    let per_shape = (resident() - before) / count as usize;
+    let memory = cached.memory();
+    let [total, entries, table, roster] =
+        [memory.total(), memory.entries, memory.table, memory.roster].map(|bytes| bytes / count as usize);
+    println!(
+        "{shapes:>10} {lookups:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {roster:>9} {took:>9}"
+    );
+}
+
+fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).map_or(0, |pages| pages * 4096)
+}

@@ -1,0 +1,99 @@
+//! A store that has as many shapes as it is told and does nothing else, so that what is measured is the
+//! cache.
+
+use std::sync::Arc;
+
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
+    ReadShapes, Record, Relation, Result, Scan, Seq, Silent, SnapshotState, Timestamp, conformance,
+};
+
+/// Shapes that share a relation.
+pub const READERS: u64 = 10_000;
+
+/// A store that has these shapes and forgets the rest: nothing is measured but the cache.
+pub struct Nowhere {
+    pub shapes: u64,
+}
+
+pub fn record(number: u64) -> Arc<Record> {
+    let mut shape = conformance::shape(number);
+    shape.handle = handle(number);
+    shape.relations = [Relation::new((number / READERS) as u32)].into_iter().collect();
+    shape.definition = [].into();
+    conformance::store::record(&shape, number + 1)
+}
+
+pub fn handle(number: u64) -> Handle {
+    Handle::new(format!("{:08}-{:016}", number * 7919 % 100_000_000, 1_768_476_874_000_000 + number))
+        .expect("valid")
+}
+
+impl ApplyChanges for Nowhere {
+    fn apply(&self, _: &Batch) -> Result<()> {
+        Ok(())
+    }
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        (0..self.shapes).for_each(|number| {
+            let entry = Arc::clone(&record(number).entry);
+            entry.touch(Timestamp::from_micros(1 + mixed(number) % 1_000_000_000));
+            each(entry);
+        });
+        Ok(Seq::new(self.shapes))
+    }
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        let definition = [7; 400].as_slice().into();
+        Ok(Some(Arc::new(Record { entry: Arc::clone(entry), dependencies: [].into(), definition })))
+    }
+}
+
+impl ReadShapes for Nowhere {
+    fn metadata(&self, _: &str) -> Result<Option<Metadata>> {
+        Ok(None)
+    }
+    fn handle_for(&self, _: &Key) -> Result<Option<Handle>> {
+        Ok(None)
+    }
+    fn entry(&self, _: &str) -> Result<Option<Arc<Entry>>> {
+        Ok(None)
+    }
+    fn record(&self, _: &str) -> Result<Option<Arc<Record>>> {
+        Ok(None)
+    }
+    fn handles_reading(&self, _: &[Relation]) -> Result<Vec<Handle>> {
+        Ok(Vec::new())
+    }
+    fn counts(&self) -> Result<Counts> {
+        Ok(Counts::default())
+    }
+    fn scan(&self) -> Result<Scan<'_>> {
+        Ok(Box::new(std::iter::empty()))
+    }
+    fn touch(&self, _: &str, _: Timestamp) -> Result<bool> {
+        Ok(false)
+    }
+    fn least_recently_used(&self, _: usize, _: &HandleSet) -> Result<LeastRecentlyUsed> {
+        Ok(LeastRecentlyUsed::default())
+    }
+    fn last_seq(&self) -> Result<Seq> {
+        Ok(Seq::ZERO)
+    }
+}
+
+pub fn open(shapes: u64, options: CacheOptions) -> Cached<Nowhere> {
+    Cached::open(Nowhere { shapes }, options, Arc::new(Silent)).expect("it never fails")
+}
+
+pub fn mixed(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ (mixed >> 32)
+}
+
+/// Adds so many shapes, from this number on.
+pub fn adds(from: u64, count: u64) -> Batch {
+    let changes = (from..from + count)
+        .map(|number| Change::Add { record: record(number), state: SnapshotState::Pending })
+        .collect();
+    Batch { changes, through: Seq::new(from + count) }
+}

@@ -1,0 +1,59 @@
+//! Definitions and traces.
+
+use shape_meta_fuzz_bodies::{definition, trace};
+
+use crate::mangle::{change, every_byte, tries};
+
+const DEFINITIONS: [&str; 4] = [
+    include_str!("../../corpus/definition/plain.json"),
+    include_str!("../../corpus/definition/filter.json"),
+    include_str!("../../corpus/definition/all.json"),
+    include_str!("../../corpus/definition/escapes.json"),
+];
+
+const TRACE: &str = include_str!("../../corpus/trace/lines.jsonl");
+
+#[test]
+fn the_samples_are_sound() {
+    use shape_meta_core::{Definition, Shape, Trace};
+
+    for text in DEFINITIONS {
+        Shape::decode(text.as_bytes()).expect("a sample of the corpus");
+    }
+    assert!(Trace::new(TRACE.as_bytes()).filter(Result::is_ok).count() > 2);
+}
+
+#[test]
+fn no_bytes_make_a_definition_panic() {
+    for text in DEFINITIONS {
+        every_byte(text.as_bytes(), definition);
+    }
+    let all = DEFINITIONS.map(str::as_bytes);
+    let (tries, mut rng) = tries(20_000);
+    for _ in 0..tries {
+        let text = all[rng.usize(..all.len())];
+        definition(&change(&mut rng, text, &all));
+    }
+}
+
+/// Depth is the parser's to bound: the stack is not infinite.
+#[test]
+fn no_depth_makes_a_definition_panic() {
+    for open in ["[", "{\"a\":", "{\"table\":["] {
+        definition(open.repeat(100_000).as_bytes());
+    }
+    let nested = format!("{{\"table\":{}", "[".repeat(100_000));
+    definition(nested.as_bytes());
+}
+
+#[test]
+fn no_bytes_make_a_trace_panic() {
+    let all = [TRACE.as_bytes(), DEFINITIONS[1].as_bytes(), b"\n", b"\r\n\n", b"\xff\xfe"];
+    let (tries, mut rng) = tries(5_000);
+    for _ in 0..tries {
+        trace(&change(&mut rng, all[0], &all));
+    }
+    for at in 0..TRACE.len() {
+        trace(&TRACE.as_bytes()[..at]);
+    }
+}

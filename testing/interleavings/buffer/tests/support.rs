@@ -1,0 +1,96 @@
+use std::{sync::Arc, time::Duration};
+
+use shape_meta_core::{
+    Handle, MutateShapesExt, NewShape, ReadShapes, Receipt, Seq, Silent, SnapshotState, Wait,
+    conformance::{FailingStore, Faults, LateStore},
+};
+use shape_meta_interleavings_buffer::{BufferOptions, Buffered};
+use shuttle::rand::{Rng, thread_rng};
+
+pub(crate) type Store = Buffered<FailingStore<Arc<LateStore>>>;
+
+/// Nothing is due at this age while a test runs.
+pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
+
+/// A deadline that may pass at any moment.
+pub(crate) const SHORT: Duration = Duration::from_millis(1);
+
+/// Over a store that shows what is committed at once, or not before it is published.
+pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
+    let memory = if choose(2) == 0 { LateStore::new() } else { LateStore::prompt() };
+    let (memory, faults) = (Arc::new(memory), Faults::default());
+    let inner = FailingStore::with(Arc::clone(&memory), faults.clone());
+    let store = Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet");
+    (store, faults, memory)
+}
+
+/// The smallest filters, since every word of them is a step to the scheduler.
+pub(crate) fn small() -> BufferOptions {
+    BufferOptions::default().max_changes(64).publish_beside(1)
+}
+
+/// Flushed by the test alone.
+pub(crate) fn manual() -> (Store, Faults, Arc<LateStore>) {
+    open(small().manual(true))
+}
+
+/// Flushed by its thread, on request or when so many shapes have changed.
+pub(crate) fn threaded(changes: usize) -> BufferOptions {
+    small()
+        .backoff(Duration::ZERO, Duration::ZERO)
+        .flush_age(NEVER)
+        .flush_changes(changes)
+        .drop_timeout(NEVER)
+}
+
+/// A shape with this handle and this key. All of them read one relation.
+pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
+    let mut shape = shape_meta_core::conformance::shape(key * 7 + 1);
+    shape.handle = Handle::new(handle).expect("valid");
+    shape
+}
+
+pub(crate) fn add(store: &Store, handle: &str, key: u64) -> Receipt {
+    store.add(shape(handle, key), Wait::No).expect("room for a new shape")
+}
+
+pub(crate) fn holder(store: &impl ReadShapes, key: u64) -> Option<String> {
+    let holder = store.handle_for(&shape("any", key).key).expect("memory does not fail");
+    holder.map(|handle| handle.to_string())
+}
+
+/// All live shapes, in the order of creation.
+pub(crate) fn listed(store: &impl ReadShapes) -> Vec<(String, Seq, SnapshotState)> {
+    let scan = store.scan().expect("memory does not fail");
+    let all = scan.map(|listed| listed.expect("memory does not fail"));
+    all.map(|listed| (listed.record.handle().to_string(), listed.metadata.created, listed.metadata.state))
+        .collect()
+}
+
+pub(crate) fn handles(store: &impl ReadShapes) -> Vec<String> {
+    listed(store).into_iter().map(|(handle, ..)| handle).collect()
+}
+
+/// The handles of all shapes, by way of the relation that they read.
+pub(crate) fn readers(store: &impl ReadShapes) -> Vec<String> {
+    let relations: Vec<_> = shape("any", 0).relations.iter().copied().collect();
+    let readers = store.handles_reading(&relations).expect("memory does not fail");
+    let mut readers: Vec<_> = readers.iter().map(ToString::to_string).collect();
+    readers.sort();
+    readers
+}
+
+/// Reads again and again, and checks that what is seen follows these states, never back.
+pub(crate) fn see_in_order<T: PartialEq + std::fmt::Debug>(states: &[T], read: impl Fn() -> T) {
+    let mut at = 0;
+    for _ in 0..4 {
+        let seen = read();
+        let on = states[at..].iter().position(|state| *state == seen);
+        at += on.unwrap_or_else(|| panic!("{seen:?} after {:?}, of {states:?}", &states[..=at]));
+    }
+}
+
+/// A number below this one, chosen by the scheduler's seed.
+pub(crate) fn choose(below: usize) -> usize {
+    thread_rng().gen_range(0..below)
+}
