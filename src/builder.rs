@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, Limits, Observer, Result, Silent};
+use shape_meta_core::{Limits, NoopObserver, Observer, Result, ShapeStore};
 
 use crate::{
     ShapeMeta,
@@ -29,7 +29,7 @@ impl Builder {
         Self {
             cleaner,
             layers: Layers {
-                observer: Arc::new(Silent),
+                observer: Arc::new(NoopObserver),
                 limits: Limits::default(),
                 cache: None,
                 buffer: None,
@@ -61,8 +61,7 @@ impl Builder {
         self
     }
 
-    /// Puts the left-right read cache over the store. Whether a buffer is above it
-    /// ([`CacheOptions::overlaid`](crate::CacheOptions::overlaid)) is set by this builder.
+    /// Puts the left-right read cache over the store. Whether a buffer is above it is known to this builder.
     #[cfg(feature = "cache")]
     pub fn cached(mut self, options: crate::CacheOptions) -> Self {
         self.layers.cache = Some(options);
@@ -82,7 +81,7 @@ impl Builder {
     /// # Errors
     ///
     /// If the store cannot be read, or the flusher thread cannot be started.
-    pub fn over<S: ApplyChanges + 'static>(self, store: S) -> Result<ShapeMeta> {
+    pub fn over<S: ShapeStore + 'static>(self, store: S) -> Result<ShapeMeta> {
         Ok(ShapeMeta::of(stack(store, self.layers)?))
     }
 }

@@ -35,9 +35,9 @@ pub trait ShapeCleaner: Send + Sync {
 
 /// The cleaner of those who store no data for shapes: tests, examples, tools.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoData;
+pub struct NoopCleaner;
 
-impl ShapeCleaner for NoData {
+impl ShapeCleaner for NoopCleaner {
     fn clean(&self, _: &[Handle]) -> Result<(), BoxError> {
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use shape_meta_core::{Activity, Error, ErrorKind, Handle, Observer, Result};
-use shape_meta_sqlite::{Lookups, SqliteStore, Standby};
+use shape_meta_sqlite::{DiskIndexes, SqliteStandby, SqliteStore};
 
 use crate::{
     BoxError, Builder, ShapeCleaner, ShapeMeta,
@@ -20,19 +20,19 @@ pub(crate) struct Database {
 }
 
 enum Store {
-    Opened(Arc<SqliteStore>),
-    Promoted(Arc<Standby>),
+    OpenStats(Arc<SqliteStore>),
+    Promoted(Arc<SqliteStandby>),
 }
 
 impl Database {
     /// The one that this standby has become the owner of.
-    pub(crate) fn promoted(standby: &Arc<Standby>, report: OpenReport) -> Self {
+    pub(crate) fn promoted(standby: &Arc<SqliteStandby>, report: OpenReport) -> Self {
         Self { store: Store::Promoted(Arc::clone(standby)), report }
     }
 
     pub(crate) fn store(&self) -> Option<&SqliteStore> {
         match &self.store {
-            Store::Opened(store) => Some(store),
+            Store::OpenStats(store) => Some(store),
             Store::Promoted(standby) => standby.owner(),
         }
     }
@@ -42,7 +42,7 @@ impl Database {
 #[derive(Clone, Debug)]
 pub struct OpenReport {
     /// What the database itself has to tell.
-    pub database: shape_meta_sqlite::OpenReport,
+    pub database: shape_meta_sqlite::SqliteOpenReport,
     /// How many shapes are valid, and served.
     pub valid: u64,
     /// Those that were removed because their snapshot was not complete, in the order of creation.
@@ -83,19 +83,19 @@ impl Builder {
     ) -> Result<ShapeMeta> {
         // A cache keeps the last-read times itself.
         let options =
-            self.sqlite.lookups(lookups_below(&self.layers)).last_reads(self.layers.cache.is_none());
+            self.sqlite.disk_indexes(indexes_below(&self.layers)).last_reads(self.layers.cache.is_none());
         let store = Arc::new(open(options, Arc::clone(&self.layers.observer))?);
         let report = put_in_order(&store, &*self.cleaner, &*self.layers.observer)?;
         let stack = stack(Arc::clone(&store), self.layers)?;
-        Ok(ShapeMeta::over_database(stack, Database { store: Store::Opened(store), report }))
+        Ok(ShapeMeta::over_database(stack, Database { store: Store::OpenStats(store), report }))
     }
 }
 
 /// What the database has to answer itself.
-pub(crate) fn lookups_below(layers: &Layers) -> Lookups {
+pub(crate) fn indexes_below(layers: &Layers) -> DiskIndexes {
     match &layers.cache {
-        Some(cache) if !cache::needs_lookups_below(cache) => Lookups::Mirrored,
-        _ => Lookups::OnDisk,
+        Some(cache) if !cache::needs_indexes_below(cache) => DiskIndexes::Omitted,
+        _ => DiskIndexes::Maintained,
     }
 }
 
@@ -111,11 +111,11 @@ pub(crate) fn put_in_order(
     let cleaned_all = recovery.valid == 0 && database.quarantined.is_none();
     if cleaned_all {
         observed(observer, None, || cleaner.clean_all())?;
-        store.cleaned(&recovery.to_clean)?;
+        store.ack_cleanup(&recovery.to_clean)?;
     } else {
         for part in recovery.to_clean.chunks(PART) {
             observed(observer, Some(part.len()), || cleaner.clean(part))?;
-            store.cleaned(part)?;
+            store.ack_cleanup(part)?;
         }
     }
     Ok(OpenReport {

@@ -1,5 +1,5 @@
 use shape_meta_admission::{Drain, DrainRate};
-use shape_meta_core::ControlWrites;
+use shape_meta_core::StoreControl;
 
 use crate::WeakShapeMeta;
 
@@ -9,9 +9,9 @@ use crate::WeakShapeMeta;
 /// ```
 /// # #[cfg(all(feature = "sqlite", feature = "buffer"))]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use shape_meta::{BufferOptions, NoData, ShapeMeta, admission::{Admission, Limits, RetryAfter}};
+/// use shape_meta::{BufferOptions, NoopCleaner, ShapeMeta, admission::{Admission, Limits, RetryAfter}};
 ///
-/// let store = ShapeMeta::builder(NoData).buffered(BufferOptions::default()).open_in_memory()?;
+/// let store = ShapeMeta::builder(NoopCleaner).buffered(BufferOptions::default()).open_in_memory()?;
 /// let limits = Limits::from_env()?.unwrap_or_default();
 /// let admission = Admission::with_retry_after(limits, RetryAfter::default().drain(store.downgrade()));
 /// # Ok(())
@@ -22,7 +22,7 @@ use crate::WeakShapeMeta;
 impl DrainRate for WeakShapeMeta {
     fn drain(&self) -> Drain {
         self.upgrade().map_or(Drain::default(), |store| Drain {
-            pending: store.pending().changes,
+            pending: store.pending().shapes,
             per_second: store.drain_rate(),
         })
     }

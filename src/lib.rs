@@ -17,11 +17,11 @@
 //! ```
 //! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use shape_meta::{BufferOptions, CacheOptions, NoData, ShapeMeta, prelude::*};
+//! use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, ShapeMeta, prelude::*};
 //!
 //! # let directory = tempfile::tempdir()?;
 //! # let directory = directory.path();
-//! let store = ShapeMeta::builder(NoData)
+//! let store = ShapeMeta::builder(NoopCleaner)
 //!     .cached(CacheOptions::default())
 //!     .buffered(BufferOptions::default())
 //!     .open(directory)?;
@@ -68,21 +68,21 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::{collections::HashMap, path::Path};
 //! use shape_meta::{
-//!     BufferOptions, CacheOptions, ConnectionCap, FlusherOptions, Flushers, NoData, SqliteOptions, prelude::*,
+//!     BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool, NoopCleaner, SqliteOptions, prelude::*,
 //! };
 //!
 //! struct Tenants {
-//!     flushers: Flushers,
-//!     connections: ConnectionCap,
+//!     flushers: FlusherPool,
+//!     connections: ConnectionLimit,
 //!     stores: HashMap<String, ShapeMeta>,
 //! }
 //!
 //! impl Tenants {
 //!     fn open(&mut self, name: &str, directory: &Path) -> Result<ShapeMeta, shape_meta::Error> {
-//!         let store = ShapeMeta::builder(NoData)
-//!             .sqlite(SqliteOptions::default().connection_cap(&self.connections))
+//!         let store = ShapeMeta::builder(NoopCleaner)
+//!             .sqlite(SqliteOptions::default().connection_limit(&self.connections))
 //!             .cached(CacheOptions::default())
-//!             .buffered(BufferOptions::default().flushers(&self.flushers).max_changes(10_000))
+//!             .buffered(BufferOptions::default().flushers(&self.flushers).max_pending_shapes(10_000))
 //!             .open(directory)?;
 //!         self.stores.insert(name.to_owned(), store.clone());
 //!         Ok(store)
@@ -92,8 +92,8 @@
 //! # let directory = tempfile::tempdir()?;
 //! # let directory = directory.path();
 //! let mut tenants = Tenants {
-//!     flushers: Flushers::new(FlusherOptions::default()),
-//!     connections: ConnectionCap::new(64),
+//!     flushers: FlusherPool::new(FlusherOptions::default()),
+//!     connections: ConnectionLimit::new(64),
 //!     stores: HashMap::new(),
 //! };
 //! tenants.open("acme", &directory.join("acme"))?;
@@ -147,7 +147,7 @@ mod standby;
 mod store;
 
 pub use builder::Builder;
-pub use cleaner::{BoxError, NoData, ShapeCleaner};
+pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner};
 #[cfg(feature = "sqlite")]
 pub use database::OpenReport;
 #[cfg(feature = "sqlite")]
@@ -157,12 +157,13 @@ pub use store::{ShapeMeta, WeakShapeMeta};
 pub use shape_meta_core::*;
 
 #[cfg(feature = "buffer")]
-pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherStats, Flushers};
+pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherPool, FlusherStats};
 #[cfg(feature = "cache")]
-pub use shape_meta_cache::{CacheOptions, Lookups};
+pub use shape_meta_cache::{CacheOptions, LookupIndex};
 #[cfg(feature = "sqlite")]
 pub use shape_meta_sqlite::{
-    Check, ConnectionCap, Durability, Inspector, LiveOwner, Mode, OnDamage, SqliteOptions, SqliteStore,
+    ConnectionLimit, Durability, Inspector, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions,
+    SqliteStore,
 };
 #[cfg(feature = "metrics")]
 pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};
@@ -178,8 +179,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use shape_meta_core::{
-        ControlWrites, Definition, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape,
-        ReadShapes, ReadShapesExt, Relation, SnapshotState, Timestamp, Wait,
+        Definition, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape, ReadShapes,
+        ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,
     };
 
     pub use crate::{ShapeCleaner, ShapeMeta};

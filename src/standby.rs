@@ -7,13 +7,13 @@ use std::{
 
 use shape_meta_core::{
     Activity, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
-    Refreshed, Relation, Result, Scan, Seq, Timestamp,
+    RefreshReport, Relation, Result, Scan, Seq, Timestamp,
 };
-use shape_meta_sqlite::{LiveOwner, SqliteStore, Standby as Database};
+use shape_meta_sqlite::{OnLiveOwner, SqliteStandby as Database, SqliteStore};
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
-    database::{self, lookups_below},
+    database::{self, indexes_below},
     layers::{Below, Layers, below},
 };
 
@@ -31,16 +31,16 @@ use crate::{
 /// ```no_run
 /// # #[cfg(all(feature = "cache", feature = "buffer"))]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use shape_meta::{BufferOptions, CacheOptions, LiveOwner, NoData, ShapeMeta, prelude::*};
+/// use shape_meta::{BufferOptions, CacheOptions, OnLiveOwner, NoopCleaner, ShapeMeta, prelude::*};
 ///
-/// let standby = ShapeMeta::builder(NoData)
+/// let standby = ShapeMeta::builder(NoopCleaner)
 ///     .cached(CacheOptions::default())
 ///     .buffered(BufferOptions::default())
 ///     .open_standby("/var/lib/sync/shapes")?;
 /// // Serve reads; and every second or so:
 /// standby.refresh()?;
 /// // When the old process was told to end:
-/// let store = standby.promote(LiveOwner::WaitFor(Duration::from_secs(30)))?;
+/// let store = standby.promote(OnLiveOwner::Wait(Duration::from_secs(30)))?;
 /// store.mark_snapshot_started("54334872-1768476874000000", Wait::No)?;
 /// # Ok(())
 /// # }
@@ -70,11 +70,11 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Those of [`shape_meta_sqlite::Standby::open`]: among them `NotFound`, if there is no database yet.
+    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: among them `NotFound`, if there is no database yet.
     pub fn open_standby(self, directory: impl AsRef<Path>) -> Result<Standby> {
         let directory = directory.as_ref();
         let Self { cleaner, mut layers, sqlite } = self;
-        let options = sqlite.lookups(lookups_below(&layers)).last_reads(layers.cache.is_none());
+        let options = sqlite.disk_indexes(indexes_below(&layers)).last_reads(layers.cache.is_none());
         let database = Arc::new(Database::open(directory, options, Arc::clone(&layers.observer))?);
         let below = below(Arc::clone(&database), &mut layers)?;
         Ok(Standby(Arc::new(Inner {
@@ -98,11 +98,11 @@ impl Standby {
     /// # Errors
     ///
     /// If the database cannot be read, or is not there any more. Memory serves what it served before.
-    pub fn refresh(&self) -> Result<Refreshed> {
+    pub fn refresh(&self) -> Result<RefreshReport> {
         match self.0.promoted.get() {
-            Some(_) => Ok(Refreshed::default()),
+            Some(_) => Ok(RefreshReport::default()),
             None => {
-                self.0.database.follow()?;
+                self.0.database.check_source()?;
                 self.0.below.refresh()
             }
         }
@@ -112,21 +112,21 @@ impl Standby {
     /// cleaner), brings memory up to date, and starts to write. Reads go on all the time. Promoting again returns the
     /// same store.
     ///
-    /// If the present owner lives, it is refused, waited for or taken over, as is asked for; see [`LiveOwner`] for what
+    /// If the present owner lives, it is refused, waited for or taken over, as is asked for; see [`OnLiveOwner`] for what
     /// each means. Shapes whose snapshot is not complete are removed, as at every open: whoever made them is gone.
     ///
     /// # Errors
     ///
-    /// Those of [`Builder::open`]; `Owned` in particular if there is another owner. It is a standby as before then, and
+    /// Those of [`Builder::open`]; `AlreadyOpen` in particular if there is another owner. It is a standby as before then, and
     /// can be tried again; also if the failure came after it had taken ownership, which it keeps.
-    pub fn promote(&self, live_owner: LiveOwner) -> Result<ShapeMeta> {
+    pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
         let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.0.promoted.get() {
             return Ok(store.clone());
         }
         let observer = Arc::clone(&waiting.layers.observer);
         let span = observer.begin(Activity::Promote { path: &self.0.directory });
-        let promoted = self.promoted(&waiting, live_owner);
+        let promoted = self.promoted(&waiting, on_live_owner);
         if let Some(span) = span {
             span.end(promoted.as_ref().err());
         }
@@ -134,13 +134,13 @@ impl Standby {
         Ok(self.0.promoted.get_or_init(|| store).clone())
     }
 
-    fn promoted(&self, waiting: &Waiting, live_owner: LiveOwner) -> Result<ShapeMeta> {
+    fn promoted(&self, waiting: &Waiting, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
         let Waiting { cleaner, layers } = waiting;
-        let owner = self.0.database.promote(live_owner)?;
+        let owner = self.0.database.promote(on_live_owner)?;
         let report = database::put_in_order(owner, &**cleaner, &*layers.observer)?;
         // Nobody else writes any more, so this is all there is.
         self.0.below.refresh()?;
-        self.0.below.learn_reads(|created| owner.found_at(created))?;
+        self.0.below.learn_reads(|created| owner.first_seen_at(created))?;
         let stack = self.0.below.under(layers.clone())?;
         Ok(ShapeMeta::over_database(stack, database::Database::promoted(&self.0.database, report)))
     }
@@ -181,8 +181,8 @@ impl ReadShapes for Standby {
         self.reads().record(handle)
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.reads().handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.reads().handles_for_relations(relations)
     }
 
     fn counts(&self) -> Result<Counts> {

@@ -4,9 +4,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    Attempt, CloseReport, ControlWrites, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key,
-    LeastRecentlyUsed, Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending,
-    ReadShapes, Receipt, Record, Relation, Repaired, Result, Scan, Seq, Signal, Timestamp, Usage,
+    AttemptContext, CloseReport, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key, LeastRecentlyUsed,
+    Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt,
+    Record, Relation, Repaired, Result, Scan, Seq, Signal, StoreControl, Timestamp, Usage,
 };
 
 use crate::{Builder, ShapeCleaner};
@@ -14,7 +14,7 @@ use crate::{Builder, ShapeCleaner};
 /// A composed store. Cloning it is one atomic increment, and all clones are the same store; use it from as
 /// many threads as you like. When the last one is dropped, what is pending is flushed.
 ///
-/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`ControlWrites`], and of the extension
+/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
 /// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
 /// `use shape_meta::prelude::*`.
 #[derive(Clone)]
@@ -22,19 +22,19 @@ pub struct ShapeMeta(Arc<Inner>);
 
 struct Inner {
     /// Before the database below it: a buffer flushes when it is dropped.
-    stack: Box<dyn ControlWrites>,
+    stack: Box<dyn StoreControl>,
     #[cfg(feature = "sqlite")]
     database: Option<crate::database::Database>,
 }
 
 impl ShapeMeta {
     /// Begins to compose a store. The cleaner comes first, because no database can be opened without one;
-    /// [`NoData`](crate::NoData) is that of those who store no data for shapes.
+    /// [`NoopCleaner`](crate::NoopCleaner) is that of those who store no data for shapes.
     pub fn builder(cleaner: impl ShapeCleaner + 'static) -> Builder {
         Builder::new(Box::new(cleaner))
     }
 
-    pub(crate) fn of(stack: Box<dyn ControlWrites>) -> Self {
+    pub(crate) fn of(stack: Box<dyn StoreControl>) -> Self {
         Self(Arc::new(Inner {
             stack,
             #[cfg(feature = "sqlite")]
@@ -43,7 +43,7 @@ impl ShapeMeta {
     }
 
     #[cfg(feature = "sqlite")]
-    pub(crate) fn over_database(stack: Box<dyn ControlWrites>, database: crate::database::Database) -> Self {
+    pub(crate) fn over_database(stack: Box<dyn StoreControl>, database: crate::database::Database) -> Self {
         Self(Arc::new(Inner { stack, database: Some(database) }))
     }
 
@@ -107,8 +107,8 @@ impl ReadShapes for ShapeMeta {
         self.0.stack.record(handle)
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.0.stack.handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.0.stack.handles_for_relations(relations)
     }
 
     fn counts(&self) -> Result<Counts> {
@@ -142,11 +142,11 @@ impl MutateShapes for ShapeMeta {
         self.0.stack.try_get_or_add(shape)
     }
 
-    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
         self.0.stack.attempt(mutation, attempt)
     }
 
-    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.0.stack.attempt_get_or_add(shape, attempt)
     }
 
@@ -156,7 +156,7 @@ impl MutateShapes for ShapeMeta {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl ControlWrites for ShapeMeta {
+impl StoreControl for ShapeMeta {
     fn request_flush(&self) -> Receipt {
         self.0.stack.request_flush()
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use shape_meta::{
-    BoxError, ControlWrites, ErrorKind, Handle, MutateShapesExt, ReadShapes, Result, ShapeCleaner, ShapeMeta,
+    BoxError, ErrorKind, Handle, MutateShapesExt, ReadShapes, Result, ShapeCleaner, ShapeMeta, StoreControl,
     conformance::{handle, shape},
 };
 

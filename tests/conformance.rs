@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shape_meta::{
-    ControlWrites, LiveOwner, MemoryStore, Mode, ShapeMeta, Timestamp,
+    MemoryStore, Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp,
     conformance::{Fixture, control},
 };
 use tempfile::TempDir;
@@ -64,7 +64,7 @@ impl Fixture for Composed {
                 let own = tempfile::tempdir_in(all).expect("there is room for temporary files").keep();
                 drop(self.composition.open(&own));
                 let standby = builder.open_standby(own).expect("there is a database");
-                standby.promote(LiveOwner::Refuse).expect("nobody owns it")
+                standby.promote(OnLiveOwner::Fail).expect("nobody owns it")
             }
             Over::Memory => builder.open_in_memory().expect("it opens"),
             Over::Model(latest) => {
@@ -103,7 +103,7 @@ impl Fixture for Composed {
                 let standby = self.composition.builder().open_standby(own).expect("there is a database");
                 assert!(store.close(PATIENT).is_complete());
                 drop(store);
-                Ok(standby.promote(LiveOwner::Refuse).expect("nobody owns it"))
+                Ok(standby.promote(OnLiveOwner::Fail).expect("nobody owns it"))
             }
             Over::Memory => Err(store),
             Over::Model(latest) => {

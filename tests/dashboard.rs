@@ -9,8 +9,8 @@ use std::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::{Value, json};
 use shape_meta::{
-    ControlWrites, MetricsObserver, MutateShapesExt, NoData, ReadShapes, ShapeMeta, Wait,
-    admission::{Admission, Limits},
+    MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl, Wait,
+    admission::{Admission, AdmissionLimits},
     conformance::shape,
 };
 use tempfile::tempdir;
@@ -276,7 +276,7 @@ fn what_is_scraped_is_what_the_tables_promise() {
     let scraped = metrics::with_local_recorder(&recorder, || {
         Admission::describe_metrics();
         let observer = MetricsObserver::new("main");
-        let builder = ShapeMeta::builder(NoData).observer(Arc::new(observer.clone())).sqlite(sqlite());
+        let builder = ShapeMeta::builder(NoopCleaner).observer(Arc::new(observer.clone())).sqlite(sqlite());
         // Flushed on this thread, whose recorder it is.
         let composition = PRODUCT.flushing(Flushing::Stepped);
         let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
@@ -286,7 +286,7 @@ fn what_is_scraped_is_what_the_tables_promise() {
         receipt.wait_durable(PATIENT).expect("it is");
         store.record(shape(1).handle.as_str()).expect("it reads");
         observer.record_gauges(&store);
-        Admission::new(Limits::default()).record_metrics("main");
+        Admission::new(AdmissionLimits::default()).record_metrics("main");
         assert!(store.close(PATIENT).is_complete());
         recorder.handle().render()
     });
@@ -351,9 +351,9 @@ fn what_is_not_there_is_found_out() {
     );
     for bad in [
         "shape_meta_nothing",
-        "shape_meta_pending_changes_total",
-        r#"shape_meta_pending_changes{handle="x"}"#,
-        "sum by (handle) (shape_meta_pending_changes)",
+        "shape_meta_pending_shapes_total",
+        r#"shape_meta_pending_shapes{handle="x"}"#,
+        "sum by (handle) (shape_meta_pending_shapes)",
     ] {
         assert!(std::panic::catch_unwind(|| check("bad", bad, &[])).is_err(), "{bad}");
     }

@@ -12,7 +12,7 @@ use std::{
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta::{
-    ControlWrites, HealthState, MetricsObserver, MutateShapesExt, NoData, Reporter, ShapeMeta, Wait,
+    HealthState, MetricsObserver, MutateShapesExt, NoopCleaner, Reporter, ShapeMeta, StoreControl, Wait,
     admission::{Drain, DrainRate},
     conformance::{FailingStore, Faults, Side, shape},
 };
@@ -231,7 +231,7 @@ fn c10_the_gauges_are_right_all_the_time_and_wait_for_nobody() {
 fn the_gauges_do_not_wait_for_a_connection_that_hangs() {
     for composition in ALL {
         let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
-        let builder = ShapeMeta::builder(NoData).sqlite(sqlite().busy_timeout(PATIENT));
+        let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().busy_timeout(PATIENT));
         let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
         let weak = store.downgrade();
         reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());

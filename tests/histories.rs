@@ -9,9 +9,9 @@ use std::{
 };
 
 use shape_meta::{
-    BufferOptions, ControlWrites, Degradation, Error, ErrorKind, Handle, HealthState, MutateError,
-    MutateShapesExt, NewShape, NoData, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta,
-    Signal, Wait,
+    BufferOptions, Degradation, Error, ErrorKind, Handle, HealthState, MutateError, MutateShapesExt,
+    NewShape, NoopCleaner, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta, Signal,
+    StoreControl, Wait,
     conformance::{FailingStore, Faults, Side, View, handle, key, reading, relations, shape},
 };
 
@@ -159,7 +159,7 @@ impl Observer for Retries {
 fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
     for composition in WITH_A_BUFFER {
         let (directory, retries) = (directory(), Arc::new(Retries::default()));
-        let builder = ShapeMeta::builder(NoData)
+        let builder = ShapeMeta::builder(NoopCleaner)
             .sqlite(sqlite().busy_timeout(Duration::from_millis(500)))
             .observer(Arc::clone(&retries) as Arc<dyn Observer>);
         let store = composition.stacked_by(builder).open(directory.path()).expect("it opens");
@@ -203,9 +203,9 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         let (directory, faults) = (directory(), Faults::default());
         let below = Arc::new(composition.below(directory.path()));
         let mut builder = composition.builder();
-        builder = builder.buffered(BufferOptions::default().max_changes(50).manual(true));
+        builder = builder.buffered(BufferOptions::default().max_pending_shapes(50).background_flush(false));
         let store = builder.over(FailingStore::with(below, faults.clone())).expect("it can be read");
-        faults.fail_applies(1_000, ErrorKind::Full, Side::Before);
+        faults.fail_applies(1_000, ErrorKind::StorageFull, Side::Before);
         for number in 1..=50 {
             store.add(shape(number), Wait::No).expect("there is room");
             if number % 10 == 0 {
@@ -216,7 +216,7 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         assert!(matches!(refused, Err(MutateError::Refused(Refusal::Overloaded { .. }))), "{refused:?}");
         match store.health().state {
             HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
-                assert_eq!((error.kind(), failures), (ErrorKind::Full, 5));
+                assert_eq!((error.kind(), failures), (ErrorKind::StorageFull, 5));
             }
             other => panic!("{composition:?}: {other:?}"),
         }
@@ -271,7 +271,7 @@ fn c1_relations_are_right_while_50_000_changes_are_pending() {
             expect(number, &[20], true);
         }
     }
-    assert!(store.pending().changes as u64 > ALL_TOLD - OLD);
+    assert!(store.pending().shapes as u64 > ALL_TOLD - OLD);
 
     let agrees = |when: &str| {
         for (relation, expected) in &readers {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    ControlWrites, MutateShapesExt, ReadShapes, Timestamp,
+    MutateShapesExt, ReadShapes, StoreControl, Timestamp,
     conformance::{FailingStore, Faults, Side, handle, shape},
 };
 

@@ -3,7 +3,7 @@
 use std::{error::Error as _, fs, path::Path};
 
 use shape_meta::{
-    ControlWrites, Error, ErrorKind, MutateShapesExt, OnDamage, ReadShapes, conformance::shape,
+    Error, ErrorKind, MutateShapesExt, OnCorruption, ReadShapes, StoreControl, conformance::shape,
 };
 
 use shape_meta_harness::{
@@ -110,7 +110,7 @@ fn a_database_of_a_newer_version() {
         let before = files(directory.path());
         let error = refused(composition, directory.path());
         let after = files(directory.path());
-        assert_eq!(error.kind(), ErrorKind::NewerSchema);
+        assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
         insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
         // Before a stranger looks at it again, who may empty a log that was left behind.
         let database = |files: Vec<(String, Vec<u8>)>| files.into_iter().find(|(name, _)| name == NAME);
@@ -128,7 +128,7 @@ fn a_second_writer() {
         store.add(shape(1), WAIT).expect("it is new");
         for second in ALL {
             let error = refused(second, directory.path());
-            assert_eq!(error.kind(), ErrorKind::Owned);
+            assert_eq!(error.kind(), ErrorKind::AlreadyOpen);
             insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
         }
         store.add(shape(2), WAIT).expect("the owner goes on");
@@ -146,7 +146,7 @@ fn a_damaged_database_that_shall_stay() {
     let directory = directory();
     drop(PRODUCT.open(directory.path()));
     let bytes = damage(directory.path());
-    let builder = PRODUCT.builder().sqlite(sqlite().on_damage(OnDamage::Refuse));
+    let builder = PRODUCT.builder().sqlite(sqlite().on_corruption(OnCorruption::Refuse));
     let error = builder.open(directory.path()).expect_err("it is damaged");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     insta::assert_snapshot!(text(&error, directory.path()).lines().next().expect("a text"));

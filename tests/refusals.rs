@@ -1,7 +1,7 @@
 //! What callers may ask for and must not get: each mistake has a text of its own, and changes nothing (C4).
 
 use shape_meta::{
-    ControlWrites, Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, ShapeMeta,
+    Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, ShapeMeta, StoreControl,
     conformance::{View, handle, key, relations, shape},
 };
 
@@ -74,7 +74,7 @@ fn c4_each_mistake_is_refused_in_its_own_words_and_changes_nothing() {
                 other => panic!("{composition:?}: {name}: {other:?}"),
             }
             assert_eq!(View::of(&store), view, "{composition:?}: {name}");
-            assert_eq!((store.pending().changes, store.pending().bytes), (pending.changes, pending.bytes));
+            assert_eq!((store.pending().shapes, store.pending().bytes), (pending.shapes, pending.bytes));
         }
         insta::allow_duplicates! { insta::assert_snapshot!(texts.join("\n")) }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shape_meta::{
-    ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes,
-    ReadShapesExt, ShapeMeta, SnapshotState, Wait,
+    ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, ShapeMeta,
+    SnapshotState, StoreControl, Wait,
     conformance::{handle, shape},
 };
 
@@ -16,7 +16,7 @@ use shape_meta_harness::{
 const LIVE: u64 = 20;
 
 fn open(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
-    let builder = ShapeMeta::builder(shape_meta::NoData).sqlite(sqlite());
+    let builder = ShapeMeta::builder(shape_meta::NoopCleaner).sqlite(sqlite());
     composition.stacked_by(builder).open(directory).expect("it opens")
 }
 
@@ -127,7 +127,7 @@ fn c9_memory_supplies_what_the_file_has_lost() {
 #[test]
 fn a_closed_store_and_one_without_a_file_cannot_be_repaired() {
     for composition in ALL {
-        let memory = ShapeMeta::builder(shape_meta::NoData);
+        let memory = ShapeMeta::builder(shape_meta::NoopCleaner);
         let memory = composition.stacked_by(memory).open_in_memory().expect("it opens");
         assert_eq!(memory.repair().expect_err("no file").kind(), ErrorKind::Unsupported);
         memory.add(shape(1), WAIT).expect("it goes on");

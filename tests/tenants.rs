@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use shape_meta::{
-    BufferOptions, CacheOptions, ConnectionCap, ControlWrites, FlusherOptions, Flushers, HealthState,
-    MutateShapesExt, NoData, ReadShapes, ReadShapesExt, ShapeMeta, SqliteOptions, Timestamp, Wait,
+    BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool, HealthState, MutateShapesExt,
+    NoopCleaner, ReadShapes, ReadShapesExt, ShapeMeta, SqliteOptions, StoreControl, Timestamp, Wait,
     conformance::{self, Fixture, control},
 };
 use tempfile::TempDir;
@@ -17,8 +17,8 @@ use shape_meta_harness::{
 /// Stores of one process, as one that serves many tenants opens them.
 struct Tenants {
     all: TempDir,
-    flushers: Flushers,
-    cap: ConnectionCap,
+    flushers: FlusherPool,
+    cap: ConnectionLimit,
     buffer: BufferOptions,
     sqlite: SqliteOptions,
     cached: bool,
@@ -28,8 +28,8 @@ impl Tenants {
     fn new(cached: bool) -> Self {
         Self {
             all: directory(),
-            flushers: Flushers::new(FlusherOptions::default().threads(2).most_threads(4)),
-            cap: ConnectionCap::new(8),
+            flushers: FlusherPool::new(FlusherOptions::default().threads(2).max_threads(4)),
+            cap: ConnectionLimit::new(8),
             buffer: BufferOptions::default(),
             sqlite: sqlite(),
             cached,
@@ -39,13 +39,13 @@ impl Tenants {
     /// Flushed all the time, and at rest whenever nothing is being done.
     fn restless(cached: bool) -> Self {
         let mut tenants = Self::new(cached);
-        tenants.buffer = tenants.buffer.flush_age(Duration::from_micros(50)).flush_changes(3);
+        tenants.buffer = tenants.buffer.flush_interval(Duration::from_micros(50)).flush_shapes(3);
         tenants.sqlite = tenants.sqlite.idle_timeout(Duration::ZERO);
         tenants
     }
 
     fn open_in(&self, directory: &Path) -> ShapeMeta {
-        let builder = ShapeMeta::builder(NoData).sqlite(self.sqlite.clone().connection_cap(&self.cap));
+        let builder = ShapeMeta::builder(NoopCleaner).sqlite(self.sqlite.clone().connection_limit(&self.cap));
         let builder = if self.cached { builder.cached(CacheOptions::default()) } else { builder };
         builder.buffered(self.buffer.clone().flushers(&self.flushers)).open(directory).expect("it opens")
     }

@@ -16,8 +16,9 @@ use std::{
 
 use fastrand::Rng;
 use shape_meta::{
-    ControlWrites, DefinitionHash, Direct, Limits, MemoryStore, MutateError, MutateShapesExt, Mutation,
-    NewShape, ReadShapes, ReadShapesExt, Relation, Seq, ShapeMeta, Silent, SnapshotState, Timestamp,
+    DefinitionHash, Direct, Limits, MemoryStore, MutateError, MutateShapesExt, Mutation, NewShape,
+    NoopObserver, ReadShapes, ReadShapesExt, Relation, Seq, ShapeMeta, SnapshotState, StoreControl,
+    Timestamp,
     conformance::{Seen, View, key, relations},
 };
 
@@ -153,12 +154,12 @@ impl Eye {
                 }
             }
             2 => {
-                let reading = store.handles_reading(&[Relation::new(number as u32)])?;
+                let reading = store.handles_for_relations(&[Relation::new(number as u32)])?;
                 assert!(reading.len() <= 1, "C2: {reading:?} have one key");
                 for handle in &reading {
                     self.is_one_of(number, handle);
                 }
-                let twins = store.handles_reading(&[Relation::new(100), Relation::new(101)])?;
+                let twins = store.handles_for_relations(&[Relation::new(100), Relation::new(101)])?;
                 assert!(twins.len() as u64 <= KEYS, "C2: {twins:?}");
             }
             3 => {
@@ -231,7 +232,7 @@ fn storm(composition: Composition, rounds: u64) {
     });
     store.flush(PATIENT).expect("nothing fails");
 
-    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     done.sort_by_key(|done| done.seq);
     replay(&model, &done);
     let view = View::of(&store);

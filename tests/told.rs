@@ -7,7 +7,7 @@ use std::{
 };
 
 use shape_meta::{
-    BoxError, ControlWrites, Handle, MutateShapesExt, ReadShapes, ShapeCleaner, ShapeMeta, TracingObserver,
+    BoxError, Handle, MutateShapesExt, ReadShapes, ShapeCleaner, ShapeMeta, StoreControl, TracingObserver,
     Wait, conformance::shape,
 };
 use tracing::{
@@ -24,9 +24,9 @@ use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, directory, sq
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 /// The fields that are the same in each run.
-struct Known(String);
+struct TrustedState(String);
 
-impl Visit for Known {
+impl Visit for TrustedState {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let name = field.name();
         if !matches!(name, "message" | "path" | "bytes") && !name.ends_with("_us") {
@@ -36,8 +36,9 @@ impl Visit for Known {
 }
 
 impl Lines {
-    fn write(&self, depth: usize, name: &str, values: impl FnOnce(&mut Known)) {
-        let mut known = Known(format!("{}{}", "  ".repeat(depth), name.trim_start_matches("shape_meta.")));
+    fn write(&self, depth: usize, name: &str, values: impl FnOnce(&mut TrustedState)) {
+        let mut known =
+            TrustedState(format!("{}{}", "  ".repeat(depth), name.trim_start_matches("shape_meta.")));
         values(&mut known);
         self.0.lock().expect("no panic").push(known.0.replace(" stack=\"main\"", ""));
     }

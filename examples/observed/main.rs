@@ -11,8 +11,8 @@ use std::{error::Error, path::Path, sync::Arc, time::Duration};
 use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use shape_meta::{
-    BufferOptions, CacheOptions, MetricsObserver, NoData, Reporter, SqliteOptions,
-    admission::{Admission, Limits, RetryAfter},
+    BufferOptions, CacheOptions, MetricsObserver, NoopCleaner, Reporter, SqliteOptions,
+    admission::{Admission, AdmissionLimits, RetryAfter},
     prelude::*,
 };
 
@@ -70,17 +70,17 @@ fn main() -> Result {
 
 fn open(directory: &Path) -> Result<(ShapeMeta, MetricsObserver)> {
     let observer = MetricsObserver::new("main");
-    let store = ShapeMeta::builder(NoData)
+    let store = ShapeMeta::builder(NoopCleaner)
         .observer(Arc::new(observer.clone()))
         .sqlite(SqliteOptions::default().busy_timeout(Duration::from_millis(250)))
         .cached(CacheOptions::default())
         // A small bound, so that a storm meets it.
-        .buffered(BufferOptions::default().max_changes(20_000))
+        .buffered(BufferOptions::default().max_pending_shapes(20_000))
         .open(directory)?;
     Ok((store, observer))
 }
 
 fn admission(store: &ShapeMeta) -> Admission {
-    let limits = Limits { initial: 48, existing: 1_000 };
+    let limits = AdmissionLimits { initial: 48, existing: 1_000 };
     Admission::with_retry_after(limits, RetryAfter::default().drain(store.downgrade()))
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use shape_meta::{ControlWrites, Reporter, WeakShapeMeta};
+use shape_meta::{Reporter, StoreControl, WeakShapeMeta};
 
 use crate::Result;
 

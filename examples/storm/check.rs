@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta::{Shape, Silent, prelude::*};
+use shape_meta::{NoopObserver, Shape, prelude::*};
 
 use crate::{Result, composition::Composition, trace::Definitions};
 
@@ -19,7 +19,7 @@ pub(crate) struct Checked {
 /// Opens the database again and compares every shape with the trace.
 pub(crate) fn check(composition: Composition, directory: &Path, trace: &Definitions) -> Result<Checked> {
     let begun = Instant::now();
-    let store = composition.open(directory, Arc::new(Silent))?;
+    let store = composition.open(directory, Arc::new(NoopObserver))?;
     let reopening = begun.elapsed();
     let mut problems = Vec::new();
     let mut seen = HashSet::new();
@@ -46,7 +46,7 @@ pub(crate) fn check(composition: Composition, directory: &Path, trace: &Definiti
         }
     }
     for (relation, expected) in readers {
-        let found: HashSet<_> = store.handles_reading(&[relation])?.into_iter().collect();
+        let found: HashSet<_> = store.handles_for_relations(&[relation])?.into_iter().collect();
         if found != expected {
             problems.push(format!(
                 "{} shapes read the relation {relation}, and the trace has {}",

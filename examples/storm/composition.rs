@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use shape_meta::{BufferOptions, CacheOptions, Checkout, NoData, Observer, ShapeMeta};
+use shape_meta::{BufferOptions, CacheOptions, Checkout, NoopCleaner, Observer, ShapeMeta};
 
 use crate::Result;
 
@@ -38,7 +38,7 @@ impl Composition {
     }
 
     pub(crate) fn open(self, directory: &Path, observer: Arc<dyn Observer>) -> Result<ShapeMeta> {
-        let mut builder = ShapeMeta::builder(NoData).observer(observer);
+        let mut builder = ShapeMeta::builder(NoopCleaner).observer(observer);
         if matches!(self, Self::DirectCached | Self::Buffered) {
             builder = builder.cached(CacheOptions::default());
         }

@@ -65,7 +65,7 @@ pub(crate) fn play(
         let readers: Vec<_> = (0..readers).map(|number| scope.spawn(move || reader(storm, number))).collect();
         storm.start.wait();
         while clients.iter().any(|client| !client.is_finished()) {
-            most_pending = most_pending.max(storm.store.pending().changes);
+            most_pending = most_pending.max(storm.store.pending().shapes);
             bar.set_position(storm.done.load(Ordering::Relaxed) as u64);
             thread::park_timeout(Duration::from_millis(20));
         }
@@ -91,7 +91,7 @@ pub(crate) fn play(
         let (begun, ended) = times.ok_or("there is a client")?;
         failed.map_or(Ok((begun, ended - begun, creation, reads)), Err)
     })?;
-    most_pending = most_pending.max(storm.store.pending().changes);
+    most_pending = most_pending.max(storm.store.pending().shapes);
     storm.store.flush(Duration::from_secs(600))?;
     let durable = begun.elapsed();
     bar.finish_and_clear();

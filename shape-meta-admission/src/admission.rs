@@ -6,14 +6,14 @@ use std::{
     },
 };
 
-use crate::{Kind, KindStats, Limits, Permit, Rejected, RetryAfter, Stats};
+use crate::{AdmissionLimits, Kind, KindStats, Permit, Rejected, RetryAfter, Stats};
 
 /// The limiter of one stack. Clones share it.
 #[derive(Clone)]
 pub struct Admission(Arc<Inner>);
 
 struct Inner {
-    limits: Limits,
+    limits: AdmissionLimits,
     retry_after: RetryAfter,
     /// How many permits are out, both kinds in one word: those of `Initial` in the upper half, those of
     /// `Existing` in the lower. No half exceeds its limit, a `u32`, so that none flows over into the other.
@@ -45,12 +45,12 @@ fn count(word: u64, kind: Kind) -> u32 {
 
 impl Admission {
     /// A limiter with the usual way to say when to come again: after one to one and a half seconds.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: AdmissionLimits) -> Self {
         Self::with_retry_after(limits, RetryAfter::default())
     }
 
     /// A limiter that says when to come again in this way.
-    pub fn with_retry_after(limits: Limits, retry_after: RetryAfter) -> Self {
+    pub fn with_retry_after(limits: AdmissionLimits, retry_after: RetryAfter) -> Self {
         let (current, totals) = (AtomicU64::new(0), Default::default());
         Self(Arc::new(Inner { limits, retry_after, current, totals }))
     }
@@ -118,7 +118,7 @@ impl Admission {
     }
 
     /// The limits.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> AdmissionLimits {
         self.0.limits
     }
 

@@ -10,10 +10,10 @@
 //! # Example
 //!
 //! ```
-//! use shape_meta_admission::{Admission, Kind, Limits};
+//! use shape_meta_admission::{Admission, Kind, AdmissionLimits};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let limits = Limits::from_json(r#"{"initial":1,"existing":10000}"#)?;
+//! let limits = AdmissionLimits::from_json(r#"{"initial":1,"existing":10000}"#)?;
 //! let admission = Admission::new(limits);
 //!
 //! let mut permit = admission.try_acquire(Kind::Initial)?;
@@ -76,7 +76,7 @@ mod tower;
 
 pub use admission::Admission;
 pub use kind::Kind;
-pub use limits::{ENV, InvalidLimits, Limits, LimitsProblem};
+pub use limits::{AdmissionLimits, ENV, InvalidLimits, LimitsProblem};
 pub use permit::Permit;
 pub use rejected::Rejected;
 pub use retry::{Drain, DrainRate, RetryAfter};

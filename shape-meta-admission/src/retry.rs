@@ -14,21 +14,21 @@ pub struct Drain {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use shape_meta_admission::{Admission, Drain, Limits, RetryAfter};
-/// use shape_meta_core::{ControlWrites, Direct, MemoryStore, Silent};
+/// use shape_meta_admission::{Admission, Drain, AdmissionLimits, RetryAfter};
+/// use shape_meta_core::{StoreControl, Direct, MemoryStore, NoopObserver};
 ///
 /// # fn main() -> Result<(), shape_meta_core::Error> {
-/// let store = Arc::new(Direct::new(MemoryStore::new(), Default::default(), Arc::new(Silent))?);
+/// let store = Arc::new(Direct::new(MemoryStore::new(), Default::default(), Arc::new(NoopObserver))?);
 /// // A weak reference, so that the admission does not keep the store open.
 /// let weak = Arc::downgrade(&store);
 /// let drain = move || {
 ///     let store = weak.upgrade();
 ///     store.map_or(Drain::default(), |store| Drain {
-///         pending: store.pending().changes,
+///         pending: store.pending().shapes,
 ///         per_second: store.drain_rate(),
 ///     })
 /// };
-/// let admission = Admission::with_retry_after(Limits::default(), RetryAfter::default().drain(drain));
+/// let admission = Admission::with_retry_after(AdmissionLimits::default(), RetryAfter::default().drain(drain));
 /// # Ok(())
 /// # }
 /// ```

@@ -4,13 +4,13 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Attempt, CloseReport, ControlWrites, Error, ErrorKind, Flushed, GetOrAdd, Health,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
-    Receipt, Repaired, Result, Signal, Swept, Usage,
+    AttemptContext, CloseReport, DurabilityTracker, Error, ErrorKind, FlushStats, GetOrAdd, Health,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
+    Repaired, Result, ShapeStore, Signal, StoreControl, SweepProgress, Usage,
 };
 
 use crate::{
-    BufferOptions, Flushers,
+    BufferOptions, FlusherPool,
     drain::Drain,
     flushers::{Seat, Step},
     hashing::Hashing,
@@ -27,8 +27,8 @@ use crate::{
 /// background flusher writes them to the store below in batches.
 ///
 /// Share it behind an [`Arc`]. Dropping it flushes what is pending, within
-/// [`BufferOptions::drop_timeout`]; [`close`](ControlWrites::close) does so and tells.
-pub struct Buffered<S: ApplyChanges + 'static> {
+/// [`BufferOptions::drop_timeout`]; [`close`](StoreControl::close) does so and tells.
+pub struct Buffered<S: ShapeStore + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     /// Where it is flushed, until it is closed; none in manual mode.
     pub(crate) seat: Mutex<Option<Seat>>,
@@ -36,7 +36,7 @@ pub struct Buffered<S: ApplyChanges + 'static> {
     pub(crate) closed_with: Mutex<Option<CloseReport>>,
 }
 
-impl<S: ApplyChanges + 'static> Buffered<S> {
+impl<S: ShapeStore + 'static> Buffered<S> {
     /// Over this store, which must not be changed by anyone else from now on. Starts a flusher thread,
     /// unless the options say that there is none, or that others flush it.
     ///
@@ -50,7 +50,7 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             inner,
             overlay: Overlay::new(counts, last, &options),
             hashing: Hashing::default(),
-            progress: Arc::new(Progress::observed(last, Arc::clone(&observer))),
+            progress: Arc::new(DurabilityTracker::observed(last, Arc::clone(&observer))),
             timed: observer.wants_acknowledged(),
             observer,
             room: Signal::new(),
@@ -62,17 +62,17 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
             paused: AtomicBool::new(false),
             requested: AtomicBool::new(false),
             asked: AtomicU64::new(0),
-            next_save: NextSave::after(options.save_reads_every),
+            next_save: NextSave::after(options.last_read_save_interval),
             task: OnceLock::new(),
             options,
         });
-        let seat = if shared.options.manual {
+        let seat = if !shared.options.background_flush {
             None
         } else {
             // A store that is only read has last-read times to save.
             let due = shared.next_save.get();
             let store: Weak<Shared<S>> = Arc::downgrade(&shared);
-            let seat = flushers.unwrap_or_else(Flushers::of_one_store).seat(store as Weak<dyn Step>, due);
+            let seat = flushers.unwrap_or_else(FlusherPool::of_one_store).seat(store as Weak<dyn Step>, due);
             Some(seat.map_err(|error| {
                 Error::new(
                     ErrorKind::Io,
@@ -98,17 +98,17 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
     /// # Errors
     ///
     /// What the store below says. The changes stay pending, unless it refused them for good.
-    pub fn flush_once(&self) -> Result<Option<Flushed>> {
+    pub fn flush_once(&self) -> Result<Option<FlushStats>> {
         self.shared.flush_once()
     }
 
     /// Saves a part of the last-read times, on this thread: what the flusher does every
-    /// [`save_reads_every`](BufferOptions::save_reads_every), and closing at the end.
+    /// [`last_read_save_interval`](BufferOptions::last_read_save_interval), and closing at the end.
     ///
     /// # Errors
     ///
     /// What the store below says. The same times are tried again the next time.
-    pub fn save_reads(&self) -> Result<Swept> {
+    pub fn save_reads(&self) -> Result<SweepProgress> {
         self.shared.save_reads()
     }
 
@@ -130,20 +130,20 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges + 'static> MutateShapes for Buffered<S> {
+impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.shared.mutate(mutation, Attempt::ONLY)
+        self.shared.mutate(mutation, AttemptContext::ONLY)
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.shared.get_or_add(shape, Attempt::ONLY)
+        self.shared.get_or_add(shape, AttemptContext::ONLY)
     }
 
-    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
         self.shared.mutate(mutation, attempt)
     }
 
-    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.shared.get_or_add(shape, attempt)
     }
 
@@ -153,7 +153,7 @@ impl<S: ApplyChanges + 'static> MutateShapes for Buffered<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
+impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     /// In manual mode somebody has to call [`flush_once`](Buffered::flush_once).
     fn request_flush(&self) -> Receipt {
         self.shared.request_flush()
@@ -162,7 +162,7 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
     /// In manual mode this thread flushes.
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
         let receipt = self.shared.request_flush();
-        if self.shared.options.manual {
+        if !self.shared.options.background_flush {
             self.flush_here(&receipt, timeout);
             receipt.wait_durable(Duration::ZERO)
         } else {
@@ -218,7 +218,7 @@ impl<S: ApplyChanges + 'static> ControlWrites for Buffered<S> {
     }
 }
 
-impl<S: ApplyChanges + 'static> Drop for Buffered<S> {
+impl<S: ShapeStore + 'static> Drop for Buffered<S> {
     fn drop(&mut self) {
         self.close(self.shared.options.drop_timeout);
     }

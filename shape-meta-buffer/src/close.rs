@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant};
 
-use shape_meta_core::{Activity, ApplyChanges, CloseReport, ControlWrites, Error, NotDurable, Unwritten};
+use shape_meta_core::{Activity, CloseReport, Error, NotDurable, ShapeStore, StoreControl, Unwritten};
 
 use crate::{Buffered, health::Phase, slot::Now};
 
-impl<S: ApplyChanges + 'static> Buffered<S> {
+impl<S: ShapeStore + 'static> Buffered<S> {
     pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {
         let mut closed_with = self.closed_with.lock();
         if let Some(report) = &*closed_with {

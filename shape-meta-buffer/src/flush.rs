@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{Activity, ApplyChanges, Batch, Error, ErrorKind, Flushed, Remedy, Result, Span};
+use shape_meta_core::{Activity, Batch, Error, ErrorKind, FlushStats, Remedy, Result, ShapeStore, Span};
 
 use crate::{
     beside::beside,
@@ -45,10 +45,10 @@ pub(crate) struct Trouble {
     pub(crate) stopped: bool,
 }
 
-impl<S: ApplyChanges> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     /// One flush: everything that is accepted now, in one transaction; commit, publish, drop (I1, I2). If
     /// the last one failed, that one is gone on with. `None` if nothing is pending.
-    pub(crate) fn flush_once(&self) -> Result<Option<Flushed>> {
+    pub(crate) fn flush_once(&self) -> Result<Option<FlushStats>> {
         self.flush_in(self.turn.lock(), Then::Publish)
     }
 
@@ -56,12 +56,12 @@ impl<S: ApplyChanges> Shared<S> {
     /// no flush begins after it has returned.
     ///
     /// If the next one is due by then, this one is left committed, and published beside the next commit.
-    fn flush_unless_paused(&self) -> Result<Option<Flushed>> {
+    fn flush_unless_paused(&self) -> Result<Option<FlushStats>> {
         let turn = self.turn.lock();
         if self.paused.load(Ordering::Acquire) { Ok(None) } else { self.flush_in(turn, Then::GoOn) }
     }
 
-    fn flush_in(&self, mut turn: MutexGuard<'_, Turn>, then: Then) -> Result<Option<Flushed>> {
+    fn flush_in(&self, mut turn: MutexGuard<'_, Turn>, then: Then) -> Result<Option<FlushStats>> {
         if let Some(trouble) = &*self.trouble.lock()
             && trouble.stopped
         {
@@ -79,11 +79,11 @@ impl<S: ApplyChanges> Shared<S> {
         outcome
     }
 
-    fn flush_with(&self, turn: &mut Turn, then: Then) -> Result<Option<Flushed>> {
+    fn flush_with(&self, turn: &mut Turn, then: Then) -> Result<Option<FlushStats>> {
         // It must be worth a thread; and what was rejected of it is put right first (a publish that panicked may
         // have left that), so that nothing which rests on it is committed.
         let is_beside = |committed: &Committed| {
-            committed.is_whole() && committed.changes() >= self.options.publish_beside
+            committed.is_whole() && committed.changes() >= self.options.concurrent_publish_min_changes
         };
         let flushed = if self.committed.lock().as_ref().is_some_and(is_beside) {
             let (flushed, published) = beside(|| self.commit_next(turn), || self.publish());
@@ -104,7 +104,7 @@ impl<S: ApplyChanges> Shared<S> {
 
     /// Commits the next generation, or goes on with one that could not be committed. It stays in its place in
     /// `turn`.
-    fn commit_next(&self, turn: &mut Turn) -> Result<Option<Flushed>> {
+    fn commit_next(&self, turn: &mut Turn) -> Result<Option<FlushStats>> {
         let room = turn.size.max(self.options.room_ahead());
         let is_new = turn.work.is_none();
         // It stays in its place until it is done, so that the panic of an observer leaves it to be gone on
@@ -121,12 +121,12 @@ impl<S: ApplyChanges> Shared<S> {
             self.observer.acknowledged(latencies);
         }
         let begun = Instant::now();
-        let mut flushed = Flushed {
+        let mut flushed = FlushStats {
             mutations: generation.mutations(),
             changes: generation.slots().iter().filter(|slot| slot.is_change()).count()
                 + usize::from(generation.is_reset()),
             bytes: generation.bytes(),
-            ..Flushed::default()
+            ..FlushStats::default()
         };
         let span = self.observer.begin(Activity::Flush { changes: flushed.changes, bytes: flushed.bytes });
         let outcome = self.commit(work);
@@ -272,12 +272,12 @@ impl<S: ApplyChanges> Shared<S> {
         if is_asked || self.is_large(state) {
             Some(Instant::now())
         } else {
-            since.checked_add(self.options.flush_age)
+            since.checked_add(self.options.flush_interval)
         }
     }
 }
 
-impl<S: ApplyChanges> Step for Shared<S> {
+impl<S: ShapeStore> Step for Shared<S> {
     fn step(&self) -> Option<Instant> {
         let due = self.flush_if_due();
         // After the flush, which somebody may wait for.
@@ -286,7 +286,7 @@ impl<S: ApplyChanges> Step for Shared<S> {
     }
 }
 
-impl<S: ApplyChanges> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     /// Flushes if it is time to. What is accepted while a failed flush waits for its next attempt is no
     /// reason to hurry; a request is.
     fn flush_if_due(&self) -> Option<Instant> {

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use shape_meta_core::{ApplyChanges, Degradation, Error, ErrorKind, Health, HealthState, LastError};
+use shape_meta_core::{Degradation, Error, ErrorKind, Health, HealthState, LastError, ShapeStore};
 
 use crate::{shared::Shared, sync::atomic::Ordering};
 
@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Closed,
 }
 
-impl<S: ApplyChanges> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     pub(crate) fn health(&self) -> Health {
         let window = self.oldest_pending().unwrap_or_default();
         let (phase, latest) = {
@@ -48,10 +48,10 @@ impl<S: ApplyChanges> Shared<S> {
                 _ => HealthState::Degraded { why: Degradation::Failing { error, failures }, since },
             };
         }
-        let due = self.options.flush_age.saturating_add(self.options.behind_after);
-        let is_ours = !self.options.manual && !self.paused.load(Ordering::Acquire);
+        let due = self.options.flush_interval.saturating_add(self.options.lag_threshold);
+        let is_ours = self.options.background_flush && !self.paused.load(Ordering::Acquire);
         match window.checked_sub(due) {
-            Some(since) if is_ours => HealthState::Degraded { why: Degradation::Behind, since },
+            Some(since) if is_ours => HealthState::Degraded { why: Degradation::Lagging, since },
             _ => HealthState::Ready,
         }
     }

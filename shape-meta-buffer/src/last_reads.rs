@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{Activity, ApplyChanges, Result, Swept};
+use shape_meta_core::{Activity, Result, ShapeStore, SweepProgress};
 
 use crate::{
     flush::{end, panicked},
@@ -25,7 +25,7 @@ impl NextSave {
 }
 
 /// They are written on the thread that flushes and between flushes, a part at a time.
-impl<S: ApplyChanges> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     /// Saves a part of the last-read times if it is time to, and says when to come again. A failure is told
     /// to the observer alone: the same times are tried again the next time, and no mutation minds.
     pub(crate) fn save_reads_if_due(&self) -> Option<Instant> {
@@ -37,7 +37,7 @@ impl<S: ApplyChanges> Shared<S> {
             return Some(due);
         }
         let more = self.save_reads().is_ok_and(|swept| swept.more);
-        let interval = if more { Duration::ZERO } else { self.options.save_reads_every };
+        let interval = if more { Duration::ZERO } else { self.options.last_read_save_interval };
         let next = Instant::now().checked_add(interval);
         *self.next_save.0.lock() = next;
         next
@@ -51,7 +51,7 @@ impl<S: ApplyChanges> Shared<S> {
         {}
     }
 
-    pub(crate) fn save_reads(&self) -> Result<Swept> {
+    pub(crate) fn save_reads(&self) -> Result<SweepProgress> {
         let span = self.observer.begin(Activity::SaveReads);
         let swept = catch_unwind(AssertUnwindSafe(|| self.inner.sweep_reads()));
         let swept = swept.unwrap_or_else(|panic| Err(panicked(&*panic)));

@@ -15,7 +15,7 @@
 //! use shape_meta_core::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = Buffered::new(MemoryStore::new(), BufferOptions::default(), Arc::new(Silent))?;
+//! let store = Buffered::new(MemoryStore::new(), BufferOptions::default(), Arc::new(NoopObserver))?;
 //! let shape = NewShape {
 //!     handle: Handle::new("54334872-1768476874000000")?,
 //!     key: Key::new([7; 32]),
@@ -36,7 +36,7 @@
 //! # Trade-offs
 //!
 //! An acknowledged mutation is not durable until its receipt says so: by default some 100 ms later, more
-//! when the disk does not keep up, up to the [bound](BufferOptions::max_changes). What a crash leaves is a
+//! when the disk does not keep up, up to the [bound](BufferOptions::max_pending_shapes). What a crash leaves is a
 //! prefix of the acknowledged order (C6), with one exception, named in [`Buffered`]'s store below: one that
 //! refuses a change for good and does not say which makes a flush fall into several transactions.
 //!
@@ -88,5 +88,5 @@ mod work;
 mod tests;
 
 pub use buffered::Buffered;
-pub use flushers::{FlusherOptions, FlusherStats, Flushers};
+pub use flushers::{FlusherOptions, FlusherPool, FlusherStats};
 pub use options::BufferOptions;

@@ -2,23 +2,23 @@ use std::time::Duration;
 
 use shape_meta_core::Limits;
 
-use crate::Flushers;
+use crate::FlusherPool;
 
 /// How a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
 #[derive(Clone, Debug)]
 pub struct BufferOptions {
-    pub(crate) max_changes: usize,
-    pub(crate) max_bytes: usize,
-    pub(crate) flush_changes: usize,
+    pub(crate) max_pending_shapes: usize,
+    pub(crate) max_pending_bytes: usize,
+    pub(crate) flush_shapes: usize,
     pub(crate) flush_bytes: usize,
-    pub(crate) flush_age: Duration,
-    pub(crate) behind_after: Duration,
-    pub(crate) publish_beside: usize,
+    pub(crate) flush_interval: Duration,
+    pub(crate) lag_threshold: Duration,
+    pub(crate) concurrent_publish_min_changes: usize,
     pub(crate) backoff: (Duration, Duration),
-    pub(crate) save_reads_every: Duration,
+    pub(crate) last_read_save_interval: Duration,
     pub(crate) drop_timeout: Duration,
-    pub(crate) manual: bool,
-    pub(crate) flushers: Option<Flushers>,
+    pub(crate) background_flush: bool,
+    pub(crate) flushers: Option<FlusherPool>,
     pub(crate) is_one_of_many: bool,
     pub(crate) limits: Limits,
 }
@@ -26,17 +26,17 @@ pub struct BufferOptions {
 impl Default for BufferOptions {
     fn default() -> Self {
         Self {
-            max_changes: 100_000,
-            max_bytes: 256 << 20,
-            flush_changes: 10_000,
+            max_pending_shapes: 100_000,
+            max_pending_bytes: 256 << 20,
+            flush_shapes: 10_000,
             flush_bytes: 32 << 20,
-            flush_age: Duration::from_millis(100),
-            behind_after: Duration::from_secs(10),
-            publish_beside: 500,
+            flush_interval: Duration::from_millis(100),
+            lag_threshold: Duration::from_secs(10),
+            concurrent_publish_min_changes: 500,
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
-            save_reads_every: Duration::from_secs(60),
+            last_read_save_interval: Duration::from_secs(60),
             drop_timeout: Duration::from_secs(5),
-            manual: false,
+            background_flush: true,
             flushers: None,
             is_one_of_many: false,
             limits: Limits::default(),
@@ -50,25 +50,25 @@ impl BufferOptions {
     /// More rides out a longer storm or outage, and a crash loses as much more; less makes callers wait
     /// earlier. Memory holds up to twice as many while the latest flush is on disk and being published. Several
     /// mutations of one shape count once.
-    pub fn max_changes(mut self, shapes: usize) -> Self {
-        self.max_changes = shapes.max(1);
+    pub fn max_pending_shapes(mut self, shapes: usize) -> Self {
+        self.max_pending_shapes = shapes.max(1);
         self
     }
 
     /// The bound in bytes of memory. Default 256 MiB. A single change that is larger is accepted when
     /// nothing else is pending.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes.max(1);
+    pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.max_pending_bytes = bytes.max(1);
         self
     }
 
     /// Flush as soon as so many shapes have pending changes. Default 10,000.
     ///
     /// It is a trigger, not the size of a batch: a flush takes all that is pending when it begins. Few
-    /// make many small transactions; many let a crash lose more. Above [`max_changes`](Self::max_changes)
+    /// make many small transactions; many let a crash lose more. Above [`max_pending_shapes`](Self::max_pending_shapes)
     /// it is taken as that.
-    pub fn flush_changes(mut self, shapes: usize) -> Self {
-        self.flush_changes = shapes.max(1);
+    pub fn flush_shapes(mut self, shapes: usize) -> Self {
+        self.flush_shapes = shapes.max(1);
         self
     }
 
@@ -80,18 +80,18 @@ impl BufferOptions {
 
     /// Flush when the oldest pending change is so old. Default 100 ms: about what a crash loses when the
     /// disk keeps up.
-    pub fn flush_age(mut self, age: Duration) -> Self {
-        self.flush_age = age;
+    pub fn flush_interval(mut self, age: Duration) -> Self {
+        self.flush_interval = age;
         self
     }
 
-    /// How long after [`flush_age`](Self::flush_age) a change may still be pending before
-    /// [`health`](shape_meta_core::ControlWrites::health) says that writing is
-    /// [behind](shape_meta_core::Degradation::Behind), although no write has failed. Default 10 s. It changes
+    /// How long after [`flush_interval`](Self::flush_interval) a change may still be pending before
+    /// [`health`](shape_meta_core::StoreControl::health) says that writing is
+    /// [behind](shape_meta_core::Degradation::Lagging), although no write has failed. Default 10 s. It changes
     /// nothing but what is told: too short calls a slow disk ill, too long hides one that hangs. Not while
-    /// paused, and not in manual mode.
-    pub fn behind_after(mut self, age: Duration) -> Self {
-        self.behind_after = age;
+    /// paused, and not without [`background_flush`](Self::background_flush).
+    pub fn lag_threshold(mut self, age: Duration) -> Self {
+        self.lag_threshold = age;
         self
     }
 
@@ -100,8 +100,8 @@ impl BufferOptions {
     ///
     /// Starting the thread takes some 30 microseconds, as publishing 50 changes does. `usize::MAX` never starts
     /// one: then the disk waits while the cache is being brought up to date.
-    pub fn publish_beside(mut self, changes: usize) -> Self {
-        self.publish_beside = changes.max(1);
+    pub fn concurrent_publish_min_changes(mut self, changes: usize) -> Self {
+        self.concurrent_publish_min_changes = changes.max(1);
         self
     }
 
@@ -117,23 +117,25 @@ impl BufferOptions {
     ///
     /// So each shape costs the disk one small row at most in this time, however often it is read. A crash
     /// forgets the reads since; that makes shapes look older to eviction, and nothing else.
-    pub fn save_reads_every(mut self, interval: Duration) -> Self {
-        self.save_reads_every = interval;
+    pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
+        self.last_read_save_interval = interval;
         self
     }
 
     /// How long dropping the last handle may take to flush (C10). Default 5 s. Call
-    /// [`close`](shape_meta_core::ControlWrites::close) to choose, and to learn what was not written.
+    /// [`close`](shape_meta_core::StoreControl::close) to choose, and to learn what was not written.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }
 
-    /// No flusher thread: changes are written by [`flush_once`](crate::Buffered::flush_once),
-    /// [`flush`](shape_meta_core::ControlWrites::flush), [`close`](shape_meta_core::ControlWrites::close) and drop alone. For tests, and
-    /// for those who bring their own thread. Default off.
-    pub fn manual(mut self, manual: bool) -> Self {
-        self.manual = manual;
+    /// Whether a flusher thread commits pending changes in the background. Default on.
+    ///
+    /// Off: changes are committed by [`flush_once`](crate::Buffered::flush_once),
+    /// [`flush`](shape_meta_core::StoreControl::flush), [`close`](shape_meta_core::StoreControl::close) and drop
+    /// alone, on the thread of the caller. For tests, and for callers that bring their own thread.
+    pub fn background_flush(mut self, background_flush: bool) -> Self {
+        self.background_flush = background_flush;
         self
     }
 
@@ -141,8 +143,8 @@ impl BufferOptions {
     ///
     /// For processes that open many stores, of which most are idle: it also begins with smaller tables, 40
     /// KiB instead of half a megabyte. What keeps a slow store from holding up the others is told at
-    /// [`Flushers`]. In [manual](Self::manual) mode they are not used.
-    pub fn flushers(mut self, flushers: &Flushers) -> Self {
+    /// [`FlusherPool`]. Not used without [`background_flush`](Self::background_flush).
+    pub fn flushers(mut self, flushers: &FlusherPool) -> Self {
         self.flushers = Some(flushers.clone());
         self.is_one_of_many = true;
         self
@@ -157,12 +159,16 @@ impl BufferOptions {
     /// How many shapes a generation has room for before its tables must grow, which happens under the lock:
     /// as many as are usually in a flush. One of many stores that share flushers begins small.
     pub(crate) fn room_ahead(&self) -> usize {
-        if self.is_one_of_many { 0 } else { self.flush_changes.min(self.max_changes).min(16_384) }
+        if self.is_one_of_many { 0 } else { self.flush_shapes.min(self.max_pending_shapes).min(16_384) }
     }
 
     /// How many pending shapes the filters tell apart well: beyond that, readers take the lock more often.
     /// All that may be pending; of one of many stores, as many as are usually in a flush.
     pub(crate) fn filtered(&self) -> usize {
-        if self.is_one_of_many { self.flush_changes.min(self.max_changes) } else { self.max_changes }
+        if self.is_one_of_many {
+            self.flush_shapes.min(self.max_pending_shapes)
+        } else {
+            self.max_pending_shapes
+        }
     }
 }

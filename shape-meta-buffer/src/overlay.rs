@@ -160,7 +160,7 @@ impl State {
     }
 
     /// Shapes with changes that are not on disk, and what those take in memory: what the bound is on (C7).
-    pub(crate) fn pending_changes(&self) -> usize {
+    pub(crate) fn pending_shapes(&self) -> usize {
         self.pending().map(Generation::len).sum()
     }
 

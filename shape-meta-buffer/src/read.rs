@@ -6,8 +6,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata, ReadShapes,
-    Record, Relation, Result, Scan, Seq, SnapshotState, Timestamp,
+    Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record, Relation, Result,
+    Scan, ScanItem, Seq, ShapeStore, SnapshotState, Timestamp,
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the overlay has to say of a handle, copied out from under its lock.
-enum Known<T> {
+enum TrustedState<T> {
     /// All there is to know.
     All(Option<T>),
     /// The shape is below, with its snapshot advanced to this.
@@ -27,21 +27,21 @@ enum Known<T> {
     Nothing,
 }
 
-impl<S: ApplyChanges + 'static> Buffered<S> {
-    fn known<T>(&self, handle: &str, here: impl FnOnce(&Arc<Record>, SnapshotState) -> T) -> Known<T> {
+impl<S: ShapeStore + 'static> Buffered<S> {
+    fn known<T>(&self, handle: &str, here: impl FnOnce(&Arc<Record>, SnapshotState) -> T) -> TrustedState<T> {
         if self.shared.overlay.is_quiet() {
-            return Known::Nothing;
+            return TrustedState::Nothing;
         }
         let handle = handle.as_bytes();
         let hash = self.shared.hashing.handle(handle);
         if !self.shared.overlay.may_know(hash) {
-            return Known::Nothing;
+            return TrustedState::Nothing;
         }
         match self.shared.overlay.read().handle(hash, handle) {
-            Some(Seen::Here(record, state)) => Known::All(Some(here(record, state))),
-            Some(Seen::Gone) => Known::All(None),
-            Some(Seen::Marked(entry, state)) => Known::Marked(entry.created(), state),
-            None => Known::Nothing,
+            Some(Seen::Here(record, state)) => TrustedState::All(Some(here(record, state))),
+            Some(Seen::Gone) => TrustedState::All(None),
+            Some(Seen::Marked(entry, state)) => TrustedState::Marked(entry.created(), state),
+            None => TrustedState::Nothing,
         }
     }
 
@@ -66,13 +66,13 @@ impl<S: ApplyChanges + 'static> Buffered<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
+impl<S: ShapeStore + 'static> ReadShapes for Buffered<S> {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
         match self.known(handle, |record, state| record.entry.metadata_in(state)) {
-            Known::All(metadata) => Ok(metadata),
-            Known::Nothing => self.shared.inner.metadata(handle),
+            TrustedState::All(metadata) => Ok(metadata),
+            TrustedState::Nothing => self.shared.inner.metadata(handle),
             // The one below tells when the shape was last read.
-            Known::Marked(created, state) => Ok(self.shared.inner.metadata(handle)?.map(|below| {
+            TrustedState::Marked(created, state) => Ok(self.shared.inner.metadata(handle)?.map(|below| {
                 let state = if below.created == created { below.state.max(state) } else { below.state };
                 Metadata { state, ..below }
             })),
@@ -88,22 +88,22 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
         match self.known(handle, |record, _| Arc::clone(&record.entry)) {
-            Known::All(entry) => Ok(entry),
-            Known::Marked(..) | Known::Nothing => self.shared.inner.entry(handle),
+            TrustedState::All(entry) => Ok(entry),
+            TrustedState::Marked(..) | TrustedState::Nothing => self.shared.inner.entry(handle),
         }
     }
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         match self.known(handle, |record, _| Arc::clone(record)) {
-            Known::All(record) => Ok(record),
-            Known::Marked(..) | Known::Nothing => self.shared.inner.record(handle),
+            TrustedState::All(record) => Ok(record),
+            TrustedState::Marked(..) | TrustedState::Nothing => self.shared.inner.record(handle),
         }
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let hashes = relations.iter().map(|relation| self.shared.hashing.relation(*relation));
         if !{ hashes }.any(|hash| self.shared.overlay.may_know(hash)) {
-            return self.shared.inner.handles_reading(relations);
+            return self.shared.inner.handles_for_relations(relations);
         }
         let mut asked = relations.to_vec();
         asked.sort_unstable();
@@ -115,7 +115,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
             older: state.older_that_count().map(Arc::clone).collect(),
         };
         let below = |view: &Readers| {
-            if view.reset { Ok(Vec::new()) } else { self.shared.inner.handles_reading(relations) }
+            if view.reset { Ok(Vec::new()) } else { self.shared.inner.handles_for_relations(relations) }
         };
         let (mut view, mut handles) = self.at_one_moment(view, below)?;
         for older in view.older.iter().rev().filter(|older| older.changes_readers(&asked)) {
@@ -161,12 +161,12 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         match self.known(handle, |record, _| record.entry.touch(at)) {
-            Known::All(Some(())) => {
+            TrustedState::All(Some(())) => {
                 self.shared.overlay.touched(at);
                 Ok(true)
             }
-            Known::All(None) => Ok(false),
-            Known::Marked(..) | Known::Nothing => self.shared.inner.touch(handle, at),
+            TrustedState::All(None) => Ok(false),
+            TrustedState::Marked(..) | TrustedState::Nothing => self.shared.inner.touch(handle, at),
         }
     }
 
@@ -196,7 +196,7 @@ impl<S: ApplyChanges + 'static> ReadShapes for Buffered<S> {
     }
 }
 
-impl<S: ApplyChanges + 'static> Buffered<S> {
+impl<S: ShapeStore + 'static> Buffered<S> {
     /// The stalest shapes below that are not removed above, and if asked for, the pending new shapes that
     /// were touched, in the order of creation.
     fn stalest(
@@ -270,7 +270,7 @@ fn removed(generation: &Generation, asked: &[Relation]) -> Vec<Handle> {
 struct Merged {
     reset: bool,
     over: HashMap<Seq, Over>,
-    added: Vec<Listed>,
+    added: Vec<ScanItem>,
 }
 
 enum Over {
@@ -309,6 +309,6 @@ impl Merged {
             None => state,
         };
         let metadata = record.entry.metadata_in(state);
-        self.added.push(Listed { record: Arc::clone(record), metadata });
+        self.added.push(ScanItem { record: Arc::clone(record), metadata });
     }
 }

@@ -1,8 +1,8 @@
-use shape_meta_core::{ApplyChanges, Error, ErrorKind, Known, Repaired, Result};
+use shape_meta_core::{Error, ErrorKind, Repaired, Result, ShapeStore, TrustedState};
 
 use crate::{overlay::Gate, shared::Shared};
 
-impl<S: ApplyChanges> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     /// Has the store below repaired, writes what is pending, and opens the gate again: in this order, so that nothing
     /// is accepted on the strength of a shape that could not be saved. Not while it is being closed.
     pub(crate) fn repair(&self) -> Result<Repaired> {
@@ -27,7 +27,7 @@ impl<S: ApplyChanges> Shared<S> {
             // No flush is under way, and none begins.
             let _turn = self.turn.lock();
             self.publish()?;
-            let known = Known { entries: None, last_seq: Some(self.overlay.below()) };
+            let known = TrustedState { entries: None, last_seq: Some(self.overlay.below()) };
             let repaired = self.inner.repair(known)?;
             *is_new = true;
             *self.trouble.lock() = None;

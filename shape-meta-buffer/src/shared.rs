@@ -4,8 +4,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Attempt, Change, Error, Found, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape,
-    Observer, Pending, Progress, Receipt, Refusal, Result, Seq, Signal, SnapshotState, validate,
+    AttemptContext, Change, DurabilityTracker, Error, Existing, GetOrAdd, Handle, Key, MutateError, Mutation,
+    NewShape, Observer, Pending, Receipt, Refusal, Result, Seq, ShapeStore, Signal, SnapshotState, validate,
     validate_add,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Shared<S> {
     pub(crate) observer: Arc<dyn Observer>,
     /// Whether the observer wants to hear how long mutations took.
     pub(crate) timed: bool,
-    pub(crate) progress: Arc<Progress>,
+    pub(crate) progress: Arc<DurabilityTracker>,
     pub(crate) room: Signal,
     pub(crate) drain: Drain,
     /// Held by whoever flushes, across disk work. No reader and no mutation wants it.
@@ -68,8 +68,12 @@ enum Accepted {
     Held(Handle, Option<Seq>),
 }
 
-impl<S: ApplyChanges> Shared<S> {
-    pub(crate) fn mutate(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+impl<S: ShapeStore> Shared<S> {
+    pub(crate) fn mutate(
+        &self,
+        mutation: &Mutation,
+        attempt: AttemptContext,
+    ) -> Result<Receipt, MutateError> {
         let came = self.came(attempt);
         let limits = match mutation {
             Mutation::Add(shape) => self.options.limits.check(shape),
@@ -86,7 +90,11 @@ impl<S: ApplyChanges> Shared<S> {
         self.tell(outcome, attempt)
     }
 
-    pub(crate) fn get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+    pub(crate) fn get_or_add(
+        &self,
+        shape: &NewShape,
+        attempt: AttemptContext,
+    ) -> Result<GetOrAdd, MutateError> {
         let came = self.came(attempt);
         let accepted = match self.options.limits.check(shape) {
             Ok(()) => self.accept(&Mutation::Add(shape.clone()), came),
@@ -132,14 +140,14 @@ impl<S: ApplyChanges> Shared<S> {
     }
 
     /// When the caller came, if anybody wants to know.
-    fn came(&self, attempt: Attempt) -> Option<Instant> {
-        self.timed.then(|| attempt.since.unwrap_or_else(Instant::now))
+    fn came(&self, attempt: AttemptContext) -> Option<Instant> {
+        self.timed.then(|| attempt.first_tried.unwrap_or_else(Instant::now))
     }
 
     /// Tells the observer what was not accepted. No room is no refusal yet for a caller that waits for it.
-    fn tell<T>(&self, outcome: Result<T, MutateError>, attempt: Attempt) -> Result<T, MutateError> {
+    fn tell<T>(&self, outcome: Result<T, MutateError>, attempt: AttemptContext) -> Result<T, MutateError> {
         match &outcome {
-            Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.last => {}
+            Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.is_final => {}
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => self.observer.failed(error),
             Ok(_) => {}
@@ -165,8 +173,8 @@ impl<S: ApplyChanges> Shared<S> {
         let mut ask_below = matches!(mutation, Mutation::Add(_)) || !self.overlay.may_know(hashes.handle);
         loop {
             let version = self.overlay.version();
-            let below = if ask_below { Some(Found::of(mutation, &self.inner)?) } else { None };
-            if let (Mutation::Add(shape), Some(Found { by_key: None, .. })) = (mutation, &below) {
+            let below = if ask_below { Some(Existing::of(mutation, &self.inner)?) } else { None };
+            if let (Mutation::Add(shape), Some(Existing { by_key: None, .. })) = (mutation, &below) {
                 // Allocated before the lock is taken; it gets its place in the order under it.
                 made.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
             }
@@ -261,9 +269,9 @@ impl<S: ApplyChanges> Shared<S> {
         state: &State,
         mutation: &Mutation,
         hashes: Hashes,
-        below: Option<Found>,
-    ) -> Option<Found> {
-        let Some(handle) = mutation.handle() else { return Some(Found::default()) };
+        below: Option<Existing>,
+    ) -> Option<Existing> {
+        let Some(handle) = mutation.handle() else { return Some(Existing::default()) };
         let seen = state.handle(hashes.handle, handle.as_bytes()).map(|seen| match seen {
             Seen::Here(record, snapshot) => Some((Arc::clone(&record.entry), snapshot)),
             Seen::Marked(entry, snapshot) => Some((Arc::clone(entry), snapshot)),
@@ -281,14 +289,14 @@ impl<S: ApplyChanges> Shared<S> {
             },
             _ => None,
         };
-        Some(Found { by_handle, by_key })
+        Some(Existing { by_handle, by_key })
     }
 
     /// The bound (C7). A change that is larger than the whole bound is let in when nothing is pending.
     fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refusal> {
-        let (pending, pending_bytes) = (state.pending_changes(), state.pending_bytes());
-        let full = pending >= self.options.max_changes
-            || (pending_bytes > 0 && pending_bytes + bytes > self.options.max_bytes);
+        let (pending, pending_bytes) = (state.pending_shapes(), state.pending_bytes());
+        let full = pending >= self.options.max_pending_shapes
+            || (pending_bytes > 0 && pending_bytes + bytes > self.options.max_pending_bytes);
         if !full {
             return Ok(());
         }
@@ -298,8 +306,8 @@ impl<S: ApplyChanges> Shared<S> {
 
     /// Whether the active generation is large enough to be flushed for its size.
     pub(crate) fn is_large(&self, state: &State) -> bool {
-        state.active.len() >= self.options.flush_changes.min(self.options.max_changes)
-            || state.active.bytes() >= self.options.flush_bytes.min(self.options.max_bytes)
+        state.active.len() >= self.options.flush_shapes.min(self.options.max_pending_shapes)
+            || state.active.bytes() >= self.options.flush_bytes.min(self.options.max_pending_bytes)
     }
 
     /// Makes a flusher thread look at what there is to do. Costs next to nothing if it is about to look
@@ -322,7 +330,7 @@ impl<S: ApplyChanges> Shared<S> {
     pub(crate) fn pending(&self) -> Pending {
         let state = self.overlay.read();
         Pending {
-            changes: state.pending_changes(),
+            shapes: state.pending_shapes(),
             mutations: state.pending().map(Generation::mutations).sum(),
             bytes: state.pending_bytes(),
             oldest: state.since().map(|since| since.elapsed()),

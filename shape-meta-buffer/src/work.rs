@@ -83,8 +83,8 @@ impl Work {
     /// Takes the change that was refused out of a segment, or comes closer to it. Gives the error back if
     /// nothing can be taken out: a reset that is refused leaves nothing to go on with.
     pub(crate) fn isolate(&mut self, mut segment: Vec<Change>, error: Error) -> Result<(), Error> {
-        let named = error.culprit().and_then(|culprit| {
-            let is = |change: &Change| change.entry().is_some_and(|entry| entry.created() == culprit);
+        let named = error.rejected_seq().and_then(|rejected_seq| {
+            let is = |change: &Change| change.entry().is_some_and(|entry| entry.created() == rejected_seq);
             segment.iter().position(is)
         });
         match named {

@@ -9,7 +9,7 @@ use std::{
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, MutateError, MutateShapes, MutateShapesExt, Mutation, ReadShapesExt, Refusal, Wait,
+    MutateError, MutateShapes, MutateShapesExt, Mutation, ReadShapesExt, Refusal, StoreControl, Wait,
     conformance::{Side, block_on},
 };
 
@@ -27,13 +27,13 @@ fn is_overloaded<T>(outcome: Result<T, MutateError>) -> bool {
 
 #[test]
 fn c7_refuses_at_once_at_the_bound_and_loses_nothing() {
-    let (store, _) = manual_with(BufferOptions::default().max_changes(3));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(3));
     for key in 0..3 {
         add(&store, &format!("h{key}"), key);
     }
     assert!(is_overloaded(store.add(shape("h3", 3), Wait::No)));
     assert!(!store.has_handle("h3").expect("read"));
-    assert_eq!(store.pending().changes, 3);
+    assert_eq!(store.pending().shapes, 3);
     assert!(store.has_handle("h2").expect("read"));
     assert!(!store.get_or_add(&shape("other", 2), Wait::No).expect("a live key needs no room").added);
 
@@ -43,7 +43,7 @@ fn c7_refuses_at_once_at_the_bound_and_loses_nothing() {
 
 #[test]
 fn c7_the_sealed_part_counts_until_it_is_written() {
-    let (store, faults) = manual_with(BufferOptions::default().max_changes(2));
+    let (store, faults) = manual_with(BufferOptions::default().max_pending_shapes(2));
     add(&store, "a", 1);
     during_a_flush(&store, &faults, Side::Before, || {
         add(&store, "b", 2);
@@ -54,7 +54,7 @@ fn c7_the_sealed_part_counts_until_it_is_written() {
 
 #[test]
 fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
-    let (store, _) = manual_with(BufferOptions::default().max_bytes(10_000));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_bytes(10_000));
     let mut large = shape("large", 1);
     large.definition = vec![7; 50_000].into();
     store.add(large, Wait::No).expect("nothing else is pending");
@@ -76,7 +76,7 @@ fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
 
 #[test]
 fn c7_mutations_of_one_shape_are_bounded_too() {
-    let (store, _) = manual_with(BufferOptions::default().max_bytes(4_000));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_bytes(4_000));
     let mut accepted = 0;
     let refused = loop {
         let outcome = store.add(shape("h", 1), Wait::No).and_then(|_| store.remove("h", Wait::No));
@@ -91,7 +91,7 @@ fn c7_mutations_of_one_shape_are_bounded_too() {
 
 #[test]
 fn c7_waits_for_room_at_most_as_long_as_the_caller_allows() {
-    let (store, _) = manual_with(BufferOptions::default().max_changes(1));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
     assert!(is_overloaded(store.add(shape("b", 2), Wait::UpTo(Duration::from_millis(1)))));
     thread::scope(|scope| {
@@ -105,7 +105,7 @@ fn c7_waits_for_room_at_most_as_long_as_the_caller_allows() {
 
 #[test]
 fn c7_waits_for_room_as_a_future() {
-    let (store, _) = manual_with(BufferOptions::default().max_changes(1));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| block_on(store.mutate_async(&Mutation::Add(shape("b", 2)))));
@@ -121,7 +121,7 @@ fn c7_waits_for_room_as_a_future() {
 /// Whoever waits is told, and does not have to look again and again.
 #[test]
 fn c7_room_is_told_when_it_is_there() {
-    let (store, _) = manual_with(BufferOptions::default().max_changes(1));
+    let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
     let room = store.room().expect("it is bounded").listen();
     let mutation = Mutation::Add(shape("b", 2));

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, Relation, SnapshotState, Wait,
+    MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, Relation, SnapshotState, StoreControl, Wait,
     conformance::{self, FailingStore, Faults, LateStore, Naming, Side, key},
 };
 
@@ -54,7 +54,7 @@ fn an_add_and_a_remove_meet_in_memory() {
     assert_eq!((flushed.mutations, flushed.changes), (2, 0));
     assert_eq!(faults.changes(), 0);
     assert!(receipt.is_durable());
-    assert_eq!(store.pending().changes, 0);
+    assert_eq!(store.pending().shapes, 0);
 }
 
 /// Marks are part of the add that they follow in the same window.
@@ -92,13 +92,13 @@ fn i2_what_is_published_and_not_dropped_counts_once() {
     add(&store, "h", 1);
     during_a_flush(&store, &faults, Side::After, || {
         assert_eq!(handles(&store), ["h"]);
-        assert_eq!(store.handles_reading(&[relation]).expect("read").len(), 1);
+        assert_eq!(store.handles_for_relations(&[relation]).expect("read").len(), 1);
         assert_eq!(store.counts().expect("read").total, 1);
         store.remove("h", Wait::No).expect("live");
         assert_eq!(handles(&store), [""; 0]);
-        assert!(store.handles_reading(&[relation]).expect("read").is_empty());
+        assert!(store.handles_for_relations(&[relation]).expect("read").is_empty());
     });
-    assert!(store.handles_reading(&[relation]).expect("read").is_empty());
+    assert!(store.handles_for_relations(&[relation]).expect("read").is_empty());
 }
 
 /// I3: a scan that a flush overtakes shows one moment.
@@ -135,7 +135,7 @@ fn a_reset_hides_the_batch_under_way() {
     assert_eq!(store.pending().net, 0, "one goes, one comes");
     store.flush_once().expect("flush");
     assert_eq!(handles(below(&store)), ["h2"]);
-    assert!(store.handles_reading(&[Relation::new(u32::MAX)]).expect("read").is_empty());
+    assert!(store.handles_for_relations(&[Relation::new(u32::MAX)]).expect("read").is_empty());
 }
 
 /// A mutation that asked below before a generation was dropped asks again.
@@ -163,7 +163,10 @@ fn only_a_flush_of_so_many_changes_is_published_beside_the_next() {
     for (changes, refused, is_beside) in [(1, 0, false), (2, 0, true), (3, 0, true), (4, 1, false)] {
         let faults = Faults::default();
         let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
-        let store = buffered(inner, BufferOptions::default().manual(true).publish_beside(2));
+        let store = buffered(
+            inner,
+            BufferOptions::default().background_flush(false).concurrent_publish_min_changes(2),
+        );
         faults.panic_publishes(2, Side::Before);
         for number in 1..=changes {
             store.add(conformance::shape(number), Wait::No).expect("room");

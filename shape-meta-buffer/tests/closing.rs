@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, ErrorKind, HealthState, MemoryStore, MutateError, MutateShapesExt, NotDurable,
-    ReadShapesExt, Unwritten, Wait,
+    ErrorKind, HealthState, MemoryStore, MutateError, MutateShapesExt, NotDurable, ReadShapesExt,
+    StoreControl, Unwritten, Wait,
     conformance::{FailingStore, Fixture, Side},
 };
 
@@ -38,10 +38,10 @@ fn c10_close_reports_what_it_could_not_write() {
     store.remove("old", Wait::No).expect("live");
     let receipt = add(&store, "new", 3);
     store.mark_snapshot_complete("marked", Wait::No).expect("live");
-    faults.fail_applies(1_000, ErrorKind::Full, Side::Before);
+    faults.fail_applies(1_000, ErrorKind::StorageFull, Side::Before);
     let report = store.close(Duration::from_millis(10));
     assert_eq!(report.unwritten, 3);
-    assert_eq!(report.error.as_ref().map(|error| error.kind()), Some(ErrorKind::Full));
+    assert_eq!(report.error.as_ref().map(|error| error.kind()), Some(ErrorKind::StorageFull));
     let names: Vec<_> = report.lost.iter().map(|lost| format!("{lost:?}")).collect();
     assert_eq!(
         names,
@@ -67,7 +67,7 @@ fn c10_a_write_that_hangs_is_not_waited_for() {
 
 #[test]
 fn c10_dropping_the_last_handle_flushes() {
-    for options in [BufferOptions::default(), BufferOptions::default().manual(true)] {
+    for options in [BufferOptions::default(), BufferOptions::default().background_flush(false)] {
         let memory = Arc::new(MemoryStore::new());
         let store = buffered(FailingStore::new(Arc::clone(&memory)), options);
         store.add(shape("h", 1), Wait::No).expect("room");

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, Degradation, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes,
-    ReadShapesExt, Wait,
+    Degradation, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt,
+    StoreControl, Wait,
     conformance::{FailingStore, Fixture, Side, key},
 };
 
@@ -13,7 +13,8 @@ use crate::support::{OverFailing, PATIENT, add, below, buffered, handles, manual
 
 #[test]
 fn c9_the_batch_stays_and_is_written_when_the_fault_goes() {
-    for kind in [ErrorKind::Busy, ErrorKind::Full, ErrorKind::Io, ErrorKind::Interrupted, ErrorKind::ReadOnly]
+    for kind in
+        [ErrorKind::Busy, ErrorKind::StorageFull, ErrorKind::Io, ErrorKind::Interrupted, ErrorKind::ReadOnly]
     {
         let (store, faults) = manual();
         let receipt = add(&store, "h", 1);
@@ -94,19 +95,19 @@ fn the_thread_flushes_by_age_by_size_and_on_request() {
     let never = Duration::from_secs(3600);
     let open = |options| buffered(FailingStore::new(Arc::default()), options);
 
-    let by_age = open(BufferOptions::default().flush_age(Duration::from_millis(1)));
+    let by_age = open(BufferOptions::default().flush_interval(Duration::from_millis(1)));
     add(&by_age, "h", 1).wait_durable(PATIENT).expect("by age");
 
-    let by_size = open(BufferOptions::default().flush_age(never).flush_changes(2));
+    let by_size = open(BufferOptions::default().flush_interval(never).flush_shapes(2));
     let first = add(&by_size, "h1", 1);
     assert!(matches!(first.wait_durable(Duration::from_millis(1)), Err(NotDurable::TimedOut)));
     add(&by_size, "h2", 2);
     first.wait_durable(PATIENT).expect("by size");
 
-    let by_bytes = open(BufferOptions::default().flush_age(never).flush_bytes(1));
+    let by_bytes = open(BufferOptions::default().flush_interval(never).flush_bytes(1));
     add(&by_bytes, "h", 1).wait_durable(PATIENT).expect("by bytes");
 
-    let on_request = open(BufferOptions::default().flush_age(never));
+    let on_request = open(BufferOptions::default().flush_interval(never));
     let receipt = add(&on_request, "h", 1);
     on_request.flush(PATIENT).expect("on request");
     assert!(receipt.is_durable());
@@ -126,7 +127,7 @@ fn a_pause_holds_all_of_them_up() {
 /// A flush that failed on a caller's thread is tried again by the flusher's, without being asked for.
 #[test]
 fn c9_the_thread_goes_on_with_what_a_caller_could_not_flush() {
-    let options = BufferOptions::default().flush_age(Duration::from_secs(3600));
+    let options = BufferOptions::default().flush_interval(Duration::from_secs(3600));
     let options = options.backoff(Duration::from_millis(1), Duration::from_millis(1));
     let store = buffered(FailingStore::new(Arc::default()), options);
     let first = add(&store, "h1", 1);
@@ -141,7 +142,7 @@ fn c9_the_thread_goes_on_with_what_a_caller_could_not_flush() {
 #[test]
 fn c10_a_request_behind_a_failed_flush_covers_what_came_after_it() {
     let hour = Duration::from_secs(3_600);
-    let options = BufferOptions::default().flush_age(hour).backoff(hour, hour);
+    let options = BufferOptions::default().flush_interval(hour).backoff(hour, hour);
     let store = buffered(FailingStore::new(Arc::default()), options);
     store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
     add(&store, "h1", 1);

@@ -7,7 +7,7 @@ use std::{
 
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
-    ControlWrites, Degradation, ErrorKind, HealthState,
+    Degradation, ErrorKind, HealthState, StoreControl,
     conformance::{FailingStore, Fixture, Side},
 };
 
@@ -15,14 +15,15 @@ use crate::support::{OverFailing, PATIENT, add, buffered, manual};
 
 #[test]
 fn c9_a_write_that_hangs_is_told_although_nothing_has_failed() {
-    let options = BufferOptions::default().flush_age(Duration::from_millis(1)).behind_after(Duration::ZERO);
+    let options =
+        BufferOptions::default().flush_interval(Duration::from_millis(1)).lag_threshold(Duration::ZERO);
     let store = buffered(FailingStore::new(Default::default()), options);
     assert!(matches!(store.health().state, HealthState::Ready), "nothing is pending");
     let gate = store.inner().faults().block_apply(Side::Before);
     let receipt = add(&store, "h", 1);
     gate.wait_until_blocked();
     let health = store.health();
-    assert!(matches!(health.state, HealthState::Degraded { why: Degradation::Behind, .. }), "{health:?}");
+    assert!(matches!(health.state, HealthState::Degraded { why: Degradation::Lagging, .. }), "{health:?}");
     assert!(health.is_ready() && health.is_live(), "mutations are accepted up to the bound");
     assert!(health.durability_window >= Duration::from_millis(1), "{health:?}");
     assert!(health.last_error.is_none(), "{health:?}");
@@ -36,9 +37,9 @@ fn c9_a_write_that_hangs_is_told_although_nothing_has_failed() {
 
 #[test]
 fn what_is_held_up_on_purpose_is_not_behind() {
-    let options = BufferOptions::default().flush_age(Duration::ZERO).behind_after(Duration::ZERO);
+    let options = BufferOptions::default().flush_interval(Duration::ZERO).lag_threshold(Duration::ZERO);
     for store in [
-        buffered(FailingStore::new(Default::default()), options.clone().manual(true)),
+        buffered(FailingStore::new(Default::default()), options.clone().background_flush(false)),
         buffered(FailingStore::new(Default::default()), options),
     ] {
         store.pause();
@@ -53,7 +54,7 @@ fn what_is_held_up_on_purpose_is_not_behind() {
 fn c9_the_latest_failure_is_told_also_after_it_was_got_over() {
     let (store, faults) = manual();
     add(&store, "h", 1);
-    faults.fail_applies(1, ErrorKind::Full, Side::Before);
+    faults.fail_applies(1, ErrorKind::StorageFull, Side::Before);
     store.flush_once().expect_err("told to fail");
     let failing = store.health();
     assert!(matches!(
@@ -65,7 +66,7 @@ fn c9_the_latest_failure_is_told_also_after_it_was_got_over() {
     let health = store.health();
     assert!(matches!(health.state, HealthState::Ready));
     let told = health.last_error.as_ref().map(|last| last.error.kind());
-    assert_eq!(told, Some(ErrorKind::Full));
+    assert_eq!(told, Some(ErrorKind::StorageFull));
     assert!(health.to_string().starts_with("ready; a write failed "), "{health}");
 }
 

@@ -3,8 +3,8 @@
 use std::{sync::Mutex, thread};
 
 use shape_meta_core::{
-    Direct, Limits, MemoryStore, MutateError, MutateShapes, MutateShapesExt, Mutation, ReadShapes, Seq,
-    Silent, Wait,
+    Direct, Limits, MemoryStore, MutateError, MutateShapes, MutateShapesExt, Mutation, NoopObserver,
+    ReadShapes, Seq, Wait,
     conformance::{View, handle, shape},
 };
 
@@ -58,8 +58,8 @@ fn i1_a_flush_is_everything_up_to_one_place() {
 
     let mut accepted = accepted.into_inner().expect("no panic");
     accepted.sort_by_key(|(seq, mutation)| (*seq, matches!(mutation, Mutation::Mark(..))));
-    let model =
-        Direct::new(MemoryStore::new(), Limits::default(), std::sync::Arc::new(Silent)).expect("memory");
+    let model = Direct::new(MemoryStore::new(), Limits::default(), std::sync::Arc::new(NoopObserver))
+        .expect("memory");
     let mut accepted = accepted.into_iter().peekable();
     for view in written {
         while let Some((seq, mutation)) = accepted.next_if(|(seq, _)| *seq <= view.last_seq) {

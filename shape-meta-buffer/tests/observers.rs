@@ -11,7 +11,7 @@ use std::{
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Activity, Error, ErrorKind, Flushed, MemoryStore, MutateShapesExt, Observer, Span, Wait,
+    Activity, Error, ErrorKind, FlushStats, MemoryStore, MutateShapesExt, Observer, Span, Wait,
 };
 
 use crate::support::{PATIENT, shape};
@@ -19,7 +19,7 @@ use crate::support::{PATIENT, shape};
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Retrying(ErrorKind, u32),
-    Flushed(u64),
+    FlushStats(u64),
 }
 
 /// Panics so often before a flush, and goes on to tell.
@@ -49,8 +49,8 @@ impl Observer for Panicking {
         self.tell(Told::Retrying(error.kind(), failures));
     }
 
-    fn flushed(&self, flushed: &Flushed) {
-        self.tell(Told::Flushed(flushed.mutations));
+    fn flushed(&self, flushed: &FlushStats) {
+        self.tell(Told::FlushStats(flushed.mutations));
     }
 }
 
@@ -59,12 +59,12 @@ fn c9_a_flush_that_an_observer_breaks_off_is_gone_on_with_later() {
     let (sender, told) = mpsc::channel();
     let observer = Panicking { panics: AtomicUsize::new(2), told: Mutex::new(sender) };
     let options = BufferOptions::default()
-        .flush_age(Duration::ZERO)
+        .flush_interval(Duration::ZERO)
         .backoff(Duration::from_millis(1), Duration::from_millis(1));
     let store = Buffered::new(MemoryStore::new(), options, Arc::new(observer)).expect("nothing fails");
     let receipt = store.add(shape("h", 1), Wait::No).expect("room");
     receipt.wait_durable(PATIENT).expect("it is written in the end");
     let told: Vec<_> = (0..3).map(|_| told.recv_timeout(PATIENT).expect("that is told")).collect();
     let retrying = |failures| Told::Retrying(ErrorKind::Panicked, failures);
-    assert_eq!(told, [retrying(1), retrying(2), Told::Flushed(1)]);
+    assert_eq!(told, [retrying(1), retrying(2), Told::FlushStats(1)]);
 }

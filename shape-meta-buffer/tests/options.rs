@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shape_meta_buffer::{BufferOptions, FlusherOptions, Flushers};
-use shape_meta_core::{ControlWrites, Counts, Limits, MutateShapesExt, Wait};
+use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherPool};
+use shape_meta_core::{Counts, Limits, MutateShapesExt, StoreControl, Wait};
 
 use crate::support::{add, manual};
 
@@ -12,21 +12,24 @@ type Setter = Box<dyn Fn(BufferOptions) -> BufferOptions>;
 
 #[test]
 fn each_option_leaves_the_others_as_they_are() {
-    let flushers = Flushers::new(FlusherOptions::default());
+    let flushers = FlusherPool::new(FlusherOptions::default());
     let ms = Duration::from_millis;
     let setters: Vec<(Setter, &str)> = vec![
-        (Box::new(|options| options.max_changes(11)), "max_changes: 11"),
-        (Box::new(|options| options.max_bytes(12)), "max_bytes: 12"),
-        (Box::new(|options| options.flush_changes(13)), "flush_changes: 13"),
+        (Box::new(|options| options.max_pending_shapes(11)), "max_pending_shapes: 11"),
+        (Box::new(|options| options.max_pending_bytes(12)), "max_pending_bytes: 12"),
+        (Box::new(|options| options.flush_shapes(13)), "flush_shapes: 13"),
         (Box::new(|options| options.flush_bytes(14)), "flush_bytes: 14"),
-        (Box::new(move |options| options.flush_age(ms(15))), "flush_age: 15ms"),
-        (Box::new(move |options| options.behind_after(ms(16))), "behind_after: 16ms"),
-        (Box::new(|options| options.publish_beside(22)), "publish_beside: 22"),
+        (Box::new(move |options| options.flush_interval(ms(15))), "flush_interval: 15ms"),
+        (Box::new(move |options| options.lag_threshold(ms(16))), "lag_threshold: 16ms"),
+        (
+            Box::new(|options| options.concurrent_publish_min_changes(22)),
+            "concurrent_publish_min_changes: 22",
+        ),
         (Box::new(move |options| options.backoff(ms(17), ms(18))), "backoff: (17ms, 18ms)"),
-        (Box::new(move |options| options.save_reads_every(ms(19))), "save_reads_every: 19ms"),
+        (Box::new(move |options| options.last_read_save_interval(ms(19))), "last_read_save_interval: 19ms"),
         (Box::new(move |options| options.drop_timeout(ms(20))), "drop_timeout: 20ms"),
-        (Box::new(|options| options.manual(true)), "manual: true"),
-        (Box::new(move |options| options.flushers(&flushers)), "flushers: Some(Flushers("),
+        (Box::new(|options| options.background_flush(false)), "manual: true"),
+        (Box::new(move |options| options.flushers(&flushers)), "flushers: Some(FlusherPool("),
         (Box::new(|options| options.limits(Limits::default().max_relations(21))), "relations: 21"),
     ];
     let set = |options, (setter, _): &(Setter, _)| setter(options);
@@ -42,15 +45,17 @@ fn each_option_leaves_the_others_as_they_are() {
 
 #[test]
 fn what_makes_no_sense_is_the_nearest_that_does() {
-    let options = BufferOptions::default().max_changes(0).max_bytes(0).flush_changes(0).flush_bytes(0);
-    let options = options.publish_beside(0).backoff(Duration::from_secs(3), Duration::from_secs(2));
+    let options =
+        BufferOptions::default().max_pending_shapes(0).max_pending_bytes(0).flush_shapes(0).flush_bytes(0);
+    let options =
+        options.concurrent_publish_min_changes(0).backoff(Duration::from_secs(3), Duration::from_secs(2));
     let shown = format!("{options:?}");
     for expected in [
-        "max_changes: 1,",
-        "max_bytes: 1,",
-        "flush_changes: 1,",
+        "max_pending_shapes: 1,",
+        "max_pending_bytes: 1,",
+        "flush_shapes: 1,",
         "flush_bytes: 1,",
-        "publish_beside: 1,",
+        "concurrent_publish_min_changes: 1,",
         "backoff: (3s, 3s)",
     ] {
         assert!(shown.contains(expected), "{expected} is missing in {shown}");
@@ -79,14 +84,14 @@ fn usage_counts_what_is_pending() {
 #[test]
 fn each_option_of_flushers_leaves_the_others_as_they_are() {
     let second = Duration::from_secs(1);
-    let forth = FlusherOptions::default().threads(3).most_threads(33).slow_after(second);
-    let back = FlusherOptions::default().slow_after(second).most_threads(33).threads(3);
+    let forth = FlusherOptions::default().threads(3).max_threads(33).slow_threshold(second);
+    let back = FlusherOptions::default().slow_threshold(second).max_threads(33).threads(3);
     for options in [forth, back] {
         let shown = format!("{options:?}");
-        assert_eq!(shown, "FlusherOptions { threads: 3, most_threads: 33, slow_after: 1s }");
+        assert_eq!(shown, "FlusherOptions { threads: 3, max_threads: 33, slow_threshold: 1s }");
     }
-    let shown = format!("{:?}", FlusherOptions::default().threads(0).slow_after(Duration::MAX));
-    assert_eq!(shown, "FlusherOptions { threads: 1, most_threads: 32, slow_after: 86400s }");
+    let shown = format!("{:?}", FlusherOptions::default().threads(0).slow_threshold(Duration::MAX));
+    assert_eq!(shown, "FlusherOptions { threads: 1, max_threads: 32, slow_threshold: 86400s }");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    ControlWrites, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal,
-    Wait,
+    Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal, StoreControl, Wait,
     conformance::{Naming, Side, key},
 };
 
@@ -150,7 +149,7 @@ fn c8_what_came_and_went_does_not_hide_a_shape_that_stays() {
             assert_eq!(handles(&store), ["old"]);
             assert!(store.has_handle("old").expect("read"));
             assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
-            assert_eq!(store.handles_reading(&[relation]).expect("read").len(), 1);
+            assert_eq!(store.handles_for_relations(&[relation]).expect("read").len(), 1);
             assert_eq!(store.counts().expect("read").total, 1);
             store.flush_once().expect("flush");
         }
@@ -254,8 +253,8 @@ fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
             for (number, held_by) in [(1, Some("stays")), (2, Some("took")), (3, None)] {
                 assert_eq!(store.handle_for(&key(number)).expect("read").as_deref(), held_by);
             }
-            assert_eq!(store.handles_reading(&of_stays).expect("read"), [handle("stays")]);
-            assert_eq!(store.handles_reading(&of_took).expect("read"), [handle("took")]);
+            assert_eq!(store.handles_for_relations(&of_stays).expect("read"), [handle("stays")]);
+            assert_eq!(store.handles_for_relations(&of_took).expect("read"), [handle("took")]);
             assert_eq!(store.counts().expect("read").total, 2);
             store.flush_once().expect("flush");
         }

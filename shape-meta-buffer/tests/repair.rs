@@ -1,8 +1,8 @@
 //! What the buffer does when the store below is repaired.
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt,
-    ReadShapes, Wait, conformance::Side,
+    Batch, Change, ErrorKind, HealthState, MutateError, MutateShapesExt, ReadShapes, ShapeStore,
+    StoreControl, Wait, conformance::Side,
 };
 
 use crate::support::{add, below, handles, manual, shape};
@@ -41,10 +41,10 @@ fn c9_after_a_repair_all_is_written_and_counted() {
 fn c9_nothing_is_accepted_after_a_repair_until_what_was_pending_is_written() {
     let (store, faults) = manual();
     let pending = add(&store, "pending", 1);
-    faults.fail_applies(1, ErrorKind::Full, Side::Before);
-    assert_eq!(store.repair().expect_err("the new file finds no room").kind(), ErrorKind::Full);
+    faults.fail_applies(1, ErrorKind::StorageFull, Side::Before);
+    assert_eq!(store.repair().expect_err("the new file finds no room").kind(), ErrorKind::StorageFull);
     let refused = store.add(shape("refused", 2), Wait::No).expect_err("not yet");
-    assert!(matches!(refused, MutateError::Failed(error) if error.kind() == ErrorKind::Full));
+    assert!(matches!(refused, MutateError::Failed(error) if error.kind() == ErrorKind::StorageFull));
     assert_eq!(handles(&store), ["pending"], "reads go on");
     store.repair().expect("there is room again");
     assert!(pending.is_durable());

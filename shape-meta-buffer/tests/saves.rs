@@ -7,7 +7,7 @@ use std::{
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Activity, ControlWrites, Error, ErrorKind, Observer, Span, Swept,
+    Activity, Error, ErrorKind, Observer, Span, StoreControl, SweepProgress,
     conformance::{FailingStore, Faults, Side},
 };
 
@@ -44,12 +44,12 @@ fn over(options: BufferOptions) -> (Buffered<Failing>, Faults, Saved) {
 
 #[test]
 fn c9_a_failure_to_save_is_told_and_stops_nothing() {
-    let (store, faults, saved) = over(BufferOptions::default().manual(true));
-    assert_eq!(store.save_reads().expect("nothing fails yet"), Swept::default());
-    faults.fail_saves(1, ErrorKind::Full);
-    assert_eq!(store.save_reads().expect_err("it is full").kind(), ErrorKind::Full);
+    let (store, faults, saved) = over(BufferOptions::default().background_flush(false));
+    assert_eq!(store.save_reads().expect("nothing fails yet"), SweepProgress::default());
+    faults.fail_saves(1, ErrorKind::StorageFull);
+    assert_eq!(store.save_reads().expect_err("it is full").kind(), ErrorKind::StorageFull);
     store.save_reads().expect("it is not any more");
-    assert_eq!(saved.try_iter().collect::<Vec<_>>(), [None, Some(ErrorKind::Full), None]);
+    assert_eq!(saved.try_iter().collect::<Vec<_>>(), [None, Some(ErrorKind::StorageFull), None]);
     add(&store, "h", 1);
     store.flush_once().expect("flush");
     assert_eq!(saved.try_iter().count(), 0, "a flush is no reason to save them");
@@ -58,7 +58,7 @@ fn c9_a_failure_to_save_is_told_and_stops_nothing() {
 #[test]
 fn c10_closing_saves_them_unless_writing_has_stopped() {
     for is_fenced in [false, true] {
-        let (store, faults, saved) = over(BufferOptions::default().manual(true));
+        let (store, faults, saved) = over(BufferOptions::default().background_flush(false));
         add(&store, "h", 1);
         if is_fenced {
             faults.fail_applies(1, ErrorKind::Fenced, Side::Before);
@@ -71,7 +71,8 @@ fn c10_closing_saves_them_unless_writing_has_stopped() {
 
 #[test]
 fn the_flusher_saves_them_again_and_again_also_when_there_is_nothing_to_flush() {
-    let (_store, faults, saved) = over(BufferOptions::default().save_reads_every(Duration::from_millis(1)));
+    let (_store, faults, saved) =
+        over(BufferOptions::default().last_read_save_interval(Duration::from_millis(1)));
     faults.fail_saves(1, ErrorKind::Busy);
     let seen: Vec<_> = (0..50).map(|_| saved.recv_timeout(PATIENT).expect("it goes on")).collect();
     assert!(seen.iter().filter(|error| **error == Some(ErrorKind::Busy)).count() <= 1, "{seen:?}");
@@ -79,8 +80,8 @@ fn the_flusher_saves_them_again_and_again_also_when_there_is_nothing_to_flush() 
 
 #[test]
 fn with_the_longest_interval_they_are_saved_by_closing_alone() {
-    let options = BufferOptions::default().save_reads_every(Duration::MAX);
-    let (store, _, saved) = over(options.flush_age(Duration::ZERO));
+    let options = BufferOptions::default().last_read_save_interval(Duration::MAX);
+    let (store, _, saved) = over(options.flush_interval(Duration::ZERO));
     add(&store, "h", 1);
     store.flush(PATIENT).expect("flush");
     assert_eq!(saved.try_iter().count(), 0);

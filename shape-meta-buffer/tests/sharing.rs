@@ -10,22 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
+use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
 use shape_meta_core::{
-    Activity, ControlWrites, Degradation, ErrorKind, HealthState, MemoryStore, MutateShapesExt, NotDurable,
-    Observer, Silent, Span, Wait,
+    Activity, Degradation, ErrorKind, HealthState, MemoryStore, MutateShapesExt, NoopObserver, NotDurable,
+    Observer, Span, StoreControl, Wait,
     conformance::{FailingStore, GateKeeper, Side},
 };
 
 use crate::support::{Failing, PATIENT, add, below, buffered, handles, shape};
 
-fn sharing(flushers: &Flushers) -> Buffered<Failing> {
-    let options = BufferOptions::default().flush_age(Duration::ZERO).flushers(flushers);
-    buffered(FailingStore::new(Arc::default()), options.behind_after(Duration::from_millis(1)))
+fn sharing(flushers: &FlusherPool) -> Buffered<Failing> {
+    let options = BufferOptions::default().flush_interval(Duration::ZERO).flushers(flushers);
+    buffered(FailingStore::new(Arc::default()), options.lag_threshold(Duration::from_millis(1)))
 }
 
 /// A store in the middle of a flush that does not end.
-fn hanging(flushers: &Flushers) -> (Buffered<Failing>, GateKeeper) {
+fn hanging(flushers: &FlusherPool) -> (Buffered<Failing>, GateKeeper) {
     let store = sharing(flushers);
     let gate = hang(&store);
     (store, gate)
@@ -46,9 +46,9 @@ fn until(what: impl Fn() -> bool) {
     }
 }
 
-fn threads(threads: usize, most: usize) -> Flushers {
-    let options = FlusherOptions::default().threads(threads).most_threads(most);
-    Flushers::new(options.slow_after(Duration::from_millis(1)))
+fn threads(threads: usize, most: usize) -> FlusherPool {
+    let options = FlusherOptions::default().threads(threads).max_threads(most);
+    FlusherPool::new(options.slow_threshold(Duration::from_millis(1)))
 }
 
 #[test]
@@ -105,15 +105,15 @@ fn a_store_that_is_opened_later_and_due_earlier_is_not_forgotten() {
     let hour = Duration::from_secs(3_600);
     for first_due in [hour, Duration::MAX] {
         let flushers = threads(2, 2);
-        let options = BufferOptions::default().flush_age(Duration::ZERO).flushers(&flushers);
+        let options = BufferOptions::default().flush_interval(Duration::ZERO).flushers(&flushers);
         let quiet = buffered(
             FailingStore::new(Arc::<MemoryStore>::default()),
-            options.clone().save_reads_every(first_due),
+            options.clone().last_read_save_interval(first_due),
         );
         // After this, or almost, its thread waits.
         add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed");
         let (sender, told) = mpsc::channel();
-        let options = options.save_reads_every(Duration::from_millis(1));
+        let options = options.last_read_save_interval(Duration::from_millis(1));
         let observer = Arc::new(Tells(Mutex::new(sender)));
         let _busy = Buffered::new(MemoryStore::new(), options, observer).expect("memory does not fail");
         told.recv_timeout(PATIENT).expect("it is due in a millisecond");
@@ -125,8 +125,8 @@ fn a_store_that_is_opened_later_and_due_earlier_is_not_forgotten() {
 fn what_is_due_after_a_flush_is_not_forgotten_by_the_thread_that_waits() {
     for quiet_due in [Duration::from_secs(3_600), Duration::MAX] {
         let flushers = threads(2, 2);
-        let options = BufferOptions::default().flushers(&flushers).save_reads_every(quiet_due);
-        let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_age(age));
+        let options = BufferOptions::default().flushers(&flushers).last_read_save_interval(quiet_due);
+        let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_interval(age));
         let (quiet, timed) = (open(Duration::ZERO), open(Duration::from_millis(20)));
         let gate = hang(&timed);
         add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed by another thread, which then waits");
@@ -148,7 +148,7 @@ fn c10_a_store_is_closed_although_all_threads_hang() {
     assert_eq!((stats.slow, stats.waiting), (1, 1));
     assert!(stats.behind > Duration::ZERO);
     let state = good.health().state;
-    assert!(matches!(state, HealthState::Degraded { why: Degradation::Behind, .. }), "{state:?}");
+    assert!(matches!(state, HealthState::Degraded { why: Degradation::Lagging, .. }), "{state:?}");
 
     let report = good.close(PATIENT);
     assert!(report.is_complete(), "{report:?}");
@@ -186,7 +186,8 @@ fn c10_a_write_that_hangs_is_left_to_itself_and_its_thread_comes_back() {
 fn a_store_that_fails_waits_for_its_next_attempt_on_no_thread() {
     let flushers = threads(1, 1);
     let hour = Duration::from_secs(3600);
-    let options = BufferOptions::default().flush_age(Duration::ZERO).backoff(hour, hour).flushers(&flushers);
+    let options =
+        BufferOptions::default().flush_interval(Duration::ZERO).backoff(hour, hour).flushers(&flushers);
     let fails = buffered(FailingStore::new(Arc::default()), options);
     fails.inner().faults().fail_applies(2, ErrorKind::Io, Side::Before);
     let first = add(&fails, "h", 1);
@@ -239,7 +240,8 @@ fn stores_and_pool_go_in_any_order() {
 fn the_last_store_of_a_pool_may_end_on_its_own_thread() {
     let flushers = threads(1, 1);
     let memory = Arc::new(MemoryStore::new());
-    let options = BufferOptions::default().flush_age(Duration::ZERO).drop_timeout(Duration::from_millis(1));
+    let options =
+        BufferOptions::default().flush_interval(Duration::ZERO).drop_timeout(Duration::from_millis(1));
     let store = buffered(FailingStore::new(Arc::clone(&memory)), options.flushers(&flushers));
     let gate = store.inner().faults().block_apply(Side::After);
     add(&store, "h", 1);
@@ -269,7 +271,7 @@ impl Observer for Panics {
 /// The batch was forgotten with the panic, and never written.
 #[test]
 fn c9_an_observer_that_panics_as_a_flush_begins_loses_nothing() {
-    let options = BufferOptions::default().flush_age(Duration::ZERO);
+    let options = BufferOptions::default().flush_interval(Duration::ZERO);
     let memory = Arc::new(MemoryStore::new());
     let store = Buffered::new(Arc::clone(&memory), options, Arc::new(Panics::default())).expect("memory");
     let receipt = store.add(shape("h", 1), Wait::No).expect("room");
@@ -277,6 +279,10 @@ fn c9_an_observer_that_panics_as_a_flush_begins_loses_nothing() {
     assert_eq!(handles(&memory), ["h"]);
     drop(store);
 
-    let by_hand = Buffered::new(MemoryStore::new(), BufferOptions::default().manual(true), Arc::new(Silent));
+    let by_hand = Buffered::new(
+        MemoryStore::new(),
+        BufferOptions::default().background_flush(false),
+        Arc::new(NoopObserver),
+    );
     assert!(by_hand.is_ok(), "and without a thread there is nothing to share");
 }

@@ -2,10 +2,10 @@
 
 use std::{marker::PhantomData, sync::Arc, thread, time::Duration};
 
-use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
+use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
 use shape_meta_core::{
-    ApplyChanges, ControlWrites, ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, ReadShapes,
-    Silent, Timestamp, Wait,
+    ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, NoopObserver, ReadShapes, ShapeStore,
+    StoreControl, Timestamp, Wait,
     conformance::{FailingStore, Faults, Fixture, LateStore, Naming, Side},
 };
 
@@ -14,8 +14,8 @@ pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
 /// Longer than anything takes that works.
 pub(crate) const PATIENT: Duration = Duration::from_secs(60);
 
-pub(crate) fn buffered<S: ApplyChanges + 'static>(inner: S, options: BufferOptions) -> Buffered<S> {
-    Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet")
+pub(crate) fn buffered<S: ShapeStore + 'static>(inner: S, options: BufferOptions) -> Buffered<S> {
+    Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet")
 }
 
 /// Flushed by the test alone.
@@ -26,7 +26,7 @@ pub(crate) fn manual() -> (Buffered<Failing>, Faults) {
 pub(crate) fn manual_with(options: BufferOptions) -> (Buffered<Failing>, Faults) {
     let faults = Faults::default();
     let inner = FailingStore::with(Arc::default(), faults.clone());
-    (buffered(inner, options.manual(true)), faults)
+    (buffered(inner, options.background_flush(false)), faults)
 }
 
 pub(crate) fn below(store: &Buffered<Failing>) -> &MemoryStore {
@@ -61,7 +61,7 @@ pub(crate) fn during_a_flush<T>(
 }
 
 /// A store in memory that outlives the buffer over it.
-pub(crate) trait Memory: ApplyChanges + Default + 'static {
+pub(crate) trait Memory: ShapeStore + Default + 'static {
     fn reopen(&self, at: Timestamp);
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct OverFailing<M = MemoryStore> {
 
 impl OverFailing {
     pub(crate) fn stepped() -> Self {
-        Self::new(BufferOptions::default().manual(true), true)
+        Self::new(BufferOptions::default().background_flush(false), true)
     }
 
     /// The thread flushes all the time, a few changes at once.
@@ -96,15 +96,15 @@ impl OverFailing {
 
     /// The same, on threads that all its stores share, where each flush counts as slow.
     pub(crate) fn sharing() -> Self {
-        let threads = FlusherOptions::default().threads(1).most_threads(3).slow_after(Duration::ZERO);
-        Self::new(all_the_time().flushers(&Flushers::new(threads)), false)
+        let threads = FlusherOptions::default().threads(1).max_threads(3).slow_threshold(Duration::ZERO);
+        Self::new(all_the_time().flushers(&FlusherPool::new(threads)), false)
     }
 }
 
 impl OverFailing<LateStore> {
     /// Over a store that shows what is committed when it is published.
     pub(crate) fn late_and_stepped() -> Self {
-        Self::new(BufferOptions::default().manual(true), true)
+        Self::new(BufferOptions::default().background_flush(false), true)
     }
 
     /// The same, and the next flush does not wait for that.
@@ -115,9 +115,9 @@ impl OverFailing<LateStore> {
 
 fn all_the_time() -> BufferOptions {
     BufferOptions::default()
-        .flush_age(Duration::from_micros(50))
-        .flush_changes(3)
-        .publish_beside(1)
+        .flush_interval(Duration::from_micros(50))
+        .flush_shapes(3)
+        .concurrent_publish_min_changes(1)
         .backoff(Duration::from_micros(50), Duration::from_millis(1))
 }
 
@@ -165,7 +165,7 @@ impl<M: Memory> Fixture for OverFailing<M> {
     fn flush_in_part(&self, store: &Self::Store, way: u8) {
         let faults = store.inner().faults();
         faults.spare_applies(usize::from(way % 4));
-        faults.fail_applies(1, ErrorKind::Full, if way < 128 { Side::Before } else { Side::After });
+        faults.fail_applies(1, ErrorKind::StorageFull, if way < 128 { Side::Before } else { Side::After });
         drop(store.flush(Duration::ZERO));
     }
 

@@ -10,8 +10,9 @@ use std::{
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Activity, Attempt, Awaited, Change, ControlWrites, Error, ErrorKind, Flushed, Latencies, MemoryStore,
-    MutateError, MutateShapes, MutateShapesExt, Mutation, Observer, ReadShapesExt, Refusal, Span, Wait,
+    Activity, AttemptContext, Change, DurabilityWait, Error, ErrorKind, FlushStats, Latencies, MemoryStore,
+    MutateError, MutateShapes, MutateShapesExt, Mutation, Observer, ReadShapesExt, Refusal, Span,
+    StoreControl, Wait,
     conformance::{FailingStore, Side},
 };
 
@@ -25,7 +26,7 @@ struct Log {
     untimed: bool,
     lines: Mutex<Vec<String>>,
     latencies: Mutex<Vec<Latencies>>,
-    awaited: Mutex<Vec<Awaited>>,
+    awaited: Mutex<Vec<DurabilityWait>>,
 }
 
 impl Log {
@@ -57,18 +58,18 @@ impl Observer for Log {
         self.latencies.lock().expect("no panic").push(latencies.clone());
     }
 
-    fn awaited(&self, awaited: &Awaited) {
+    fn awaited(&self, awaited: &DurabilityWait) {
         self.awaited.lock().expect("no panic").push(*awaited);
     }
 
-    fn flushed(&self, flush: &Flushed) {
+    fn flushed(&self, flush: &FlushStats) {
         self.note(format!("flushed {}", flush.mutations));
     }
 }
 
 fn over(options: BufferOptions, observer: Arc<dyn Observer>) -> Store {
     let below = FailingStore::new(Arc::new(MemoryStore::new()));
-    Buffered::new(below, options.manual(true), observer).expect("memory does not fail")
+    Buffered::new(below, options.background_flush(false), observer).expect("memory does not fail")
 }
 
 fn logged(options: BufferOptions) -> (Store, Arc<Log>) {
@@ -78,7 +79,7 @@ fn logged(options: BufferOptions) -> (Store, Arc<Log>) {
 
 #[test]
 fn c7_a_caller_that_waits_for_room_is_refused_once_when_it_gives_up() {
-    let (store, log) = logged(BufferOptions::default().max_changes(1));
+    let (store, log) = logged(BufferOptions::default().max_pending_shapes(1));
     store.add(shape("h", 1), Wait::No).expect("room");
     assert!(store.add(shape("i", 2), Wait::UpTo(Duration::from_millis(1))).is_err());
     assert_eq!(log.take(), ["refused overloaded"]);
@@ -92,9 +93,9 @@ fn c7_a_caller_that_waits_for_room_is_refused_once_when_it_gives_up() {
 
 #[test]
 fn c7_who_has_got_room_in_the_end_was_never_refused() {
-    let (store, log) = logged(BufferOptions::default().max_changes(1));
+    let (store, log) = logged(BufferOptions::default().max_pending_shapes(1));
     store.add(shape("h", 1), Wait::No).expect("room");
-    let waiting = |since| Attempt { since, last: false };
+    let waiting = |since| AttemptContext { first_tried: since, is_final: false };
     let add = Mutation::Add(shape("i", 2));
     let outcome = store.attempt(&add, waiting(None));
     assert!(matches!(outcome, Err(MutateError::Refused(Refusal::Overloaded { .. }))), "{outcome:?}");
@@ -118,7 +119,7 @@ fn how_long_mutations_took_is_told_once_a_flush_also_if_that_fails() {
     store.mark_snapshot_started("h", Wait::No).expect("so already");
     store.reset(Wait::No).expect("room");
     store.add(shape("i", 2), Wait::No).expect("room");
-    store.inner().faults().fail_applies(2, ErrorKind::Full, Side::Before);
+    store.inner().faults().fail_applies(2, ErrorKind::StorageFull, Side::Before);
     for _ in 0..3 {
         let _ = store.flush_once();
     }
@@ -194,7 +195,7 @@ impl Observer for Panics {
         self.tell();
     }
 
-    fn flushed(&self, _: &Flushed) {
+    fn flushed(&self, _: &FlushStats) {
         self.tell();
     }
 }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result,
-    Seq, Swept, Timestamp, Usage,
+    Batch, Change, Delta, Entry, Error, ErrorKind, ReadShapes, Record, Repaired, Result, Seq, ShapeStore,
+    SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 const WORTH_A_TURN: usize = 100;
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> ApplyChanges for Cached<S> {
+impl<S: ShapeStore> ShapeStore for Cached<S> {
     /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). This is
     /// all that ever writes the mirror, besides [`refresh`](Cached::refresh) (I4).
     ///
@@ -63,7 +63,7 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
     /// Commits it in the store below. Where no layer above covers the gap, it is published here as well: reads
     /// of the disk wait for that, and nothing is to be gained by making them wait for longer.
     fn commit(&self, batch: &Batch) -> Result<()> {
-        if !self.overlaid {
+        if !self.below_buffer {
             return self.apply(batch);
         }
         if self.in_doubt.load(Ordering::Acquire) {
@@ -126,14 +126,14 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
 
     /// With all that is mirrored, which supplies what rows have lost. Readers go on reading the mirror; what could not
     /// be saved leaves it in one step, once the new store is in place.
-    fn repair(&self, _: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, _: TrustedState<'_>) -> Result<Repaired> {
         let mut writer = self.writer();
         // What an apply of unknown outcome has removed is not lost. If the store cannot say what it has come to,
         // all that is mirrored counts as there.
         let _ = self.find_out(&mut writer);
         let chunks = self.mirror.roster.chunks();
         let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
-        let known = Known { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
+        let known = TrustedState { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
         let repaired = self.inner.repair(known)?;
         // Until the mirror agrees with what is there now, nothing is written.
         writer.outdated = true;
@@ -160,12 +160,12 @@ impl<S: ApplyChanges> ApplyChanges for Cached<S> {
         self.inner.saved_reads(each)
     }
 
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         self.sweep()
     }
 }
 
-impl<S: ApplyChanges> Cached<S> {
+impl<S: ShapeStore> Cached<S> {
     /// Shows a batch that is committed to all readers.
     fn show(&self, writer: &mut Writer, batch: &Batch) -> Litter {
         let mut draft = Draft::new(&self.mirror, writer);

@@ -5,10 +5,10 @@ use std::{
     thread,
 };
 
-use shape_meta_core::{ApplyChanges, Counts, Entry, Observer, Result, Seq};
+use shape_meta_core::{Counts, Entry, Observer, Result, Seq, ShapeStore};
 
 use crate::{
-    CacheMemory, CacheOptions, Lookups,
+    CacheMemory, CacheOptions, LookupIndex,
     definitions::Definitions,
     draft::Writer,
     in_flight::InFlight,
@@ -30,19 +30,20 @@ const WORTH_A_THREAD: usize = 10_000;
 pub struct Cached<S> {
     pub(crate) inner: S,
     pub(crate) mirror: Mirror,
-    /// Held across disk work by [`apply`](ApplyChanges::apply) and [`refresh`](Self::refresh); no reader
+    /// Held across disk work by [`apply`](ShapeStore::apply) and [`refresh`](Self::refresh); no reader
     /// ever wants it (I5).
     pub(crate) writer: Mutex<Writer>,
     /// Where the next turn of saving last-read times begins.
     pub(crate) swept: Mutex<Seq>,
     pub(crate) in_flight: InFlight,
-    pub(crate) overlaid: bool,
+    /// Whether a buffer above shows what is committed and not published.
+    pub(crate) below_buffer: bool,
     /// Whether `unsure` or `outdated` may be set in the writer: for a commit, which does not want its lock.
     pub(crate) in_doubt: AtomicBool,
     pub(crate) observer: Arc<dyn Observer>,
 }
 
-impl<S: ApplyChanges> Cached<S> {
+impl<S: ShapeStore> Cached<S> {
     /// Fills a mirror from the store, which nobody else may change from now on. Reads the small columns
     /// of all shapes once.
     ///
@@ -50,7 +51,21 @@ impl<S: ApplyChanges> Cached<S> {
     ///
     /// If the store cannot be read.
     pub fn open(inner: S, options: CacheOptions, observer: Arc<dyn Observer>) -> Result<Self> {
-        Self::open_with(inner, options, observer, Slots::new())
+        Self::open_with(inner, options, observer, Slots::new(), false)
+    }
+
+    /// Like [`open`](Self::open), for a cache below a layer that shows every change from before its
+    /// [`commit`](ShapeStore::commit) until its [`publish`](ShapeStore::publish) has returned, as `Buffered` does.
+    ///
+    /// Reads of the disk (scans, and look-ups left on disk) then do not wait for the apply that is in flight, and a
+    /// batch can be published while the next one is committed. Without such a layer above, this breaks the order of
+    /// reads (C1): a change that a scan has shown may be missing in the next look-up.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn open_below_buffer(inner: S, options: CacheOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+        Self::open_with(inner, options, observer, Slots::new(), true)
     }
 
     pub(crate) fn open_with(
@@ -58,13 +73,14 @@ impl<S: ApplyChanges> Cached<S> {
         options: CacheOptions,
         observer: Arc<dyn Observer>,
         slots: Slots,
+        below_buffer: bool,
     ) -> Result<Self> {
         let expected = inner.usage().shapes.map_or(0, |shapes| usize::try_from(shapes.total).unwrap_or(0));
         let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(expected.min(MOST_AT_ONCE));
         let last_seq = inner.load(&mut |entry| entries.push(entry))?;
 
-        let in_memory = options.lookups == Lookups::InMemory;
-        let room = options.expected_shapes.max(entries.len() + entries.len() / 8);
+        let in_memory = options.lookup_index == LookupIndex::Memory;
+        let room = options.initial_capacity.max(entries.len() + entries.len() / 8);
         let gathering = Gathering::new(options.keys_per_slot, options.keys_apart, room);
         let grouping = gathering.of(room as u64);
         let key_slots = if in_memory { grouping.slots(room) } else { 0 };
@@ -73,16 +89,16 @@ impl<S: ApplyChanges> Cached<S> {
         let (mut table, reader) = Table::new(totals, table_slots);
         let mut mirror = Mirror {
             slots,
-            readers: Readers::new(reader, options.readers_ahead),
+            readers: Readers::new(reader, options.preallocated_readers),
             roster: Roster::default(),
             tally: Tally::new(in_memory),
             definitions: Definitions::new(options.definitions),
-            lookups: options.lookups,
+            lookup_index: options.lookup_index,
             gathering,
         };
 
         // The pointers are counted up here, while the entries come in the order in which they lie.
-        let (handles, lookups) = beside(
+        let (handles, lookup_index) = beside(
             entries.len(),
             || {
                 let slot = |entry: &Arc<Entry>| (mirror.slots.handle(entry.handle()), Arc::clone(entry));
@@ -96,7 +112,7 @@ impl<S: ApplyChanges> Cached<S> {
             },
         );
         table.insert_all(handles);
-        table.insert_all(lookups);
+        table.insert_all(lookup_index);
         entries.iter().for_each(|entry| totals.counts.add(entry.is_indexed()));
         table.set_totals(totals);
         table.publish();
@@ -114,9 +130,9 @@ impl<S: ApplyChanges> Cached<S> {
 
         let writer = Writer { table, totals, unsure: false, adding: Vec::new(), outdated: false, behind: 0 };
         let writer = Mutex::new(writer);
-        let (in_flight, overlaid) = (InFlight::default(), options.overlaid);
+        let in_flight = InFlight::default();
         let (swept, in_doubt) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { inner, mirror, writer, swept, in_flight, overlaid, in_doubt, observer })
+        Ok(Self { inner, mirror, writer, swept, in_flight, below_buffer, in_doubt, observer })
     }
 }
 
@@ -159,7 +175,7 @@ impl<S> Cached<S> {
 
     /// For those who have read the disk and are about to return.
     pub(crate) fn settle(&self) {
-        if !self.overlaid {
+        if !self.below_buffer {
             self.in_flight.settle();
         }
     }
@@ -169,8 +185,8 @@ impl<S: fmt::Debug> fmt::Debug for Cached<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached")
             .field("inner", &self.inner)
-            .field("lookups", &self.mirror.lookups)
-            .field("overlaid", &self.overlaid)
+            .field("lookup_index", &self.mirror.lookup_index)
+            .field("below_buffer", &self.below_buffer)
             .finish_non_exhaustive()
     }
 }

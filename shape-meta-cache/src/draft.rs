@@ -1,9 +1,9 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Batch, Change, Counts, Entry, Observer, Published, Seq, SnapshotState};
+use shape_meta_core::{Batch, Change, Counts, Entry, Observer, PublishStats, Seq, SnapshotState};
 
 use crate::{
-    Lookups,
+    LookupIndex,
     mirror::Mirror,
     slots::{Grouping, Slot},
     table::{InOrder, Table, Totals},
@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
         self.writer.table.set_totals(self.writer.totals);
         let begun = Instant::now();
         self.writer.table.publish();
-        let published = Published { changes: self.changes, took: begun.elapsed() };
+        let published = PublishStats { changes: self.changes, took: begun.elapsed() };
         self.writer.behind = self.changes;
 
         let mut gone: Vec<_> = self.gone.into_iter().collect();
@@ -200,7 +200,7 @@ impl<'a> Draft<'a> {
     /// between, so it adds a constant to each add on average.
     fn regroup(&mut self) {
         let Totals { counts, grouping, .. } = self.writer.totals;
-        if self.mirror.lookups == Lookups::OnDisk {
+        if self.mirror.lookup_index == LookupIndex::Disk {
             return;
         }
         let Some(better) = self.mirror.gathering.better(grouping, counts.total) else { return };

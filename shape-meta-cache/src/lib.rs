@@ -17,8 +17,8 @@
 //! use shape_meta_core::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent))?;
-//! let store = Direct::new(cached, Limits::default(), Arc::new(Silent))?;
+//! let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver))?;
+//! let store = Direct::new(cached, Limits::default(), Arc::new(NoopObserver))?;
 //! # let shape = NewShape {
 //! #     handle: Handle::new("54334872-1768476874000000")?,
 //! #     key: Key::new([7; 32]),
@@ -44,8 +44,8 @@
 //!   moment, microseconds when it is quiet and tens of milliseconds when more threads than processors do
 //!   nothing but read. So it is meant to be written in batches.
 //! - Memory, at a million shapes with one relation each: some 460 bytes a shape, or 340 with
-//!   [`Lookups::OnDisk`]. It is counted in [`Cached::memory`].
-//! - When the table has to grow, the writer stops to copy it; see [`CacheOptions::expected_shapes`].
+//!   [`LookupIndex::Disk`]. It is counted in [`Cached::memory`].
+//! - When the table has to grow, the writer stops to copy it; see [`CacheOptions::initial_capacity`].
 //! - Reading all shapes of a relation holds the writer up meanwhile: a third of a millisecond for ten
 //!   thousand, and more than that in proportion.
 //! - [`last_seq`](shape_meta_core::ReadShapes::last_seq) is published after the snapshot states of the same
@@ -65,7 +65,7 @@
 //!
 //! A batch is first committed below, then published, then everything that waits may go on (I2). Only that
 //! path writes the mirror (I4). Whoever reads the disk in between waits for the publish, unless a layer
-//! above makes it unnecessary: see [`CacheOptions::overlaid`].
+//! above makes it unnecessary: see [`Cached::open_below_buffer`].
 //!
 //! # Features
 //!
@@ -111,4 +111,4 @@ mod tests;
 
 pub use cached::Cached;
 pub use memory::CacheMemory;
-pub use options::{CacheOptions, Lookups};
+pub use options::{CacheOptions, LookupIndex};

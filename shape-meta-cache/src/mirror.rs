@@ -3,7 +3,7 @@ use std::sync::Arc;
 use shape_meta_core::{Counts, Delta, Entry, HandleSet, LeastRecentlyUsed, Seq};
 
 use crate::{
-    Lookups,
+    LookupIndex,
     definitions::Definitions,
     memory::Tally,
     readers::Readers,
@@ -20,7 +20,7 @@ pub(crate) struct Mirror {
     pub(crate) roster: Roster,
     pub(crate) tally: Tally,
     pub(crate) definitions: Definitions,
-    pub(crate) lookups: Lookups,
+    pub(crate) lookup_index: LookupIndex,
     pub(crate) gathering: Gathering,
 }
 
@@ -49,7 +49,7 @@ impl Mirror {
 
     /// Those of them that serve look-ups by key and by relation.
     pub(crate) fn lookup_slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
-        let in_memory = self.lookups == Lookups::InMemory;
+        let in_memory = self.lookup_index == LookupIndex::Memory;
         let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
         let relations = if in_memory { entry.relations() } else { &[] };
         key.into_iter().chain(relations.iter().map(|relation| Slots::reader(*relation, entry)))

@@ -1,66 +1,51 @@
 /// Where look-ups by key and by relation are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Lookups {
+pub enum LookupIndex {
     /// From memory, like everything small: a miss there is the answer.
     #[default]
-    InMemory,
+    Memory,
     /// By the store below. Saves the memory of two indexes; each such look-up then costs a read of the
     /// disk, and the store below must keep the indexes for it.
-    OnDisk,
+    Disk,
 }
 
 /// How a [`Cached`](crate::Cached) store is made. `CacheOptions::default()` suits most.
 #[derive(Clone, Debug)]
 pub struct CacheOptions {
-    pub(crate) lookups: Lookups,
-    pub(crate) overlaid: bool,
-    pub(crate) expected_shapes: usize,
+    pub(crate) lookup_index: LookupIndex,
+    pub(crate) initial_capacity: usize,
     pub(crate) keys_per_slot: u32,
     pub(crate) keys_apart: usize,
-    pub(crate) readers_ahead: usize,
+    pub(crate) preallocated_readers: usize,
     pub(crate) definitions: usize,
 }
 
 impl Default for CacheOptions {
     fn default() -> Self {
         Self {
-            lookups: Lookups::InMemory,
-            overlaid: false,
-            expected_shapes: 0,
+            lookup_index: LookupIndex::Memory,
+            initial_capacity: 0,
             keys_per_slot: 4,
             keys_apart: 200_000,
-            readers_ahead: 8,
+            preallocated_readers: 8,
             definitions: 0,
         }
     }
 }
 
 impl CacheOptions {
-    /// Where look-ups by key and by relation are answered. Default: [`Lookups::InMemory`].
+    /// Where look-ups by key and by relation are answered. Default: [`LookupIndex::Memory`].
     ///
     /// On disk saves about a quarter of the memory (some 340 bytes a shape instead of 460, at a million)
     /// and makes publishing twice as fast, but turns look-ups of less than a microsecond into several.
-    pub fn lookups(mut self, lookups: Lookups) -> Self {
-        self.lookups = lookups;
+    pub fn lookup_index(mut self, lookup_index: LookupIndex) -> Self {
+        self.lookup_index = lookup_index;
         self
     }
 
     /// Whether the store below has to answer look-ups by key and by relation.
-    pub fn needs_lookups_below(&self) -> bool {
-        self.lookups == Lookups::OnDisk
-    }
-
-    /// Whether a layer above shows every change from before it is given to
-    /// [`commit`](shape_meta_core::ApplyChanges::commit) until [`publish`](shape_meta_core::ApplyChanges::publish) has
-    /// returned, as `Buffered` does. Default: `false`.
-    ///
-    /// Without it, whoever reads the disk (scans, and look-ups that are left there) waits before
-    /// returning for the apply that is in flight, if there is one: a few milliseconds under load. With it
-    /// nobody waits, and a batch can be published while the next one is being committed. Saying so when it is not so breaks the order of reads (C1): a change that a scan has
-    /// shown may be missing in the next look-up.
-    pub fn overlaid(mut self, overlaid: bool) -> Self {
-        self.overlaid = overlaid;
-        self
+    pub fn needs_indexes_below(&self) -> bool {
+        self.lookup_index == LookupIndex::Disk
     }
 
     /// Room for so many shapes is made at open, or for an eighth more than there are, if that is more.
@@ -69,13 +54,13 @@ impl CacheOptions {
     /// The table grows by itself. But each time, the writer stops for as long as it takes to copy it (some
     /// 50 milliseconds at a million shapes, for both sides), and needs half as much memory again
     /// meanwhile. Too large a number costs 100 bytes for each shape that never comes.
-    pub fn expected_shapes(mut self, shapes: usize) -> Self {
-        self.expected_shapes = shapes;
+    pub fn initial_capacity(mut self, shapes: usize) -> Self {
+        self.initial_capacity = shapes;
         self
     }
 
     /// How many keys share a slot of the table, about, once there are more shapes than
-    /// [`keys_apart_up_to`](Self::keys_apart_up_to) says. Default: 4. `1` gives each its own however many there are.
+    /// [`exact_key_slots_up_to`](Self::exact_key_slots_up_to) says. Default: 4. `1` gives each its own however many there are.
     ///
     /// More to a slot is less memory: at a million shapes about 160 bytes a shape go from 1 to 4. It makes
     /// the look-up by key slower, by a third or a half. Reads by handle are not concerned.
@@ -88,12 +73,12 @@ impl CacheOptions {
     /// first on.
     ///
     /// Where it does not cost memory, each has its own beyond that, too: a table has a power of two of slots in any
-    /// case, and how many shapes there are at open, or [are expected](Self::expected_shapes), says whether keys that
+    /// case, and how many shapes there are at open, or [are expected](Self::initial_capacity), says whether keys that
     /// share would save a half of them. It can save 20 megabytes at 200,000 shapes, and 200 at a million.
     ///
     /// When there come to be more shapes than that, keys are gathered into shared slots at once, which
     /// holds the writer up for as long as adding all keys again takes: 0.1 seconds at 200,000 shapes. Readers go on.
-    pub fn keys_apart_up_to(mut self, shapes: usize) -> Self {
+    pub fn exact_key_slots_up_to(mut self, shapes: usize) -> Self {
         self.keys_apart = shapes;
         self
     }
@@ -106,7 +91,7 @@ impl CacheOptions {
     /// What they take is told in [`CacheMemory::definitions`](crate::CacheMemory::definitions): their bytes and 160 for
     /// each.
     #[cfg(feature = "definitions")]
-    pub fn definitions(mut self, bytes: usize) -> Self {
+    pub fn definition_cache_bytes(mut self, bytes: usize) -> Self {
         self.definitions = bytes;
         self
     }
@@ -116,8 +101,8 @@ impl CacheOptions {
     /// The first read of a new thread takes one. If none is left, it has to make one, which waits while
     /// the writer publishes (milliseconds after a large batch). Each costs 300 bytes, and a nanosecond
     /// or two for each publish.
-    pub fn readers_ahead(mut self, threads: usize) -> Self {
-        self.readers_ahead = threads;
+    pub fn preallocated_readers(mut self, threads: usize) -> Self {
+        self.preallocated_readers = threads;
         self
     }
 }

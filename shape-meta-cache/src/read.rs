@@ -1,24 +1,24 @@
 use std::sync::Arc;
 
 use shape_meta_core::{
-    ApplyChanges, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata, ReadShapes,
-    Record, Relation, Result, Scan, Seq, Timestamp,
+    Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record, Relation, Result,
+    Scan, ScanItem, Seq, ShapeStore, Timestamp,
 };
 
-use crate::{Cached, Lookups, last_reads::LastReads, mirror::Mirror};
+use crate::{Cached, LookupIndex, last_reads::LastReads, mirror::Mirror};
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> ReadShapes for Cached<S> {
+impl<S: ShapeStore> ReadShapes for Cached<S> {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
         Ok(self.mirror.read(|view| view.by_handle(&self.mirror.slots, handle).map(|entry| entry.metadata())))
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        match self.mirror.lookups {
-            Lookups::InMemory => Ok(self
+        match self.mirror.lookup_index {
+            LookupIndex::Memory => Ok(self
                 .mirror
                 .read(|view| view.by_key(&self.mirror.slots, key).map(|entry| entry.handle().clone()))),
-            Lookups::OnDisk => {
+            LookupIndex::Disk => {
                 let handle = self.inner.handle_for(key);
                 self.settle();
                 handle
@@ -45,12 +45,12 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
         Ok(record)
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        match self.mirror.lookups {
-            Lookups::InMemory => Ok(self.mirror.handles_reading(relations)),
-            Lookups::OnDisk if relations.is_empty() => Ok(Vec::new()),
-            Lookups::OnDisk => {
-                let handles = self.inner.handles_reading(relations);
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        match self.mirror.lookup_index {
+            LookupIndex::Memory => Ok(self.mirror.handles_for_relations(relations)),
+            LookupIndex::Disk if relations.is_empty() => Ok(Vec::new()),
+            LookupIndex::Disk => {
+                let handles = self.inner.handles_for_relations(relations);
                 self.settle();
                 handles
             }
@@ -92,7 +92,7 @@ impl<S: ApplyChanges> ReadShapes for Cached<S> {
 
 impl Mirror {
     /// All relations under one view, so that a shape that reads several is seen under all or none.
-    fn handles_reading(&self, relations: &[Relation]) -> Vec<Handle> {
+    fn handles_for_relations(&self, relations: &[Relation]) -> Vec<Handle> {
         if let [relation] = relations {
             return self.read(|view| {
                 let mut handles = Vec::with_capacity(view.number_reading(*relation));
@@ -111,17 +111,17 @@ impl Mirror {
 
     /// What the disk listed, with its last read, of which the mirror alone knows, and with the entry of
     /// the mirror, in which further reads are noted.
-    fn with_own_entry(&self, listed: Listed, last_reads: &LastReads) -> Listed {
-        let Listed { record, mut metadata } = listed;
+    fn with_own_entry(&self, listed: ScanItem, last_reads: &LastReads) -> ScanItem {
+        let ScanItem { record, mut metadata } = listed;
         let created = record.entry.created();
         metadata.last_read = last_reads.get(created);
         let own = self.entry(record.handle()).filter(|own| own.created() == created);
         match own {
             Some(entry) if !Arc::ptr_eq(&entry, &record.entry) => {
                 let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
-                Listed { record: Arc::new(Record { entry, ..record }), metadata }
+                ScanItem { record: Arc::new(Record { entry, ..record }), metadata }
             }
-            _ => Listed { record, metadata },
+            _ => ScanItem { record, metadata },
         }
     }
 }

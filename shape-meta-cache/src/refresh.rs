@@ -1,13 +1,13 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Activity, ApplyChanges, Delta, Entry, Refreshed, Result, Seq, Timestamp};
+use shape_meta_core::{Activity, Delta, Entry, RefreshReport, Result, Seq, ShapeStore, Timestamp};
 
 use crate::{
     Cached,
     draft::{Draft, Writer},
 };
 
-impl<S: ApplyChanges> Cached<S> {
+impl<S: ShapeStore> Cached<S> {
     /// Brings the mirror up to date with a store that someone else writes, as a standby has, and publishes
     /// what has changed in one step.
     ///
@@ -21,7 +21,7 @@ impl<S: ApplyChanges> Cached<S> {
     /// # Errors
     ///
     /// If the store below cannot be read. The mirror stays as it was.
-    pub fn refresh(&self) -> Result<Refreshed> {
+    pub fn refresh(&self) -> Result<RefreshReport> {
         self.refreshing(|writer| match self.inner.changes_since(writer.totals.last_seq)? {
             Some(mut delta) => {
                 self.mirror.leave_what_is_so(&mut delta);
@@ -43,7 +43,7 @@ impl<S: ApplyChanges> Cached<S> {
     /// # Errors
     ///
     /// If the store below cannot be read. The mirror stays as it was.
-    pub fn reload(&self) -> Result<Refreshed> {
+    pub fn reload(&self) -> Result<RefreshReport> {
         self.refreshing(|writer| self.reload_with(writer))
     }
 
@@ -70,7 +70,10 @@ impl<S: ApplyChanges> Cached<S> {
         Ok(())
     }
 
-    fn refreshing(&self, refresh: impl FnOnce(&mut Writer) -> Result<Refreshed>) -> Result<Refreshed> {
+    fn refreshing(
+        &self,
+        refresh: impl FnOnce(&mut Writer) -> Result<RefreshReport>,
+    ) -> Result<RefreshReport> {
         let span = self.observer.begin(Activity::Refresh);
         let begun = Instant::now();
         let mut writer = self.writer();
@@ -87,9 +90,9 @@ impl<S: ApplyChanges> Cached<S> {
         Ok(refreshed)
     }
 
-    fn follow(&self, writer: &mut Writer, delta: &Delta) -> Refreshed {
+    fn follow(&self, writer: &mut Writer, delta: &Delta) -> RefreshReport {
         let before = writer.totals;
-        let mut refreshed = Refreshed::default();
+        let mut refreshed = RefreshReport::default();
         refreshed.added = delta.added.len();
         refreshed.removed = delta.removed.len();
         refreshed.marked = delta.marked.len();
@@ -115,12 +118,12 @@ impl<S: ApplyChanges> Cached<S> {
 
     /// A shape that an apply of unknown outcome was to add, and that turns out to be there, comes in with the entry
     /// that the layer above has of it: reads of it were noted there, and still are.
-    pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<Refreshed> {
+    pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<RefreshReport> {
         let flight = self.in_flight.begin();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
 
-        let mut reloaded = Refreshed::default();
+        let mut reloaded = RefreshReport::default();
         (reloaded.full, reloaded.through) = (true, last_seq);
         let staying: foldhash::HashSet<_> = entries.iter().map(|entry| entry.created()).collect();
         let mut leaving = Vec::new();

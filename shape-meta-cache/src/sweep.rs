@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use shape_meta_core::{ApplyChanges, Entry, Result, Seq, Swept, Timestamp};
+use shape_meta_core::{Entry, Result, Seq, ShapeStore, SweepProgress, Timestamp};
 
 use crate::{Cached, roster::Roster};
 
@@ -22,14 +22,14 @@ impl Drop for Taken {
     }
 }
 
-impl<S: ApplyChanges> Cached<S> {
+impl<S: ShapeStore> Cached<S> {
     /// Saves the times of the next so many shapes that were read since their times were last saved. Goes on
     /// where the last turn has stopped, so that a storm of reads on old shapes does not keep the times of
     /// new ones from being saved.
     ///
     /// Costs a look at each entry from there on, some nanoseconds each. The lock is held across disk work,
     /// and nobody but another sweep wants it.
-    pub(crate) fn sweep(&self) -> Result<Swept> {
+    pub(crate) fn sweep(&self) -> Result<SweepProgress> {
         let mut after = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         let (reads, mut taken) = take(&self.mirror.roster, *after);
         if !reads.is_empty() {
@@ -41,7 +41,7 @@ impl<S: ApplyChanges> Cached<S> {
             Some((last, _)) if more => *last,
             _ => Seq::ZERO,
         };
-        Ok(Swept { shapes: reads.len(), more })
+        Ok(SweepProgress { shapes: reads.len(), more })
     }
 }
 

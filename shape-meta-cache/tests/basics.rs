@@ -1,18 +1,18 @@
-use shape_meta_cache::{CacheOptions, Lookups};
+use shape_meta_cache::{CacheOptions, LookupIndex};
 use shape_meta_core::{
-    ApplyChanges, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, Timestamp,
+    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, Timestamp,
     conformance::{
         FailingStore, handle, key, shape,
         store::{added, removed},
     },
 };
 
-use crate::support::{batch, cached, record, relation};
+use crate::support::{batch, cached, cached_below_buffer, record, relation};
 
 #[test]
 fn finds_what_was_applied_by_every_way() {
-    for lookups in [Lookups::InMemory, Lookups::OnDisk] {
-        let cached = cached(MemoryStore::new(), CacheOptions::default().lookups(lookups));
+    for lookups in [LookupIndex::Memory, LookupIndex::Disk] {
+        let cached = cached(MemoryStore::new(), CacheOptions::default().lookup_index(lookups));
         let records: Vec<_> = (1..=100).map(|number| record(number, number)).collect();
         cached.apply(&batch(100, records.iter().map(added))).unwrap();
         cached.apply(&batch(150, records[..50].iter().map(removed))).unwrap();
@@ -24,7 +24,7 @@ fn finds_what_was_applied_by_every_way() {
         assert_eq!(cached.record(&handle(51)).unwrap().unwrap().definition, shape(51).definition);
         assert_eq!(cached.counts().unwrap().total, 50);
         assert_eq!(cached.last_seq().unwrap(), Seq::new(150));
-        let mut reading = cached.handles_reading(&[relation(3), relation(4), relation(3)]).unwrap();
+        let mut reading = cached.handles_for_relations(&[relation(3), relation(4), relation(3)]).unwrap();
         reading.sort();
         let mut expected: Vec<_> =
             (51..=100).filter(|number| [3, 4].contains(&(number % 7))).map(handle).collect();
@@ -41,19 +41,19 @@ fn finds_what_was_applied_by_every_way() {
 
 #[test]
 fn says_what_it_needs_and_how_it_was_made() {
-    for (lookups, needed) in [(Lookups::InMemory, false), (Lookups::OnDisk, true)] {
-        let options = CacheOptions::default().lookups(lookups);
-        assert_eq!(options.needs_lookups_below(), needed);
-        let debug = format!("{:?}", cached(MemoryStore::new(), options.overlaid(true).readers_ahead(1)));
-        assert!(debug.contains(&format!("lookups: {lookups:?}, overlaid: true")), "{debug}");
+    for (lookups, needed) in [(LookupIndex::Memory, false), (LookupIndex::Disk, true)] {
+        let options = CacheOptions::default().lookup_index(lookups);
+        assert_eq!(options.needs_indexes_below(), needed);
+        let debug = format!("{:?}", cached_below_buffer(MemoryStore::new(), options.preallocated_readers(1)));
+        assert!(debug.contains(&format!("lookup_index: {lookups:?}, below_buffer: true")), "{debug}");
     }
 }
 
 #[test]
 fn c9_readers_of_no_relation_are_told_without_the_disk() {
     let inner = FailingStore::new(MemoryStore::new());
-    let cached = cached(inner, CacheOptions::default().lookups(Lookups::OnDisk));
+    let cached = cached(inner, CacheOptions::default().lookup_index(LookupIndex::Disk));
     cached.inner().faults().fail_reads(1, ErrorKind::Io);
-    assert!(cached.handles_reading(&[]).unwrap().is_empty());
-    cached.handles_reading(&[relation(1)]).unwrap_err();
+    assert!(cached.handles_for_relations(&[]).unwrap().is_empty());
+    cached.handles_for_relations(&[relation(1)]).unwrap_err();
 }

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use shape_meta_cache::{CacheOptions, Cached, Lookups};
+use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{
-    Direct, Limits, MemoryStore, Silent, Timestamp,
+    Direct, Limits, MemoryStore, NoopObserver, Timestamp,
     conformance::{Fixture, LateStore, store},
 };
 
-use crate::support::cached;
+use crate::support::{cached, cached_below_buffer};
 
 struct WriteThrough(CacheOptions);
 
 impl WriteThrough {
     fn over(&self, below: MemoryStore) -> Direct<Cached<Arc<MemoryStore>>> {
-        Direct::new(cached(Arc::new(below), self.0.clone()), Limits::default(), Arc::new(Silent)).unwrap()
+        Direct::new(cached(Arc::new(below), self.0.clone()), Limits::default(), Arc::new(NoopObserver))
+            .unwrap()
     }
 }
 
@@ -38,7 +39,7 @@ fn in_memory() -> CacheOptions {
 }
 
 fn on_disk() -> CacheOptions {
-    CacheOptions::default().lookups(Lookups::OnDisk)
+    CacheOptions::default().lookup_index(LookupIndex::Disk)
 }
 
 mod full_mirror {
@@ -52,7 +53,9 @@ mod lookups_on_disk {
 #[cfg(feature = "definitions")]
 mod definitions_kept {
     // Room for some, so that others go.
-    shape_meta_core::conformance_tests!(super::WriteThrough(super::in_memory().definitions(4_096)));
+    shape_meta_core::conformance_tests!(super::WriteThrough(
+        super::in_memory().definition_cache_bytes(4_096)
+    ));
 }
 
 #[test]
@@ -61,6 +64,6 @@ fn caches_conform_as_stores() {
     store::run_all(|| cached(MemoryStore::new(), on_disk()));
     store::run_all(|| cached(cached(MemoryStore::new(), in_memory()), in_memory()));
     // As below a layer that covers the gap between commit and publish.
-    store::run_all(|| cached(MemoryStore::new(), in_memory().overlaid(true)));
-    store::run_all(|| cached(LateStore::default(), on_disk().overlaid(true)));
+    store::run_all(|| cached_below_buffer(MemoryStore::new(), in_memory()));
+    store::run_all(|| cached_below_buffer(LateStore::default(), on_disk()));
 }

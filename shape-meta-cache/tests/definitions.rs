@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, MemoryStore, NewShape, ReadShapes, Record,
+    MemoryStore, NewShape, ReadShapes, Record, ShapeStore,
     conformance::{
         FailingStore, handle, shape,
         store::{self, added, removed},
@@ -14,7 +14,7 @@ use shape_meta_core::{
 use crate::support::{batch, cached, record};
 
 fn keeping(bytes: usize) -> CacheOptions {
-    CacheOptions::default().definitions(bytes)
+    CacheOptions::default().definition_cache_bytes(bytes)
 }
 
 /// Over a store that counts how often it is read.

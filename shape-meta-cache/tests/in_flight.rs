@@ -9,16 +9,16 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_cache::{CacheOptions, Cached, Lookups};
+use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{
-    ApplyChanges, Change, MemoryStore, ReadShapes,
+    Change, MemoryStore, ReadShapes, ShapeStore,
     conformance::{
         FailingStore, Side, handle, key,
         store::{added, removed},
     },
 };
 
-use crate::support::{batch, cached, record, relation};
+use crate::support::{batch, cached, cached_below_buffer, record, relation};
 
 type Store = Cached<FailingStore<MemoryStore>>;
 
@@ -64,7 +64,7 @@ fn c1_a_scan_shows_nothing_that_look_ups_do_not_show_yet() {
 
 #[test]
 fn c1_look_ups_on_disk_wait_too() {
-    let cached = over_failing(CacheOptions::default().lookups(Lookups::OnDisk));
+    let cached = over_failing(CacheOptions::default().lookup_index(LookupIndex::Disk));
     let new = record(1, 1);
     let early = returns_in_flight(&cached, added(&new), |cached| {
         assert_eq!(cached.handle_for(&key(1)).unwrap(), Some(handle(1)));
@@ -72,7 +72,7 @@ fn c1_look_ups_on_disk_wait_too() {
     });
     assert!(!early);
     let early = returns_in_flight(&cached, removed(&new), |cached| {
-        assert!(cached.handles_reading(&[relation(1)]).unwrap().is_empty());
+        assert!(cached.handles_for_relations(&[relation(1)]).unwrap().is_empty());
         assert_eq!(cached.metadata(&handle(1)).unwrap(), None);
     });
     assert!(!early);
@@ -100,7 +100,7 @@ fn i5_reads_of_the_mirror_never_wait_for_the_disk() {
         assert!(cached.metadata(&handle(1)).unwrap().is_some());
         assert_eq!(cached.metadata(&handle(2)).unwrap(), None, "not published yet");
         assert_eq!(cached.handle_for(&key(2)).unwrap(), None);
-        assert!(cached.handles_reading(&[relation(2)]).unwrap().is_empty());
+        assert!(cached.handles_for_relations(&[relation(2)]).unwrap().is_empty());
         assert_eq!(cached.counts().unwrap().total, 1);
         assert!(cached.record(&handle(1)).unwrap().is_some(), "what is there need not wait either");
     });
@@ -109,7 +109,7 @@ fn i5_reads_of_the_mirror_never_wait_for_the_disk() {
 
 #[test]
 fn under_an_overlay_nobody_waits() {
-    let cached = over_failing(CacheOptions::default().overlaid(true));
+    let cached = cached_below_buffer(FailingStore::new(MemoryStore::new()), CacheOptions::default());
     let new = record(1, 1);
     let early = returns_in_flight(&cached, added(&new), |cached| {
         assert_eq!(cached.scan().unwrap().count(), 1);

@@ -5,20 +5,20 @@ use std::thread;
 
 use shape_meta_cache::CacheOptions;
 use shape_meta_core::{
-    ApplyChanges, ErrorKind, MemoryStore, ReadShapes,
+    ErrorKind, MemoryStore, ReadShapes, ShapeStore,
     conformance::{
         FailingStore, Side, handle, key,
         store::{added, removed},
     },
 };
 
-use crate::support::{batch, cached, record};
+use crate::support::{batch, cached_below_buffer, record};
 
 const MANY: u64 = 5_000;
 
 #[test]
 fn c1_large_batches_follow_one_another_also_when_one_fails() {
-    let cached = cached(FailingStore::new(MemoryStore::new()), CacheOptions::default());
+    let cached = cached_below_buffer(FailingStore::new(MemoryStore::new()), CacheOptions::default());
     let records: Vec<_> = (1..=3 * MANY).map(|number| record(number, number)).collect();
     let parts: Vec<_> = records.chunks(MANY as usize).collect();
     for (through, part) in (1..).map(|part| part * MANY).zip(&parts) {
@@ -42,8 +42,8 @@ fn c1_large_batches_follow_one_another_also_when_one_fails() {
 /// I2, C1: each is shown when it is published, and not before.
 #[test]
 fn i2_large_batches_are_published_while_the_next_one_is_committed() {
-    let options = CacheOptions::default().overlaid(true);
-    let cached = cached(FailingStore::new(MemoryStore::new()), options);
+    let options = CacheOptions::default();
+    let cached = cached_below_buffer(FailingStore::new(MemoryStore::new()), options);
     let records: Vec<_> = (1..=4 * MANY).map(|number| record(number, number)).collect();
     let parts = (1..).map(|part| part * MANY).zip(records.chunks(MANY as usize));
     let batches: Vec<_> = parts.map(|(through, part)| batch(through, part.iter().map(added))).collect();

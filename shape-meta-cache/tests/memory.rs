@@ -1,9 +1,9 @@
 //! How much memory is told, for some numbers of shapes. It is an estimate, and `cargo bench -p shape-meta-cache --bench
 //! memory` compares it with what the process takes: who changes these figures looks there as well.
 
-use shape_meta_cache::{CacheMemory, CacheOptions, Cached, Lookups};
+use shape_meta_cache::{CacheMemory, CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{
-    ApplyChanges, Entry, MemoryStore, NewShape, ReadShapes, Relation, Relations,
+    Entry, MemoryStore, NewShape, ReadShapes, Relation, Relations, ShapeStore,
     conformance::{
         shape,
         store::{added, record, removed},
@@ -31,7 +31,7 @@ fn table(options: CacheOptions, shapes: u64, relations: u32) -> usize {
 }
 
 fn on_disk() -> CacheOptions {
-    CacheOptions::default().lookups(Lookups::OnDisk)
+    CacheOptions::default().lookup_index(LookupIndex::Disk)
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn the_table_is_two_sides_of_a_power_of_two_of_slots() {
 
 #[test]
 fn shapes_that_are_expected_have_room() {
-    assert_eq!(table(on_disk().expected_shapes(100_000), 100, 1), 2 * SLOT * 131_072);
-    let in_memory = CacheOptions::default().expected_shapes(100_000);
+    assert_eq!(table(on_disk().initial_capacity(100_000), 100, 1), 2 * SLOT * 131_072);
+    let in_memory = CacheOptions::default().initial_capacity(100_000);
     assert_eq!(table(in_memory.clone(), 0, 1), 2 * SLOT * 262_144);
-    let sharing = in_memory.keys_apart_up_to(0);
+    let sharing = in_memory.exact_key_slots_up_to(0);
     assert_eq!(table(sharing.clone(), 0, 1), 2 * SLOT * 262_144, "which costs nothing");
-    let fewer = sharing.expected_shapes(70_000);
+    let fewer = sharing.initial_capacity(70_000);
     assert_eq!(table(fewer.clone(), 0, 1), 2 * SLOT * 131_072, "handles, and keys, four to a slot");
     assert_eq!(table(fewer.keys_per_slot(1), 0, 1), 2 * SLOT * 262_144);
 }

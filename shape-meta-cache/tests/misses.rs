@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shape_meta_cache::{CacheOptions, Lookups};
+use shape_meta_cache::{CacheOptions, LookupIndex};
 use shape_meta_core::{
-    ApplyChanges, MemoryStore, ReadShapes, ReadShapesExt,
+    MemoryStore, ReadShapes, ReadShapesExt, ShapeStore,
     conformance::{
         FailingStore, handle, key, shape,
         store::{added, removed},
@@ -17,9 +17,9 @@ use crate::support::{batch, cached, record, relation};
 /// read fills the cache with it, also one that has found it on disk.
 #[test]
 fn i4_a_miss_never_fills_the_cache() {
-    for lookups in [Lookups::InMemory, Lookups::OnDisk] {
+    for lookups in [LookupIndex::Memory, LookupIndex::Disk] {
         let below = Arc::new(FailingStore::new(MemoryStore::new()));
-        let cached = cached(Arc::clone(&below), CacheOptions::default().lookups(lookups));
+        let cached = cached(Arc::clone(&below), CacheOptions::default().lookup_index(lookups));
         below.apply(&batch(1, [added(&record(1, 1))])).unwrap();
         let (memory, counts) = (cached.memory(), cached.counts().unwrap());
         for _ in 0..3 {
@@ -30,9 +30,9 @@ fn i4_a_miss_never_fills_the_cache() {
             assert!(!cached.validate_handle(&handle(1), shape(1).hash).unwrap());
             assert!(cached.stalest(9).unwrap().shapes.is_empty());
             assert_eq!(below.faults().reads(), reads, "a miss is the answer, and nobody is asked");
-            let found = lookups == Lookups::OnDisk;
+            let found = lookups == LookupIndex::Disk;
             assert_eq!(cached.handle_for(&key(1)).unwrap().is_some(), found);
-            assert_eq!(cached.handles_reading(&[relation(1)]).unwrap().len(), usize::from(found));
+            assert_eq!(cached.handles_for_relations(&[relation(1)]).unwrap().len(), usize::from(found));
             assert_eq!(cached.scan().unwrap().count(), 1, "lists are read from below");
             assert_eq!((cached.memory(), cached.counts().unwrap()), (memory, counts));
         }

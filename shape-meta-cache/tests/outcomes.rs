@@ -7,7 +7,7 @@ use std::{
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, Change, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+    Change, ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, SnapshotState, Timestamp,
     conformance::{FailingStore, Side, handle, store::added},
 };
 
@@ -43,8 +43,8 @@ fn what_was_committed_is_shown_though_the_store_failed() {
 fn what_was_not_committed_is_not_shown() {
     let cached = over_failing();
     let change = batch(1, [added(&record(1, 1))]);
-    cached.inner().faults().fail_applies(1, ErrorKind::Full, Side::Before);
-    assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Full);
+    cached.inner().faults().fail_applies(1, ErrorKind::StorageFull, Side::Before);
+    assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::StorageFull);
     assert!(!cached.has_handle(&handle(1)).unwrap());
     cached.apply(&change).unwrap();
     assert!(cached.has_handle(&handle(1)).unwrap());

@@ -8,8 +8,8 @@ use std::{
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    Activity, ApplyChanges, Counts, Delta, Entry, Error, Observer, Published, ReadShapes, ReadShapesExt,
-    Refreshed, Seq, SnapshotState, Span, Timestamp,
+    Activity, Counts, Delta, Entry, Error, Observer, PublishStats, ReadShapes, ReadShapesExt, RefreshReport,
+    Seq, ShapeStore, SnapshotState, Span, Timestamp,
     conformance::{handle, key, shape, store::added},
 };
 
@@ -38,7 +38,7 @@ impl Observer for Log {
         Some(Box::new(self.clone()))
     }
 
-    fn published(&self, published: &Published) {
+    fn published(&self, published: &PublishStats) {
         self.note(format!("published {}", published.changes));
     }
 }
@@ -68,7 +68,7 @@ fn counts(numbers: &[u64]) -> Counts {
     Counts { total: numbers.len() as u64, indexed }
 }
 
-fn refresh(cached: &Cached<Scripted>, delta: &Delta) -> Refreshed {
+fn refresh(cached: &Cached<Scripted>, delta: &Delta) -> RefreshReport {
     *cached.inner().delta.lock().unwrap() = Some(delta.clone());
     let mut refreshed = cached.refresh().unwrap();
     assert!(refreshed.took > Duration::ZERO);
@@ -82,7 +82,7 @@ fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
         let is = numbers.contains(&number);
         assert_eq!(cached.has_handle(&handle(number)).unwrap(), is, "{number}");
         assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), is, "{number}");
-        let readers = cached.handles_reading(&[relation(number)]).unwrap();
+        let readers = cached.handles_for_relations(&[relation(number)]).unwrap();
         assert_eq!(readers.contains(&handle(number)), is, "{number}");
     }
     let mut shown = BTreeSet::new();
@@ -91,8 +91,8 @@ fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
     assert_eq!(cached.counts().unwrap(), counts(numbers));
 }
 
-fn expected(added: usize, removed: usize, marked: usize, through: u64) -> Refreshed {
-    let mut expected = Refreshed::default();
+fn expected(added: usize, removed: usize, marked: usize, through: u64) -> RefreshReport {
+    let mut expected = RefreshReport::default();
     (expected.added, expected.removed, expected.marked) = (added, removed, marked);
     expected.through = Seq::new(through);
     expected

@@ -10,7 +10,7 @@ use std::{
 
 use shape_meta_cache::CacheOptions;
 use shape_meta_core::{
-    ApplyChanges, Change, MemoryStore, NewShape, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+    Change, MemoryStore, NewShape, ReadShapes, ReadShapesExt, Seq, ShapeStore, SnapshotState, Timestamp,
     conformance::{
         handle, key, shape,
         store::{self, added, removed},

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shape_meta_cache::{CacheOptions, Lookups};
+use shape_meta_cache::{CacheOptions, LookupIndex};
 use shape_meta_core::{
-    ApplyChanges, Change, MemoryStore, ReadShapes,
+    Change, MemoryStore, ReadShapes, ShapeStore,
     conformance::{
         handle, key,
         store::{added, removed},
@@ -15,8 +15,8 @@ use crate::support::{batch, cached, record};
 
 #[test]
 fn a_table_at_rest_holds_no_removed_values() {
-    for lookups in [Lookups::InMemory, Lookups::OnDisk] {
-        let cached = cached(MemoryStore::new(), CacheOptions::default().lookups(lookups));
+    for lookups in [LookupIndex::Memory, LookupIndex::Disk] {
+        let cached = cached(MemoryStore::new(), CacheOptions::default().lookup_index(lookups));
         let records: Vec<_> = (1..=100).map(|number| record(number, number)).collect();
         cached.apply(&batch(100, records.iter().map(added))).unwrap();
         let entries: Vec<_> = records.iter().map(|record| Arc::downgrade(&record.entry)).collect();
@@ -41,7 +41,7 @@ fn c3_handle_and_key_are_free_at_once_and_churn_leaves_nothing() {
         cached.apply(&batch(3 * round + 2, [removed(&old), added(&new)])).unwrap();
         assert_eq!(cached.metadata(&handle(7)).unwrap().unwrap().created, new.entry.created());
         assert_eq!(cached.handle_for(&key(7)).unwrap(), Some(handle(7)));
-        assert_eq!(cached.handles_reading(new.entry.relations()).unwrap(), [handle(7)]);
+        assert_eq!(cached.handles_for_relations(new.entry.relations()).unwrap(), [handle(7)]);
         cached.apply(&batch(3 * round + 3, [removed(&new)])).unwrap();
         assert_eq!(cached.counts().unwrap().total, 0);
     }

@@ -4,17 +4,17 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, ErrorKind, Known, MemoryStore, ReadShapes, ReadShapesExt, Seq,
+    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, TrustedState,
     conformance::{handle, key, store::added},
 };
 
 use crate::{
     scripted::Scripted,
-    support::{batch, cached, record},
+    support::{batch, cached, cached_below_buffer, record},
 };
 
 /// These shapes, each at the place of its number, in an order that has come so far.
-fn fill<S: ApplyChanges>(store: S, numbers: &[u64], through: u64) -> S {
+fn fill<S: ShapeStore>(store: S, numbers: &[u64], through: u64) -> S {
     let records: Vec<_> = numbers.iter().map(|number| record(*number, *number)).collect();
     store.apply(&batch(through, records.iter().map(added))).unwrap();
     store
@@ -22,13 +22,13 @@ fn fill<S: ApplyChanges>(store: S, numbers: &[u64], through: u64) -> S {
 
 /// Over shapes 1 to 3, of which a repair cannot save the second; the order comes so far by it.
 fn damaged(through: u64) -> Cached<Scripted> {
-    damaged_with(through, CacheOptions::default())
+    damaged_with(through, CacheOptions::default(), false)
 }
 
-fn damaged_with(through: u64, options: CacheOptions) -> Cached<Scripted> {
+fn damaged_with(through: u64, options: CacheOptions, below_buffer: bool) -> Cached<Scripted> {
     let below = fill(Scripted::default(), &[1, 2, 3], 3);
     *below.repaired.lock().unwrap() = Some(fill(MemoryStore::new(), &[1, 3], through));
-    cached(below, options)
+    if below_buffer { cached_below_buffer(below, options) } else { cached(below, options) }
 }
 
 fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
@@ -42,7 +42,7 @@ fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
 #[test]
 fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
     let cached = damaged(4);
-    let repaired = cached.repair(Known::default()).unwrap();
+    let repaired = cached.repair(TrustedState::default()).unwrap();
     assert_eq!(repaired.saved, 2);
     let known = (vec![Seq::new(1), Seq::new(2), Seq::new(3)], Some(Seq::new(3)));
     assert_eq!(*cached.inner().known.lock().unwrap(), known);
@@ -56,10 +56,10 @@ fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
 fn c9_a_repair_that_fails_changes_nothing() {
     let cached = damaged(4);
     let script = cached.inner().repaired.lock().unwrap().take();
-    assert_eq!(cached.repair(Known::default()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(cached.repair(TrustedState::default()).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_shows(&cached, &[1, 2, 3]);
     *cached.inner().repaired.lock().unwrap() = script;
-    cached.repair(Known::default()).unwrap();
+    cached.repair(TrustedState::default()).unwrap();
     assert_shows(&cached, &[1, 3]);
 }
 
@@ -67,10 +67,10 @@ fn c9_a_repair_that_fails_changes_nothing() {
 /// is, also if the place in the order is the same as before.
 #[test]
 fn c9_what_a_repair_has_come_to_is_shown_before_anything_is_written() {
-    for (place, overlaid) in [(3, false), (3, true), (4, false), (4, true)] {
-        let cached = damaged_with(place, CacheOptions::default().overlaid(overlaid));
+    for (place, below_buffer) in [(3, false), (3, true), (4, false), (4, true)] {
+        let cached = damaged_with(place, CacheOptions::default(), below_buffer);
         cached.inner().fail_loads.store(true, SeqCst);
-        assert_eq!(cached.repair(Known::default()).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(cached.repair(TrustedState::default()).unwrap_err().kind(), ErrorKind::Io);
         let change = batch(place + 1, [added(&record(5, place + 1))]);
         for attempt in [Cached::apply, Cached::commit] {
             let error = attempt(&cached, &change).unwrap_err();

@@ -4,7 +4,7 @@ use std::thread;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, MemoryStore, ReadShapes, Timestamp,
+    MemoryStore, ReadShapes, ShapeStore, Timestamp,
     conformance::{
         FailingStore, Side, handle,
         store::{added, removed},

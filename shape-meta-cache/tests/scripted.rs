@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Connections, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
-    LeastRecentlyUsed, MemoryStore, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq,
-    Swept, Timestamp, Usage,
+    Batch, Connections, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
+    MemoryStore, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
+    SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 /// Over a store in memory.
@@ -62,8 +62,8 @@ impl ReadShapes for Scripted {
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         self.inner().record(handle)
     }
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner().handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.inner().handles_for_relations(relations)
     }
     fn counts(&self) -> Result<Counts> {
         self.inner().counts()
@@ -83,7 +83,7 @@ impl ReadShapes for Scripted {
     }
 }
 
-impl ApplyChanges for Scripted {
+impl ShapeStore for Scripted {
     fn apply(&self, batch: &Batch) -> Result<()> {
         self.inner().apply(batch)
     }
@@ -100,7 +100,7 @@ impl ApplyChanges for Scripted {
         usage.connections = Some(Connections { used: 1, max: 2, ..Connections::default() });
         usage
     }
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         let entries = known.entries.expect("a mirror knows all").iter().map(|entry| entry.created());
         *self.known.lock().unwrap() = (entries.collect(), known.last_seq);
         let error = Error::new(ErrorKind::Corrupt, "damaged on purpose");
@@ -123,7 +123,7 @@ impl ApplyChanges for Scripted {
         self.saved.lock().unwrap().iter().flatten().for_each(|(created, at)| each(*created, *at));
         Ok(())
     }
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         panic!("the one who notes reads sweeps them")
     }
 }

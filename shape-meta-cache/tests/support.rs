@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Record, Relation, Seq, Silent,
+    Batch, Change, NoopObserver, Record, Relation, Seq, ShapeStore,
     conformance::{shape, store},
 };
 
@@ -20,6 +20,10 @@ pub(crate) fn batch(through: u64, changes: impl IntoIterator<Item = Change>) -> 
     Batch { changes: changes.into_iter().collect(), through: Seq::new(through) }
 }
 
-pub(crate) fn cached<S: ApplyChanges>(inner: S, options: CacheOptions) -> Cached<S> {
-    Cached::open(inner, options, Arc::new(Silent)).expect("the store can be read")
+pub(crate) fn cached<S: ShapeStore>(inner: S, options: CacheOptions) -> Cached<S> {
+    Cached::open(inner, options, Arc::new(NoopObserver)).expect("the store can be read")
+}
+
+pub(crate) fn cached_below_buffer<S: ShapeStore>(inner: S, options: CacheOptions) -> Cached<S> {
+    Cached::open_below_buffer(inner, options, Arc::new(NoopObserver)).expect("the store can be read")
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, ReadShapes, Seq, Swept, Timestamp,
+    ReadShapes, Seq, ShapeStore, SweepProgress, Timestamp,
     conformance::{handle, store::added},
 };
 
@@ -34,7 +34,7 @@ fn touch(cached: &Cached<Scripted>, numbers: impl IntoIterator<Item = u64>, micr
 }
 
 fn swept(cached: &Cached<Scripted>, shapes: u64, more: bool) {
-    assert_eq!(cached.sweep_reads().unwrap(), Swept { shapes: shapes as usize, more });
+    assert_eq!(cached.sweep_reads().unwrap(), SweepProgress { shapes: shapes as usize, more });
 }
 
 /// The places of the shapes whose reads were saved, since this was last asked.

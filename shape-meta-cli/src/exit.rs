@@ -74,8 +74,8 @@ pub(crate) fn code(outcome: Result<Done, Failure>) -> ExitCode {
         Failure::Usage(_) => 2,
         Failure::Io(..) | Failure::Gone => 6,
         Failure::Store(error) => match error.kind() {
-            ErrorKind::Configuration | ErrorKind::NotADatabase | ErrorKind::NewerSchema => 3,
-            ErrorKind::Busy | ErrorKind::Owned | ErrorKind::Fenced | ErrorKind::Interrupted => 4,
+            ErrorKind::Configuration | ErrorKind::NotADatabase | ErrorKind::UnsupportedSchema => 3,
+            ErrorKind::Busy | ErrorKind::AlreadyOpen | ErrorKind::Fenced | ErrorKind::Interrupted => 4,
             ErrorKind::Corrupt => 5,
             _ => 6,
         },

@@ -1,10 +1,10 @@
-use shape_meta_core::{Definition, Listed, Relation, Shape, SnapshotState, Timestamp};
+use shape_meta_core::{Definition, Relation, ScanItem, Shape, SnapshotState, Timestamp};
 
 use crate::args::{Filter, State};
 
 impl Filter {
     /// Whether a shape is wanted.
-    pub(crate) fn wants(&self, listed: &Listed, now: Timestamp) -> bool {
+    pub(crate) fn wants(&self, listed: &ScanItem, now: Timestamp) -> bool {
         let entry = &listed.record.entry;
         let state = match self.state {
             None => true,

@@ -1,7 +1,7 @@
 //! Shapes as JSON: what `list`, `show` and `export` write, and `import` reads.
 
 use serde::{Deserialize, Serialize};
-use shape_meta_core::{DefinitionHash, Handle, Key, Listed, NewShape, Relation, SnapshotState, Timestamp};
+use shape_meta_core::{DefinitionHash, Handle, Key, NewShape, Relation, ScanItem, SnapshotState, Timestamp};
 
 /// One shape.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct ShapeJson {
 }
 
 impl ShapeJson {
-    pub(crate) fn of(listed: &Listed) -> Self {
+    pub(crate) fn of(listed: &ScanItem) -> Self {
         let (record, entry) = (&listed.record, &listed.record.entry);
         let text = str::from_utf8(&record.definition).ok();
         Self {

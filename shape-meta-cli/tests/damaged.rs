@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use shape_meta_sqlite::Lookups;
+use shape_meta_sqlite::DiskIndexes;
 
 use crate::support::{DATABASE, directory, fill, open, path, run, stable};
 
@@ -17,9 +17,9 @@ fn damage(directory: &tempfile::TempDir) {
 
 #[test]
 fn damage_is_told_and_repaired() {
-    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+    for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = directory();
-        let store = open(directory.path(), lookups);
+        let store = open(directory.path(), disk_indexes);
         fill(&store, 1..=20);
         store.close().expect("closes");
         assert_eq!(run(&["verify", path(&directory)]).code, 0);
@@ -40,7 +40,7 @@ fn damage_is_told_and_repaired() {
         assert_eq!(run(&["export", path(&directory)]).out.lines().count(), 19);
         assert_eq!(run(&["repair", path(&directory)]).code, 0, "nothing more is lost");
         let inspected = run(&["inspect", path(&directory), "--json"]).out;
-        let kept = format!(r#""lookups":{}"#, lookups == Lookups::OnDisk);
+        let kept = format!(r#""disk_indexes":{}"#, disk_indexes == DiskIndexes::Maintained);
         assert!(inspected.contains(&kept), "the look-ups are what they were: {inspected}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use shape_meta_sqlite::Lookups;
+use shape_meta_sqlite::DiskIndexes;
 
 use crate::support::{DATABASE, directory, files, fill, open, path, run, run_with, stable};
 
@@ -25,7 +25,7 @@ fn with<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
 #[test]
 fn shows_this() {
     let directory = directory();
-    let store = open(directory.path(), Lookups::OnDisk);
+    let store = open(directory.path(), DiskIndexes::Maintained);
     fill(&store, 1..=12);
     let dir = path(&directory);
     for command in READING {
@@ -44,7 +44,7 @@ fn shows_this() {
 #[test]
 fn filters_by_table_relation_and_state() {
     let directory = directory();
-    let store = open(directory.path(), Lookups::Mirrored);
+    let store = open(directory.path(), DiskIndexes::Omitted);
     fill(&store, 1..=20);
     let dir = path(&directory);
     let count = |arguments: &[&str]| run(&[&["export", dir], arguments].concat()).out.lines().count();
@@ -63,9 +63,9 @@ fn filters_by_table_relation_and_state() {
 /// With a live owner, after it has closed, and after it was killed: not a byte changes, and no file comes or goes.
 #[test]
 fn changes_no_byte() {
-    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+    for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let owned = directory();
-        let store = open(owned.path(), lookups);
+        let store = open(owned.path(), disk_indexes);
         fill(&store, 1..=50);
         let killed = directory();
         for (name, bytes) in files(owned.path()) {
@@ -76,7 +76,7 @@ fn changes_no_byte() {
             fs::copy(owned.path().join(&name), copied.path().join(&name)).expect("copies");
         }
         let closed = directory();
-        let other = open(closed.path(), lookups);
+        let other = open(closed.path(), disk_indexes);
         fill(&other, 1..=50);
         other.close().expect("closes");
 
@@ -132,7 +132,7 @@ fn says_what_is_wrong_and_what_to_do() {
     insta::assert_snapshot!("no_database_of_ours", stable(&ran.err, &foreign));
 
     let owned = directory();
-    let _store = open(owned.path(), Lookups::OnDisk);
+    let _store = open(owned.path(), DiskIndexes::Maintained);
     for command in ["import", "repair"] {
         let ran = run(&[command, path(&owned)]);
         assert_eq!(ran.code, 4, "{}", ran.err);

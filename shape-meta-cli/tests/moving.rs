@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shape_meta_core::ReadShapes;
-use shape_meta_sqlite::Lookups;
+use shape_meta_sqlite::DiskIndexes;
 
 use crate::support::{directory, fill, open, path, run, run_with};
 
 #[test]
 fn a_backup_beside_a_busy_owner_is_a_database() {
     let (from, to) = (directory(), directory());
-    let store = open(from.path(), Lookups::OnDisk);
+    let store = open(from.path(), DiskIndexes::Maintained);
     fill(&store, 1..=2_000);
     let copied = to.path().join("copy");
     let done = AtomicBool::new(false);
@@ -31,7 +31,7 @@ fn a_backup_beside_a_busy_owner_is_a_database() {
     assert_eq!(again.code, 3, "a database is never written over: {}", again.err);
     let verified = run(&["verify", copied.to_str().expect("text"), "--definitions", "shape"]);
     assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
-    let backup = open(&copied, Lookups::OnDisk);
+    let backup = open(&copied, DiskIndexes::Maintained);
     let shapes = backup.counts().expect("reads").total;
     assert!(shapes >= 2_000 && shapes.is_multiple_of(100), "the moment between two batches: {shapes}");
 }
@@ -39,7 +39,7 @@ fn a_backup_beside_a_busy_owner_is_a_database() {
 #[test]
 fn what_was_exported_can_be_imported() {
     let (from, to) = (directory(), directory());
-    let store = open(from.path(), Lookups::OnDisk);
+    let store = open(from.path(), DiskIndexes::Maintained);
     fill(&store, 1..=30);
     let exported = run(&["export", path(&from)]);
     assert_eq!((exported.code, exported.out.lines().count()), (0, 30));
@@ -68,7 +68,7 @@ fn what_was_exported_can_be_imported() {
 #[test]
 fn orphans_are_exact_both_ways() {
     let directory = directory();
-    let store = open(directory.path(), Lookups::Mirrored);
+    let store = open(directory.path(), DiskIndexes::Omitted);
     fill(&store, 1..=20);
     let stored: Vec<_> = (5..=25).map(|number| format!("{number:04}-1768476874000000")).collect();
     let input = stored.join("\n") + "\n0005-1768476874000000\n\n";

@@ -8,9 +8,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Handle, NewShape, Relation, Seq, Shape, Silent, SnapshotState, TableName,
+    Batch, Change, Handle, NewShape, NoopObserver, Relation, Seq, Shape, ShapeStore, SnapshotState, TableName,
 };
-use shape_meta_sqlite::{Durability, Lookups, SqliteOptions, SqliteStore};
+use shape_meta_sqlite::{DiskIndexes, Durability, SqliteOptions, SqliteStore};
 
 pub(crate) const DATABASE: &str = "shape-meta.sqlite3";
 
@@ -59,9 +59,9 @@ pub(crate) fn shape(number: u64) -> NewShape {
     NewShape::of(Handle::new(format!("{number:04}-1768476874000000")).expect("valid"), &definition)
 }
 
-pub(crate) fn open(directory: &Path, lookups: Lookups) -> SqliteStore {
-    let options = SqliteOptions::default().durability(Durability::ProcessCrash).lookups(lookups);
-    SqliteStore::open(directory, options, Arc::new(Silent)).expect("it opens")
+pub(crate) fn open(directory: &Path, disk_indexes: DiskIndexes) -> SqliteStore {
+    let options = SqliteOptions::default().durability(Durability::ProcessCrash).disk_indexes(disk_indexes);
+    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("it opens")
 }
 
 /// Adds shapes with these numbers: the third of every ten is pending, the fourth started.

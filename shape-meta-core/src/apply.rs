@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use crate::{
-    Batch, Delta, Entry, Error, ErrorKind, Known, ReadShapes, Record, Repaired, Result, Seq, Swept,
-    Timestamp, Usage,
+    Batch, Delta, Entry, Error, ErrorKind, ReadShapes, Record, Repaired, Result, Seq, SweepProgress,
+    Timestamp, TrustedState, Usage,
 };
 
 /// What a store must do besides answering reads: for implementors of stores and of caches over them.
-pub trait ApplyChanges: ReadShapes {
+pub trait ShapeStore: ReadShapes {
     /// Applies a batch: all of it or nothing, in one step for every reader. When this returns, the batch
     /// is as durable as the store's mode makes it, and visible.
     ///
@@ -75,7 +75,7 @@ pub trait ApplyChanges: ReadShapes {
     /// # Errors
     ///
     /// `Unsupported`, `Fenced`, and if the disk fails. Then everything is as it was, and it can be tried again.
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         let _ = known;
         Err(Error::new(ErrorKind::Unsupported, "this store has no file that could be repaired"))
     }
@@ -126,7 +126,7 @@ pub trait ApplyChanges: ReadShapes {
     /// # Errors
     ///
     /// As with [`save_reads`](Self::save_reads). What was not saved is tried again the next time.
-    fn sweep_reads(&self) -> Result<Swept> {
-        Ok(Swept::default())
+    fn sweep_reads(&self) -> Result<SweepProgress> {
+        Ok(SweepProgress::default())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 
 /// What a caller can ask of the way to disk: the same for a composition that has a buffer and for one that
 /// has none, where most of it is true at once.
-pub trait ControlWrites: MutateShapes {
+pub trait StoreControl: MutateShapes {
     /// Asks for everything that is accepted by now to be written, without waiting, and returns the receipt
     /// to wait with, as a thread or as a future.
     fn request_flush(&self) -> Receipt;
@@ -61,7 +61,7 @@ pub trait ControlWrites: MutateShapes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pending {
     /// Shapes with pending changes: what the bound of a buffer counts.
-    pub changes: usize,
+    pub shapes: usize,
     /// Mutations that wait to become durable; several may have come to one change, or to none.
     pub mutations: u64,
     /// Bytes of memory that they take.

@@ -25,7 +25,7 @@ pub struct Delta {
 /// What refreshing a mirror, or a standby, came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Refreshed {
+pub struct RefreshReport {
     /// Whether everything had to be read again, because it was not known what had changed.
     pub full: bool,
     /// Shapes that were not there before.
@@ -42,7 +42,7 @@ pub struct Refreshed {
 
 /// What one turn of saving last-read times came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Swept {
+pub struct SweepProgress {
     /// How many times it has saved.
     pub shapes: usize,
     /// Whether there are more: the next turn goes on from here.

@@ -4,10 +4,10 @@ use std::{
 };
 
 use crate::{
-    Activity, ApplyChanges, Attempt, Batch, Change, CloseReport, ControlWrites, Degradation, Error,
-    ErrorKind, Flushed, Found, GetOrAdd, Health, HealthState, Known, LastError, Latencies, Limits,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, Progress, ReadShapes,
-    Receipt, Remedy, Repaired, Result, Seq, Signal, Usage,
+    Activity, AttemptContext, Batch, Change, CloseReport, Degradation, DurabilityTracker, Error, ErrorKind,
+    Existing, FlushStats, GetOrAdd, Health, HealthState, LastError, Latencies, Limits, MutateError,
+    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired,
+    Result, Seq, ShapeStore, Signal, StoreControl, TrustedState, Usage,
     forward::forward_reads,
     sync::{Mutex, MutexGuard},
     validate,
@@ -21,14 +21,14 @@ pub struct Direct<S> {
     inner: S,
     limits: Limits,
     observer: Arc<dyn Observer>,
-    progress: Arc<Progress>,
+    progress: Arc<DurabilityTracker>,
     /// Whether the observer wants to hear how long mutations took.
     timed: bool,
     /// Held by a mutation from validation to commit. No reader wants it (I5).
     writer: Mutex<Writer>,
     /// What health tells. Never held for longer than it takes to look.
     condition: Mutex<Condition>,
-    save_reads_every: Duration,
+    last_read_save_interval: Duration,
 }
 
 /// How often last-read times are saved, unless it is said otherwise: so a shape costs the disk one row a
@@ -97,14 +97,14 @@ impl Condition {
     }
 }
 
-impl<S: ApplyChanges> Direct<S> {
+impl<S: ShapeStore> Direct<S> {
     /// Over this store.
     ///
     /// # Errors
     ///
     /// If the store cannot say how far its order has come.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
-        let progress = Arc::new(Progress::observed(inner.last_seq()?, Arc::clone(&observer)));
+        let progress = Arc::new(DurabilityTracker::observed(inner.last_seq()?, Arc::clone(&observer)));
         Ok(Self {
             timed: observer.wants_acknowledged(),
             inner,
@@ -113,16 +113,16 @@ impl<S: ApplyChanges> Direct<S> {
             progress,
             writer: Mutex::new(Writer { closed: false, saved: Instant::now() }),
             condition: Mutex::default(),
-            save_reads_every: MINUTE,
+            last_read_save_interval: MINUTE,
         })
     }
 
     /// How often last-read times are saved. Default: a minute.
     ///
     /// There is no thread here, so it happens after the first mutation that comes when it is time, and at
-    /// [`close`](ControlWrites::close). That mutation waits for some ten thousand times at most.
-    pub fn save_reads_every(mut self, interval: Duration) -> Self {
-        self.save_reads_every = interval;
+    /// [`close`](StoreControl::close). That mutation waits for some ten thousand times at most.
+    pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
+        self.last_read_save_interval = interval;
         self
     }
 
@@ -146,7 +146,7 @@ impl<S: ApplyChanges> Direct<S> {
         let outcome = mutate(came);
         match &outcome {
             Ok(_) => {
-                if writer.saved.elapsed() >= self.save_reads_every && !self.save_reads() {
+                if writer.saved.elapsed() >= self.last_read_save_interval && !self.save_reads() {
                     writer.saved = Instant::now();
                 }
             }
@@ -187,7 +187,7 @@ impl<S: ApplyChanges> Direct<S> {
         if let Mutation::Add(shape) = mutation {
             self.limits.check(shape)?;
         }
-        let found = Found::of(mutation, &self.inner)?;
+        let found = Existing::of(mutation, &self.inner)?;
         let last = self.inner.last_seq()?;
         let seq = match validate(mutation, found, last.next())? {
             None => last,
@@ -222,7 +222,7 @@ impl<S: ApplyChanges> Direct<S> {
             batch.changes.iter().for_each(|change| self.observer.committed(change));
         }
         let changes = batch.changes.len();
-        self.observer.flushed(&Flushed { mutations: 1, changes, bytes, took, oldest: took });
+        self.observer.flushed(&FlushStats { mutations: 1, changes, bytes, took, oldest: took });
         Ok(())
     }
 
@@ -235,12 +235,12 @@ impl<S: ApplyChanges> Direct<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> ReadShapes for Direct<S> {
+impl<S: ShapeStore> ReadShapes for Direct<S> {
     forward_reads!(self => self.inner);
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> MutateShapes for Direct<S> {
+impl<S: ShapeStore> MutateShapes for Direct<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
         self.serialized(|came| self.commit(mutation, came))
     }
@@ -257,12 +257,12 @@ impl<S: ApplyChanges> MutateShapes for Direct<S> {
     }
 
     /// There is room for the only attempt.
-    fn attempt(&self, mutation: &Mutation, _: Attempt) -> Result<Receipt, MutateError> {
+    fn attempt(&self, mutation: &Mutation, _: AttemptContext) -> Result<Receipt, MutateError> {
         self.try_mutate(mutation)
     }
 
     /// The same.
-    fn attempt_get_or_add(&self, shape: &NewShape, _: Attempt) -> Result<GetOrAdd, MutateError> {
+    fn attempt_get_or_add(&self, shape: &NewShape, _: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.try_get_or_add(shape)
     }
 
@@ -273,7 +273,7 @@ impl<S: ApplyChanges> MutateShapes for Direct<S> {
 
 /// Nothing is ever pending, so most of this is true at once.
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> ControlWrites for Direct<S> {
+impl<S: ShapeStore> StoreControl for Direct<S> {
     fn request_flush(&self) -> Receipt {
         self.receipt(self.progress.settled())
     }
@@ -309,7 +309,7 @@ impl<S: ApplyChanges> ControlWrites for Direct<S> {
         if writer.closed {
             return Err(Error::closed());
         }
-        let repaired = self.inner.repair(Known::default())?;
+        let repaired = self.inner.repair(TrustedState::default())?;
         self.condition().failing = None;
         Ok(repaired)
     }

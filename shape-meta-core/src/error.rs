@@ -15,7 +15,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
-    culprit: Option<Seq>,
+    rejected_seq: Option<Seq>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
@@ -26,7 +26,7 @@ pub enum ErrorKind {
     /// Someone else holds the database for longer than the time-out. Retried.
     Busy,
     /// The disk is full. Retried; make room.
-    Full,
+    StorageFull,
     /// Reading or writing failed. Retried.
     Io,
     /// The operation was interrupted. Retried.
@@ -43,11 +43,11 @@ pub enum ErrorKind {
     /// The file is not a database, or that of another application. It is left as it is.
     NotADatabase,
     /// The database was written by a newer version. It is left as it is.
-    NewerSchema,
+    UnsupportedSchema,
     /// Another owner has taken the database over. Nothing more is written from here (C11).
     Fenced,
     /// Another process, or another store in this one, owns the database.
-    Owned,
+    AlreadyOpen,
     /// The store is closed.
     Closed,
     /// An option, or a combination of options, cannot work.
@@ -78,7 +78,7 @@ impl ErrorKind {
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Busy
-            | Self::Full
+            | Self::StorageFull
             | Self::Io
             | Self::Interrupted
             | Self::ReadOnly
@@ -88,9 +88,9 @@ impl ErrorKind {
             // The last ones are never about one change, so nothing could be taken out.
             Self::Corrupt
             | Self::NotADatabase
-            | Self::NewerSchema
+            | Self::UnsupportedSchema
             | Self::Fenced
-            | Self::Owned
+            | Self::AlreadyOpen
             | Self::Closed
             | Self::Unsupported
             | Self::Configuration
@@ -103,7 +103,7 @@ impl ErrorKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
-            Self::Full => "full",
+            Self::StorageFull => "storage_full",
             Self::Io => "io",
             Self::Interrupted => "interrupted",
             Self::ReadOnly => "read_only",
@@ -111,9 +111,9 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Corrupt => "corrupt",
             Self::NotADatabase => "not_a_database",
-            Self::NewerSchema => "newer_schema",
+            Self::UnsupportedSchema => "unsupported_schema",
             Self::Fenced => "fenced",
-            Self::Owned => "owned",
+            Self::AlreadyOpen => "already_open",
             Self::Closed => "closed",
             Self::Configuration => "configuration",
             Self::Unsupported => "unsupported",
@@ -127,7 +127,7 @@ impl ErrorKind {
 impl Error {
     /// A failure of this kind. The message says what happened, what still works and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), culprit: None, source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), rejected_seq: None, source: None }))
     }
 
     /// What a mutation meets after the store was closed.
@@ -142,15 +142,15 @@ impl Error {
 
     /// The same failure with the shape (by its place in the order) whose change was refused, so that it
     /// can be isolated without a search.
-    pub fn with_culprit(self, culprit: Seq) -> Self {
-        self.edit(|inner| inner.culprit = Some(culprit))
+    pub fn with_culprit(self, rejected_seq: Seq) -> Self {
+        self.edit(|inner| inner.rejected_seq = Some(rejected_seq))
     }
 
     fn edit(self, edit: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
             kind: shared.kind,
             message: shared.message.clone(),
-            culprit: shared.culprit,
+            rejected_seq: shared.rejected_seq,
             source: Some(Box::new(Self(shared))),
         });
         edit(&mut inner);
@@ -163,8 +163,8 @@ impl Error {
     }
 
     /// The [`created`](crate::Entry::created) of the shape whose change was refused, where it is known.
-    pub fn culprit(&self) -> Option<Seq> {
-        self.0.culprit
+    pub fn rejected_seq(&self) -> Option<Seq> {
+        self.0.rejected_seq
     }
 }
 
@@ -179,7 +179,7 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
             .field("message", &self.0.message)
-            .field("culprit", &self.0.culprit)
+            .field("rejected_seq", &self.0.rejected_seq)
             .field("source", &self.0.source)
             .finish()
     }

@@ -4,8 +4,9 @@ use std::{
 };
 
 use crate::{
-    Attempt, DefinitionHash, GetOrAdd, Handle, HandleSet, LeastRecentlyUsed, Listed, MutateError,
-    MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Refusal, Result, SnapshotState, Timestamp, order,
+    AttemptContext, DefinitionHash, GetOrAdd, Handle, HandleSet, LeastRecentlyUsed, MutateError,
+    MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Refusal, Result, ScanItem, SnapshotState,
+    Timestamp, order,
 };
 
 /// How long a mutation may wait for room when as much is pending as the bound allows.
@@ -90,13 +91,13 @@ pub trait ReadShapesExt: ReadShapes {
     /// All live shapes: in the order of creation, but dependencies before their dependants (where there
     /// is no circle). Holds all of them in memory; use [`ReadShapes::scan`] or [`fold`](Self::fold) for
     /// very many.
-    fn list(&self) -> Result<Vec<Listed>> {
+    fn list(&self) -> Result<Vec<ScanItem>> {
         let shapes = self.scan()?.collect::<Result<Vec<_>>>()?;
         Ok(order::dependencies_first(shapes))
     }
 
     /// Folds over all live shapes in the order of creation, holding one page of them at a time.
-    fn fold<A>(&self, initial: A, mut step: impl FnMut(A, Listed) -> A) -> Result<A>
+    fn fold<A>(&self, initial: A, mut step: impl FnMut(A, ScanItem) -> A) -> Result<A>
     where
         Self: Sized,
     {
@@ -188,10 +189,12 @@ fn is_overloaded<T>(outcome: &Result<T, MutateError>) -> bool {
 fn with_room<S: MutateShapes + ?Sized, T>(
     store: &S,
     wait: Wait,
-    attempt: impl Fn(Attempt) -> Result<T, MutateError>,
+    attempt: impl Fn(AttemptContext) -> Result<T, MutateError>,
 ) -> Result<T, MutateError> {
-    let (Wait::UpTo(longest), Some(room)) = (wait, store.room()) else { return attempt(Attempt::ONLY) };
-    let first = attempt(Attempt { since: None, last: false });
+    let (Wait::UpTo(longest), Some(room)) = (wait, store.room()) else {
+        return attempt(AttemptContext::ONLY);
+    };
+    let first = attempt(AttemptContext { first_tried: None, is_final: false });
     if !is_overloaded(&first) {
         return first;
     }
@@ -201,26 +204,26 @@ fn with_room<S: MutateShapes + ?Sized, T>(
     loop {
         // Listen first and try again, so that room made in between is not missed.
         let waiter = room.listen();
-        let outcome = attempt(Attempt { since, last: false });
+        let outcome = attempt(AttemptContext { first_tried: since, is_final: false });
         if !is_overloaded(&outcome) {
             return outcome;
         }
         if !waiter.wait(deadline) {
-            return attempt(Attempt { since, last: true });
+            return attempt(AttemptContext { first_tried: since, is_final: true });
         }
     }
 }
 
 async fn with_room_async<S: MutateShapes + ?Sized, T>(
     store: &S,
-    attempt: impl Fn(Attempt) -> Result<T, MutateError> + Send,
+    attempt: impl Fn(AttemptContext) -> Result<T, MutateError> + Send,
 ) -> Result<T, MutateError> {
-    let Some(room) = store.room() else { return attempt(Attempt::ONLY) };
-    let first = attempt(Attempt { since: None, last: false });
+    let Some(room) = store.room() else { return attempt(AttemptContext::ONLY) };
+    let first = attempt(AttemptContext { first_tried: None, is_final: false });
     if !is_overloaded(&first) {
         return first;
     }
-    let again = Attempt { since: Some(Instant::now()), last: false };
+    let again = AttemptContext { first_tried: Some(Instant::now()), is_final: false };
     loop {
         let waiter = room.listen();
         let outcome = attempt(again);

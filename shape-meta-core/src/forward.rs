@@ -5,9 +5,9 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    ApplyChanges, Attempt, Batch, CloseReport, ControlWrites, Delta, Entry, GetOrAdd, Health, Known,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Record,
-    Repaired, Result, Seq, Signal, Swept, Timestamp, Usage,
+    AttemptContext, Batch, CloseReport, Delta, Entry, GetOrAdd, Health, MutateError, MutateShapes, Mutation,
+    NewShape, NotDurable, Pending, ReadShapes, Receipt, Record, Repaired, Result, Seq, ShapeStore, Signal,
+    StoreControl, SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 /// The methods of `ReadShapes`, each asked of another store: `forward_reads!(self => self.inner);` in an `impl`.
@@ -25,8 +25,8 @@ macro_rules! forward_reads {
         fn record(&$self, handle: &str) -> $crate::Result<Option<::std::sync::Arc<$crate::Record>>> {
             $store.record(handle)
         }
-        fn handles_reading(&$self, relations: &[$crate::Relation]) -> $crate::Result<Vec<$crate::Handle>> {
-            $store.handles_reading(relations)
+        fn handles_for_relations(&$self, relations: &[$crate::Relation]) -> $crate::Result<Vec<$crate::Handle>> {
+            $store.handles_for_relations(relations)
         }
         fn counts(&$self) -> $crate::Result<$crate::Counts> {
             $store.counts()
@@ -58,7 +58,7 @@ macro_rules! forward {
             forward_reads!(self => self.deref());
         }
 
-        impl<S: ApplyChanges + ?Sized> ApplyChanges for $pointer {
+        impl<S: ShapeStore + ?Sized> ShapeStore for $pointer {
             fn apply(&self, batch: &Batch) -> Result<()> {
                 self.deref().apply(batch)
             }
@@ -77,7 +77,7 @@ macro_rules! forward {
             fn usage(&self) -> Usage {
                 self.deref().usage()
             }
-            fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+            fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
                 self.deref().repair(known)
             }
             fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
@@ -89,7 +89,7 @@ macro_rules! forward {
             fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
                 self.deref().saved_reads(each)
             }
-            fn sweep_reads(&self) -> Result<Swept> {
+            fn sweep_reads(&self) -> Result<SweepProgress> {
                 self.deref().sweep_reads()
             }
         }
@@ -101,13 +101,13 @@ macro_rules! forward {
             fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
                 self.deref().try_get_or_add(shape)
             }
-            fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+            fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
                 self.deref().attempt(mutation, attempt)
             }
             fn attempt_get_or_add(
                 &self,
                 shape: &NewShape,
-                attempt: Attempt,
+                attempt: AttemptContext,
             ) -> Result<GetOrAdd, MutateError> {
                 self.deref().attempt_get_or_add(shape, attempt)
             }
@@ -116,7 +116,7 @@ macro_rules! forward {
             }
         }
 
-        impl<S: ControlWrites + ?Sized> ControlWrites for $pointer {
+        impl<S: StoreControl + ?Sized> StoreControl for $pointer {
             fn request_flush(&self) -> Receipt {
                 self.deref().request_flush()
             }

@@ -51,7 +51,7 @@ pub enum HealthState {
         /// Why.
         error: Error,
     },
-    /// [`close`](crate::ControlWrites::close) was called, and writes what is pending.
+    /// [`close`](crate::StoreControl::close) was called, and writes what is pending.
     Closing,
     /// It has ended.
     Closed,
@@ -70,7 +70,7 @@ pub enum Degradation {
     },
     /// No write has failed, but the oldest pending change should have been on disk long ago: the disk hangs, or
     /// is slower than what comes in.
-    Behind,
+    Lagging,
 }
 
 /// A failure that has happened.
@@ -154,7 +154,7 @@ impl fmt::Display for HealthState {
                 let attempts = if *failures == 1 { "attempt" } else { "attempts" };
                 write!(f, "degraded for {since:.1?}: {error} ({failures} {attempts} failed)")
             }
-            Self::Degraded { why: Degradation::Behind, since } => {
+            Self::Degraded { why: Degradation::Lagging, since } => {
                 write!(f, "degraded for {since:.1?}: the disk does not keep up, or hangs")
             }
             Self::Fenced { error } => write!(f, "fenced: {error}"),

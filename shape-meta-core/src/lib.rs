@@ -16,7 +16,7 @@
 //! use shape_meta_core::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent))?;
+//! let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver))?;
 //! let shape = NewShape {
 //!     handle: Handle::new("54334872-1768476874000000")?,
 //!     key: Key::new([7; 32]),
@@ -28,7 +28,7 @@
 //! };
 //! let made = store.get_or_add(&shape, Wait::No)?;
 //! assert!(made.added && store.has_handle(&made.handle)?);
-//! assert_eq!(store.handles_reading(&[Relation::new(16501)])?, [made.handle]);
+//! assert_eq!(store.handles_for_relations(&[Relation::new(16501)])?, [made.handle]);
 //! # Ok(())
 //! # }
 //! ```
@@ -37,7 +37,7 @@
 //!
 //! Callers hand in a [`Mutation`]. The layer on top ([`Direct`], or `Buffered` of `shape-meta-buffer`)
 //! validates it and makes it a [`Change`] with a place in the order, its [`Seq`]. Changes go down in a
-//! [`Batch`] through [`ApplyChanges::apply`]; reads go down through [`ReadShapes`]. Layers are decorators
+//! [`Batch`] through [`ShapeStore::apply`]; reads go down through [`ReadShapes`]. Layers are decorators
 //! over these traits.
 //!
 //! # Features
@@ -78,7 +78,7 @@ mod mutation;
 mod refusal;
 mod validate;
 
-mod progress;
+mod durability;
 mod receipt;
 mod signal;
 mod sync;
@@ -105,13 +105,14 @@ pub mod conformance;
 #[cfg(feature = "shape")]
 mod shape;
 
-pub use apply::ApplyChanges;
+pub use apply::ShapeStore;
 pub use change::{Batch, Change};
-pub use control::{CloseReport, ControlWrites, Pending, Unwritten};
+pub use control::{CloseReport, Pending, StoreControl, Unwritten};
 pub use counts::Counts;
 pub use definition::Definition;
-pub use delta::{Delta, Refreshed, Swept};
+pub use delta::{Delta, RefreshReport, SweepProgress};
 pub use direct::Direct;
+pub use durability::{DurabilityTracker, NotDurable};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, MutateError, Remedy, Result};
 pub use ext::{MutateShapesExt, ReadShapesExt, Wait};
@@ -123,18 +124,18 @@ pub use latencies::Latencies;
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
-pub use mutate::{Attempt, GetOrAdd, MutateShapes};
+pub use mutate::{AttemptContext, GetOrAdd, MutateShapes};
 pub use mutation::{Mutation, NewShape};
 pub use observer::{
-    Activity, Awaited, Checkin, Checkout, Flushed, Observer, Opened, Published, Recovered, Silent, Span,
+    Activity, Checkin, Checkout, DurabilityWait, FlushStats, NoopObserver, Observer, OpenStats, PublishStats,
+    RecoveryStats, Span,
 };
-pub use progress::{NotDurable, Progress};
 pub use read::{HandleSet, LeastRecentlyUsed, ReadShapes, Scan};
 pub use receipt::Receipt;
-pub use record::{Listed, Record};
+pub use record::{Record, ScanItem};
 pub use refusal::Refusal;
 pub use relation::{Relation, Relations};
-pub use repaired::{Known, Lost, Repaired};
+pub use repaired::{Lost, Repaired, TrustedState};
 pub use seq::Seq;
 #[cfg(feature = "shape")]
 pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
@@ -142,4 +143,4 @@ pub use signal::{Signal, Waiter};
 pub use snapshot::SnapshotState;
 pub use timestamp::Timestamp;
 pub use usage::{Connections, Usage};
-pub use validate::{Found, validate, validate_add};
+pub use validate::{Existing, validate, validate_add};

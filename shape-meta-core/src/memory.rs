@@ -4,9 +4,9 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Change, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
-    LeastRecentlyUsed, Listed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept,
-    Timestamp, Usage,
+    Batch, Change, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
+    Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, ScanItem, Seq, ShapeStore, SweepProgress,
+    Timestamp, TrustedState, Usage,
     sync::{RwLock, RwLockReadGuard},
 };
 
@@ -115,7 +115,7 @@ impl ReadShapes for MemoryStore {
         Ok(self.read().by_handle.get(handle).cloned())
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let shapes = self.read();
         let readers: BTreeSet<_> =
             relations.iter().filter_map(|one| shapes.by_relation.get(one)).flatten().collect();
@@ -135,7 +135,7 @@ impl ReadShapes for MemoryStore {
         let all: Vec<_> = shapes
             .by_seq
             .values()
-            .map(|record| Ok(Listed { record: Arc::clone(record), metadata: record.entry.metadata() }))
+            .map(|record| Ok(ScanItem { record: Arc::clone(record), metadata: record.entry.metadata() }))
             .collect();
         Ok(Box::new(all.into_iter()))
     }
@@ -163,7 +163,7 @@ impl ReadShapes for MemoryStore {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl ApplyChanges for MemoryStore {
+impl ShapeStore for MemoryStore {
     fn apply(&self, batch: &Batch) -> Result<()> {
         let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
         if batch.through <= shapes.last_seq {
@@ -218,7 +218,7 @@ impl ApplyChanges for MemoryStore {
     }
 
     /// There is no file.
-    fn repair(&self, _: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, _: TrustedState<'_>) -> Result<Repaired> {
         Err(Error::new(ErrorKind::Unsupported, "a store in memory has no file that could be repaired"))
     }
 
@@ -247,7 +247,7 @@ impl ApplyChanges for MemoryStore {
     }
 
     /// What is noted in its entries is all that it will ever remember.
-    fn sweep_reads(&self) -> Result<Swept> {
-        Ok(Swept::default())
+    fn sweep_reads(&self) -> Result<SweepProgress> {
+        Ok(SweepProgress::default())
     }
 }

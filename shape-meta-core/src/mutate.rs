@@ -29,7 +29,7 @@ pub trait MutateShapes: ReadShapes {
     /// # Errors
     ///
     /// As with [`try_mutate`](Self::try_mutate).
-    fn attempt(&self, mutation: &Mutation, attempt: Attempt) -> Result<Receipt, MutateError> {
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
         let _ = attempt;
         self.try_mutate(mutation)
     }
@@ -39,7 +39,7 @@ pub trait MutateShapes: ReadShapes {
     /// # Errors
     ///
     /// As with [`try_get_or_add`](Self::try_get_or_add).
-    fn attempt_get_or_add(&self, shape: &NewShape, attempt: Attempt) -> Result<GetOrAdd, MutateError> {
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
         let _ = attempt;
         self.try_get_or_add(shape)
     }
@@ -51,16 +51,16 @@ pub trait MutateShapes: ReadShapes {
 
 /// Which attempt of its caller a mutation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct AttemptContext {
     /// When the caller first came; `None` if it has come just now.
-    pub since: Option<Instant>,
+    pub first_tried: Option<Instant>,
     /// Whether the caller gives up if there is no room. If not, that is no refusal yet.
-    pub last: bool,
+    pub is_final: bool,
 }
 
-impl Attempt {
+impl AttemptContext {
     /// That of a caller that does not wait for room.
-    pub const ONLY: Self = Self { since: None, last: true };
+    pub const ONLY: Self = Self { first_tried: None, is_final: true };
 }
 
 /// What [`get_or_add`](crate::MutateShapesExt::get_or_add) found or made.

@@ -26,7 +26,7 @@ pub trait Observer: Send + Sync {
     }
 
     /// A flush was committed.
-    fn flushed(&self, flush: &Flushed) {
+    fn flushed(&self, flush: &FlushStats) {
         let _ = flush;
     }
 
@@ -65,7 +65,7 @@ pub trait Observer: Send + Sync {
     }
 
     /// Somebody has waited for something to be on disk.
-    fn awaited(&self, awaited: &Awaited) {
+    fn awaited(&self, awaited: &DurabilityWait) {
         let _ = awaited;
     }
 
@@ -75,7 +75,7 @@ pub trait Observer: Send + Sync {
     }
 
     /// The cache has published a batch to its readers.
-    fn published(&self, published: &Published) {
+    fn published(&self, published: &PublishStats) {
         let _ = published;
     }
 
@@ -90,12 +90,12 @@ pub trait Observer: Send + Sync {
     }
 
     /// The database was opened.
-    fn opened(&self, opened: &Opened) {
+    fn opened(&self, opened: &OpenStats) {
         let _ = opened;
     }
 
     /// Shapes whose snapshot was not complete were removed at open.
-    fn recovered(&self, recovered: &Recovered) {
+    fn recovered(&self, recovered: &RecoveryStats) {
         let _ = recovered;
     }
 
@@ -112,9 +112,9 @@ pub trait Observer: Send + Sync {
 
 /// The observer that hears nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoopObserver;
 
-impl Observer for Silent {}
+impl Observer for NoopObserver {}
 
 /// A longer activity, as it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,21 +212,21 @@ pub struct Checkin {
 
 /// A flush was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Flushed {
+pub struct FlushStats {
     /// How many mutations it settled.
     pub mutations: u64,
     /// How many changes they came to.
     pub changes: usize,
     /// How many bytes of memory the changes took.
     pub bytes: usize,
-    /// How long committing took. What publishing takes is [`Published::took`]; it may be done beside the next
+    /// How long committing took. What publishing takes is [`PublishStats::took`]; it may be done beside the next
     /// commit.
     pub took: Duration,
     /// How old the oldest of its changes was when it was committed.
     pub oldest: Duration,
 }
 
-impl Flushed {
+impl FlushStats {
     /// How many mutations cost the disk nothing, because others in the same flush undid or included them.
     pub fn coalesced(&self) -> u64 {
         self.mutations.saturating_sub(self.changes as u64)
@@ -235,7 +235,7 @@ impl Flushed {
 
 /// Somebody has waited for something to be on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Awaited {
+pub struct DurabilityWait {
     /// How long; told also when it was there already.
     pub took: Duration,
     /// [Why](crate::NotDurable::name) it is not, if it is not.
@@ -244,7 +244,7 @@ pub struct Awaited {
 
 /// The cache has published a batch to its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishStats {
     /// How many changes it had.
     pub changes: usize,
     /// How long updating the map and waiting for readers took.
@@ -253,7 +253,7 @@ pub struct Published {
 
 /// The database was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenStats {
     /// How many shapes it holds.
     pub shapes: u64,
     /// How long it took.
@@ -262,7 +262,7 @@ pub struct Opened {
 
 /// What a crash left behind was put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveryStats {
     /// How many shapes were valid.
     pub valid: u64,
     /// How many were removed.

@@ -1,13 +1,13 @@
 use std::collections::HashMap;
 
-use crate::Listed;
+use crate::ScanItem;
 
 /// Puts dependencies before their dependants and keeps the order otherwise. Shapes that depend on each other
 /// in a circle come in some order, each after what it builds on outside of the circle.
 ///
 /// A definition is usually added after those that it builds on, so the common case is one pass that finds
 /// nothing to move. O(shapes + dependencies).
-pub(crate) fn dependencies_first(shapes: Vec<Listed>) -> Vec<Listed> {
+pub(crate) fn dependencies_first(shapes: Vec<ScanItem>) -> Vec<ScanItem> {
     let places: HashMap<_, _> =
         shapes.iter().enumerate().map(|(place, listed)| (*listed.record.key(), place)).collect();
     let needs =

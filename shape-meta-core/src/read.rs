@@ -1,10 +1,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::{Counts, Entry, Handle, Key, Listed, Metadata, Record, Relation, Result, Seq, Timestamp};
+use crate::{Counts, Entry, Handle, Key, Metadata, Record, Relation, Result, ScanItem, Seq, Timestamp};
 
 /// A scan whose state was fixed when it was made: whatever changes afterwards, it shows what was live
 /// then, in the order of creation.
-pub type Scan<'a> = Box<dyn Iterator<Item = Result<Listed>> + Send + 'a>;
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<ScanItem>> + Send + 'a>;
 
 /// Handles to be passed over.
 pub type HandleSet = HashSet<Handle>;
@@ -34,7 +34,7 @@ pub trait ReadShapes: Send + Sync {
 
     /// The handles of the live shapes that read any of these relations: each once, in no order. Nothing
     /// in, nothing out.
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>>;
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>>;
 
     /// How many shapes are live. Costs no scan.
     fn counts(&self) -> Result<Counts>;

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{NotDurable, Progress, Seq};
+use crate::{DurabilityTracker, NotDurable, Seq};
 
 /// What an accepted mutation returns: its place in the order, with which a caller can wait until it is
 /// durable. Dropping a receipt is fine: the mutation is accepted either way.
@@ -14,18 +14,18 @@ pub struct Receipt {
     seq: Seq,
     /// The mutation whose rejection would be ours.
     told: Option<Seq>,
-    progress: Arc<Progress>,
+    progress: Arc<DurabilityTracker>,
 }
 
 impl Receipt {
     /// The receipt of the mutation at this place in the order.
-    pub fn new(seq: Seq, progress: Arc<Progress>) -> Self {
+    pub fn new(seq: Seq, progress: Arc<DurabilityTracker>) -> Self {
         Self { seq, told: Some(seq), progress }
     }
 
     /// The receipt of whoever needs everything up to this place to be settled. That one of those
     /// mutations was refused by the store for good is told to the one that made it, and not here.
-    pub fn up_to(seq: Seq, progress: Arc<Progress>) -> Self {
+    pub fn up_to(seq: Seq, progress: Arc<DurabilityTracker>) -> Self {
         Self { seq, told: None, progress }
     }
 

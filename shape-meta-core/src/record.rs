@@ -61,7 +61,7 @@ impl Record {
 
 /// A shape as a scan shows it.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ScanItem {
     /// The shape with its definition.
     pub record: Arc<Record>,
     /// Its small facts at the moment of the scan.

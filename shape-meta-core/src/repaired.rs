@@ -24,14 +24,14 @@ pub struct Repaired {
 
 /// What is known of a database besides what its file says, since it was damaged while it was open.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct TrustedState<'a> {
     /// All live shapes in the order of creation, if memory has them. Others are not saved then.
     pub entries: Option<&'a [Arc<Entry>]>,
     /// How far the order has come on disk.
     pub last_seq: Option<Seq>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> TrustedState<'a> {
     /// The entry of the shape that was created at this place, if memory has it.
     pub fn entry(&self, created: Seq) -> Option<&'a Arc<Entry>> {
         let entries = self.entries?;

@@ -4,14 +4,14 @@ use crate::{Change, Entry, Handle, Mutation, NewShape, ReadShapes, Refusal, Resu
 
 /// What is live, as far as one mutation has to know.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct Existing {
     /// The shape that has the handle of the mutation, and its state.
     pub by_handle: Option<(Arc<Entry>, SnapshotState)>,
     /// The handle of the shape that has the key of the mutation. Only an add has to know it.
     pub by_key: Option<Handle>,
 }
 
-impl Found {
+impl Existing {
     /// Asks this store what the mutation has to know.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Found {
 /// # Errors
 ///
 /// The refusal; nothing has changed.
-pub fn validate(mutation: &Mutation, found: Found, seq: Seq) -> Result<Option<Change>, Refusal> {
+pub fn validate(mutation: &Mutation, found: Existing, seq: Seq) -> Result<Option<Change>, Refusal> {
     match mutation {
         Mutation::Add(shape) => {
             validate_add(shape, found)?;
@@ -65,7 +65,7 @@ pub fn validate(mutation: &Mutation, found: Found, seq: Seq) -> Result<Option<Ch
 /// # Errors
 ///
 /// The refusal; nothing has changed.
-pub fn validate_add(shape: &NewShape, found: Found) -> Result<(), Refusal> {
+pub fn validate_add(shape: &NewShape, found: Existing) -> Result<(), Refusal> {
     if let Some(held_by) = found.by_key {
         return Err(Refusal::DuplicateKey { key: shape.key, held_by });
     }

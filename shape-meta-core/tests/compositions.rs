@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use shape_meta_core::{
-    ApplyChanges, Direct, Limits, MemoryStore, MutateShapes, Silent, Timestamp,
+    Direct, Limits, MemoryStore, MutateShapes, NoopObserver, ShapeStore, Timestamp,
     conformance::{self, FailingStore, Fixture, LateStore},
 };
 
-pub(crate) fn direct<S: ApplyChanges>(inner: S) -> Direct<S> {
-    Direct::new(inner, Limits::default(), Arc::new(Silent)).expect("nothing fails yet")
+pub(crate) fn direct<S: ShapeStore>(inner: S) -> Direct<S> {
+    Direct::new(inner, Limits::default(), Arc::new(NoopObserver)).expect("nothing fails yet")
 }
 
 pub(crate) struct OverMemory;
@@ -30,7 +30,7 @@ impl Fixture for OverMemory {
 struct OverAnything;
 
 impl Fixture for OverAnything {
-    type Store = Direct<Arc<dyn ApplyChanges>>;
+    type Store = Direct<Arc<dyn ShapeStore>>;
 
     fn open(&self) -> Self::Store {
         direct(Arc::new(MemoryStore::new()))
@@ -91,6 +91,6 @@ fn stores_conform() {
     conformance::store::run_all(MemoryStore::new);
     conformance::store::run_all(LateStore::default);
     conformance::store::run_all(|| FailingStore::new(MemoryStore::new()));
-    conformance::store::run_all(|| Arc::new(MemoryStore::new()) as Arc<dyn ApplyChanges>);
-    conformance::store::run_all(|| Box::new(MemoryStore::new()) as Box<dyn ApplyChanges>);
+    conformance::store::run_all(|| Arc::new(MemoryStore::new()) as Arc<dyn ShapeStore>);
+    conformance::store::run_all(|| Box::new(MemoryStore::new()) as Box<dyn ShapeStore>);
 }

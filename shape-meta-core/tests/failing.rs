@@ -8,8 +8,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Direct, ErrorKind, MemoryStore, MutateError, MutateShapesExt, ReadShapes,
-    ReadShapesExt, Refusal, Result, Seq, SnapshotState, Wait,
+    Batch, Direct, ErrorKind, MemoryStore, MutateError, MutateShapesExt, ReadShapes, ReadShapesExt, Refusal,
+    Result, Seq, ShapeStore, SnapshotState, Wait,
     conformance::{
         FailingStore, Faults, Naming, Side, View, handle, shape,
         store::{added, marked, record, removed},
@@ -55,7 +55,7 @@ fn applies_fail_in_the_order_that_was_asked_for() {
 #[test]
 fn heals() {
     let (store, faults) = failing();
-    faults.fail_applies(9, ErrorKind::Full, Side::Before);
+    faults.fail_applies(9, ErrorKind::StorageFull, Side::Before);
     faults.fail_reads(9, ErrorKind::Io);
     faults.refuse(&handle(1), Naming::Nobody);
     faults.heal();
@@ -65,7 +65,7 @@ fn heals() {
 
 #[test]
 fn refuses_a_handle_for_good() {
-    for (naming, culprit) in [(Naming::Culprit, Some(Seq::new(2))), (Naming::Nobody, None)] {
+    for (naming, rejected_seq) in [(Naming::Culprit, Some(Seq::new(2))), (Naming::Nobody, None)] {
         let (store, faults) = failing();
         faults.refuse(&handle(2), naming);
         assert_eq!(kind(store.apply(&batch(1))), None);
@@ -74,7 +74,7 @@ fn refuses_a_handle_for_good() {
         for change in [added(&poison), marked(&poison, complete), removed(&poison)] {
             let batch = Batch { changes: vec![added(&record(&shape(3), 3)), change], through: Seq::new(3) };
             let Err(error) = store.apply(&batch) else { panic!("it is refused") };
-            assert_eq!((error.kind(), error.culprit()), (ErrorKind::Rejected, culprit));
+            assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, rejected_seq));
         }
         assert_eq!(kind(store.apply(&batch(3))), None, "without it, the rest is applied");
         assert_eq!((total(&store), faults.changes()), (2, 2));
@@ -92,7 +92,7 @@ fn reads_fail_of_every_kind() {
         ("handle_for", &|| kind(store.handle_for(entry.key()))),
         ("entry", &|| kind(store.entry("h"))),
         ("record", &|| kind(store.record("h"))),
-        ("handles_reading", &|| kind(store.handles_reading(&[]))),
+        ("handles_for_relations", &|| kind(store.handles_for_relations(&[]))),
         ("counts", &|| kind(store.counts())),
         ("scan", &|| kind(store.scan())),
         ("touch", &|| kind(store.touch_now("h"))),
@@ -167,10 +167,10 @@ fn c9_direct_changes_nothing_when_an_apply_fails() {
     let (store, faults) = direct_over_failing();
     assert!(store.add(shape(1), Wait::No).is_ok());
     let before = View::of(&store);
-    faults.fail_applies(1, ErrorKind::Full, Side::Before);
+    faults.fail_applies(1, ErrorKind::StorageFull, Side::Before);
     faults.panic_applies(1, Side::Before);
     match store.add(shape(2), Wait::No) {
-        Err(MutateError::Failed(error)) => assert_eq!(error.kind(), ErrorKind::Full),
+        Err(MutateError::Failed(error)) => assert_eq!(error.kind(), ErrorKind::StorageFull),
         other => panic!("the failure is told: {other:?}"),
     }
     assert_eq!(View::of(&store), before);

@@ -10,9 +10,9 @@ use std::sync::{
 
 use proptest::prelude::*;
 use shape_meta_core::{
-    Counts, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata, MutateError,
-    MutateShapes, Mutation, NewShape, Progress, ReadShapes, Receipt, Record, Refusal, Relation, Result, Scan,
-    Seq, Signal, SnapshotState, Timestamp,
+    Counts, DurabilityTracker, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
+    MutateError, MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Record, Refusal, Relation, Result,
+    Scan, ScanItem, Seq, Signal, SnapshotState, Timestamp,
     conformance::{
         Fixture,
         ops::{Op, lockstep},
@@ -44,7 +44,7 @@ impl Shape {
 #[derive(Default)]
 struct Naive {
     shapes: Mutex<(u64, Vec<Shape>)>,
-    progress: Arc<Progress>,
+    progress: Arc<DurabilityTracker>,
     paused: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ impl ReadShapes for Naive {
         Ok(self.find(handle, |shape| shape.record()))
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let all = self.all();
         let reads = |shape: &&Shape| relations.iter().any(|relation| shape.new.relations.contains(relation));
         Ok(all.1.iter().filter(reads).map(|shape| shape.new.handle.clone()).collect())
@@ -113,7 +113,7 @@ impl ReadShapes for Naive {
 
     fn scan(&self) -> Result<Scan<'_>> {
         let all = self.all().1.clone();
-        let listed = |shape: Shape| Ok(Listed { record: shape.record(), metadata: shape.metadata() });
+        let listed = |shape: Shape| Ok(ScanItem { record: shape.record(), metadata: shape.metadata() });
         Ok(Box::new(all.into_iter().map(listed)))
     }
 

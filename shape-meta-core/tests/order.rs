@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shape_meta_core::{
-    ApplyChanges, MemoryStore, NewShape, ReadShapesExt,
+    MemoryStore, NewShape, ReadShapesExt, ShapeStore,
     conformance::{
         handle, key, shape,
         store::{added, apply, record},
@@ -21,7 +21,7 @@ fn listed(dependencies: &[Vec<usize>]) -> Vec<usize> {
     numbers(&store, dependencies.len())
 }
 
-fn numbers<S: ApplyChanges>(store: &S, count: usize) -> Vec<usize> {
+fn numbers<S: ShapeStore>(store: &S, count: usize) -> Vec<usize> {
     let places: std::collections::HashMap<_, _> =
         (0..count).map(|number| (handle(number as u64), number)).collect();
     let list = store.list().expect("memory does not fail");

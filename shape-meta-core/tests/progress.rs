@@ -11,20 +11,20 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_core::{Error, ErrorKind, NotDurable, Progress, Receipt, Seq, conformance::block_on};
+use shape_meta_core::{DurabilityTracker, Error, ErrorKind, NotDurable, Receipt, Seq, conformance::block_on};
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn progress(settled: u64) -> Arc<Progress> {
-    Arc::new(Progress::new(Seq::new(settled)))
+fn progress(settled: u64) -> Arc<DurabilityTracker> {
+    Arc::new(DurabilityTracker::new(Seq::new(settled)))
 }
 
-fn receipt(progress: &Arc<Progress>, seq: u64) -> Receipt {
+fn receipt(progress: &Arc<DurabilityTracker>, seq: u64) -> Receipt {
     Receipt::new(Seq::new(seq), Arc::clone(progress))
 }
 
 /// What the receipt says now: the kind of the error with the way it is told.
-fn now(progress: &Arc<Progress>, seq: u64) -> Result<(), String> {
+fn now(progress: &Arc<DurabilityTracker>, seq: u64) -> Result<(), String> {
     let receipt = receipt(progress, seq);
     let outcome = receipt.wait_durable(Duration::ZERO);
     assert_eq!(receipt.is_durable(), outcome.is_ok());

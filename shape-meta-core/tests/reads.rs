@@ -9,9 +9,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, ControlWrites, Counts, Direct, Entry, Error, ErrorKind, Handle, HandleSet, Key,
-    Known, LeastRecentlyUsed, MemoryStore, Metadata, MutateShapesExt, ReadShapes, Record, Relation, Repaired,
-    Result, Scan, Seq, SnapshotState, Swept, Timestamp, Wait,
+    Batch, Counts, Direct, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, MemoryStore,
+    Metadata, MutateShapesExt, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
+    SnapshotState, StoreControl, SweepProgress, Timestamp, TrustedState, Wait,
     conformance::{
         handle, shape,
         store::{self, added, apply, record},
@@ -56,8 +56,8 @@ impl ReadShapes for Sweeping {
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         self.inner.record(handle)
     }
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner.handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.inner.handles_for_relations(relations)
     }
     fn counts(&self) -> Result<Counts> {
         self.inner.counts()
@@ -76,7 +76,7 @@ impl ReadShapes for Sweeping {
     }
 }
 
-impl ApplyChanges for Sweeping {
+impl ShapeStore for Sweeping {
     fn apply(&self, batch: &Batch) -> Result<()> {
         if self.damaged {
             return Err(Error::new(ErrorKind::Corrupt, "damaged on purpose"));
@@ -89,11 +89,11 @@ impl ApplyChanges for Sweeping {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.inner.record_of(entry)
     }
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         let left = self.parts.load(Ordering::Relaxed).saturating_sub(1);
         self.parts.store(left, Ordering::Relaxed);
-        Ok(Swept { shapes: 1, more: left > 0 })
+        Ok(SweepProgress { shapes: 1, more: left > 0 })
     }
 }
 
@@ -108,7 +108,7 @@ fn reads_are_saved_by_a_mutation_that_comes_when_it_is_time() {
     let store = Sweeping::of(9);
     mutate(&store);
     assert_eq!(sweeps(&store), 0, "not within the first minute");
-    let store = store.save_reads_every(Duration::ZERO);
+    let store = store.last_read_save_interval(Duration::ZERO);
     mutate(&store);
     assert_eq!(sweeps(&store), 1, "a part at a time");
     store.remove("unknown", Wait::No).expect_err("refused");
@@ -117,13 +117,13 @@ fn reads_are_saved_by_a_mutation_that_comes_when_it_is_time() {
 
 #[test]
 fn as_long_as_there_are_more_reads_to_save_the_next_mutation_goes_on() {
-    let store = Sweeping::of(9).save_reads_every(Duration::ZERO);
+    let store = Sweeping::of(9).last_read_save_interval(Duration::ZERO);
     let made = Instant::now();
     // So that far more time has gone by since it was made than will after the first part.
     (0..2_000).for_each(|_| assert!(store.remove("unknown", Wait::No).is_err()));
     mutate(&store);
     assert_eq!(sweeps(&store), 1);
-    let store = store.save_reads_every(made.elapsed());
+    let store = store.last_read_save_interval(made.elapsed());
     mutate(&store);
     assert_eq!(sweeps(&store), 1, "it is still time");
 }
@@ -154,8 +154,8 @@ fn c9_reads_are_not_saved_where_writing_has_stopped() {
 fn a_store_that_keeps_nothing_across_restarts_has_nothing_to_show() {
     let store = Sweeping::default();
     let unsupported = |outcome: Result<Repaired>| outcome.expect_err("no file").kind();
-    assert_eq!(unsupported(store.repair(Known::default())), ErrorKind::Unsupported);
-    assert_eq!(unsupported(MemoryStore::new().repair(Known::default())), ErrorKind::Unsupported);
+    assert_eq!(unsupported(store.repair(TrustedState::default())), ErrorKind::Unsupported);
+    assert_eq!(unsupported(MemoryStore::new().repair(TrustedState::default())), ErrorKind::Unsupported);
     assert!(store.changes_since(Seq::ZERO).expect("memory").is_none());
     assert!(MemoryStore::new().changes_since(Seq::ZERO).expect("memory").is_none());
     store.save_reads(&[(Seq::new(1), Timestamp::from_micros(1))]).expect("nothing is done");

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use shape_meta_core::{
-    Definition, DefinitionHash, Entry, Error, ErrorKind, Key, Known, Lost, NewShape, Record, Relation,
-    Relations, Repaired, Seq,
+    Definition, DefinitionHash, Entry, Error, ErrorKind, Key, Lost, NewShape, Record, Relation, Relations,
+    Repaired, Seq, TrustedState,
     conformance::{handle, key, shape, store::record},
 };
 
@@ -50,10 +50,10 @@ fn a_record_gets_its_place_whether_or_not_somebody_shares_it() {
 #[test]
 fn what_is_known_of_a_shape_is_found_by_its_place() {
     let entries = [2, 5, 9].map(entry);
-    let known = Known { entries: Some(&entries), last_seq: None };
+    let known = TrustedState { entries: Some(&entries), last_seq: None };
     let found = |created| known.entry(Seq::new(created)).map(|entry| entry.created().get());
     assert_eq!([1, 2, 3, 5, 9, 10].map(found), [None, Some(2), None, Some(5), Some(9), None]);
-    assert!(Known::default().entry(Seq::new(2)).is_none());
+    assert!(TrustedState::default().entry(Seq::new(2)).is_none());
 }
 
 #[test]

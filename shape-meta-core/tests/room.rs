@@ -73,8 +73,8 @@ impl ReadShapes for Crowded {
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         self.inner.record(handle)
     }
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner.handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.inner.handles_for_relations(relations)
     }
     fn counts(&self) -> Result<Counts> {
         self.inner.counts()

@@ -3,9 +3,9 @@
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    DefinitionHash, Degradation, Error, ErrorKind, Handle, Health, HealthState, InvalidKey, LastError,
-    Latencies, MemoryStore, MutateError, MutateShapesExt, NotDurable, Progress, Refusal, Relation, Seq,
-    Silent, SnapshotState, Wait,
+    DefinitionHash, Degradation, DurabilityTracker, Error, ErrorKind, Handle, Health, HealthState,
+    InvalidKey, LastError, Latencies, MemoryStore, MutateError, MutateShapesExt, NoopObserver, NotDurable,
+    Refusal, Relation, Seq, SnapshotState, Wait,
     conformance::{handle, key, ops::Op, shape},
 };
 
@@ -55,7 +55,8 @@ fn c4_an_unknown_handle_is_told_up_to_a_length() {
 #[test]
 fn of_failures() {
     let cause = std::io::Error::other("no space left on device");
-    let error = Error::new(ErrorKind::Full, "the disk is full").with_source(cause).with_culprit(Seq::new(7));
+    let error =
+        Error::new(ErrorKind::StorageFull, "the disk is full").with_source(cause).with_culprit(Seq::new(7));
     let mutate = MutateError::from(error.clone());
     let shared = error.clone().with_culprit(Seq::new(8));
     let texts = [
@@ -65,7 +66,7 @@ fn of_failures() {
         format!("mutate: {mutate}, because of {}", mutate.source().expect("it has a cause")),
         format!("refused: {}", MutateError::from(all_refusals().remove(0))),
         format!("key: {InvalidKey}"),
-        format!("shared: {shared}, culprit {:?}", shared.culprit()),
+        format!("shared: {shared}, rejected_seq {:?}", shared.rejected_seq()),
         format!("rejected: {}", NotDurable::Rejected(error.clone())),
         format!("stopped: {}", NotDurable::Stopped(error.clone())),
         format!("timed out: {}", NotDurable::TimedOut),
@@ -75,7 +76,7 @@ fn of_failures() {
     let refused = MutateError::from(all_refusals().remove(0));
     assert!(refused.refusal().is_some() && refused.source().is_none());
     assert!(mutate.refusal().is_none());
-    assert_eq!(error.culprit(), Some(Seq::new(7)), "who shares an error is not changed with it");
+    assert_eq!(error.rejected_seq(), Some(Seq::new(7)), "who shares an error is not changed with it");
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn of_kinds_and_their_remedies() {
     use ErrorKind::*;
     let kinds = [
         Busy,
-        Full,
+        StorageFull,
         Io,
         Interrupted,
         ReadOnly,
@@ -91,9 +92,9 @@ fn of_kinds_and_their_remedies() {
         Rejected,
         Corrupt,
         NotADatabase,
-        NewerSchema,
+        UnsupportedSchema,
         Fenced,
-        Owned,
+        AlreadyOpen,
         Closed,
         Configuration,
         Unsupported,
@@ -107,7 +108,7 @@ fn of_kinds_and_their_remedies() {
 
 #[test]
 fn of_what_is_not_durable() {
-    let error = Error::new(ErrorKind::Full, "the disk is full");
+    let error = Error::new(ErrorKind::StorageFull, "the disk is full");
     let whys = [
         NotDurable::TimedOut,
         NotDurable::Rejected(error.clone()),
@@ -139,20 +140,20 @@ fn of_values() {
         format!("{took:?} {none:?}"),
     ];
     insta::assert_snapshot!(texts.join("\n"));
-    let observed = format!("{:?}", Progress::observed(Seq::ZERO, Arc::new(Silent)));
+    let observed = format!("{:?}", DurabilityTracker::observed(Seq::ZERO, Arc::new(NoopObserver)));
     assert!(observed.contains("Told(true)"), "{observed}");
 }
 
 #[test]
 fn c9_of_health() {
-    let error = || Error::new(ErrorKind::Full, "the disk is full");
+    let error = || Error::new(ErrorKind::StorageFull, "the disk is full");
     let since = Duration::from_secs(90);
     let failing = |failures| Degradation::Failing { error: error(), failures };
     let states = [
         HealthState::Ready,
         HealthState::Degraded { why: failing(1), since },
         HealthState::Degraded { why: failing(2), since },
-        HealthState::Degraded { why: Degradation::Behind, since },
+        HealthState::Degraded { why: Degradation::Lagging, since },
         HealthState::Fenced { error: error() },
         HealthState::Stopped { error: error() },
         HealthState::Closing,

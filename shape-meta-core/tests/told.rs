@@ -7,9 +7,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, Awaited, Change, CloseReport, ControlWrites, Counts, Degradation, Direct, Error, ErrorKind,
-    Flushed, HealthState, Latencies, Limits, MemoryStore, MutateShapesExt, Observer, Pending, Refusal,
-    Silent, Span, Wait,
+    Activity, Change, CloseReport, Counts, Degradation, Direct, DurabilityWait, Error, ErrorKind, FlushStats,
+    HealthState, Latencies, Limits, MemoryStore, MutateShapesExt, NoopObserver, Observer, Pending, Refusal,
+    Span, StoreControl, Wait,
     conformance::{FailingStore, Side, handle, shape, store::record},
 };
 
@@ -40,7 +40,7 @@ impl Observer for Log {
         Some(Box::new(Ending(Arc::clone(&self.0))))
     }
 
-    fn flushed(&self, flush: &Flushed) {
+    fn flushed(&self, flush: &FlushStats) {
         assert_eq!((flush.mutations, flush.changes, flush.oldest), (1, 1, flush.took));
         self.note("flushed".to_owned());
     }
@@ -61,7 +61,7 @@ impl Observer for Log {
         self.note(format!("acknowledged {}", latencies.count()));
     }
 
-    fn awaited(&self, awaited: &Awaited) {
+    fn awaited(&self, awaited: &DurabilityWait) {
         self.note(format!("awaited {:?}", awaited.error));
     }
 
@@ -110,13 +110,13 @@ fn each_change_is_a_flush_of_its_own() {
 #[test]
 fn c9_what_fails_is_told_and_health_says_it() {
     let (store, told) = logged();
-    store.inner().faults().fail_applies(2, ErrorKind::Full, Side::Before);
+    store.inner().faults().fail_applies(2, ErrorKind::StorageFull, Side::Before);
     for failures in 1..=2 {
         assert!(store.add(shape(1), Wait::No).is_err());
         assert_eq!(told(), [&*flush_of_an_add(), "failed", "failed full"]);
         match store.health().state {
             HealthState::Degraded { why: Degradation::Failing { failures: counted, error }, .. } => {
-                assert_eq!((counted, error.kind()), (failures, ErrorKind::Full));
+                assert_eq!((counted, error.kind()), (failures, ErrorKind::StorageFull));
             }
             other => panic!("{other:?}"),
         }
@@ -124,14 +124,14 @@ fn c9_what_fails_is_told_and_health_says_it() {
     store.add(shape(1), Wait::No).expect("the fault is gone");
     let health = store.health();
     assert!(health.is_ready() && matches!(health.state, HealthState::Ready), "{health:?}");
-    assert_eq!(health.last_error.map(|last| last.error.kind()), Some(ErrorKind::Full));
+    assert_eq!(health.last_error.map(|last| last.error.kind()), Some(ErrorKind::StorageFull));
 }
 
 #[test]
 fn c9_what_costs_the_disk_nothing_says_nothing_about_it() {
     let (store, _) = logged();
     store.add(shape(1), Wait::No).expect("new");
-    store.inner().faults().fail_applies(1, ErrorKind::Full, Side::Before);
+    store.inner().faults().fail_applies(1, ErrorKind::StorageFull, Side::Before);
     assert!(store.add(shape(2), Wait::No).is_err());
     assert!(!store.get_or_add(&shape(1), Wait::No).expect("found").added);
     let state = store.health().state;
@@ -206,13 +206,14 @@ fn c10_a_report_is_complete_if_nothing_was_left() {
 
 #[test]
 fn who_hears_nothing_costs_nothing() {
-    assert!(!Silent.wants_acknowledged() && !Silent.wants_committed());
-    assert!(Silent.begin(Activity::Recovery).is_none());
+    assert!(!NoopObserver.wants_acknowledged() && !NoopObserver.wants_committed());
+    assert!(NoopObserver.begin(Activity::Recovery).is_none());
 }
 
 #[test]
 fn what_was_coalesced_is_what_cost_the_disk_nothing() {
-    let coalesced = |mutations, changes| Flushed { mutations, changes, ..Flushed::default() }.coalesced();
+    let coalesced =
+        |mutations, changes| FlushStats { mutations, changes, ..FlushStats::default() }.coalesced();
     assert_eq!([coalesced(7, 4), coalesced(2, 2), coalesced(1, 2)], [3, 0, 0]);
 }
 

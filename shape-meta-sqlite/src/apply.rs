@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{
-    ApplyChanges, Batch, Delta, Entry, Known, Record, Repaired, Result, Seq, Swept, Timestamp, Usage,
+    Batch, Delta, Entry, Record, Repaired, Result, Seq, ShapeStore, SweepProgress, Timestamp, TrustedState,
+    Usage,
 };
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 
 #[deny(clippy::missing_trait_methods)]
-impl ApplyChanges for SqliteStore {
+impl ShapeStore for SqliteStore {
     fn apply(&self, batch: &Batch) -> Result<()> {
         self.ahead.drop();
         self.connections.write(Operation::Apply, |connection| {
@@ -66,7 +67,7 @@ impl ApplyChanges for SqliteStore {
         usage
     }
 
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         self.repair_for(None, known)
     }
 
@@ -94,12 +95,12 @@ impl ApplyChanges for SqliteStore {
         self.connections.read(Operation::SavedReads, |connection| last_reads::saved(connection, each))
     }
 
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         let (reads, more) = self.recency.take_unsaved();
         if !reads.is_empty() {
             self.save_reads(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
         }
-        Ok(Swept { shapes: reads.len(), more })
+        Ok(SweepProgress { shapes: reads.len(), more })
     }
 }
 
@@ -115,7 +116,7 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
         store.note_counts(meta.counts);
         return Ok(());
     }
-    let mut writing = Writing::new(&transaction, store.lookups(), &meta)?;
+    let mut writing = Writing::new(&transaction, store.disk_indexes(), &meta)?;
     for change in &batch.changes {
         writing.change(change)?;
     }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::idle;
 
 /// A bound on the connections of many stores together: hand a clone to
-/// [`SqliteOptions::connection_cap`](crate::SqliteOptions::connection_cap) of each.
+/// [`SqliteOptions::connection_limit`](crate::SqliteOptions::connection_limit) of each.
 ///
 /// For processes that open a store for each of their hundreds of tenants. A connection takes three file
 /// descriptors and its page cache; a store that is idle has none, and then takes a single descriptor, that
@@ -24,9 +24,9 @@ use crate::idle;
 ///   has been [idle](crate::SqliteOptions::idle_timeout) for long. Opening and closing takes about a
 ///   millisecond and some syncs. So make the bound at least the number of stores that write all the time.
 #[derive(Clone)]
-pub struct ConnectionCap(Arc<Cap>);
+pub struct ConnectionLimit(Arc<Cap>);
 
-impl ConnectionCap {
+impl ConnectionLimit {
     /// At most so many connections, and at least 1.
     pub fn new(connections: u32) -> Self {
         Self(Arc::new(Cap { most: connections.max(1), state: Mutex::default(), changed: Condvar::new() }))
@@ -43,10 +43,10 @@ impl ConnectionCap {
     }
 }
 
-impl fmt::Debug for ConnectionCap {
+impl fmt::Debug for ConnectionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.lock();
-        f.debug_struct("ConnectionCap")
+        f.debug_struct("ConnectionLimit")
             .field("most", &self.0.most)
             .field("readers", &state.readers)
             .field("writers", &state.writers)

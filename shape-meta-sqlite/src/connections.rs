@@ -11,7 +11,7 @@ use rusqlite::{Connection, config::DbConfig};
 use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result, Seq};
 
 use crate::{
-    ConnectionCap,
+    ConnectionLimit,
     cap::Cap,
     connection::{Settings, set},
     error::{failed, failed_on, spoils_connection},
@@ -156,8 +156,8 @@ impl Connections {
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let cap = settings.options.connection_cap.clone();
-        let cap = Arc::clone(cap.unwrap_or_else(|| ConnectionCap::new(u32::MAX)).cap());
+        let cap = settings.options.connection_limit.clone();
+        let cap = Arc::clone(cap.unwrap_or_else(|| ConnectionLimit::new(u32::MAX)).cap());
         let presence = presence.map(Arc::new);
         let pool =
             settings.has_readers().then(|| Pool::new(settings.clone(), Arc::clone(&cap), presence.clone()));
@@ -251,7 +251,7 @@ impl Connections {
         }
         drop(lease);
         self.may_rest(&mut writer);
-        if operation != Operation::Stats {
+        if operation != Operation::SqliteStats {
             // A gauge keeps nobody from resting.
             writer.used = Instant::now();
         }
@@ -379,8 +379,8 @@ impl Connections {
         let pages =
             |connection: &Connection| Pages::of(connection).map_err(failed("read the size of the database"));
         match self.writes {
-            true => self.write(Operation::Stats, |connection| pages(connection)),
-            false => self.read(Operation::Stats, pages),
+            true => self.write(Operation::SqliteStats, |connection| pages(connection)),
+            false => self.read(Operation::SqliteStats, pages),
         }
     }
 
@@ -397,7 +397,8 @@ impl Connections {
             None if self.settings.has_readers() => used,
             None => 1,
         };
-        let max = 1 + if self.settings.has_readers() { self.settings.options.readers as usize } else { 0 };
+        let max =
+            1 + if self.settings.has_readers() { self.settings.options.max_readers as usize } else { 0 };
         Usage { used, idle: open.saturating_sub(used), max, waiting: self.meter.waiting() }
     }
 

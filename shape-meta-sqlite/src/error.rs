@@ -16,7 +16,7 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
     move |source| {
         let kind = match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::StorageFull,
             io::ErrorKind::Interrupted => ErrorKind::Interrupted,
             io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
                 ErrorKind::Configuration
@@ -65,7 +65,7 @@ fn kind_of_code(failure: ffi::Error) -> ErrorKind {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
             ErrorKind::Busy
         }
-        ErrorCode::DiskFull => ErrorKind::Full,
+        ErrorCode::DiskFull => ErrorKind::StorageFull,
         ErrorCode::OperationInterrupted | ErrorCode::OperationAborted | ErrorCode::SchemaChanged => {
             ErrorKind::Interrupted
         }
@@ -90,7 +90,9 @@ fn consequence(kind: ErrorKind) -> &'static str {
             "another connection held the database for longer than the busy time-out; nothing has changed, \
              and it can be tried again"
         }
-        ErrorKind::Full => "the disk is full; nothing has changed, make room and it can be tried again",
+        ErrorKind::StorageFull => {
+            "the disk is full; nothing has changed, make room and it can be tried again"
+        }
         ErrorKind::Io => {
             "reading or writing the file failed; nothing has changed, and it can be tried again once the \
              disk works"

@@ -1,7 +1,7 @@
 use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 use shape_meta_core::{Entry, Result};
 
-use crate::{Lookups, error::failed, narrow, row, schema, sql};
+use crate::{DiskIndexes, error::failed, narrow, row, schema, sql};
 
 /// What a batch does to the index tables, gathered so that it can be done in the order of hashes: pages
 /// are then visited from left to right, each once.
@@ -76,8 +76,8 @@ fn step(statement: &mut CachedStatement<'_>, narrow: i64, id: i64) -> Result<()>
 }
 
 /// Gives the file the look-ups that it shall have, in one transaction. Returns which it had, if others.
-pub(crate) fn ensure(connection: &mut Connection, wanted: Lookups) -> Result<Option<Lookups>> {
-    let had = schema::lookups(connection).map_err(failed("read the schema"))?;
+pub(crate) fn ensure(connection: &mut Connection, wanted: DiskIndexes) -> Result<Option<DiskIndexes>> {
+    let had = schema::disk_indexes(connection).map_err(failed("read the schema"))?;
     if had == wanted {
         return Ok(None);
     }
@@ -85,8 +85,8 @@ pub(crate) fn ensure(connection: &mut Connection, wanted: Lookups) -> Result<Opt
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
     match wanted {
-        Lookups::Mirrored => transaction.execute_batch(schema::DROP_LOOKUPS).map_err(failed(doing))?,
-        Lookups::OnDisk => {
+        DiskIndexes::Omitted => transaction.execute_batch(schema::DROP_LOOKUPS).map_err(failed(doing))?,
+        DiskIndexes::Maintained => {
             transaction.execute_batch(schema::LOOKUPS).map_err(failed(doing))?;
             // The pairs of all shapes at once: 16 bytes each and table, for a build that appends to every
             // page once.

@@ -17,12 +17,12 @@
 //! # let directory = tempfile::tempdir()?;
 //! # let directory = directory.path();
 //! let options = SqliteOptions::default().durability(Durability::PowerLossConsistent);
-//! let store = SqliteStore::open(directory, options, Arc::new(Silent))?;
+//! let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))?;
 //! let recovery = store.recover()?;
 //! // ... delete what is stored for `recovery.to_clean`, and then:
-//! store.cleaned(&recovery.to_clean)?;
+//! store.ack_cleanup(&recovery.to_clean)?;
 //!
-//! let store = Direct::new(store, Limits::default(), Arc::new(Silent))?;
+//! let store = Direct::new(store, Limits::default(), Arc::new(NoopObserver))?;
 //! store.add(
 //!     NewShape {
 //!         handle: Handle::new("54334872-1768476874000000")?,
@@ -44,7 +44,7 @@
 //!
 //! - A look-up on disk costs a few microseconds, and keeping the index tables costs most of the rate of
 //!   adding once there are many shapes. Under a cache that mirrors everything, turn them off
-//!   ([`Lookups::Mirrored`]): rows are then only appended, and the rate does not depend on their number.
+//!   ([`DiskIndexes::Omitted`]): rows are then only appended, and the rate does not depend on their number.
 //! - What a crash takes is a choice: see [`Durability`].
 //! - Network file systems need [`Mode::Exclusive`], which has a single connection.
 //!
@@ -56,8 +56,8 @@
 //! checks that the turn is still its own.
 //!
 //! Observers hear of every checkout of a connection under one of these labels: `metadata`, `handle_for`,
-//! `entry`, `record`, `handles_reading`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
-//! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `cleaned`,
+//! `entry`, `record`, `handles_for_relations`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
+//! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `ack_cleanup`,
 //! `maintain`, `explain`, `stats`, `repair`.
 //!
 //! # Features
@@ -71,10 +71,10 @@
 
 #![forbid(unsafe_code)]
 
+mod disk_indexes;
 mod durability;
-mod live_owner;
-mod lookups;
 mod mode;
+mod on_live_owner;
 mod options;
 
 mod report;
@@ -83,8 +83,8 @@ mod store;
 
 mod ahead;
 mod apply;
-mod explain;
 mod maintain;
+mod query_plans;
 mod read;
 mod recover;
 mod repair;
@@ -128,17 +128,17 @@ mod meter;
 mod operation;
 mod pool;
 
-pub use cap::ConnectionCap;
+pub use cap::ConnectionLimit;
+pub use disk_indexes::DiskIndexes;
 pub use durability::Durability;
-pub use explain::Plan;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, Verified};
-pub use live_owner::LiveOwner;
-pub use lookups::Lookups;
-pub use maintain::Stats;
+pub use maintain::SqliteStats;
 pub use mode::Mode;
-pub use options::{Check, OnDamage, SqliteOptions};
+pub use on_live_owner::OnLiveOwner;
+pub use options::{IntegrityCheck, OnCorruption, SqliteOptions};
+pub use query_plans::QueryPlan;
 pub use recover::Recovery;
-pub use report::OpenReport;
-pub use standby::Standby;
+pub use report::SqliteOpenReport;
+pub use standby::SqliteStandby;
 pub use store::SqliteStore;
 pub use verifier::Verifier;

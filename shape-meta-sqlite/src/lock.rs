@@ -8,7 +8,7 @@ use std::{
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{LiveOwner, Mode, error::failed_on, files::Files, identity::Identity};
+use crate::{Mode, OnLiveOwner, error::failed_on, files::Files, identity::Identity};
 
 /// Held by the one store that may write to the directory: a lock of the operating system, which goes
 /// when the process does, however it ends.
@@ -35,20 +35,20 @@ pub(crate) enum Locked {
 const LOOK: Duration = Duration::from_millis(10);
 
 impl OwnerLock {
-    pub(crate) fn acquire(files: &Files, mode: Mode, live_owner: LiveOwner) -> Result<Locked> {
+    pub(crate) fn acquire(files: &Files, mode: Mode, on_live_owner: OnLiveOwner) -> Result<Locked> {
         let path = files.lock();
         let begun = Instant::now();
         loop {
             let mut file = open(OpenOptions::new().create(true), &path)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => match live_owner {
-                    LiveOwner::TakeOver => return Ok(Locked::ToTakeOver),
-                    LiveOwner::WaitFor(longest) if begun.elapsed() < longest => {
+                Err(TryLockError::WouldBlock) => match on_live_owner {
+                    OnLiveOwner::Fence => return Ok(Locked::ToTakeOver),
+                    OnLiveOwner::Wait(longest) if begun.elapsed() < longest => {
                         thread::sleep(LOOK.min(longest));
                         continue;
                     }
-                    LiveOwner::WaitFor(_) | LiveOwner::Refuse => return Err(owned(&mut file, files)),
+                    OnLiveOwner::Wait(_) | OnLiveOwner::Fail => return Err(owned(&mut file, files)),
                 },
                 // Some network file systems have no such locks. There SQLite's own exclusive lock on the
                 // database must do, together with the epoch.
@@ -114,10 +114,10 @@ fn owned(file: &mut File, files: &Files) -> Error {
         id => format!("the process {id}"),
     };
     Error::new(
-        ErrorKind::Owned,
+        ErrorKind::AlreadyOpen,
         format!(
             "{owner} owns the database in {}; it has one owner at a time, and nothing was touched. Close \
-             the other one first (or wait for it, or take over: `LiveOwner`), or choose another directory",
+             the other one first (or wait for it, or take over: `OnLiveOwner`), or choose another directory",
             files.directory().display()
         ),
     )
@@ -127,8 +127,8 @@ fn owned(file: &mut File, files: &Files) -> Error {
 mod tests {
     use super::*;
 
-    fn acquire(files: &Files, live_owner: LiveOwner) -> Result<Locked> {
-        OwnerLock::acquire(files, Mode::Wal, live_owner)
+    fn acquire(files: &Files, on_live_owner: OnLiveOwner) -> Result<Locked> {
+        OwnerLock::acquire(files, Mode::Wal, on_live_owner)
     }
 
     fn ours(locked: Locked) -> OwnerLock {
@@ -142,11 +142,11 @@ mod tests {
     fn c11_is_given_up_although_a_process_that_is_being_started_has_the_file_too() {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let files = Files::new(directory.path());
-        let lock = ours(acquire(&files, LiveOwner::Refuse).expect("nobody has it"));
+        let lock = ours(acquire(&files, OnLiveOwner::Fail).expect("nobody has it"));
         let inherited = lock.file.try_clone().expect("as a fork does");
-        assert!(acquire(&files, LiveOwner::Refuse).is_err());
+        assert!(acquire(&files, OnLiveOwner::Fail).is_err());
         drop(lock);
-        ours(acquire(&files, LiveOwner::Refuse).expect("nobody has it any more"));
+        ours(acquire(&files, OnLiveOwner::Fail).expect("nobody has it any more"));
         drop(inherited);
     }
 
@@ -154,12 +154,12 @@ mod tests {
     fn c11_is_waited_for_no_longer_than_allowed() {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let files = Files::new(directory.path());
-        let lock = ours(acquire(&files, LiveOwner::Refuse).expect("nobody has it"));
-        let wait = LiveOwner::WaitFor(Duration::from_millis(20));
-        assert_eq!(acquire(&files, wait).err().map(|error| error.kind()), Some(ErrorKind::Owned));
+        let lock = ours(acquire(&files, OnLiveOwner::Fail).expect("nobody has it"));
+        let wait = OnLiveOwner::Wait(Duration::from_millis(20));
+        assert_eq!(acquire(&files, wait).err().map(|error| error.kind()), Some(ErrorKind::AlreadyOpen));
         thread::scope(|scope| {
             let waiting =
-                scope.spawn(|| acquire(&files, LiveOwner::WaitFor(Duration::from_secs(60))).map(ours));
+                scope.spawn(|| acquire(&files, OnLiveOwner::Wait(Duration::from_secs(60))).map(ours));
             drop(lock);
             assert!(waiting.join().expect("no panic").expect("it is free now").is_current());
         });
@@ -169,14 +169,14 @@ mod tests {
     fn c11_who_takes_over_has_it_and_the_other_one_knows() {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let files = Files::new(directory.path());
-        let first = ours(acquire(&files, LiveOwner::Refuse).expect("nobody has it"));
-        assert!(matches!(acquire(&files, LiveOwner::TakeOver), Ok(Locked::ToTakeOver)));
+        let first = ours(acquire(&files, OnLiveOwner::Fail).expect("nobody has it"));
+        assert!(matches!(acquire(&files, OnLiveOwner::Fence), Ok(Locked::ToTakeOver)));
         assert!(first.is_current(), "not before the turn is taken");
         let second = OwnerLock::take_over(&files).expect("it can");
         assert_eq!([first.is_current(), second.is_current()], [false, true]);
         drop(first);
-        assert!(acquire(&files, LiveOwner::Refuse).is_err(), "that the first one ends changes nothing");
+        assert!(acquire(&files, OnLiveOwner::Fail).is_err(), "that the first one ends changes nothing");
         drop(second);
-        ours(acquire(&files, LiveOwner::TakeOver).expect("nobody has it any more"));
+        ours(acquire(&files, OnLiveOwner::Fence).expect("nobody has it any more"));
     }
 }

@@ -17,11 +17,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a store takes, and what it does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Stats {
+pub struct SqliteStats {
     /// Bytes of the database file (of memory, for one in memory).
     pub database_bytes: u64,
     /// Bytes of the write-ahead log.
-    pub log_bytes: u64,
+    pub wal_bytes: u64,
     /// Bytes of the database that are free to be used again.
     pub free_bytes: u64,
     /// Connections that are open, the writer among them.
@@ -36,17 +36,23 @@ impl SqliteStore {
     /// # Errors
     ///
     /// If the database or the file system fails.
-    pub fn stats(&self) -> Result<Stats> {
+    pub fn stats(&self) -> Result<SqliteStats> {
         let (connections, active) = self.connections.numbers();
         let Pages { all, free, size } = self.connections.pages()?;
-        let log_bytes = match &self.files {
+        let wal_bytes = match &self.files {
             Some(files) => {
                 let log = files.companion("-wal");
                 files::size(&log).map_err(failed_on("look at", &log))?
             }
             None => 0,
         };
-        Ok(Stats { database_bytes: all * size, log_bytes, free_bytes: free * size, connections, active })
+        Ok(SqliteStats {
+            database_bytes: all * size,
+            wal_bytes,
+            free_bytes: free * size,
+            connections,
+            active,
+        })
     }
 
     /// Closes the reading connections that are not in use. They close by themselves when they were idle
@@ -102,7 +108,7 @@ impl SqliteStore {
 mod tests {
     use std::sync::Arc;
 
-    use shape_meta_core::{ApplyChanges, Batch, Checkout, Observer, Seq};
+    use shape_meta_core::{Batch, Checkout, Observer, Seq, ShapeStore};
 
     use super::*;
     use crate::SqliteOptions;

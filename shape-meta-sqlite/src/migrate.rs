@@ -43,7 +43,7 @@ pub(crate) fn refuse_newer(version: u32) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::NewerSchema,
+        ErrorKind::UnsupportedSchema,
         format!(
             "the database has schema version {version}, and this build of shape-meta knows versions up to \
              {CURRENT}; it is left as it is. Open it with the newer build, or choose another directory"

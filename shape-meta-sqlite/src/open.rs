@@ -1,10 +1,10 @@
 use std::{fs, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
-use shape_meta_core::{Error, ErrorKind, Known, Observer, Result, Seq, Timestamp};
+use shape_meta_core::{Error, ErrorKind, Observer, Result, Seq, Timestamp, TrustedState};
 
 use crate::{
-    Check, Mode, OnDamage, OpenReport, change_log,
+    IntegrityCheck, Mode, OnCorruption, SqliteOpenReport, change_log,
     connection::{Settings, set},
     error::{failed, failed_on},
     files::{self, Files},
@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// A database that was found good, or made so, and is ours to write.
-pub(crate) struct Opened {
+pub(crate) struct OpenedFiles {
     pub(crate) connection: Connection,
-    pub(crate) report: OpenReport,
+    pub(crate) report: SqliteOpenReport,
     /// None for a database in memory.
     pub(crate) lock: Option<OwnerLock>,
     /// Likewise.
@@ -35,11 +35,15 @@ pub(crate) struct Opened {
 /// The order matters. First ownership, so that nothing below races with another owner. Then a look at the
 /// file without SQLite, so that what is not ours stays as it is. Then SQLite, told not to write when it
 /// closes until the version is known. Only then anything is changed.
-pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn Observer>) -> Result<Opened> {
+pub(crate) fn open_files(
+    files: &Files,
+    settings: &Settings,
+    observer: &Arc<dyn Observer>,
+) -> Result<OpenedFiles> {
     let started = Instant::now();
     let directory = files.directory();
     fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
-    let lock = match OwnerLock::acquire(files, settings.options.mode, settings.options.live_owner)? {
+    let lock = match OwnerLock::acquire(files, settings.options.mode, settings.options.on_live_owner)? {
         Locked::Ours(lock) => lock,
         Locked::ToTakeOver => take_over(files, settings)?,
     };
@@ -59,11 +63,11 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
         Found::Nothing | Found::Database => open_database(files, settings, found, started),
     };
     let (connection, mut report) = match first {
-        Err(error) if is_damage(found, &error) => match settings.options.on_damage {
-            OnDamage::Refuse => return Err(refused(files, error)),
-            OnDamage::Quarantine => {
+        Err(error) if is_damage(found, &error) => match settings.options.on_corruption {
+            OnCorruption::Refuse => return Err(refused(files, error)),
+            OnCorruption::Quarantine => {
                 let repaired =
-                    salvage::rebuild(files, settings, error, &Known::default(), None, &**observer)?;
+                    salvage::rebuild(files, settings, error, &TrustedState::default(), None, &**observer)?;
                 let (connection, mut report) = open_database(files, settings, Found::Database, started)?;
                 report.quarantined = Some(repaired);
                 (connection, report)
@@ -72,7 +76,7 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
         other => other?,
     };
     report.took = started.elapsed();
-    Ok(Opened { connection, report, lock: Some(lock), presence: Some(presence) })
+    Ok(OpenedFiles { connection, report, lock: Some(lock), presence: Some(presence) })
 }
 
 /// Takes the turn from a live owner before anything else is done, so that all that follows is as if it were gone: what
@@ -80,7 +84,7 @@ pub(crate) fn open_files(files: &Files, settings: &Settings, observer: &Arc<dyn 
 fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     if inspect::inspect(files)? != Found::Database {
         return Err(Error::new(
-            ErrorKind::Owned,
+            ErrorKind::AlreadyOpen,
             "another owner is just creating the database; nothing was touched, try again in a moment",
         ));
     }
@@ -111,11 +115,11 @@ fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
 }
 
 /// Creates a database in memory.
-pub(crate) fn open_memory(settings: &Settings) -> Result<Opened> {
+pub(crate) fn open_memory(settings: &Settings) -> Result<OpenedFiles> {
     let started = Instant::now();
     let mut connection = settings.create().map_err(failed("open a database in memory"))?;
     let report = prepare(&mut connection, settings, started)?;
-    Ok(Opened { connection, report, lock: None, presence: None })
+    Ok(OpenedFiles { connection, report, lock: None, presence: None })
 }
 
 fn open_database(
@@ -123,7 +127,7 @@ fn open_database(
     settings: &Settings,
     found: Found,
     started: Instant,
-) -> Result<(Connection, OpenReport)> {
+) -> Result<(Connection, SqliteOpenReport)> {
     let opening = || format!("open {}", files.database().display());
     let mut connection = settings.create().map_err(|error| failed(opening())(error))?;
     if found == Found::Database {
@@ -132,7 +136,7 @@ fn open_database(
         keep_log(true).map_err(|error| failed(opening())(error))?;
         look(&connection, files).map_err(damage_of_a_database)?;
         is_whole(&connection, files)?;
-        check(&connection, settings.options.check)?;
+        check(&connection, settings.options.integrity_check)?;
         keep_log(false).map_err(|error| failed(opening())(error))?;
     }
     let report = prepare(&mut connection, settings, started)?;
@@ -187,7 +191,7 @@ fn damage_of_a_database(error: Error) -> Error {
     }
 }
 
-fn check(connection: &Connection, check: Check) -> Result<()> {
+fn check(connection: &Connection, check: IntegrityCheck) -> Result<()> {
     const V1: [&str; 3] =
         ["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"];
     const V2: [&str; 4] = [
@@ -201,12 +205,12 @@ fn check(connection: &Connection, check: Check) -> Result<()> {
     }
     let version = schema::version(connection).map_err(failed("read the schema version"))?;
     let questions: [&[&str]; 2] = match check {
-        Check::Nothing => [&[], &[]],
-        Check::Metadata if version < 2 => [&V1, &[]],
-        Check::Metadata => [&V1, &V2],
-        Check::Everything => [&["PRAGMA quick_check(10)"], &[]],
+        IntegrityCheck::Nothing => [&[], &[]],
+        IntegrityCheck::Metadata if version < 2 => [&V1, &[]],
+        IntegrityCheck::Metadata => [&V1, &V2],
+        IntegrityCheck::Everything => [&["PRAGMA quick_check(10)"], &[]],
     };
-    if check == Check::Nothing && version >= 2 {
+    if check == IntegrityCheck::Nothing && version >= 2 {
         // What opening reads in any case is read before anything is written: so what cannot be read is found
         // while the files are still as they were.
         Recency::read(connection, Seq::default(), true)?;
@@ -236,7 +240,7 @@ fn check(connection: &Connection, check: Check) -> Result<()> {
 }
 
 /// Brings a good file to what is wanted, and takes the next turn as its owner.
-fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -> Result<OpenReport> {
+fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -> Result<SqliteOpenReport> {
     let options = &settings.options;
     let setting = "set the database up";
     let synchronous = options.durability.synchronous(options.mode);
@@ -251,7 +255,7 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
         journal(connection, options.mode)?;
     }
     settings.make_writer(connection).map_err(failed(setting))?;
-    let lookups_before = index::ensure(connection, options.lookups)?;
+    let disk_indexes_before = index::ensure(connection, options.disk_indexes)?;
 
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -265,11 +269,11 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     let _ = connection.execute_batch("PRAGMA optimize = 0x10002");
 
     let created = migrated_from == 0;
-    Ok(OpenReport {
+    Ok(SqliteOpenReport {
         created,
         quarantined: None,
         migrated_from: (!created && migrated_from < migrate::CURRENT).then_some(migrated_from),
-        lookups_before: lookups_before.filter(|_| !created),
+        disk_indexes_before: disk_indexes_before.filter(|_| !created),
         counts: meta.counts,
         last_seq: meta.last_seq,
         epoch: meta.epoch,
@@ -314,7 +318,7 @@ fn is_damage(found: Found, error: &Error) -> bool {
 fn refused(files: &Files, error: Error) -> Error {
     let message = format!(
         "the database {} is damaged; it is left as it is. Repair it, move it away with its -wal and -shm, or \
-         open it with `OnDamage::Quarantine`",
+         open it with `OnCorruption::Quarantine`",
         files.database().display()
     );
     Error::new(ErrorKind::Corrupt, message).with_source(error)

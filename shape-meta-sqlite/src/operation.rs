@@ -20,8 +20,8 @@ pub(crate) enum Operation {
     Recover,
     Cleaned,
     Maintain,
-    Explain,
-    Stats,
+    QueryPlans,
+    SqliteStats,
     Repair,
 }
 
@@ -37,7 +37,7 @@ impl Operation {
             Self::HandleFor => "handle_for",
             Self::Entry => "entry",
             Self::Record => "record",
-            Self::HandlesReading => "handles_reading",
+            Self::HandlesReading => "handles_for_relations",
             Self::Counts => "counts",
             Self::Scan => "scan",
             Self::Touch => "touch",
@@ -50,10 +50,10 @@ impl Operation {
             Self::SaveReads => "save_reads",
             Self::SavedReads => "saved_reads",
             Self::Recover => "recover",
-            Self::Cleaned => "cleaned",
+            Self::Cleaned => "ack_cleanup",
             Self::Maintain => "maintain",
-            Self::Explain => "explain",
-            Self::Stats => "stats",
+            Self::QueryPlans => "query_plans",
+            Self::SqliteStats => "stats",
             Self::Repair => "repair",
         }
     }

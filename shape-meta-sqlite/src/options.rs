@@ -3,11 +3,11 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{ConnectionCap, Durability, LiveOwner, Lookups, Mode, Verifier};
+use crate::{ConnectionLimit, DiskIndexes, Durability, Mode, OnLiveOwner, Verifier};
 
 /// How much of the database is checked when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Check {
+pub enum IntegrityCheck {
     /// Nothing. Damage shows itself when a damaged page is read.
     Nothing,
     /// All that opening reads anyway: every table but those of the definitions and of the look-ups. About
@@ -23,7 +23,7 @@ pub enum Check {
 ///
 /// Only damage counts: a database that is busy, locked, or cannot be read is never taken for damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum OnDamage {
+pub enum OnCorruption {
     /// All of it that is sound is carried into a new database, and the damaged one, its log and its journal are
     /// moved aside together, under a name with the time. Nothing is deleted. The report of the opening and the
     /// observer say what was saved, and what was lost and why. Takes some seconds for every million shapes, and
@@ -39,19 +39,19 @@ pub enum OnDamage {
 pub struct SqliteOptions {
     pub(crate) mode: Mode,
     pub(crate) durability: Durability,
-    pub(crate) lookups: Lookups,
-    pub(crate) readers: u32,
+    pub(crate) disk_indexes: DiskIndexes,
+    pub(crate) max_readers: u32,
     pub(crate) idle_timeout: Duration,
     pub(crate) checkout_timeout: Duration,
     pub(crate) busy_timeout: Duration,
-    pub(crate) connection_cap: Option<ConnectionCap>,
+    pub(crate) connection_limit: Option<ConnectionLimit>,
     pub(crate) cache_bytes: u64,
     pub(crate) reader_cache_bytes: u64,
     pub(crate) page_size: Option<u32>,
     pub(crate) checkpoint_bytes: u64,
-    pub(crate) check: Check,
-    pub(crate) on_damage: OnDamage,
-    pub(crate) live_owner: LiveOwner,
+    pub(crate) integrity_check: IntegrityCheck,
+    pub(crate) on_corruption: OnCorruption,
+    pub(crate) on_live_owner: OnLiveOwner,
     pub(crate) verifier: Option<Verifier>,
     pub(crate) last_reads: bool,
     pub(crate) max_row_bytes: Option<u32>,
@@ -63,19 +63,19 @@ impl Default for SqliteOptions {
         Self {
             mode: Mode::default(),
             durability: Durability::default(),
-            lookups: Lookups::default(),
-            readers: 8,
+            disk_indexes: DiskIndexes::default(),
+            max_readers: 8,
             idle_timeout: Duration::from_secs(60),
             checkout_timeout: Duration::from_secs(5),
             busy_timeout: Duration::from_secs(5),
-            connection_cap: None,
+            connection_limit: None,
             cache_bytes: 16 << 20,
             reader_cache_bytes: 2 << 20,
             page_size: None,
             checkpoint_bytes: 16 << 20,
-            check: Check::default(),
-            on_damage: OnDamage::default(),
-            live_owner: LiveOwner::default(),
+            integrity_check: IntegrityCheck::default(),
+            on_corruption: OnCorruption::default(),
+            on_live_owner: OnLiveOwner::default(),
             verifier: None,
             last_reads: true,
             max_row_bytes: None,
@@ -97,18 +97,18 @@ impl SqliteOptions {
         self
     }
 
-    /// Whether look-ups are answered from disk. Default [`Lookups::OnDisk`]; choose
-    /// [`Lookups::Mirrored`] under a cache that mirrors everything.
-    pub fn lookups(mut self, lookups: Lookups) -> Self {
-        self.lookups = lookups;
+    /// Whether look-ups are answered from disk. Default [`DiskIndexes::Maintained`]; choose
+    /// [`DiskIndexes::Omitted`] under a cache that mirrors everything.
+    pub fn disk_indexes(mut self, disk_indexes: DiskIndexes) -> Self {
+        self.disk_indexes = disk_indexes;
         self
     }
 
     /// The most reading connections of the pool, at least 1. Default 8. A read that finds all of them in
     /// use waits; each costs up to [`reader_cache_size`](Self::reader_cache_size), and an open scan
     /// keeps one.
-    pub fn readers(mut self, connections: u32) -> Self {
-        self.readers = connections;
+    pub fn max_readers(mut self, connections: u32) -> Self {
+        self.max_readers = connections;
         self
     }
 
@@ -123,9 +123,9 @@ impl SqliteOptions {
     }
 
     /// A bound on connections that this store shares with others. Default: none but its own
-    /// [`readers`](Self::readers). For processes that open many stores.
-    pub fn connection_cap(mut self, cap: &ConnectionCap) -> Self {
-        self.connection_cap = Some(cap.clone());
+    /// [`max_readers`](Self::max_readers). For processes that open many stores.
+    pub fn connection_limit(mut self, cap: &ConnectionLimit) -> Self {
+        self.connection_limit = Some(cap.clone());
         self
     }
 
@@ -146,8 +146,8 @@ impl SqliteOptions {
     }
 
     /// The page cache of the writing connection, in bytes. Default 16 MiB. With
-    /// [`Lookups::OnDisk`], give it the size of the index tables (about 20 bytes a shape for each of the
-    /// three) if you can; with [`Lookups::Mirrored`], more does not help.
+    /// [`DiskIndexes::Maintained`], give it the size of the index tables (about 20 bytes a shape for each of the
+    /// three) if you can; with [`DiskIndexes::Omitted`], more does not help.
     pub fn cache_size(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
@@ -161,8 +161,8 @@ impl SqliteOptions {
     }
 
     /// The page size of a database that is created: a power of two from 512 to 65536 bytes; an existing
-    /// database keeps its own. Default 16384 with [`Lookups::Mirrored`], where pages are only ever filled
-    /// up, and 4096 with [`Lookups::OnDisk`], where single changes are twice as fast as with 16384. In
+    /// database keeps its own. Default 16384 with [`DiskIndexes::Omitted`], where pages are only ever filled
+    /// up, and 4096 with [`DiskIndexes::Maintained`], where single changes are twice as fast as with 16384. In
     /// batches of 10,000 it is the other way round (46 against 60 thousand a second, measured while
     /// filling to half a million): choose 16384 under a write buffer.
     pub fn page_size(mut self, bytes: u32) -> Self {
@@ -173,26 +173,26 @@ impl SqliteOptions {
     /// How many bytes the write-ahead log gathers before the writer moves them into the database.
     /// Default 16 MiB. More absorbs longer bursts and makes the longest commit longer (about 0.15 seconds
     /// at 16 MiB, 0.35 at 64 MiB on the machine of the design's figures); less syncs more often.
-    pub fn checkpoint_size(mut self, bytes: u64) -> Self {
+    pub fn wal_autocheckpoint_bytes(mut self, bytes: u64) -> Self {
         self.checkpoint_bytes = bytes;
         self
     }
 
-    /// How much is checked at open. Default [`Check::Metadata`].
-    pub fn check(mut self, check: Check) -> Self {
-        self.check = check;
+    /// How much is checked at open. Default [`IntegrityCheck::Metadata`].
+    pub fn integrity_check(mut self, integrity_check: IntegrityCheck) -> Self {
+        self.integrity_check = integrity_check;
         self
     }
 
-    /// What happens to a damaged database. Default [`OnDamage::Quarantine`].
-    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
-        self.on_damage = on_damage;
+    /// What happens to a damaged database. Default [`OnCorruption::Quarantine`].
+    pub fn on_corruption(mut self, on_corruption: OnCorruption) -> Self {
+        self.on_corruption = on_corruption;
         self
     }
 
-    /// What happens if another owner of the database is alive. Default [`LiveOwner::Refuse`].
-    pub fn live_owner(mut self, live_owner: LiveOwner) -> Self {
-        self.live_owner = live_owner;
+    /// What happens if another owner of the database is alive. Default [`OnLiveOwner::Fail`].
+    pub fn on_live_owner(mut self, on_live_owner: OnLiveOwner) -> Self {
+        self.on_live_owner = on_live_owner;
         self
     }
 
@@ -236,9 +236,9 @@ impl SqliteOptions {
 
     pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::new(ErrorKind::Configuration, what));
-        if self.readers == 0 {
+        if self.max_readers == 0 {
             return wrong(
-                "the pool needs at least one reading connection; set `readers` to 1 or more".into(),
+                "the pool needs at least one reading connection; set `max_readers` to 1 or more".into(),
             );
         }
         match self.page_size {
@@ -256,9 +256,9 @@ impl SqliteOptions {
     }
 
     pub(crate) fn page_size_of_new(&self) -> u32 {
-        self.page_size.unwrap_or(match self.lookups {
-            Lookups::OnDisk => 4_096,
-            Lookups::Mirrored => 16_384,
+        self.page_size.unwrap_or(match self.disk_indexes {
+            DiskIndexes::Maintained => 4_096,
+            DiskIndexes::Omitted => 16_384,
         })
     }
 }

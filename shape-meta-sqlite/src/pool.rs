@@ -26,7 +26,7 @@ struct Seat {
 
 impl Pool {
     pub(crate) fn new(settings: Settings, cap: Arc<Cap>, presence: Option<Arc<Presence>>) -> Self {
-        let id = cap.enter(settings.options.readers);
+        let id = cap.enter(settings.options.max_readers);
         Self(Arc::new(Seat { id, cap, settings, _presence: presence }))
     }
 

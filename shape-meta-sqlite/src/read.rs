@@ -7,7 +7,7 @@ use shape_meta_core::{
 };
 
 use crate::{
-    Lookups, SqliteStore,
+    DiskIndexes, SqliteStore,
     error::failed,
     meta::Meta,
     narrow,
@@ -64,7 +64,7 @@ impl ReadShapes for SqliteStore {
         })
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
         self.need_lookups()?;
         if relations.is_empty() {
             return Ok(Vec::new());
@@ -123,9 +123,9 @@ impl ReadShapes for SqliteStore {
 
 impl SqliteStore {
     fn need_lookups(&self) -> Result<()> {
-        match self.lookups() {
-            Lookups::OnDisk => Ok(()),
-            Lookups::Mirrored => Err(Error::new(
+        match self.disk_indexes() {
+            DiskIndexes::Maintained => Ok(()),
+            DiskIndexes::Omitted => Err(Error::new(
                 ErrorKind::Unsupported,
                 "the database was opened without look-ups, for a cache above that answers them; open it \
                  with look-ups on disk to ask it directly",

@@ -157,7 +157,7 @@ impl Recency {
     }
 
     /// When an owner has found this shape, as its database knew it at open.
-    pub(crate) fn found_at(&self, id: Seq) -> Option<Timestamp> {
+    pub(crate) fn first_seen_at(&self, id: Seq) -> Option<Timestamp> {
         self.at_open.last_read(id)
     }
 

@@ -1,10 +1,10 @@
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Activity, ErrorKind, Handle, Known, Recovered, Repaired, Result, Seq};
+use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, Seq, TrustedState};
 
 use crate::{
-    OnDamage, SqliteStore,
+    OnCorruption, SqliteStore,
     ahead::each_entry,
     change_log, checksum, connection,
     error::{failed, not_of_ours},
@@ -38,7 +38,7 @@ pub struct Recovery {
 impl SqliteStore {
     /// Removes the shapes whose snapshot is not complete, in one transaction that also notes that their
     /// stored data has still to be deleted. Call it once after opening, before anybody mutates; then
-    /// delete the data of [`Recovery::to_clean`], and say so with [`cleaned`](Self::cleaned).
+    /// delete the data of [`Recovery::to_clean`], and say so with [`ack_cleanup`](Self::ack_cleanup).
     ///
     /// A handle may be used again at once after a removal (C3): so let nobody add shapes before that data
     /// is gone. If no shape is valid, all stored data can go.
@@ -53,19 +53,19 @@ impl SqliteStore {
         let options = &self.connections.settings().options;
         if let Err(error) = &recovered
             && error.kind() == ErrorKind::Corrupt
-            && options.on_damage == OnDamage::Quarantine
+            && options.on_corruption == OnCorruption::Quarantine
             && self.files.is_some()
         {
             // Damage inside of a row, which no check at open sees. Or else every opening would end here.
             recovered = self
-                .repair_for(Some(error.clone()), Known::default())
+                .repair_for(Some(error.clone()), TrustedState::default())
                 .and_then(|repaired| Ok(Recovery { quarantined: Some(repaired), ..self.recover_once()? }));
         }
         if let Some(span) = span {
             span.end(recovered.as_ref().err());
         }
         let recovery = recovered?;
-        self.observer.recovered(&Recovered {
+        self.observer.recovered(&RecoveryStats {
             valid: recovery.valid,
             removed: recovery.removed.len(),
             took: started.elapsed(),
@@ -110,7 +110,7 @@ impl SqliteStore {
         });
         connection::set_cache(&transaction, options.cache_bytes).map_err(failed("go through the shapes"))?;
         scanned?;
-        let mut writing = Writing::new(&transaction, self.lookups(), &meta)?;
+        let mut writing = Writing::new(&transaction, self.disk_indexes(), &meta)?;
         for entry in &incomplete {
             writing.remove(entry)?;
             note_to_clean(&transaction, entry.handle())?;
@@ -139,7 +139,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// If the database fails; all of them will be handed out again then.
-    pub fn cleaned(&self, handles: &[Handle]) -> Result<()> {
+    pub fn ack_cleanup(&self, handles: &[Handle]) -> Result<()> {
         if handles.is_empty() {
             return Ok(());
         }

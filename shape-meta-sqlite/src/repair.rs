@@ -1,11 +1,11 @@
-use shape_meta_core::{Error, ErrorKind, Known, Repaired, Result};
+use shape_meta_core::{Error, ErrorKind, Repaired, Result, TrustedState};
 
 use crate::{SqliteStore, meta::Meta, operation::Operation, salvage};
 
 impl SqliteStore {
-    /// What [`repair`](shape_meta_core::ApplyChanges::repair) does, for this reason. Batches wait; reads go on, from the
+    /// What [`repair`](shape_meta_core::ShapeStore::repair) does, for this reason. Batches wait; reads go on, from the
     /// old file until the new one is in place.
-    pub(crate) fn repair_for(&self, error: Option<Error>, known: Known<'_>) -> Result<Repaired> {
+    pub(crate) fn repair_for(&self, error: Option<Error>, known: TrustedState<'_>) -> Result<Repaired> {
         let Some(files) = &self.files else {
             let message = "a database in memory cannot be repaired; nothing of it lies in a file";
             return Err(Error::new(ErrorKind::Unsupported, message));

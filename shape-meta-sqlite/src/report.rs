@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use shape_meta_core::{Counts, Repaired, Seq};
 
-use crate::Lookups;
+use crate::DiskIndexes;
 
 /// What opening a store found and did.
 #[derive(Clone, Debug)]
-pub struct OpenReport {
+pub struct SqliteOpenReport {
     /// Whether the database was created.
     pub created: bool,
     /// The damaged database that was moved aside for it, if there was one, and what was saved of it.
@@ -14,7 +14,7 @@ pub struct OpenReport {
     /// The schema version from which the file was migrated, if it was.
     pub migrated_from: Option<u32>,
     /// The look-ups that were there before, if they were built or dropped.
-    pub lookups_before: Option<Lookups>,
+    pub disk_indexes_before: Option<DiskIndexes>,
     /// How many shapes are in it.
     pub counts: Counts,
     /// How far its order has come.

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rusqlite::Connection;
-use shape_meta_core::{Listed, Result, Scan};
+use shape_meta_core::{Result, Scan, ScanItem};
 
 use crate::{
     connections::Connections,
@@ -46,7 +46,7 @@ struct Pages<'a> {
     lease: Lease<'a>,
     reader: Pooled,
     last_reads: LastReads,
-    page: VecDeque<Listed>,
+    page: VecDeque<ScanItem>,
     after: i64,
     done: bool,
 }
@@ -104,9 +104,9 @@ impl<'a> Pages<'a> {
 }
 
 impl Iterator for Pages<'_> {
-    type Item = Result<Listed>;
+    type Item = Result<ScanItem>;
 
-    fn next(&mut self) -> Option<Result<Listed>> {
+    fn next(&mut self) -> Option<Result<ScanItem>> {
         if self.page.is_empty()
             && !self.done
             && let Err(error) = self.turn()
@@ -129,14 +129,14 @@ fn read_page(
     connection: &Connection,
     last_reads: &LastReads,
     after: i64,
-    mut more: impl FnMut(Listed) -> bool,
+    mut more: impl FnMut(ScanItem) -> bool,
 ) -> Result<bool> {
     let mut enough = false;
     each(connection, sql::SCAN, [after], |row| {
         let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
         let metadata = entry.metadata();
         let record = Arc::new(row::record(row, row::DEFINITION, entry)?);
-        enough = !more(Listed { record, metadata });
+        enough = !more(ScanItem { record, metadata });
         Ok(!enough)
     })?;
     Ok(!enough)

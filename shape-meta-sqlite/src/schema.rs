@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use rusqlite::Connection;
 
-use crate::{Lookups, migrate};
+use crate::{DiskIndexes, migrate};
 
 /// "shap": so that no other application's file is taken for ours, nor ours for another's.
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"shap");
@@ -99,7 +99,7 @@ pub(crate) const V2: &str = "
     ) STRICT;
 ";
 
-/// The index tables of [`Lookups::OnDisk`].
+/// The index tables of [`DiskIndexes::Maintained`].
 pub(crate) const LOOKUPS: &str = "
     CREATE TABLE handle_lookup (
         hash INTEGER NOT NULL,
@@ -179,11 +179,11 @@ fn tables(connection: &Connection) -> rusqlite::Result<Tables> {
 }
 
 /// Which index tables the file has.
-pub(crate) fn lookups(connection: &Connection) -> rusqlite::Result<Lookups> {
+pub(crate) fn disk_indexes(connection: &Connection) -> rusqlite::Result<DiskIndexes> {
     let present: bool = connection.query_row(
         "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'handle_lookup'",
         [],
         |row| row.get(0),
     )?;
-    Ok(if present { Lookups::OnDisk } else { Lookups::Mirrored })
+    Ok(if present { DiskIndexes::Maintained } else { DiskIndexes::Omitted })
 }

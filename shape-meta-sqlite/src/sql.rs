@@ -152,7 +152,7 @@ pub(crate) const WITH_LOOKUPS: &[Named] = &[
     ("entry", ENTRY),
     ("record", RECORD),
     ("handle_for", HANDLE_FOR),
-    ("handles_reading", READING),
+    ("handles_for_relations", READING),
     ("insert_handle", INSERT_HANDLE),
     ("insert_key", INSERT_KEY),
     ("insert_relation", INSERT_RELATION),

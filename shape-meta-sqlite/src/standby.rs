@@ -5,13 +5,13 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, ApplyChanges, Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
-    LeastRecentlyUsed, Metadata, Observer, Opened, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq,
-    Swept, Timestamp, Usage,
+    Activity, Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
+    Metadata, Observer, OpenStats, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
+    SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 use crate::{
-    LiveOwner, Lookups, Mode, OpenReport, SqliteOptions, SqliteStore,
+    DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore,
     connection::Settings,
     error::{failed, failed_on},
     files::{self, Files},
@@ -28,11 +28,11 @@ use crate::{
 ///
 /// Until then every read shows what the owner has committed when the read begins, and changes are refused with
 /// [`ErrorKind::Standby`]. Under a mirror (`Cached` of `shape-meta-cache`), which shows what it was last
-/// refreshed with, [`changes_since`](ApplyChanges::changes_since) tells what has changed.
+/// refreshed with, [`changes_since`](ShapeStore::changes_since) tells what has changed.
 ///
 /// It takes no lock, and the owner notices nothing but a log that is not reset while a scan is open. Last-read times are
 /// those that were saved when it was opened, and what is noted here since.
-pub struct Standby {
+pub struct SqliteStandby {
     files: Files,
     options: SqliteOptions,
     observer: Arc<dyn Observer>,
@@ -51,7 +51,7 @@ struct Source {
     version: u32,
 }
 
-impl Standby {
+impl SqliteStandby {
     /// Opens the database in this directory beside its owner, who need not be alive. Nothing is written, and nothing is
     /// checked but that it is ours: rows are verified as they are read.
     ///
@@ -60,10 +60,10 @@ impl Standby {
     /// With these [kinds](shape_meta_core::ErrorKind):
     ///
     /// - `NotFound`: there is no database yet.
-    /// - `NotADatabase`, `NewerSchema`, `Corrupt`: there is something else, or a newer version has written it, or it
+    /// - `NotADatabase`, `UnsupportedSchema`, `Corrupt`: there is something else, or a newer version has written it, or it
     ///   is damaged.
     /// - `Configuration`: an option cannot be used. [`Mode::Exclusive`] has one connection, and so no standby;
-    ///   [`Lookups::OnDisk`] needs an owner that keeps them.
+    ///   [`DiskIndexes::Maintained`] needs an owner that keeps them.
     /// - `Io`, `Busy`, `ReadOnly`: the file system does not let us.
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
@@ -91,17 +91,17 @@ impl Standby {
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
         let (source, connection) = look(&files, &settings)?;
         let meta = Meta::read(&connection)?;
-        let report = OpenReport {
+        let report = SqliteOpenReport {
             created: false,
             quarantined: None,
             migrated_from: None,
-            lookups_before: None,
+            disk_indexes_before: None,
             counts: meta.counts,
             last_seq: meta.last_seq,
             epoch: meta.epoch,
             took: started.elapsed(),
         };
-        observer.opened(&Opened { shapes: report.counts.total, took: report.took });
+        observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         let reading =
             SqliteStore::reading(files.clone(), settings, &connection, report, Arc::clone(observer))?;
         Ok(Self {
@@ -117,20 +117,20 @@ impl Standby {
 
     /// Takes ownership, and returns the store that owns the database from now on. All reads and changes of this one go
     /// there from now on, too; those under way end where they began. [Recover](SqliteStore::recover) before
-    /// anybody changes anything, and then [refresh](ApplyChanges::changes_since) what lies above.
+    /// anybody changes anything, and then [refresh](ShapeStore::changes_since) what lies above.
     ///
     /// Does all that [`SqliteStore::open`] does: checks, migrates, repairs. Promoting again returns the same store.
     ///
     /// # Errors
     ///
-    /// As with [`SqliteStore::open`], and `Owned` in particular, if another owner is alive and is not to be taken
+    /// As with [`SqliteStore::open`], and `AlreadyOpen` in particular, if another owner is alive and is not to be taken
     /// over. Then it is still a standby, and it can be tried again.
-    pub fn promote(&self, live_owner: LiveOwner) -> Result<&SqliteStore> {
+    pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&SqliteStore> {
         let _one = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
         }
-        let options = self.options.clone().live_owner(live_owner);
+        let options = self.options.clone().on_live_owner(on_live_owner);
         let owner = SqliteStore::open(self.files.directory(), options, Arc::clone(&self.observer))?;
         // Reads that are noted here from now on are forgotten, unless they find the owner already.
         owner.recency.take_over(&self.reading.recency);
@@ -145,7 +145,7 @@ impl Standby {
     }
 
     /// What opening found. Its `epoch` is that of the owner.
-    pub fn report(&self) -> &OpenReport {
+    pub fn report(&self) -> &SqliteOpenReport {
         self.current().report()
     }
 
@@ -160,13 +160,13 @@ impl Standby {
 
     /// Makes sure that what is read is what has the name: an owner who repairs puts another file in its place, and
     /// one of a later version changes the tables. Call it now and then, or
-    /// [`changes_since`](ApplyChanges::changes_since), which does it too. Some microseconds.
+    /// [`changes_since`](ShapeStore::changes_since), which does it too. Some microseconds.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no database any more, `NewerSchema` if a later version has taken it, and if it cannot
+    /// `NotFound` if there is no database any more, `UnsupportedSchema` if a later version has taken it, and if it cannot
     /// be read. What was read before is read further then.
-    pub fn follow(&self) -> Result<()> {
+    pub fn check_source(&self) -> Result<()> {
         if self.owner.get().is_some() {
             return Ok(());
         }
@@ -195,8 +195,8 @@ fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connect
     if version == 0 {
         return Err(nothing_there(files));
     }
-    let has = schema::lookups(&connection).map_err(|error| failed(opening())(error))?;
-    if settings.options.lookups == Lookups::OnDisk && has == Lookups::Mirrored {
+    let has = schema::disk_indexes(&connection).map_err(|error| failed(opening())(error))?;
+    if settings.options.disk_indexes == DiskIndexes::Maintained && has == DiskIndexes::Omitted {
         return Err(Error::new(
             ErrorKind::Configuration,
             "the owner keeps no look-ups on disk, since it mirrors them in memory; put a cache with look-ups in \
@@ -223,7 +223,7 @@ fn nothing_there(files: &Files) -> Error {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl ReadShapes for Standby {
+impl ReadShapes for SqliteStandby {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
         self.current().metadata(handle)
     }
@@ -240,8 +240,8 @@ impl ReadShapes for Standby {
         self.current().record(handle)
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.current().handles_reading(relations)
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.current().handles_for_relations(relations)
     }
 
     fn counts(&self) -> Result<Counts> {
@@ -267,7 +267,7 @@ impl ReadShapes for Standby {
 
 /// Changes are refused until it is promoted.
 #[deny(clippy::missing_trait_methods)]
-impl ApplyChanges for Standby {
+impl ShapeStore for SqliteStandby {
     fn apply(&self, batch: &Batch) -> Result<()> {
         self.current().apply(batch)
     }
@@ -281,7 +281,7 @@ impl ApplyChanges for Standby {
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        self.follow()?;
+        self.check_source()?;
         self.current().load(each)
     }
 
@@ -293,13 +293,13 @@ impl ApplyChanges for Standby {
         self.current().usage()
     }
 
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         self.current().repair(known)
     }
 
     /// Also finds out whether the database is still the one that is read.
     fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-        self.follow()?;
+        self.check_source()?;
         self.current().changes_since(place)
     }
 
@@ -311,14 +311,14 @@ impl ApplyChanges for Standby {
         self.current().saved_reads(each)
     }
 
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         self.current().sweep_reads()
     }
 }
 
-impl std::fmt::Debug for Standby {
+impl std::fmt::Debug for SqliteStandby {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standby")
+        f.debug_struct("SqliteStandby")
             .field("directory", &self.directory())
             .field("promoted", &self.owner.get().is_some())
             .finish_non_exhaustive()

@@ -5,17 +5,17 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Activity, Counts, Observer, Opened as OpenedEvent, Result, Seq, Timestamp};
+use shape_meta_core::{Activity, Counts, Observer, OpenStats, Result, Seq, Timestamp};
 
 use crate::{
-    Lookups, OpenReport, SqliteOptions,
+    DiskIndexes, SqliteOpenReport, SqliteOptions,
     ahead::Ahead,
     change_log,
     connection::Settings,
     connections::Connections,
     files::Files,
     lock::OwnerLock,
-    open::{self, Opened},
+    open::{self, OpenedFiles},
     presence::Presence,
     recency::Recency,
 };
@@ -31,9 +31,9 @@ pub struct SqliteStore {
     pub(crate) files: Option<Files>,
     pub(crate) recency: Recency,
     pub(crate) ahead: Ahead,
-    pub(crate) report: OpenReport,
+    pub(crate) report: SqliteOpenReport,
     pub(crate) observer: Arc<dyn Observer>,
-    lookups: Lookups,
+    disk_indexes: DiskIndexes,
     /// What the latest commit that we know of came to.
     counts: Mutex<Counts>,
     pub(crate) log_size: change_log::Size,
@@ -48,12 +48,12 @@ impl SqliteStore {
     ///
     /// With these [kinds](shape_meta_core::ErrorKind), and nothing touched:
     ///
-    /// - `Owned`: another process, or another store in this one, has it open.
+    /// - `AlreadyOpen`: another process, or another store in this one, has it open.
     /// - `NotADatabase`: the file is something else, or another application's.
-    /// - `NewerSchema`: a newer version of this crate has written it.
+    /// - `UnsupportedSchema`: a newer version of this crate has written it.
     /// - `ReadOnly`, `Io`, `Full`, `Busy`: the file system does not let us.
     /// - `Configuration`: an option, or the path, cannot be used.
-    /// - `Corrupt`: it is damaged, and [`OnDamage::Refuse`](crate::OnDamage::Refuse) was chosen.
+    /// - `Corrupt`: it is damaged, and [`OnCorruption::Refuse`](crate::OnCorruption::Refuse) was chosen.
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
         let files = Files::new(directory);
@@ -84,16 +84,16 @@ impl SqliteStore {
 
     fn of(
         settings: Settings,
-        opened: Opened,
+        opened: OpenedFiles,
         files: Option<Files>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let Opened { connection, report, lock, presence } = opened;
+        let OpenedFiles { connection, report, lock, presence } = opened;
         let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
         let log_size = change_log::Size::read(&connection)?;
-        observer.opened(&OpenedEvent { shapes: report.counts.total, took: report.took });
+        observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         Ok(Self {
-            lookups: settings.options.lookups,
+            disk_indexes: settings.options.disk_indexes,
             counts: Mutex::new(report.counts),
             recency,
             ahead: Ahead::default(),
@@ -118,11 +118,11 @@ impl SqliteStore {
         files: Files,
         settings: Settings,
         connection: &Connection,
-        report: OpenReport,
+        report: SqliteOpenReport,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
         Ok(Self {
-            lookups: settings.options.lookups,
+            disk_indexes: settings.options.disk_indexes,
             counts: Mutex::new(report.counts),
             recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
             ahead: Ahead::default(),
@@ -143,14 +143,14 @@ impl SqliteStore {
     }
 
     /// What opening found and did.
-    pub fn report(&self) -> &OpenReport {
+    pub fn report(&self) -> &SqliteOpenReport {
         &self.report
     }
 
     /// When an owner of the database first found the shape that was created at this place, as a shape that nobody has
     /// read counts as read then; `None` if it was made since the database was opened.
-    pub fn found_at(&self, created: Seq) -> Option<Timestamp> {
-        self.recency.found_at(created)
+    pub fn first_seen_at(&self, created: Seq) -> Option<Timestamp> {
+        self.recency.first_seen_at(created)
     }
 
     /// The directory of the database; none for one in memory.
@@ -159,8 +159,8 @@ impl SqliteStore {
     }
 
     /// Whether look-ups are answered from disk.
-    pub fn lookups(&self) -> Lookups {
-        self.lookups
+    pub fn disk_indexes(&self) -> DiskIndexes {
+        self.disk_indexes
     }
 
     /// How many shapes there are, without asking the database.

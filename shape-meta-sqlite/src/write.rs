@@ -2,7 +2,7 @@ use rusqlite::{CachedStatement, Connection, Params, params};
 use shape_meta_core::{Change, Counts, Entry, Error, ErrorKind, Record, Result, Seq, SnapshotState};
 
 use crate::{
-    Lookups, change_log::Changed, checksum, error::failed, index::IndexChanges, meta::Meta, row, sql,
+    DiskIndexes, change_log::Changed, checksum, error::failed, index::IndexChanges, meta::Meta, row, sql,
 };
 
 /// Changes on their way into the tables, inside of a transaction that somebody else opens and commits.
@@ -19,14 +19,14 @@ pub(crate) struct Writing<'c> {
 
 impl<'c> Writing<'c> {
     /// After what `meta` says.
-    pub(crate) fn new(connection: &'c Connection, lookups: Lookups, meta: &Meta) -> Result<Self> {
+    pub(crate) fn new(connection: &'c Connection, disk_indexes: DiskIndexes, meta: &Meta) -> Result<Self> {
         let prepare = |sql| connection.prepare_cached(sql).map_err(failed("prepare a batch"));
         Ok(Self {
             connection,
             insert_shape: prepare(sql::INSERT_SHAPE)?,
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
             buffer: Default::default(),
-            index: (lookups == Lookups::OnDisk).then(IndexChanges::default),
+            index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
             counts: meta.counts,
             changed: Changed::since(meta.last_seq),
         })

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shape_meta_core::{ApplyChanges, ErrorKind, ReadShapes, Relation, Timestamp};
+use shape_meta_core::{ErrorKind, ReadShapes, Relation, ShapeStore, Timestamp};
 use shape_meta_sqlite::{Mode, SqliteStore};
 
 use crate::support::{self, Recorder};
@@ -15,18 +15,18 @@ fn touch_everything(store: &SqliteStore) {
     store.handle_for(record.key()).expect("reads");
     let entry = store.entry(handle).expect("reads").expect("it is live");
     store.record(handle).expect("reads");
-    store.handles_reading(&[Relation::new(1)]).expect("reads");
+    store.handles_for_relations(&[Relation::new(1)]).expect("reads");
     store.counts().expect("reads");
     store.scan().expect("reads").for_each(drop);
     store.touch(handle, Timestamp::now()).expect("reads");
     store.least_recently_used(1, &Default::default()).expect("reads");
     store.last_seq().expect("reads");
-    ApplyChanges::load(store, &mut |_| {}).expect("reads");
-    ApplyChanges::record_of(store, &entry).expect("reads");
+    ShapeStore::load(store, &mut |_| {}).expect("reads");
+    ShapeStore::record_of(store, &entry).expect("reads");
     store.recover().expect("recovers");
-    store.cleaned(&[record.handle().clone()]).expect("notes");
+    store.ack_cleanup(&[record.handle().clone()]).expect("notes");
     store.maintain().expect("maintains");
-    store.explain().expect("explains");
+    store.query_plans().expect("explains");
     store.stats().expect("counts");
 }
 
@@ -38,7 +38,7 @@ fn every_checkout_has_a_label_and_tells_its_queue_time() {
         "handle_for",
         "entry",
         "record",
-        "handles_reading",
+        "handles_for_relations",
         "counts",
         "scan",
         "touch",
@@ -47,9 +47,9 @@ fn every_checkout_has_a_label_and_tells_its_queue_time() {
         "load",
         "record_of",
         "recover",
-        "cleaned",
+        "ack_cleanup",
         "maintain",
-        "explain",
+        "query_plans",
         "stats",
     ];
     for mode in [Mode::Wal, Mode::Exclusive] {
@@ -83,12 +83,12 @@ fn an_operation_that_fails_is_told_to_have_failed() {
 #[test]
 fn queue_time_is_how_long_it_queued() {
     let (directory, recorder) = (support::directory(), Arc::new(Recorder::default()));
-    let store = support::observed(directory.path(), support::options().readers(1), recorder.clone());
+    let store = support::observed(directory.path(), support::options().max_readers(1), recorder.clone());
     support::fill(&store, 1..=1);
     let scan = store.scan().expect("it scans");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.counts());
-        let connections = || ApplyChanges::usage(&store).connections.expect("it has some");
+        let connections = || ShapeStore::usage(&store).connections.expect("it has some");
         while connections().waiting == 0 {
             std::thread::yield_now();
         }
@@ -97,7 +97,7 @@ fn queue_time_is_how_long_it_queued() {
         drop(scan);
         waiting.join().expect("no panic").expect("it gets the connection");
     });
-    assert_eq!(ApplyChanges::usage(&store).connections.expect("it has some").waiting, 0);
+    assert_eq!(ShapeStore::usage(&store).connections.expect("it has some").waiting, 0);
     let checkins = recorder.checkins.lock().expect("no panic");
     let checkouts = recorder.checkouts.lock().expect("no panic");
     for label in ["scan", "counts"] {
@@ -114,7 +114,7 @@ fn queue_time_is_how_long_it_queued() {
 #[test]
 fn open_scans_count_as_active_and_a_full_pool_says_busy() {
     let directory = support::directory();
-    let options = support::options().readers(2).checkout_timeout(Duration::from_millis(500));
+    let options = support::options().max_readers(2).checkout_timeout(Duration::from_millis(500));
     let store = support::open(directory.path(), options);
     support::fill(&store, 1..=3);
     let scans = [store.scan().expect("one"), store.scan().expect("two")];

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    ControlWrites, Direct, Limits, Silent, Timestamp,
+    Direct, Limits, NoopObserver, StoreControl, Timestamp,
     conformance::{self, Fixture},
 };
 use shape_meta_sqlite::{Mode, SqliteOptions, SqliteStore};
@@ -12,16 +12,16 @@ use tempfile::TempDir;
 use crate::support;
 
 fn direct(store: SqliteStore) -> Direct<SqliteStore> {
-    Direct::new(store, Limits::default(), Arc::new(Silent)).expect("the order can be read")
+    Direct::new(store, Limits::default(), Arc::new(NoopObserver)).expect("the order can be read")
 }
 
 /// On disk, in a directory that lives as long as the fixture.
-struct OnDisk {
+struct Maintained {
     options: SqliteOptions,
     directory: TempDir,
 }
 
-impl OnDisk {
+impl Maintained {
     fn new(mode: Mode) -> Self {
         Self { options: support::options().mode(mode), directory: support::directory() }
     }
@@ -32,7 +32,7 @@ impl OnDisk {
     }
 }
 
-impl Fixture for OnDisk {
+impl Fixture for Maintained {
     type Store = Direct<SqliteStore>;
 
     fn open(&self) -> Self::Store {
@@ -54,7 +54,7 @@ impl Fixture for OnDisk {
 }
 
 fn in_memory() -> SqliteStore {
-    SqliteStore::open_in_memory(SqliteOptions::default(), Arc::new(Silent)).expect("there is memory")
+    SqliteStore::open_in_memory(SqliteOptions::default(), Arc::new(NoopObserver)).expect("there is memory")
 }
 
 struct InMemory;
@@ -68,11 +68,11 @@ impl Fixture for InMemory {
 }
 
 mod direct_over_wal {
-    shape_meta_core::conformance_tests!(super::OnDisk::new(shape_meta_sqlite::Mode::Wal));
+    shape_meta_core::conformance_tests!(super::Maintained::new(shape_meta_sqlite::Mode::Wal));
 }
 
 mod direct_over_exclusive {
-    shape_meta_core::conformance_tests!(super::OnDisk::new(shape_meta_sqlite::Mode::Exclusive));
+    shape_meta_core::conformance_tests!(super::Maintained::new(shape_meta_sqlite::Mode::Exclusive));
 }
 
 mod direct_over_memory {
@@ -82,7 +82,7 @@ mod direct_over_memory {
 #[test]
 fn stores_conform() {
     for mode in [Mode::Wal, Mode::Exclusive] {
-        let fixture = OnDisk::new(mode);
+        let fixture = Maintained::new(mode);
         conformance::store::run_all(|| fixture.fresh());
     }
     conformance::store::run_all(in_memory);

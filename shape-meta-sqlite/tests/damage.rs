@@ -9,7 +9,7 @@ use std::{
 };
 
 use shape_meta_core::{ErrorKind, ReadShapes};
-use shape_meta_sqlite::{Check, Mode, OnDamage, SqliteOptions};
+use shape_meta_sqlite::{IntegrityCheck, Mode, OnCorruption, SqliteOptions};
 
 use crate::support::{self, Recorder};
 
@@ -45,7 +45,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn c11_a_damaged_database_is_moved_aside_whole_and_a_new_one_begun() {
-    for check in [Check::Nothing, Check::Metadata, Check::Everything] {
+    for check in [IntegrityCheck::Nothing, IntegrityCheck::Metadata, IntegrityCheck::Everything] {
         for mode in [Mode::Wal, Mode::Exclusive] {
             let directory = support::directory();
             written(directory.path());
@@ -55,7 +55,7 @@ fn c11_a_damaged_database_is_moved_aside_whole_and_a_new_one_begun() {
             let damaged = fs::read(directory.path().join(NAME)).expect("reads");
 
             let recorder = Arc::new(Recorder::default());
-            let options = support::options().check(check).mode(mode);
+            let options = support::options().integrity_check(check).mode(mode);
             let store = support::observed(directory.path(), options, recorder.clone());
             assert_eq!(store.counts().expect("reads").total, 0);
             // Nothing of it could be read, so the places that it may have given are left out.
@@ -108,7 +108,7 @@ fn c11_a_log_without_its_database_is_kept() {
     let bytes = fs::read(crashed.path().join(&log)).expect("reads");
     drop(store);
 
-    let error = support::refused(crashed.path(), support::options().on_damage(OnDamage::Refuse));
+    let error = support::refused(crashed.path(), support::options().on_corruption(OnCorruption::Refuse));
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(fs::read(crashed.path().join(&log)).expect("it is there") == bytes);
 
@@ -123,7 +123,7 @@ fn c11_damage_can_be_refused_and_stays_where_it_is() {
     written(directory.path());
     damage(directory.path());
     let before = fs::read(directory.path().join(NAME)).expect("reads");
-    let error = support::refused(directory.path(), support::options().on_damage(OnDamage::Refuse));
+    let error = support::refused(directory.path(), support::options().on_corruption(OnCorruption::Refuse));
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     insta::assert_snapshot!(error.to_string().replace(&directory.path().display().to_string(), "DIRECTORY"));
     assert!(fs::read(directory.path().join(NAME)).expect("reads") == before, "not a byte was touched");
@@ -153,10 +153,10 @@ fn damage_in_a_definition_is_found_by_a_check_of_everything() {
         )
         .expect("reads");
     overwrite(&path, (leaf.cast_unsigned() - 1) * 1024, &[0xa5; 1024]);
-    let open = |check| support::open(directory.path(), support::options().check(check));
-    let quarantined = open(Check::Metadata).report().quarantined.clone();
+    let open = |check| support::open(directory.path(), support::options().integrity_check(check));
+    let quarantined = open(IntegrityCheck::Metadata).report().quarantined.clone();
     assert!(quarantined.is_none(), "the boot does not read it: {quarantined:?}");
-    assert!(open(Check::Everything).report().quarantined.is_some());
+    assert!(open(IntegrityCheck::Everything).report().quarantined.is_some());
 }
 
 /// Whatever the recovery reads has been checked before: or else opening would fail at it again and again,

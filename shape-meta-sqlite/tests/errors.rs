@@ -3,7 +3,7 @@
 use std::fs;
 
 use shape_meta_core::{ErrorKind, Key, ReadShapes};
-use shape_meta_sqlite::{Lookups, SqliteOptions};
+use shape_meta_sqlite::{DiskIndexes, SqliteOptions};
 
 use crate::support::{self, text};
 
@@ -32,7 +32,7 @@ fn a_directory_that_cannot_be_written_or_read() {
         let opened = shape_meta_sqlite::SqliteStore::open(
             &directory.path().join("new"),
             support::options(),
-            std::sync::Arc::new(shape_meta_core::Silent),
+            std::sync::Arc::new(shape_meta_core::NoopObserver),
         );
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("sets");
         if !privileged {
@@ -112,7 +112,7 @@ fn a_second_writer() {
 fn options_that_cannot_work() {
     let directory = support::directory();
     let wrong: [SqliteOptions; 5] = [
-        support::options().readers(0),
+        support::options().max_readers(0),
         support::options().page_size(1_000),
         support::options().page_size(131_072),
         support::options().max_row_bytes(100),
@@ -129,7 +129,7 @@ fn options_that_cannot_work() {
 #[test]
 fn a_store_without_what_is_asked() {
     let directory = support::directory();
-    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let options = support::options().disk_indexes(DiskIndexes::Omitted).last_reads(false);
     let store = support::open(directory.path(), options);
     let errors = [
         store.handle_for(&Key::new([0; 32])).expect_err("no look-ups"),
@@ -145,7 +145,7 @@ fn a_fenced_and_a_closed_store() {
     support::stranger(directory.path())
         .execute("UPDATE meta SET epoch = 7, checksum = NULL", [])
         .expect("writes");
-    let fenced = shape_meta_core::ApplyChanges::apply(&store, &support::batch(1, [])).expect_err("fenced");
+    let fenced = shape_meta_core::ShapeStore::apply(&store, &support::batch(1, [])).expect_err("fenced");
     store.close().expect("closes");
     let closed = store.last_seq().expect_err("closed");
     insta::assert_snapshot!([fenced, closed].map(|error| text(&error, directory.path())).join("\n"));

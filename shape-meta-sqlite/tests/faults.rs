@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    ApplyChanges, Change, ErrorKind, NewShape, ReadShapes, Remedy, Seq, SnapshotState, conformance,
+    Change, ErrorKind, NewShape, ReadShapes, Remedy, Seq, ShapeStore, SnapshotState, conformance,
 };
 use shape_meta_sqlite::SqliteStore;
 
@@ -38,7 +38,7 @@ fn c8_what_the_database_refuses_for_good_is_named_and_the_batch_undone() {
     let error = store
         .apply(&support::batch(5, [good[0].clone(), poison, good[1].clone()]))
         .expect_err("it is too large");
-    assert_eq!((error.kind(), error.culprit()), (ErrorKind::Rejected, Some(Seq::new(4))));
+    assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, Some(Seq::new(4))));
     assert_eq!(support::live(&store), [1, 2], "all of it or nothing");
     store.apply(&support::batch(5, good)).expect("the others are fine");
     assert_eq!(support::live(&store), [1, 2, 3, 5]);
@@ -52,7 +52,7 @@ fn c8_a_place_beyond_row_ids_is_named() {
     let record = Arc::new(conformance::shape(1).record(beyond));
     let add = Change::Add { record: record.clone(), state: SnapshotState::Pending };
     let error = store.apply(&support::batch(1, [add])).expect_err("no row id is so large");
-    assert_eq!((error.kind(), error.culprit()), (ErrorKind::Rejected, Some(beyond)));
+    assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, Some(beyond)));
     assert!(store.record_of(&record.entry).expect("reads").is_none());
 }
 
@@ -142,7 +142,7 @@ fn a_damaged_row_is_said_to_be_damaged() {
 #[test]
 fn c6_a_crash_leaves_a_prefix() {
     let directory = support::directory();
-    let store = support::open(directory.path(), support::options().checkpoint_size(50_000));
+    let store = support::open(directory.path(), support::options().wal_autocheckpoint_bytes(50_000));
     for through in 1..=60 {
         support::fill(&store, through..=through);
         if through % 7 != 0 {

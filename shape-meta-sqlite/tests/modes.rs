@@ -1,7 +1,7 @@
 //! Modes and options, and changing them from one opening to the next.
 
 use shape_meta_core::{ErrorKind, ReadShapes, ReadShapesExt, conformance};
-use shape_meta_sqlite::{Check, Durability, Lookups, Mode, SqliteOptions};
+use shape_meta_sqlite::{DiskIndexes, Durability, IntegrityCheck, Mode, SqliteOptions};
 
 use crate::support;
 
@@ -23,30 +23,30 @@ fn a_database_can_be_reopened_in_another_mode() {
 #[test]
 fn look_ups_are_built_and_dropped_at_open() {
     let directory = support::directory();
-    let open = |lookups| support::open(directory.path(), support::options().lookups(lookups));
-    let store = open(Lookups::Mirrored);
-    assert!(store.report().created && store.report().lookups_before.is_none());
+    let open = |disk_indexes| support::open(directory.path(), support::options().disk_indexes(disk_indexes));
+    let store = open(DiskIndexes::Omitted);
+    assert!(store.report().created && store.report().disk_indexes_before.is_none());
     support::fill(&store, 1..=500);
     let unsupported = store.metadata(&conformance::handle(1)).expect_err("there are no look-ups");
     assert_eq!(unsupported.kind(), ErrorKind::Unsupported);
     drop(store);
 
-    let store = open(Lookups::OnDisk);
-    assert_eq!(store.report().lookups_before, Some(Lookups::Mirrored));
+    let store = open(DiskIndexes::Maintained);
+    assert_eq!(store.report().disk_indexes_before, Some(DiskIndexes::Omitted));
     support::fill(&store, 501..=600);
     for number in 1..=600 {
         let shape = conformance::shape(number);
         assert!(store.has_handle(&shape.handle).expect("reads"));
         assert_eq!(store.handle_for(&shape.key).expect("reads"), Some(shape.handle.clone()));
-        assert!(store.handles_reading(&shape.relations).expect("reads").contains(&shape.handle));
+        assert!(store.handles_for_relations(&shape.relations).expect("reads").contains(&shape.handle));
     }
     drop(store);
 
-    let store = open(Lookups::Mirrored);
-    assert_eq!(store.report().lookups_before, Some(Lookups::OnDisk));
+    let store = open(DiskIndexes::Omitted);
+    assert_eq!(store.report().disk_indexes_before, Some(DiskIndexes::Maintained));
     drop(store);
-    let store = open(Lookups::Mirrored);
-    assert_eq!(store.report().lookups_before, None);
+    let store = open(DiskIndexes::Omitted);
+    assert_eq!(store.report().disk_indexes_before, None);
     assert_eq!(support::live(&store).len(), 600);
 }
 
@@ -57,8 +57,9 @@ fn every_durability_mode_and_check_opens() {
         let directory = support::directory();
         let mut shapes = 0;
         for durability in [ProcessCrash, PowerLossConsistent, PowerLossDurable] {
-            for check in [Check::Nothing, Check::Metadata, Check::Everything] {
-                let options = SqliteOptions::default().mode(mode).durability(durability).check(check);
+            for check in [IntegrityCheck::Nothing, IntegrityCheck::Metadata, IntegrityCheck::Everything] {
+                let options =
+                    SqliteOptions::default().mode(mode).durability(durability).integrity_check(check);
                 let store = support::open(directory.path(), options);
                 shapes += 1;
                 support::fill(&store, shapes..=shapes);
@@ -87,8 +88,8 @@ fn odd_options_are_survived() {
         .busy_timeout(std::time::Duration::from_millis(500))
         .cache_size(0)
         .reader_cache_size(u64::MAX)
-        .checkpoint_size(0)
-        .readers(1);
+        .wal_autocheckpoint_bytes(0)
+        .max_readers(1);
     let store = support::open(directory.path(), options);
     support::fill(&store, 1..=100);
     assert_eq!(support::live(&store).len(), 100);
@@ -97,13 +98,13 @@ fn odd_options_are_survived() {
 #[test]
 fn the_log_does_not_grow_for_ever_and_maintaining_empties_it() {
     let directory = support::directory();
-    let store = support::open(directory.path(), support::options().checkpoint_size(100_000));
+    let store = support::open(directory.path(), support::options().wal_autocheckpoint_bytes(100_000));
     for number in 1..=400 {
         support::fill(&store, number..=number);
     }
-    assert!(store.stats().expect("reads").log_bytes < 500_000);
+    assert!(store.stats().expect("reads").wal_bytes < 500_000);
     store.maintain().expect("maintains");
     let stats = store.stats().expect("reads");
-    assert_eq!(stats.log_bytes, 0);
+    assert_eq!(stats.wal_bytes, 0);
     assert!(stats.database_bytes > 100_000);
 }

@@ -1,6 +1,6 @@
 //! C11: nothing is destroyed without ownership.
 
-use shape_meta_core::{ApplyChanges, ErrorKind, ReadShapes, SnapshotState};
+use shape_meta_core::{ErrorKind, ReadShapes, ShapeStore, SnapshotState};
 use shape_meta_sqlite::Mode;
 
 use crate::support;
@@ -13,7 +13,7 @@ fn c11_a_second_owner_is_refused_until_the_first_is_gone() {
         let store = support::open(directory.path(), options.clone());
         support::fill(&store, 1..=3);
         let error = support::refused(directory.path(), options.clone());
-        assert_eq!(error.kind(), ErrorKind::Owned, "{mode:?}");
+        assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "{mode:?}");
         support::fill(&store, 4..=5);
         drop(store);
         let store = support::open(directory.path(), options.clone());
@@ -46,7 +46,7 @@ fn c11_one_who_has_lost_ownership_writes_nothing() {
         assert_eq!(error.kind(), ErrorKind::Fenced);
     }
     assert_eq!(store.recover().expect_err("nor here").kind(), ErrorKind::Fenced);
-    let cleaned = store.cleaned(&[support::record(1).handle().clone()]);
+    let cleaned = store.ack_cleanup(&[support::record(1).handle().clone()]);
     assert_eq!(cleaned.expect_err("nor here").kind(), ErrorKind::Fenced);
     assert_eq!(support::live(&store), [1], "reads go on, and nothing was written");
     assert_eq!(store.last_seq().expect("reads").get(), 1);

@@ -1,37 +1,37 @@
 //! Query plans: every look-up uses an index or a row id.
 
-use shape_meta_sqlite::Lookups;
+use shape_meta_sqlite::DiskIndexes;
 
 use crate::support;
 
-fn plans(lookups: Lookups, shapes: u64) -> Vec<shape_meta_sqlite::Plan> {
+fn plans(disk_indexes: DiskIndexes, shapes: u64) -> Vec<shape_meta_sqlite::QueryPlan> {
     let directory = support::directory();
-    let store = support::open(directory.path(), support::options().lookups(lookups));
+    let store = support::open(directory.path(), support::options().disk_indexes(disk_indexes));
     if shapes > 0 {
         support::fill(&store, 1..=shapes);
     }
     store.maintain().expect("nothing fails");
-    store.explain().expect("nothing fails")
+    store.query_plans().expect("nothing fails")
 }
 
-fn lines(plans: &[shape_meta_sqlite::Plan]) -> String {
+fn lines(plans: &[shape_meta_sqlite::QueryPlan]) -> String {
     plans.iter().map(|plan| format!("{plan}\n")).collect()
 }
 
 #[test]
 fn are_these_with_look_ups() {
-    insta::assert_snapshot!(lines(&plans(Lookups::OnDisk, 0)));
+    insta::assert_snapshot!(lines(&plans(DiskIndexes::Maintained, 0)));
 }
 
 #[test]
 fn are_these_without_look_ups() {
-    insta::assert_snapshot!(lines(&plans(Lookups::Mirrored, 0)));
+    insta::assert_snapshot!(lines(&plans(DiskIndexes::Omitted, 0)));
 }
 
 #[test]
 fn do_not_change_as_the_tables_fill() {
-    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
-        assert_eq!(lines(&plans(lookups, 3_000)), lines(&plans(lookups, 0)));
+    for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
+        assert_eq!(lines(&plans(disk_indexes, 3_000)), lines(&plans(disk_indexes, 0)));
     }
 }
 
@@ -53,7 +53,7 @@ fn only_those_that_want_everything_read_everything() {
         "change_log_backwards",
         "note_opening",
     ];
-    for plan in plans(Lookups::OnDisk, 0) {
+    for plan in plans(DiskIndexes::Maintained, 0) {
         let scans = plan.steps.iter().any(|step| step.starts_with("SCAN"));
         assert_eq!(scans, everything.contains(&plan.name), "{plan}");
     }

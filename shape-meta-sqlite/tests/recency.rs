@@ -1,6 +1,6 @@
 //! Last-read times without a cache.
 
-use shape_meta_core::{ApplyChanges, Change, HandleSet, ReadShapes, SnapshotState, Timestamp, conformance};
+use shape_meta_core::{Change, HandleSet, ReadShapes, ShapeStore, SnapshotState, Timestamp, conformance};
 use shape_meta_sqlite::SqliteStore;
 
 use crate::support;

@@ -1,7 +1,7 @@
 //! Recovery at open: what is not complete goes, and is handed to the cleaner until it says that it is done.
 
-use shape_meta_core::{ApplyChanges, Counts, Handle, ReadShapes, Seq, SnapshotState, Timestamp, conformance};
-use shape_meta_sqlite::{Lookups, Recovery, SqliteStore};
+use shape_meta_core::{Counts, Handle, ReadShapes, Seq, ShapeStore, SnapshotState, Timestamp, conformance};
+use shape_meta_sqlite::{DiskIndexes, Recovery, SqliteStore};
 
 use crate::support;
 
@@ -11,9 +11,9 @@ fn handles(numbers: &[u64]) -> Vec<Handle> {
 
 #[test]
 fn removes_what_is_not_complete_from_every_table() {
-    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+    for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = support::directory();
-        let options = support::options().lookups(lookups);
+        let options = support::options().disk_indexes(disk_indexes);
         let store = support::open(directory.path(), options.clone());
         let states = [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete];
         let adds = (1..=9).map(|number| support::add(number, states[number as usize % 3]));
@@ -38,7 +38,7 @@ fn removes_what_is_not_complete_from_every_table() {
                 .expect("counts")
         };
         assert_eq!((rows("shape"), rows("definition"), rows("to_clean")), (3, 3, 6));
-        if lookups == Lookups::OnDisk {
+        if disk_indexes == DiskIndexes::Maintained {
             assert_eq!((rows("handle_lookup"), rows("key_lookup")), (3, 3));
             for handle in &gone {
                 assert_eq!(store.metadata(handle).expect("reads"), None);
@@ -67,13 +67,13 @@ fn hands_out_what_was_not_cleaned_until_it_is() {
     let store = support::open(directory.path(), support::options());
     let recovery = store.recover().expect("it recovers");
     assert_eq!((recovery.removed, recovery.to_clean), (vec![], handles(&[1, 2, 3])));
-    store.cleaned(&handles(&[1, 3])).expect("it notes");
-    store.cleaned(&handles(&[1, 99])).expect("it notes, again and for nothing (I6)");
+    store.ack_cleanup(&handles(&[1, 3])).expect("it notes");
+    store.ack_cleanup(&handles(&[1, 99])).expect("it notes, again and for nothing (I6)");
     drop(store);
 
     let store = support::open(directory.path(), support::options());
     assert_eq!(store.recover().expect("it recovers").to_clean, handles(&[2]));
-    store.cleaned(&handles(&[2])).expect("it notes");
+    store.ack_cleanup(&handles(&[2])).expect("it notes");
     assert_eq!(store.recover().expect("it recovers"), Recovery::default());
     assert_eq!(store.counts().expect("reads"), Counts::default());
 }
@@ -83,7 +83,7 @@ fn tells_the_observer() {
     #[derive(Default)]
     struct Told(std::sync::Mutex<Vec<(u64, usize)>>);
     impl shape_meta_core::Observer for Told {
-        fn recovered(&self, recovered: &shape_meta_core::Recovered) {
+        fn recovered(&self, recovered: &shape_meta_core::RecoveryStats) {
             self.0.lock().expect("no panic").push((recovered.valid, recovered.removed));
         }
     }
@@ -106,7 +106,7 @@ fn loaded(store: &SqliteStore) -> (Vec<(u64, SnapshotState, Option<Timestamp>)>,
 #[test]
 fn a_cache_loads_after_a_recovery_what_it_loads_without_one() {
     let directory = support::directory();
-    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let options = support::options().disk_indexes(DiskIndexes::Omitted).last_reads(false);
     let store = support::open(directory.path(), options.clone());
     support::fill(&store, 1..=20);
     store.apply(&support::batch(21, [support::add(21, SnapshotState::Started)])).expect("nothing fails");
@@ -125,7 +125,7 @@ fn a_cache_loads_after_a_recovery_what_it_loads_without_one() {
 #[test]
 fn c1_what_a_recovery_has_read_is_not_loaded_once_it_has_changed() {
     let directory = support::directory();
-    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let options = support::options().disk_indexes(DiskIndexes::Omitted).last_reads(false);
     let store = support::open(directory.path(), options);
     support::fill(&store, 1..=3);
     store.recover().expect("it recovers");
@@ -141,7 +141,7 @@ fn c1_what_a_recovery_has_read_is_not_loaded_once_it_has_changed() {
     assert_eq!(loaded(&store).0.len(), 3);
     drop(store);
 
-    let options = support::options().lookups(Lookups::Mirrored).last_reads(false);
+    let options = support::options().disk_indexes(DiskIndexes::Omitted).last_reads(false);
     let store = support::open(directory.path(), options);
     store.recover().expect("it recovers");
     stranger.execute_batch("UPDATE meta SET total = total + 1, checksum = NULL").expect("SQLite writes");

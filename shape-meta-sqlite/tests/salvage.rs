@@ -3,9 +3,9 @@
 use std::{fs, path::Path, sync::Arc};
 
 use shape_meta_core::{
-    ApplyChanges, Change, ErrorKind, Known, ReadShapes, Repaired, Seq, Silent, SnapshotState,
+    Change, ErrorKind, NoopObserver, ReadShapes, Repaired, Seq, ShapeStore, SnapshotState, TrustedState,
 };
-use shape_meta_sqlite::{Check, Lookups, Mode, OnDamage, SqliteStore};
+use shape_meta_sqlite::{DiskIndexes, IntegrityCheck, Mode, OnCorruption, SqliteStore};
 
 use crate::support;
 
@@ -78,7 +78,7 @@ fn c11_what_lies_on_other_pages_is_saved() {
     assert_eq!(store.counts().expect("reads").total, repaired.saved);
     support::fill(&store, 251..=260);
     drop(store);
-    let store = support::open(directory.path(), options().check(Check::Everything));
+    let store = support::open(directory.path(), options().integrity_check(IntegrityCheck::Everything));
     assert!(store.report().quarantined.is_none());
     assert_eq!(store.counts().expect("reads").total, repaired.saved + 10);
 }
@@ -92,7 +92,7 @@ fn c11_a_table_that_has_lost_its_root_is_saved_whole_without_what_was_removed() 
         let start = root * PAGE + if root == 0 { 100 } else { 0 };
         bytes[start] ^= 0xff;
         fs::write(directory.path().join(NAME), &bytes).expect("writes");
-        let store = support::open(directory.path(), options().check(Check::Everything));
+        let store = support::open(directory.path(), options().integrity_check(IntegrityCheck::Everything));
         let repaired = store.report().quarantined.clone().expect("it is damaged");
         assert_eq!(support::live(&store), expected(), "{table}: {repaired:?}");
         assert_eq!((repaired.lost.len(), repaired.missing()), (0, 0), "{table}");
@@ -108,7 +108,7 @@ fn c11_removed_shapes_stay_removed_when_the_list_of_free_pages_is_damaged_too() 
     assert_ne!(bytes[32..40], [0; 8], "there are free pages");
     bytes[39] ^= 1;
     fs::write(directory.path().join(NAME), &bytes).expect("writes");
-    let store = support::open(directory.path(), options().check(Check::Everything));
+    let store = support::open(directory.path(), options().integrity_check(IntegrityCheck::Everything));
     assert!(store.report().quarantined.is_some());
     assert_eq!(support::live(&store), expected());
 }
@@ -154,9 +154,11 @@ fn a_log_alone_is_enough_to_save_what_is_in_it() {
 /// Damage that leaves every page sound: no check of SQLite sees it, and it is never served.
 #[test]
 fn c11_a_flipped_byte_inside_of_a_value_is_found_when_the_rows_are_gone_through() {
-    for (column, check) in
-        [("handle", Check::Nothing), ("key", Check::Metadata), ("relations", Check::Everything)]
-    {
+    for (column, check) in [
+        ("handle", IntegrityCheck::Nothing),
+        ("key", IntegrityCheck::Metadata),
+        ("relations", IntegrityCheck::Everything),
+    ] {
         let directory = support::directory();
         written(directory.path());
         let sql = match column {
@@ -164,7 +166,7 @@ fn c11_a_flipped_byte_inside_of_a_value_is_found_when_the_rows_are_gone_through(
             column => format!("UPDATE shape SET {column} = zeroblob(length({column})) WHERE id = 120"),
         };
         support::stranger(directory.path()).execute(&sql, []).expect("the stranger may");
-        let store = support::open(directory.path(), options().check(check));
+        let store = support::open(directory.path(), options().integrity_check(check));
         let repaired = store.recover().expect("it repairs").quarantined.expect("it is damaged");
         assert_eq!(repaired.saved, 149, "{column}");
         assert_eq!(repaired.lost.len(), 1);
@@ -175,16 +177,16 @@ fn c11_a_flipped_byte_inside_of_a_value_is_found_when_the_rows_are_gone_through(
         let refused = support::directory();
         written(refused.path());
         support::stranger(refused.path()).execute(&sql, []).expect("the stranger may");
-        let store = support::open(refused.path(), options().on_damage(OnDamage::Refuse));
+        let store = support::open(refused.path(), options().on_corruption(OnCorruption::Refuse));
         assert_eq!(store.recover().expect_err("it refuses").kind(), ErrorKind::Corrupt);
     }
 }
 
 #[test]
 fn c11_a_damaged_definition_is_not_served_and_its_shape_is_cleaned() {
-    for lookups in [Lookups::OnDisk, Lookups::Mirrored] {
+    for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = support::directory();
-        let store = support::open(directory.path(), options().lookups(lookups));
+        let store = support::open(directory.path(), options().disk_indexes(disk_indexes));
         support::fill(&store, 1..=100);
         let sql = "UPDATE definition SET body = zeroblob(length(body)) WHERE id = 7";
         support::stranger(directory.path()).execute(sql, []).expect("the stranger may");
@@ -192,13 +194,13 @@ fn c11_a_damaged_definition_is_not_served_and_its_shape_is_cleaned() {
         let error = store.record_of(&record.entry).expect_err("it is damaged");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
 
-        let repaired = store.repair(Known::default()).expect("it repairs");
+        let repaired = store.repair(TrustedState::default()).expect("it repairs");
         assert_eq!((repaired.saved, repaired.lost.len()), (99, 1));
         assert_eq!(repaired.lost[0].handle.as_ref(), Some(record.handle()));
         assert!(store.record_of(&record.entry).expect("reads").is_none());
         support::fill(&store, 101..=110);
         store.close().expect("closes");
-        let store = support::open(directory.path(), options().lookups(lookups));
+        let store = support::open(directory.path(), options().disk_indexes(disk_indexes));
         assert_eq!(store.recover().expect("it recovers").to_clean, [record.handle().clone()]);
         assert_eq!(store.counts().expect("reads").total, 109);
     }
@@ -215,7 +217,7 @@ fn c11_what_memory_knows_supplies_what_rows_have_lost() {
         let entries: Vec<_> = (1..=48).map(|number| support::record(number).entry.clone()).collect();
         entries.iter().for_each(|entry| entry.advance(SnapshotState::Complete));
         let before = store.scan().expect("it scans");
-        let known = Known { entries: Some(&entries), last_seq: Some(Seq::new(48)) };
+        let known = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(48)) };
         let repaired = store.repair(known).expect("it repairs");
         assert_eq!(before.count(), 50, "a scan that was open goes on");
         assert_eq!((repaired.saved, repaired.missing()), (48, 0));
@@ -236,7 +238,7 @@ fn c11_one_who_has_lost_ownership_repairs_nothing() {
     support::fill(&store, 1..=3);
     let sql = "UPDATE meta SET epoch = epoch + 1, checksum = NULL";
     support::stranger(directory.path()).execute(sql, []).expect("writes");
-    assert_eq!(store.repair(Known::default()).expect_err("it is fenced").kind(), ErrorKind::Fenced);
+    assert_eq!(store.repair(TrustedState::default()).expect_err("it is fenced").kind(), ErrorKind::Fenced);
     assert_eq!(fs::read_dir(directory.path()).expect("reads").count(), 4, "nothing was moved");
 }
 
@@ -281,11 +283,11 @@ fn flip(bytes: &[u8], at: usize, by: u8) {
         let files = fs::read_dir(directory.path()).expect("reads").map(|one| one.expect("reads").path());
         files.filter_map(|path| fs::read(path).ok()).any(|bytes| bytes == damaged)
     };
-    let store = match SqliteStore::open(directory.path(), options(), Arc::new(Silent)) {
+    let store = match SqliteStore::open(directory.path(), options(), Arc::new(NoopObserver)) {
         Ok(store) => store,
         Err(error) => {
             // It does not even look like ours any more.
-            let kinds = [ErrorKind::NotADatabase, ErrorKind::NewerSchema];
+            let kinds = [ErrorKind::NotADatabase, ErrorKind::UnsupportedSchema];
             assert!(kinds.contains(&error.kind()), "{}: {error:?}", what());
             assert!(kept(), "{}", what());
             return;
@@ -301,7 +303,7 @@ fn flip(bytes: &[u8], at: usize, by: u8) {
     }
     if unread(&store, &what) > 0 {
         // A page that leads to others may be among what is damaged. What they hold is still there.
-        store.repair(Known::default()).unwrap_or_else(|error| panic!("{}: {error:?}", what()));
+        store.repair(TrustedState::default()).unwrap_or_else(|error| panic!("{}: {error:?}", what()));
     }
     // One byte costs no more than the rows of one page of an index, or of a row and its overflow.
     let unread = unread(&store, &what);

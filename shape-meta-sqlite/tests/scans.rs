@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, Change, NewShape, ReadShapes, Seq, SnapshotState, conformance};
+use shape_meta_core::{Change, NewShape, ReadShapes, Seq, ShapeStore, SnapshotState, conformance};
 use shape_meta_sqlite::{Mode, SqliteStore};
 
 use crate::support;
@@ -47,7 +47,7 @@ fn a_page_ends_by_bytes_too_and_nothing_is_left_out() {
 #[test]
 fn a_scan_that_is_dropped_midway_leaves_a_connection_in_the_present() {
     let directory = support::directory();
-    let store = support::open(directory.path(), support::options().readers(1));
+    let store = support::open(directory.path(), support::options().max_readers(1));
     support::fill(&store, 1..=600);
     for round in 1..=3 {
         let mut scan = store.scan().expect("it scans");
@@ -89,7 +89,7 @@ fn c1_threads_read_whole_shapes_while_others_write() {
                     if let Some(found) = store.record(&conformance::handle(1)).expect("reads") {
                         assert!(!found.definition.is_empty());
                     }
-                    let reading = store.handles_reading(record(1).entry.relations()).expect("reads");
+                    let reading = store.handles_for_relations(record(1).entry.relations()).expect("reads");
                     assert!(reading.len() <= 1);
                 }
             });

@@ -2,14 +2,14 @@
 
 use std::{fs, path::PathBuf};
 
-use shape_meta_core::{ApplyChanges, Counts, ErrorKind, ReadShapes, Seq, Timestamp, conformance};
-use shape_meta_sqlite::{Lookups, Mode};
+use shape_meta_core::{Counts, ErrorKind, ReadShapes, Seq, ShapeStore, Timestamp, conformance};
+use shape_meta_sqlite::{DiskIndexes, Mode};
 
 use crate::support;
 
-fn schema(lookups: Lookups) -> String {
+fn schema(disk_indexes: DiskIndexes) -> String {
     let directory = support::directory();
-    let store = support::open(directory.path(), support::options().lookups(lookups));
+    let store = support::open(directory.path(), support::options().disk_indexes(disk_indexes));
     let connection = support::stranger(directory.path());
     let mut statement = connection
         .prepare("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid")
@@ -29,12 +29,12 @@ fn schema(lookups: Lookups) -> String {
 
 #[test]
 fn is_this_with_look_ups() {
-    insta::assert_snapshot!(schema(Lookups::OnDisk));
+    insta::assert_snapshot!(schema(DiskIndexes::Maintained));
 }
 
 #[test]
 fn is_this_without_look_ups() {
-    insta::assert_snapshot!(schema(Lookups::Mirrored));
+    insta::assert_snapshot!(schema(DiskIndexes::Omitted));
 }
 
 fn fixture(version: u32) -> PathBuf {
@@ -123,7 +123,7 @@ fn a_newer_version_is_refused_and_not_a_byte_touched() {
     let files = || fs::read_dir(directory.path()).expect("reads").count();
     let files_before = files();
     let error = support::refused(directory.path(), support::options());
-    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
     assert_eq!(files(), files_before, "nor is anything made beside it");
     insta::assert_snapshot!(support::text(&error, directory.path()));
     assert!(fs::read(&path).expect("reads") == before, "not a byte was touched");
@@ -142,6 +142,6 @@ fn a_newer_version_is_refused_and_not_a_byte_touched() {
     };
     let before = all();
     let error = support::refused(crashed.path(), support::options());
-    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
     assert!(all() == before, "not a byte was touched");
 }

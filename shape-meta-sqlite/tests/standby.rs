@@ -3,18 +3,21 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    ApplyChanges, Change, Error, ErrorKind, Known, ReadShapes, Seq, Silent, SnapshotState, Timestamp,
+    Change, Error, ErrorKind, NoopObserver, ReadShapes, Seq, ShapeStore, SnapshotState, Timestamp,
+    TrustedState,
     conformance::{handle, key},
 };
-use shape_meta_sqlite::{Inspector, LiveOwner, Lookups, Mode, SqliteOptions, SqliteStore, Standby};
+use shape_meta_sqlite::{
+    DiskIndexes, Inspector, Mode, OnLiveOwner, SqliteOptions, SqliteStandby, SqliteStore,
+};
 
 use crate::support::{self, add, batch, record};
 
-fn standby(directory: &Path, options: SqliteOptions) -> Result<Standby, Error> {
-    Standby::open(directory, options, Arc::new(Silent))
+fn standby(directory: &Path, options: SqliteOptions) -> Result<SqliteStandby, Error> {
+    SqliteStandby::open(directory, options, Arc::new(NoopObserver))
 }
 
-fn open_standby(directory: &Path) -> Standby {
+fn open_standby(directory: &Path) -> SqliteStandby {
     standby(directory, support::options()).expect("there is a database")
 }
 
@@ -42,7 +45,7 @@ fn reads_what_the_owner_has_committed_and_writes_nothing() {
     let refused = [
         standby.apply(&batch(26, [add(26, SnapshotState::Pending)])),
         standby.save_reads(&[(Seq::new(1), Timestamp::now())]),
-        standby.repair(Known::default()).map(drop),
+        standby.repair(TrustedState::default()).map(drop),
     ];
     for outcome in refused {
         assert_eq!(outcome.expect_err("it is a standby").kind(), ErrorKind::Standby);
@@ -60,15 +63,15 @@ fn c11_becomes_the_owner_when_the_owner_has_closed() {
     let read = Timestamp::from_micros(Timestamp::now().as_micros() + 5_000_000);
     standby.touch(&handle(2), read).expect("reads");
 
-    assert_eq!(standby.promote(LiveOwner::Refuse).expect_err("it is alive").kind(), ErrorKind::Owned);
-    let wait = LiveOwner::WaitFor(Duration::from_millis(10));
-    assert_eq!(standby.promote(wait).expect_err("it is alive").kind(), ErrorKind::Owned);
+    assert_eq!(standby.promote(OnLiveOwner::Fail).expect_err("it is alive").kind(), ErrorKind::AlreadyOpen);
+    let wait = OnLiveOwner::Wait(Duration::from_millis(10));
+    assert_eq!(standby.promote(wait).expect_err("it is alive").kind(), ErrorKind::AlreadyOpen);
     assert!(standby.owner().is_none());
     assert_eq!(live(&standby), [1, 2, 3, 4], "it is a standby as before");
 
     let scan = standby.scan().expect("it scans");
     owner.close().expect("closes");
-    let promoted = standby.promote(LiveOwner::Refuse).expect("nobody owns it");
+    let promoted = standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
     assert_eq!(promoted.report().epoch, owner.report().epoch + 1);
     assert_eq!(scan.count(), 4, "what was begun goes on");
     assert_eq!(promoted.recover().expect("recovers").removed, [handle(4)]);
@@ -76,10 +79,10 @@ fn c11_becomes_the_owner_when_the_owner_has_closed() {
     assert_eq!(live(&standby), [1, 2, 3, 6]);
     let stalest = standby.least_recently_used(10, &Default::default()).expect("reads").shapes;
     assert_eq!(stalest.last(), Some(&(handle(2), read)), "what the standby has noted is not forgotten");
-    assert!(std::ptr::eq(standby.promote(LiveOwner::Refuse).expect("it is one"), promoted));
+    assert!(std::ptr::eq(standby.promote(OnLiveOwner::Fail).expect("it is one"), promoted));
 
     let again = support::refused(directory.path(), support::options());
-    assert_eq!(again.kind(), ErrorKind::Owned);
+    assert_eq!(again.kind(), ErrorKind::AlreadyOpen);
     drop(standby);
     assert_eq!(live(&support::open(directory.path(), support::options())), [1, 2, 3, 6]);
 }
@@ -90,11 +93,11 @@ fn c11_takes_over_from_a_live_owner_which_writes_nothing_more() {
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
     let standby = open_standby(directory.path());
-    let promoted = standby.promote(LiveOwner::TakeOver).expect("it takes over");
+    let promoted = standby.promote(OnLiveOwner::Fence).expect("it takes over");
 
     let late = owner.apply(&batch(4, [add(4, SnapshotState::Complete)]));
     assert_eq!(late.expect_err("it has lost its turn").kind(), ErrorKind::Fenced);
-    assert_eq!(owner.repair(Known::default()).expect_err("nor this").kind(), ErrorKind::Fenced);
+    assert_eq!(owner.repair(TrustedState::default()).expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(owner.save_reads(&[]).expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(owner.recover().expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(live(&owner), [1, 2, 3], "reads go on");
@@ -104,7 +107,7 @@ fn c11_takes_over_from_a_live_owner_which_writes_nothing_more() {
     drop(owner);
     support::fill(promoted, 7..=8);
     let error = support::refused(directory.path(), support::options());
-    assert_eq!(error.kind(), ErrorKind::Owned, "the new owner is the one that is seen");
+    assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "the new owner is the one that is seen");
     drop(standby);
     assert_eq!(live(&support::open(directory.path(), support::options())).len(), 8);
 }
@@ -112,7 +115,7 @@ fn c11_takes_over_from_a_live_owner_which_writes_nothing_more() {
 #[test]
 fn c11_of_several_that_take_over_the_last_one_owns() {
     let directory = support::directory();
-    let options = || support::options().live_owner(LiveOwner::TakeOver);
+    let options = || support::options().on_live_owner(OnLiveOwner::Fence);
     let mut owners = vec![support::open(directory.path(), options())];
     support::fill(&owners[0], 1..=3);
     for number in 4..=8 {
@@ -127,7 +130,7 @@ fn c11_of_several_that_take_over_the_last_one_owns() {
     }
     let last = owners.pop().expect("there is one");
     drop(owners);
-    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::Owned);
+    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     assert_eq!(live(&last).len(), 8);
 }
 
@@ -137,11 +140,11 @@ fn c11_nothing_is_moved_aside_under_a_live_owner() {
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
     support::stranger(directory.path()).execute("UPDATE meta SET total = 7", []).expect("the stranger may");
-    let options = support::options().live_owner(LiveOwner::TakeOver);
+    let options = support::options().on_live_owner(OnLiveOwner::Fence);
     let error = support::refused(directory.path(), options);
     insta::assert_snapshot!(support::text(&error, directory.path()));
     assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 4, "nothing came, nothing went");
-    owner.repair(Known::default()).expect("its owner can repair it");
+    owner.repair(TrustedState::default()).expect("its owner can repair it");
     assert_eq!(live(&owner), [1, 2, 3]);
 }
 
@@ -150,7 +153,7 @@ fn follows_a_repair_and_a_migration() {
     let directory = support::directory();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sqlite3");
     fs::copy(fixture, directory.path().join("shape-meta.sqlite3")).expect("there is room");
-    let options = || support::options().lookups(Lookups::Mirrored);
+    let options = || support::options().disk_indexes(DiskIndexes::Omitted);
     let standby = standby(directory.path(), options()).expect("a database of version 1 can be read");
     let mut entries = Vec::new();
     standby.load(&mut |entry| entries.push(entry)).expect("reads");
@@ -170,7 +173,7 @@ fn follows_a_repair_and_a_migration() {
     let delta = standby.changes_since(Seq::new(103)).expect("reads").expect("it is known now");
     assert_eq!((delta.added.len(), delta.removed.len()), (1, 1));
 
-    owner.repair(Known::default()).expect("it repairs");
+    owner.repair(TrustedState::default()).expect("it repairs");
     support::fill(&owner, 107..=110);
     assert!(standby.changes_since(Seq::new(106)).expect("reads").is_none(), "it is another file");
     let mut created = Vec::new();
@@ -184,7 +187,7 @@ fn what_cannot_be_read_is_told() {
     let none = support::directory();
     let exclusive = support::directory();
     let mirrored = support::directory();
-    drop(support::open(mirrored.path(), support::options().lookups(Lookups::Mirrored)));
+    drop(support::open(mirrored.path(), support::options().disk_indexes(DiskIndexes::Omitted)));
     let foreign = support::directory();
     support::stranger(foreign.path()).execute_batch("CREATE TABLE t (x)").expect("writes");
     let newer = support::directory();
@@ -197,7 +200,7 @@ fn what_cannot_be_read_is_told() {
         ("exclusive", &exclusive, support::options().mode(Mode::Exclusive), ErrorKind::Configuration),
         ("no look-ups", &mirrored, support::options(), ErrorKind::Configuration),
         ("foreign", &foreign, support::options(), ErrorKind::NotADatabase),
-        ("newer", &newer, support::options(), ErrorKind::NewerSchema),
+        ("newer", &newer, support::options(), ErrorKind::UnsupportedSchema),
         ("noise", &noise, support::options(), ErrorKind::NotADatabase),
     ];
     let mut told = String::new();
@@ -224,7 +227,7 @@ fn reads_a_database_without_an_owner() {
     assert!(dead.path().join("shape-meta.sqlite3-wal").metadata().expect("it is there").len() > 0);
     let standby = open_standby(dead.path());
     assert_eq!(live(&standby).len(), 9);
-    let promoted = standby.promote(LiveOwner::Refuse).expect("nobody owns it");
+    let promoted = standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
     support::fill(promoted, 10..=12);
     assert_eq!(live(&standby).len(), 12);
 }
@@ -257,10 +260,10 @@ fn c11_who_looks_at_a_database_does_not_give_up_the_locks_of_its_owner() {
     look();
     let standby = open_standby(directory.path());
     look();
-    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::Owned);
+    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     assert!(is_locked());
     drop(owner);
-    standby.promote(LiveOwner::Refuse).expect("nobody owns it");
+    standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
     assert!(is_locked());
 }
 

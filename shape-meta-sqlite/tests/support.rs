@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Checkin, Checkout, Error, Observer, ReadShapes, Record, Seq, Silent,
+    Batch, Change, Checkin, Checkout, Error, NoopObserver, Observer, ReadShapes, Record, Seq, ShapeStore,
     SnapshotState, conformance,
 };
 use shape_meta_sqlite::{Durability, SqliteOptions, SqliteStore};
@@ -24,7 +24,7 @@ pub(crate) fn options() -> SqliteOptions {
 }
 
 pub(crate) fn open(directory: &Path, options: SqliteOptions) -> SqliteStore {
-    observed(directory, options, Arc::new(Silent))
+    observed(directory, options, Arc::new(NoopObserver))
 }
 
 pub(crate) fn observed(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> SqliteStore {
@@ -32,7 +32,7 @@ pub(crate) fn observed(directory: &Path, options: SqliteOptions, observer: Arc<d
 }
 
 pub(crate) fn refused(directory: &Path, options: SqliteOptions) -> Error {
-    SqliteStore::open(directory, options, Arc::new(Silent)).expect_err("it cannot be opened")
+    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect_err("it cannot be opened")
 }
 
 /// The database of a store, as a stranger would open it.

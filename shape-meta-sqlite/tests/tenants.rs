@@ -8,7 +8,7 @@ use std::{
 };
 
 use shape_meta_core::{ErrorKind, ReadShapes};
-use shape_meta_sqlite::{ConnectionCap, Mode, SqliteStore};
+use shape_meta_sqlite::{ConnectionLimit, Mode, SqliteStore};
 use tempfile::TempDir;
 
 use crate::support::{self, Recorder};
@@ -44,10 +44,10 @@ fn descriptors(directory: &Path) -> Vec<String> {
     ours.map(|target| target.file_name().expect("a file").to_string_lossy().into_owned()).collect()
 }
 
-fn many(stores: u32, cap: &ConnectionCap) -> Vec<(SqliteStore, TempDir)> {
+fn many(stores: u32, cap: &ConnectionLimit) -> Vec<(SqliteStore, TempDir)> {
     let open = |_| {
         let directory = support::directory();
-        let options = support::options().connection_cap(cap).checkout_timeout(PATIENT);
+        let options = support::options().connection_limit(cap).checkout_timeout(PATIENT);
         (support::open(directory.path(), options), directory)
     };
     (0..stores).map(open).collect()
@@ -64,13 +64,13 @@ fn an_idle_store_keeps_nothing_open_but_its_lock() {
         let before = store.stats().expect("it counts");
         store.close_idle();
         let after = store.stats().expect("it counts");
-        assert_eq!((after.connections, after.log_bytes), (0, 0));
+        assert_eq!((after.connections, after.wal_bytes), (0, 0));
         assert_eq!((after.database_bytes, after.free_bytes), (before.database_bytes, before.free_bytes));
         assert_eq!(files(directory.path()), ["shape-meta.lock", "shape-meta.sqlite3"], "the log is moved in");
         #[cfg(target_os = "linux")]
         assert_eq!(descriptors(directory.path()), ["shape-meta.lock"]);
         // It is owned all the same (C11).
-        assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::Owned);
+        assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     }
     assert_eq!(store.counts().expect("a reader comes first this time").total, 3);
     support::fill(&store, 4..=4);
@@ -97,14 +97,14 @@ fn idle_connections_close_by_themselves() {
 fn one_connection_for_all_never_rests() {
     let directory = support::directory();
     let options = support::options().mode(Mode::Exclusive).idle_timeout(Duration::ZERO);
-    let store = support::open(directory.path(), options.connection_cap(&ConnectionCap::new(1)));
+    let store = support::open(directory.path(), options.connection_limit(&ConnectionLimit::new(1)));
     support::fill(&store, 1..=3);
     store.close_idle();
     assert_eq!(connections(&store), 1, "it is what locks the file");
 
     let memory = SqliteStore::open_in_memory(
         support::options().idle_timeout(Duration::ZERO),
-        Arc::new(shape_meta_core::Silent),
+        Arc::new(shape_meta_core::NoopObserver),
     );
     let memory = memory.expect("memory does not fail");
     support::fill(&memory, 1..=3);
@@ -136,13 +136,13 @@ trait ApplyOne {
 impl ApplyOne for SqliteStore {
     fn apply_one(&self, number: u64) -> shape_meta_core::Result<()> {
         let add = support::add(number, shape_meta_core::SnapshotState::Complete);
-        shape_meta_core::ApplyChanges::apply(self, &support::batch(number, [add]))
+        shape_meta_core::ShapeStore::apply(self, &support::batch(number, [add]))
     }
 }
 
 #[test]
 fn stores_under_a_cap_take_idle_readers_from_each_other() {
-    let cap = ConnectionCap::new(2);
+    let cap = ConnectionLimit::new(2);
     let stores = many(5, &cap);
     for round in 1..=3 {
         for (store, _) in &stores {
@@ -159,14 +159,14 @@ fn stores_under_a_cap_take_idle_readers_from_each_other() {
 
 #[test]
 fn a_read_waits_while_all_of_the_cap_is_in_use_and_a_write_does_not() {
-    let cap = ConnectionCap::new(1);
+    let cap = ConnectionLimit::new(1);
     let stores = many(2, &cap);
     let [(first, _), (second, _)] = &stores[..] else { unreachable!("there are two") };
     let scan = first.scan().expect("it gets one");
     support::fill(second, 1..=1);
 
     let directory = support::directory();
-    let impatient = support::options().connection_cap(&cap).checkout_timeout(Duration::from_millis(5));
+    let impatient = support::options().connection_limit(&cap).checkout_timeout(Duration::from_millis(5));
     let impatient = support::open(directory.path(), impatient);
     assert_eq!(impatient.counts().expect_err("it is in use").kind(), ErrorKind::Busy);
 
@@ -180,7 +180,7 @@ fn a_read_waits_while_all_of_the_cap_is_in_use_and_a_write_does_not() {
 
 #[test]
 fn the_cap_is_kept_among_threads_and_nobody_waits_for_ever() {
-    let cap = ConnectionCap::new(3);
+    let cap = ConnectionLimit::new(3);
     let stores = many(6, &cap);
     thread::scope(|scope| {
         for (number, (store, _)) in stores.iter().enumerate() {

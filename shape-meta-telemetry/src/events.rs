@@ -1,8 +1,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Awaited, Change, Checkin, Checkout, Error, ErrorKind, Flushed, Handle, Latencies, Observer,
-    Opened, Published, Recovered, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, FlushStats, Handle, Latencies,
+    Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 use tracing::Level;
 
@@ -64,8 +64,8 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn flushed(&self, flush: &Flushed) {
-        let &Flushed { mutations, changes, bytes, took, oldest } = flush;
+    fn flushed(&self, flush: &FlushStats) {
+        let &FlushStats { mutations, changes, bytes, took, oldest } = flush;
         event!(
             self, DEBUG, "shape_meta.flushed",
             {
@@ -121,7 +121,7 @@ impl Observer for TracingObserver {
 
     fn acknowledged(&self, _: &Latencies) {}
 
-    fn awaited(&self, &Awaited { took, error }: &Awaited) {
+    fn awaited(&self, &DurabilityWait { took, error }: &DurabilityWait) {
         event!(
             self, TRACE, "shape_meta.awaited",
             { took_us = micros(took), error.type = error },
@@ -137,7 +137,7 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn published(&self, &Published { changes, took }: &Published) {
+    fn published(&self, &PublishStats { changes, took }: &PublishStats) {
         event!(
             self, TRACE, "shape_meta.published",
             { changes, took_us = micros(took) },
@@ -160,7 +160,7 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn opened(&self, &Opened { shapes, took }: &Opened) {
+    fn opened(&self, &OpenStats { shapes, took }: &OpenStats) {
         event!(
             self, INFO, "shape_meta.opened",
             { shapes, took_us = micros(took) },
@@ -168,7 +168,7 @@ impl Observer for TracingObserver {
         );
     }
 
-    fn recovered(&self, &Recovered { valid, removed, took }: &Recovered) {
+    fn recovered(&self, &RecoveryStats { valid, removed, took }: &RecoveryStats) {
         event!(
             self, INFO, "shape_meta.recovered",
             { valid, removed, took_us = micros(took) },

@@ -1,8 +1,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Awaited, Change, Checkin, Checkout, Error, Flushed, Handle, Latencies, Observer, Opened,
-    Published, Recovered, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, FlushStats, Handle, Latencies, Observer,
+    OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
 /// Several observers as one: each is told everything, in their order.
@@ -64,7 +64,7 @@ impl Observer for Observers {
         self.0.iter().for_each(|observer| observer.checkin(checkin));
     }
 
-    fn flushed(&self, flush: &Flushed) {
+    fn flushed(&self, flush: &FlushStats) {
         self.0.iter().for_each(|observer| observer.flushed(flush));
     }
 
@@ -93,7 +93,7 @@ impl Observer for Observers {
         wanting.for_each(|observer| observer.acknowledged(latencies));
     }
 
-    fn awaited(&self, awaited: &Awaited) {
+    fn awaited(&self, awaited: &DurabilityWait) {
         self.0.iter().for_each(|observer| observer.awaited(awaited));
     }
 
@@ -101,7 +101,7 @@ impl Observer for Observers {
         self.0.iter().for_each(|observer| observer.stopped(error));
     }
 
-    fn published(&self, published: &Published) {
+    fn published(&self, published: &PublishStats) {
         self.0.iter().for_each(|observer| observer.published(published));
     }
 
@@ -114,11 +114,11 @@ impl Observer for Observers {
         wanting.for_each(|observer| observer.committed(change));
     }
 
-    fn opened(&self, opened: &Opened) {
+    fn opened(&self, opened: &OpenStats) {
         self.0.iter().for_each(|observer| observer.opened(opened));
     }
 
-    fn recovered(&self, recovered: &Recovered) {
+    fn recovered(&self, recovered: &RecoveryStats) {
         self.0.iter().for_each(|observer| observer.recovered(recovered));
     }
 

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
 use shape_meta_buffer::Buffered;
-use shape_meta_core::{ApplyChanges, ControlWrites, Limits, Observer, Result};
+use shape_meta_core::{Limits, Observer, Result, ShapeStore, StoreControl};
 
 pub(crate) use shape_meta_buffer::BufferOptions as Options;
 
-pub(crate) fn over<S: ApplyChanges + 'static>(
+pub(crate) fn over<S: ShapeStore + 'static>(
     store: S,
     options: Options,
     limits: Limits,
     observer: Arc<dyn Observer>,
-) -> Result<Box<dyn ControlWrites>> {
+) -> Result<Box<dyn StoreControl>> {
     Ok(Box::new(Buffered::new(store, options.limits(limits), observer)?))
 }

@@ -1,32 +1,36 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, Observer, Result};
+use shape_meta_core::{Observer, Result, ShapeStore};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{Refreshed, Seq, Timestamp};
+use shape_meta_core::{RefreshReport, Seq, Timestamp};
 
 pub(crate) use shape_meta_cache::{CacheOptions as Options, Cached};
 
-pub(crate) fn over<S: ApplyChanges>(
+pub(crate) fn over<S: ShapeStore>(
     store: S,
     options: Options,
-    overlaid: bool,
+    below_buffer: bool,
     observer: Arc<dyn Observer>,
 ) -> Result<Cached<S>> {
-    Cached::open(store, options.overlaid(overlaid), observer)
+    if below_buffer {
+        Cached::open_below_buffer(store, options, observer)
+    } else {
+        Cached::open(store, options, observer)
+    }
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn needs_lookups_below(options: &Options) -> bool {
-    options.needs_lookups_below()
+pub(crate) fn needs_indexes_below(options: &Options) -> bool {
+    options.needs_indexes_below()
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn refresh<S: ApplyChanges>(cached: &Cached<S>) -> Result<Refreshed> {
+pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>) -> Result<RefreshReport> {
     cached.refresh()
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn learn_reads<S: ApplyChanges>(
+pub(crate) fn learn_reads<S: ShapeStore>(
     cached: &Cached<S>,
     found: impl Fn(Seq) -> Option<Timestamp>,
 ) -> Result<()> {

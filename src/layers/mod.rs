@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, ControlWrites, Direct, Limits, Observer, Result};
+use shape_meta_core::{Direct, Limits, Observer, Result, ShapeStore, StoreControl};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{ReadShapes, Refreshed, Seq, Timestamp};
+use shape_meta_core::{ReadShapes, RefreshReport, Seq, Timestamp};
 
 #[cfg(feature = "buffer")]
 pub(crate) mod buffer;
@@ -27,14 +27,11 @@ pub(crate) struct Layers {
 }
 
 /// Store, cache, buffer: from below to above.
-pub(crate) fn stack<S: ApplyChanges + 'static>(
-    store: S,
-    mut layers: Layers,
-) -> Result<Box<dyn ControlWrites>> {
+pub(crate) fn stack<S: ShapeStore + 'static>(store: S, mut layers: Layers) -> Result<Box<dyn StoreControl>> {
     match layers.cache.take() {
         Some(options) => {
-            let overlaid = layers.buffer.is_some();
-            let cached = cache::over(store, options, overlaid, Arc::clone(&layers.observer))?;
+            let below_buffer = layers.buffer.is_some();
+            let cached = cache::over(store, options, below_buffer, Arc::clone(&layers.observer))?;
             top(cached, layers)
         }
         None => top(store, layers),
@@ -49,18 +46,18 @@ pub(crate) enum Below<S> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn below<S: ApplyChanges>(store: S, layers: &mut Layers) -> Result<Below<S>> {
+pub(crate) fn below<S: ShapeStore>(store: S, layers: &mut Layers) -> Result<Below<S>> {
     Ok(match layers.cache.take() {
         Some(options) => {
-            let overlaid = layers.buffer.is_some();
-            Below::Cached(Arc::new(cache::over(store, options, overlaid, Arc::clone(&layers.observer))?))
+            let below_buffer = layers.buffer.is_some();
+            Below::Cached(Arc::new(cache::over(store, options, below_buffer, Arc::clone(&layers.observer))?))
         }
         None => Below::Bare(store),
     })
 }
 
 #[cfg(feature = "sqlite")]
-impl<S: ApplyChanges + Clone + 'static> Below<S> {
+impl<S: ShapeStore + Clone + 'static> Below<S> {
     pub(crate) fn reads(&self) -> &dyn ReadShapes {
         match self {
             Self::Cached(cached) => cached,
@@ -69,10 +66,10 @@ impl<S: ApplyChanges + Clone + 'static> Below<S> {
     }
 
     /// Brings the cache up to date with what somebody else has written.
-    pub(crate) fn refresh(&self) -> Result<Refreshed> {
+    pub(crate) fn refresh(&self) -> Result<RefreshReport> {
         match self {
             Self::Cached(cached) => cache::refresh(cached),
-            Self::Bare(_) => Ok(Refreshed::default()),
+            Self::Bare(_) => Ok(RefreshReport::default()),
         }
     }
 
@@ -86,7 +83,7 @@ impl<S: ApplyChanges + Clone + 'static> Below<S> {
     }
 
     /// What is to lie over it.
-    pub(crate) fn under(&self, layers: Layers) -> Result<Box<dyn ControlWrites>> {
+    pub(crate) fn under(&self, layers: Layers) -> Result<Box<dyn StoreControl>> {
         match self {
             Self::Cached(cached) => top(Arc::clone(cached), layers),
             Self::Bare(store) => top(store.clone(), layers),
@@ -94,7 +91,7 @@ impl<S: ApplyChanges + Clone + 'static> Below<S> {
     }
 }
 
-fn top<S: ApplyChanges + 'static>(store: S, layers: Layers) -> Result<Box<dyn ControlWrites>> {
+fn top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
     let Layers { observer, limits, buffer, .. } = layers;
     match buffer {
         Some(options) => buffer::over(store, options, limits, observer),

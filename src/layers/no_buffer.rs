@@ -1,6 +1,6 @@
 use std::{convert::Infallible, sync::Arc};
 
-use shape_meta_core::{ControlWrites, Limits, Observer, Result};
+use shape_meta_core::{Limits, Observer, Result, StoreControl};
 
 /// Nobody can ask for a buffer.
 pub(crate) type Options = Infallible;
@@ -10,6 +10,6 @@ pub(crate) fn over<S>(
     options: Options,
     _: Limits,
     _: Arc<dyn Observer>,
-) -> Result<Box<dyn ControlWrites>> {
+) -> Result<Box<dyn StoreControl>> {
     match options {}
 }

@@ -2,7 +2,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use shape_meta_core::{Observer, Result};
 #[cfg(feature = "sqlite")]
-use shape_meta_core::{Refreshed, Seq, Timestamp};
+use shape_meta_core::{RefreshReport, Seq, Timestamp};
 
 /// Nobody can ask for a cache.
 pub(crate) type Options = Infallible;
@@ -16,13 +16,13 @@ pub(crate) fn over<S>(_: S, options: Options, _: bool, _: Arc<dyn Observer>) -> 
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn needs_lookups_below(options: &Options) -> bool {
+pub(crate) fn needs_indexes_below(options: &Options) -> bool {
     match *options {}
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<Refreshed> {
-    Ok(Refreshed::default())
+pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<RefreshReport> {
+    Ok(RefreshReport::default())
 }
 
 #[cfg(feature = "sqlite")]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    Direct, Limits, MemoryStore, Seq, Silent,
+    Direct, Limits, MemoryStore, NoopObserver, Seq,
     conformance::{Seen, View},
 };
 
@@ -42,7 +42,7 @@ fn part(view: &View, thread: u64, task: Task, heard: &Heard) -> usize {
     assert!(places.is_sorted(), "C6: one thread's mutations are in its order: {places:?}");
     let before = said.iter().rposition(|seq| seq.as_ref().is_some_and(is_before)).map_or(0, |at| at + 1);
 
-    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     let mut script = Script::among_others(task.seed, thread);
     for step in script.by_ref().take(before) {
         step.play(&model);

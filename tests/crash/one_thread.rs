@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use shape_meta::{Direct, Limits, MemoryStore, ReadShapes, Silent, Timestamp, conformance::View};
+use shape_meta::{Direct, Limits, MemoryStore, NoopObserver, ReadShapes, Timestamp, conformance::View};
 
 use super::{
     child::Task,
@@ -18,7 +18,7 @@ fn c6_leaves_a_prefix(composition: usize, few: bool, most_steps: u64) {
     eprintln!("seed {seed}, {:?}, {} changes at once", ALL[composition], if few { "few" } else { "many" });
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = directory();
-    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     for generation in 1..=3 {
         let task = Task { composition, few, threads: 1, seed: random.u64(..) };
         let heard = kill_after(random.u64(1..most_steps), task, directory.path());

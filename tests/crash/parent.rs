@@ -9,7 +9,7 @@ use std::{
 };
 
 use shape_meta::{
-    ApplyChanges, Silent, SqliteStore,
+    NoopObserver, ShapeStore, SqliteStore,
     conformance::{Seen, View},
 };
 
@@ -82,7 +82,8 @@ pub(super) fn kill_after(steps: u64, task: Task, directory: &Path) -> Heard {
 /// What the database of a killed child holds, before anybody recovers it: how far the order has come, and
 /// everything that can be read there.
 pub(super) fn left(directory: &Path) -> View {
-    let store = SqliteStore::open(directory, sqlite(), Arc::new(Silent)).expect("it opens after a crash");
+    let store =
+        SqliteStore::open(directory, sqlite(), Arc::new(NoopObserver)).expect("it opens after a crash");
     assert!(store.report().quarantined.is_none(), "a crash is no damage");
     let view = forget_reads(View::of(&store));
     let mut loaded = 0;

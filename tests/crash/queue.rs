@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use shape_meta::{ControlWrites, MutateShapesExt, ReadShapes, Silent, SqliteStore, conformance::shape};
+use shape_meta::{MutateShapesExt, NoopObserver, ReadShapes, SqliteStore, StoreControl, conformance::shape};
 
 use shape_meta_harness::compositions::{PRODUCT, WAIT, directory, sqlite};
 
@@ -54,7 +54,7 @@ fn c6_c7_a_process_that_is_killed_after_50_000_adds_loses_a_window_and_not_a_que
     let numbers: Vec<u64> = added.split(' ').skip(1).map(|word| word.parse().expect("a number")).collect();
     let [pending, oldest, durable] = numbers[..] else { panic!("{added}") };
 
-    let store = SqliteStore::open(directory.path(), sqlite(), Arc::new(Silent)).expect("it opens");
+    let store = SqliteStore::open(directory.path(), sqlite(), Arc::new(NoopObserver)).expect("it opens");
     let left = store.counts().expect("it reads").total;
     eprintln!("{left} of {ADDS} are left; {pending} were pending, the oldest for {oldest} ms");
     assert!(left + pending >= ADDS, "C6: more is lost than was pending: {left} and {pending}");

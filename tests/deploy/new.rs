@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use shape_meta::{ControlWrites, LiveOwner, ReadShapes, ReadShapesExt, SnapshotState, Standby};
+use shape_meta::{OnLiveOwner, ReadShapes, ReadShapesExt, SnapshotState, Standby, StoreControl};
 
 use super::{
     process::DIRECTORY,
-    talk::{Known, number_of, read, say, told, write},
+    talk::{TrustedState, number_of, read, say, told, write},
 };
 use shape_meta_harness::compositions::{PATIENT, PRODUCT};
 
@@ -29,7 +29,7 @@ fn takes_over() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let standby = PRODUCT.builder().open_standby(Path::new(&directory)).expect("there is a database");
     say("\nopen");
-    let (known, written, ends) = (Known::default(), AtomicBool::new(false), AtomicBool::new(false));
+    let (known, written, ends) = (TrustedState::default(), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| read(&standby, &known, &ends));
@@ -38,12 +38,12 @@ fn takes_over() {
         let (reading, seen) = (&standby, &known);
         scope.spawn(move || refresh(reading, seen, || until.recv_timeout(Duration::from_millis(3))));
 
-        let live_owner = match &*told() {
-            "promote wait" => LiveOwner::WaitFor(PATIENT),
-            "promote take" => LiveOwner::TakeOver,
+        let on_live_owner = match &*told() {
+            "promote wait" => OnLiveOwner::Wait(PATIENT),
+            "promote take" => OnLiveOwner::Fence,
             other => panic!("{other}"),
         };
-        let store = standby.promote(live_owner).expect("it can be promoted");
+        let store = standby.promote(on_live_owner).expect("it can be promoted");
         drop(promoted);
         let report = store.open_report().expect("it has a database");
         say(&format!("promoted {}", report.database.epoch));
@@ -61,7 +61,7 @@ fn takes_over() {
 }
 
 /// All that is complete is known from now on, and must be there ever after.
-fn refresh(standby: &Standby, known: &Known, mut pause: impl FnMut() -> Result<(), RecvTimeoutError>) {
+fn refresh(standby: &Standby, known: &TrustedState, mut pause: impl FnMut() -> Result<(), RecvTimeoutError>) {
     let mut seen = std::collections::HashSet::new();
     while pause() == Err(RecvTimeoutError::Timeout) {
         if let Err(error) = standby.refresh() {

@@ -7,11 +7,11 @@ use std::{
     thread,
 };
 
-use shape_meta::ControlWrites;
+use shape_meta::StoreControl;
 
 use super::{
     process::DIRECTORY,
-    talk::{Known, read, say, told, write},
+    talk::{TrustedState, read, say, told, write},
 };
 use shape_meta_harness::compositions::{PATIENT, PRODUCT};
 
@@ -24,7 +24,7 @@ fn works() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let store = PRODUCT.open(Path::new(&directory));
     say("\nopen");
-    let (known, written, ends) = (Known::default(), AtomicBool::new(false), AtomicBool::new(false));
+    let (known, written, ends) = (TrustedState::default(), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|number| {

@@ -46,9 +46,9 @@ pub(super) fn told() -> String {
 
 /// Shapes that are known to be complete, and so to stay.
 #[derive(Default)]
-pub(super) struct Known(Mutex<Vec<u64>>);
+pub(super) struct TrustedState(Mutex<Vec<u64>>);
 
-impl Known {
+impl TrustedState {
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers);
     }
@@ -60,7 +60,7 @@ impl Known {
 }
 
 /// Reads known shapes in every way until it is time to end. None may ever be missing, and no read may fail.
-pub(super) fn read(store: &impl ReadShapes, known: &Known, ends: &AtomicBool) {
+pub(super) fn read(store: &impl ReadShapes, known: &TrustedState, ends: &AtomicBool) {
     let mut random = fastrand::Rng::new();
     let mut reads = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -88,7 +88,12 @@ pub(super) fn read(store: &impl ReadShapes, known: &Known, ends: &AtomicBool) {
 
 /// Adds shapes of these numbers and completes them, until it is time to end or the store takes no more. Says at which
 /// place in the order each became complete.
-pub(super) fn write(store: &ShapeMeta, numbers: impl Iterator<Item = u64>, known: &Known, ends: &AtomicBool) {
+pub(super) fn write(
+    store: &ShapeMeta,
+    numbers: impl Iterator<Item = u64>,
+    known: &TrustedState,
+    ends: &AtomicBool,
+) {
     for number in numbers {
         if ends.load(Ordering::Relaxed) {
             return;

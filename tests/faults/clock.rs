@@ -1,7 +1,7 @@
 //! A clock that goes back: last reads never do, and nothing else asks it.
 
 use shape_meta::{
-    ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, Timestamp,
+    MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl, Timestamp,
     conformance::{handle, shape},
 };
 

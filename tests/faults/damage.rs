@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use shape_meta::{
-    ControlWrites, ErrorKind, HealthState, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta,
+    ErrorKind, HealthState, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl,
     conformance::{handle, key, shape},
 };
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use shape_meta::{
-    BufferOptions, CacheOptions, ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt,
-    NewShape, NoData, ReadShapes, ReadShapesExt, Refusal, ShapeMeta, SqliteOptions, Wait,
+    BufferOptions, CacheOptions, ErrorKind, HealthState, MutateError, MutateShapesExt, NewShape, NoopCleaner,
+    ReadShapes, ReadShapesExt, Refusal, ShapeMeta, SqliteOptions, StoreControl, Wait,
     conformance::{handle, shape},
 };
 use shape_meta_faults::{Disk, VFS};
@@ -24,10 +24,10 @@ fn large(number: u64) -> NewShape {
 }
 
 fn open(directory: &Path, options: SqliteOptions) -> ShapeMeta {
-    ShapeMeta::builder(NoData)
+    ShapeMeta::builder(NoopCleaner)
         .sqlite(options)
         .cached(CacheOptions::default())
-        .buffered(BufferOptions::default().max_changes(BOUND).manual(true))
+        .buffered(BufferOptions::default().max_pending_shapes(BOUND).background_flush(false))
         .open(directory)
         .expect("there is room for an empty database")
 }
@@ -55,7 +55,7 @@ fn fill(store: &ShapeMeta) -> u64 {
 /// C7 and C9 while there is no room: the bound holds, health says why, reads go on.
 fn is_full(store: &ShapeMeta, added: u64, kind: ErrorKind) {
     assert_eq!(failing(store).kind(), kind);
-    assert_eq!(store.pending().changes, BOUND, "C7: all that may be pending is");
+    assert_eq!(store.pending().shapes, BOUND, "C7: all that may be pending is");
     assert!(matches!(
         store.add(large(added), Wait::No),
         Err(MutateError::Refused(Refusal::Overloaded { .. }))
@@ -83,7 +83,7 @@ fn c7_c9_a_full_disk_bounds_what_is_pending_and_is_ridden_out() {
     disk.leave_room(300_000);
     let added = fill(&store);
     assert!(added > BOUND as u64);
-    is_full(&store, added, ErrorKind::Full);
+    is_full(&store, added, ErrorKind::StorageFull);
     disk.leave_room(10_000_000);
     goes_on(store, added, directory.path());
 }
@@ -125,7 +125,7 @@ fn c7_c9_a_real_full_disk_bounds_what_is_pending_and_is_ridden_out() {
     };
     let store = open(directory.path(), sqlite());
     let added = fill(&store);
-    is_full(&store, added, ErrorKind::Full);
+    is_full(&store, added, ErrorKind::StorageFull);
     small.remount("size=64m");
     goes_on(store, added, directory.path());
 }
@@ -144,7 +144,7 @@ fn c9_c11_a_file_system_that_is_mounted_read_only_is_told_and_nothing_changes() 
     assert!(store.close(PATIENT).is_complete());
     drop(store);
     small.remount("ro");
-    let builder = ShapeMeta::builder(NoData).sqlite(sqlite()).cached(CacheOptions::default());
+    let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite()).cached(CacheOptions::default());
     let error = builder.open(directory.path()).expect_err("it must not be written");
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
     nothing_was_moved_aside(directory.path());
@@ -180,7 +180,7 @@ fn limited() {
     let store = open(Path::new(&directory), sqlite());
     let added = fill(&store);
     is_full(&store, added, failing(&store).kind());
-    let before = store.counts().expect("reads go on").total - store.pending().changes as u64;
+    let before = store.counts().expect("reads go on").total - store.pending().shapes as u64;
     let report = store.close(std::time::Duration::from_millis(10));
     assert_eq!((report.is_complete(), report.lost.len()), (false, BOUND), "C10: {report:?}");
     assert_eq!(shape_meta_harness::rows::Rows::of(Path::new(&directory)).count("shape") as u64, before);

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use shape_meta::{ControlWrites, Degradation, Error, ErrorKind, HealthState, Remedy, ShapeMeta};
+use shape_meta::{Degradation, Error, ErrorKind, HealthState, Remedy, ShapeMeta, StoreControl};
 
 /// A fault of the disk is told as one: it can be tried again, and is no damage.
 #[track_caller]
@@ -10,7 +10,11 @@ pub(super) fn honest(error: &Error) {
     assert!(
         matches!(
             error.kind(),
-            ErrorKind::Io | ErrorKind::Full | ErrorKind::Busy | ErrorKind::ReadOnly | ErrorKind::Interrupted
+            ErrorKind::Io
+                | ErrorKind::StorageFull
+                | ErrorKind::Busy
+                | ErrorKind::ReadOnly
+                | ErrorKind::Interrupted
         ),
         "C9: a fault of the disk is taken for something else: {error:?}"
     );

@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use shape_meta::{
-    ControlWrites, Direct, Limits, MemoryStore, Mode, MutateError, MutateShapes, Mutation, NewShape, NoData,
-    ReadShapes, ShapeMeta, Silent, SqliteOptions, Timestamp,
+    Direct, Limits, MemoryStore, Mode, MutateError, MutateShapes, Mutation, NewShape, NoopCleaner,
+    NoopObserver, ReadShapes, ShapeMeta, SqliteOptions, StoreControl, Timestamp,
     conformance::{Seen, View, handle, key, relations, shape},
 };
 use shape_meta_faults::{Disk, VFS};
@@ -38,7 +38,7 @@ pub(super) fn small() -> SqliteOptions {
         .cache_size(32 << 10)
         .reader_cache_size(16 << 10)
         .page_size(4_096)
-        .checkpoint_size(40 << 10)
+        .wal_autocheckpoint_bytes(40 << 10)
         // A pool asks as long as this for a connection that a dead disk does not give.
         .busy_timeout(Duration::from_millis(200))
 }
@@ -47,7 +47,8 @@ impl Life {
     pub(super) fn new(composition: Composition, mode: Mode) -> Self {
         let directory = directory();
         let disk = Disk::over(directory.path()).expect("it is there");
-        let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+        let model =
+            Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
         Self { composition: composition.flushing(Flushing::Stepped), mode, disk, directory, model }
     }
 
@@ -83,7 +84,7 @@ impl Life {
 
     fn open(&self, options: SqliteOptions) -> ShapeMeta {
         patiently(|| {
-            let builder = ShapeMeta::builder(NoData).sqlite(options.clone());
+            let builder = ShapeMeta::builder(NoopCleaner).sqlite(options.clone());
             self.composition.stacked_by(builder).open(self.directory.path())
         })
     }

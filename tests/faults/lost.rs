@@ -2,7 +2,7 @@
 //! stale. And a disk that may only be read for a while.
 
 use shape_meta::{
-    ControlWrites, ErrorKind, HealthState, Mode, MutateShapesExt, NoData, ReadShapesExt, ShapeMeta,
+    ErrorKind, HealthState, Mode, MutateShapesExt, NoopCleaner, ReadShapesExt, ShapeMeta, StoreControl,
     conformance::{View, handle, shape},
 };
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
@@ -21,7 +21,7 @@ fn c9_lost_files_are_opened_again() {
         let disk = Disk::over(directory.path()).expect("it is there");
         let builder = composition
             .flushing(Flushing::Stepped)
-            .stacked_by(ShapeMeta::builder(NoData).sqlite(small().mode(mode)));
+            .stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(small().mode(mode)));
         let store = builder.open(directory.path()).expect("nothing fails");
         for number in 0..6 {
             let added = (0..100).find_map(|_| match store.add(shape(number), WAIT) {
@@ -60,7 +60,7 @@ fn c9_a_disk_that_may_only_be_read_is_told_and_ridden_out() {
     for composition in [PRODUCT, BUFFERED] {
         let directory = directory();
         let disk = Disk::over(directory.path()).expect("it is there");
-        let builder = ShapeMeta::builder(NoData).sqlite(sqlite().vfs(VFS));
+        let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().vfs(VFS));
         let builder = composition.flushing(Flushing::Stepped).stacked_by(builder);
         let store = builder.open(directory.path()).expect("nothing fails");
         store.add(shape(1), WAIT).expect("it is new");

@@ -1,7 +1,8 @@
 //! One call fails while a database is opened: each call in its turn.
 
 use shape_meta::{
-    Check, ControlWrites, Mode, MutateShapesExt, NoData, ReadShapes, ShapeMeta, conformance::shape,
+    IntegrityCheck, Mode, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl,
+    conformance::shape,
 };
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
@@ -15,8 +16,8 @@ fn c11_a_call_that_fails_while_a_database_is_opened_is_no_damage() {
     for mode in [Mode::Wal, Mode::Exclusive] {
         let directory = directory();
         let composition = if mode == Mode::Wal { PRODUCT } else { DIRECT };
-        let options = sqlite().mode(mode).vfs(VFS).check(Check::Everything);
-        let builder = || composition.stacked_by(ShapeMeta::builder(NoData).sqlite(options.clone()));
+        let options = sqlite().mode(mode).vfs(VFS).integrity_check(IntegrityCheck::Everything);
+        let builder = || composition.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         let disk = Disk::over(directory.path()).expect("it is there");
         let store = builder().open(directory.path()).expect("nothing fails");
         for number in 1..=40 {

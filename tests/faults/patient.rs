@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Listed, Metadata, ReadShapes, Record, Relation,
-    Result, Scan, Seq, Timestamp,
+    Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record, Relation, Result,
+    Scan, ScanItem, Seq, Timestamp,
 };
 
 use super::honest::honest;
@@ -45,8 +45,8 @@ impl<S: ReadShapes> ReadShapes for Patient<'_, S> {
         Ok(patiently(|| self.0.record(handle)))
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        Ok(patiently(|| self.0.handles_reading(relations)))
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        Ok(patiently(|| self.0.handles_for_relations(relations)))
     }
 
     fn counts(&self) -> Result<Counts> {
@@ -54,7 +54,7 @@ impl<S: ReadShapes> ReadShapes for Patient<'_, S> {
     }
 
     fn scan(&self) -> Result<Scan<'_>> {
-        let all: Vec<Listed> = patiently(|| self.0.scan()?.collect());
+        let all: Vec<ScanItem> = patiently(|| self.0.scan()?.collect());
         Ok(Box::new(all.into_iter().map(Ok)))
     }
 

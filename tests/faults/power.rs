@@ -5,9 +5,9 @@ use std::{fs, path::Path, sync::Arc};
 
 use fastrand::Rng;
 use shape_meta::{
-    ApplyChanges, ControlWrites, Direct, Durability, ErrorKind, Inspector, Limits, MemoryStore, Mode,
-    MutateError, MutateShapes, MutateShapesExt, Mutation, NoData, ReadShapes, ShapeMeta, Silent,
-    SqliteOptions, SqliteStore, Timestamp,
+    Direct, Durability, ErrorKind, Inspector, Limits, MemoryStore, Mode, MutateError, MutateShapes,
+    MutateShapesExt, Mutation, NoopCleaner, NoopObserver, ReadShapes, ShapeMeta, ShapeStore, SqliteOptions,
+    SqliteStore, StoreControl, Timestamp,
     conformance::{View, handle, shape},
 };
 use shape_meta_faults::{Cut, Disk, Failure, Op, When};
@@ -52,12 +52,12 @@ impl Told {
 fn until_dark(composition: Composition, options: &SqliteOptions, disk: &Disk, directory: &Path) -> Told {
     let composition = composition.flushing(Flushing::Stepped);
     let mut random = Rng::with_seed(7);
-    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+    let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     let mut told = Told { history: vec![timeless(View::of(&model))], durable: 0 };
     for generation in 1..=3 {
         model.inner().reopen(Timestamp::from_micros(generation));
         told.is(&model);
-        let builder = || composition.stacked_by(ShapeMeta::builder(NoData).sqlite(options.clone()));
+        let builder = || composition.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         let Some(store) = again(disk, || builder().open(directory)) else { return told };
         told.is_durable();
         for _ in 0..3 {
@@ -150,7 +150,7 @@ fn mutate(
 /// What an image holds, before anybody recovers it. `None` if it was damaged, which may be.
 fn left(image: &Path, may_be_damaged: bool) -> Option<View> {
     let before = fs::read_dir(image).expect("it is there").count();
-    let store = match SqliteStore::open(image, sqlite(), Arc::new(Silent)) {
+    let store = match SqliteStore::open(image, sqlite(), Arc::new(NoopObserver)) {
         Ok(store) if store.report().quarantined.is_none() => store,
         other => {
             assert!(may_be_damaged, "C6: a power cut damaged the database: {other:?}");
@@ -331,10 +331,10 @@ fn c6_durable_after_a_failed_sync_directly_in_exclusive_mode() {
 #[test]
 fn c6_what_is_committed_behind_a_failed_sync_is_durable() {
     let (directory, options) = (directory(), small().durability(Durability::PowerLossDurable));
-    let options = options.checkpoint_size(16 << 20);
+    let options = options.wal_autocheckpoint_bytes(16 << 20);
     let disk = Disk::over(directory.path()).expect("it is there");
     let open = || {
-        let builder = DIRECT.stacked_by(ShapeMeta::builder(NoData).sqlite(options.clone()));
+        let builder = DIRECT.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         builder.open(directory.path()).expect("nothing fails")
     };
     let store = open();

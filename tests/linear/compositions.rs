@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    ControlWrites, MemoryStore, ShapeMeta, Silent,
+    MemoryStore, NoopObserver, ShapeMeta, StoreControl,
     conformance::{FailingStore, Faults},
 };
 use shape_meta_cache::{CacheOptions, Cached};
@@ -32,8 +32,10 @@ fn has_an_order_on(composition: Composition, rounds: usize) {
         let store = match composition.cache {
             // Slow between what the cache publishes and what the buffer does then.
             Some(lookups) if slow_between => {
-                let options = CacheOptions::default().lookups(lookups).overlaid(composition.buffer.is_some());
-                let cached = Cached::open(below, options, Arc::new(Silent)).expect("it can be read");
+                let options = CacheOptions::default().lookup_index(lookups);
+                let open =
+                    if composition.buffer.is_some() { Cached::open_below_buffer } else { Cached::open };
+                let cached = open(below, options, Arc::new(NoopObserver)).expect("it can be read");
                 let above = Composition { cache: None, ..composition };
                 above.over(FailingStore::with(Arc::new(cached), slow()))
             }

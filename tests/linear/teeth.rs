@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    Direct, Limits, MemoryStore, Silent,
+    Direct, Limits, MemoryStore, NoopObserver,
     conformance::{FailingStore, Faults},
 };
-use shape_meta_cache::{CacheOptions, Cached, Lookups};
+use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 
 use shape_meta_harness::linear::{
     call::{Answer, Asked, Call, No},
@@ -90,8 +90,8 @@ fn c1_a_composition_that_publishes_in_two_steps_is_found() {
     let faults = Faults::default();
     faults.slow_down(20);
     let below = FailingStore::with(MemoryStore::new(), faults);
-    let options = CacheOptions::default().lookups(Lookups::OnDisk).overlaid(true);
-    let cached = Cached::open(below, options, Arc::new(Silent)).expect("memory");
-    let store = Direct::new(cached, Limits::default(), Arc::new(Silent)).expect("memory");
+    let options = CacheOptions::default().lookup_index(LookupIndex::Disk);
+    let cached = Cached::open_below_buffer(below, options, Arc::new(NoopObserver)).expect("memory");
+    let store = Direct::new(cached, Limits::default(), Arc::new(NoopObserver)).expect("memory");
     assert!(play(&Arc::new(store), 1, 2_000).is_err(), "the threads never met, or the checker is blind");
 }

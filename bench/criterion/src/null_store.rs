@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
-    ReadShapes, Record, Relation, Result, Scan, Seq, Silent, SnapshotState, Timestamp, conformance,
+    Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, NoopObserver,
+    ReadShapes, Record, Relation, Result, Scan, Seq, ShapeStore, SnapshotState, Timestamp, conformance,
 };
 
 /// Shapes that share a relation.
@@ -30,7 +30,7 @@ pub fn handle(number: u64) -> Handle {
         .expect("valid")
 }
 
-impl ApplyChanges for Nowhere {
+impl ShapeStore for Nowhere {
     fn apply(&self, _: &Batch) -> Result<()> {
         Ok(())
     }
@@ -61,7 +61,7 @@ impl ReadShapes for Nowhere {
     fn record(&self, _: &str) -> Result<Option<Arc<Record>>> {
         Ok(None)
     }
-    fn handles_reading(&self, _: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&self, _: &[Relation]) -> Result<Vec<Handle>> {
         Ok(Vec::new())
     }
     fn counts(&self) -> Result<Counts> {
@@ -82,7 +82,7 @@ impl ReadShapes for Nowhere {
 }
 
 pub fn open(shapes: u64, options: CacheOptions) -> Cached<Nowhere> {
-    Cached::open(Nowhere { shapes }, options, Arc::new(Silent)).expect("it never fails")
+    Cached::open(Nowhere { shapes }, options, Arc::new(NoopObserver)).expect("it never fails")
 }
 
 pub fn mixed(number: u64) -> u64 {

@@ -100,7 +100,7 @@ pub trait Client {
     }
 
     /// The handles of all shapes that read any of these relations, each once.
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let _ = relations;
         cannot()
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, MetricsObserver, Mutation, NoData, Observer, Silent,
+    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, MetricsObserver, Mutation, NoopCleaner, Observer, NoopObserver,
     SnapshotState, TracingObserver, prelude::*,
 };
 
@@ -16,7 +16,7 @@ pub const TIMES: u64 = 1_000;
 
 /// Nobody observes.
 pub fn nobody() -> Arc<dyn Observer> {
-    Arc::new(Silent)
+    Arc::new(NoopObserver)
 }
 
 /// `TracingObserver`, and nobody listens.
@@ -32,10 +32,10 @@ pub fn metrics() -> Arc<dyn Observer> {
 /// The full stack over a store in memory, since the disk has no part in these paths; nothing is pending, and
 /// nothing is flushed behind, so that the count is the same every time.
 pub fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
-    let store = ShapeMeta::builder(NoData)
+    let store = ShapeMeta::builder(NoopCleaner)
         .observer(observer)
-        .cached(CacheOptions::default().expected_shapes(4_000))
-        .buffered(BufferOptions::default().manual(true))
+        .cached(CacheOptions::default().initial_capacity(4_000))
+        .buffered(BufferOptions::default().background_flush(false))
         .over(MemoryStore::new())
         .expect("memory does not fail");
     for number in 0..SHAPES {

@@ -101,7 +101,7 @@ impl Client for Caller<'_> {
         Ok(definition.map(|definition| definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let mut handles = Vec::new();
         for relation in relations {
             for pair in self.0.readers.prefix(relation.oid().to_be_bytes()) {

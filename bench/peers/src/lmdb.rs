@@ -125,7 +125,7 @@ impl Client for Caller<'_> {
         Ok(self.0.record(handle, record::definition)?.map(|definition| definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let transaction = self.0.env.read_txn()?;
         let mut handles = Vec::new();
         for relation in relations {

@@ -124,9 +124,9 @@ impl Client for Caller<'_> {
         Ok(tables::definition(&self.reader, handle)?.map(|definition| definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let mut handles = Vec::new();
-        tables::handles_reading(&self.reader, relations, |handle| {
+        tables::handles_for_relations(&self.reader, relations, |handle| {
             handles.push(Handle::new(handle)?);
             Ok(())
         })?;

@@ -119,7 +119,7 @@ impl Client for Caller<'_> {
         Ok(self.record(handle, record::definition)?.map(|definition| definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let transaction = self.0.0.begin_read()?;
         let readers = transaction.open_multimap_table(READERS)?;
         let mut handles = Vec::new();

@@ -72,7 +72,7 @@ pub(crate) fn definition(connection: &Connection, handle: &str) -> Result<Option
 }
 
 /// Calls for the handles of each of these relations.
-pub(crate) fn handles_reading(
+pub(crate) fn handles_for_relations(
     connection: &Connection,
     relations: &[Relation],
     mut each: impl FnMut(&str) -> Result,

@@ -229,7 +229,7 @@ impl Client for Caller<'_> {
         Ok(tables::definition(&self.reader, handle)?.map(|definition| definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
         let mut handles = Vec::new();
         for relation in relations {
             if let Some(readers) = self.open.maps.by_relation.get(&relation.oid()) {

@@ -3,11 +3,11 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Limits, LimitsProblem};
+use super::{AdmissionLimits, LimitsProblem};
 use crate::Kind;
 
 /// Reads limits strictly. The syntax is looked at first, so that whatever is wrong after that has a key.
-pub(super) fn parse(text: &str) -> Result<Limits, LimitsProblem> {
+pub(super) fn parse(text: &str) -> Result<AdmissionLimits, LimitsProblem> {
     if text.trim_ascii().is_empty() {
         return Err(LimitsProblem::Empty);
     }
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Limits, LimitsProblem> {
     }
     let [initial, existing] = found;
     let missing = |kind: Kind| LimitsProblem::MissingKey { key: kind.name() };
-    Ok(Limits {
+    Ok(AdmissionLimits {
         initial: initial.ok_or_else(|| missing(Kind::Initial))?,
         existing: existing.ok_or_else(|| missing(Kind::Existing))?,
     })

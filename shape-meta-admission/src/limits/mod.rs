@@ -7,12 +7,12 @@ mod problem;
 
 pub use problem::{InvalidLimits, LimitsProblem};
 
-/// The environment variable that [`Limits::from_env`] reads.
+/// The environment variable that [`AdmissionLimits::from_env`] reads.
 pub const ENV: &str = "SHAPE_META_MAX_CONCURRENT_REQUESTS";
 
 /// How many requests of each kind may be worked on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// Of [`Kind::Initial`]; 300 by default. Each may make a shape and its snapshot: too many, and all of them
     /// are slow; too few, and a redeploy takes longer than it must. Zero admits none.
     pub initial: u32,
@@ -21,7 +21,7 @@ pub struct Limits {
     pub existing: u32,
 }
 
-impl Limits {
+impl AdmissionLimits {
     /// Reads limits from strict JSON, as in `{"initial":300,"existing":10000}`.
     ///
     /// # Errors
@@ -58,13 +58,13 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for AdmissionLimits {
     fn default() -> Self {
         Self { initial: 300, existing: 10_000 }
     }
 }
 
-impl FromStr for Limits {
+impl FromStr for AdmissionLimits {
     type Err = InvalidLimits;
 
     fn from_str(text: &str) -> Result<Self, InvalidLimits> {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn errors_of_the_environment_name_the_variable() {
-        let text = |value: &OsStr| Limits::from_os(value).expect_err("refused").to_string();
+        let text = |value: &OsStr| AdmissionLimits::from_os(value).expect_err("refused").to_string();
         insta::assert_snapshot!(
             text(OsStr::new(r#"{"initial":300}"#)),
             @"SHAPE_META_MAX_CONCURRENT_REQUESTS: the key \"existing\" is missing"
@@ -92,7 +92,7 @@ mod tests {
             text(std::os::unix::ffi::OsStrExt::from_bytes(b"{\xff}")),
             @"SHAPE_META_MAX_CONCURRENT_REQUESTS: the value is not UTF-8"
         );
-        let good = Limits::from_os(OsStr::new(r#"{"initial":3,"existing":4}"#));
-        assert_eq!(good, Ok(Limits { initial: 3, existing: 4 }));
+        let good = AdmissionLimits::from_os(OsStr::new(r#"{"initial":3,"existing":4}"#));
+        assert_eq!(good, Ok(AdmissionLimits { initial: 3, existing: 4 }));
     }
 }

@@ -20,9 +20,9 @@ use crate::Admission;
 ///
 /// ```
 /// use http::Request;
-/// use shape_meta_admission::{Admission, AdmissionLayer, Kind, Limits};
+/// use shape_meta_admission::{Admission, AdmissionLayer, Kind, AdmissionLimits};
 ///
-/// let admission = Admission::new(Limits::default());
+/// let admission = Admission::new(AdmissionLimits::default());
 /// let layer = AdmissionLayer::new(admission, |request: &Request<()>| {
 ///     let query = request.uri().query().unwrap_or_default();
 ///     match request.uri().path() {

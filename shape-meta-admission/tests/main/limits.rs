@@ -1,6 +1,6 @@
 //! Limits from JSON: strict, and each error names the key.
 
-use shape_meta_admission::{Limits, LimitsProblem};
+use shape_meta_admission::{AdmissionLimits, LimitsProblem};
 
 #[test]
 fn good_ones() {
@@ -9,8 +9,8 @@ fn good_ones() {
         (" { \"existing\" : 1 ,\n\"initial\" : 0 } ", 0, 1),
         (r#"{"\u0069nitial":4294967295,"existing":4294967295}"#, u32::MAX, u32::MAX),
     ] {
-        assert_eq!(Limits::from_json(text), Ok(Limits { initial, existing }), "{text}");
-        assert_eq!(text.parse(), Ok(Limits { initial, existing }));
+        assert_eq!(AdmissionLimits::from_json(text), Ok(AdmissionLimits { initial, existing }), "{text}");
+        assert_eq!(text.parse(), Ok(AdmissionLimits { initial, existing }));
     }
 }
 
@@ -60,19 +60,19 @@ fn texts_of_bad_ones() {
         r#"{"initial":1,"existing":[1]}"#,
     ];
     let texts = bad.map(|text| {
-        let error = Limits::from_json(text).expect_err(text).to_string();
+        let error = AdmissionLimits::from_json(text).expect_err(text).to_string();
         let text: String = text.chars().take(60).collect();
         format!("{text}\n    {error}")
     });
     insta::assert_snapshot!(texts.join("\n"));
     // Too deep to quote, and no reason to overflow the stack.
-    let deep = Limits::from_json(&deep).expect_err("not closed");
+    let deep = AdmissionLimits::from_json(&deep).expect_err("not closed");
     assert!(matches!(deep.problem(), LimitsProblem::Syntax { .. }), "{deep}");
 }
 
 #[test]
 fn bad_ones_can_be_told_apart_without_reading_the_text() {
-    let problem = |text| Limits::from_json(text).expect_err("bad").problem().clone();
+    let problem = |text| AdmissionLimits::from_json(text).expect_err("bad").problem().clone();
     assert_eq!(problem(" \t\n"), LimitsProblem::Empty);
     assert_eq!(problem(r#"{"a":1}"#), LimitsProblem::UnknownKey { key: "a".into() });
     assert_eq!(problem(r#"{"initial":1}"#), LimitsProblem::MissingKey { key: "existing" });

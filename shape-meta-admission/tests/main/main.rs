@@ -9,8 +9,8 @@ mod storm;
 #[cfg(feature = "tower")]
 mod tower;
 
-use shape_meta_admission::{Admission, Limits};
+use shape_meta_admission::{Admission, AdmissionLimits};
 
 fn admission(initial: u32, existing: u32) -> Admission {
-    Admission::new(Limits { initial, existing })
+    Admission::new(AdmissionLimits { initial, existing })
 }

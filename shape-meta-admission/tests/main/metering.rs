@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use shape_meta_admission::{Admission, Kind, Limits};
+use shape_meta_admission::{Admission, AdmissionLimits, Kind};
 
 /// Kind, unit, labels and text of each metric, and the values with their labels.
 fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
@@ -40,7 +40,7 @@ fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
 
 #[test]
 fn the_table_in_the_docs_is_what_is_emitted() {
-    let (rows, _) = emitted(&Admission::new(Limits::default()));
+    let (rows, _) = emitted(&Admission::new(AdmissionLimits::default()));
     let documented = include_str!("../../src/metrics.md").lines().filter(|line| line.starts_with("| `"));
     let documented: BTreeMap<_, _> =
         documented.map(|row| (row.split('`').nth(1).expect("a name").to_owned(), row.to_owned())).collect();
@@ -49,7 +49,7 @@ fn the_table_in_the_docs_is_what_is_emitted() {
 
 #[test]
 fn each_kind_has_its_own_numbers() {
-    let limits = Limits::from_json(r#"{"initial":1,"existing":2}"#).expect("valid");
+    let limits = AdmissionLimits::from_json(r#"{"initial":1,"existing":2}"#).expect("valid");
     let admission = Admission::new(limits);
     let _held = admission.try_acquire(Kind::Initial).expect("room");
     assert!(admission.try_acquire(Kind::Initial).is_err());

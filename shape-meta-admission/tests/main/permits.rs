@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_admission::{Admission, Drain, Kind, KindStats, Limits, RetryAfter};
+use shape_meta_admission::{Admission, AdmissionLimits, Drain, Kind, KindStats, RetryAfter};
 
 use crate::admission;
 
@@ -107,7 +107,7 @@ fn a_panic_frees_it() {
 fn a_drain_that_panics_changes_nothing() {
     let retry =
         RetryAfter::default().drain(|| -> Drain { std::panic::resume_unwind(Box::new("on purpose")) });
-    let admission = Admission::with_retry_after(Limits { initial: 1, existing: 0 }, retry);
+    let admission = Admission::with_retry_after(AdmissionLimits { initial: 1, existing: 0 }, retry);
     let mut permit = admission.try_acquire(Kind::Initial).expect("room");
     assert!(catch_unwind(AssertUnwindSafe(|| permit.switch_to(Kind::Existing))).is_err());
     assert_eq!(permit.kind(), Kind::Initial);
@@ -126,7 +126,7 @@ fn the_delay_is_from_what_is_measured_at_the_refusal() {
             Drain { pending: 1000, per_second: 500.0 / f64::from(before + 1) }
         }
     };
-    let limits = Limits { initial: 1, existing: 0 };
+    let limits = AdmissionLimits { initial: 1, existing: 0 };
     let admission = Admission::with_retry_after(limits, RetryAfter::default().drain(drain));
     let _permit = admission.try_acquire(Kind::Initial).expect("room");
     assert_eq!(asked.load(Ordering::Relaxed), 0, "asked for nothing");
@@ -141,7 +141,7 @@ fn the_delay_is_from_what_is_measured_at_the_refusal() {
 #[test]
 fn the_text_of_a_refusal() {
     let retry = RetryAfter::default().min(Duration::ZERO).max(Duration::ZERO);
-    let admission = Admission::with_retry_after(Limits { initial: 0, existing: 0 }, retry);
+    let admission = Admission::with_retry_after(AdmissionLimits { initial: 0, existing: 0 }, retry);
     let rejected = admission.try_acquire(Kind::Initial).expect_err("no room");
     insta::assert_snapshot!(
         rejected,

@@ -14,7 +14,8 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use shape_meta_admission::{
-    Admission, AdmissionLayer, AdmissionService, Kind, Limits, Permit, Rejected, RequestPermit, RetryAfter,
+    Admission, AdmissionLayer, AdmissionLimits, AdmissionService, Kind, Permit, Rejected, RequestPermit,
+    RetryAfter,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -107,7 +108,7 @@ macro_rules! ready {
 #[test]
 fn a_refusal_is_503_with_retry_after_and_does_not_reach_the_service() {
     let retry = RetryAfter::default().min(Duration::from_millis(2001)).max(Duration::from_millis(2001));
-    let admission = Admission::with_retry_after(Limits { initial: 1, existing: 1 }, retry);
+    let admission = Admission::with_retry_after(AdmissionLimits { initial: 1, existing: 1 }, retry);
     let calls = Cell::new(0);
     let mut service = service(&admission, |request| {
         calls.set(calls.get() + 1);

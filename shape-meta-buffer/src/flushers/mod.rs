@@ -23,15 +23,15 @@ use pool::Pool;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, Flushers};
-/// use shape_meta_core::{MemoryStore, Silent};
+/// use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
+/// use shape_meta_core::{MemoryStore, NoopObserver};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let flushers = Flushers::new(FlusherOptions::default());
+/// let flushers = FlusherPool::new(FlusherOptions::default());
 /// let stores: Vec<_> = (0..100)
 ///     .map(|_| {
 ///         let options = BufferOptions::default().flushers(&flushers);
-///         Buffered::new(MemoryStore::new(), options, Arc::new(Silent))
+///         Buffered::new(MemoryStore::new(), options, Arc::new(NoopObserver))
 ///     })
 ///     .collect::<Result<_, _>>()?;
 /// assert_eq!(flushers.stats().stores, 100);
@@ -46,8 +46,8 @@ use pool::Pool;
 /// [`threads`](FlusherOptions::threads) flush at once. What keeps one store from holding up others:
 ///
 /// - A store whose flush fails waits for its next attempt in a timer, not on a thread.
-/// - A flush that takes longer than [`slow_after`](FlusherOptions::slow_after) does not count any more:
-///   another thread takes its place, up to [`most_threads`](FlusherOptions::most_threads) in all.
+/// - A flush that takes longer than [`slow_threshold`](FlusherOptions::slow_threshold) does not count any more:
+///   another thread takes its place, up to [`max_threads`](FlusherOptions::max_threads) in all.
 /// - A store whose latest flush was slow is flushed in those additional places. If there is none, it waits
 ///   eight times as long as a flush counts as quick, and is then let in among the others. So slow stores
 ///   come late, and however many there are, the others do not.
@@ -56,17 +56,17 @@ use pool::Pool;
 ///
 /// If so many flushes hang that no thread may be added, the other stores go on in memory up to their
 /// bounds (C7), and their health says that they are
-/// [behind](shape_meta_core::Degradation::Behind). Then [`FlusherStats::slow`] is as large as
-/// [`most_threads`](FlusherOptions::most_threads), and [`FlusherStats::behind`] grows: alert on that.
+/// [behind](shape_meta_core::Degradation::Lagging). Then [`FlusherStats::slow`] is as large as
+/// [`max_threads`](FlusherOptions::max_threads), and [`FlusherStats::behind`] grows: alert on that.
 ///
 /// # When it ends
 ///
 /// The stores keep the pool alive. When the last of them is closed and the last clone is dropped, the
 /// threads end, and are waited for; but not those whose store never lets them go.
 #[derive(Clone)]
-pub struct Flushers(Arc<Handle>);
+pub struct FlusherPool(Arc<Handle>);
 
-impl Flushers {
+impl FlusherPool {
     /// A pool without a thread; the first store starts one.
     pub fn new(options: FlusherOptions) -> Self {
         Self(Arc::new(Handle(Pool::new(options))))
@@ -74,7 +74,7 @@ impl Flushers {
 
     /// For a store that has it for itself.
     pub(crate) fn of_one_store() -> Self {
-        Self::new(FlusherOptions::default().threads(1).most_threads(1))
+        Self::new(FlusherOptions::default().threads(1).max_threads(1))
     }
 
     /// A place in the pool for a store. It is not looked at before it is due, or woken.
@@ -96,13 +96,13 @@ impl Flushers {
     }
 }
 
-impl fmt::Debug for Flushers {
+impl fmt::Debug for FlusherPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Flushers").field(&self.stats()).finish()
+        f.debug_tuple("FlusherPool").field(&self.stats()).finish()
     }
 }
 
-/// What a pool of [`Flushers`] does at one moment.
+/// What a pool of [`FlusherPool`] does at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FlusherStats {
     /// Stores that are flushed by it.
@@ -111,7 +111,7 @@ pub struct FlusherStats {
     pub threads: usize,
     /// Stores that are being flushed.
     pub flushing: usize,
-    /// Those of them that have been for longer than [`FlusherOptions::slow_after`].
+    /// Those of them that have been for longer than [`FlusherOptions::slow_threshold`].
     pub slow: usize,
     /// Stores that are due, and wait for a thread.
     pub waiting: usize,

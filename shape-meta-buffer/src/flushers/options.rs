@@ -1,17 +1,17 @@
 use std::{thread, time::Duration};
 
-/// How many threads [`Flushers`](crate::Flushers) have.
+/// How many threads [`FlusherPool`](crate::FlusherPool) have.
 #[derive(Clone, Copy, Debug)]
 pub struct FlusherOptions {
     pub(crate) threads: usize,
-    pub(crate) most_threads: usize,
-    pub(crate) slow_after: Duration,
+    pub(crate) max_threads: usize,
+    pub(crate) slow_threshold: Duration,
 }
 
 impl Default for FlusherOptions {
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: processors.clamp(2, 8), most_threads: 32, slow_after: Duration::from_millis(250) }
+        Self { threads: processors.clamp(2, 8), max_threads: 32, slow_threshold: Duration::from_millis(250) }
     }
 }
 
@@ -27,23 +27,23 @@ impl FlusherOptions {
     /// How many may be flushed at the same time when some are slow or hang. Default: 32, and never fewer
     /// than [`threads`](Self::threads). A thread that hangs costs some 100 KiB. At this number of
     /// hanging stores, the others are not flushed any more.
-    pub fn most_threads(mut self, threads: usize) -> Self {
-        self.most_threads = threads;
+    pub fn max_threads(mut self, threads: usize) -> Self {
+        self.max_threads = threads;
         self
     }
 
     /// How long a flush may take before another thread takes its place. Default: 250 ms. This is how long
     /// stores that begin to hang can hold up others. Too short, and a busy disk is given more to do at
     /// once for being busy.
-    pub fn slow_after(mut self, time: Duration) -> Self {
+    pub fn slow_threshold(mut self, time: Duration) -> Self {
         // So that it can be added to a moment.
-        self.slow_after = time.min(Duration::from_secs(86_400));
+        self.slow_threshold = time.min(Duration::from_secs(86_400));
         self
     }
 
     /// How much later than others a store is let in that is known to be slow.
     pub(crate) fn patience(&self) -> Duration {
-        self.slow_after * 8
+        self.slow_threshold * 8
     }
 
     /// How many places there are for those that are known to be slow.
@@ -52,6 +52,6 @@ impl FlusherOptions {
     }
 
     pub(crate) fn most(&self) -> usize {
-        self.most_threads.max(self.threads)
+        self.max_threads.max(self.threads)
     }
 }

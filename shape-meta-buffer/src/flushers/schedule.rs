@@ -179,7 +179,7 @@ impl Schedule {
         let Some(place) = self.seats.get_mut(&id) else { return };
         // Where there are no places for the slow, they have to wait among the others.
         place.slow = self.options.slow_places() > 0
-            && now.saturating_duration_since(ran.since) >= self.options.slow_after;
+            && now.saturating_duration_since(ran.since) >= self.options.slow_threshold;
         place.now = due.map_or(Now::Idle, Now::Timed);
         self.timers.extend(due.map(|due| (due, id)));
     }
@@ -189,7 +189,7 @@ impl Schedule {
         let (mut quick, mut slow) = (0, 0);
         let mut next: Option<Instant> = None;
         for running in self.running.values().filter(|running| !running.closing) {
-            let slow_from = running.since + self.options.slow_after;
+            let slow_from = running.since + self.options.slow_threshold;
             if running.slow || slow_from <= now {
                 slow += 1;
             } else {
@@ -216,7 +216,7 @@ impl Schedule {
     pub(super) fn stats(&self, now: Instant) -> FlusherStats {
         let waiting = [&self.urgent, &self.ready, &self.ready_slow];
         let slow =
-            |running: &&Running| now.saturating_duration_since(running.since) >= self.options.slow_after;
+            |running: &&Running| now.saturating_duration_since(running.since) >= self.options.slow_threshold;
         FlusherStats {
             stores: self.seats.len(),
             threads: 0,
@@ -259,7 +259,7 @@ mod tests {
     impl Stepped {
         /// With so many threads, at most, and stores 0, 1, ...
         fn new(threads: usize, most: usize, stores: usize) -> Self {
-            let options = FlusherOptions::default().threads(threads).most_threads(most).slow_after(SLOW);
+            let options = FlusherOptions::default().threads(threads).max_threads(most).slow_threshold(SLOW);
             let (schedule, pool) = (Schedule::new(options), Pool::new(options));
             let mut stepped = Self { schedule, pool, begun: Instant::now() };
             for _ in 0..stores {

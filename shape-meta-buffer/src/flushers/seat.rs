@@ -3,7 +3,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Flushers, pool::Pool};
+use super::{FlusherPool, pool::Pool};
 use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// All that a pool knows of a store.
@@ -61,11 +61,11 @@ impl Task {
 pub(crate) struct Seat {
     task: Arc<Task>,
     /// Keeps the pool alive.
-    _flushers: Flushers,
+    _flushers: FlusherPool,
 }
 
 impl Seat {
-    pub(super) fn new(task: Arc<Task>, flushers: Flushers) -> Self {
+    pub(super) fn new(task: Arc<Task>, flushers: FlusherPool) -> Self {
         Self { task, _flushers: flushers }
     }
 

@@ -3,10 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{ControlWrites, MemoryStore, MutateShapesExt, Silent, Wait, conformance::shape};
+use shape_meta_core::{MemoryStore, MutateShapesExt, NoopObserver, StoreControl, Wait, conformance::shape};
 
 use super::{
-    FlusherOptions, Flushers, Step, Task,
+    FlusherOptions, FlusherPool, Step, Task,
     pool::{self, Pool},
 };
 use crate::{BufferOptions, Buffered};
@@ -15,11 +15,11 @@ use crate::{BufferOptions, Buffered};
 #[test]
 fn c10_the_threads_of_a_pool_end_with_it() {
     for store_first in [true, false] {
-        let flushers = Flushers::new(FlusherOptions::default());
+        let flushers = FlusherPool::new(FlusherOptions::default());
         let pool = Arc::downgrade(&flushers.0.0);
         let options = BufferOptions::default().flushers(&flushers);
         let store =
-            Buffered::new(MemoryStore::new(), options, Arc::new(Silent)).expect("memory does not fail");
+            Buffered::new(MemoryStore::new(), options, Arc::new(NoopObserver)).expect("memory does not fail");
         store.add(shape(1), Wait::No).expect("room");
         store.flush(Duration::from_secs(60)).expect("flush");
         assert_eq!(flushers.stats().threads, 1);

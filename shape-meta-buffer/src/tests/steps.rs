@@ -1,7 +1,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, MutateShapesExt, ReadShapes, Silent, Wait,
+    ErrorKind, MutateShapesExt, NoopObserver, ReadShapes, StoreControl, Wait,
     conformance::{FailingStore, Faults, LateStore, Naming, Side, shape},
 };
 
@@ -19,8 +19,9 @@ fn stepped() -> (Late, Faults) {
 fn stepped_with(more: impl FnOnce(BufferOptions) -> BufferOptions) -> (Late, Faults) {
     let faults = Faults::default();
     let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
-    let options = more(BufferOptions::default().manual(true).flush_changes(2).flush_age(AN_HOUR));
-    (Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet"), faults)
+    let options =
+        more(BufferOptions::default().background_flush(false).flush_shapes(2).flush_interval(AN_HOUR));
+    (Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet"), faults)
 }
 
 fn add(store: &Late, numbers: impl IntoIterator<Item = u64>) {
@@ -89,7 +90,7 @@ fn saves(store: &Late, faults: &Faults) -> bool {
 /// that has stopped.
 #[test]
 fn last_read_times_are_saved_when_they_are_due() {
-    let every = |interval| stepped_with(|options| options.save_reads_every(interval));
+    let every = |interval| stepped_with(|options| options.last_read_save_interval(interval));
     let (store, faults) = every(AN_HOUR);
     assert!(!saves(&store, &faults), "not due");
     let (store, faults) = every(Duration::MAX);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ApplyChanges, Batch, Change, MemoryStore, Seq, Silent, SnapshotState};
+use shape_meta_core::{Batch, Change, MemoryStore, NoopObserver, Seq, ShapeStore, SnapshotState};
 
 use super::record;
 use crate::{CacheOptions, Cached};
@@ -9,7 +9,7 @@ use crate::{CacheOptions, Cached};
 /// table, not even empty slots.
 #[test]
 fn what_goes_leaves_no_slots() {
-    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let mut seq = 0;
     let mut apply = |changes: Vec<Change>| {
         seq += 1;

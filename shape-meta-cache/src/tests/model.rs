@@ -2,13 +2,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use proptest::prelude::*;
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, Handle, HandleSet, MemoryStore, ReadShapes, Record, Relation, Seq, Silent,
-    SnapshotState, Timestamp,
+    Batch, Change, Handle, HandleSet, MemoryStore, NoopObserver, ReadShapes, Record, Relation, Seq,
+    ShapeStore, SnapshotState, Timestamp,
 };
 
 use super::{cases, record};
 use crate::{
-    CacheOptions, Cached, Lookups,
+    CacheOptions, Cached, LookupIndex,
     draft::Draft,
     slots::{Grouping, Slots},
 };
@@ -55,9 +55,14 @@ struct Machine {
 impl Machine {
     fn new(options: CacheOptions, mask: u64) -> Self {
         let below = Arc::new(MemoryStore::new());
-        let cached =
-            Cached::open_with(Arc::clone(&below), options.clone(), Arc::new(Silent), Slots::few(mask))
-                .unwrap();
+        let cached = Cached::open_with(
+            Arc::clone(&below),
+            options.clone(),
+            Arc::new(NoopObserver),
+            Slots::few(mask),
+            false,
+        )
+        .unwrap();
         Self { cached, below, options, mask, live: vec![], dead: vec![], next: 0, pending: vec![] }
     }
 
@@ -108,8 +113,9 @@ impl Machine {
                 self.cached = Cached::open_with(
                     Arc::clone(&self.below),
                     self.options.clone(),
-                    Arc::new(Silent),
+                    Arc::new(NoopObserver),
                     Slots::few(self.mask),
+                    false,
                 )
                 .unwrap();
             }
@@ -137,8 +143,8 @@ impl Machine {
                 handles.sort();
                 handles
             };
-            let expected = sorted(below.handles_reading(&relations).unwrap());
-            assert_eq!(sorted(cached.handles_reading(&relations).unwrap()), expected);
+            let expected = sorted(below.handles_for_relations(&relations).unwrap());
+            assert_eq!(sorted(cached.handles_for_relations(&relations).unwrap()), expected);
         }
         let excluded: HandleSet = self.live.iter().take(2).map(|record| record.handle().clone()).collect();
         for n in [0, 1, 3, usize::MAX] {
@@ -162,11 +168,11 @@ proptest! {
         keys_per_slot in 1..5_u32,
         keys_apart in prop_oneof![Just(0), 0..30_usize, Just(usize::MAX)],
     ) {
-        let lookups = if on_disk { Lookups::OnDisk } else { Lookups::InMemory };
+        let lookups = if on_disk { LookupIndex::Disk } else { LookupIndex::Memory };
         let options = CacheOptions::default()
-            .lookups(lookups)
+            .lookup_index(lookups)
             .keys_per_slot(keys_per_slot)
-            .keys_apart_up_to(keys_apart);
+            .exact_key_slots_up_to(keys_apart);
         let mask = 1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1);
         let mut machine = Machine::new(options, mask);
         for op in ops {
@@ -195,8 +201,8 @@ fn hundreds_that_collide_are_told_apart() {
 fn keys_are_found_after_they_were_spread_anew() {
     // From the first on in groups; and in slots of their own until there are so many.
     for keys_apart in [0, 12_000] {
-        let options = CacheOptions::default().keys_per_slot(2).keys_apart_up_to(keys_apart);
-        let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+        let options = CacheOptions::default().keys_per_slot(2).exact_key_slots_up_to(keys_apart);
+        let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
         let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
         let mut groupings = vec![grouping()];
         let records: Vec<_> = (1..=40_000).map(|number| record(number, number, number, 1)).collect();
@@ -231,8 +237,8 @@ fn keys_are_found_after_they_were_spread_anew() {
 #[test]
 fn keys_share_slots_where_that_saves_memory() {
     for (shapes, is_apart) in [(1_000, true), (60_000, false), (100_000, true)] {
-        let options = CacheOptions::default().keys_apart_up_to(0).expected_shapes(shapes);
-        let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+        let options = CacheOptions::default().exact_key_slots_up_to(0).initial_capacity(shapes);
+        let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
         let grouping = cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
         assert_eq!(grouping == Grouping::EXACT, is_apart, "{shapes}");
     }
@@ -241,8 +247,8 @@ fn keys_share_slots_where_that_saves_memory() {
 /// While keys are gathered anew, another shape takes the place of one that was there.
 #[test]
 fn the_key_of_a_shape_that_takes_the_place_of_another_is_gathered_too() {
-    let options = CacheOptions::default().keys_apart_up_to(10);
-    let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+    let options = CacheOptions::default().exact_key_slots_up_to(10);
+    let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
     let records: Vec<_> = (1..=20).map(|number| record(number, number, number, 1)).collect();
     let other = record(3, 30, 30, 1);
     let mut writer = cached.writer();
@@ -252,7 +258,7 @@ fn the_key_of_a_shape_that_takes_the_place_of_another_is_gathered_too() {
         if part[0].entry.created() > Seq::new(10) {
             draft.replace(&other.entry);
         }
-        let litter = draft.publish(part.last().unwrap().entry.created(), &Silent);
+        let litter = draft.publish(part.last().unwrap().entry.created(), &NoopObserver);
         writer.sweep(litter);
     }
     assert_ne!(writer.totals.grouping, Grouping::EXACT);

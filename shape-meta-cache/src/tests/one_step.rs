@@ -8,7 +8,7 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, MemoryStore, ReadShapes, ReadShapesExt, Record, Relation, Seq, Silent,
+    Batch, Change, MemoryStore, NoopObserver, ReadShapes, ReadShapesExt, Record, Relation, Seq, ShapeStore,
     SnapshotState, Timestamp,
 };
 
@@ -18,7 +18,7 @@ use crate::{CacheOptions, Cached};
 /// In every view of the table the shape is in all indexes and counted, or in none and not counted.
 #[test]
 fn c1_all_indexes_of_a_shape_change_in_one_step() {
-    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let (done, seen) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -65,8 +65,8 @@ fn c1_all_indexes_of_a_shape_change_in_one_step() {
 /// were prepared for.
 #[test]
 fn every_thread_can_read() {
-    let options = CacheOptions::default().readers_ahead(1);
-    let cached = Cached::open(MemoryStore::new(), options, Arc::new(Silent)).unwrap();
+    let options = CacheOptions::default().preallocated_readers(1);
+    let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
     let new = record(1, 1, 1, 1);
     let handle = new.handle().clone();
     let add = Change::Add { record: new, state: SnapshotState::Pending };
@@ -90,7 +90,7 @@ fn every_thread_can_read() {
 /// either: a publish that cannot go on, because somebody still reads, shows what was before.
 #[test]
 fn c1_the_least_recently_used_are_those_that_are_published() {
-    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let [old, new] = [1, 2].map(|number| record(number, number, number, 1));
     for record in [&old, &new] {
         record.entry.touch(Timestamp::from_micros(record.entry.created().get()));
@@ -123,7 +123,7 @@ fn c1_the_least_recently_used_are_those_that_are_published() {
 /// told no earlier one.
 #[test]
 fn c1_a_mark_is_not_seen_before_its_place_in_the_order() {
-    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(Silent)).unwrap();
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let shape = record(1, 1, 1, 1);
     let add = Change::Add { record: Arc::clone(&shape), state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use serde_json::json;
-use shape_meta_sqlite::{Inspector, Plan};
+use shape_meta_sqlite::{Inspector, QueryPlan};
 
 use super::Outcome;
 use crate::{args::Database, exit::Done, output};
@@ -13,9 +13,9 @@ const SMALL: [&str; 3] = ["SCAN change_log", "SCAN opening", "SCAN CONSTANT ROW"
 
 pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
-    let plans = inspector.explain()?;
+    let plans = inspector.query_plans()?;
     inspector.finish()?;
-    let slow = |plan: &Plan| {
+    let slow = |plan: &QueryPlan| {
         let reads_all = |step: &String| step.starts_with("SCAN") && !SMALL.contains(&step.as_str());
         plan.steps.iter().any(reads_all) && !READ_ALL.contains(&plan.name)
     };

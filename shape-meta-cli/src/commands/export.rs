@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use shape_meta_core::{Listed, Timestamp};
+use shape_meta_core::{ScanItem, Timestamp};
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
@@ -22,7 +22,7 @@ pub(super) fn each_wanted(
     database: &Database,
     filter: &Filter,
     limit: Option<usize>,
-    mut each: impl FnMut(&Listed) -> Result<(), Failure>,
+    mut each: impl FnMut(&ScanItem) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let inspector = Inspector::open(&database.directory)?;
     let now = Timestamp::now();

@@ -9,9 +9,9 @@ use serde_json::json;
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ControlWrites, Error, MutateError, MutateShapesExt, ReadShapes, Silent, SnapshotState, Wait,
+    Error, MutateError, MutateShapesExt, NoopObserver, ReadShapes, SnapshotState, StoreControl, Wait,
 };
-use shape_meta_sqlite::{Lookups, OnDamage, SqliteOptions, SqliteStore};
+use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
 
 use super::Outcome;
 use crate::{
@@ -69,11 +69,13 @@ pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write)
 
 /// Without a recovery: shapes whose snapshot is not complete are the next owner's matter, who has a cleaner.
 fn open(directory: &Path) -> Result<Store, Failure> {
-    let options =
-        SqliteOptions::default().lookups(Lookups::Mirrored).last_reads(false).on_damage(OnDamage::Refuse);
-    let store = SqliteStore::open(directory, options, Arc::new(Silent))?;
-    let cached = Cached::open(store, CacheOptions::default(), Arc::new(Silent))?;
-    Ok(Buffered::new(cached, BufferOptions::default(), Arc::new(Silent))?)
+    let options = SqliteOptions::default()
+        .disk_indexes(DiskIndexes::Omitted)
+        .last_reads(false)
+        .on_corruption(OnCorruption::Refuse);
+    let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))?;
+    let cached = Cached::open(store, CacheOptions::default(), Arc::new(NoopObserver))?;
+    Ok(Buffered::new(cached, BufferOptions::default(), Arc::new(NoopObserver))?)
 }
 
 fn add(

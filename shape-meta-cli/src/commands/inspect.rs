@@ -2,7 +2,7 @@ use std::io::Write;
 
 use serde_json::json;
 use shape_meta_core::Timestamp;
-use shape_meta_sqlite::{Inspector, Lookups, Owner, Summary};
+use shape_meta_sqlite::{DiskIndexes, Inspector, Owner, Summary};
 
 use super::Outcome;
 use crate::{args::Database, exit::Done, output};
@@ -21,10 +21,10 @@ pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outco
     Ok(if summary.damaged == 0 { Done::Well } else { Done::Found })
 }
 
-fn lookups(lookups: Lookups) -> &'static str {
-    match lookups {
-        Lookups::OnDisk => "on disk",
-        Lookups::Mirrored => "none (a cache mirrors them)",
+fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
+    match disk_indexes {
+        DiskIndexes::Maintained => "on disk",
+        DiskIndexes::Omitted => "none (a cache mirrors them)",
     }
 }
 
@@ -60,7 +60,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("order", summary.last_seq.to_string()),
         ("oldest", shape(&summary.oldest)),
         ("newest", shape(&summary.newest)),
-        ("look-ups", lookups(summary.lookups).into()),
+        ("look-ups", disk_indexes(summary.disk_indexes).into()),
         ("schema", format!("version {}", summary.schema_version)),
         (
             "database",
@@ -71,7 +71,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
                 output::bytes(summary.page_size)
             ),
         ),
-        ("log", output::bytes(summary.log_bytes)),
+        ("log", output::bytes(summary.wal_bytes)),
     ];
     if summary.damaged > 0 {
         lines.push(("DAMAGED", format!("{} rows; run `verify`, then `repair`", summary.damaged)));
@@ -109,12 +109,12 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "last_seq": summary.last_seq.get(),
         "oldest": shape(&summary.oldest),
         "newest": shape(&summary.newest),
-        "lookups": summary.lookups == Lookups::OnDisk,
+        "disk_indexes": summary.disk_indexes == DiskIndexes::Maintained,
         "schema_version": summary.schema_version,
         "database_bytes": summary.database_bytes,
         "free_bytes": summary.free_bytes,
         "page_size": summary.page_size,
-        "log_bytes": summary.log_bytes,
+        "wal_bytes": summary.wal_bytes,
         "top_relations": top,
     })
 }

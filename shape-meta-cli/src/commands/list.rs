@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use shape_meta_core::{Listed, Timestamp};
+use shape_meta_core::{ScanItem, Timestamp};
 
 use super::{Outcome, export::each_wanted};
 use crate::{
@@ -38,7 +38,7 @@ pub(super) fn run(
     Ok(if done { Done::Well } else { Done::Found })
 }
 
-fn row(listed: &Listed, now: Timestamp) -> [String; 6] {
+fn row(listed: &ScanItem, now: Timestamp) -> [String; 6] {
     let entry = &listed.record.entry;
     let relations: Vec<_> = entry.relations().iter().map(ToString::to_string).collect();
     [

@@ -1,8 +1,8 @@
 use std::{io::Write, sync::Arc};
 
 use serde_json::json;
-use shape_meta_core::{ApplyChanges, ErrorKind, Known, Silent};
-use shape_meta_sqlite::{Inspector, Lookups, SqliteOptions, SqliteStore};
+use shape_meta_core::{ErrorKind, NoopObserver, ShapeStore, TrustedState};
+use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 
 use super::Outcome;
 use crate::{
@@ -13,22 +13,23 @@ use crate::{
 
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
     // The look-ups that it has are kept, as far as that can be told: building others would take long.
-    let lookups = match Inspector::open(&database.directory).and_then(|inspector| inspector.lookups()) {
-        Ok(lookups) => lookups,
-        Err(error) if error.kind() == ErrorKind::Corrupt => Lookups::OnDisk,
-        // Its owner keeps it to itself, and opening says so.
-        Err(error) if error.kind() == ErrorKind::Busy => Lookups::OnDisk,
-        Err(error) => return Err(error.into()),
-    };
-    let mut options = SqliteOptions::default().lookups(lookups);
+    let disk_indexes =
+        match Inspector::open(&database.directory).and_then(|inspector| inspector.disk_indexes()) {
+            Ok(disk_indexes) => disk_indexes,
+            Err(error) if error.kind() == ErrorKind::Corrupt => DiskIndexes::Maintained,
+            // Its owner keeps it to itself, and opening says so.
+            Err(error) if error.kind() == ErrorKind::Busy => DiskIndexes::Maintained,
+            Err(error) => return Err(error.into()),
+        };
+    let mut options = SqliteOptions::default().disk_indexes(disk_indexes);
     if let Some(verifier) = super::verifier(definitions) {
         options = options.verifier(verifier);
     }
-    let store = SqliteStore::open(&database.directory, options, Arc::new(Silent))?;
+    let store = SqliteStore::open(&database.directory, options, Arc::new(NoopObserver))?;
     // Opening repairs what it finds damaged itself.
     let repaired = match store.report().quarantined.clone() {
         Some(repaired) => repaired,
-        None => store.repair(Known::default())?,
+        None => store.repair(TrustedState::default())?,
     };
     store.close()?;
     if database.json {

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use shape_meta_core::{Listed, Timestamp};
+use shape_meta_core::{ScanItem, Timestamp};
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
@@ -22,7 +22,7 @@ pub(super) fn run(database: &Database, handle: &str, out: &mut dyn Write) -> Out
     Ok(Done::Well)
 }
 
-fn text(listed: &Listed, out: &mut dyn Write) -> std::io::Result<()> {
+fn text(listed: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
     let (record, entry) = (&listed.record, &listed.record.entry);
     let list = |all: Vec<String>| if all.is_empty() { "none".to_owned() } else { all.join(", ") };
     let relations = entry.relations().iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! What every composition with [`ControlWrites`] must do besides.
+//! What every composition with [`StoreControl`] must do besides.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{
     sample::{handle, shape},
 };
 use crate::{
-    ControlWrites, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState,
+    ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState, StoreControl,
 };
 
 /// Runs every check.
@@ -16,7 +16,7 @@ use crate::{
 /// # Panics
 ///
 /// If the composition does not conform. Which check it was is printed to standard error.
-pub fn run_all<F: Fixture<Store: ControlWrites>>(fixture: &F) {
+pub fn run_all<F: Fixture<Store: StoreControl>>(fixture: &F) {
     for (name, check) in checks() {
         eprintln!("conformance of the way to disk: {name}");
         check(fixture);
@@ -24,7 +24,7 @@ pub fn run_all<F: Fixture<Store: ControlWrites>>(fixture: &F) {
 }
 
 /// All checks with their names.
-pub fn checks<F: Fixture<Store: ControlWrites>>() -> Vec<Check<F>> {
+pub fn checks<F: Fixture<Store: StoreControl>>() -> Vec<Check<F>> {
     vec![
         ("c6_a_flush_is_durable_when_it_returns", c6_a_flush_is_durable_when_it_returns),
         ("c6_a_requested_flush_can_be_waited_for", c6_a_requested_flush_can_be_waited_for),
@@ -34,7 +34,7 @@ pub fn checks<F: Fixture<Store: ControlWrites>>() -> Vec<Check<F>> {
 }
 
 /// When a flush returns, all that was accepted before is durable and nothing is pending.
-pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: ControlWrites>>(fixture: &F) {
+pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     assert!(matches!(store.health().state, HealthState::Ready));
     assert!(store.flush(LONG).is_ok(), "there is nothing to do");
@@ -55,7 +55,7 @@ pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: ControlWrites>>(f
 }
 
 /// A flush can be asked for without waiting; its receipt covers all that was accepted before.
-pub fn c6_a_requested_flush_can_be_waited_for<F: Fixture<Store: ControlWrites>>(fixture: &F) {
+pub fn c6_a_requested_flush_can_be_waited_for<F: Fixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     let added = add(&store, &shape(1));
     let requested = store.request_flush();
@@ -68,7 +68,7 @@ pub fn c6_a_requested_flush_can_be_waited_for<F: Fixture<Store: ControlWrites>>(
 
 /// While flushing is paused, what is pending is told: how much, how old, and what it will come to; a
 /// flush does not get through.
-pub fn c7_what_is_pending_is_told<F: Fixture<Store: ControlWrites>>(fixture: &F) {
+pub fn c7_what_is_pending_is_told<F: Fixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     for number in 1..=3 {
         add(&store, &shape(number));
@@ -83,13 +83,13 @@ pub fn c7_what_is_pending_is_told<F: Fixture<Store: ControlWrites>>(fixture: &F)
     mark(&store, &handle(3), SnapshotState::Started);
     let pending = store.pending();
     assert_eq!((pending.mutations, pending.net), (3, -2), "{pending:?}");
-    assert!(pending.changes > 0 && pending.bytes > 0 && pending.oldest.is_some(), "{pending:?}");
+    assert!(pending.shapes > 0 && pending.bytes > 0 && pending.oldest.is_some(), "{pending:?}");
     for number in 4..=7 {
         add(&store, &shape(number));
     }
     let more = store.pending();
     assert_eq!((more.mutations, more.net), (7, 2), "{more:?}");
-    assert!(more.changes > pending.changes && more.bytes > pending.bytes, "{more:?} after {pending:?}");
+    assert!(more.shapes > pending.shapes && more.bytes > pending.bytes, "{more:?} after {pending:?}");
     let outcome = store.flush(Duration::from_millis(1));
     assert!(matches!(outcome, Err(NotDurable::TimedOut)), "{outcome:?}");
 
@@ -100,7 +100,7 @@ pub fn c7_what_is_pending_is_told<F: Fixture<Store: ControlWrites>>(fixture: &F)
 
 /// Closing writes all that is pending, also while paused, and says so; then mutations fail, and reads go
 /// on. Closing again tells the same.
-pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: ControlWrites>>(fixture: &F) {
+pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: StoreControl>>(fixture: &F) {
     for paused in [false, true] {
         let store = fixture.open();
         add(&store, &shape(1));

@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, Known,
-    LeastRecentlyUsed, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, Swept, Timestamp,
-    Usage,
+    Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
+    ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore, SweepProgress, Timestamp,
+    TrustedState, Usage,
 };
 
 /// A store that does what the one below it does, unless its [`Faults`] say otherwise.
@@ -45,7 +45,7 @@ impl<S> FailingStore<S> {
     }
 }
 
-impl<S: ApplyChanges> FailingStore<S> {
+impl<S: ShapeStore> FailingStore<S> {
     /// Does the work of an apply or a commit, or what is to happen instead.
     fn committing(&self, batch: &Batch, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         let shared = &self.faults.0;
@@ -118,7 +118,7 @@ pub enum Side {
 /// Whether a refusal says whose change it refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// It does: [`Error::culprit`] is the shape.
+    /// It does: [`Error::rejected_seq`] is the shape.
     Culprit,
     /// It does not: somebody has to search.
     Nobody,
@@ -370,8 +370,8 @@ impl<S: ReadShapes> ReadShapes for FailingStore<S> {
         self.faults.read(|| self.inner.record(handle))
     }
 
-    fn handles_reading(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.faults.read(|| self.inner.handles_reading(relations))
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.faults.read(|| self.inner.handles_for_relations(relations))
     }
 
     fn counts(&self) -> Result<Counts> {
@@ -396,7 +396,7 @@ impl<S: ReadShapes> ReadShapes for FailingStore<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
+impl<S: ShapeStore> ShapeStore for FailingStore<S> {
     fn apply(&self, batch: &Batch) -> Result<()> {
         self.committing(batch, || self.inner.apply(batch))
     }
@@ -429,7 +429,7 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
     }
 
     /// What has failed before is got over by it.
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         let repaired = self.faults.read(|| self.inner.repair(known));
         match repaired {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Repaired::new(
@@ -455,7 +455,7 @@ impl<S: ApplyChanges> ApplyChanges for FailingStore<S> {
         self.faults.read(|| self.inner.saved_reads(each))
     }
 
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         let fault = self.faults.script().saves.pop_front();
         self.faults.around(fault.as_ref(), 0, || self.inner.sweep_reads())
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    ApplyChanges, Batch, Change, Delta, Entry, Handle, Known, MemoryStore, ReadShapes, Record, Repaired,
-    Result, Seq, Swept, Timestamp, Usage,
+    Batch, Change, Delta, Entry, Handle, MemoryStore, ReadShapes, Record, Repaired, Result, Seq, ShapeStore,
+    SweepProgress, Timestamp, TrustedState, Usage,
     forward::forward_reads,
     sync::{Mutex, MutexGuard},
 };
@@ -74,7 +74,7 @@ impl ReadShapes for LateStore {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl ApplyChanges for LateStore {
+impl ShapeStore for LateStore {
     fn apply(&self, batch: &Batch) -> Result<()> {
         self.commit(batch)?;
         self.publish(batch);
@@ -124,7 +124,7 @@ impl ApplyChanges for LateStore {
         self.shown.usage()
     }
 
-    fn repair(&self, known: Known<'_>) -> Result<Repaired> {
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
         self.shown.repair(known)
     }
 
@@ -140,7 +140,7 @@ impl ApplyChanges for LateStore {
         self.shown.saved_reads(each)
     }
 
-    fn sweep_reads(&self) -> Result<Swept> {
+    fn sweep_reads(&self) -> Result<SweepProgress> {
         self.shown.sweep_reads()
     }
 }

@@ -39,7 +39,7 @@ pub fn c1_relations_lead_to_their_shapes<F: Fixture>(fixture: &F) {
     remove(&store, &two.handle);
     for _ in 0..2 {
         assert!(reading(&store, &[Relation::new(6)]).is_empty());
-        assert_eq!(read(store.handles_reading(&[Relation::new(5)])), std::slice::from_ref(&one.handle));
+        assert_eq!(read(store.handles_for_relations(&[Relation::new(5)])), std::slice::from_ref(&one.handle));
         fixture.flush(&store);
     }
 }

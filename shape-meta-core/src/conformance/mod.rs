@@ -6,7 +6,7 @@
 //! begins with the line of the contract that it holds the composition to: C1 what is seen, C2 uniqueness,
 //! C3 removal, C4 refusals, C5 likeness to the reference, C6 the order and durability. Stores below a
 //! composition have [`store::run_all`], I6 among it, and compositions with
-//! [`ControlWrites`](crate::ControlWrites) have [`control::run_all`].
+//! [`StoreControl`](crate::StoreControl) have [`control::run_all`].
 //!
 //! [`ops`] plays random operations on a composition and on the reference in step, and [`FailingStore`] is
 //! a store below that fails, panics or stops on command.
@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use shape_meta_core::{Direct, Limits, MemoryStore, Silent, conformance::{self, Fixture}};
+//! use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver, conformance::{self, Fixture}};
 //!
 //! struct InMemory;
 //!
@@ -23,7 +23,7 @@
 //!     type Store = Direct<MemoryStore>;
 //!
 //!     fn open(&self) -> Self::Store {
-//!         Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("it never fails")
+//!         Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("it never fails")
 //!     }
 //! }
 //!

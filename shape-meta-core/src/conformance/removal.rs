@@ -41,7 +41,10 @@ pub fn c3_handle_and_key_are_free_at_once<F: Fixture>(fixture: &F) {
             flush(4);
             assert_new(&store, &new, created);
             assert!(reading(&store, &[Relation::new(1)]).is_empty(), "the old relations are forgotten");
-            assert_eq!(read(store.handles_reading(&[Relation::new(3)])), std::slice::from_ref(&new.handle));
+            assert_eq!(
+                read(store.handles_for_relations(&[Relation::new(3)])),
+                std::slice::from_ref(&new.handle)
+            );
             fixture.flush(&store);
             assert_new(&store, &new, created);
         }

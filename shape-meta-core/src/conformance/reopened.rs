@@ -50,7 +50,7 @@ pub fn c6_complete_shapes_survive_a_reopening<F: Fixture>(fixture: &F) {
     assert_eq!(view, expected);
     for number in [2, 3, 5, 6] {
         assert_gone(&store, &shape(number));
-        assert!(read(store.handles_reading(&[Relation::new(number as u32)])).is_empty());
+        assert!(read(store.handles_for_relations(&[Relation::new(number as u32)])).is_empty());
     }
     assert_eq!(read(store.stalest(9)).shapes.len(), 2);
 

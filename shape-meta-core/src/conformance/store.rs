@@ -1,4 +1,4 @@
-//! What every store below a composition must do: [`ApplyChanges`].
+//! What every store below a composition must do: [`ShapeStore`].
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
     view::{Seen, read},
 };
 use crate::{
-    ApplyChanges, Batch, Change, Counts, Entry, Handle, Listed, NewShape, Record, Relation, Seq,
+    Batch, Change, Counts, Entry, Handle, NewShape, Record, Relation, ScanItem, Seq, ShapeStore,
     SnapshotState, Timestamp,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 /// # Panics
 ///
 /// If the store does not conform. Which check it was is printed to standard error.
-pub fn run_all<S: ApplyChanges>(open: impl Fn() -> S) {
+pub fn run_all<S: ShapeStore>(open: impl Fn() -> S) {
     for (name, check) in checks::<S>() {
         eprintln!("conformance of a store: {name}");
         check(&open());
@@ -25,7 +25,7 @@ pub fn run_all<S: ApplyChanges>(open: impl Fn() -> S) {
 }
 
 /// All checks with their names; each wants a fresh store.
-pub fn checks<S: ApplyChanges>() -> Vec<Check<S>> {
+pub fn checks<S: ShapeStore>() -> Vec<Check<S>> {
     vec![
         ("c1_a_batch_is_seen_whole", c1_a_batch_is_seen_whole),
         ("c1_changes_apply_in_the_order_given", c1_changes_apply_in_the_order_given),
@@ -66,7 +66,7 @@ pub fn marked(record: &Arc<Record>, state: SnapshotState) -> Change {
 ///
 /// If that fails.
 #[track_caller]
-pub fn apply<S: ApplyChanges>(store: &S, through: u64, changes: impl IntoIterator<Item = Change>) {
+pub fn apply<S: ShapeStore>(store: &S, through: u64, changes: impl IntoIterator<Item = Change>) {
     let batch = Batch { changes: changes.into_iter().collect(), through: Seq::new(through) };
     if let Err(error) = store.apply(&batch) {
         panic!("a batch was not applied: {error:?}");
@@ -79,7 +79,7 @@ fn handles(view: &View) -> Vec<Handle> {
 
 /// Adds, marks and removals of one batch are all seen when it returns, with the states that the adds came
 /// with, and the gaps that coalescing leaves in the order.
-pub fn c1_a_batch_is_seen_whole<S: ApplyChanges>(store: &S) {
+pub fn c1_a_batch_is_seen_whole<S: ShapeStore>(store: &S) {
     assert_eq!(View::of(store).last_seq, Seq::ZERO);
     let [one, two, three] = [(1, 2), (2, 5), (3, 9)].map(|(number, created)| record(&shape(number), created));
     let started = Change::Add { record: Arc::clone(&three), state: SnapshotState::Started };
@@ -88,7 +88,7 @@ pub fn c1_a_batch_is_seen_whole<S: ApplyChanges>(store: &S) {
     assert_eq!((view.last_seq, view.counts), (Seq::new(12), Counts { total: 3, indexed: 1 }));
     let listed = |record: &Arc<Record>, state| {
         let metadata = record.entry.metadata_in(state);
-        Seen::of(&Listed { record: Arc::clone(record), metadata })
+        Seen::of(&ScanItem { record: Arc::clone(record), metadata })
     };
     let pending = SnapshotState::Pending;
     assert_eq!(
@@ -104,7 +104,7 @@ pub fn c1_a_batch_is_seen_whole<S: ApplyChanges>(store: &S) {
 
 /// Within a batch, a removal before an add frees handle, key and relations for it; a reset removes what
 /// comes before it and nothing after.
-pub fn c1_changes_apply_in_the_order_given<S: ApplyChanges>(store: &S) {
+pub fn c1_changes_apply_in_the_order_given<S: ShapeStore>(store: &S) {
     let old = record(&NewShape { relations: relations(&[1, 2]), ..shape(1) }, 1);
     let again = record(&NewShape { relations: relations(&[2, 3]), ..shape(1) }, 3);
     let other_key = record(&NewShape { handle: handle(2), ..shape(9) }, 5);
@@ -115,7 +115,7 @@ pub fn c1_changes_apply_in_the_order_given<S: ApplyChanges>(store: &S) {
     let view = View::of(store);
     assert_eq!(handles(&view), [1, 2, 8].map(handle));
     assert_eq!(view.shapes[0].created, Seq::new(3));
-    assert!(read(store.handles_reading(&[Relation::new(1)])).is_empty());
+    assert!(read(store.handles_for_relations(&[Relation::new(1)])).is_empty());
 
     let after = record(&shape(1), 8);
     apply(store, 8, [removed(&other_key), Change::Reset, added(&after)]);
@@ -125,7 +125,7 @@ pub fn c1_changes_apply_in_the_order_given<S: ApplyChanges>(store: &S) {
 }
 
 /// Loading shows every live entry once, in the order of creation, and says the place in the order.
-pub fn c1_loading_shows_every_entry<S: ApplyChanges>(store: &S) {
+pub fn c1_loading_shows_every_entry<S: ShapeStore>(store: &S) {
     let load = || {
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let last = read(store.load(&mut |entry| entries.push(entry)));
@@ -149,7 +149,7 @@ pub fn c1_loading_shows_every_entry<S: ApplyChanges>(store: &S) {
 
 /// The record of an entry is read by its place in the order: that of a shape that is gone is not there,
 /// also when another shape has its handle and its key now.
-pub fn c1_a_record_belongs_to_its_entry<S: ApplyChanges>(store: &S) {
+pub fn c1_a_record_belongs_to_its_entry<S: ShapeStore>(store: &S) {
     let old = record(&shape(1), 1);
     assert!(read(store.record_of(&old.entry)).is_none());
     apply(store, 1, [added(&old)]);
@@ -170,7 +170,7 @@ pub fn c1_a_record_belongs_to_its_entry<S: ApplyChanges>(store: &S) {
 }
 
 /// A touch of a live shape is seen by every read of it.
-pub fn c1_a_touch_of_the_entry_is_seen<S: ApplyChanges>(store: &S) {
+pub fn c1_a_touch_of_the_entry_is_seen<S: ShapeStore>(store: &S) {
     let one = record(&shape(1), 1);
     apply(store, 1, [added(&one), added(&record(&shape(2), 2))]);
     let at = Timestamp::from_micros(77);
@@ -183,7 +183,7 @@ pub fn c1_a_touch_of_the_entry_is_seen<S: ApplyChanges>(store: &S) {
 
 /// What is committed and then published is what would have been applied, also if the next batch is committed in between,
 /// and if either half is done twice.
-pub fn i2_both_halves_of_an_apply_are_one<S: ApplyChanges>(store: &S) {
+pub fn i2_both_halves_of_an_apply_are_one<S: ShapeStore>(store: &S) {
     let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
     apply(store, 1, [added(&one)]);
     let batch = |changes, through| Batch { changes, through: Seq::new(through) };
@@ -207,7 +207,7 @@ pub fn i2_both_halves_of_an_apply_are_one<S: ApplyChanges>(store: &S) {
 
 /// A batch that was applied already is skipped, whatever is in it, and so is any that lies before; so a
 /// retry of a commit whose answer was lost does no harm.
-pub fn i6_a_batch_applies_once<S: ApplyChanges>(store: &S) {
+pub fn i6_a_batch_applies_once<S: ShapeStore>(store: &S) {
     let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
     apply(store, 2, [added(&one), added(&two)]);
     let view = View::of(store);
@@ -225,7 +225,7 @@ pub fn i6_a_batch_applies_once<S: ApplyChanges>(store: &S) {
 
 /// Removing, or marking, what is not there does nothing, also when another shape has its handle and key
 /// now; and the rest of the batch is applied.
-pub fn i6_changes_of_what_is_gone_do_nothing<S: ApplyChanges>(store: &S) {
+pub fn i6_changes_of_what_is_gone_do_nothing<S: ShapeStore>(store: &S) {
     let [old, new] = [1, 3].map(|created| record(&shape(1), created));
     let never = record(&shape(7), 2);
     apply(store, 3, [added(&old), removed(&old), added(&new)]);
@@ -251,7 +251,7 @@ pub fn i6_changes_of_what_is_gone_do_nothing<S: ApplyChanges>(store: &S) {
 }
 
 /// A batch without changes, which an add and a removal in the same window leave, moves the order on.
-pub fn i6_an_empty_batch_moves_the_order<S: ApplyChanges>(store: &S) {
+pub fn i6_an_empty_batch_moves_the_order<S: ShapeStore>(store: &S) {
     apply(store, 2, []);
     assert_eq!(
         View::of(store),
@@ -263,7 +263,7 @@ pub fn i6_an_empty_batch_moves_the_order<S: ApplyChanges>(store: &S) {
 }
 
 /// A large batch, on few relations, is applied whole, and the next one removes most of it.
-pub fn c1_a_large_batch<S: ApplyChanges>(store: &S) {
+pub fn c1_a_large_batch<S: ShapeStore>(store: &S) {
     let records: Vec<_> = (1..=5_000).map(|number| record(&shape(number), number)).collect();
     apply(store, 5_000, records.iter().map(added));
     assert_eq!(View::of(store).counts, Counts { total: 5_000, indexed: 2_500 });

@@ -73,7 +73,7 @@ fn at_least<S: ReadShapes>(store: &S, way: u64, floor: u64, shapes: u64) -> u64 
     match way {
         0 => exact(read(store.counts()).total, "counts"),
         1 => exact(read(store.counts()).indexed, "counts of indexed shapes"),
-        2 => exact(read(store.handles_reading(&[Relation::new(1)])).len() as u64, "relation"),
+        2 => exact(read(store.handles_for_relations(&[Relation::new(1)])).len() as u64, "relation"),
         3 => exact(read(store.last_seq()).get(), "the order"),
         4 if floor.is_multiple_of(8) => {
             let scanned = read(store.scan()).map(|listed| read(listed).metadata.created.get());
@@ -132,7 +132,7 @@ pub fn c1_generations_never_mix<F: Fixture>(fixture: &F) {
                     let counts = read(store.counts());
                     assert!(counts.total <= 1, "C1: {counts:?} of one shape");
                     let everywhere: Vec<_> = (0..RELATIONS as u32).map(Relation::new).collect();
-                    assert!(read(store.handles_reading(&everywhere)).len() <= 1);
+                    assert!(read(store.handles_for_relations(&everywhere)).len() <= 1);
                     let listed = read(store.list());
                     assert!(listed.len() <= 1);
                 }

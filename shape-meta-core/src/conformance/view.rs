@@ -6,7 +6,7 @@ use std::{
 
 use super::sample::OTHER_HASH;
 use crate::{
-    Counts, DefinitionHash, Handle, Key, Listed, ReadShapes, ReadShapesExt, Relation, Seq, SnapshotState,
+    Counts, DefinitionHash, Handle, Key, ReadShapes, ReadShapesExt, Relation, ScanItem, Seq, SnapshotState,
     Timestamp,
 };
 
@@ -48,7 +48,7 @@ pub struct Seen {
 
 impl Seen {
     /// What a scan shows of a shape.
-    pub fn of(listed: &Listed) -> Self {
+    pub fn of(listed: &ScanItem) -> Self {
         let entry = &listed.record.entry;
         Self {
             handle: entry.handle().clone(),
@@ -88,7 +88,7 @@ impl View {
     /// If one of its reads contradicts another (C1), or fails.
     #[track_caller]
     pub fn of<S: ReadShapes + ?Sized>(store: &S) -> Self {
-        let listed: Vec<Listed> = read(store.scan()).map(read).collect();
+        let listed: Vec<ScanItem> = read(store.scan()).map(read).collect();
         let shapes: Vec<Seen> = listed.iter().map(Seen::of).collect();
         let view = Self { counts: read(store.counts()), last_seq: read(store.last_seq()), shapes };
 
@@ -114,7 +114,7 @@ impl View {
 }
 
 #[track_caller]
-fn point_reads_agree<S: ReadShapes + ?Sized>(store: &S, shape: &Seen, listed: &Listed) {
+fn point_reads_agree<S: ReadShapes + ?Sized>(store: &S, shape: &Seen, listed: &ScanItem) {
     let handle = &*shape.handle;
     assert_eq!(read(store.metadata(handle)), Some(listed.metadata), "C1: metadata of {shape:?}");
     assert_eq!(read(store.handle_for(&shape.key)).as_deref(), Some(handle), "C1: key of {shape:?}");
@@ -126,7 +126,7 @@ fn point_reads_agree<S: ReadShapes + ?Sized>(store: &S, shape: &Seen, listed: &L
     );
     assert_eq!(*entry.relations(), *shape.relations, "C1: relations of {shape:?}");
     let Some(record) = read(store.record(handle)) else { panic!("C1: {shape:?} has no record") };
-    let whole = Seen::of(&Listed { record, metadata: listed.metadata });
+    let whole = Seen::of(&ScanItem { record, metadata: listed.metadata });
     assert_eq!(whole, *shape, "C1: the record is what the scan shows");
 
     assert!(read(store.has_handle(handle)));
@@ -159,7 +159,7 @@ fn relations_agree<S: ReadShapes + ?Sized>(store: &S, shapes: &[Seen]) {
 /// If one comes twice, or the read fails.
 #[track_caller]
 pub fn reading<S: ReadShapes + ?Sized>(store: &S, relations: &[Relation]) -> BTreeSet<Handle> {
-    let handles = read(store.handles_reading(relations));
+    let handles = read(store.handles_for_relations(relations));
     let found = handles.len();
     let set: BTreeSet<_> = handles.into_iter().collect();
     assert_eq!(set.len(), found, "each shape that reads {relations:?} comes once");

@@ -6,18 +6,18 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use shape_meta_core::{Error, ErrorKind, Listed, Result, Timestamp};
+use shape_meta_core::{Error, ErrorKind, Result, ScanItem, Timestamp};
 
 use crate::{
-    Lookups, Plan,
+    DiskIndexes, QueryPlan,
     error::{failed, failed_on},
-    explain, files,
+    files,
     files::Files,
     inspect::{self, Found},
     migrate, narrow, older,
     presence::Presence,
     query::each,
-    row, schema, sql,
+    query_plans, row, schema, sql,
 };
 
 /// Looks at a database without owning it: for tools. Nothing is written, neither to the database nor beside it;
@@ -41,7 +41,7 @@ pub struct Inspector {
 struct Stamp {
     counter: [u8; 4],
     bytes: u64,
-    log_bytes: u64,
+    wal_bytes: u64,
 }
 
 enum Way {
@@ -61,7 +61,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// `Configuration` if there is none, `NotADatabase` or `NewerSchema` if it cannot be read by this version,
+    /// `Configuration` if there is none, `NotADatabase` or `UnsupportedSchema` if it cannot be read by this version,
     /// `Busy` if its owner keeps it to itself ([`Mode::Exclusive`](crate::Mode::Exclusive)), `Corrupt` if not even
     /// its schema can be read.
     pub fn open(directory: &Path) -> Result<Self> {
@@ -140,7 +140,7 @@ impl Inspector {
     /// # Errors
     ///
     /// If the database cannot be read any further.
-    pub fn scan(&self, more: impl FnMut(Result<Listed>) -> bool) -> Result<()> {
+    pub fn scan(&self, more: impl FnMut(Result<ScanItem>) -> bool) -> Result<()> {
         self.listed("", [0], more)
     }
 
@@ -149,20 +149,20 @@ impl Inspector {
     /// # Errors
     ///
     /// If the database cannot be read, or the shape is damaged.
-    pub fn find(&self, handle: &str) -> Result<Option<Listed>> {
-        let lookups = self.lookups()?;
+    pub fn find(&self, handle: &str) -> Result<Option<ScanItem>> {
+        let disk_indexes = self.disk_indexes()?;
         let mut found = None;
-        let take = |listed: Result<Listed>| {
+        let take = |listed: Result<ScanItem>| {
             found = Some(listed);
             false
         };
-        match lookups {
-            Lookups::OnDisk => {
+        match disk_indexes {
+            DiskIndexes::Maintained => {
                 let condition =
                     "AND shape.id IN (SELECT id FROM handle_lookup WHERE hash = ?3) AND shape.handle = ?2";
                 self.listed(condition, rusqlite::params![0, handle, narrow::handle(handle)], take)?;
             }
-            Lookups::Mirrored => {
+            DiskIndexes::Omitted => {
                 self.listed("AND shape.handle = ?2", rusqlite::params![0, handle], take)?;
             }
         }
@@ -173,7 +173,7 @@ impl Inspector {
         &self,
         condition: &str,
         params: impl rusqlite::Params,
-        mut more: impl FnMut(Result<Listed>) -> bool,
+        mut more: impl FnMut(Result<ScanItem>) -> bool,
     ) -> Result<()> {
         let last_read = "(SELECT at FROM last_read WHERE last_read.id = shape.id)";
         let sql = sql::SCAN.replacen("FROM shape", &format!(", {last_read} FROM shape"), 1);
@@ -184,7 +184,7 @@ impl Inspector {
                 let at = at.filter(|at| *at > 0).map(|at| Timestamp::from_micros(at.cast_unsigned()));
                 let entry = Arc::new(row::entry(found, |_| at)?);
                 let metadata = entry.metadata();
-                Ok(Listed { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })
+                Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })
             })();
             Ok(more(listed))
         })
@@ -195,8 +195,8 @@ impl Inspector {
     /// # Errors
     ///
     /// If the database fails.
-    pub fn lookups(&self) -> Result<Lookups> {
-        schema::lookups(&self.connection).map_err(failed("read the schema"))
+    pub fn disk_indexes(&self) -> Result<DiskIndexes> {
+        schema::disk_indexes(&self.connection).map_err(failed("read the schema"))
     }
 
     /// The query plan of every statement that a store runs on this database.
@@ -204,9 +204,9 @@ impl Inspector {
     /// # Errors
     ///
     /// If the database fails.
-    pub fn explain(&self) -> Result<Vec<Plan>> {
-        let lookups = self.lookups()?;
-        explain::plans(&self.connection, lookups, self.version)
+    pub fn query_plans(&self) -> Result<Vec<QueryPlan>> {
+        let disk_indexes = self.disk_indexes()?;
+        query_plans::plans(&self.connection, disk_indexes, self.version)
     }
 }
 
@@ -279,7 +279,7 @@ fn stamp(files: &Files) -> Result<Stamp> {
         })
         .map_err(failed_on("read", &path))?;
     let size = |path: &Path| files::size(path).map_err(failed_on("look at", path));
-    Ok(Stamp { counter, bytes: size(&path)?, log_bytes: size(&files.companion("-wal"))? })
+    Ok(Stamp { counter, bytes: size(&path)?, wal_bytes: size(&files.companion("-wal"))? })
 }
 
 /// A copy of the database with its log and its journal, to be looked at instead.

@@ -4,7 +4,7 @@ use shape_meta_core::{Counts, Handle, Relation, Result, Seq};
 
 use super::{Inspector, Owner};
 use crate::{
-    Lookups,
+    DiskIndexes,
     error::{failed, failed_on},
     files,
     meta::Meta,
@@ -33,11 +33,11 @@ pub struct Summary {
     /// Rows that are damaged and could not be counted.
     pub damaged: u64,
     /// Which look-ups it has.
-    pub lookups: Lookups,
+    pub disk_indexes: DiskIndexes,
     /// Bytes of the database file.
     pub database_bytes: u64,
     /// Bytes of the write-ahead log.
-    pub log_bytes: u64,
+    pub wal_bytes: u64,
     /// Bytes of the database that are free to be used again.
     pub free_bytes: u64,
     /// The bytes of a page.
@@ -84,9 +84,9 @@ impl Inspector {
             states: [0; 3],
             to_clean: 0,
             damaged: 0,
-            lookups: schema::lookups(&transaction).map_err(failed("read the schema"))?,
+            disk_indexes: schema::disk_indexes(&transaction).map_err(failed("read the schema"))?,
             database_bytes: pages * page_size,
-            log_bytes: files::size(&log).map_err(failed_on("look at", &log))?,
+            wal_bytes: files::size(&log).map_err(failed_on("look at", &log))?,
             free_bytes: free * page_size,
             page_size,
             oldest: None,

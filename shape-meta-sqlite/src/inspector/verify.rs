@@ -5,7 +5,7 @@ use shape_meta_core::{Counts, ErrorKind, Result, Seq};
 
 use super::Inspector;
 use crate::{
-    Lookups, Verifier,
+    DiskIndexes, Verifier,
     error::failed,
     meta::Meta,
     narrow,
@@ -51,8 +51,8 @@ impl Inspector {
         verifying.damage_is_a_problem(tables)?;
         let rows = verifying.rows(verifier);
         verifying.damage_is_a_problem(rows)?;
-        let lookups = verifying.lookups();
-        verifying.damage_is_a_problem(lookups)?;
+        let disk_indexes = verifying.disk_indexes();
+        verifying.damage_is_a_problem(disk_indexes)?;
         Ok(verifying.verified)
     }
 }
@@ -162,9 +162,9 @@ impl Verifying<'_> {
     }
 
     /// Every shape can be found by its handle, its key and its relations, and nothing else can.
-    fn lookups(&mut self) -> Result<()> {
+    fn disk_indexes(&mut self) -> Result<()> {
         let connection = self.connection;
-        if schema::lookups(connection).map_err(failed("read the schema"))? == Lookups::Mirrored {
+        if schema::disk_indexes(connection).map_err(failed("read the schema"))? == DiskIndexes::Omitted {
             return Ok(());
         }
         let has = |table: &str, column: &str, narrow: i64, id: i64| {

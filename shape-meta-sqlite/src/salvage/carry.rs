@@ -6,7 +6,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Change, Counts, Entry, Known, Lost, Record, Result, Seq};
+use shape_meta_core::{Change, Counts, Entry, Lost, Record, Result, Seq, TrustedState};
 
 use super::{
     found::{Found, Place, Reader},
@@ -39,7 +39,7 @@ pub(crate) fn carry(
     from: &Path,
     to: &Path,
     settings: &Settings,
-    known: &Known<'_>,
+    known: &TrustedState<'_>,
     epoch: Option<u64>,
 ) -> Result<Carried> {
     let image = Image::open(from)?;
@@ -52,7 +52,7 @@ pub(crate) fn carry(
     set(&connection, "journal_mode", "OFF").map_err(failed(doing))?;
     set(&connection, "synchronous", "FULL").map_err(failed(doing))?;
     migrate::migrate(&mut connection, migrate::STEPS)?;
-    index::ensure(&mut connection, settings.options.lookups)?;
+    index::ensure(&mut connection, settings.options.disk_indexes)?;
 
     let transaction = connection.transaction().map_err(failed(doing))?;
     let carried =
@@ -67,7 +67,7 @@ pub(crate) fn carry(
 struct Carrying<'a> {
     image: &'a Image,
     found: &'a Found,
-    known: &'a Known<'a>,
+    known: &'a TrustedState<'a>,
     /// Whose turn it is, if that is known.
     epoch: Option<u64>,
     settings: &'a Settings,
@@ -77,7 +77,7 @@ impl Carrying<'_> {
     fn run(&self, connection: &Connection) -> Result<Carried> {
         let newest = self.newest();
         let empty = Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0 };
-        let mut writing = Writing::new(connection, self.settings.options.lookups, &empty)?;
+        let mut writing = Writing::new(connection, self.settings.options.disk_indexes, &empty)?;
         let (mut shapes, mut definitions) = (Reader::new(self.image), Reader::new(self.image));
         let (mut saved, mut lost) = (HashSet::new(), Vec::new());
         let mut last = Seq::ZERO;

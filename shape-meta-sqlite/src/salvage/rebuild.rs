@@ -1,6 +1,6 @@
 use std::{fs, io, path::Path, time::Instant};
 
-use shape_meta_core::{Error, Known, Observer, Repaired, Result};
+use shape_meta_core::{Error, Observer, Repaired, Result, TrustedState};
 
 use super::carry::carry;
 use crate::{connection::Settings, error::failed_on, files, files::Files, quarantine};
@@ -15,7 +15,7 @@ pub(crate) fn rebuild(
     files: &Files,
     settings: &Settings,
     error: Error,
-    known: &Known<'_>,
+    known: &TrustedState<'_>,
     epoch: Option<u64>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::{Connections, ControlWrites, Counts, Health, HealthState, Pending, Usage};
+use shape_meta_core::{Connections, Counts, Health, HealthState, Pending, StoreControl, Usage};
 
 use super::{MetricsObserver, metric::*};
 
@@ -10,7 +10,7 @@ impl MetricsObserver {
     ///
     /// All of it comes from memory, and no reader or writer of the store waits for it. It may be called at
     /// any time, also while the store is being closed.
-    pub fn record_gauges<S: ControlWrites + ?Sized>(&self, store: &S) {
+    pub fn record_gauges<S: StoreControl + ?Sized>(&self, store: &S) {
         self.record_pending(store.pending());
         self.record_health(&store.health());
         self.record_usage(store.usage());
@@ -27,8 +27,8 @@ impl MetricsObserver {
     }
 
     fn record_pending(&self, pending: Pending) {
-        let Pending { changes, mutations, bytes, oldest, .. } = pending;
-        PENDING_CHANGES.gauge(self.labels([])).set(changes as f64);
+        let Pending { shapes, mutations, bytes, oldest, .. } = pending;
+        PENDING_SHAPES.gauge(self.labels([])).set(shapes as f64);
         PENDING_MUTATIONS.gauge(self.labels([])).set(mutations as f64);
         PENDING_BYTES.gauge(self.labels([])).set(bytes as f64);
         PENDING_AGE.gauge(self.labels([])).set(oldest.unwrap_or_default());
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn one_state_at_a_time_whatever_it_was_before() {
-        let error = || Error::new(ErrorKind::Full, "the disk is full");
+        let error = || Error::new(ErrorKind::StorageFull, "the disk is full");
         let degraded = || {
             let why = Degradation::Failing { error: error(), failures: 2 };
             HealthState::Degraded { why, since: Duration::from_secs(5) }

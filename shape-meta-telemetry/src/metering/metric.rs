@@ -82,7 +82,7 @@ metrics! {
         "Damaged databases that were moved aside";
     UNSAVED: Counter, "{shape}", "shape_meta.repair.lost",
         "Shapes that could not be saved from a damaged database";
-    PENDING_CHANGES: Gauge, "{change}", "shape_meta.pending.changes",
+    PENDING_SHAPES: Gauge, "{shape}", "shape_meta.pending.shapes",
         "Shapes with changes that are not on disk yet: what the bound counts";
     PENDING_MUTATIONS: Gauge, "{mutation}", "shape_meta.pending.mutations",
         "Mutations that are not on disk yet";

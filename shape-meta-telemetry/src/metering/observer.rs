@@ -2,8 +2,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use metrics::{Label, SharedString};
 use shape_meta_core::{
-    Activity, Awaited, Change, Checkin, Checkout, Error, ErrorKind, Flushed, Handle, Latencies, Observer,
-    Opened, Published, Recovered, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, FlushStats, Handle, Latencies,
+    Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
 use super::{metric::*, span::Timed};
@@ -106,8 +106,8 @@ impl Observer for MetricsObserver {
         self.operated(label, queued.saturating_add(used), error);
     }
 
-    fn flushed(&self, flush: &Flushed) {
-        let &Flushed { mutations, changes, bytes, took, oldest } = flush;
+    fn flushed(&self, flush: &FlushStats) {
+        let &FlushStats { mutations, changes, bytes, took, oldest } = flush;
         FLUSH_DURATION.histogram(self.labels([])).record(took);
         FLUSH_CHANGES.histogram(self.labels([])).record(changes as f64);
         FLUSH_BYTES.histogram(self.labels([])).record(bytes as f64);
@@ -144,7 +144,7 @@ impl Observer for MetricsObserver {
         }
     }
 
-    fn awaited(&self, &Awaited { took, error }: &Awaited) {
+    fn awaited(&self, &DurabilityWait { took, error }: &DurabilityWait) {
         let mut labels = self.labels([]);
         labels.extend(error.map(|error| Label::from_static_parts("error.type", error)));
         AWAITED.histogram(labels).record(took);
@@ -154,7 +154,7 @@ impl Observer for MetricsObserver {
         STOPS.counter(self.labels([("error.type", error.kind().name())])).increment(1);
     }
 
-    fn published(&self, &Published { took, .. }: &Published) {
+    fn published(&self, &PublishStats { took, .. }: &PublishStats) {
         PUBLISH.histogram(self.labels([])).record(took);
     }
 
@@ -165,9 +165,9 @@ impl Observer for MetricsObserver {
     fn committed(&self, _: &Change) {}
 
     /// Its duration is that of the activity, its shapes are a gauge.
-    fn opened(&self, _: &Opened) {}
+    fn opened(&self, _: &OpenStats) {}
 
-    fn recovered(&self, &Recovered { removed, .. }: &Recovered) {
+    fn recovered(&self, &RecoveryStats { removed, .. }: &RecoveryStats) {
         RECOVERED.counter(self.labels([])).increment(removed as u64);
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_core::ControlWrites;
+use shape_meta_core::StoreControl;
 
 use super::MetricsObserver;
 
@@ -47,7 +47,7 @@ impl Reporter {
     /// none any more, the gauges are set to [those of a store that is gone](MetricsObserver::record_gone), once. If you
     /// drop the last reference of your own in the very moment in which the store is looked at, it is dropped here, and
     /// what is pending is flushed on the reporter's thread: close a store before you drop it.
-    pub fn watch<S: ControlWrites>(
+    pub fn watch<S: StoreControl>(
         &self,
         observer: MetricsObserver,
         store: impl Fn() -> Option<S> + Send + 'static,

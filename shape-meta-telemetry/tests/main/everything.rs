@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Awaited, Change, Checkin, Checkout, DefinitionHash, Entry, Error, ErrorKind, Flushed, Handle,
-    Key, Latencies, NotDurable, Observer, Opened, Published, Recovered, Refusal, Relations, Repaired, Seq,
+    Activity, Change, Checkin, Checkout, DefinitionHash, DurabilityWait, Entry, Error, ErrorKind, FlushStats,
+    Handle, Key, Latencies, NotDurable, Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Relations,
+    Repaired, Seq,
 };
 
 pub(crate) fn tell_everything(to: &dyn Observer) {
     let path = Path::new("/var/lib/shapes");
-    let error = Error::new(ErrorKind::Full, "the disk is full").with_source("SQLITE_FULL");
+    let error = Error::new(ErrorKind::StorageFull, "the disk is full").with_source("SQLITE_FULL");
     let handle = Handle::new("1-2").expect("valid");
     let entry = Arc::new(Entry::new(
         Seq::new(3),
@@ -59,19 +60,19 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
     (repaired.vanished, repaired.took) = (10, ms(40));
     to.repaired(&repaired);
     to.retrying(&error, 4, ms(250));
-    to.opened(&Opened { shapes: 1_000_000, took: ms(900) });
-    to.recovered(&Recovered { valid: 5, removed: 1, took: ms(2) });
-    to.flushed(&Flushed { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
+    to.opened(&OpenStats { shapes: 1_000_000, took: ms(900) });
+    to.recovered(&RecoveryStats { valid: 5, removed: 1, took: ms(2) });
+    to.flushed(&FlushStats { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
     to.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
     to.failed(&error);
     let mut latencies = Latencies::default();
     [1, 1, 3].into_iter().for_each(|took| latencies.record(Duration::from_micros(took)));
     to.acknowledged(&latencies);
-    to.awaited(&Awaited { took: ms(20), error: None });
-    to.awaited(&Awaited { took: ms(500), error: Some(NotDurable::TimedOut.name()) });
+    to.awaited(&DurabilityWait { took: ms(20), error: None });
+    to.awaited(&DurabilityWait { took: ms(500), error: Some(NotDurable::TimedOut.name()) });
     to.committed(&Change::Remove { entry });
     to.committed(&Change::Reset);
-    to.published(&Published { changes: 3, took: ms(1) });
+    to.published(&PublishStats { changes: 3, took: ms(1) });
     to.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
     to.checkin(&Checkin { label: "apply", queued: ms(1), used: ms(3), active: 1, error: None });
     to.checkin(&Checkin {

@@ -9,8 +9,8 @@ use std::{
 use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta_core::{
-    Activity, Checkout, Connections, ControlWrites, Counts, DefinitionHash, Direct, Error, ErrorKind, Handle,
-    Key, Limits, MemoryStore, MutateShapesExt, NewShape, Observer, Relations, Silent, Usage, Wait,
+    Activity, Checkout, Connections, Counts, DefinitionHash, Direct, Error, ErrorKind, Handle, Key, Limits,
+    MemoryStore, MutateShapesExt, NewShape, NoopObserver, Observer, Relations, StoreControl, Usage, Wait,
 };
 use shape_meta_telemetry::MetricsObserver;
 
@@ -75,7 +75,7 @@ fn lines(emitted: &[Emitted]) -> Vec<String> {
 }
 
 fn store() -> Direct<MemoryStore> {
-    Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("a store in memory")
+    Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("a store in memory")
 }
 
 fn all() -> Vec<Emitted> {
@@ -191,7 +191,7 @@ fn gauges_follow_the_store() {
         definition: Arc::from([]),
     };
     store.add(shape, Wait::No).expect("new");
-    let gauges = |store: &dyn ControlWrites| {
+    let gauges = |store: &dyn StoreControl| {
         let emitted = record(|| MetricsObserver::new("main").record_gauges(store));
         // Only what is not zero.
         lines(&emitted).into_iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>()

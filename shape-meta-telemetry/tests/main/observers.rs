@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use shape_meta_core::{Activity, Change, Error, Observer, Silent, Span};
+use shape_meta_core::{Activity, Change, Error, NoopObserver, Observer, Span};
 use shape_meta_telemetry::{Observers, TracingObserver};
 
 use crate::{capture::capture, everything::tell_everything};
@@ -13,7 +13,7 @@ fn each_of_them_is_told_everything() {
     let one = || Arc::new(TracingObserver::new("main"));
     let two = capture(
         |_| true,
-        || tell_everything(&Observers::default().and(one()).and(Arc::new(Silent)).and(one())),
+        || tell_everything(&Observers::default().and(one()).and(Arc::new(NoopObserver)).and(one())),
     );
     let sorted = |lines: &[String]| {
         // The second observer's spans lie inside of the first's, so they are told in another order.

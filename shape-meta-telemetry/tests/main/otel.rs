@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
         exporter::PushMetricExporter,
     },
 };
-use shape_meta_core::{Direct, Limits, MemoryStore, Silent};
+use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver};
 use shape_meta_telemetry::{MetricsObserver, SIZE_BUCKETS, TIME_BUCKETS};
 
 use crate::everything::tell_everything;
@@ -86,7 +86,7 @@ fn every_metric_of_the_table_arrives_there_under_its_name() {
     for (name, bounds) in MetricsObserver::histograms() {
         recorder.set_histogram_bounds(&name.into(), bounds.to_vec());
     }
-    let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("memory");
+    let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     metrics::with_local_recorder(&recorder, || {
         let observer = MetricsObserver::new("main");
         tell_everything(&observer);

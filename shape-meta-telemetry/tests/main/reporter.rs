@@ -9,11 +9,14 @@ use std::{
 };
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use shape_meta_core::{ControlWrites, Direct, Limits, MemoryStore, Silent};
+use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver, StoreControl};
 use shape_meta_telemetry::{MetricsObserver, Reporter};
 
 fn store() -> Arc<Direct<MemoryStore>> {
-    Arc::new(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)).expect("a store in memory"))
+    Arc::new(
+        Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver))
+            .expect("a store in memory"),
+    )
 }
 
 fn watched(reporter: &Reporter, stack: &'static str) -> Arc<Direct<MemoryStore>> {

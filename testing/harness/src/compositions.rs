@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use shape_meta::{
-    ApplyChanges, BufferOptions, Builder, CacheOptions, Durability, Lookups, NoData, ShapeMeta, Silent,
-    SqliteOptions, SqliteStore, Wait,
+    BufferOptions, Builder, CacheOptions, Durability, LookupIndex, NoopCleaner, NoopObserver, ShapeMeta,
+    ShapeStore, SqliteOptions, SqliteStore, Wait,
 };
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ pub const WAIT: Wait = Wait::UpTo(PATIENT);
 /// What is stacked over a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Composition {
-    pub cache: Option<Lookups>,
+    pub cache: Option<LookupIndex>,
     pub buffer: Option<Flushing>,
     /// Bytes of definitions that the cache keeps.
     pub definitions: usize,
@@ -39,19 +39,19 @@ pub enum Flushing {
 pub const DIRECT: Composition = Composition { cache: None, buffer: None, definitions: 0 };
 /// Written through.
 pub const DIRECT_CACHED: Composition =
-    Composition { cache: Some(Lookups::InMemory), buffer: None, definitions: 0 };
+    Composition { cache: Some(LookupIndex::Memory), buffer: None, definitions: 0 };
 /// Written through, with look-ups by key and relation left to SQLite.
 pub const DIRECT_ON_DISK: Composition =
-    Composition { cache: Some(Lookups::OnDisk), buffer: None, definitions: 0 };
+    Composition { cache: Some(LookupIndex::Disk), buffer: None, definitions: 0 };
 /// Without a cache.
 pub const BUFFERED: Composition =
     Composition { cache: None, buffer: Some(Flushing::AsUsual), definitions: 0 };
 /// The product.
 pub const PRODUCT: Composition =
-    Composition { cache: Some(Lookups::InMemory), buffer: Some(Flushing::AsUsual), definitions: 0 };
+    Composition { cache: Some(LookupIndex::Memory), buffer: Some(Flushing::AsUsual), definitions: 0 };
 /// The product, with look-ups by key and relation left to SQLite.
 pub const PRODUCT_ON_DISK: Composition =
-    Composition { cache: Some(Lookups::OnDisk), buffer: Some(Flushing::AsUsual), definitions: 0 };
+    Composition { cache: Some(LookupIndex::Disk), buffer: Some(Flushing::AsUsual), definitions: 0 };
 
 /// The product, which keeps some definitions in memory: so few that they come and go.
 pub const PRODUCT_DEFINITIONS: Composition = Composition { definitions: 4_096, ..PRODUCT };
@@ -70,13 +70,15 @@ impl Composition {
 
     /// The builder of this composition.
     pub fn builder(self) -> Builder {
-        self.stacked_by(ShapeMeta::builder(NoData).sqlite(sqlite()))
+        self.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(sqlite()))
     }
 
     /// This composition by a builder that knows everything else.
     pub fn stacked_by(self, mut builder: Builder) -> Builder {
         if let Some(lookups) = self.cache {
-            builder = builder.cached(CacheOptions::default().lookups(lookups).definitions(self.definitions));
+            builder = builder.cached(
+                CacheOptions::default().lookup_index(lookups).definition_cache_bytes(self.definitions),
+            );
         }
         if let Some(flushing) = self.buffer {
             builder = builder.buffered(flushing.options());
@@ -90,21 +92,21 @@ impl Composition {
     }
 
     /// Over a store of the test's own.
-    pub fn over(self, store: impl ApplyChanges + 'static) -> ShapeMeta {
+    pub fn over(self, store: impl ShapeStore + 'static) -> ShapeMeta {
         self.builder().over(store).expect("a store of our own can be read")
     }
 
     /// The database in this directory, recovered and opened as this composition wants it below.
     pub fn below(self, directory: &Path) -> SqliteStore {
         let lookups = match self.cache {
-            Some(Lookups::InMemory) => shape_meta_sqlite::Lookups::Mirrored,
-            Some(Lookups::OnDisk) | None => shape_meta_sqlite::Lookups::OnDisk,
+            Some(LookupIndex::Memory) => shape_meta_sqlite::DiskIndexes::Omitted,
+            Some(LookupIndex::Disk) | None => shape_meta_sqlite::DiskIndexes::Maintained,
         };
-        let options = sqlite().lookups(lookups).last_reads(self.cache.is_none());
-        let store = SqliteStore::open(directory, options, Arc::new(Silent))
+        let options = sqlite().disk_indexes(lookups).last_reads(self.cache.is_none());
+        let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))
             .expect("a directory of our own can be opened");
         let recovery = store.recover().expect("it recovers");
-        store.cleaned(&recovery.to_clean).expect("it notes what was cleaned");
+        store.ack_cleanup(&recovery.to_clean).expect("it notes what was cleaned");
         store
     }
 }
@@ -113,13 +115,13 @@ impl Flushing {
     fn options(self) -> BufferOptions {
         let options = BufferOptions::default();
         match self {
-            Self::Stepped => options.manual(true),
+            Self::Stepped => options.background_flush(false),
             Self::Busy => options
-                .flush_age(Duration::from_micros(50))
-                .flush_changes(3)
-                .publish_beside(1)
+                .flush_interval(Duration::from_micros(50))
+                .flush_shapes(3)
+                .concurrent_publish_min_changes(1)
                 .backoff(Duration::from_micros(50), Duration::from_millis(1)),
-            Self::Often => options.flush_age(Duration::from_millis(1)),
+            Self::Often => options.flush_interval(Duration::from_millis(1)),
             Self::AsUsual => options,
         }
     }

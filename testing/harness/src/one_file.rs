@@ -12,7 +12,8 @@ use std::{
 };
 
 use shape_meta::{
-    ControlWrites, Direct, ErrorKind, Handle, Limits, LiveOwner, ShapeMeta, Silent, Standby, Timestamp,
+    Direct, ErrorKind, Handle, Limits, NoopObserver, OnLiveOwner, ShapeMeta, Standby, StoreControl,
+    Timestamp,
     conformance::{
         FailingStore, Faults, Fixture, Naming, Side, View,
         ops::{History, Lockstep, Op},
@@ -98,7 +99,7 @@ impl Fixture for OneFile {
             0 => self.faults.fail_applies(2, ErrorKind::Busy, Side::Before),
             1 => self.faults.fail_applies(1, ErrorKind::Io, Side::After),
             // Without a buffer a panic is the caller's.
-            _ if self.shows_failures() => self.faults.fail_applies(1, ErrorKind::Full, Side::Before),
+            _ if self.shows_failures() => self.faults.fail_applies(1, ErrorKind::StorageFull, Side::Before),
             2 => self.faults.panic_applies(1, Side::Before),
             3 => self.faults.panic_applies(1, Side::After),
             // A flush that may fail, with what follows still to be accepted.
@@ -109,7 +110,11 @@ impl Fixture for OneFile {
     fn flush_in_part(&self, store: &ShapeMeta, way: u8) {
         if self.composition.buffer.is_some() {
             self.faults.spare_applies(usize::from(way % 4));
-            self.faults.fail_applies(1, ErrorKind::Full, if way < 128 { Side::Before } else { Side::After });
+            self.faults.fail_applies(
+                1,
+                ErrorKind::StorageFull,
+                if way < 128 { Side::Before } else { Side::After },
+            );
             drop(store.flush(Duration::ZERO));
         }
     }
@@ -167,7 +172,7 @@ impl Fixture for OneFile {
         self.flush(&store);
         assert!(store.close(PATIENT).is_complete());
         drop(store);
-        Ok(standby.promote(LiveOwner::Refuse).expect("nobody owns it"))
+        Ok(standby.promote(OnLiveOwner::Fail).expect("nobody owns it"))
     }
 
     fn reopen(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
@@ -199,7 +204,7 @@ fn rows_are_those_of_direct(file: &OneFile, history: &History) {
     let directory = directory();
     let open = || {
         let below = DIRECT.below(directory.path());
-        Direct::new(below, Limits::default(), Arc::new(Silent)).expect("it can be read")
+        Direct::new(below, Limits::default(), Arc::new(NoopObserver)).expect("it can be read")
     };
     let direct = history.play(open(), |store, _| {
         drop(store);
@@ -225,6 +230,6 @@ fn lookups_are_right(file: &OneFile) {
     stranger(copy.path())
         .execute_batch("DROP TABLE handle_lookup; DROP TABLE key_lookup; DROP TABLE relation_lookup")
         .expect("the tables are there");
-    drop(shape_meta::SqliteStore::open(copy.path(), Default::default(), Arc::new(Silent)));
+    drop(shape_meta::SqliteStore::open(copy.path(), Default::default(), Arc::new(NoopObserver)));
     assert_eq!(kept, Rows::of(copy.path()), "C5: the index tables are those of the shapes");
 }

@@ -9,8 +9,8 @@ use std::{
 use criterion::Criterion;
 use shape_meta_bench_criterion::bare;
 use shape_meta_bench_criterion::null_store::{Nowhere, READERS, adds, handle, mixed, open};
-use shape_meta_cache::{CacheOptions, Cached, Lookups};
-use shape_meta_core::{ApplyChanges, Handle, HandleSet, Key, ReadShapes, Relation, Timestamp, conformance};
+use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
+use shape_meta_core::{Handle, HandleSet, Key, ReadShapes, Relation, ShapeStore, Timestamp, conformance};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -25,7 +25,7 @@ fn main() {
         recency(&mut criterion, shapes, &cached);
         writes(&mut criterion, shapes, cached);
 
-        let on_disk = open(shapes, CacheOptions::default().lookups(Lookups::OnDisk));
+        let on_disk = open(shapes, CacheOptions::default().lookup_index(LookupIndex::Disk));
         publish(&mut criterion, shapes, &on_disk, "publish 10,000 adds, look-ups on disk");
     }
     criterion.final_summary();
@@ -88,7 +88,7 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
     if shapes >= READERS {
         let relations: Vec<_> = (0..shapes / READERS).map(|oid| Relation::new(oid as u32)).collect();
         each(criterion, "10,000 handles of a relation", shapes, &relations, |relation| {
-            let handles = cached.handles_reading(&[*relation]).expect("in memory");
+            let handles = cached.handles_for_relations(&[*relation]).expect("in memory");
             assert_eq!(black_box(handles).len() as u64, READERS);
         });
     }
@@ -97,7 +97,7 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
 /// Of 100,000 shapes at most, which are all kept. With `--all-features`.
 fn definitions(criterion: &mut Criterion, shapes: u64) {
     let handles: Vec<Handle> = picks(shapes, handle);
-    let cached = open(shapes, CacheOptions::default().definitions(256 << 20));
+    let cached = open(shapes, CacheOptions::default().definition_cache_bytes(256 << 20));
     let read = |handle: &Handle| cached.record(handle).expect("in memory").expect("live");
     handles.iter().for_each(|handle| drop(read(handle)));
     let kept = cached.memory().definitions;

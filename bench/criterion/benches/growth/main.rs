@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use shape_meta_bench_criterion::null_store::{adds, open};
 use shape_meta_cache::CacheOptions;
-use shape_meta_core::ApplyChanges;
+use shape_meta_core::ShapeStore;
 
 const BATCHES: u64 = 24;
 const ADDS: u64 = 50_000;

@@ -5,7 +5,7 @@
 use std::{env, fs, process::Command, time::Instant};
 
 use shape_meta_bench_criterion::null_store::open;
-use shape_meta_cache::{CacheOptions, Lookups};
+use shape_meta_cache::{CacheOptions, LookupIndex};
 
 fn main() {
     if let Ok(case) = env::var("CASE") {
@@ -18,8 +18,8 @@ fn main() {
     let program = env::current_exe().expect("a program knows where it is");
     let sizes = env::var("SHAPES").unwrap_or_else(|_| "100000,900000,1000000,1500000".to_owned());
     for shapes in sizes.split(',') {
-        for (lookups, keys) in [("InMemory", 1), ("InMemory", 4), ("InMemory", 8), ("OnDisk", 1)] {
-            let case = format!("{shapes} {lookups} {keys}");
+        for (lookup_index, keys) in [("Memory", 1), ("Memory", 4), ("Memory", 8), ("Disk", 1)] {
+            let case = format!("{shapes} {lookup_index} {keys}");
             Command::new(&program).env("CASE", case).status().expect("it runs itself");
         }
     }
@@ -27,13 +27,13 @@ fn main() {
 
 fn measure(case: &str) {
     let parts: Vec<_> = case.split(' ').collect();
-    let [shapes, lookups, keys] = parts[..] else { panic!("{case}: three words") };
+    let [shapes, lookup_index, keys] = parts[..] else { panic!("{case}: three words") };
     let count: u64 = shapes.parse().expect("a number");
-    let on_disk = if lookups == "OnDisk" { Lookups::OnDisk } else { Lookups::InMemory };
+    let on_disk = if lookup_index == "Disk" { LookupIndex::Disk } else { LookupIndex::Memory };
     let options = CacheOptions::default()
-        .lookups(on_disk)
+        .lookup_index(on_disk)
         .keys_per_slot(keys.parse().expect("a number"))
-        .keys_apart_up_to(0);
+        .exact_key_slots_up_to(0);
     let before = resident();
     let begun = Instant::now();
     let cached = open(count, options);
@@ -43,7 +43,7 @@ fn measure(case: &str) {
     let [total, entries, table, roster] =
         [memory.total(), memory.entries, memory.table, memory.roster].map(|bytes| bytes / count as usize);
     println!(
-        "{shapes:>10} {lookups:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {roster:>9} {took:>9}"
+        "{shapes:>10} {lookup_index:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {roster:>9} {took:>9}"
     );
 }
 

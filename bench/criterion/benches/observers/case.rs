@@ -1,7 +1,7 @@
 use std::{io, sync::Arc};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use shape_meta::{MetricsObserver, Observer, Silent, TIME_BUCKETS, TracingObserver};
+use shape_meta::{MetricsObserver, NoopObserver, Observer, TIME_BUCKETS, TracingObserver};
 use tracing::level_filters::LevelFilter;
 
 /// Who observes.
@@ -55,7 +55,7 @@ impl Observed {
 
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         match self.case {
-            Case::Nobody => Arc::new(Silent),
+            Case::Nobody => Arc::new(NoopObserver),
             Case::TracingOff | Case::Tracing(_) => Arc::new(TracingObserver::new("main")),
             Case::MetricsOff | Case::Metrics => Arc::new(MetricsObserver::new("main")),
         }

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta::{BufferOptions, CacheOptions, MemoryStore, NoData, prelude::*};
+use shape_meta::{BufferOptions, CacheOptions, MemoryStore, NoopCleaner, prelude::*};
 use tempfile::TempDir;
 
 use crate::{
@@ -62,11 +62,16 @@ impl Worked {
     pub(crate) fn new(work: Work, case: Case) -> Self {
         let observed = Observed::new(case);
         let (store, directory) = observed.during(|| {
-            let builder = ShapeMeta::builder(NoData)
+            let builder = ShapeMeta::builder(NoopCleaner)
                 .observer(observed.observer())
                 .cached(CacheOptions::default())
                 // Flushed on the thread that measures.
-                .buffered(BufferOptions::default().manual(true).max_changes(1 << 20).max_bytes(usize::MAX));
+                .buffered(
+                    BufferOptions::default()
+                        .background_flush(false)
+                        .max_pending_shapes(1 << 20)
+                        .max_pending_bytes(usize::MAX),
+                );
             let directory = matches!(work, Work::ReadDefinition)
                 .then(|| tempfile::tempdir().expect("there is room for temporary files"));
             let store = match &directory {

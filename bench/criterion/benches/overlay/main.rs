@@ -6,7 +6,7 @@ use std::{hint::black_box, sync::Arc};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Handle, MemoryStore, MutateShapes, Mutation, NewShape, ReadShapes, Silent, conformance,
+    Handle, MemoryStore, MutateShapes, Mutation, NewShape, NoopObserver, ReadShapes, conformance,
 };
 
 const PENDING: u64 = 50_000;
@@ -23,8 +23,9 @@ fn handle(number: u64) -> Handle {
 }
 
 fn buffered(pending: u64) -> Buffered<MemoryStore> {
-    let options = BufferOptions::default().manual(true).max_changes(1 << 20);
-    let store = Buffered::new(MemoryStore::new(), options, Arc::new(Silent)).expect("memory does not fail");
+    let options = BufferOptions::default().background_flush(false).max_pending_shapes(1 << 20);
+    let store =
+        Buffered::new(MemoryStore::new(), options, Arc::new(NoopObserver)).expect("memory does not fail");
     for number in 0..PENDING {
         store.try_mutate(&Mutation::Add(shape(number))).expect("room");
     }
@@ -74,7 +75,7 @@ fn reads(bench: &mut Criterion) {
             bencher.iter(|| store.handle_for(black_box(&key)));
         });
         group.bench_function(format!("shapes of a relation, {name}"), |bencher| {
-            bencher.iter(|| store.handles_reading(black_box(&relation)));
+            bencher.iter(|| store.handles_for_relations(black_box(&relation)));
         });
     }
     let store = buffered(PENDING);

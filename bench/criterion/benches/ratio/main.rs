@@ -8,7 +8,7 @@ use std::{env, hint::black_box, sync::Arc, time::Instant};
 use shape_meta_bench_criterion::bare;
 use shape_meta_bench_criterion::null_store::{READERS, handle, mixed, open};
 use shape_meta_cache::{CacheOptions, Cached};
-use shape_meta_core::{Handle, HandleSet, Key, ReadShapes, Relation, Silent, Timestamp, conformance};
+use shape_meta_core::{Handle, HandleSet, Key, NoopObserver, ReadShapes, Relation, Timestamp, conformance};
 
 const ROUNDS: usize = 60;
 const READS: usize = 20_000;
@@ -31,10 +31,10 @@ fn main() {
 }
 
 fn compare(shapes: u64) {
-    let cached = open(shapes, CacheOptions::default().keys_apart_up_to(0));
+    let cached = open(shapes, CacheOptions::default().exact_key_slots_up_to(0));
     // Over the other one, so that both have the same entries: a second set would not be in the processor's caches.
-    let exact =
-        Cached::open(&cached, CacheOptions::default().keys_per_slot(1), Arc::new(Silent)).expect("in memory");
+    let exact = Cached::open(&cached, CacheOptions::default().keys_per_slot(1), Arc::new(NoopObserver))
+        .expect("in memory");
     let picks = || (0..100_000).map(|pick| mixed(pick + 77) % shapes);
     let handles: Vec<Handle> = picks().map(handle).collect();
     let keys: Vec<Key> = picks().map(conformance::key).collect();
@@ -74,7 +74,7 @@ fn compare(shapes: u64) {
     if shapes >= READERS {
         candidates.push(candidate("10,000 handles of a relation", HANDLE, 1, |at| {
             let relation = Relation::new((at as u64 % (shapes / READERS)) as u32);
-            store.handles_reading(&[relation]).expect("in memory").len()
+            store.handles_for_relations(&[relation]).expect("in memory").len()
         }));
     }
 

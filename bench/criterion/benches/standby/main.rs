@@ -6,7 +6,7 @@ use std::{hint::black_box, path::Path, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use shape_meta::{
-    BufferOptions, CacheOptions, Durability, LiveOwner, NoData, ShapeMeta, SqliteOptions, Standby,
+    BufferOptions, CacheOptions, Durability, NoopCleaner, OnLiveOwner, ShapeMeta, SqliteOptions, Standby,
     conformance::{handle, shape},
     prelude::*,
 };
@@ -15,7 +15,7 @@ const PATIENT: Duration = Duration::from_secs(60);
 const WAIT: Wait = Wait::UpTo(PATIENT);
 
 fn builder() -> shape_meta::Builder {
-    ShapeMeta::builder(NoData)
+    ShapeMeta::builder(NoopCleaner)
         .sqlite(SqliteOptions::default().durability(Durability::ProcessCrash))
         .cached(CacheOptions::default())
         .buffered(BufferOptions::default())
@@ -89,7 +89,7 @@ fn promote(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(shapes), |bencher| {
             bencher.iter_batched(
                 || builder().open_standby(directory.path()).expect("there is a database"),
-                |standby| black_box(standby.promote(LiveOwner::Refuse).expect("nobody owns it")),
+                |standby| black_box(standby.promote(OnLiveOwner::Fail).expect("nobody owns it")),
                 BatchSize::PerIteration,
             );
         });

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use shape_meta::{
-    BufferOptions, CacheOptions, Durability, Handle, Key, Lookups, Mutation, NewShape, NoData, Relation,
-    ShapeMeta, SnapshotState, SqliteOptions, prelude::*,
+    BufferOptions, CacheOptions, Durability, Handle, Key, LookupIndex, Mutation, NewShape, NoopCleaner,
+    Relation, ShapeMeta, SnapshotState, SqliteOptions, prelude::*,
 };
 
 use super::{Candidate, Client, Facts, Kind, Subject};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct Ours {
     name: &'static str,
     about: &'static str,
-    cached: Option<Lookups>,
+    cached: Option<LookupIndex>,
     buffered: bool,
 }
 
@@ -24,14 +24,14 @@ pub(crate) struct Ours {
 pub(crate) const FULL: Ours = Ours {
     name: "full stack",
     about: "Buffered<Cached<SqliteStore>>: visible in memory at once; on disk by group commit, FULL",
-    cached: Some(Lookups::InMemory),
+    cached: Some(LookupIndex::Memory),
     buffered: true,
 };
 
 const ON_DISK: Ours = Ours {
     name: "look-ups on disk",
     about: "the same, with look-ups by key and relation left to SQLite",
-    cached: Some(Lookups::OnDisk),
+    cached: Some(LookupIndex::Disk),
     buffered: true,
 };
 
@@ -45,7 +45,7 @@ const BUFFERED: Ours = Ours {
 const CACHED: Ours = Ours {
     name: "cached",
     about: "Direct<Cached<SqliteStore>>: write-through, each add a synced transaction, FULL",
-    cached: Some(Lookups::InMemory),
+    cached: Some(LookupIndex::Memory),
     buffered: false,
 };
 
@@ -70,14 +70,15 @@ impl Ours {
         expected: u64,
         sqlite: SqliteOptions,
     ) -> Result<ShapeMeta> {
-        let mut builder = ShapeMeta::builder(NoData).sqlite(sqlite.durability(Durability::PowerLossDurable));
+        let mut builder =
+            ShapeMeta::builder(NoopCleaner).sqlite(sqlite.durability(Durability::PowerLossDurable));
         if let Some(lookups) = self.cached {
-            let cache = CacheOptions::default().lookups(lookups).expected_shapes(expected as usize);
+            let cache = CacheOptions::default().lookup_index(lookups).initial_capacity(expected as usize);
             builder = builder.cached(cache);
         }
         if self.buffered {
             // Room for a storm, so that what is measured is the work and not the bound.
-            builder = builder.buffered(BufferOptions::default().max_changes(200_000));
+            builder = builder.buffered(BufferOptions::default().max_pending_shapes(200_000));
         }
         Ok(builder.open(directory)?)
     }
@@ -167,7 +168,7 @@ impl Client for Caller<'_> {
         Ok(self.0.record(handle)?.map(|record| record.definition.len()))
     }
 
-    fn handles_reading(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        Ok(self.0.handles_reading(relations)?)
+    fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        Ok(self.0.handles_for_relations(relations)?)
     }
 }

@@ -40,7 +40,7 @@ fn run(run: &mut Run<'_>) -> Result {
                 let first = sample::mix(time) % (RELATIONS - touched);
                 let relations: Vec<_> =
                     (first..first + touched).map(|oid| Relation::new(oid as u32)).collect();
-                let handles = black_box(client.handles_reading(&relations)?).len();
+                let handles = black_box(client.handles_for_relations(&relations)?).len();
                 // All candidates have the same answer.
                 if time == 0 && *found.get_or_insert(handles) != handles {
                     return Err(format!("{handles} handles instead of {found:?}").into());

@@ -10,7 +10,8 @@ use std::{
 
 use rusqlite::Connection;
 use shape_meta::{
-    BufferOptions, CacheOptions, ConnectionCap, FlusherOptions, Flushers, NoData, SqliteOptions, prelude::*,
+    BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool, NoopCleaner, SqliteOptions,
+    prelude::*,
 };
 
 use super::{Chart, Workload};
@@ -91,8 +92,8 @@ fn parent(directory: &Path, stores: u64) -> Result<Vec<f64>> {
 
 /// What the child prints, in the order of [`FOUND`].
 pub(crate) fn child(root: &Path, stores: usize) -> Result {
-    let flushers = Flushers::new(FlusherOptions::default());
-    let cap = ConnectionCap::new(CONNECTIONS);
+    let flushers = FlusherPool::new(FlusherOptions::default());
+    let cap = ConnectionLimit::new(CONNECTIONS);
     let (before, descriptors) = (resident()?, count("/proc/self/fd")?);
     let opened = (0..stores).map(|number| open(&root.join(number.to_string()), &flushers, &cap));
     let all = opened.collect::<Result<Vec<_>>>()?;
@@ -131,9 +132,9 @@ pub(crate) fn child(root: &Path, stores: usize) -> Result {
     Ok(())
 }
 
-fn open(directory: &Path, flushers: &Flushers, cap: &ConnectionCap) -> Result<ShapeMeta> {
-    let store = ShapeMeta::builder(NoData)
-        .sqlite(SqliteOptions::default().connection_cap(cap))
+fn open(directory: &Path, flushers: &FlusherPool, cap: &ConnectionLimit) -> Result<ShapeMeta> {
+    let store = ShapeMeta::builder(NoopCleaner)
+        .sqlite(SqliteOptions::default().connection_limit(cap))
         .cached(CacheOptions::default())
         .buffered(BufferOptions::default().flushers(flushers))
         .open(directory)?;

@@ -83,7 +83,7 @@ fn measure(
 }
 
 fn ask(client: &mut dyn Client, power: u32, readers: u64) -> Result {
-    let handles = black_box(client.handles_reading(&[Relation::new(RELATION + power)])?);
+    let handles = black_box(client.handles_for_relations(&[Relation::new(RELATION + power)])?);
     let found = handles.len() as u64;
     if found == readers { Ok(()) } else { Err(format!("{found} handles instead of {readers}").into()) }
 }

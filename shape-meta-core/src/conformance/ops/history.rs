@@ -1,6 +1,6 @@
 use super::super::view::read;
 use crate::{
-    ApplyChanges, Batch, Direct, Handle, HandleSet, MutateError, MutateShapes, Mutation, ReadShapes, Seq,
+    Batch, Direct, Handle, HandleSet, MutateError, MutateShapes, Mutation, ReadShapes, Seq, ShapeStore,
     Timestamp,
 };
 
@@ -75,7 +75,7 @@ impl History {
     ///
     /// If a mutation was taken out that the store below did not refuse and that rests on none such, or if
     /// one was not taken out that had to be (C8).
-    pub fn play<S: ApplyChanges>(
+    pub fn play<S: ShapeStore>(
         &self,
         mut store: Direct<S>,
         mut reopen: impl FnMut(Direct<S>, Timestamp) -> Direct<S>,
@@ -106,7 +106,7 @@ impl History {
         store
     }
 
-    fn check_taken_out<S: ApplyChanges>(&self, mutation: &Mutation, store: &Direct<S>) {
+    fn check_taken_out<S: ShapeStore>(&self, mutation: &Mutation, store: &Direct<S>) {
         let refused = mutation.handle().is_some_and(|handle| self.refused.contains(handle));
         if !refused {
             let alone = store.try_mutate(mutation);
@@ -130,6 +130,6 @@ impl History {
 }
 
 /// A place in the order that came to nothing.
-fn burn<S: ApplyChanges>(seq: Seq, store: &Direct<S>) {
+fn burn<S: ShapeStore>(seq: Seq, store: &Direct<S>) {
     read(store.inner().apply(&Batch { changes: Vec::new(), through: seq }));
 }

@@ -11,9 +11,9 @@ use super::{
     spec::{bits, op_handle, relation},
 };
 use crate::{
-    Direct, Handle, HandleSet, LeastRecentlyUsed, Limits, Listed, MemoryStore, MutateError, MutateShapesExt,
-    Mutation, NewShape, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, Seq, Silent, SnapshotState,
-    Timestamp,
+    Direct, Handle, HandleSet, LeastRecentlyUsed, Limits, MemoryStore, MutateError, MutateShapesExt,
+    Mutation, NewShape, NoopObserver, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, ScanItem, Seq,
+    SnapshotState, Timestamp,
 };
 
 /// Plays these operations on a fresh store of the fixture and on the reference in step.
@@ -58,7 +58,7 @@ struct Waiting {
 }
 
 /// What became of a mutation.
-enum Attempt<T> {
+enum Tried<T> {
     Accepted(T),
     Refused(Refusal),
     /// As it may where there is no buffer. It may have been committed.
@@ -243,22 +243,22 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
 
     /// What a mutation came to. A failure ends the test, unless nobody was there to hide it.
     #[track_caller]
-    fn attempted<T>(&self, outcome: Result<T, MutateError>) -> Attempt<T> {
+    fn attempted<T>(&self, outcome: Result<T, MutateError>) -> Tried<T> {
         match outcome {
-            Ok(value) => Attempt::Accepted(value),
-            Err(MutateError::Refused(refusal)) => Attempt::Refused(refusal),
-            Err(MutateError::Failed(_)) if self.disturbed && self.fixture.shows_failures() => Attempt::Failed,
+            Ok(value) => Tried::Accepted(value),
+            Err(MutateError::Refused(refusal)) => Tried::Refused(refusal),
+            Err(MutateError::Failed(_)) if self.disturbed && self.fixture.shows_failures() => Tried::Failed,
             Err(MutateError::Failed(error)) => panic!("C5: a mutation failed: {error:?}"),
         }
     }
 
     /// Lets the reference do what was done here, and compares the outcomes.
-    fn follow(&mut self, before: Seq, mutation: &Mutation, here: Attempt<Receipt>) {
-        if matches!(here, Attempt::Failed) && read(self.store().last_seq()) == before {
+    fn follow(&mut self, before: Seq, mutation: &Mutation, here: Tried<Receipt>) {
+        if matches!(here, Tried::Failed) && read(self.store().last_seq()) == before {
             return;
         }
         match (here, self.reference.mutate(mutation, PATIENT)) {
-            (Attempt::Accepted(receipt), Ok(expected)) => {
+            (Tried::Accepted(receipt), Ok(expected)) => {
                 // The receipt of what was so already may lie anywhere before.
                 let (place, last) = (receipt.seq(), expected.seq());
                 assert!(
@@ -268,15 +268,15 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
                 self.accepted(before, mutation, receipt);
             }
             // Its answer was lost; it is on disk.
-            (Attempt::Failed, Ok(expected)) => self.accepted(before, mutation, expected),
-            (Attempt::Refused(here), Err(MutateError::Refused(expected))) => {
+            (Tried::Failed, Ok(expected)) => self.accepted(before, mutation, expected),
+            (Tried::Refused(here), Err(MutateError::Refused(expected))) => {
                 assert_eq!(here, expected, "C5: outcome of a mutation");
             }
-            (Attempt::Accepted(_), other) => {
+            (Tried::Accepted(_), other) => {
                 panic!("C5: {mutation:?} is accepted, and expected is {other:?}")
             }
-            (Attempt::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
-            (Attempt::Failed, Err(other)) => {
+            (Tried::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
+            (Tried::Failed, Err(other)) => {
                 panic!("C5: {mutation:?} was committed, and expected is {other:?}")
             }
         }
@@ -294,25 +294,25 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
     fn get_or_add(&mut self, shape: &NewShape) {
         let before = read(self.reference.last_seq());
         let here = self.attempted(self.store().get_or_add(shape, PATIENT));
-        if matches!(here, Attempt::Failed) && read(self.store().last_seq()) == before {
+        if matches!(here, Tried::Failed) && read(self.store().last_seq()) == before {
             return;
         }
         let expected = self.reference.get_or_add(shape, PATIENT);
         let receipt = match (here, expected) {
-            (Attempt::Accepted(here), Ok(expected)) => {
+            (Tried::Accepted(here), Ok(expected)) => {
                 assert_eq!((&here.handle, here.added), (&expected.handle, expected.added), "C5: get_or_add");
                 let (place, last) = (here.receipt.seq(), expected.receipt.seq());
                 assert!(place == last || !here.added && place < last, "C5: place {place} instead of {last}");
                 here.receipt
             }
-            (Attempt::Failed, Ok(expected)) => expected.receipt,
-            (Attempt::Refused(here), Err(MutateError::Refused(expected))) => {
+            (Tried::Failed, Ok(expected)) => expected.receipt,
+            (Tried::Refused(here), Err(MutateError::Refused(expected))) => {
                 assert_eq!(here, expected, "C5: outcome of get_or_add");
                 return;
             }
-            (Attempt::Accepted(here), other) => panic!("C5: {here:?}, and expected is {other:?}"),
-            (Attempt::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
-            (Attempt::Failed, Err(other)) => panic!("C5: added, and expected is {other:?}"),
+            (Tried::Accepted(here), other) => panic!("C5: {here:?}, and expected is {other:?}"),
+            (Tried::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
+            (Tried::Failed, Err(other)) => panic!("C5: added, and expected is {other:?}"),
         };
         self.accepted(before, &Mutation::Add(shape.clone()), receipt);
     }
@@ -443,7 +443,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             let asked: Vec<_> = bits(asked, RELATIONS).map(relation).collect();
             assert_eq!(reading(store, &asked), reading(reference, &asked), "readers of {asked:?}");
         }
-        let listed = |list: Vec<Listed>| list.iter().map(Seen::of).collect::<Vec<_>>();
+        let listed = |list: Vec<ScanItem>| list.iter().map(Seen::of).collect::<Vec<_>>();
         assert_eq!(listed(read(store.list())), listed(read(reference.list())), "lists");
         let all = usize::from(HANDLES);
         for n in [1, all] {
@@ -468,7 +468,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
 
 /// The reference, as it must be after this.
 fn reference(history: &History) -> Direct<MemoryStore> {
-    let fresh = read(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(Silent)));
+    let fresh = read(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)));
     history.play(fresh, |store, at| {
         store.inner().reopen(at);
         store

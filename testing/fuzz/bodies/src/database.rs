@@ -1,7 +1,7 @@
 use std::{fs, path::Path, sync::Arc};
 
-use shape_meta_core::{ErrorKind, ReadShapes, Relation, Result, Silent};
-use shape_meta_sqlite::{Check, OnDamage, SqliteStore};
+use shape_meta_core::{ErrorKind, NoopObserver, ReadShapes, Relation, Result};
+use shape_meta_sqlite::{IntegrityCheck, OnCorruption, SqliteStore};
 
 use crate::{
     Damage, Target,
@@ -12,24 +12,24 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
     /// How much is checked.
-    pub check: Check,
+    pub check: IntegrityCheck,
     /// What happens to what is found damaged.
-    pub on_damage: OnDamage,
+    pub on_corruption: OnCorruption,
 }
 
 impl Opening {
     /// Each combination.
     pub const ALL: [Self; 6] = {
-        const fn opening(check: Check, on_damage: OnDamage) -> Opening {
-            Opening { check, on_damage }
+        const fn opening(check: IntegrityCheck, on_corruption: OnCorruption) -> Opening {
+            Opening { check, on_corruption }
         }
         [
-            opening(Check::Nothing, OnDamage::Quarantine),
-            opening(Check::Nothing, OnDamage::Refuse),
-            opening(Check::Metadata, OnDamage::Quarantine),
-            opening(Check::Metadata, OnDamage::Refuse),
-            opening(Check::Everything, OnDamage::Quarantine),
-            opening(Check::Everything, OnDamage::Refuse),
+            opening(IntegrityCheck::Nothing, OnCorruption::Quarantine),
+            opening(IntegrityCheck::Nothing, OnCorruption::Refuse),
+            opening(IntegrityCheck::Metadata, OnCorruption::Quarantine),
+            opening(IntegrityCheck::Metadata, OnCorruption::Refuse),
+            opening(IntegrityCheck::Everything, OnCorruption::Quarantine),
+            opening(IntegrityCheck::Everything, OnCorruption::Refuse),
         ]
     };
 }
@@ -63,8 +63,8 @@ pub fn database(opening: Opening, damages: &[Damage]) {
     let directory = directory.path();
     Sample::lay(directory, &[(DATABASE, &file), (LOG, &log), (LOCK, &lock)]);
 
-    let options = options().check(opening.check).on_damage(opening.on_damage);
-    let store = match SqliteStore::open(directory, options, Arc::new(Silent)) {
+    let options = options().integrity_check(opening.check).on_corruption(opening.on_corruption);
+    let store = match SqliteStore::open(directory, options, Arc::new(NoopObserver)) {
         Ok(store) => store,
         Err(error) => {
             assert!(is_about_the_file(error.kind()), "{opening:?} {damages:?}: {error}");
@@ -74,7 +74,7 @@ pub fn database(opening: Opening, damages: &[Damage]) {
     };
     let recovered = store.recover();
     if store.report().quarantined.is_some() {
-        assert_eq!(opening.on_damage, OnDamage::Quarantine);
+        assert_eq!(opening.on_corruption, OnCorruption::Quarantine);
         assert_kept(directory, &file, &log, "moved aside");
     }
     if let Err(error) = recovered {
@@ -89,7 +89,10 @@ pub fn database(opening: Opening, damages: &[Damage]) {
 }
 
 fn is_about_the_file(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Corrupt | ErrorKind::NotADatabase | ErrorKind::NewerSchema | ErrorKind::Io)
+    matches!(
+        kind,
+        ErrorKind::Corrupt | ErrorKind::NotADatabase | ErrorKind::UnsupportedSchema | ErrorKind::Io
+    )
 }
 
 /// All that can be listed.
@@ -115,7 +118,7 @@ fn look_up(store: &SqliteStore, sample: &Sample) -> Result<()> {
         }
     }
     for relation in (0..7).map(Relation::new) {
-        for handle in store.handles_reading(&[relation])? {
+        for handle in store.handles_for_relations(&[relation])? {
             let reader = sample.written.get(handle.as_str()).expect("it was never written");
             assert!(reader.relations.contains(&relation));
         }

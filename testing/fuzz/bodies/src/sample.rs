@@ -6,9 +6,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    ApplyChanges, Batch, Change, NewShape, Record, Seq, Silent, SnapshotState, conformance,
+    Batch, Change, NewShape, NoopObserver, Record, Seq, ShapeStore, SnapshotState, conformance,
 };
-use shape_meta_sqlite::{Durability, Lookups, SqliteOptions, SqliteStore};
+use shape_meta_sqlite::{DiskIndexes, Durability, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
 /// The names of the files of a store.
@@ -41,7 +41,10 @@ pub(crate) fn directory() -> TempDir {
 
 /// The options of the sample: small pages, so that there are many.
 pub(crate) fn options() -> SqliteOptions {
-    SqliteOptions::default().durability(Durability::ProcessCrash).page_size(1024).lookups(Lookups::OnDisk)
+    SqliteOptions::default()
+        .durability(Durability::ProcessCrash)
+        .page_size(1024)
+        .disk_indexes(DiskIndexes::Maintained)
 }
 
 /// The sample, made once.
@@ -56,7 +59,8 @@ pub fn sample() -> &'static Sample {
 
 fn make() -> Sample {
     let directory = directory();
-    let open = || SqliteStore::open(directory.path(), options(), Arc::new(Silent)).expect("it is sound");
+    let open =
+        || SqliteStore::open(directory.path(), options(), Arc::new(NoopObserver)).expect("it is sound");
     let add = |numbers: std::ops::RangeInclusive<u64>| {
         let through = Seq::new(*numbers.end());
         let changes = numbers.map(|number| {

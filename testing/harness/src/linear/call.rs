@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use shape_meta::{
-    Handle, Listed, MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, Refusal,
-    Relation, SnapshotState, Timestamp,
+    Handle, MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, Refusal, Relation,
+    ScanItem, SnapshotState, Timestamp,
     conformance::{handle, key, relations, shape},
 };
 
@@ -121,7 +121,7 @@ impl Asked {
             }
             Self::Reading(of) => {
                 let asked: Vec<_> = oids(of).map(Relation::new).collect();
-                let handles = store.handles_reading(&asked).expect(HERE);
+                let handles = store.handles_for_relations(&asked).expect(HERE);
                 let found: BTreeSet<_> = handles.iter().map(number).collect();
                 assert_eq!(found.len(), handles.len(), "C1: each handle comes once");
                 Answer::Handles(found)
@@ -143,7 +143,7 @@ pub fn table(store: &impl ReadShapes) -> Table {
 }
 
 fn scan(store: &impl ReadShapes) -> Vec<(u8, Shape)> {
-    let listed = |Listed { record, metadata }| {
+    let listed = |ScanItem { record, metadata }| {
         let shape = Shape {
             new: new(&record.definition),
             created: metadata.created.get(),

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use shape_meta_core::{
-    ControlWrites, MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, SnapshotState, Timestamp, Wait,
+    MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, SnapshotState, StoreControl, Timestamp, Wait,
 };
 use shuttle::thread;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_core::{ControlWrites, ErrorKind, MutateError, MutateShapesExt, Wait};
+use shape_meta_core::{ErrorKind, MutateError, MutateShapesExt, StoreControl, Wait};
 use shuttle::thread;
 
 use crate::{

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, MutateError, MutateShapesExt, ReadShapes, Receipt, Refusal, SnapshotState,
-    Wait,
+    ErrorKind, MutateError, MutateShapesExt, ReadShapes, Receipt, Refusal, SnapshotState, StoreControl, Wait,
     conformance::{Faults, Side},
 };
 use shuttle::thread;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shape_meta_core::ControlWrites;
+use shape_meta_core::StoreControl;
 use shuttle::thread;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Receipt, SnapshotState,
+    ErrorKind, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Receipt, SnapshotState, StoreControl,
     Wait,
     conformance::{Naming, Side},
 };
@@ -114,7 +114,7 @@ fn c9_what_happens_to_a_publish_or_to_the_commit_beside_it_loses_nothing() {
             assert_eq!(handles(&store).len(), number + 1);
         }
         store.flush(Duration::MAX).expect("tried until it is");
-        assert_eq!(store.pending().changes, 0, "what is on disk is not pending");
+        assert_eq!(store.pending().shapes, 0, "what is on disk is not pending");
         assert_eq!((handles(&store).len(), handles(memory.committed()).len()), (3, 3));
         assert!(store.close(Duration::MAX).is_complete());
         assert_eq!(handles(&store).len(), 3);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, MutateShapesExt, NotDurable, ReadShapes, Receipt, Refusal, Wait,
+    ErrorKind, MutateShapesExt, NotDurable, ReadShapes, Receipt, Refusal, StoreControl, Wait,
     conformance::{Naming, Side},
 };
 use shuttle::{future::block_on, thread};
@@ -100,7 +100,7 @@ fn c10_whoever_waits_for_a_receipt_is_told_of_the_end() {
         let receipt = add(&store, "a", 1);
         let fails = choose(2) == 0;
         if fails {
-            faults.fail_applies(usize::from(u8::MAX), ErrorKind::Full, Side::Before);
+            faults.fail_applies(usize::from(u8::MAX), ErrorKind::StorageFull, Side::Before);
         }
         thread::scope(|scope| {
             scope.spawn(|| match wait(&receipt) {

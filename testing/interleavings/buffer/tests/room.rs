@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    ControlWrites, ErrorKind, MutateError, MutateShapesExt, Mutation, Refusal, Wait, conformance::Side,
+    ErrorKind, MutateError, MutateShapesExt, Mutation, Refusal, StoreControl, Wait, conformance::Side,
 };
 use shuttle::{future::block_on, thread};
 
@@ -20,9 +20,9 @@ const HANDLES: [&str; 4] = ["a", "b", "c", "d"];
 fn c7_whoever_waits_for_room_gets_it() {
     explore(|| {
         let bound = 1 + choose(2);
-        let (store, faults, memory) = open(threaded(64).max_changes(bound));
+        let (store, faults, memory) = open(threaded(64).max_pending_shapes(bound));
         if choose(2) == 0 {
-            faults.fail_applies(1, ErrorKind::Full, Side::Before);
+            faults.fail_applies(1, ErrorKind::StorageFull, Side::Before);
         }
         thread::scope(|scope| {
             for (key, handle) in (0..).zip(HANDLES) {
@@ -34,7 +34,7 @@ fn c7_whoever_waits_for_room_gets_it() {
                     } else {
                         block_on(store.mutate_async(&Mutation::Add(shape))).expect("room in the end");
                     }
-                    assert!(store.pending().changes <= bound, "let in beyond the bound");
+                    assert!(store.pending().shapes <= bound, "let in beyond the bound");
                 });
             }
         });
@@ -48,7 +48,7 @@ fn c7_whoever_waits_for_room_gets_it() {
 #[test]
 fn c7_whoever_gives_up_has_changed_nothing() {
     explore(|| {
-        let (store, _, _) = open(small().max_changes(1).manual(true));
+        let (store, _, _) = open(small().max_pending_shapes(1).background_flush(false));
         let let_in = std::sync::Mutex::new(Vec::new());
         thread::scope(|scope| {
             for (key, handle) in (0..3).zip(HANDLES) {
@@ -61,7 +61,7 @@ fn c7_whoever_gives_up_has_changed_nothing() {
             }
             scope.spawn(|| {
                 store.flush_once().expect("flush");
-                assert!(store.pending().changes <= 1);
+                assert!(store.pending().shapes <= 1);
             });
         });
         let (mut let_in, mut seen) = (let_in.into_inner().expect("nobody panicked"), handles(&store));
@@ -75,7 +75,7 @@ fn c7_whoever_gives_up_has_changed_nothing() {
 #[test]
 fn c10_whoever_waits_for_room_is_told_of_the_end() {
     explore(|| {
-        let (store, _, memory) = open(small().max_changes(1).manual(true));
+        let (store, _, memory) = open(small().max_pending_shapes(1).background_flush(false));
         store.add(shape("first", 9), Wait::No).expect("room");
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {

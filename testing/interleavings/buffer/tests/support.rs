@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Handle, MutateShapesExt, NewShape, ReadShapes, Receipt, Seq, Silent, SnapshotState, Wait,
+    Handle, MutateShapesExt, NewShape, NoopObserver, ReadShapes, Receipt, Seq, SnapshotState, Wait,
     conformance::{FailingStore, Faults, LateStore},
 };
 use shape_meta_interleavings_buffer::{BufferOptions, Buffered};
@@ -20,26 +20,26 @@ pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
     let memory = if choose(2) == 0 { LateStore::new() } else { LateStore::prompt() };
     let (memory, faults) = (Arc::new(memory), Faults::default());
     let inner = FailingStore::with(Arc::clone(&memory), faults.clone());
-    let store = Buffered::new(inner, options, Arc::new(Silent)).expect("nothing fails yet");
+    let store = Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet");
     (store, faults, memory)
 }
 
 /// The smallest filters, since every word of them is a step to the scheduler.
 pub(crate) fn small() -> BufferOptions {
-    BufferOptions::default().max_changes(64).publish_beside(1)
+    BufferOptions::default().max_pending_shapes(64).concurrent_publish_min_changes(1)
 }
 
 /// Flushed by the test alone.
 pub(crate) fn manual() -> (Store, Faults, Arc<LateStore>) {
-    open(small().manual(true))
+    open(small().background_flush(false))
 }
 
 /// Flushed by its thread, on request or when so many shapes have changed.
 pub(crate) fn threaded(changes: usize) -> BufferOptions {
     small()
         .backoff(Duration::ZERO, Duration::ZERO)
-        .flush_age(NEVER)
-        .flush_changes(changes)
+        .flush_interval(NEVER)
+        .flush_shapes(changes)
         .drop_timeout(NEVER)
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn handles(store: &impl ReadShapes) -> Vec<String> {
 /// The handles of all shapes, by way of the relation that they read.
 pub(crate) fn readers(store: &impl ReadShapes) -> Vec<String> {
     let relations: Vec<_> = shape("any", 0).relations.iter().copied().collect();
-    let readers = store.handles_reading(&relations).expect("memory does not fail");
+    let readers = store.handles_for_relations(&relations).expect("memory does not fail");
     let mut readers: Vec<_> = readers.iter().map(ToString::to_string).collect();
     readers.sort();
     readers

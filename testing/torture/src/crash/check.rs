@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shape_meta::{
-    ApplyChanges, Batch, Change, Direct, Limits, MemoryStore, ReadShapes, Seq, Silent, Timestamp,
+    Batch, Change, Direct, Limits, MemoryStore, NoopObserver, ReadShapes, Seq, ShapeStore, Timestamp,
 };
 use shape_meta_core::conformance::{Seen, View};
 
@@ -51,8 +51,8 @@ pub(super) fn is_prefix(before: &MemoryStore, left: &View, heard: &Heard, task: 
             Script::among_others(task.seed, thread)
         };
         let model = copy(&before).map_err(|error| error.to_string())?;
-        let model =
-            Direct::new(model, Limits::default(), Arc::new(Silent)).map_err(|error| error.to_string())?;
+        let model = Direct::new(model, Limits::default(), Arc::new(NoopObserver))
+            .map_err(|error| error.to_string())?;
         let mut script = script.take(usize::try_from(task.steps).unwrap_or(usize::MAX));
         // Its steps up to the last one that has a place before the end.
         let places: Vec<u64> = said.iter().filter_map(|(seq, _)| *seq).collect();

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use shape_meta::{Activity, ControlWrites, NoData, Observer, ShapeMeta, Span};
+use shape_meta::{Activity, NoopCleaner, Observer, ShapeMeta, Span, StoreControl};
 
 use super::{Outcome, plan::Task};
 use shape_meta_harness::script::Script;
@@ -37,7 +37,7 @@ pub(super) fn run() -> Outcome {
     say("start\n");
     let task = Task::parse(&env::var(TASK)?).ok_or("the task is not one")?;
     let directory = env::var_os(DIRECTORY).ok_or("there is no directory")?;
-    let store = task.builder(NoData).observer(Arc::new(Tells)).open(Path::new(&directory))?;
+    let store = task.builder(NoopCleaner).observer(Arc::new(Tells)).open(Path::new(&directory))?;
     say("opened\n");
     thread::scope(|scope| {
         for number in 0..task.threads {

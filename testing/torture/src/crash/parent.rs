@@ -8,7 +8,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use shape_meta::{Check, MemoryStore, Mode, OnDamage, Silent, SqliteOptions, SqliteStore};
+use shape_meta::{IntegrityCheck, MemoryStore, Mode, NoopObserver, OnCorruption, SqliteOptions, SqliteStore};
 use shape_meta_core::conformance::View;
 use tempfile::TempDir;
 
@@ -104,9 +104,11 @@ impl Chain {
             let entry = entry?;
             fs::copy(entry.path(), copy.path().join(entry.file_name()))?;
         }
-        let options = SqliteOptions::default().check(Check::Everything).on_damage(OnDamage::Refuse);
+        let options = SqliteOptions::default()
+            .integrity_check(IntegrityCheck::Everything)
+            .on_corruption(OnCorruption::Refuse);
         // A journal of the other mode is put right by whoever opens it.
-        let store = SqliteStore::open(copy.path(), options.mode(Mode::Wal), Arc::new(Silent))?;
+        let store = SqliteStore::open(copy.path(), options.mode(Mode::Wal), Arc::new(NoopObserver))?;
         // Reads that contradict each other are a violation too, and no reason to stop.
         let view = catch_unwind(AssertUnwindSafe(|| View::of(&store)));
         let view = view.map_err(|_| "its reads contradict each other, see above")?;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use shape_meta::{
-    BufferOptions, Builder, CacheOptions, Durability, Lookups, Mode, OnDamage, ShapeCleaner, ShapeMeta,
-    SqliteOptions,
+    BufferOptions, Builder, CacheOptions, Durability, LookupIndex, Mode, OnCorruption, ShapeCleaner,
+    ShapeMeta, SqliteOptions,
 };
 
 /// What a child is to do. As numbers, since it goes through its environment.
@@ -69,24 +69,28 @@ impl Task {
         SqliteOptions::default()
             .mode(if self.exclusive { Mode::Exclusive } else { Mode::Wal })
             .durability(durability[usize::from(self.durability)])
-            .checkpoint_size(256 << 10)
+            .wal_autocheckpoint_bytes(256 << 10)
             // What the parent wants to see must not be moved away.
-            .on_damage(OnDamage::Refuse)
+            .on_corruption(OnCorruption::Refuse)
     }
 
     pub(super) fn builder(self, cleaner: impl ShapeCleaner + 'static) -> Builder {
         let mut builder = ShapeMeta::builder(cleaner).sqlite(self.sqlite());
         if self.cache > 0 {
-            let lookups = if self.cache == 1 { Lookups::InMemory } else { Lookups::OnDisk };
-            builder = builder.cached(CacheOptions::default().lookups(lookups));
+            let lookups = if self.cache == 1 { LookupIndex::Memory } else { LookupIndex::Disk };
+            builder = builder.cached(CacheOptions::default().lookup_index(lookups));
         }
         let options = BufferOptions::default();
         match self.buffer {
             0 => builder,
             1 => builder.buffered(options),
-            2 => builder.buffered(options.flush_age(Duration::from_millis(1))),
-            _ => builder
-                .buffered(options.flush_age(Duration::from_micros(50)).flush_changes(3).publish_beside(1)),
+            2 => builder.buffered(options.flush_interval(Duration::from_millis(1))),
+            _ => builder.buffered(
+                options
+                    .flush_interval(Duration::from_micros(50))
+                    .flush_shapes(3)
+                    .concurrent_publish_min_changes(1),
+            ),
         }
     }
 }

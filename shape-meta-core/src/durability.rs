@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Awaited, Error, Observer, Seq, Signal,
+    DurabilityWait, Error, Observer, Seq, Signal,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 65_536;
 
 /// How far the order has come on its way to disk: what receipts wait for.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct DurabilityTracker {
     /// Everything up to here is settled: durable, or rejected.
     settled: AtomicU64,
     exceptions: Mutex<Exceptions>,
@@ -44,7 +44,7 @@ struct Exceptions {
     stopped: Option<Error>,
 }
 
-impl Progress {
+impl DurabilityTracker {
     /// Everything up to `settled` is durable.
     pub fn new(settled: Seq) -> Self {
         Self { settled: AtomicU64::new(settled.get()), ..Self::default() }
@@ -110,7 +110,10 @@ impl Progress {
     /// Somebody has waited for it since then, with this outcome.
     pub(crate) fn awaited(&self, since: Instant, outcome: Result<(), &NotDurable>) {
         if let Told(Some(observer)) = &self.observer {
-            observer.awaited(&Awaited { took: since.elapsed(), error: outcome.err().map(NotDurable::name) });
+            observer.awaited(&DurabilityWait {
+                took: since.elapsed(),
+                error: outcome.err().map(NotDurable::name),
+            });
         }
     }
 

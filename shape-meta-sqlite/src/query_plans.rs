@@ -3,11 +3,11 @@ use std::fmt;
 use rusqlite::Connection;
 use shape_meta_core::Result;
 
-use crate::{Lookups, SqliteStore, error::failed, migrate, operation::Operation, sql};
+use crate::{DiskIndexes, SqliteStore, error::failed, migrate, operation::Operation, sql};
 
 /// How SQLite runs one of the store's statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct QueryPlan {
     /// What the statement is for.
     pub name: &'static str,
     /// Its text.
@@ -16,7 +16,7 @@ pub struct Plan {
     pub steps: Vec<String>,
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for QueryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.steps.join("; "))
     }
@@ -28,23 +28,28 @@ impl SqliteStore {
     /// # Errors
     ///
     /// If the database fails.
-    pub fn explain(&self) -> Result<Vec<Plan>> {
-        let lookups = self.lookups();
-        self.connections.write(Operation::Explain, |connection| plans(connection, lookups, migrate::CURRENT))
+    pub fn query_plans(&self) -> Result<Vec<QueryPlan>> {
+        let disk_indexes = self.disk_indexes();
+        self.connections
+            .write(Operation::QueryPlans, |connection| plans(connection, disk_indexes, migrate::CURRENT))
     }
 }
 
 /// The plans of all statements for a database with these look-ups. One of an earlier version lacks what some of
 /// them ask for; those are left out.
-pub(crate) fn plans(connection: &Connection, lookups: Lookups, version: u32) -> Result<Vec<Plan>> {
-    let more = match lookups {
-        Lookups::OnDisk => sql::WITH_LOOKUPS,
-        Lookups::Mirrored => &[],
+pub(crate) fn plans(
+    connection: &Connection,
+    disk_indexes: DiskIndexes,
+    version: u32,
+) -> Result<Vec<QueryPlan>> {
+    let more = match disk_indexes {
+        DiskIndexes::Maintained => sql::WITH_LOOKUPS,
+        DiskIndexes::Omitted => &[],
     };
     let plan = |&(name, sql): &sql::Named| {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
         let steps = statement.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>()?;
-        Ok(Plan { name, sql, steps })
+        Ok(QueryPlan { name, sql, steps })
     };
     sql::ALWAYS
         .iter()
