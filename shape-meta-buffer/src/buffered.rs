@@ -11,11 +11,11 @@ use shape_meta_core::{
 
 use crate::{
     BufferOptions, FlusherPool,
-    drain::Drain,
-    flushers::{Seat, Step},
-    hashing::Hashing,
-    last_reads::NextSave,
-    overlay::Overlay,
+    flush::DrainRate,
+    flush::NextSave,
+    flusher_pool::{Registration, Step},
+    memtable::Hashing,
+    memtable::Overlay,
     shared::Shared,
     sync::{
         Mutex,
@@ -31,7 +31,7 @@ use crate::{
 pub struct Buffered<S: ShapeStore + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     /// Where it is flushed, until it is closed; none in manual mode.
-    pub(crate) seat: Mutex<Option<Seat>>,
+    pub(crate) seat: Mutex<Option<Registration>>,
     /// How closing has ended, so that the second call says the same.
     pub(crate) closed_with: Mutex<Option<CloseReport>>,
 }
@@ -54,7 +54,7 @@ impl<S: ShapeStore + 'static> Buffered<S> {
             timed: observer.wants_acknowledged(),
             observer,
             room: Signal::new(),
-            drain: Drain::default(),
+            drain: DrainRate::default(),
             turn: Mutex::default(),
             committed: Mutex::default(),
             trouble: Mutex::default(),

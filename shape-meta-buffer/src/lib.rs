@@ -62,31 +62,18 @@
 
 mod options;
 
-mod filter;
-mod generation;
-mod hashing;
-mod overlay;
-mod slot;
-mod tally;
-
 mod buffered;
-mod close;
-mod health;
-mod read;
-mod repair;
-mod shared;
-
-mod beside;
-mod drain;
 mod flush;
-mod flushers;
-mod last_reads;
+mod flusher_pool;
+mod lifecycle;
+mod memtable;
+mod read;
+mod shared;
 mod sync;
-mod work;
 
 #[cfg(test)]
 mod tests;
 
 pub use buffered::Buffered;
-pub use flushers::{FlusherOptions, FlusherPool, FlusherStats};
+pub use flusher_pool::{FlusherOptions, FlusherPool, FlusherStats};
 pub use options::BufferOptions;

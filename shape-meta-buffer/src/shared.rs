@@ -11,20 +11,20 @@ use shape_meta_core::{
 
 use crate::{
     BufferOptions,
-    drain::Drain,
+    flush::Committed,
+    flush::DrainRate,
+    flush::NextSave,
     flush::{Trouble, Turn},
-    flushers::Task,
-    generation::{Generation, Hashes, Seen},
-    hashing::Hashing,
-    health::Condition,
-    last_reads::NextSave,
-    overlay::{Gate, Overlay, State},
+    flusher_pool::Task,
+    lifecycle::Condition,
+    memtable::CountDelta,
+    memtable::Hashing,
+    memtable::{Gate, Overlay, State},
+    memtable::{Generation, Hashes, Seen},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    tally::Tally,
-    work::Committed,
 };
 
 /// What the callers and whoever flushes have in common.
@@ -38,7 +38,7 @@ pub(crate) struct Shared<S> {
     pub(crate) timed: bool,
     pub(crate) progress: Arc<DurabilityTracker>,
     pub(crate) room: Signal,
-    pub(crate) drain: Drain,
+    pub(crate) drain: DrainRate,
     /// Held by whoever flushes, across disk work. No reader and no mutation wants it.
     pub(crate) turn: Mutex<Turn>,
     /// What is committed and not published yet. Only whoever has the turn puts something here.
@@ -251,12 +251,12 @@ impl<S: ShapeStore> Shared<S> {
         }
         let (was_empty, was_due) = (state.active.is_empty(), self.is_large(state));
         if let Change::Reset = &change {
-            state.counts = Tally::default();
+            state.counts = CountDelta::default();
             state.active.put(change, hashes, seq);
         } else {
-            let before = state.active.tally();
+            let before = state.active.count_delta();
             state.active.put(change, hashes, seq);
-            state.counts += state.active.tally() - before;
+            state.counts += state.active.count_delta() - before;
         }
         state.last = seq;
         self.overlay.acknowledge(state);

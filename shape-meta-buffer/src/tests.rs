@@ -1,11 +1,11 @@
 //! What cannot be seen from outside.
 
-mod drain;
+mod capacity;
+mod drain_rate;
 mod filter;
 mod hashing;
 mod memory;
 mod overlay;
-mod room;
 mod steps;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use shape_meta_core::{
     conformance::{relations, shape},
 };
 
-use crate::generation::{Generation, Hashes};
+use crate::memtable::{Generation, Hashes};
 
 /// Reads of relations while 50,000 changes were pending took 41 to 81 ms, because each went through the queue. All
 /// that a read of a relation walks here are the changes to its own readers, however many others are pending.

@@ -1,20 +1,20 @@
 //! Tests of the buffer: the conformance suite over its compositions, and what is its own.
 
+mod observer_events;
 mod support;
-mod told;
 
-mod asked;
-mod bound;
+mod backpressure;
 mod boundaries;
 mod closing;
 mod conformance;
 mod faults;
+mod flusher_pool;
 mod health;
 mod invariants;
+mod last_read_saves;
 mod model;
-mod observers;
+mod observer_panics;
 mod options;
-mod poison;
+mod rejected;
 mod repair;
-mod saves;
-mod sharing;
+mod store_reads;

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use crate::{filter::Filter, hashing::Hashing};
+use crate::{memtable::Filter, memtable::Hashing};
 
 /// Some hashes as the overlay makes them.
 fn hashes(number: u32) -> Vec<u64> {

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use shape_meta_core::{Relation, conformance::key};
 
-use crate::hashing::Hashing;
+use crate::memtable::Hashing;
 
 /// Hashes that collide would still be right, since what they find is compared.
 #[test]

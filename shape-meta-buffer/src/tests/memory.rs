@@ -5,7 +5,7 @@ use shape_meta_core::{
     conformance::{relations, shape},
 };
 
-use crate::generation::{Generation, Hashes};
+use crate::memtable::{Generation, Hashes};
 
 pub(crate) const SHAPES: u64 = 1_000;
 
@@ -62,10 +62,10 @@ fn c7_what_is_taken_back_counts_no_more() {
     let records = records(&[1]);
     let mut generation = Generation::default();
     put(&mut generation, adds(&records));
-    let (bytes, all) = (generation.bytes(), generation.tally());
+    let (bytes, all) = (generation.bytes(), generation.count_delta());
     let effect = generation.take_back(7);
     assert_eq!(bytes - generation.bytes(), records[7].memory());
-    assert_eq!((effect.total, generation.tally()), (1, all - effect));
+    assert_eq!((effect.total, generation.count_delta()), (1, all - effect));
     assert_eq!(generation.take_back(7).total, 0, "once");
     assert_eq!(bytes - generation.bytes(), records[7].memory());
 }

@@ -2,8 +2,8 @@ use shape_meta_core::{Change, Counts, Seq, SnapshotState, Timestamp};
 
 use crate::{
     BufferOptions,
-    generation::{Generation, Hashes},
-    overlay::Overlay,
+    memtable::Overlay,
+    memtable::{Generation, Hashes},
     tests::memory,
 };
 

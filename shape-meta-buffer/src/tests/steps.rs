@@ -5,7 +5,7 @@ use shape_meta_core::{
     conformance::{FailingStore, Faults, LateStore, Naming, Side, shape},
 };
 
-use crate::{BufferOptions, Buffered, flushers::Step};
+use crate::{BufferOptions, Buffered, flusher_pool::Step};
 
 type Late = Buffered<FailingStore<Arc<LateStore>>>;
 

@@ -7,10 +7,10 @@ mod support;
 mod history;
 mod model;
 
+mod backpressure;
 mod boundaries;
 mod closing;
 mod linear;
 mod pausing;
 mod pipeline;
 mod receipts;
-mod room;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    is_near,
+    attempts_before, is_near,
     parking_lot::{Condvar, Mutex},
-    patience, thread,
+    thread,
 };
 
 /// Something that happens.
@@ -95,7 +95,7 @@ impl Listener for EventListener {
             self.wait();
             return Some(());
         }
-        for _ in 0..=patience() {
+        for _ in 0..=attempts_before() {
             if self.0.state.lock().is_notified {
                 return Some(());
             }

@@ -8,21 +8,20 @@
 //!
 //! # Time
 //!
-//! There is none. A wait whose deadline is [near](patience) may end at any moment, as the scheduler likes. One
+//! There is none. A wait whose deadline is [near](is_near) may end at any moment, as the scheduler likes. One
 //! whose deadline is far goes on until what is waited for happens, so that a wake-up that gets lost is a
 //! deadlock, and seen.
 
 #![forbid(unsafe_code)]
 
 pub mod event_listener;
-pub mod flume;
 pub mod parking_lot;
 
-mod patience;
+mod deadline;
 
 pub use shuttle::{
     sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
     thread,
 };
 
-pub use patience::{FAR, is_near, patience};
+pub use deadline::{FAR, attempts_before, is_near};

@@ -58,13 +58,13 @@ impl Task {
 }
 
 /// A store's place in a pool, which it keeps until it is closed.
-pub(crate) struct Seat {
+pub(crate) struct Registration {
     task: Arc<Task>,
     /// Keeps the pool alive.
     _flushers: FlusherPool,
 }
 
-impl Seat {
+impl Registration {
     pub(super) fn new(task: Arc<Task>, flushers: FlusherPool) -> Self {
         Self { task, _flushers: flushers }
     }

@@ -9,8 +9,8 @@ use hashbrown::HashTable;
 use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
 use crate::{
-    slot::{Now, Slot},
-    tally::Tally,
+    memtable::CountDelta,
+    memtable::{Now, Slot},
 };
 
 /// What a mutation costs in the order, beside what it holds: its place in the log.
@@ -38,7 +38,7 @@ pub(crate) struct Generation {
     first: Seq,
     last: Seq,
     bytes: usize,
-    tally: Tally,
+    count_delta: CountDelta,
     /// When the first of them was accepted.
     since: Option<Instant>,
     /// How long they took, where somebody wants to know.
@@ -147,8 +147,8 @@ impl Generation {
         self.latencies.as_deref()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
+    pub(crate) fn count_delta(&self) -> CountDelta {
+        self.count_delta
     }
 
     /// What it says of a handle; `None` if it has nothing to say.
@@ -231,7 +231,7 @@ impl Generation {
 
     fn add(&mut self, record: Arc<Record>, state: SnapshotState, hashes: Hashes) -> u32 {
         let at = self.slot_for(record.handle(), hashes.handle, || None);
-        self.tally.add(&record.entry);
+        self.count_delta.add(&record.entry);
         self.bytes += record.memory();
         self.set_holder(hashes.key, *record.key(), Some(at));
         for relation in record.entry.relations().iter() {
@@ -244,7 +244,7 @@ impl Generation {
 
     fn remove(&mut self, entry: Arc<Entry>, hashes: Hashes) -> u32 {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
-        self.tally.remove(&entry);
+        self.count_delta.remove(&entry);
         self.set_holder(hashes.key, *entry.key(), None);
         match std::mem::replace(&mut self.slots[at as usize].now, Now::Gone) {
             Now::Here(record, _) => self.bytes -= record.memory(),
@@ -337,8 +337,8 @@ impl Generation {
     /// counts lose by it.
     ///
     /// Only after a change that the store refused for good, so it may cost a pass over a table.
-    pub(crate) fn take_back(&mut self, at: u32) -> Tally {
-        let mut effect = Tally::default();
+    pub(crate) fn take_back(&mut self, at: u32) -> CountDelta {
+        let mut effect = CountDelta::default();
         if let Now::Here(record, _) = std::mem::replace(&mut self.slots[at as usize].now, Now::Gone) {
             effect.add(&record.entry);
             self.bytes -= record.memory();
@@ -346,7 +346,7 @@ impl Generation {
                 keyed.holder = None;
             }
         }
-        self.tally = self.tally - effect;
+        self.count_delta = self.count_delta - effect;
         effect
     }
 
@@ -361,8 +361,8 @@ impl Generation {
 
     /// The shape below that a slot rests on does not exist after all. Returns what the counts gain by not
     /// removing it, and whether the slot's own change has become impossible.
-    pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (Tally, Option<u32>) {
-        let mut gain = Tally::default();
+    pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (CountDelta, Option<u32>) {
+        let mut gain = CountDelta::default();
         let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gain, None) };
         let slot = &mut self.slots[at as usize];
         if slot.base.as_ref().is_none_or(|known| known.created() != base.created()) {
@@ -370,7 +370,7 @@ impl Generation {
         }
         if slot.removed().is_some() {
             gain.add(base);
-            self.tally.add(base);
+            self.count_delta.add(base);
             self.forget_removed(base);
         }
         let slot = &mut self.slots[at as usize];

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use shape_meta_core::{Activity, CloseReport, Error, NotDurable, ShapeStore, StoreControl, Unwritten};
 
-use crate::{Buffered, health::Phase, slot::Now};
+use crate::{Buffered, lifecycle::Phase, memtable::Now};
 
 impl<S: ShapeStore + 'static> Buffered<S> {
     pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {

@@ -1,6 +1,6 @@
 use shape_meta_core::{Error, ErrorKind, Repaired, Result, ShapeStore, TrustedState};
 
-use crate::{overlay::Gate, shared::Shared};
+use crate::{memtable::Gate, shared::Shared};
 
 impl<S: ShapeStore> Shared<S> {
     /// Has the store below repaired, writes what is pending, and opens the gate again: in this order, so that nothing

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{Batch, Change, Error, Seq};
 
-use crate::{generation::Generation, hashing::Hashing, overlay::State};
+use crate::{memtable::Generation, memtable::Hashing, memtable::State};
 
 /// What is left to do of one flush: usually one segment, with all changes of the sealed generation.
 ///

@@ -1,25 +1,25 @@
 use std::time::Duration;
 
-use crate::drain::Drain;
+use crate::flush::DrainRate;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn after(flushes: &[(usize, u64)]) -> Drain {
-    let drain = Drain::default();
+fn after(flushes: &[(usize, u64)]) -> DrainRate {
+    let drain = DrainRate::default();
     flushes.iter().for_each(|(changes, millis)| drain.flushed(*changes, Duration::from_millis(*millis)));
     drain
 }
 
 #[test]
 fn c7_before_the_first_flush_a_usual_disk_is_assumed() {
-    let drain = Drain::default();
+    let drain = DrainRate::default();
     let times = [0, 500, 5_000, 1_000_000, usize::MAX].map(|changes| drain.time_for(changes));
     assert_eq!(times, [1, 10, 100, 20_000, 30_000].map(|millis| millis * MS));
 }
 
 #[test]
 fn c7_while_flushes_fail_nobody_is_asked_to_come_before_the_next_attempt() {
-    let drain = Drain::default();
+    let drain = DrainRate::default();
     drain.failed(2_000 * MS);
     assert_eq!([0, 5_000].map(|changes| drain.time_for(changes)), [2_000 * MS, 2_100 * MS]);
     drain.failed(40_000 * MS);

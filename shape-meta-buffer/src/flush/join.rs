@@ -7,7 +7,7 @@ use crate::sync::thread::{self, Scope, ScopedJoinHandle};
 
 /// Does both: one here, the other on a thread of the moment, or before if there is none to be had. Both have ended
 /// when this returns, or panics because one of them has.
-pub(crate) fn beside<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
+pub(crate) fn join<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
     let here = AssertUnwindSafe(here);
     let (done, other) = thread::scope(|scope| match spawn(scope, &there) {
         Ok(thread) => (catch_unwind(here), thread.join()),

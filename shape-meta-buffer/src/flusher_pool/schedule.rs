@@ -246,7 +246,7 @@ mod tests {
     use std::sync::{Arc, Weak};
 
     use super::{super::pool::Pool, *};
-    use crate::flushers::tests::Nothing;
+    use crate::flusher_pool::tests::Nothing;
 
     const SLOW: Duration = Duration::from_millis(250);
 

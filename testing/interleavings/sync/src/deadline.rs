@@ -12,6 +12,6 @@ pub fn is_near(deadline: Instant) -> bool {
 
 /// How often a wait with a near deadline looks again, with other threads running in between, before its
 /// time is over.
-pub fn patience() -> usize {
+pub fn attempts_before() -> usize {
     thread_rng().gen_range(0..4)
 }

@@ -1,3 +1,15 @@
+mod drain_rate;
+mod join;
+mod last_reads;
+mod work;
+
+pub(crate) use drain_rate::DrainRate;
+pub(crate) use last_reads::NextSave;
+pub(crate) use work::Committed;
+
+use join::join;
+use work::{Rejection, Work};
+
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,13 +20,11 @@ use std::{
 use shape_meta_core::{Activity, Batch, Error, ErrorKind, FlushStats, Remedy, Result, ShapeStore, Span};
 
 use crate::{
-    beside::beside,
-    flushers::Step,
-    generation::Generation,
-    overlay::State,
+    flusher_pool::Step,
+    memtable::Generation,
+    memtable::State,
     shared::Shared,
     sync::{MutexGuard, atomic::Ordering},
-    work::{Committed, Rejection, Work},
 };
 
 /// What whoever flushes carries from one flush to the next.
@@ -86,7 +96,7 @@ impl<S: ShapeStore> Shared<S> {
             committed.is_whole() && committed.changes() >= self.options.concurrent_publish_min_changes
         };
         let flushed = if self.committed.lock().as_ref().is_some_and(is_beside) {
-            let (flushed, published) = beside(|| self.commit_next(turn), || self.publish());
+            let (flushed, published) = join(|| self.commit_next(turn), || self.publish());
             let flushed = flushed?;
             published?;
             flushed

@@ -2,12 +2,12 @@ use shape_meta_core::{Counts, Entry};
 
 /// A difference of counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Tally {
+pub(crate) struct CountDelta {
     pub(crate) total: i64,
     pub(crate) indexed: i64,
 }
 
-impl Tally {
+impl CountDelta {
     pub(crate) fn add(&mut self, entry: &Entry) {
         self.total += 1;
         self.indexed += i64::from(entry.is_indexed());
@@ -23,20 +23,20 @@ impl Tally {
     }
 }
 
-impl From<Counts> for Tally {
+impl From<Counts> for CountDelta {
     fn from(counts: Counts) -> Self {
         Self { total: counts.total as i64, indexed: counts.indexed as i64 }
     }
 }
 
-impl std::ops::AddAssign for Tally {
+impl std::ops::AddAssign for CountDelta {
     fn add_assign(&mut self, other: Self) {
         self.total += other.total;
         self.indexed += other.indexed;
     }
 }
 
-impl std::ops::Sub for Tally {
+impl std::ops::Sub for CountDelta {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {

@@ -7,14 +7,14 @@ use shape_meta_core::{Counts, Entry, Error, Key, Record, Seq, SnapshotState, Tim
 
 use crate::{
     BufferOptions,
-    filter::Filter,
-    generation::{Generation, Hashes, Seen},
-    hashing::Hashing,
+    memtable::CountDelta,
+    memtable::Filter,
+    memtable::Hashing,
+    memtable::{Generation, Hashes, Seen},
     sync::{
         RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    tally::Tally,
 };
 
 /// The view of what is pending: the first thing that every reader consults.
@@ -71,9 +71,9 @@ pub(crate) struct State {
     /// What is committed, and is being published.
     pub(crate) committed: Option<Sealed>,
     /// How many shapes are live, with all that is pending.
-    pub(crate) counts: Tally,
+    pub(crate) counts: CountDelta,
     /// How many are on disk.
-    disk_counts: Tally,
+    disk_counts: CountDelta,
     pub(crate) last: Seq,
     pub(crate) gate: Gate,
     side: usize,
@@ -83,7 +83,7 @@ pub(crate) struct State {
 pub(crate) struct Sealed {
     pub(crate) generation: Arc<Generation>,
     /// How many shapes were live when it was sealed.
-    counts: Tally,
+    counts: CountDelta,
     side: usize,
 }
 
@@ -181,7 +181,7 @@ impl State {
     /// A change of the generation before the active one was rejected: this shape lives on, or it never came to
     /// be.
     pub(crate) fn correct_for(&mut self, entry: &Entry, lives: bool) {
-        let mut by = Tally::default();
+        let mut by = CountDelta::default();
         if lives {
             by.add(entry)
         } else {
@@ -222,7 +222,7 @@ impl State {
 
     /// So many shapes are below, and nothing is pending.
     pub(crate) fn recount(&mut self, below: Counts) {
-        let below = Tally::from(below);
+        let below = CountDelta::from(below);
         (self.counts, self.disk_counts) = (below, below);
     }
 

@@ -2,15 +2,15 @@
 
 mod options;
 mod pool;
+mod registration;
 mod schedule;
-mod seat;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use options::FlusherOptions;
-pub(crate) use seat::{Seat, Step, Task};
+pub(crate) use registration::{Registration, Step, Task};
 
 use pool::Pool;
 
@@ -86,8 +86,8 @@ impl FlusherPool {
         &self,
         step: std::sync::Weak<dyn Step>,
         due: Option<std::time::Instant>,
-    ) -> std::io::Result<Seat> {
-        Ok(Seat::new(self.0.0.register(step, due)?, self.clone()))
+    ) -> std::io::Result<Registration> {
+        Ok(Registration::new(self.0.0.register(step, due)?, self.clone()))
     }
 
     /// What the pool does now. Takes a short lock; for a gauge.

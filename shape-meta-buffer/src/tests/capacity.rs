@@ -1,4 +1,4 @@
-use crate::{BufferOptions, FlusherOptions, FlusherPool, generation::Generation, tests::memory};
+use crate::{BufferOptions, FlusherOptions, FlusherPool, memtable::Generation, tests::memory};
 
 /// Tables do not grow while writers wait, as long as a flush is not larger than the ones before it.
 #[test]

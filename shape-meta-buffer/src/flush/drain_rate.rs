@@ -4,7 +4,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The measured rate at which flushes take changes away.
 #[derive(Debug, Default)]
-pub(crate) struct Drain {
+pub(crate) struct DrainRate {
     /// Changes a second, as the bits of an `f64`; zero before the first flush.
     rate: AtomicU64,
     /// The changes of the latest flushes and the seconds that they took, older ones counting less, as the bits
@@ -22,7 +22,7 @@ const USUAL: (f64, f64) = (1_000.0, 0.02);
 /// How much of the flushes before is left with each flush.
 const KEPT: f64 = 0.7;
 
-impl Drain {
+impl DrainRate {
     /// A flush of so many changes took so long.
     pub(crate) fn flushed(&self, changes: usize, took: Duration) {
         self.delay.store(0, Ordering::Relaxed);

@@ -12,9 +12,9 @@ use shape_meta_core::{
 
 use crate::{
     Buffered,
-    generation::{Generation, Seen},
-    overlay::State,
-    slot::{Now, Slot},
+    memtable::State,
+    memtable::{Generation, Seen},
+    memtable::{Now, Slot},
 };
 
 /// What the overlay has to say of a handle, copied out from under its lock.
