@@ -362,7 +362,7 @@ fn what_is_not_there_is_found_out() {
 /// The values of `db.operation.name`.
 #[test]
 fn every_operation_is_in_the_docs() {
-    let code = include_str!("../shape-meta-sqlite/src/operation.rs");
+    let code = include_str!("../shape-meta-sqlite/src/connection/operation.rs");
     let labels: BTreeSet<_> = code.split('"').skip(1).step_by(2).collect();
     let docs = include_str!("../docs/telemetry.md");
     let (_, after) = docs.split_once("The operations are ").expect("they are told");

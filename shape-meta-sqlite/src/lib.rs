@@ -71,74 +71,32 @@
 
 #![forbid(unsafe_code)]
 
-mod disk_indexes;
-mod durability;
-mod mode;
-mod on_live_owner;
-mod options;
+mod config;
+mod error;
 
-mod report;
 mod standby;
 mod store;
 
-mod ahead;
-mod apply;
-mod maintain;
-mod query_plans;
-mod read;
-mod recover;
-mod repair;
-mod scan;
-
-mod files;
-mod identity;
-mod inspect;
-mod inspector;
-mod lock;
 mod open;
-mod presence;
-mod quarantine;
-mod salvage;
-mod unread;
-mod verifier;
+mod ownership;
 
-mod change_log;
-mod checksum;
-mod index;
-mod last_reads;
-mod meta;
-mod migrate;
-mod narrow;
-mod older;
-mod owner;
-mod query;
-mod recency;
-mod row;
-mod schema;
-mod sql;
-mod stalest;
+mod read;
 mod write;
 
-mod cap;
-mod connection;
-mod connections;
-mod error;
-mod idle;
-mod meter;
-mod operation;
-mod pool;
+mod inspector;
+mod maintenance;
+mod recovery;
 
-pub use cap::ConnectionLimit;
-pub use disk_indexes::DiskIndexes;
-pub use durability::Durability;
+mod connection;
+mod format;
+
+pub use config::{
+    DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
+};
+pub use connection::ConnectionLimit;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, Verified};
-pub use maintain::SqliteStats;
-pub use mode::Mode;
-pub use on_live_owner::OnLiveOwner;
-pub use options::{IntegrityCheck, OnCorruption, SqliteOptions};
-pub use query_plans::QueryPlan;
-pub use recover::Recovery;
-pub use report::SqliteOpenReport;
+pub use maintenance::{QueryPlan, SqliteStats};
+pub use open::SqliteOpenReport;
+pub use recovery::Recovery;
 pub use standby::SqliteStandby;
 pub use store::SqliteStore;
-pub use verifier::Verifier;

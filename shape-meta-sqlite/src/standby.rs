@@ -12,15 +12,15 @@ use shape_meta_core::{
 
 use crate::{
     DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore,
-    connection::Settings,
+    connection::{operation::Operation, settings::Settings},
     error::{failed, failed_on},
-    files::{self, Files},
-    identity::Identity,
-    meta::Meta,
-    open,
-    operation::Operation,
-    presence::Presence,
-    schema,
+    format::{
+        files::{self, Files},
+        meta::Meta,
+        schema,
+    },
+    open::pipeline,
+    ownership::{file_id::Identity, presence::Presence},
 };
 
 /// Shapes in a SQLite database that somebody else owns and writes, for reading; and their owner, once it is
@@ -190,7 +190,7 @@ fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connect
     let file = identity(files)?;
     let opening = || format!("open {}", files.database().display());
     let connection = settings.open_reader().map_err(|error| failed(opening())(error))?;
-    open::look(&connection, files)?;
+    pipeline::look(&connection, files)?;
     let version = schema::version(&connection).map_err(|error| failed(opening())(error))?;
     if version == 0 {
         return Err(nothing_there(files));

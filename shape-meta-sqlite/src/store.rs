@@ -9,15 +9,12 @@ use shape_meta_core::{Activity, Counts, Observer, OpenStats, Result, Seq, Timest
 
 use crate::{
     DiskIndexes, SqliteOpenReport, SqliteOptions,
-    ahead::Ahead,
-    change_log,
-    connection::Settings,
-    connections::Connections,
-    files::Files,
-    lock::OwnerLock,
-    open::{self, OpenedFiles},
-    presence::Presence,
-    recency::Recency,
+    connection::{connections::Connections, settings::Settings},
+    format::files::Files,
+    open::pipeline::{self, OpenedFiles},
+    ownership::{lock::OwnerLock, presence::Presence},
+    read::{preload::Ahead, recency::Recency},
+    write::change_log,
 };
 
 /// Shapes in a SQLite database.
@@ -59,7 +56,7 @@ impl SqliteStore {
         let files = Files::new(directory);
         let opened = options.validate().and_then(|()| {
             let settings = Settings { path: Some(files.database()), options, standby: false };
-            let opened = open::open_files(&files, &settings, &observer)?;
+            let opened = pipeline::open_files(&files, &settings, &observer)?;
             Ok((settings, opened))
         });
         if let Some(span) = span {
@@ -78,7 +75,7 @@ impl SqliteStore {
     pub fn open_in_memory(options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         options.validate()?;
         let settings = Settings { path: None, options, standby: false };
-        let opened = open::open_memory(&settings)?;
+        let opened = pipeline::open_memory(&settings)?;
         Self::of(settings, opened, None, observer)
     }
 

@@ -6,7 +6,7 @@ use shape_meta_core::{Error, ErrorKind, Result};
 use super::Inspector;
 use crate::{
     error::{failed, failed_on},
-    files::Files,
+    format::files::Files,
 };
 
 /// So many pages are copied before progress is told.

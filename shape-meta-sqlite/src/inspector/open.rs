@@ -11,13 +11,16 @@ use shape_meta_core::{Error, ErrorKind, Result, ScanItem, Timestamp};
 use crate::{
     DiskIndexes, QueryPlan,
     error::{failed, failed_on},
-    files,
-    files::Files,
-    inspect::{self, Found},
-    migrate, narrow, older,
-    presence::Presence,
-    query::each,
-    query_plans, row, schema, sql,
+    format::{
+        compat,
+        files::{self, Files},
+        migrate, prefix_hash,
+        query::each,
+        row, schema, sql,
+    },
+    maintenance::query_plans,
+    open::inspect::{self, Found},
+    ownership::presence::Presence,
 };
 
 /// Looks at a database without owning it: for tools. Nothing is written, neither to the database nor beside it;
@@ -106,7 +109,7 @@ impl Inspector {
         let application =
             schema::application_id(&inspector.connection).map_err(failed("read the database"))?;
         inspect::refuse_foreign(&inspector.files, application)?;
-        older::shadow(&inspector.connection, version).map_err(failed("read the database"))?;
+        compat::shadow(&inspector.connection, version).map_err(failed("read the database"))?;
         inspector.version = version;
         Ok(inspector)
     }
@@ -160,7 +163,7 @@ impl Inspector {
             DiskIndexes::Maintained => {
                 let condition =
                     "AND shape.id IN (SELECT id FROM handle_lookup WHERE hash = ?3) AND shape.handle = ?2";
-                self.listed(condition, rusqlite::params![0, handle, narrow::handle(handle)], take)?;
+                self.listed(condition, rusqlite::params![0, handle, prefix_hash::handle(handle)], take)?;
             }
             DiskIndexes::Omitted => {
                 self.listed("AND shape.handle = ?2", rusqlite::params![0, handle], take)?;

@@ -3,7 +3,10 @@ use std::collections::HashMap;
 use shape_meta_core::{Handle, Result};
 
 use super::Inspector;
-use crate::{error::failed, query::each, row, sql};
+use crate::{
+    error::failed,
+    format::{query::each, row, sql},
+};
 
 impl Inspector {
     /// Compares the handles of shapes that have stored data with the metadata: calls `orphan` for each that has no

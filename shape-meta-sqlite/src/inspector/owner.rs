@@ -3,7 +3,7 @@ use std::fs;
 use shape_meta_core::{Result, Timestamp};
 
 use super::Inspector;
-use crate::{query::one, row, sql};
+use crate::format::{query::one, row, sql};
 
 /// Who owns a database, as far as a stranger can see.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -6,10 +6,7 @@ use super::{Inspector, Owner};
 use crate::{
     DiskIndexes,
     error::{failed, failed_on},
-    files,
-    meta::Meta,
-    query::each,
-    row, schema, sql,
+    format::{files, meta::Meta, query::each, row, schema, sql},
 };
 
 /// A database at a glance.

@@ -7,10 +7,12 @@ use super::Inspector;
 use crate::{
     DiskIndexes, Verifier,
     error::failed,
-    meta::Meta,
-    narrow,
-    query::{each, one},
-    row, schema, sql,
+    format::{
+        meta::Meta,
+        prefix_hash,
+        query::{each, one},
+        row, schema, sql,
+    },
 };
 
 /// What a verification has gone through.
@@ -112,7 +114,7 @@ impl Verifying<'_> {
             last = last.max(id);
             counts.total += 1;
             counts.indexed += u64::from(entry.is_indexed());
-            if !handles.insert(narrow::handle(entry.handle())) {
+            if !handles.insert(prefix_hash::handle(entry.handle())) {
                 self.problem(format!(
                     "the shape {id} has a handle that an earlier one has: {}",
                     entry.handle()
@@ -176,10 +178,10 @@ impl Verifying<'_> {
             let Ok(entry) = row::entry(found, |_| None) else { return Ok(true) };
             let id = entry.created().get().cast_signed();
             let relations =
-                entry.relations().iter().map(|one| (2, "relation_lookup", narrow::relation(*one)));
+                entry.relations().iter().map(|one| (2, "relation_lookup", prefix_hash::relation(*one)));
             let wanted = [
-                (0, "handle_lookup", narrow::handle(entry.handle())),
-                (1, "key_lookup", narrow::key(entry.key())),
+                (0, "handle_lookup", prefix_hash::handle(entry.handle())),
+                (1, "key_lookup", prefix_hash::key(entry.key())),
             ];
             for (at, table, narrow) in wanted.into_iter().chain(relations) {
                 expected[at] += 1;

@@ -1,0 +1,94 @@
+use rusqlite::{Connection, Row};
+use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
+
+use crate::{
+    error::{failed, not_of_ours},
+    format::{checksum, row, schema, sql},
+};
+
+/// The one row of `meta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) last_seq: Seq,
+    pub(crate) counts: Counts,
+    pub(crate) epoch: u64,
+}
+
+impl Meta {
+    pub(crate) fn read(connection: &Connection) -> Result<Self> {
+        let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the state"))?;
+        let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
+        let (columns, checksum) = statement.query_row([], columns).map_err(failed("read the state"))?;
+        Self::of(columns, checksum).map_err(|what| not_of_ours(what, 1))
+    }
+
+    /// Takes the turn away from its owner, also in a database of version 1, in whatever transaction is open.
+    pub(crate) fn take_turn(connection: &Connection) -> Result<()> {
+        if schema::version(connection).map_err(failed("read the schema version"))? >= 2 {
+            return Self::take_ownership(connection).map(drop);
+        }
+        connection.execute("UPDATE meta SET epoch = epoch + 1", []).map_err(failed("write the state"))?;
+        Ok(())
+    }
+
+    /// Takes the next turn as the owner, in whatever transaction is open.
+    pub(crate) fn take_ownership(connection: &Connection) -> Result<Self> {
+        let mut meta = Self::read(connection)?;
+        meta.epoch += 1;
+        meta.write(connection)?;
+        Ok(meta)
+    }
+
+    /// The state in these columns, or what is wrong with them.
+    pub(crate) fn of(
+        [last_seq, total, indexed, epoch]: [i64; 4],
+        checksum: Option<i64>,
+    ) -> Result<Self, &'static str> {
+        if [last_seq, total, indexed, epoch].into_iter().any(i64::is_negative) || epoch == i64::MAX {
+            return Err("a number is out of bounds");
+        }
+        let counts = Counts { total: total.cast_unsigned(), indexed: indexed.cast_unsigned() };
+        let meta = Self { last_seq: row::seq(last_seq), counts, epoch: epoch.cast_unsigned() };
+        match checksum {
+            Some(sum) if sum != meta.checksum() => Err("its checksum does not fit it"),
+            _ => Ok(meta),
+        }
+    }
+
+    fn checksum(&self) -> i64 {
+        let bytes = self.columns().map(i64::to_le_bytes);
+        checksum::of(Seq::new(1), bytes.as_flattened())
+    }
+
+    fn columns(&self) -> [i64; 4] {
+        let Counts { total, indexed } = self.counts;
+        [self.last_seq.get(), total, indexed, self.epoch].map(u64::cast_signed)
+    }
+
+    /// Writes back what a batch has changed: one statement a batch, where a trigger would be one a row
+    /// (a quarter of the rate).
+    pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
+        let [last_seq, total, indexed, epoch] = self.columns();
+        connection
+            .prepare_cached(sql::SET_META)
+            .and_then(|mut statement| statement.execute([last_seq, total, indexed, epoch, self.checksum()]))
+            .map_err(failed("write the state"))?;
+        Ok(())
+    }
+
+    /// Refuses to write if somebody else has taken a turn since (C11). Only an answer from inside of the
+    /// transaction that writes is worth anything.
+    pub(crate) fn check_owner(&self, epoch: u64) -> Result<()> {
+        if self.epoch == epoch {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!(
+                "another owner has taken the database over (its turn is {}, ours was {epoch}); nothing more \
+                 is written from here. Reads go on; close this store and open it again to take it back",
+                self.epoch
+            ),
+        ))
+    }
+}

@@ -1,0 +1,13 @@
+//! The file format: tables, rows, checksums, and the statements that read and write them.
+
+pub(crate) mod checksum;
+pub(crate) mod compat;
+pub(crate) mod files;
+pub(crate) mod index;
+pub(crate) mod meta;
+pub(crate) mod migrate;
+pub(crate) mod prefix_hash;
+pub(crate) mod query;
+pub(crate) mod row;
+pub(crate) mod schema;
+pub(crate) mod sql;

@@ -1,0 +1,162 @@
+//! Every statement that runs more than once, in one place, so that the plans of all can be asked for.
+
+use crate::format::row::entry_columns;
+
+/// What a statement is for, and its text.
+pub(crate) type Named = (&'static str, &'static str);
+
+pub(crate) const META: &str = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
+pub(crate) const SET_META: &str =
+    "UPDATE meta SET last_seq = ?1, total = ?2, indexed = ?3, epoch = ?4, checksum = ?5 WHERE id = 1";
+
+pub(crate) const ENTRY: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    WHERE lookup.hash = ?1 AND shape.handle = ?2"
+);
+pub(crate) const RECORD: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    ", definition.dependencies, definition.body, definition.checksum
+    FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id JOIN definition ON definition.id = lookup.id
+    WHERE lookup.hash = ?1 AND shape.handle = ?2"
+);
+pub(crate) const HANDLE_FOR: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM key_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    WHERE lookup.hash = ?1 AND shape.key = ?2"
+);
+pub(crate) const READING: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM relation_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    WHERE lookup.relation = ?1"
+);
+pub(crate) const DEFINITION: &str = "SELECT dependencies, body, checksum FROM definition WHERE id = ?1";
+pub(crate) const HANDLE_OF: &str = "SELECT id, handle FROM shape WHERE id = ?1";
+
+pub(crate) const SCAN: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    ", definition.dependencies, definition.body, definition.checksum
+    FROM shape JOIN definition ON definition.id = shape.id
+    WHERE shape.id > ?1 ORDER BY shape.id"
+);
+pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
+pub(crate) const FOUND_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
+
+pub(crate) const ADDED_SINCE: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    ", coalesce(last_read.at, 0)
+    FROM shape LEFT JOIN last_read ON last_read.id = shape.id
+    WHERE shape.id > ?1 ORDER BY shape.id"
+);
+pub(crate) const CHANGES_AT: &str = "SELECT through, changed, checksum FROM change_log WHERE through = ?1";
+pub(crate) const SET_CHANGES_AT: &str = "
+    INSERT INTO change_log (through, changed, checksum) VALUES (?1, ?2, ?3)
+    ON CONFLICT (through) DO UPDATE SET changed = excluded.changed, checksum = excluded.checksum";
+pub(crate) const CHANGES_FROM: &str =
+    "SELECT through, changed, checksum FROM change_log WHERE through >= ?1 ORDER BY through";
+pub(crate) const CHANGE_LOG_FLOOR: &str = "SELECT through FROM change_log ORDER BY through LIMIT 1";
+pub(crate) const CHANGE_LOG_SIZE: &str = "SELECT coalesce(sum(length(changed) + ?1), 0) FROM change_log";
+pub(crate) const CHANGE_LOG_BACKWARDS: &str =
+    "SELECT through, length(changed) FROM change_log ORDER BY through DESC";
+pub(crate) const TRIM_CHANGE_LOG: &str = "DELETE FROM change_log WHERE through < ?1";
+
+pub(crate) const SAVED_READS: &str = "SELECT id, at FROM last_read ORDER BY id";
+pub(crate) const SAVE_READ: &str = "
+    INSERT INTO last_read (id, at) SELECT id, ?2 FROM shape WHERE id = ?1
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at";
+pub(crate) const DELETE_READ: &str = "DELETE FROM last_read WHERE id = ?1";
+pub(crate) const OPENINGS: &str = "SELECT through, at FROM opening ORDER BY through";
+pub(crate) const NOTE_OPENING: &str = "
+    INSERT INTO opening (through, at)
+    SELECT ?1, max(?2, coalesce((SELECT at FROM opening ORDER BY through DESC LIMIT 1), 0))
+    WHERE ?1 > coalesce((SELECT max(through) FROM opening), 0)";
+pub(crate) const TRIM_OPENINGS: &str = "
+    DELETE FROM opening WHERE through < (SELECT through FROM opening ORDER BY through DESC LIMIT 1 OFFSET ?1 - 1)";
+pub(crate) const OWNER: &str = "SELECT process, host, since FROM owner WHERE id = 1";
+pub(crate) const NOTE_OWNER: &str = "
+    INSERT INTO owner (id, process, host, since) VALUES (1, ?1, ?2, ?3)
+    ON CONFLICT (id) DO UPDATE SET process = excluded.process, host = excluded.host, since = excluded.since";
+
+pub(crate) const INSERT_SHAPE: &str = "
+    INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+pub(crate) const INSERT_DEFINITION: &str =
+    "INSERT INTO definition (id, dependencies, body, checksum) VALUES (?1, ?2, ?3, ?4)";
+// States only grow.
+pub(crate) const MARK: &str = "UPDATE shape SET state = ?2, checksum = ?3 WHERE id = ?1 AND state < ?2";
+pub(crate) const DELETE_SHAPE: &str = "DELETE FROM shape WHERE id = ?1";
+pub(crate) const DELETE_DEFINITION: &str = "DELETE FROM definition WHERE id = ?1";
+
+pub(crate) const INSERT_HANDLE: &str =
+    "INSERT INTO handle_lookup (hash, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(crate) const INSERT_KEY: &str =
+    "INSERT INTO key_lookup (hash, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(crate) const INSERT_RELATION: &str =
+    "INSERT INTO relation_lookup (relation, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(crate) const DELETE_HANDLE: &str = "DELETE FROM handle_lookup WHERE hash = ?1 AND id = ?2";
+pub(crate) const DELETE_KEY: &str = "DELETE FROM key_lookup WHERE hash = ?1 AND id = ?2";
+pub(crate) const DELETE_RELATION: &str = "DELETE FROM relation_lookup WHERE relation = ?1 AND id = ?2";
+
+pub(crate) const TO_CLEAN: &str = "SELECT handle, checksum FROM to_clean ORDER BY handle";
+pub(crate) const INSERT_TO_CLEAN: &str =
+    "INSERT INTO to_clean (handle, checksum) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(crate) const DELETE_TO_CLEAN: &str = "DELETE FROM to_clean WHERE handle = ?1";
+
+/// Statements that every database can run.
+pub(crate) const ALWAYS: &[Named] = &[
+    ("meta", META),
+    ("set_meta", SET_META),
+    ("definition", DEFINITION),
+    ("handle_of", HANDLE_OF),
+    ("scan", SCAN),
+    ("load", LOAD),
+    ("found_at_open", FOUND_AT_OPEN),
+    ("insert_shape", INSERT_SHAPE),
+    ("insert_definition", INSERT_DEFINITION),
+    ("mark", MARK),
+    ("delete_shape", DELETE_SHAPE),
+    ("delete_definition", DELETE_DEFINITION),
+    ("to_clean", TO_CLEAN),
+    ("insert_to_clean", INSERT_TO_CLEAN),
+    ("delete_to_clean", DELETE_TO_CLEAN),
+];
+
+/// Statements that need the tables of version 2.
+pub(crate) const SINCE_VERSION_2: &[Named] = &[
+    ("added_since", ADDED_SINCE),
+    ("changes_at", CHANGES_AT),
+    ("set_changes_at", SET_CHANGES_AT),
+    ("changes_from", CHANGES_FROM),
+    ("change_log_floor", CHANGE_LOG_FLOOR),
+    ("change_log_size", CHANGE_LOG_SIZE),
+    ("change_log_backwards", CHANGE_LOG_BACKWARDS),
+    ("trim_change_log", TRIM_CHANGE_LOG),
+    ("saved_reads", SAVED_READS),
+    ("save_read", SAVE_READ),
+    ("delete_read", DELETE_READ),
+    ("openings", OPENINGS),
+    ("note_opening", NOTE_OPENING),
+    ("trim_openings", TRIM_OPENINGS),
+    ("owner", OWNER),
+    ("note_owner", NOTE_OWNER),
+];
+
+/// Statements that need the index tables.
+pub(crate) const WITH_LOOKUPS: &[Named] = &[
+    ("entry", ENTRY),
+    ("record", RECORD),
+    ("handle_for", HANDLE_FOR),
+    ("handles_for_relations", READING),
+    ("insert_handle", INSERT_HANDLE),
+    ("insert_key", INSERT_KEY),
+    ("insert_relation", INSERT_RELATION),
+    ("delete_handle", DELETE_HANDLE),
+    ("delete_key", DELETE_KEY),
+    ("delete_relation", DELETE_RELATION),
+];

@@ -1,0 +1,137 @@
+use std::sync::Arc;
+
+use rusqlite::params;
+use shape_meta_core::{
+    Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
+    Relation, Result, Scan, Seq, Timestamp,
+};
+
+use crate::{
+    DiskIndexes, SqliteStore,
+    connection::operation::Operation,
+    error::failed,
+    format::{
+        meta::Meta,
+        prefix_hash,
+        query::{each, one},
+        row, sql,
+    },
+    read::least_recently_used::least_recently_used,
+};
+
+/// What a read finds is what was committed when it began. In a write-ahead log that is everything whose
+/// commit has returned by then (C1), whichever connections were used.
+#[deny(clippy::missing_trait_methods)]
+impl ReadShapes for SqliteStore {
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Metadata, |connection| {
+                one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
+                    Ok(row::entry(found, |id| self.recency.last_read(id))?.metadata())
+                })
+            })
+        })
+    }
+
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        self.need_lookups()?;
+        self.connections.read(Operation::HandleFor, |connection| {
+            one(connection, sql::HANDLE_FOR, params![prefix_hash::key(key), key.as_bytes()], |found| {
+                Ok(row::entry(found, |_| None)?.handle().clone())
+            })
+        })
+    }
+
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Entry, |connection| {
+                one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
+                    Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id))?))
+                })
+            })
+        })
+    }
+
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
+        self.need_lookups()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::Record, |connection| {
+                one(connection, sql::RECORD, params![prefix_hash::handle(handle), handle], |found| {
+                    let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id))?);
+                    Ok(Arc::new(row::record(found, row::DEFINITION, entry)?))
+                })
+            })
+        })
+    }
+
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
+        self.need_lookups()?;
+        if relations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.connections.read(Operation::HandlesReading, |connection| {
+            // One transaction, so that all relations are asked of the same moment.
+            let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
+            let mut found = Vec::new();
+            for relation in relations {
+                each(&transaction, sql::READING, [prefix_hash::relation(*relation)], |row| {
+                    let entry = row::entry(row, |_| None)?;
+                    found.push((entry.created(), entry.handle().clone()));
+                    Ok(true)
+                })?;
+            }
+            Ok(found)
+        })?;
+        if relations.len() > 1 {
+            found.sort_unstable_by_key(|(id, _)| *id);
+            found.dedup_by_key(|(id, _)| *id);
+        }
+        Ok(found.into_iter().map(|(_, handle)| handle).collect())
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.connections.read(Operation::Counts, |connection| Ok(Meta::read(connection)?.counts))
+    }
+
+    fn scan(&self) -> Result<Scan<'_>> {
+        crate::read::scan::scan(&self.connections, &self.recency)
+    }
+
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
+        self.need_lookups()?;
+        let found = self.connections.read(Operation::Touch, |connection| {
+            one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
+                Ok(row::entry(found, |_| None)?.created())
+            })
+        })?;
+        Ok(found.inspect(|id| self.recency.touch(*id, at)).is_some())
+    }
+
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
+        self.recency.need()?;
+        self.recency.in_one_moment(|| {
+            self.connections.read(Operation::LeastRecentlyUsed, |connection| {
+                least_recently_used(connection, &self.recency, n, excluded)
+            })
+        })
+    }
+
+    fn last_seq(&self) -> Result<Seq> {
+        self.connections.read(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
+    }
+}
+
+impl SqliteStore {
+    fn need_lookups(&self) -> Result<()> {
+        match self.disk_indexes() {
+            DiskIndexes::Maintained => Ok(()),
+            DiskIndexes::Omitted => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the database was opened without look-ups, for a cache above that answers them; open it \
+                 with look-ups on disk to ask it directly",
+            )),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use shape_meta_core::{
+    Batch, Delta, Entry, Record, Repaired, Result, Seq, ShapeStore, SweepProgress, Timestamp, TrustedState,
+    Usage,
+};
+
+use crate::{
+    SqliteStore,
+    connection::operation::Operation,
+    error::failed,
+    format::{meta::Meta, query::one, row, sql},
+    read::{last_reads, preload::each_entry},
+    write::{batch::Writing, change_log},
+};
+
+#[deny(clippy::missing_trait_methods)]
+impl ShapeStore for SqliteStore {
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        self.ahead.drop();
+        self.connections.write(Operation::Apply, |connection| {
+            commit(self, connection, batch)?;
+            // While the connection is still ours, so that batches arrive here in their order.
+            self.recency.apply(batch);
+            Ok(())
+        })?;
+        self.connections.confirm(batch.through);
+        self.maintain_hourly();
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.apply(batch)
+    }
+
+    /// What is committed is what reads show.
+    fn publish(&self, _: &Batch) {}
+
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        self.connections.read(Operation::Load, |connection| {
+            let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
+            if let Some((last_seq, entries)) = self.ahead.take(&Meta::read(&transaction)?) {
+                entries.into_iter().for_each(each);
+                return Ok(last_seq);
+            }
+            drop(transaction);
+            let (transaction, meta, last_reads) = self.recency.in_one_moment(|| {
+                let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
+                let meta = Meta::read(&transaction)?;
+                Ok((transaction, meta, self.recency.snapshot()))
+            })?;
+            each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
+            Ok(meta.last_seq)
+        })
+    }
+
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
+        let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
+        self.connections.read(Operation::RecordOf, |connection| {
+            one(connection, sql::DEFINITION, [id], |found| {
+                Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?))
+            })
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        usage.shapes = Some(self.counts_known());
+        usage.connections = Some(self.connections.usage());
+        usage
+    }
+
+    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
+        self.repair_for(None, known)
+    }
+
+    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+        self.ahead.drop();
+        self.connections.read(Operation::ChangesSince, |connection| {
+            let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
+            change_log::since(&transaction, place)
+        })
+    }
+
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let doing = "save the last reads";
+        self.connections.write(Operation::SaveReads, |connection| {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(failed(doing))?;
+            Meta::read(&transaction)?.check_owner(self.report.epoch)?;
+            last_reads::save(&transaction, reads)?;
+            transaction.commit().map_err(failed(doing))
+        })
+    }
+
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.connections.read(Operation::SavedReads, |connection| last_reads::saved(connection, each))
+    }
+
+    fn sweep_reads(&self) -> Result<SweepProgress> {
+        let (reads, more) = self.recency.take_unsaved();
+        if !reads.is_empty() {
+            self.save_reads(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
+        }
+        Ok(SweepProgress { shapes: reads.len(), more })
+    }
+}
+
+/// One transaction for the whole batch (I1).
+fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Result<()> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("begin a batch"))?;
+    let mut meta = Meta::read(&transaction)?;
+    meta.check_owner(store.report.epoch)?;
+    if batch.through <= meta.last_seq {
+        // Committed already, by an attempt that seemed to fail (I6).
+        store.note_counts(meta.counts);
+        return Ok(());
+    }
+    let mut writing = Writing::new(&transaction, store.disk_indexes(), &meta)?;
+    for change in &batch.changes {
+        writing.change(change)?;
+    }
+    let changed;
+    (meta.counts, changed) = writing.finish()?;
+    change_log::append(&transaction, batch.through, &changed, &store.log_size)?;
+    meta.last_seq = batch.through;
+    meta.write(&transaction)?;
+    transaction.commit().map_err(failed("commit a batch"))?;
+    store.note_counts(meta.counts);
+    Ok(())
+}
