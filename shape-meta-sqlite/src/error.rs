@@ -35,7 +35,7 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
 }
 
 /// A row that this crate did not write.
-pub(crate) fn not_of_ours(what: &str, id: i64) -> Error {
+pub(crate) fn damaged_row(what: &str, id: i64) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!("the row {id} of the database is damaged: {what}; {}", consequence(ErrorKind::Corrupt)),
@@ -119,7 +119,7 @@ fn consequence(kind: ErrorKind) -> &'static str {
 
 /// Whether a connection that met this failure may be used again. After a failed write or sync SQLite's
 /// view of the file cannot be relied on: reopen, look, and apply again (I6).
-pub(crate) fn spoils_connection(kind: ErrorKind) -> bool {
+pub(crate) fn invalidates_connection(kind: ErrorKind) -> bool {
     !matches!(
         kind,
         ErrorKind::Busy

@@ -20,7 +20,7 @@ use crate::{
         schema,
     },
     open::pipeline,
-    ownership::{file_id::Identity, presence::Presence},
+    ownership::{file_id::FileId, presence::Presence},
 };
 
 /// Shapes in a SQLite database that somebody else owns and writes, for reading; and their owner, once it is
@@ -47,7 +47,7 @@ pub struct SqliteStandby {
 /// A file, and the version of its schema, as connections were made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Source {
-    file: Identity,
+    file: FileId,
     version: u32,
 }
 
@@ -87,7 +87,7 @@ impl SqliteStandby {
         if files::size(&database).map_err(failed_on("look at", &database))? == 0 {
             return Err(nothing_there(&files));
         }
-        let _presence = Presence::of(&files);
+        let _presence = Presence::register(&files);
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
         let (source, connection) = look(&files, &settings)?;
         let meta = Meta::read(&connection)?;
@@ -206,9 +206,9 @@ fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connect
     Ok((Source { file, version }, connection))
 }
 
-fn identity(files: &Files) -> Result<Identity> {
+fn identity(files: &Files) -> Result<FileId> {
     let path = files.database();
-    Identity::at(&path).map_err(|error| match error.kind() {
+    FileId::at(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => nothing_there(files),
         _ => failed_on("look at", &path)(error),
     })

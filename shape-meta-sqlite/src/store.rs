@@ -13,8 +13,8 @@ use crate::{
     format::files::Files,
     open::pipeline::{self, OpenedFiles},
     ownership::{lock::OwnerLock, presence::Presence},
-    read::{preload::Ahead, recency::Recency},
-    write::change_log,
+    read::{preload::Preload, recency::Recency},
+    write::change_log::ChangeLogSize,
 };
 
 /// Shapes in a SQLite database.
@@ -27,13 +27,13 @@ pub struct SqliteStore {
     lock: Mutex<Option<OwnerLock>>,
     pub(crate) files: Option<Files>,
     pub(crate) recency: Recency,
-    pub(crate) ahead: Ahead,
+    pub(crate) preload: Preload,
     pub(crate) report: SqliteOpenReport,
     pub(crate) observer: Arc<dyn Observer>,
     disk_indexes: DiskIndexes,
     /// What the latest commit that we know of came to.
     counts: Mutex<Counts>,
-    pub(crate) log_size: change_log::Size,
+    pub(crate) change_log_size: ChangeLogSize,
     /// When the database was last looked after.
     pub(crate) maintained: Mutex<Instant>,
 }
@@ -87,14 +87,14 @@ impl SqliteStore {
     ) -> Result<Self> {
         let OpenedFiles { connection, report, lock, presence } = opened;
         let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
-        let log_size = change_log::Size::read(&connection)?;
+        let change_log_size = ChangeLogSize::read(&connection)?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         Ok(Self {
             disk_indexes: settings.options.disk_indexes,
             counts: Mutex::new(report.counts),
             recency,
-            ahead: Ahead::default(),
-            log_size,
+            preload: Preload::default(),
+            change_log_size,
             connections: Connections::new(
                 settings,
                 connection,
@@ -122,9 +122,13 @@ impl SqliteStore {
             disk_indexes: settings.options.disk_indexes,
             counts: Mutex::new(report.counts),
             recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
-            ahead: Ahead::default(),
-            log_size: change_log::Size::default(),
-            connections: Connections::reading(settings, Some(Presence::of(&files)), Arc::clone(&observer)),
+            preload: Preload::default(),
+            change_log_size: ChangeLogSize::default(),
+            connections: Connections::reading(
+                settings,
+                Some(Presence::register(&files)),
+                Arc::clone(&observer),
+            ),
             lock: Mutex::new(None),
             maintained: Mutex::new(Instant::now()),
             files: Some(files),
@@ -161,11 +165,11 @@ impl SqliteStore {
     }
 
     /// How many shapes there are, without asking the database.
-    pub(crate) fn counts_known(&self) -> Counts {
+    pub(crate) fn cached_counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn note_counts(&self, counts: Counts) {
+    pub(crate) fn set_cached_counts(&self, counts: Counts) {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
@@ -177,7 +181,7 @@ impl SqliteStore {
     ///
     /// If SQLite cannot close the file. Everything that was committed is safe all the same.
     pub fn close(&self) -> Result<()> {
-        self.ahead.drop();
+        self.preload.discard();
         let closed = self.connections.close();
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         closed

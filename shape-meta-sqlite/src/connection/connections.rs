@@ -20,9 +20,9 @@ use crate::{
         pool::{Pool, Pooled},
         settings::{Settings, set},
     },
-    error::{failed, failed_on, spoils_connection},
+    error::{failed, failed_on, invalidates_connection},
     format::meta::Meta,
-    ownership::{file_id::Identity, presence::Presence},
+    ownership::{file_id::FileId, presence::Presence},
 };
 
 /// The connections of one store: one that writes, and the pool of those that read.
@@ -63,18 +63,18 @@ struct Writer {
 /// A file that is open.
 struct Open {
     path: PathBuf,
-    identity: Identity,
+    identity: FileId,
 }
 
 impl Open {
     fn new(path: &Path) -> Result<Self> {
-        let identity = Identity::at(path).map_err(failed_on("look at", path))?;
+        let identity = FileId::at(path).map_err(failed_on("look at", path))?;
         Ok(Self { path: path.to_owned(), identity })
     }
 
     /// Whether it still has its name. What is written otherwise nobody would find again.
     fn is_in_place(&self) -> bool {
-        Identity::at(&self.path).is_ok_and(|there| there == self.identity)
+        FileId::at(&self.path).is_ok_and(|there| there == self.identity)
     }
 }
 
@@ -198,7 +198,7 @@ impl Connections {
             Some((mut reader, mut lease)) => {
                 let outcome = work(reader.connection());
                 lease.note(&outcome);
-                reader.broken = outcome.as_ref().is_err_and(|error| spoils_connection(error.kind()));
+                reader.broken = outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
                 outcome
             }
             None => self.write(operation, |connection| work(connection)),
@@ -247,12 +247,12 @@ impl Connections {
             outcome = Err(moved());
         }
         lease.note(&outcome);
-        if outcome.as_ref().is_err_and(|error| spoils_connection(error.kind())) {
+        if outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind())) {
             self.distrust(&mut writer);
         }
         drop(lease);
         self.may_rest(&mut writer);
-        if operation != Operation::SqliteStats {
+        if operation != Operation::Stats {
             // A gauge keeps nobody from resting.
             writer.used = Instant::now();
         }
@@ -380,8 +380,8 @@ impl Connections {
         let pages =
             |connection: &Connection| Pages::of(connection).map_err(failed("read the size of the database"));
         match self.writes {
-            true => self.write(Operation::SqliteStats, |connection| pages(connection)),
-            false => self.read(Operation::SqliteStats, pages),
+            true => self.write(Operation::Stats, |connection| pages(connection)),
+            false => self.read(Operation::Stats, pages),
         }
     }
 

@@ -5,7 +5,7 @@ pub(crate) enum Operation {
     HandleFor,
     Entry,
     Record,
-    HandlesReading,
+    HandlesForRelations,
     Counts,
     Scan,
     Touch,
@@ -18,17 +18,17 @@ pub(crate) enum Operation {
     SaveReads,
     SavedReads,
     Recover,
-    Cleaned,
+    AckCleanup,
     Maintain,
     QueryPlans,
-    SqliteStats,
+    Stats,
     Repair,
 }
 
 impl Operation {
     /// Whether somebody relies on what it has written.
     pub(crate) fn is_durable(self) -> bool {
-        matches!(self, Self::Apply | Self::SaveReads | Self::Recover | Self::Cleaned)
+        matches!(self, Self::Apply | Self::SaveReads | Self::Recover | Self::AckCleanup)
     }
 
     pub(crate) fn label(self) -> &'static str {
@@ -37,7 +37,7 @@ impl Operation {
             Self::HandleFor => "handle_for",
             Self::Entry => "entry",
             Self::Record => "record",
-            Self::HandlesReading => "handles_for_relations",
+            Self::HandlesForRelations => "handles_for_relations",
             Self::Counts => "counts",
             Self::Scan => "scan",
             Self::Touch => "touch",
@@ -50,10 +50,10 @@ impl Operation {
             Self::SaveReads => "save_reads",
             Self::SavedReads => "saved_reads",
             Self::Recover => "recover",
-            Self::Cleaned => "ack_cleanup",
+            Self::AckCleanup => "ack_cleanup",
             Self::Maintain => "maintain",
             Self::QueryPlans => "query_plans",
-            Self::SqliteStats => "stats",
+            Self::Stats => "stats",
             Self::Repair => "repair",
         }
     }

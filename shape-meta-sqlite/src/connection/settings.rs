@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, limits::Limit};
+use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{
     Mode, SqliteOptions,
+    error::failed,
     format::{compat, schema},
 };
 
@@ -109,4 +111,26 @@ pub(crate) fn set(connection: &Connection, name: &str, value: impl rusqlite::ToS
         rusqlite::Error::QueryReturnedNoRows => Ok(()),
         error => Err(error),
     })
+}
+
+/// Sets the journal mode of a file.
+pub(crate) fn set_journal_mode(connection: &Connection, mode: Mode) -> Result<()> {
+    let wanted = match mode {
+        Mode::Wal => "wal",
+        // In exclusive locking the journal is kept and its header overwritten, whatever the name says.
+        Mode::Exclusive => "delete",
+    };
+    let got: String = connection
+        .pragma_update_and_check(None, "journal_mode", wanted, |row| row.get(0))
+        .map_err(failed("set the journal mode"))?;
+    if got == wanted {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "the file system does not allow the journal mode {wanted:?} (it stays {got:?}); use \
+             `Mode::Exclusive` there"
+        ),
+    ))
 }

@@ -46,7 +46,7 @@ impl Files {
     }
 
     /// Makes the names in the directory survive a power loss, as the files themselves do.
-    pub(crate) fn sync_names(&self) -> Result<()> {
+    pub(crate) fn sync_directory(&self) -> Result<()> {
         let directory = self.directory();
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed_on("sync", directory))
     }

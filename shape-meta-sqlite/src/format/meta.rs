@@ -2,7 +2,7 @@ use rusqlite::{Connection, Row};
 use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
 
 use crate::{
-    error::{failed, not_of_ours},
+    error::{damaged_row, failed},
     format::{checksum, row, schema, sql},
 };
 
@@ -19,11 +19,11 @@ impl Meta {
         let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the state"))?;
         let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
         let (columns, checksum) = statement.query_row([], columns).map_err(failed("read the state"))?;
-        Self::of(columns, checksum).map_err(|what| not_of_ours(what, 1))
+        Self::of(columns, checksum).map_err(|what| damaged_row(what, 1))
     }
 
     /// Takes the turn away from its owner, also in a database of version 1, in whatever transaction is open.
-    pub(crate) fn take_turn(connection: &Connection) -> Result<()> {
+    pub(crate) fn bump_epoch(connection: &Connection) -> Result<()> {
         if schema::version(connection).map_err(failed("read the schema version"))? >= 2 {
             return Self::take_ownership(connection).map(drop);
         }

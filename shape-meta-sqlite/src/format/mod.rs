@@ -11,3 +11,5 @@ pub(crate) mod query;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod sql;
+pub(crate) mod tables;
+pub(crate) mod to_clean;

@@ -8,7 +8,7 @@ use shape_meta_core::{
 };
 
 use crate::{
-    error::{failed, not_of_ours},
+    error::{damaged_row, failed},
     format::checksum,
 };
 
@@ -102,7 +102,7 @@ fn column<'r>(row: &'r Row<'_>, at: usize) -> Result<ValueRef<'r>> {
 }
 
 fn blob<'r>(row: &'r Row<'_>, id: i64, at: usize, what: &str) -> Result<&'r [u8]> {
-    column(row, at)?.as_blob().map_err(|_| not_of_ours(what, id))
+    column(row, at)?.as_blob().map_err(|_| damaged_row(what, id))
 }
 
 pub(crate) fn integer(row: &Row<'_>, at: usize) -> Result<i64> {
@@ -127,8 +127,8 @@ pub(crate) fn seq(id: i64) -> Seq {
 }
 
 pub(crate) fn handle(row: &Row<'_>, id: i64, at: usize) -> Result<Handle> {
-    let text = column(row, at)?.as_str().map_err(|_| not_of_ours("its handle is no text", id))?;
-    Handle::new(text).map_err(|_| not_of_ours("its handle is not printable", id))
+    let text = column(row, at)?.as_str().map_err(|_| damaged_row("its handle is no text", id))?;
+    Handle::new(text).map_err(|_| damaged_row("its handle is not printable", id))
 }
 
 /// The entry in a row of [`entry_columns`].
@@ -136,7 +136,7 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
     let id = integer(row, 0)?;
     let found = ShapeRow {
         id,
-        handle: column(row, 1)?.as_bytes().map_err(|_| not_of_ours("its handle is no text", id))?,
+        handle: column(row, 1)?.as_bytes().map_err(|_| damaged_row("its handle is no text", id))?,
         key: blob(row, id, 2, "its key is no blob")?,
         hash: integer(row, 3)?,
         state: integer(row, 4)?,
@@ -144,7 +144,7 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
         relations: blob(row, id, 6, "its relations are no blob")?,
         checksum: checksum_of(row, 7)?,
     };
-    let entry = found.entry().map_err(|what| not_of_ours(what, id))?;
+    let entry = found.entry().map_err(|what| damaged_row(what, id))?;
     let state = entry.state();
     Ok(entry.with(state, last_read(seq(id))))
 }
@@ -157,7 +157,7 @@ pub(crate) fn record(row: &Row<'_>, at: usize, entry: Arc<Entry>) -> Result<Reco
         body: blob(row, id, at + 1, "its definition is no blob")?,
         checksum: checksum_of(row, at + 2)?,
     };
-    found.record(entry).map_err(|what| not_of_ours(what, id))
+    found.record(entry).map_err(|what| damaged_row(what, id))
 }
 
 /// Writes relations as [`ShapeRow`] reads them.

@@ -12,11 +12,9 @@
 //!   the row. They are tables without row ids rather than indexes, so that a batch can insert in the
 //!   order of hashes.
 
-use std::{collections::BTreeMap, sync::OnceLock};
-
 use rusqlite::Connection;
 
-use crate::{DiskIndexes, format::migrate};
+use crate::DiskIndexes;
 
 /// "shap": so that no other application's file is taken for ours, nor ours for another's.
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"shap");
@@ -135,47 +133,6 @@ pub(crate) fn application_id(connection: &Connection) -> rusqlite::Result<i32> {
 /// Whether there is anything in the file at all.
 pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
-}
-
-/// Names and texts of the tables, without SQLite's own.
-type Tables = BTreeMap<String, String>;
-
-/// Whether the tables are those of this version, with or without look-ups: the text of a table in which a byte
-/// has changed may mean another table. Some other table beside them is let be.
-pub(crate) fn is_of_version(connection: &Connection, version: u32) -> rusqlite::Result<bool> {
-    static EXPECTED: [OnceLock<Tables>; migrate::STEPS.len()] =
-        [const { OnceLock::new() }; migrate::STEPS.len()];
-    let Some(expected) = EXPECTED.get((version as usize).wrapping_sub(1)) else { return Ok(false) };
-    let expected = match expected.get() {
-        Some(expected) => expected,
-        None => {
-            let made = made(version)?;
-            expected.get_or_init(|| made)
-        }
-    };
-    let found = tables(connection)?;
-    let has = |name: &String, text: &String| found.get(name) == Some(text);
-    let is_lookup = |name: &str| name.ends_with("_lookup");
-    let with_lookups = found.keys().any(|name| is_lookup(name));
-    Ok(expected.iter().all(|(name, text)| has(name, text) || (is_lookup(name) && !with_lookups)))
-}
-
-/// The tables that this version makes.
-fn made(version: u32) -> rusqlite::Result<Tables> {
-    let mut connection = Connection::open_in_memory()?;
-    let transaction = connection.transaction()?;
-    for step in &migrate::STEPS[..version as usize] {
-        step(&transaction)?;
-    }
-    transaction.execute_batch(LOOKUPS)?;
-    tables(&transaction)
-}
-
-fn tables(connection: &Connection) -> rusqlite::Result<Tables> {
-    connection
-        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
 }
 
 /// Which index tables the file has.

@@ -28,7 +28,7 @@ pub(crate) const HANDLE_FOR: &str = concat!(
     " FROM key_lookup AS lookup JOIN shape ON shape.id = lookup.id
     WHERE lookup.hash = ?1 AND shape.key = ?2"
 );
-pub(crate) const READING: &str = concat!(
+pub(crate) const HANDLES_FOR_RELATION: &str = concat!(
     "SELECT ",
     entry_columns!(),
     " FROM relation_lookup AS lookup JOIN shape ON shape.id = lookup.id
@@ -152,7 +152,7 @@ pub(crate) const WITH_LOOKUPS: &[Named] = &[
     ("entry", ENTRY),
     ("record", RECORD),
     ("handle_for", HANDLE_FOR),
-    ("handles_for_relations", READING),
+    ("handles_for_relations", HANDLES_FOR_RELATION),
     ("insert_handle", INSERT_HANDLE),
     ("insert_key", INSERT_KEY),
     ("insert_relation", INSERT_RELATION),

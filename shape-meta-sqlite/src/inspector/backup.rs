@@ -60,6 +60,6 @@ impl Inspector {
         target.close().map_err(|(_, error)| failed(doing)(error))?;
         fs::File::open(&making).and_then(|file| file.sync_all()).map_err(failed_on("sync", &making))?;
         fs::rename(&making, files.database()).map_err(failed_on("rename", &making))?;
-        files.sync_names()
+        files.sync_directory()
     }
 }

@@ -87,7 +87,7 @@ impl Inspector {
         }
         let database = files.database();
         let way = way(&files)?;
-        let presence = Presence::of(&files);
+        let presence = Presence::register(&files);
         let (connection, copy, unchanging) = match way {
             Way::Beside => (connect(&database, "", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, None),
             Way::Unchanging => {
@@ -223,7 +223,7 @@ impl Drop for Inspector {
 }
 
 fn way(files: &Files) -> Result<Way> {
-    if Presence::is_here(files) {
+    if Presence::is_open_here(files) {
         return Ok(Way::Beside);
     }
     let size = |suffix| {

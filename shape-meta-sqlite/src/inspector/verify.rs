@@ -11,7 +11,7 @@ use crate::{
         meta::Meta,
         prefix_hash,
         query::{each, one},
-        row, schema, sql,
+        row, schema, sql, tables,
     },
 };
 
@@ -90,7 +90,7 @@ impl Verifying<'_> {
 
     fn tables(&mut self) -> Result<()> {
         let version = self.inspector.version;
-        if !schema::is_of_version(self.connection, version).map_err(failed("read the schema"))? {
+        if !tables::match_version(self.connection, version).map_err(failed("read the schema"))? {
             self.problem(format!("the tables are not those of schema version {version}"));
         }
         Ok(())

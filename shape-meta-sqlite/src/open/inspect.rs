@@ -48,7 +48,7 @@ pub(crate) fn inspect(files: &Files) -> Result<Found> {
         return Ok(Found::Database);
     }
 
-    if Presence::is_here(files) {
+    if Presence::is_open_here(files) {
         // Whoever has it open has looked, and through SQLite it will be looked at again.
         return Ok(Found::Database);
     }

@@ -4,14 +4,14 @@ use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 use shape_meta_core::{Error, ErrorKind, Observer, Result, Seq, Timestamp, TrustedState};
 
 use crate::{
-    IntegrityCheck, Mode, OnCorruption, SqliteOpenReport,
-    connection::settings::{Settings, set},
+    IntegrityCheck, OnCorruption, SqliteOpenReport,
+    connection::settings::{self, Settings, set},
     error::{failed, failed_on},
     format::{
         files::{self, Files},
         index,
         meta::Meta,
-        migrate, schema,
+        migrate, schema, tables,
     },
     open::{
         inspect::{self, Found},
@@ -24,7 +24,7 @@ use crate::{
     },
     read::{last_reads::Openings, recency::Recency},
     recovery::salvage,
-    write::change_log,
+    write::change_log::ChangeLogSize,
 };
 
 /// A database that was found good, or made so, and is ours to write.
@@ -57,7 +57,7 @@ pub(crate) fn open_files(
 
     salvage::finish(files)?;
     let found = inspect::inspect(files)?;
-    let presence = Presence::of(files);
+    let presence = Presence::register(files);
     let first = match found {
         Found::LogWithoutDatabase => Err(Error::new(
             ErrorKind::Corrupt,
@@ -95,7 +95,7 @@ fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
             "another owner is just creating the database; nothing was touched, try again in a moment",
         ));
     }
-    let _presence = Presence::of(files);
+    let _presence = Presence::register(files);
     let taking = || -> Result<OwnerLock> {
         let doing = "take the database over";
         let mut connection = settings.reopen_writer().map_err(failed(doing))?;
@@ -104,7 +104,7 @@ fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
         look(&connection, files)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
-        Meta::take_turn(&transaction)?;
+        Meta::bump_epoch(&transaction)?;
         // If the commit fails, the other one goes on without a lock that others see; the turn keeps them apart.
         let lock = OwnerLock::take_over(files)?;
         transaction.commit().map_err(failed(doing))?;
@@ -163,7 +163,7 @@ pub(crate) fn look(connection: &Connection, files: &Files) -> Result<()> {
     inspect::refuse_foreign(files, schema::application_id(connection).map_err(failed(reading))?)?;
     let version = schema::version(connection).map_err(failed(reading))?;
     migrate::refuse_newer(version)?;
-    if !schema::is_of_version(connection, version).map_err(failed(reading))? {
+    if !tables::match_version(connection, version).map_err(failed(reading))? {
         let message =
             format!("the database is damaged: its tables are not those of schema version {version}");
         return Err(Error::new(ErrorKind::Corrupt, message));
@@ -221,7 +221,7 @@ fn check(connection: &Connection, check: IntegrityCheck) -> Result<()> {
         // What opening reads in any case is read before anything is written: so what cannot be read is found
         // while the files are still as they were.
         Recency::read(connection, Seq::default(), true)?;
-        change_log::Size::read(connection)?;
+        ChangeLogSize::read(connection)?;
     }
     for question in questions.into_iter().flatten() {
         let found = connection
@@ -259,7 +259,7 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
     if settings.path.is_some() {
         // After the creation: so the main file knows from the beginning whose it is, and a database is
         // never only in the log.
-        journal(connection, options.mode)?;
+        settings::set_journal_mode(connection, options.mode)?;
     }
     settings.make_writer(connection).map_err(failed(setting))?;
     let disk_indexes_before = index::ensure(connection, options.disk_indexes)?;
@@ -294,27 +294,6 @@ fn prepare(connection: &mut Connection, settings: &Settings, started: Instant) -
 /// a database without a log.
 fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-}
-
-pub(crate) fn journal(connection: &Connection, mode: Mode) -> Result<()> {
-    let wanted = match mode {
-        Mode::Wal => "wal",
-        // In exclusive locking the journal is kept and its header overwritten, whatever the name says.
-        Mode::Exclusive => "delete",
-    };
-    let got: String = connection
-        .pragma_update_and_check(None, "journal_mode", wanted, |row| row.get(0))
-        .map_err(failed("set the journal mode"))?;
-    if got == wanted {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Configuration,
-        format!(
-            "the file system does not allow the journal mode {wanted:?} (it stays {got:?}); use \
-             `Mode::Exclusive` there"
-        ),
-    ))
 }
 
 /// Only what was a database before, and is damaged now. Busy, locked and unreadable never are.

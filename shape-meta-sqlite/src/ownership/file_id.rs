@@ -2,9 +2,9 @@ use std::{fs, io, path::Path};
 
 /// What tells a file from another one that has its name now. Nothing is told where the system does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity(Option<(u64, u64)>);
+pub(crate) struct FileId(Option<(u64, u64)>);
 
-impl Identity {
+impl FileId {
     /// Of the file that has this name. Does not open it.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self(of(&metadata)))

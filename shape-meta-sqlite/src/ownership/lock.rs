@@ -8,7 +8,7 @@ use std::{
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{Mode, OnLiveOwner, error::failed_on, format::files::Files, ownership::file_id::Identity};
+use crate::{Mode, OnLiveOwner, error::failed_on, format::files::Files, ownership::file_id::FileId};
 
 /// Held by the one store that may write to the directory: a lock of the operating system, which goes
 /// when the process does, however it ends.
@@ -80,7 +80,7 @@ impl OwnerLock {
 
     /// Whether nobody has taken over.
     pub(crate) fn is_current(&self) -> bool {
-        match (Identity::of(&self.file), Identity::at(&self.path)) {
+        match (FileId::of(&self.file), FileId::at(&self.path)) {
             (Ok(ours), Ok(there)) => ours == there,
             _ => false,
         }

@@ -21,14 +21,14 @@ pub(crate) struct Presence(PathBuf);
 
 impl Presence {
     /// From now on. The directory must be there.
-    pub(crate) fn of(files: &Files) -> Self {
+    pub(crate) fn register(files: &Files) -> Self {
         let name = name(files);
         *open().entry(name.clone()).or_default() += 1;
         Self(name)
     }
 
     /// Whether this process has the database open.
-    pub(crate) fn is_here(files: &Files) -> bool {
+    pub(crate) fn is_open_here(files: &Files) -> bool {
         open().contains_key(&name(files))
     }
 }

@@ -97,12 +97,12 @@ pub(crate) fn statement(connection: &Connection) -> Result<Option<Statement<'_>>
 }
 
 /// The saved times, beside a walk over the shapes in the same order.
-pub(crate) struct Beside<'s> {
+pub(crate) struct SavedReadCursor<'s> {
     rows: Option<Rows<'s>>,
     next: Option<(Seq, Timestamp)>,
 }
 
-impl<'s> Beside<'s> {
+impl<'s> SavedReadCursor<'s> {
     pub(crate) fn begin(statement: Option<&'s mut Statement<'_>>) -> Result<Self> {
         let rows = match statement {
             Some(statement) => Some(statement.query([]).map_err(failed("read the last reads"))?),

@@ -9,7 +9,7 @@ use crate::{
         query::{each, one},
         row, sql,
     },
-    read::recency::{LastReads, Recency},
+    read::recency::{LastReadSnapshot, Recency},
 };
 
 /// The shapes that were not read for longest. Costs a pass over the times that are known, and beyond that
@@ -25,7 +25,7 @@ pub(crate) fn least_recently_used(
 ) -> Result<LeastRecentlyUsed> {
     let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
     // A copy, so that no lock is held while the disk is read (I5).
-    let LastReads { at_open, since } = recency.snapshot();
+    let LastReadSnapshot { at_open, since } = recency.snapshot();
     let known = since.iter().map(|(id, at)| Reverse((*at, *id))).collect();
     let mut selection =
         Selection { connection: &transaction, known, excluded, n, shapes: Vec::new(), dead: Vec::new() };

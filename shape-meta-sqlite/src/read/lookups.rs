@@ -25,7 +25,7 @@ use crate::{
 impl ReadShapes for SqliteStore {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
         self.need_lookups()?;
-        self.recency.in_one_moment(|| {
+        self.recency.read_consistently(|| {
             self.connections.read(Operation::Metadata, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
                     Ok(row::entry(found, |id| self.recency.last_read(id))?.metadata())
@@ -45,7 +45,7 @@ impl ReadShapes for SqliteStore {
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
         self.need_lookups()?;
-        self.recency.in_one_moment(|| {
+        self.recency.read_consistently(|| {
             self.connections.read(Operation::Entry, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
                     Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id))?))
@@ -56,7 +56,7 @@ impl ReadShapes for SqliteStore {
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         self.need_lookups()?;
-        self.recency.in_one_moment(|| {
+        self.recency.read_consistently(|| {
             self.connections.read(Operation::Record, |connection| {
                 one(connection, sql::RECORD, params![prefix_hash::handle(handle), handle], |found| {
                     let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id))?);
@@ -71,12 +71,12 @@ impl ReadShapes for SqliteStore {
         if relations.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = self.connections.read(Operation::HandlesReading, |connection| {
+        let mut found = self.connections.read(Operation::HandlesForRelations, |connection| {
             // One transaction, so that all relations are asked of the same moment.
             let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
             let mut found = Vec::new();
             for relation in relations {
-                each(&transaction, sql::READING, [prefix_hash::relation(*relation)], |row| {
+                each(&transaction, sql::HANDLES_FOR_RELATION, [prefix_hash::relation(*relation)], |row| {
                     let entry = row::entry(row, |_| None)?;
                     found.push((entry.created(), entry.handle().clone()));
                     Ok(true)
@@ -111,7 +111,7 @@ impl ReadShapes for SqliteStore {
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
         self.recency.need()?;
-        self.recency.in_one_moment(|| {
+        self.recency.read_consistently(|| {
             self.connections.read(Operation::LeastRecentlyUsed, |connection| {
                 least_recently_used(connection, &self.recency, n, excluded)
             })

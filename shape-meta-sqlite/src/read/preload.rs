@@ -5,7 +5,7 @@ use shape_meta_core::{Entry, Result, Seq};
 
 use crate::{
     format::{meta::Meta, query::each, row, sql},
-    read::{last_reads, recency::LastReads},
+    read::{last_reads, recency::LastReadSnapshot},
 };
 
 /// The entries that a recovery has read, kept for the cache that is about to load them: so a boot reads and verifies every row
@@ -14,9 +14,9 @@ use crate::{
 /// They go to whoever loads first, if the database is still where it was then. Whatever else shows that nobody is
 /// about to load lets them go.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead(Mutex<Option<(Meta, Vec<Arc<Entry>>)>>);
+pub(crate) struct Preload(Mutex<Option<(Meta, Vec<Arc<Entry>>)>>);
 
-impl Ahead {
+impl Preload {
     /// These are all shapes of a database in this state.
     pub(crate) fn put(&self, meta: Meta, entries: Vec<Arc<Entry>>) {
         *self.lock() = Some((meta, entries));
@@ -29,7 +29,7 @@ impl Ahead {
     }
 
     /// Nobody needs them any more.
-    pub(crate) fn drop(&self) {
+    pub(crate) fn discard(&self) {
         *self.lock() = None;
     }
 
@@ -41,14 +41,14 @@ impl Ahead {
 /// Shows every entry in the order of creation, each with the time of its last read if these are given.
 pub(crate) fn each_entry(
     connection: &Connection,
-    last_reads: Option<&LastReads>,
+    last_reads: Option<&LastReadSnapshot>,
     mut show: impl FnMut(Entry),
 ) -> Result<()> {
     let mut saved = match last_reads {
         Some(_) => last_reads::statement(connection)?,
         None => None,
     };
-    let mut saved = last_reads::Beside::begin(saved.as_mut())?;
+    let mut saved = last_reads::SavedReadCursor::begin(saved.as_mut())?;
     each(connection, sql::LOAD, [], |found| {
         let saved = saved.of(row::seq(row::integer(found, 0)?))?;
         show(row::entry(found, |id| last_reads?.last_read_since(id, saved))?);

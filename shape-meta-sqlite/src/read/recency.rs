@@ -25,13 +25,13 @@ pub(crate) struct Recency {
 
 /// The last-read times as they were at one moment.
 #[derive(Debug)]
-pub(crate) struct LastReads {
+pub(crate) struct LastReadSnapshot {
     pub(crate) at_open: Arc<Openings>,
     /// Those that were read.
     pub(crate) since: HashMap<Seq, Timestamp>,
 }
 
-impl LastReads {
+impl LastReadSnapshot {
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.since.get(&id).copied().or_else(|| self.at_open.last_read(id))
     }
@@ -134,7 +134,7 @@ impl Recency {
 
     /// Reads again if a removal came in between. A read that finds a shape on disk, and then finds its
     /// time forgotten, would put together what never was so (C1). Reading again finds the shape gone.
-    pub(crate) fn in_one_moment<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
+    pub(crate) fn read_consistently<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
         loop {
             let before = self.removals.load(Ordering::Acquire);
             let outcome = read()?;
@@ -147,13 +147,13 @@ impl Recency {
     }
 
     /// All times as they are now: a copy, for reads that go on while they change.
-    pub(crate) fn snapshot(&self) -> LastReads {
+    pub(crate) fn snapshot(&self) -> LastReadSnapshot {
         let mut since = HashMap::new();
         if let Some(times) = self.times() {
             let ids = times.read.keys().chain(times.young.keys());
             since.extend(ids.filter_map(|id| Some((*id, times.last_read(*id)?))));
         }
-        LastReads { at_open: Arc::clone(&self.at_open), since }
+        LastReadSnapshot { at_open: Arc::clone(&self.at_open), since }
     }
 
     /// When an owner has found this shape, as its database knew it at open.

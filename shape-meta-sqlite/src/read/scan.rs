@@ -5,9 +5,9 @@ use shape_meta_core::{Result, Scan, ScanItem};
 
 use crate::{
     connection::{connections::Connections, meter::Lease, operation::Operation, pool::Pooled},
-    error::{failed, spoils_connection},
+    error::{failed, invalidates_connection},
     format::{meta::Meta, query::each, row, sql},
-    read::recency::{LastReads, Recency},
+    read::recency::{LastReadSnapshot, Recency},
 };
 
 /// A page ends after so many shapes, or so many bytes of definitions.
@@ -40,7 +40,7 @@ struct Pages<'a> {
     // Told back before the connection is, so that the number in use is never above the truth.
     lease: Lease<'a>,
     reader: Pooled,
-    last_reads: LastReads,
+    last_reads: LastReadSnapshot,
     page: VecDeque<ScanItem>,
     after: i64,
     done: bool,
@@ -48,7 +48,7 @@ struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     fn begin(mut reader: Pooled, mut lease: Lease<'a>, recency: &Recency) -> Result<Self> {
-        let fixed = recency.in_one_moment(|| {
+        let fixed = recency.read_consistently(|| {
             // A read transaction sees the moment of its first read, not that of its beginning. So
             // something is read before the caller goes on.
             let connection = reader.connection();
@@ -76,7 +76,7 @@ impl<'a> Pages<'a> {
         self.lease.note(&outcome);
         outcome.inspect_err(|error| {
             self.done = true;
-            self.reader.broken |= spoils_connection(error.kind());
+            self.reader.broken |= invalidates_connection(error.kind());
         })
     }
 
@@ -122,7 +122,7 @@ impl Drop for Pages<'_> {
 /// Shows the shapes after this row id until `more` has enough, and says whether these were all.
 fn read_page(
     connection: &Connection,
-    last_reads: &LastReads,
+    last_reads: &LastReadSnapshot,
     after: i64,
     mut more: impl FnMut(ScanItem) -> bool,
 ) -> Result<bool> {

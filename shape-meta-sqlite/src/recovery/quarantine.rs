@@ -43,7 +43,7 @@ pub(crate) fn quarantine(files: &Files) -> Result<PathBuf> {
             moved => moved.map_err(failed_on("move aside the damaged file", &from))?,
         }
     }
-    files.sync_names()?;
+    files.sync_directory()?;
     Ok(to.into())
 }
 

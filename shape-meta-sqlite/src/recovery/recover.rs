@@ -1,15 +1,15 @@
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, Seq, TrustedState};
+use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState};
 
 use crate::{
     OnCorruption, SqliteStore,
     connection::{operation::Operation, settings},
-    error::{failed, not_of_ours},
-    format::{checksum, meta::Meta, query::each, row, sql},
+    error::failed,
+    format::{meta::Meta, to_clean},
     read::preload::each_entry,
-    write::{batch::Writing, change_log},
+    write::{batch::BatchWriter, change_log},
 };
 
 /// Bytes of pages that are enough to walk through a table.
@@ -81,7 +81,7 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         meta.check_owner(self.report.epoch)?;
 
-        let noted: HashSet<Handle> = to_clean(&transaction)?.into_iter().collect();
+        let noted: HashSet<Handle> = to_clean::all(&transaction)?.into_iter().collect();
         let mut incomplete = Vec::new();
         let mut complete = Vec::new();
         // All rows rather than those that say that they are not complete: so each is verified before any is
@@ -107,25 +107,25 @@ impl SqliteStore {
         });
         settings::set_cache(&transaction, options.cache_bytes).map_err(failed("go through the shapes"))?;
         scanned?;
-        let mut writing = Writing::new(&transaction, self.disk_indexes(), &meta)?;
+        let mut writing = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?;
         for entry in &incomplete {
             writing.remove(entry)?;
-            note_to_clean(&transaction, entry.handle())?;
+            to_clean::insert(&transaction, entry.handle())?;
         }
         let changed;
         (meta.counts, changed) = writing.finish()?;
-        change_log::append(&transaction, meta.last_seq, &changed, &self.log_size)?;
+        change_log::append(&transaction, meta.last_seq, &changed, &self.change_log_size)?;
         meta.write(&transaction)?;
 
         // One that has its handle back is not to be touched.
         for handle in &live {
-            forget_to_clean(&transaction, handle)?;
+            to_clean::delete(&transaction, handle)?;
         }
-        let to_clean = to_clean(&transaction)?;
+        let to_clean = to_clean::all(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
-        self.note_counts(meta.counts);
+        self.set_cached_counts(meta.counts);
         if for_a_cache {
-            self.ahead.put(meta, complete);
+            self.preload.put(meta, complete);
         }
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
@@ -140,49 +140,15 @@ impl SqliteStore {
         if handles.is_empty() {
             return Ok(());
         }
-        self.connections.write(Operation::Cleaned, |connection| {
+        self.connections.write(Operation::AckCleanup, |connection| {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(failed("note what was cleaned"))?;
             Meta::read(&transaction)?.check_owner(self.report.epoch)?;
             for handle in handles {
-                forget_to_clean(&transaction, handle)?;
+                to_clean::delete(&transaction, handle)?;
             }
             transaction.commit().map_err(failed("note what was cleaned"))
         })
     }
-}
-
-/// Notes that the stored data of this shape has still to be deleted.
-pub(crate) fn note_to_clean(connection: &Connection, handle: &Handle) -> Result<()> {
-    let sum = checksum::of(Seq::ZERO, handle.as_bytes());
-    connection
-        .prepare_cached(sql::INSERT_TO_CLEAN)
-        .and_then(|mut statement| statement.execute((handle.as_str(), sum)))
-        .map_err(failed("note what is to be cleaned"))?;
-    Ok(())
-}
-
-fn forget_to_clean(connection: &Connection, handle: &Handle) -> Result<()> {
-    connection
-        .prepare_cached(sql::DELETE_TO_CLEAN)
-        .and_then(|mut statement| statement.execute([handle.as_str()]))
-        .map_err(failed("note what was cleaned"))?;
-    Ok(())
-}
-
-/// The handles that are noted.
-fn to_clean(connection: &Connection) -> Result<Vec<Handle>> {
-    let mut all = Vec::new();
-    each(connection, sql::TO_CLEAN, [], |found| {
-        let handle = row::handle(found, 0, 0)?;
-        // A damaged one might be that of a shape that lives.
-        let checksum: Option<i64> = found.get(1).map_err(failed("read what is to be cleaned"))?;
-        if checksum.is_some_and(|sum| sum != checksum::of(Seq::ZERO, handle.as_bytes())) {
-            return Err(not_of_ours("the checksum of a handle to be cleaned does not fit it", 0));
-        }
-        all.push(handle);
-        Ok(true)
-    })?;
-    Ok(all)
 }

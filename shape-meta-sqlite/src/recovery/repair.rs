@@ -29,7 +29,7 @@ impl SqliteStore {
         let error = error.or(turn.err()).unwrap_or_else(|| {
             Error::new(ErrorKind::Corrupt, "its owner asked for a repair; what is damaged is told below")
         });
-        self.ahead.drop();
+        self.preload.discard();
         let (settings, epoch) = (self.connections.settings(), Some(self.report.epoch));
         self.connections.replace(|| salvage::rebuild(files, settings, error, &known, epoch, &*self.observer))
     }

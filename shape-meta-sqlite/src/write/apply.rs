@@ -12,13 +12,13 @@ use crate::{
     error::failed,
     format::{meta::Meta, query::one, row, sql},
     read::{last_reads, preload::each_entry},
-    write::{batch::Writing, change_log},
+    write::{batch::BatchWriter, change_log},
 };
 
 #[deny(clippy::missing_trait_methods)]
 impl ShapeStore for SqliteStore {
     fn apply(&self, batch: &Batch) -> Result<()> {
-        self.ahead.drop();
+        self.preload.discard();
         self.connections.write(Operation::Apply, |connection| {
             commit(self, connection, batch)?;
             // While the connection is still ours, so that batches arrive here in their order.
@@ -40,12 +40,12 @@ impl ShapeStore for SqliteStore {
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         self.connections.read(Operation::Load, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
-            if let Some((last_seq, entries)) = self.ahead.take(&Meta::read(&transaction)?) {
+            if let Some((last_seq, entries)) = self.preload.take(&Meta::read(&transaction)?) {
                 entries.into_iter().for_each(each);
                 return Ok(last_seq);
             }
             drop(transaction);
-            let (transaction, meta, last_reads) = self.recency.in_one_moment(|| {
+            let (transaction, meta, last_reads) = self.recency.read_consistently(|| {
                 let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
                 let meta = Meta::read(&transaction)?;
                 Ok((transaction, meta, self.recency.snapshot()))
@@ -66,7 +66,7 @@ impl ShapeStore for SqliteStore {
 
     fn usage(&self) -> Usage {
         let mut usage = Usage::default();
-        usage.shapes = Some(self.counts_known());
+        usage.shapes = Some(self.cached_counts());
         usage.connections = Some(self.connections.usage());
         usage
     }
@@ -76,7 +76,7 @@ impl ShapeStore for SqliteStore {
     }
 
     fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-        self.ahead.drop();
+        self.preload.discard();
         self.connections.read(Operation::ChangesSince, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
             change_log::since(&transaction, place)
@@ -117,19 +117,19 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
     meta.check_owner(store.report.epoch)?;
     if batch.through <= meta.last_seq {
         // Committed already, by an attempt that seemed to fail (I6).
-        store.note_counts(meta.counts);
+        store.set_cached_counts(meta.counts);
         return Ok(());
     }
-    let mut writing = Writing::new(&transaction, store.disk_indexes(), &meta)?;
+    let mut writing = BatchWriter::new(&transaction, store.disk_indexes(), &meta)?;
     for change in &batch.changes {
         writing.change(change)?;
     }
     let changed;
     (meta.counts, changed) = writing.finish()?;
-    change_log::append(&transaction, batch.through, &changed, &store.log_size)?;
+    change_log::append(&transaction, batch.through, &changed, &store.change_log_size)?;
     meta.last_seq = batch.through;
     meta.write(&transaction)?;
     transaction.commit().map_err(failed("commit a batch"))?;
-    store.note_counts(meta.counts);
+    store.set_cached_counts(meta.counts);
     Ok(())
 }

@@ -5,11 +5,11 @@ use crate::{
     DiskIndexes,
     error::failed,
     format::{checksum, index::IndexChanges, meta::Meta, row, sql},
-    write::change_log::Changed,
+    write::change_log::LoggedChanges,
 };
 
 /// Changes on their way into the tables, inside of a transaction that somebody else opens and commits.
-pub(crate) struct Writing<'c> {
+pub(crate) struct BatchWriter<'c> {
     connection: &'c Connection,
     insert_shape: CachedStatement<'c>,
     insert_definition: CachedStatement<'c>,
@@ -17,10 +17,10 @@ pub(crate) struct Writing<'c> {
     buffer: [Vec<u8>; 3],
     index: Option<IndexChanges>,
     counts: Counts,
-    changed: Changed,
+    changed: LoggedChanges,
 }
 
-impl<'c> Writing<'c> {
+impl<'c> BatchWriter<'c> {
     /// After what `meta` says.
     pub(crate) fn new(connection: &'c Connection, disk_indexes: DiskIndexes, meta: &Meta) -> Result<Self> {
         let prepare = |sql| connection.prepare_cached(sql).map_err(failed("prepare a batch"));
@@ -31,7 +31,7 @@ impl<'c> Writing<'c> {
             buffer: Default::default(),
             index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
             counts: meta.counts,
-            changed: Changed::since(meta.last_seq),
+            changed: LoggedChanges::since(meta.last_seq),
         })
     }
 
@@ -50,7 +50,7 @@ impl<'c> Writing<'c> {
     }
 
     /// Writes what was gathered, and says how many shapes there are now, and what followers have to hear.
-    pub(crate) fn finish(mut self) -> Result<(Counts, Changed)> {
+    pub(crate) fn finish(mut self) -> Result<(Counts, LoggedChanges)> {
         if let Some(index) = &mut self.index {
             index.write(self.connection)?;
         }

@@ -43,7 +43,7 @@ const BITS: u32 = 3;
 
 /// What one batch has to tell.
 #[derive(Debug)]
-pub(crate) struct Changed {
+pub(crate) struct LoggedChanges {
     /// The place in the order before the batch: nobody has seen shapes that were added after it.
     before: Seq,
     bytes: Vec<u8>,
@@ -51,7 +51,7 @@ pub(crate) struct Changed {
     untold: bool,
 }
 
-impl Changed {
+impl LoggedChanges {
     pub(crate) fn since(before: Seq) -> Self {
         Self { before, bytes: Vec::new(), untold: false }
     }
@@ -92,9 +92,9 @@ impl Changed {
 
 /// About how large the log is.
 #[derive(Debug, Default)]
-pub(crate) struct Size(AtomicU64);
+pub(crate) struct ChangeLogSize(AtomicU64);
 
-impl Size {
+impl ChangeLogSize {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
         let size =
             one(connection, sql::CHANGE_LOG_SIZE, params![ROW.cast_signed()], |row| row::integer(row, 0))?;
@@ -108,7 +108,12 @@ impl Size {
 
 /// Writes the row of a batch, if it has anything to tell, in the transaction of the batch. Drops the oldest
 /// rows when there are twice as many as are kept.
-pub(crate) fn append(connection: &Connection, through: Seq, changed: &Changed, size: &Size) -> Result<()> {
+pub(crate) fn append(
+    connection: &Connection,
+    through: Seq,
+    changed: &LoggedChanges,
+    size: &ChangeLogSize,
+) -> Result<()> {
     if changed.bytes.is_empty() && !changed.untold {
         return Ok(());
     }
@@ -146,7 +151,7 @@ fn write(connection: &Connection, through: Seq, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn trim(connection: &Connection, size: &Size) -> Result<()> {
+fn trim(connection: &Connection, size: &ChangeLogSize) -> Result<()> {
     let (mut kept, mut floor) = (0, 0);
     each(connection, sql::CHANGE_LOG_BACKWARDS, [], |row| {
         floor = row::integer(row, 0)?;
@@ -172,7 +177,7 @@ pub(crate) fn since(connection: &Connection, place: Seq) -> Result<Option<Delta>
     if meta.last_seq < place || floor.is_none_or(|floor| place_id <= floor) {
         return Ok(None);
     }
-    let mut told = Told::default();
+    let mut told = FoldedLog::default();
     let mut readable = true;
     each(connection, sql::CHANGES_FROM, [place_id], |row| {
         readable = sound_bytes(row)?.and_then(|bytes| told.read(&bytes)).is_some();
@@ -194,13 +199,13 @@ pub(crate) fn since(connection: &Connection, place: Seq) -> Result<Option<Delta>
 
 /// What the log says, one thing of each shape.
 #[derive(Default)]
-struct Told {
+struct FoldedLog {
     reset: Option<Seq>,
     /// What was last told of each shape.
     shapes: BTreeMap<Seq, u64>,
 }
 
-impl Told {
+impl FoldedLog {
     /// Reads one row; `None` if it cannot be read.
     fn read(&mut self, bytes: &[u8]) -> Option<()> {
         let mut bytes = bytes.iter();
@@ -265,8 +270,8 @@ mod tests {
         Ok(connection)
     }
 
-    fn removals(before: u64, ids: impl IntoIterator<Item = u64>) -> Changed {
-        let mut changed = Changed::since(Seq::new(before));
+    fn removals(before: u64, ids: impl IntoIterator<Item = u64>) -> LoggedChanges {
+        let mut changed = LoggedChanges::since(Seq::new(before));
         ids.into_iter().for_each(|id| changed.removed(Seq::new(id)));
         changed
     }
@@ -274,7 +279,7 @@ mod tests {
     #[test]
     fn is_cut_back_to_what_is_promised() -> Result<()> {
         let connection = log().map_err(failed("make a log"))?;
-        let size = Size::default();
+        let size = ChangeLogSize::default();
         let kept = || {
             one(&connection, sql::CHANGE_LOG_SIZE, [ROW.cast_signed()], |row| row::integer(row, 0))
                 .map(|kept| kept.unwrap_or(0).cast_unsigned())
@@ -288,7 +293,11 @@ mod tests {
             assert_eq!(kept()? > KEPT, through > 21, "after {through}: {}", kept()?);
         }
         assert!((2 * KEPT - 100_000..=2 * KEPT).contains(&longest), "{longest}");
-        assert_eq!(Size::read(&connection)?.0.into_inner(), size.0.into_inner(), "and that is known");
+        assert_eq!(
+            ChangeLogSize::read(&connection)?.0.into_inner(),
+            size.0.into_inner(),
+            "and that is known"
+        );
         let mut meta = Meta::read(&connection)?;
         meta.last_seq = Seq::new(100);
         meta.write(&connection)?;
@@ -302,12 +311,12 @@ mod tests {
         let numbers = [1, 15, 16, 127, 128, 1 << 32, (1 << 60) - 1];
         let changed = removals(u64::MAX, numbers);
         assert!(!changed.untold);
-        let mut told = Told::default();
+        let mut told = FoldedLog::default();
         told.read(&changed.bytes).expect("it is sound");
         assert!(told.shapes.keys().map(|id| id.get()).eq(numbers));
         assert!(removals(u64::MAX, [1 << 61]).untold, "rather than told of another one");
         for damaged in [&[0x80][..], &[0xff; 20], &[6], &[7]] {
-            assert!(Told::default().read(damaged).is_none(), "{damaged:?}");
+            assert!(FoldedLog::default().read(damaged).is_none(), "{damaged:?}");
         }
     }
 }

@@ -9,16 +9,15 @@ use rusqlite::Connection;
 use shape_meta_core::{Change, Counts, Entry, Lost, Record, Result, Seq, TrustedState};
 
 use super::{
+    btree,
     found::{Found, Place, Reader},
     image::Image,
 };
 use crate::{
-    connection::settings::{Settings, set},
+    connection::settings::{self, Settings, set},
     error::failed,
-    format::{index, meta::Meta, migrate, prefix_hash},
-    open::pipeline,
-    recovery::recover,
-    write::batch::Writing,
+    format::{index, meta::Meta, migrate, prefix_hash, to_clean},
+    write::batch::BatchWriter,
 };
 
 /// What was carried over.
@@ -42,7 +41,7 @@ pub(crate) fn carry(
     known: &TrustedState<'_>,
     epoch: Option<u64>,
 ) -> Result<Carried> {
-    let image = Image::open(from)?;
+    let image = btree::open(from)?;
     let found = Found::in_image(&image);
     let doing = "write what was saved";
     let settings = Settings { path: Some(to.to_owned()), ..settings.clone() };
@@ -59,7 +58,7 @@ pub(crate) fn carry(
         Carrying { image: &image, found: &found, known, epoch, settings: &settings }.run(&transaction)?;
     image.finish(from)?;
     transaction.commit().map_err(failed(doing))?;
-    pipeline::journal(&connection, settings.options.mode)?;
+    settings::set_journal_mode(&connection, settings.options.mode)?;
     connection.close().map_err(|(_, error)| failed(doing)(error))?;
     Ok(carried)
 }
@@ -77,7 +76,7 @@ impl Carrying<'_> {
     fn run(&self, connection: &Connection) -> Result<Carried> {
         let newest = self.newest();
         let empty = Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0 };
-        let mut writing = Writing::new(connection, self.settings.options.disk_indexes, &empty)?;
+        let mut writing = BatchWriter::new(connection, self.settings.options.disk_indexes, &empty)?;
         let (mut shapes, mut definitions) = (Reader::new(self.image), Reader::new(self.image));
         let (mut saved, mut lost) = (HashSet::new(), Vec::new());
         let mut last = Seq::ZERO;
@@ -101,7 +100,7 @@ impl Carrying<'_> {
         let gone = lost.iter().filter_map(|one| one.handle.as_ref());
         for handle in self.found.to_clean.iter().chain(gone) {
             if !saved.contains(&prefix_hash::handle(handle)) {
-                recover::note_to_clean(connection, handle)?;
+                to_clean::insert(connection, handle)?;
             }
         }
 

@@ -1,6 +1,5 @@
 use std::{
     cell::RefCell,
-    collections::HashSet,
     fs::File,
     io::{self, ErrorKind as Io, Read, Seek, SeekFrom},
     path::Path,
@@ -8,11 +7,7 @@ use std::{
 
 use shape_meta_core::Result;
 
-use super::{
-    cells::{Kind, cells},
-    log::{self, Beside, number},
-    record::{Value, values},
-};
+use super::log::{self, Beside, number};
 use crate::error::failed_on;
 
 /// The header of a database, at the beginning of its first page.
@@ -35,8 +30,11 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Opens the file of this name and what lies beside it. Reads only.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Opens the file of this name and its log or journal. Reads only.
+    ///
+    /// If neither the header nor the log has a usable page size, all sizes are tried, and the one with the highest
+    /// `score` is used.
+    pub(super) fn open(path: &Path, score: impl Fn(&Self) -> usize) -> Result<Self> {
         let open = |path: &Path| match File::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == Io::NotFound => Ok(None),
@@ -77,7 +75,7 @@ impl Image {
                 let sizes = (9..=16).map(|power| 1 << power);
                 let rows = |size| {
                     image.resize(size, length);
-                    image.rows_that_parse()
+                    score(&image)
                 };
                 let best = sizes.map(rows).enumerate().max_by_key(|(_, rows)| *rows);
                 image.resize(1 << (9 + best.map_or(3, |(power, _)| power)), length);
@@ -90,14 +88,6 @@ impl Image {
         let there = u32::try_from(length.div_ceil(size as u64)).unwrap_or(u32::MAX);
         self.size = size;
         self.count = self.newer.count.unwrap_or(there);
-    }
-
-    fn rows_that_parse(&self) -> usize {
-        let of_page = |number| match self.page(number) {
-            Some(page) => cells(&page, number, self).filter(|cell| values(&cell.payload).is_some()).count(),
-            None => 0,
-        };
-        (1..=self.count).map(of_page).sum()
     }
 
     /// How many pages there are.
@@ -139,89 +129,5 @@ impl Image {
     /// it.
     pub(super) fn finish(self, path: &Path) -> Result<()> {
         self.trouble.into_inner().map_or(Ok(()), |error| Err(failed_on("read", path)(error)))
-    }
-
-    /// The pages that hold rows which count: what is free still holds rows that were removed.
-    pub(super) fn live(&self) -> HashSet<u32> {
-        match self.free() {
-            Some(free) => (1..=self.count).filter(|page| !free.contains(page)).collect(),
-            None => self.reachable(),
-        }
-    }
-
-    /// The free pages; `None` if the list of them is damaged.
-    fn free(&self) -> Option<HashSet<u32>> {
-        let first = self.page(1)?;
-        let (mut trunk, expected) = (number(&first, 32), number(&first, 36) as usize);
-        let mut free = HashSet::new();
-        while trunk != 0 {
-            let page = self.page(trunk)?;
-            let leaves = number(&page, 4) as usize;
-            if !free.insert(trunk) || leaves > self.size / 4 - 2 {
-                return None;
-            }
-            for leaf in 0..leaves {
-                let leaf = number(&page, 8 + 4 * leaf);
-                if !(2..=self.count).contains(&leaf) || !free.insert(leaf) {
-                    return None;
-                }
-            }
-            trunk = number(&page, 0);
-        }
-        (free.len() == expected).then_some(free)
-    }
-
-    /// The pages that can be reached from the root of a table.
-    fn reachable(&self) -> HashSet<u32> {
-        let mut reached = HashSet::new();
-        let mut next = vec![1];
-        while let Some(number) = next.pop() {
-            let Some(page) = self.page(number).filter(|_| reached.insert(number)) else { continue };
-            match Kind::of(&page, number) {
-                Some(Kind::TableInterior | Kind::IndexInterior) => {
-                    next.extend(super::cells::children(&page, number));
-                }
-                Some(Kind::TableLeaf) => {
-                    // Rows of the schema say where tables begin; no other row looks like one.
-                    for cell in cells(&page, number, self) {
-                        if let Some([Value::Text(_), _, _, Value::Integer(root), Value::Text(_)]) =
-                            values(&cell.payload).as_deref()
-                        {
-                            next.extend(u32::try_from(*root));
-                        }
-                    }
-                }
-                Some(Kind::IndexLeaf) | None => {}
-            }
-        }
-        reached
-    }
-
-    /// The pages of this table, as far as the rows of the schema and the pages that lead to others can be read.
-    pub(super) fn pages_of(&self, table: &str) -> HashSet<u32> {
-        for number in self.below(1) {
-            let Some(page) = self.page(number) else { continue };
-            for cell in cells(&page, number, self) {
-                if let Some([Value::Text(b"table"), Value::Text(name), _, Value::Integer(root), _]) =
-                    values(&cell.payload).as_deref()
-                    && *name == table.as_bytes()
-                {
-                    return u32::try_from(*root).map(|root| self.below(root)).unwrap_or_default();
-                }
-            }
-        }
-        HashSet::new()
-    }
-
-    /// The pages of the b-tree with this root.
-    fn below(&self, root: u32) -> HashSet<u32> {
-        let (mut reached, mut next) = (HashSet::new(), vec![root]);
-        while let Some(number) = next.pop() {
-            let Some(page) = self.page(number).filter(|_| reached.insert(number)) else { continue };
-            if let Some(Kind::TableInterior | Kind::IndexInterior) = Kind::of(&page, number) {
-                next.extend(super::cells::children(&page, number));
-            }
-        }
-        reached
     }
 }

@@ -4,6 +4,7 @@
 //! Each row is told by its columns, and taken if it verifies. Nothing is written to the damaged file, or beside
 //! it under a name of SQLite's.
 
+mod btree;
 mod cells;
 mod found;
 mod image;

@@ -29,7 +29,7 @@ pub(crate) fn rebuild(
     remove(&making)?;
     let carried = carry(&files.database(), &making, settings, known, epoch)?;
     fs::rename(&making, &made).map_err(failed_on("rename", &making))?;
-    files.sync_names()?;
+    files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;
     let mut repaired = Repaired::new(path, error, carried.saved, carried.lost);
@@ -62,7 +62,7 @@ pub(crate) fn finish(files: &Files) -> Result<()> {
 fn put_in_place(files: &Files) -> Result<()> {
     let made = files.salvaged();
     fs::rename(&made, files.database()).map_err(failed_on("rename", &made))?;
-    files.sync_names()
+    files.sync_directory()
 }
 
 /// Of what an earlier attempt left: nobody has ever read it.
