@@ -19,7 +19,7 @@ use crate::{
         meta::Meta,
         schema,
     },
-    open::pipeline,
+    open::identified::IdentifiedDatabase,
     ownership::{file_id::FileId, presence::Presence},
 };
 
@@ -190,12 +190,12 @@ fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connect
     let file = identity(files)?;
     let opening = || format!("open {}", files.database().display());
     let connection = settings.open_reader().map_err(|error| failed(opening())(error))?;
-    pipeline::look(&connection, files)?;
-    let version = schema::version(&connection).map_err(|error| failed(opening())(error))?;
+    let database = IdentifiedDatabase::identify(connection, files)?;
+    let version = database.version();
     if version == 0 {
         return Err(nothing_there(files));
     }
-    let has = schema::disk_indexes(&connection).map_err(|error| failed(opening())(error))?;
+    let has = schema::disk_indexes(database.connection()).map_err(|error| failed(opening())(error))?;
     if settings.options.disk_indexes == DiskIndexes::Maintained && has == DiskIndexes::Omitted {
         return Err(Error::new(
             ErrorKind::Configuration,
@@ -203,7 +203,7 @@ fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connect
              memory over this standby, or let the owner keep them",
         ));
     }
-    Ok((Source { file, version }, connection))
+    Ok((Source { file, version }, database.into_connection()))
 }
 
 fn identity(files: &Files) -> Result<FileId> {

@@ -11,7 +11,7 @@ use crate::{
     DiskIndexes, SqliteOpenReport, SqliteOptions,
     connection::{connections::Connections, settings::Settings},
     format::files::Files,
-    open::pipeline::{self, OpenedFiles},
+    open::pipeline::{self, OpenedDatabase},
     ownership::{lock::OwnerLock, presence::Presence},
     read::{preload::Preload, recency::Recency},
     write::change_log::ChangeLogSize,
@@ -81,11 +81,11 @@ impl SqliteStore {
 
     fn of(
         settings: Settings,
-        opened: OpenedFiles,
+        opened: OpenedDatabase,
         files: Option<Files>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let OpenedFiles { connection, report, lock, presence } = opened;
+        let OpenedDatabase { connection, report, lock, presence } = opened;
         let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
         let change_log_size = ChangeLogSize::read(&connection)?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });

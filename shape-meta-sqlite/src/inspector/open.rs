@@ -19,7 +19,7 @@ use crate::{
         row, schema, sql,
     },
     maintenance::query_plans,
-    open::inspect::{self, Found},
+    open::header::{self, FileState},
     ownership::presence::Presence,
 };
 
@@ -69,17 +69,17 @@ impl Inspector {
     /// its schema can be read.
     pub fn open(directory: &Path) -> Result<Self> {
         let files = Files::new(directory);
-        match inspect::inspect(&files)? {
+        match header::inspect(&files)? {
             // What is only read can be read all the same, and what is damaged is told by `verify`.
-            Found::Database | Found::Damaged => {}
-            Found::Nothing => {
+            FileState::Database | FileState::DamagedHeader => {}
+            FileState::Missing => {
                 let message = format!(
                     "there is no database in {}; name the directory that the store was opened with",
                     directory.display()
                 );
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
-            Found::LogWithoutDatabase => {
+            FileState::WalWithoutDatabase => {
                 let message =
                     "there is a write-ahead log, but its database is missing; `repair` saves what is in it";
                 return Err(Error::new(ErrorKind::Corrupt, message));
@@ -108,7 +108,7 @@ impl Inspector {
         migrate::refuse_newer(version)?;
         let application =
             schema::application_id(&inspector.connection).map_err(failed("read the database"))?;
-        inspect::refuse_foreign(&inspector.files, application)?;
+        header::refuse_foreign(&inspector.files, application)?;
         compat::shadow(&inspector.connection, version).map_err(failed("read the database"))?;
         inspector.version = version;
         Ok(inspector)

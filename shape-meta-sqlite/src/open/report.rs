@@ -4,23 +4,23 @@ use shape_meta_core::{Counts, Repaired, Seq};
 
 use crate::DiskIndexes;
 
-/// What opening a store found and did.
+/// The result of opening a store: what was found and what was done.
 #[derive(Clone, Debug)]
 pub struct SqliteOpenReport {
     /// Whether the database was created.
     pub created: bool,
-    /// The damaged database that was moved aside for it, if there was one, and what was saved of it.
+    /// The quarantined database and what was saved of it, if the database was damaged.
     pub quarantined: Option<Repaired>,
-    /// The schema version from which the file was migrated, if it was.
+    /// The schema version before the open, if the database was migrated.
     pub migrated_from: Option<u32>,
-    /// The look-ups that were there before, if they were built or dropped.
+    /// The index tables before the open, if they were built or dropped.
     pub disk_indexes_before: Option<DiskIndexes>,
-    /// How many shapes are in it.
+    /// The number of shapes.
     pub counts: Counts,
-    /// How far its order has come.
+    /// The sequence number of the last committed mutation.
     pub last_seq: Seq,
-    /// The turn of this owner: every opening has a higher one, and every commit checks it (C11).
+    /// The epoch of this owner: every open has a higher one, and every commit checks it (C11).
     pub epoch: u64,
-    /// How long it took.
+    /// The duration of the open.
     pub took: Duration,
 }

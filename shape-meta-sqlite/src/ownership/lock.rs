@@ -24,18 +24,18 @@ pub(crate) struct OwnerLock {
 }
 
 /// How it stands about the lock of a directory.
-pub(crate) enum Locked {
+pub(crate) enum LockAttempt {
     /// It is ours.
-    Ours(OwnerLock),
+    Acquired(OwnerLock),
     /// Somebody else has it, and is to be taken over.
-    ToTakeOver,
+    MustFence,
 }
 
 /// How often a live owner is looked at while its end is waited for.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl OwnerLock {
-    pub(crate) fn acquire(files: &Files, mode: Mode, on_live_owner: OnLiveOwner) -> Result<Locked> {
+    pub(crate) fn acquire(files: &Files, mode: Mode, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
         let path = files.lock();
         let begun = Instant::now();
         loop {
@@ -43,7 +43,7 @@ impl OwnerLock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => match on_live_owner {
-                    OnLiveOwner::Fence => return Ok(Locked::ToTakeOver),
+                    OnLiveOwner::Fence => return Ok(LockAttempt::MustFence),
                     OnLiveOwner::Wait(longest) if begun.elapsed() < longest => {
                         thread::sleep(LOOK.min(longest));
                         continue;
@@ -60,7 +60,7 @@ impl OwnerLock {
             // If somebody has taken over in between, this is the lock of a file that has no name any more.
             if lock.is_current() {
                 lock.sign();
-                return Ok(Locked::Ours(lock));
+                return Ok(LockAttempt::Acquired(lock));
             }
         }
     }
@@ -127,14 +127,14 @@ fn owned(file: &mut File, files: &Files) -> Error {
 mod tests {
     use super::*;
 
-    fn acquire(files: &Files, on_live_owner: OnLiveOwner) -> Result<Locked> {
+    fn acquire(files: &Files, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
         OwnerLock::acquire(files, Mode::Wal, on_live_owner)
     }
 
-    fn ours(locked: Locked) -> OwnerLock {
+    fn ours(locked: LockAttempt) -> OwnerLock {
         match locked {
-            Locked::Ours(lock) => lock,
-            Locked::ToTakeOver => panic!("nobody has it"),
+            LockAttempt::Acquired(lock) => lock,
+            LockAttempt::MustFence => panic!("nobody has it"),
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let files = Files::new(directory.path());
         let first = ours(acquire(&files, OnLiveOwner::Fail).expect("nobody has it"));
-        assert!(matches!(acquire(&files, OnLiveOwner::Fence), Ok(Locked::ToTakeOver)));
+        assert!(matches!(acquire(&files, OnLiveOwner::Fence), Ok(LockAttempt::MustFence)));
         assert!(first.is_current(), "not before the turn is taken");
         let second = OwnerLock::take_over(&files).expect("it can");
         assert_eq!([first.is_current(), second.is_current()], [false, true]);

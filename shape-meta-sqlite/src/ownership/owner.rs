@@ -7,7 +7,7 @@ use crate::{error::failed, format::sql};
 
 /// Notes who has taken the turn, for people who look at the file: the process, the machine, and since when.
 /// Nothing depends on it; whether the owner is alive, its lock says.
-pub(crate) fn note(connection: &Connection, since: Timestamp) -> Result<()> {
+pub(crate) fn record(connection: &Connection, since: Timestamp) -> Result<()> {
     connection
         .prepare_cached(sql::NOTE_OWNER)
         .and_then(|mut statement| {

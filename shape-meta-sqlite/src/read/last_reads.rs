@@ -36,7 +36,7 @@ impl Openings {
     }
 
     /// Notes that an owner has found the shapes up to here, in a transaction that somebody else commits.
-    pub(crate) fn note(connection: &Connection, through: Seq, at: Timestamp) -> Result<()> {
+    pub(crate) fn record(connection: &Connection, through: Seq, at: Timestamp) -> Result<()> {
         let values = [through.get(), at.as_micros()].map(u64::cast_signed);
         connection
             .prepare_cached(sql::NOTE_OPENING)

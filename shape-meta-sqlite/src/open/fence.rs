@@ -1,0 +1,59 @@
+use rusqlite::{TransactionBehavior, config::DbConfig};
+use shape_meta_core::{Error, ErrorKind, Result};
+
+use crate::{
+    connection::settings::Settings,
+    error::failed,
+    format::{files::Files, meta::Meta},
+    open::{
+        header::{self, FileState},
+        identified::IdentifiedDatabase,
+    },
+    ownership::{lock::OwnerLock, presence::Presence},
+};
+
+/// Fences a live owner: bumps the epoch and replaces its lock file, before anything else is read or written.
+///
+/// From then on the former owner's commits fail in their transaction, wherever its file is moved, and the
+/// open goes on as if that owner were gone.
+///
+/// # Errors
+///
+/// `AlreadyOpen` if the other owner is just creating the database, `Corrupt` if the epoch cannot be read or
+/// written: a damaged database is not moved aside under a live owner (C11).
+pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
+    if header::inspect(files)? != FileState::Database {
+        return Err(Error::new(
+            ErrorKind::AlreadyOpen,
+            "could not take the database over: another owner is just creating it; nothing was touched, try again in \
+             a moment",
+        ));
+    }
+    let _presence = Presence::register(files);
+    bump_epoch(files, settings).map_err(|error| match error.kind() {
+        ErrorKind::Corrupt => Error::new(
+            ErrorKind::Corrupt,
+            "could not take the database over, because it is damaged; nothing was touched. Let its live owner \
+             repair it, or end that process and open again",
+        )
+        .with_source(error),
+        _ => error,
+    })
+}
+
+fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
+    let doing = "take the database over";
+    let connection = settings.reopen_writer().map_err(failed(doing))?;
+    // Whatever the outcome, the WAL is left to the other owner.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed(doing))?;
+    let mut connection = IdentifiedDatabase::identify(connection, files)?.into_connection();
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
+    Meta::bump_epoch(&transaction)?;
+    // The lock file is replaced inside the transaction: SQLite lets one writer in at a time, so of several
+    // processes that fence at once the last one has both epoch and lock. If the commit fails, the other owner
+    // goes on without a lock that others see; the epoch still keeps the owners apart.
+    let lock = OwnerLock::take_over(files)?;
+    transaction.commit().map_err(failed(doing))?;
+    Ok(lock)
+}

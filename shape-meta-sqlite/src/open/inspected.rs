@@ -1,0 +1,74 @@
+use shape_meta_core::{Error, ErrorKind, Observer, Repaired, Result, TrustedState};
+
+use crate::{
+    connection::settings::Settings,
+    format::files::Files,
+    open::{
+        header::{self, FileState},
+        locked::LockedDirectory,
+    },
+    ownership::{lock::OwnerLock, presence::Presence},
+    recovery::salvage,
+};
+
+/// Step 2: a file whose first bytes are those of a database of ours, or whose database is missing or damaged.
+/// The owner lock is held for as long as this lives.
+pub(super) struct InspectedFile<'a> {
+    lock: OwnerLock,
+    presence: Presence,
+    files: &'a Files,
+    settings: &'a Settings,
+    state: FileState,
+}
+
+impl<'a> InspectedFile<'a> {
+    /// Finishes a rebuild that a crash cut off, and inspects the first bytes of what is there then.
+    pub(super) fn inspect(directory: LockedDirectory<'a>) -> Result<Self> {
+        let (lock, files, settings) = directory.into_parts();
+        salvage::finish(files)?;
+        let state = header::inspect(files)?;
+        // After the inspection, which does not open a file that is registered.
+        let presence = Presence::register(files);
+        Ok(Self { lock, presence, files, settings, state })
+    }
+
+    /// Puts a new database with all sound rows in the place of the damaged one, which is moved aside. Nothing
+    /// is deleted.
+    pub(super) fn rebuild(self, error: Error, observer: &dyn Observer) -> Result<(Self, Repaired)> {
+        let known = TrustedState::default();
+        let repaired = salvage::rebuild(self.files, self.settings, error, &known, None, observer)?;
+        Ok((Self { state: FileState::Database, ..self }, repaired))
+    }
+
+    /// Whether this error means that a database that was there before is damaged. Busy, locked and unreadable
+    /// never do.
+    pub(super) fn is_corruption(&self, error: &Error) -> bool {
+        self.state != FileState::Missing && error.kind() == ErrorKind::Corrupt
+    }
+
+    /// Returns the error of an open that must not move the damaged database aside.
+    pub(super) fn refused(&self, error: Error) -> Error {
+        let message = format!(
+            "the database {} is damaged; it was not changed. Repair it, move it away with its -wal and -shm, or open it \
+             with `OnCorruption::Quarantine`",
+            self.files.database().display()
+        );
+        Error::new(ErrorKind::Corrupt, message).with_source(error)
+    }
+
+    pub(super) fn files(&self) -> &'a Files {
+        self.files
+    }
+
+    pub(super) fn settings(&self) -> &'a Settings {
+        self.settings
+    }
+
+    pub(super) fn state(&self) -> FileState {
+        self.state
+    }
+
+    pub(super) fn into_guards(self) -> (OwnerLock, Presence) {
+        (self.lock, self.presence)
+    }
+}

@@ -1,0 +1,37 @@
+use std::fs;
+
+use shape_meta_core::Result;
+
+use crate::{
+    connection::settings::Settings,
+    error::failed_on,
+    format::files::Files,
+    open::fence,
+    ownership::lock::{LockAttempt, OwnerLock},
+};
+
+/// Step 1: a directory whose owner lock this process holds. Nothing in it has been looked at.
+pub(super) struct LockedDirectory<'a> {
+    lock: OwnerLock,
+    files: &'a Files,
+    settings: &'a Settings,
+}
+
+impl<'a> LockedDirectory<'a> {
+    /// Creates the directory if it is missing, and takes its lock. A live owner is refused, waited for, or
+    /// fenced, as the options say.
+    pub(super) fn lock(files: &'a Files, settings: &'a Settings) -> Result<Self> {
+        let directory = files.directory();
+        fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
+        let options = &settings.options;
+        let lock = match OwnerLock::acquire(files, options.mode, options.on_live_owner)? {
+            LockAttempt::Acquired(lock) => lock,
+            LockAttempt::MustFence => fence::take_over(files, settings)?,
+        };
+        Ok(Self { lock, files, settings })
+    }
+
+    pub(super) fn into_parts(self) -> (OwnerLock, &'a Files, &'a Settings) {
+        (self.lock, self.files, self.settings)
+    }
+}
