@@ -8,15 +8,15 @@ use crate::{
     layers::{Layers, stack},
 };
 
-/// Composes a store. The one place where layers are stacked.
+/// Composes a store: the one place where layers are stacked.
 ///
-/// Nothing is composed unless it is asked for, so that a feature which somebody else turns on does not
-/// change your store.
+/// A layer is added only by its own method. So a cargo feature that another crate turns on does not change your
+/// store.
 #[must_use = "a builder does nothing until a store is opened"]
 pub struct Builder {
     #[cfg_attr(
         not(feature = "sqlite"),
-        expect(dead_code, reason = "only a database has something to clean")
+        expect(dead_code, reason = "only a database has stored data to clean")
     )]
     pub(crate) cleaner: Box<dyn ShapeCleaner>,
     pub(crate) layers: Layers,
@@ -39,44 +39,45 @@ impl Builder {
         }
     }
 
-    /// Who hears of what the layers do. Default: nobody.
+    /// The observer of all layers. Default: [`NoopObserver`].
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.layers.observer = observer;
         self
     }
 
-    /// How large what callers hand in may be. Overrides those of the buffer's options.
+    /// Size limits on handles, definitions, relations and dependencies. Override the limits of the buffer's
+    /// options.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.layers.limits = limits;
         self
     }
 
-    /// How the database is kept: mode, durability, sizes.
+    /// Options of the database: mode, durability, sizes.
     ///
-    /// Where look-ups are answered, and who keeps last-read times, follows from the layers above and is set
-    /// by this builder.
+    /// The builder itself sets where look-ups are answered and which layer keeps last-read times, because both
+    /// follow from the layers above.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, options: shape_meta_sqlite::SqliteOptions) -> Self {
         self.sqlite = options;
         self
     }
 
-    /// Puts the left-right read cache over the store. Whether a buffer is above it is known to this builder.
+    /// Adds the left-right read cache over the store.
     #[cfg(feature = "cache")]
     pub fn cached(mut self, options: crate::CacheOptions) -> Self {
         self.layers.cache = Some(options);
         self
     }
 
-    /// Puts the write buffer on top. Without it every mutation is a transaction of its own.
+    /// Adds the write buffer on top. Without it every mutation is a transaction of its own.
     #[cfg(feature = "buffer")]
     pub fn buffered(mut self, options: crate::BufferOptions) -> Self {
         self.layers.buffer = Some(options);
         self
     }
 
-    /// Stacks the layers over a store of your own. Recovery, and with it the cleaner, is that store's
-    /// matter then.
+    /// Composes the layers over your own `ShapeStore` of `shape-meta-core`. That store is then responsible for
+    /// recovery; the cleaner is not called.
     ///
     /// # Errors
     ///

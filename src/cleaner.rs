@@ -2,38 +2,37 @@ use std::error::Error;
 
 use shape_meta_core::Handle;
 
-/// What a [`ShapeCleaner`] may fail with.
+/// The error of a [`ShapeCleaner`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The caller's hook that deletes the stored data of shapes (their logs, their snapshots) which the
-/// metadata does not know any more.
+/// The caller's hook that deletes the stored data (logs, snapshots) of shapes whose metadata is gone.
 ///
-/// It has to exist before a store can open, because opening is when a crash's remains are put in order:
-/// shapes whose snapshot was not complete are removed from the metadata, and handed to it. It runs on the
-/// opening thread, before anyone can add a shape.
+/// A store needs a cleaner to open, because opening includes recovery: shapes whose snapshot is not complete are
+/// removed from the metadata and handed to the cleaner. It runs on the opening thread, before any mutation is
+/// accepted.
 ///
-/// What it has not finished when the process dies is handed to it again at the next open. So deleting what
-/// is gone already must succeed.
+/// Handles that were not confirmed before the process died are handed out again at the next open. So deleting data
+/// that is already gone must succeed.
 pub trait ShapeCleaner: Send + Sync {
     /// Deletes the stored data of these shapes.
     ///
     /// # Errors
     ///
-    /// Then the store does not open; all of these handles are handed out again at the next attempt.
+    /// The store then does not open, and the next open hands out the same handles again.
     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError>;
 
-    /// Deletes the stored data of every shape there is: no valid shape is left.
+    /// Deletes the stored data of all shapes: no valid shape is left.
     ///
-    /// Not called after a damaged database was moved aside, although no shape is left then: what the
-    /// damaged file knew may yet be saved, and the stored data with it.
+    /// Not called after a damaged database was quarantined, even if no shape is left: the shapes in the damaged file
+    /// may still be saved, and their stored data with them.
     ///
     /// # Errors
     ///
-    /// Then the store does not open.
+    /// The store then does not open.
     fn clean_all(&self) -> Result<(), BoxError>;
 }
 
-/// The cleaner of those who store no data for shapes: tests, examples, tools.
+/// A cleaner that does nothing, for callers that store no data for shapes: tests, examples, tools.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoopCleaner;
 

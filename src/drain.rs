@@ -3,16 +3,16 @@ use shape_meta_core::StoreControl;
 
 use crate::WeakShapeMeta;
 
-/// What waits to be written, and how fast: so that who is shed is told to come again when there is room. Of a store
-/// that is gone, nothing.
+/// The number of pending shapes and the rate at which they are committed, for the `Retry-After` of rejected
+/// requests. Both are zero once the store is dropped.
 ///
 /// ```
 /// # #[cfg(all(feature = "sqlite", feature = "buffer"))]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use shape_meta::{BufferOptions, NoopCleaner, ShapeMeta, admission::{Admission, Limits, RetryAfter}};
+/// use shape_meta::{BufferOptions, NoopCleaner, ShapeMeta, admission::{Admission, AdmissionLimits, RetryAfter}};
 ///
 /// let store = ShapeMeta::builder(NoopCleaner).buffered(BufferOptions::default()).open_in_memory()?;
-/// let limits = Limits::from_env()?.unwrap_or_default();
+/// let limits = AdmissionLimits::from_env()?.unwrap_or_default();
 /// let admission = Admission::with_retry_after(limits, RetryAfter::default().drain(store.downgrade()));
 /// # Ok(())
 /// # }

@@ -1,22 +1,22 @@
-//! Shape metadata for sync engines: read from memory on every request, written in storms, durable in
-//! SQLite.
+//! Shape metadata for sync engines: served from memory, accepted in storms, durable in SQLite.
 //!
-//! A sync engine streams *shapes* (filtered views of PostgreSQL tables) to many clients. On every request
-//! it asks which handle serves a definition, whether a handle is still valid, whether its snapshot has
-//! begun; on every change of a table, which shapes read it. This crate composes the crates of the family
-//! into one store that answers all of that from memory without a lock, accepts thousands of new shapes at
-//! once after a redeploy, and writes them to SQLite in batches behind.
+//! A sync engine streams *shapes* (filtered views of PostgreSQL tables) to many clients. Every request looks up
+//! shape metadata: which handle serves a definition, whether a handle is valid, whether its snapshot has started.
+//! Every change of a table looks up which shapes read it. After a redeploy, thousands of clients create shapes at
+//! once. This crate composes a store that answers these look-ups from memory without a lock, accepts new shapes in
+//! memory, and commits them to SQLite in batches.
 //!
 //! # What it is not
 //!
-//! Not the shape log (the rows that are streamed), not a replication client, not a general key-value store,
-//! and not a distributed one: a database has one owning process.
+//! Not the shape log (the rows that are streamed), not a replication client, not a general key-value store, and
+//! not distributed: a database has one owning process.
 //!
 //! # Example
 //!
 //! ```
 //! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
 //! use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, ShapeMeta, prelude::*};
 //!
 //! # let directory = tempfile::tempdir()?;
@@ -28,7 +28,7 @@
 //!
 //! let shape = NewShape {
 //!     handle: Handle::new("54334872-1768476874000000")?,
-//!     key: Key::new([7; 32]), // or let `Shape` (feature `shape`) or your `Definition` make all of this
+//!     key: Key::new([7; 32]), // `Shape` (feature `shape`) or your own `Definition` computes these fields
 //!     hash: DefinitionHash::new(7),
 //!     relations: [Relation::new(16501)].into_iter().collect(),
 //!     dependencies: [].into(),
@@ -38,7 +38,7 @@
 //! let made = store.get_or_add(&shape, Wait::UpTo(Duration::from_secs(1)))?;
 //! store.mark_snapshot_started(&made.handle, Wait::No)?;
 //! assert!(store.validate_handle(&made.handle, shape.hash)?);
-//! made.receipt.wait_durable(Duration::from_secs(10))?; // if you must know
+//! made.receipt.wait_durable(Duration::from_secs(10))?; // only if durability matters here
 //! assert!(store.close(Duration::from_secs(10)).is_complete());
 //! # Ok(())
 //! # }
@@ -50,18 +50,40 @@
 //!
 //! | builder | composition | for |
 //! |---|---|---|
-//! | `.cached(..).buffered(..)` | `Buffered<Cached<SqliteStore>>` | the product: reads from memory, writes behind |
-//! | `.buffered(..)` | `Buffered<SqliteStore>` | little memory: look-ups straight from SQLite |
+//! | `.cached(..).buffered(..)` | `Buffered<Cached<SqliteStore>>` | the product: reads from memory, batched commits |
+//! | `.buffered(..)` | `Buffered<SqliteStore>` | little memory: look-ups from SQLite |
 //! | `.cached(..)` | `Direct<Cached<SqliteStore>>` | write-through: every mutation is on disk when it returns |
 //! | neither | `Direct<SqliteStore>` | the reference |
 //!
-//! All of them can be had over any other store with `Builder::over`.
+//! [`Builder::over`] composes the same layers over any other store.
+//!
+//! # Trade-offs
+//!
+//! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later. A crash loses what no
+//! [`Receipt`] had reported as durable, and what is left is a prefix of the acknowledged mutations. Without a buffer
+//! every mutation is a transaction of its own: nothing is lost, and a storm queues at the disk.
+//!
+//! # Types by topic
+//!
+//! | topic | types |
+//! |---|---|
+//! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`OpenReport`], [`Standby`] |
+//! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
+//! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
+//! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`] |
+//! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
+//! | errors | [`Error`], [`ErrorKind`], [`MutateError`], [`Refusal`], [`NotDurable`] |
+//! | observe | [`Observer`], [`Observers`], [`TracingObserver`], [`MetricsObserver`], [`Reporter`] |
+//! | shed load | [`admission`] |
+//!
+//! What only implementors of stores and layers need (`ShapeStore`, `Batch`, `Direct`, the reference model
+//! `MemoryStore`, validation, the conformance suite) stays in `shape-meta-core`.
 //!
 //! # Many stores in one process
 //!
-//! A process that opens a store for each of its tenants lets them share flusher threads and connections. An
-//! idle store then costs about 0.1 megabytes, one file descriptor and no thread, and one that hangs does not
-//! hold up the others.
+//! A process that opens one store for each tenant lets the stores share flusher threads ([`FlusherPool`]) and
+//! connections ([`ConnectionLimit`]). An idle store then costs about 0.1 MB, one file descriptor and no thread. A store
+//! whose disk hangs does not delay the others.
 //!
 //! ```
 //! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
@@ -108,76 +130,124 @@
 //!
 //! # Deploys
 //!
-//! A database has one owner. `Builder::open_standby` opens it for reading beside a live one, and a `Standby` becomes
-//! the owner when it is promoted, while reads go on. See `docs/operations.md` of the repository.
+//! A database has one owner. [`Builder::open_standby`] opens a read-only [`Standby`] while the owner is alive, and
+//! [`Standby::promote`] makes it the owner while reads go on. See `docs/operations.md` in the repository.
 //!
 //! # Features
 //!
-//! They are additive: turning one on never changes what another user of the crate has.
+//! Features are additive: a feature that another crate turns on never changes your store.
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `sqlite` | yes | `Builder::open`: the durable store |
-//! | `cache` | yes | `Builder::cached`: the left-right read cache |
-//! | `definitions` | no | `CacheOptions::definitions`: definitions that were read stay in memory (brings `cache`) |
-//! | `buffer` | yes | `Builder::buffered`: the write buffer |
-//! | `telemetry` | no | `TracingObserver` |
-//! | `metrics` | no | `MetricsObserver`, for the `metrics` facade (brings `telemetry`) |
-//! | `admission` | no | `admission`: load shedding for callers |
-//! | `tower` | no | `admission::AdmissionLayer`: the same as a tower layer (brings `admission`) |
-//! | `shape` | no | `Shape`, the ready-made definition type, and its JSON |
+//! | `sqlite` | yes | [`Builder::open`]: the durable store |
+//! | `cache` | yes | [`Builder::cached`]: the left-right read cache |
+//! | `definitions` | no | [`CacheOptions::definition_cache_bytes`]: a bounded cache of definitions (brings `cache`) |
+//! | `buffer` | yes | [`Builder::buffered`]: the write buffer |
+//! | `telemetry` | no | [`TracingObserver`]: spans and events of the `tracing` crate |
+//! | `metrics` | no | [`MetricsObserver`] and [`Reporter`], for the `metrics` facade (brings `telemetry`) |
+//! | `admission` | no | [`admission`]: load shedding for callers |
+//! | `tower` | no | [`admission::AdmissionLayer`]: load shedding as a tower layer (brings `admission`) |
+//! | `shape` | no | [`Shape`], the ready-made definition type, its JSON, and a reader of traces |
 //! | `full` | no | all of the above |
 //!
 //! # Related crates
 //!
-//! Each layer is a crate of its own that depends on `shape-meta-core` alone: `shape-meta-sqlite`,
-//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`; `shape-meta-admission` depends on none.
+//! Each layer is a crate that depends on `shape-meta-core` alone: `shape-meta-sqlite`, `shape-meta-cache`,
+//! `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them. `shape-meta-cli` is the
+//! command for operators.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "full"),
+    allow(rustdoc::broken_intra_doc_links, reason = "the front page links to types of every feature")
+)]
 
 mod builder;
 mod cleaner;
-#[cfg(feature = "sqlite")]
-mod database;
 #[cfg(feature = "admission")]
 mod drain;
 mod layers;
 #[cfg(feature = "sqlite")]
+mod open;
+#[cfg(feature = "sqlite")]
 mod standby;
 mod store;
 
+// The store.
 pub use builder::Builder;
 pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner};
 #[cfg(feature = "sqlite")]
-pub use database::OpenReport;
+pub use open::OpenReport;
+#[doc(inline)]
+pub use shape_meta_core::{MutateShapes, MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl, Wait};
 #[cfg(feature = "sqlite")]
 pub use standby::Standby;
 pub use store::{ShapeMeta, WeakShapeMeta};
 
-pub use shape_meta_core::*;
+// Shapes: what callers pass in and get back.
+#[doc(inline)]
+pub use shape_meta_core::{
+    Counts, Definition, DefinitionHash, Entry, Handle, HandleSet, InvalidHandle, InvalidKey, Key,
+    LeastRecentlyUsed, Metadata, NewShape, Record, Relation, Relations, Scan, ScanItem, SnapshotState,
+    Timestamp,
+};
+#[cfg(feature = "shape")]
+#[doc(inline)]
+pub use shape_meta_core::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
 
+// Mutations and durability.
+#[doc(inline)]
+pub use shape_meta_core::{CloseReport, GetOrAdd, Mutation, NotDurable, Pending, Receipt, Seq, Unwritten};
+
+// Health, repair and refresh.
+#[doc(inline)]
+pub use shape_meta_core::{
+    Connections, Degradation, Health, HealthState, LastError, Lost, RefreshReport, Repaired, Usage,
+};
+
+// Errors.
+#[doc(inline)]
+pub use shape_meta_core::{Error, ErrorKind, MutateError, Refusal, Remedy, Result};
+
+// Options.
 #[cfg(feature = "buffer")]
+#[doc(inline)]
 pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherPool, FlusherStats};
 #[cfg(feature = "cache")]
+#[doc(inline)]
 pub use shape_meta_cache::{CacheOptions, LookupIndex};
+#[doc(inline)]
+pub use shape_meta_core::Limits;
 #[cfg(feature = "sqlite")]
+#[doc(inline)]
 pub use shape_meta_sqlite::{
-    ConnectionLimit, Durability, Inspector, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions,
-    SqliteStore,
+    ConnectionLimit, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
+};
+
+// The database below, and how to inspect one without owning it.
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use shape_meta_sqlite::{Inspector, SqliteOpenReport, SqliteStore};
+
+// Observers, and what they are called with.
+#[doc(inline)]
+pub use shape_meta_core::{
+    Activity, Change, Checkin, Checkout, DurabilityWait, FlushStats, Latencies, NoopObserver, Observer,
+    OpenStats, PublishStats, RecoveryStats, Span,
 };
 #[cfg(feature = "metrics")]
+#[doc(inline)]
 pub use shape_meta_telemetry::{MetricsObserver, Reporter, ReporterThread, SIZE_BUCKETS, TIME_BUCKETS};
 #[cfg(feature = "telemetry")]
+#[doc(inline)]
 pub use shape_meta_telemetry::{Observers, TracingObserver};
 
-/// Load shedding for callers: at most so many requests of a kind at a time.
+/// Admission control for callers: limits on concurrent requests by kind.
 #[cfg(feature = "admission")]
 pub use shape_meta_admission as admission;
 
-/// What most users of a store want in scope.
+/// The traits and the types that most callers need: `use shape_meta::prelude::*`.
 pub mod prelude {
-    pub use std::time::Duration;
-
     pub use shape_meta_core::{
         Definition, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape, ReadShapes,
         ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,

@@ -1,4 +1,4 @@
-//! Reading what another process writes, and taking over from it.
+//! A read-only follower of a database that another process owns, and its promotion to owner.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,37 +9,38 @@ use shape_meta_core::{
     Activity, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
     RefreshReport, Relation, Result, Scan, Seq, Timestamp,
 };
-use shape_meta_sqlite::{OnLiveOwner, SqliteStandby as Database, SqliteStore};
+use shape_meta_sqlite::{OnLiveOwner, SqliteStandby, SqliteStore};
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
-    database::{self, indexes_below},
-    layers::{Below, Layers, below},
+    layers::{Layers, LowerLayers, lower_layers},
+    open::{self, disk_indexes},
 };
 
-/// A store that reads what the owner of a database writes, and becomes the owner when it is promoted: for the new
-/// process of a rolling deploy, and for one that only reads.
+/// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the owner: for
+/// the new process of a rolling deploy, and for processes that only read.
 ///
-/// What memory serves ([cached](Builder::cached)) shows what it was last [refreshed](Self::refresh) with; what lies
-/// on disk is read as it is now, so a shape that was removed meanwhile has metadata and no record for that long. What
-/// the owner has acknowledged and not written yet nobody else can see.
+/// With a [cache](Builder::cached), memory shows the state of the last [`refresh`](Self::refresh), and reads from disk
+/// show the current state. So a shape that was removed since the last refresh has metadata and no record until the
+/// next one. Changes that the owner has acknowledged and not committed are not visible here.
 ///
-/// Cloning it is one atomic increment. Its methods are those of [`ReadShapes`] and
-/// [`ReadShapesExt`](crate::ReadShapesExt). Once promoted, it reads through the store that it has become, and so
-/// whoever was given a clone for reading need not be told.
+/// A clone is one atomic increment. The methods are those of [`ReadShapes`] and
+/// [`ReadShapesExt`](crate::ReadShapesExt). After promotion all clones read through the promoted store, so readers
+/// keep the clone that they have.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "cache", feature = "buffer"))]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use shape_meta::{BufferOptions, CacheOptions, OnLiveOwner, NoopCleaner, ShapeMeta, prelude::*};
+/// use std::time::Duration;
+/// use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, OnLiveOwner, ShapeMeta, prelude::*};
 ///
 /// let standby = ShapeMeta::builder(NoopCleaner)
 ///     .cached(CacheOptions::default())
 ///     .buffered(BufferOptions::default())
 ///     .open_standby("/var/lib/sync/shapes")?;
-/// // Serve reads; and every second or so:
+/// // Serve reads, and every second or so:
 /// standby.refresh()?;
-/// // When the old process was told to end:
+/// // Once the old process was asked to end:
 /// let store = standby.promote(OnLiveOwner::Wait(Duration::from_secs(30)))?;
 /// store.mark_snapshot_started("54334872-1768476874000000", Wait::No)?;
 /// # Ok(())
@@ -51,82 +52,85 @@ use crate::{
 pub struct Standby(Arc<Inner>);
 
 struct Inner {
-    database: Arc<Database>,
-    below: Below<Arc<Database>>,
+    database: Arc<SqliteStandby>,
+    lower: LowerLayers<Arc<SqliteStandby>>,
     promoted: OnceLock<ShapeMeta>,
     directory: PathBuf,
-    /// What a promotion needs, and one promotion at a time.
-    waiting: Mutex<Waiting>,
+    /// Locked for the whole of a promotion, so that only one runs at a time.
+    promotion: Mutex<Promotion>,
 }
 
-struct Waiting {
+/// What a promotion needs besides the layers that already serve reads.
+struct Promotion {
     cleaner: Box<dyn ShapeCleaner>,
-    layers: Layers,
+    upper: Layers,
 }
 
 impl Builder {
-    /// Opens the database in this directory beside its owner, to read it, and to own it later: what this builder
-    /// composes is what [`Standby::promote`] makes. Nothing is written, and the cleaner is not called.
+    /// Opens the database in this directory as a standby, while its owner is alive. [`Standby::promote`] makes the
+    /// composition of this builder.
+    ///
+    /// Writes nothing, and does not call the cleaner.
     ///
     /// # Errors
     ///
-    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: among them `NotFound`, if there is no database yet.
+    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: `NotFound` if there is no database yet, among others.
     pub fn open_standby(self, directory: impl AsRef<Path>) -> Result<Standby> {
         let directory = directory.as_ref();
-        let Self { cleaner, mut layers, sqlite } = self;
-        let options = sqlite.disk_indexes(indexes_below(&layers)).last_reads(layers.cache.is_none());
-        let database = Arc::new(Database::open(directory, options, Arc::clone(&layers.observer))?);
-        let below = below(Arc::clone(&database), &mut layers)?;
+        let Self { cleaner, layers: mut upper, sqlite } = self;
+        let options = sqlite.disk_indexes(disk_indexes(&upper)).last_reads(upper.cache.is_none());
+        let database = Arc::new(SqliteStandby::open(directory, options, Arc::clone(&upper.observer))?);
+        let lower = lower_layers(Arc::clone(&database), &mut upper)?;
         Ok(Standby(Arc::new(Inner {
             database,
-            below,
+            lower,
             promoted: OnceLock::new(),
             directory: directory.to_owned(),
-            waiting: Mutex::new(Waiting { cleaner, layers }),
+            promotion: Mutex::new(Promotion { cleaner, upper }),
         })))
     }
 }
 
 impl Standby {
-    /// Brings what is in memory up to date with what the owner has written, in one step: readers never miss a shape
-    /// that was there before and is there afterwards.
+    /// Brings memory up to date with what the owner has committed, in one step: a shape that exists before and after
+    /// the refresh is visible all the time.
     ///
-    /// Reads what has changed, some microseconds for each change, however many shapes there are; and everything, as at
-    /// open, if the owner does not know any more what has changed, because so much has, or because its database was
-    /// repaired. Without a cache all that has to be found out is whether it was. Nothing to do once it is promoted.
+    /// Costs some microseconds for each change, whatever the number of shapes. Reads all shapes, as opening does, if
+    /// the owner's change log no longer reaches back to the last refresh, or if its database was repaired. Without a
+    /// cache it only checks whether the file was replaced. Does nothing after promotion.
     ///
     /// # Errors
     ///
-    /// If the database cannot be read, or is not there any more. Memory serves what it served before.
+    /// If the database cannot be read or is gone. Memory then shows what it showed before.
     pub fn refresh(&self) -> Result<RefreshReport> {
         match self.0.promoted.get() {
             Some(_) => Ok(RefreshReport::default()),
             None => {
                 self.0.database.check_source()?;
-                self.0.below.refresh()
+                self.0.lower.refresh()
             }
         }
     }
 
-    /// Becomes the owner: takes ownership, does what [`Builder::open`] does (migration, repair, recovery with the
-    /// cleaner), brings memory up to date, and starts to write. Reads go on all the time. Promoting again returns the
-    /// same store.
+    /// Becomes the owner. Takes ownership, runs what [`Builder::open`] runs (migration, repair, recovery with the
+    /// cleaner), brings memory up to date, and starts to accept mutations. Reads go on all the time.
     ///
-    /// If the present owner lives, it is refused, waited for or taken over, as is asked for; see [`OnLiveOwner`] for what
-    /// each means. Shapes whose snapshot is not complete are removed, as at every open: whoever made them is gone.
+    /// `on_live_owner` decides what happens while the present owner is alive: fail, wait for it, or fence it.
+    /// Recovery removes the shapes whose snapshot is not complete, as at every open, because the process that made
+    /// those snapshots is gone. A second call returns the same store.
     ///
     /// # Errors
     ///
-    /// Those of [`Builder::open`]; `AlreadyOpen` in particular if there is another owner. It is a standby as before then, and
-    /// can be tried again; also if the failure came after it had taken ownership, which it keeps.
+    /// Those of [`Builder::open`]; `AlreadyOpen` if there is another owner. It is then still a standby, and the call can
+    /// be repeated. A failure after it took ownership keeps the ownership.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
-        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let promotion = self.0.promotion.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.0.promoted.get() {
             return Ok(store.clone());
         }
-        let observer = Arc::clone(&waiting.layers.observer);
+        let observer = Arc::clone(&promotion.upper.observer);
         let span = observer.begin(Activity::Promote { path: &self.0.directory });
-        let promoted = self.promoted(&waiting, on_live_owner);
+        let promoted = self.take_over(&promotion, on_live_owner);
         if let Some(span) = span {
             span.end(promoted.as_ref().err());
         }
@@ -134,23 +138,23 @@ impl Standby {
         Ok(self.0.promoted.get_or_init(|| store).clone())
     }
 
-    fn promoted(&self, waiting: &Waiting, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
-        let Waiting { cleaner, layers } = waiting;
+    fn take_over(&self, promotion: &Promotion, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
+        let Promotion { cleaner, upper } = promotion;
         let owner = self.0.database.promote(on_live_owner)?;
-        let report = database::put_in_order(owner, &**cleaner, &*layers.observer)?;
-        // Nobody else writes any more, so this is all there is.
-        self.0.below.refresh()?;
-        self.0.below.learn_reads(|created| owner.first_seen_at(created))?;
-        let stack = self.0.below.under(layers.clone())?;
-        Ok(ShapeMeta::over_database(stack, database::Database::promoted(&self.0.database, report)))
+        let report = open::recover(owner, &**cleaner, &*upper.observer)?;
+        // The former owner can no longer commit, so this refresh is the last that is needed.
+        self.0.lower.refresh()?;
+        self.0.lower.learn_reads(|created| owner.first_seen_at(created))?;
+        let stack = self.0.lower.stack_under(upper.clone())?;
+        Ok(ShapeMeta::over_database(stack, open::Database::promoted(&self.0.database, report)))
     }
 
-    /// The store that it has become, once it was promoted.
+    /// Returns the promoted store; `None` before promotion.
     pub fn store(&self) -> Option<ShapeMeta> {
         self.0.promoted.get().cloned()
     }
 
-    /// The store that owns the database, once it was promoted; for its size and its maintenance.
+    /// Returns the database, for its size and its maintenance; `None` before promotion.
     pub fn database(&self) -> Option<&SqliteStore> {
         self.0.database.owner()
     }
@@ -158,7 +162,7 @@ impl Standby {
     fn reads(&self) -> &dyn ReadShapes {
         match self.0.promoted.get() {
             Some(store) => store,
-            None => self.0.below.reads(),
+            None => self.0.lower.reads(),
         }
     }
 }

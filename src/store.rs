@@ -11,25 +11,25 @@ use shape_meta_core::{
 
 use crate::{Builder, ShapeCleaner};
 
-/// A composed store. Cloning it is one atomic increment, and all clones are the same store; use it from as
-/// many threads as you like. When the last one is dropped, what is pending is flushed.
+/// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same store.
+/// Dropping the last clone flushes pending changes.
 ///
-/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
-/// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
+/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension traits
+/// [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
 /// `use shape_meta::prelude::*`.
 #[derive(Clone)]
 pub struct ShapeMeta(Arc<Inner>);
 
 struct Inner {
-    /// Before the database below it: a buffer flushes when it is dropped.
+    /// Declared before the database, so that it is dropped first: a buffer flushes when it is dropped.
     stack: Box<dyn StoreControl>,
     #[cfg(feature = "sqlite")]
-    database: Option<crate::database::Database>,
+    database: Option<crate::open::Database>,
 }
 
 impl ShapeMeta {
-    /// Begins to compose a store. The cleaner comes first, because no database can be opened without one;
-    /// [`NoopCleaner`](crate::NoopCleaner) is that of those who store no data for shapes.
+    /// Returns a builder. It takes the cleaner at once, because no database opens without one. Pass
+    /// [`NoopCleaner`](crate::NoopCleaner) if you store no data for shapes.
     pub fn builder(cleaner: impl ShapeCleaner + 'static) -> Builder {
         Builder::new(Box::new(cleaner))
     }
@@ -43,35 +43,35 @@ impl ShapeMeta {
     }
 
     #[cfg(feature = "sqlite")]
-    pub(crate) fn over_database(stack: Box<dyn StoreControl>, database: crate::database::Database) -> Self {
+    pub(crate) fn over_database(stack: Box<dyn StoreControl>, database: crate::open::Database) -> Self {
         Self(Arc::new(Inner { stack, database: Some(database) }))
     }
 
-    /// The database below, for its size, its query plans and its maintenance; none over a store of your
-    /// own. It lags behind what this store shows by what is pending; do not change it.
+    /// Returns the database below, for its size, its query plans and its maintenance; `None` over a store of your
+    /// own. It lacks the changes that are pending. Do not change it.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
         self.0.database.as_ref()?.store()
     }
 
-    /// What opening found and did; none over a store of your own.
+    /// Returns what opening found and did; `None` over a store of your own.
     #[cfg(feature = "sqlite")]
     pub fn open_report(&self) -> Option<&crate::OpenReport> {
         Some(&self.0.database.as_ref()?.report)
     }
 
-    /// A reference that does not keep the store open.
+    /// Returns a reference that does not keep the store open.
     pub fn downgrade(&self) -> WeakShapeMeta {
         WeakShapeMeta(Arc::downgrade(&self.0))
     }
 }
 
-/// A reference to a store that does not keep it open: for those who only look at it now and then.
+/// A reference that does not keep a store open: for gauges and probes.
 #[derive(Clone)]
 pub struct WeakShapeMeta(Weak<Inner>);
 
 impl WeakShapeMeta {
-    /// The store, if it is still there. Drop what this returns soon: whoever drops the last clone flushes.
+    /// Returns the store if it is still open. Drop it soon: the thread that drops the last clone flushes.
     pub fn upgrade(&self) -> Option<ShapeMeta> {
         self.0.upgrade().map(ShapeMeta)
     }

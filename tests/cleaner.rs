@@ -9,8 +9,8 @@ use std::{
 
 use shape_meta::{
     BoxError, ErrorKind, Handle, MutateShapesExt, ReadShapes, Result, ShapeCleaner, ShapeMeta, StoreControl,
-    conformance::{handle, shape},
 };
+use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::{
     compositions::{ALL, Composition, PATIENT, PRODUCT, WAIT, directory, sqlite},

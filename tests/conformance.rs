@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shape_meta::{
-    MemoryStore, Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp,
+use shape_meta::{Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp};
+use shape_meta_core::{
+    MemoryStore,
     conformance::{Fixture, control},
 };
 use tempfile::TempDir;
@@ -127,7 +128,7 @@ macro_rules! conforms {
         $(mod $name {
             use super::*;
 
-            shape_meta::conformance_tests!($fixture);
+            shape_meta_core::conformance_tests!($fixture);
 
             #[test]
             fn on_the_way_to_disk() {

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use shape_meta::{
     MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl, Wait,
     admission::{Admission, AdmissionLimits},
-    conformance::shape,
 };
+use shape_meta_core::conformance::shape;
 use tempfile::tempdir;
 
 use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, sqlite};

@@ -2,7 +2,7 @@
 //! read by read, and writes what the direct one writes, row by row.
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use shape_meta::conformance::ops::{Op, Spec};
+use shape_meta_core::conformance::ops::{Op, Spec};
 
 use shape_meta_harness::{
     compositions::{

@@ -14,8 +14,8 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta::{
     HealthState, MetricsObserver, MutateShapesExt, NoopCleaner, Reporter, ShapeMeta, StoreControl, Wait,
     admission::{Drain, DrainRate},
-    conformance::{FailingStore, Faults, Side, shape},
 };
+use shape_meta_core::conformance::{FailingStore, Faults, Side, shape};
 use tempfile::tempdir;
 
 use shape_meta_harness::compositions::{ALL, Composition, Flushing, PATIENT, PRODUCT, sqlite};

@@ -10,8 +10,11 @@ use std::{
 
 use shape_meta::{
     BufferOptions, Degradation, Error, ErrorKind, Handle, HealthState, MutateError, MutateShapesExt,
-    NewShape, NoopCleaner, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta, Signal,
-    StoreControl, Wait,
+    NewShape, NoopCleaner, Observer, ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta, StoreControl,
+    Wait,
+};
+use shape_meta_core::{
+    Signal,
     conformance::{FailingStore, Faults, Side, View, handle, key, reading, relations, shape},
 };
 

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use shape_meta::{
-    MutateShapesExt, ReadShapes, StoreControl, Timestamp,
-    conformance::{FailingStore, Faults, Side, handle, shape},
-};
+use shape_meta::{MutateShapesExt, ReadShapes, StoreControl, Timestamp};
+use shape_meta_core::conformance::{FailingStore, Faults, Side, handle, shape};
 
 use shape_meta_harness::compositions::{
     ALL, BUFFERED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory,

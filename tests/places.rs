@@ -2,9 +2,8 @@
 
 use std::{error::Error as _, fs, path::Path};
 
-use shape_meta::{
-    Error, ErrorKind, MutateShapesExt, OnCorruption, ReadShapes, StoreControl, conformance::shape,
-};
+use shape_meta::{Error, ErrorKind, MutateShapesExt, OnCorruption, ReadShapes, StoreControl};
+use shape_meta_core::conformance::shape;
 
 use shape_meta_harness::{
     compositions::{ALL, Composition, PRODUCT, WAIT, directory, sqlite},

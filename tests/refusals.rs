@@ -1,9 +1,7 @@
 //! What callers may ask for and must not get: each mistake has a text of its own, and changes nothing (C4).
 
-use shape_meta::{
-    Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, ShapeMeta, StoreControl,
-    conformance::{View, handle, key, relations, shape},
-};
+use shape_meta::{Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, ShapeMeta, StoreControl};
+use shape_meta_core::conformance::{View, handle, key, relations, shape};
 
 use shape_meta_harness::{
     compositions::{ALL, PATIENT, WAIT, directory},

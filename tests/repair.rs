@@ -5,8 +5,8 @@ use std::time::Duration;
 use shape_meta::{
     ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, ShapeMeta,
     SnapshotState, StoreControl, Wait,
-    conformance::{handle, shape},
 };
+use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::{
     compositions::{ALL, Composition, PATIENT, WAIT, directory, sqlite},

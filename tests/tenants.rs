@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use shape_meta::{
     BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool, HealthState, MutateShapesExt,
     NoopCleaner, ReadShapes, ReadShapesExt, ShapeMeta, SqliteOptions, StoreControl, Timestamp, Wait,
-    conformance::{self, Fixture, control},
 };
+use shape_meta_core::conformance::{self, Fixture, control};
 use tempfile::TempDir;
 
 use shape_meta_harness::{
@@ -91,7 +91,7 @@ impl Fixture for Tenants {
 mod one_of_many {
     use super::*;
 
-    shape_meta::conformance_tests!(Tenants::restless(true));
+    shape_meta_core::conformance_tests!(Tenants::restless(true));
 
     #[test]
     fn on_the_way_to_disk() {
@@ -102,7 +102,7 @@ mod one_of_many {
 mod one_of_many_without_a_cache {
     use super::*;
 
-    shape_meta::conformance_tests!(Tenants::restless(false));
+    shape_meta_core::conformance_tests!(Tenants::restless(false));
 }
 
 /// A stranger holds the files of two stores: more than there are threads at first.

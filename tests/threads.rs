@@ -16,9 +16,11 @@ use std::{
 
 use fastrand::Rng;
 use shape_meta::{
-    DefinitionHash, Direct, Limits, MemoryStore, MutateError, MutateShapesExt, Mutation, NewShape,
-    NoopObserver, ReadShapes, ReadShapesExt, Relation, Seq, ShapeMeta, SnapshotState, StoreControl,
-    Timestamp,
+    DefinitionHash, Limits, MutateError, MutateShapesExt, Mutation, NewShape, NoopObserver, ReadShapes,
+    ReadShapesExt, Relation, Seq, ShapeMeta, SnapshotState, StoreControl, Timestamp,
+};
+use shape_meta_core::{
+    Direct, MemoryStore,
     conformance::{Seen, View, key, relations},
 };
 
@@ -38,7 +40,7 @@ fn shape(number: u64, twin: u64) -> NewShape {
         hash: DefinitionHash::new(twin),
         relations: relations(&[number as u32, 100 + twin as u32]),
         definition: format!("{number}-{twin}").into_bytes().into(),
-        ..shape_meta::conformance::shape(number)
+        ..shape_meta_core::conformance::shape(number)
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
 
 use shape_meta::{
     BoxError, Handle, MutateShapesExt, ReadShapes, ShapeCleaner, ShapeMeta, StoreControl, TracingObserver,
-    Wait, conformance::shape,
+    Wait,
 };
+use shape_meta_core::conformance::shape;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},

@@ -32,7 +32,7 @@ pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>) -> Result<RefreshReport
 #[cfg(feature = "sqlite")]
 pub(crate) fn learn_reads<S: ShapeStore>(
     cached: &Cached<S>,
-    found: impl Fn(Seq) -> Option<Timestamp>,
+    first_seen_at: impl Fn(Seq) -> Option<Timestamp>,
 ) -> Result<()> {
-    cached.learn_reads(found)
+    cached.learn_reads(first_seen_at)
 }

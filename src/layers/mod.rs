@@ -1,4 +1,4 @@
-//! What is stacked over what.
+//! The order in which layers are stacked: store, cache, buffer (or `Direct`) from bottom to top.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub(crate) mod buffer;
 #[path = "no_cache.rs"]
 pub(crate) mod cache;
 
+/// The layers to stack, with their options.
 #[derive(Clone)]
 pub(crate) struct Layers {
     pub(crate) observer: Arc<dyn Observer>,
@@ -26,38 +27,40 @@ pub(crate) struct Layers {
     pub(crate) buffer: Option<buffer::Options>,
 }
 
-/// Store, cache, buffer: from below to above.
+/// Stacks all layers over a store.
 pub(crate) fn stack<S: ShapeStore + 'static>(store: S, mut layers: Layers) -> Result<Box<dyn StoreControl>> {
     match layers.cache.take() {
         Some(options) => {
             let below_buffer = layers.buffer.is_some();
             let cached = cache::over(store, options, below_buffer, Arc::clone(&layers.observer))?;
-            top(cached, layers)
+            stack_top(cached, layers)
         }
-        None => top(store, layers),
+        None => stack_top(store, layers),
     }
 }
 
-/// A store with its cache, if there is to be one, before anything is stacked on it: what a standby reads.
+/// A store with its cache, if it has one, before the top layer is stacked on it: what a standby reads.
 #[cfg(feature = "sqlite")]
-pub(crate) enum Below<S> {
+pub(crate) enum LowerLayers<S> {
     Cached(Arc<cache::Cached<S>>),
     Bare(S),
 }
 
+/// Stacks the cache over a store, and takes it out of the layers that are left to stack.
 #[cfg(feature = "sqlite")]
-pub(crate) fn below<S: ShapeStore>(store: S, layers: &mut Layers) -> Result<Below<S>> {
+pub(crate) fn lower_layers<S: ShapeStore>(store: S, layers: &mut Layers) -> Result<LowerLayers<S>> {
     Ok(match layers.cache.take() {
         Some(options) => {
             let below_buffer = layers.buffer.is_some();
-            Below::Cached(Arc::new(cache::over(store, options, below_buffer, Arc::clone(&layers.observer))?))
+            let cached = cache::over(store, options, below_buffer, Arc::clone(&layers.observer))?;
+            LowerLayers::Cached(Arc::new(cached))
         }
-        None => Below::Bare(store),
+        None => LowerLayers::Bare(store),
     })
 }
 
 #[cfg(feature = "sqlite")]
-impl<S: ShapeStore + Clone + 'static> Below<S> {
+impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
     pub(crate) fn reads(&self) -> &dyn ReadShapes {
         match self {
             Self::Cached(cached) => cached,
@@ -65,7 +68,7 @@ impl<S: ShapeStore + Clone + 'static> Below<S> {
         }
     }
 
-    /// Brings the cache up to date with what somebody else has written.
+    /// Brings the cache up to date with what the owner has committed.
     pub(crate) fn refresh(&self) -> Result<RefreshReport> {
         match self {
             Self::Cached(cached) => cache::refresh(cached),
@@ -73,25 +76,27 @@ impl<S: ShapeStore + Clone + 'static> Below<S> {
         }
     }
 
-    /// Shapes that nobody has read count as read when they were found, as they do at every open.
-    pub(crate) fn learn_reads(&self, found: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
+    /// Takes over the saved last-read times. A shape that was never read counts as read when it was first seen, as at
+    /// every open.
+    pub(crate) fn learn_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         match self {
-            Self::Cached(cached) => cache::learn_reads(cached, found),
-            // The store itself has learned them.
+            Self::Cached(cached) => cache::learn_reads(cached, first_seen_at),
+            // Without a cache, the store keeps these times and already has them.
             Self::Bare(_) => Ok(()),
         }
     }
 
-    /// What is to lie over it.
-    pub(crate) fn under(&self, layers: Layers) -> Result<Box<dyn StoreControl>> {
+    /// Stacks the top layer over these.
+    pub(crate) fn stack_under(&self, layers: Layers) -> Result<Box<dyn StoreControl>> {
         match self {
-            Self::Cached(cached) => top(Arc::clone(cached), layers),
-            Self::Bare(store) => top(store.clone(), layers),
+            Self::Cached(cached) => stack_top(Arc::clone(cached), layers),
+            Self::Bare(store) => stack_top(store.clone(), layers),
         }
     }
 }
 
-fn top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
+/// Stacks the layer that validates: the buffer, or `Direct` without one.
+fn stack_top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
     let Layers { observer, limits, buffer, .. } = layers;
     match buffer {
         Some(options) => buffer::over(store, options, limits, observer),

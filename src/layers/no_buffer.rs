@@ -2,7 +2,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use shape_meta_core::{Limits, Observer, Result, StoreControl};
 
-/// Nobody can ask for a buffer.
+/// Without the feature there are no options, and so no buffer.
 pub(crate) type Options = Infallible;
 
 pub(crate) fn over<S>(

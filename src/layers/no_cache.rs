@@ -4,10 +4,10 @@ use shape_meta_core::{Observer, Result};
 #[cfg(feature = "sqlite")]
 use shape_meta_core::{RefreshReport, Seq, Timestamp};
 
-/// Nobody can ask for a cache.
+/// Without the feature there are no options, and so no cache.
 pub(crate) type Options = Infallible;
 
-/// So there is none.
+/// The store itself: there is nothing to cache it with.
 #[cfg(feature = "sqlite")]
 pub(crate) type Cached<S> = S;
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use shape_meta::{
-    Direct, Limits, MemoryStore, NoopObserver, Seq,
+use shape_meta::{Limits, NoopObserver, Seq};
+use shape_meta_core::{
+    Direct, MemoryStore,
     conformance::{Seen, View},
 };
 

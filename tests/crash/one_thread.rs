@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use shape_meta::{Direct, Limits, MemoryStore, NoopObserver, ReadShapes, Timestamp, conformance::View};
+use shape_meta::{Limits, NoopObserver, ReadShapes, Timestamp};
+use shape_meta_core::{Direct, MemoryStore, conformance::View};
 
 use super::{
     child::Task,

@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use shape_meta::{
-    NoopObserver, ShapeStore, SqliteStore,
+use shape_meta::{NoopObserver, SqliteStore};
+use shape_meta_core::{
+    ShapeStore,
     conformance::{Seen, View},
 };
 

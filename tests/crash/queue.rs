@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use shape_meta::{MutateShapesExt, NoopObserver, ReadShapes, SqliteStore, StoreControl, conformance::shape};
+use shape_meta::{MutateShapesExt, NoopObserver, ReadShapes, SqliteStore, StoreControl};
+use shape_meta_core::conformance::shape;
 
 use shape_meta_harness::compositions::{PRODUCT, WAIT, directory, sqlite};
 

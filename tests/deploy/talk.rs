@@ -11,8 +11,8 @@ use std::{
 
 use shape_meta::{
     Handle, MutateError, MutateShapesExt, NewShape, ReadShapes, ReadShapesExt, ShapeMeta, Timestamp,
-    conformance::shape,
 };
+use shape_meta_core::conformance::shape;
 
 use shape_meta_harness::compositions::WAIT;
 

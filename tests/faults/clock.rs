@@ -1,9 +1,7 @@
 //! A clock that goes back: last reads never do, and nothing else asks it.
 
-use shape_meta::{
-    MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl, Timestamp,
-    conformance::{handle, shape},
-};
+use shape_meta::{MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl, Timestamp};
+use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::compositions::{ALL, PATIENT, WAIT, directory};
 

@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Command};
 
 use shape_meta::{
     ErrorKind, HealthState, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl,
-    conformance::{handle, key, shape},
 };
+use shape_meta_core::conformance::{handle, key, shape};
 
 use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directory};
 

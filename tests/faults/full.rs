@@ -9,8 +9,8 @@ use std::{
 use shape_meta::{
     BufferOptions, CacheOptions, ErrorKind, HealthState, MutateError, MutateShapesExt, NewShape, NoopCleaner,
     ReadShapes, ReadShapesExt, Refusal, ShapeMeta, SqliteOptions, StoreControl, Wait,
-    conformance::{handle, shape},
 };
+use shape_meta_core::conformance::{handle, shape};
 use shape_meta_faults::{Disk, VFS};
 
 use super::honest::{failing, nothing_was_moved_aside};

@@ -5,8 +5,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use shape_meta::{
-    Direct, Limits, MemoryStore, Mode, MutateError, MutateShapes, Mutation, NewShape, NoopCleaner,
-    NoopObserver, ReadShapes, ShapeMeta, SqliteOptions, StoreControl, Timestamp,
+    Limits, Mode, MutateError, MutateShapes, Mutation, NewShape, NoopCleaner, NoopObserver, ReadShapes,
+    ShapeMeta, SqliteOptions, StoreControl, Timestamp,
+};
+use shape_meta_core::{
+    Direct, MemoryStore,
     conformance::{Seen, View, handle, key, relations, shape},
 };
 use shape_meta_faults::{Disk, VFS};

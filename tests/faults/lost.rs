@@ -3,8 +3,8 @@
 
 use shape_meta::{
     ErrorKind, HealthState, Mode, MutateShapesExt, NoopCleaner, ReadShapesExt, ShapeMeta, StoreControl,
-    conformance::{View, handle, shape},
 };
+use shape_meta_core::conformance::{View, handle, shape};
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
 use super::{

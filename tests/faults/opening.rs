@@ -1,9 +1,7 @@
 //! One call fails while a database is opened: each call in its turn.
 
-use shape_meta::{
-    IntegrityCheck, Mode, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl,
-    conformance::shape,
-};
+use shape_meta::{IntegrityCheck, Mode, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl};
+use shape_meta_core::conformance::shape;
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
 use super::honest::{honest, nothing_was_moved_aside};

@@ -5,9 +5,11 @@ use std::{fs, path::Path, sync::Arc};
 
 use fastrand::Rng;
 use shape_meta::{
-    Direct, Durability, ErrorKind, Inspector, Limits, MemoryStore, Mode, MutateError, MutateShapes,
-    MutateShapesExt, Mutation, NoopCleaner, NoopObserver, ReadShapes, ShapeMeta, ShapeStore, SqliteOptions,
-    SqliteStore, StoreControl, Timestamp,
+    Durability, ErrorKind, Inspector, Limits, Mode, MutateError, MutateShapes, MutateShapesExt, Mutation,
+    NoopCleaner, NoopObserver, ReadShapes, ShapeMeta, SqliteOptions, SqliteStore, StoreControl, Timestamp,
+};
+use shape_meta_core::{
+    Direct, MemoryStore, ShapeStore,
     conformance::{View, handle, shape},
 };
 use shape_meta_faults::{Cut, Disk, Failure, Op, When};

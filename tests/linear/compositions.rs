@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use shape_meta::{
-    MemoryStore, NoopObserver, ShapeMeta, StoreControl,
+use shape_meta::{NoopObserver, ShapeMeta, StoreControl};
+use shape_meta_cache::{CacheOptions, Cached};
+use shape_meta_core::{
+    MemoryStore,
     conformance::{FailingStore, Faults},
 };
-use shape_meta_cache::{CacheOptions, Cached};
 
 use shape_meta_harness::compositions::{
     ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use shape_meta::{
-    Direct, Limits, MemoryStore, NoopObserver,
+use shape_meta::{Limits, NoopObserver};
+use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
+use shape_meta_core::{
+    Direct, MemoryStore,
     conformance::{FailingStore, Faults},
 };
-use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 
 use shape_meta_harness::linear::{
     call::{Answer, Asked, Call, No},

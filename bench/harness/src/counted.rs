@@ -1,6 +1,6 @@
 //! What operations allocate, and what shapes take on the heap.
 
-use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode, time::Duration};
 
 use shape_meta::{Mutation, SqliteOptions, prelude::*};
 use stats_alloc::{Region, StatsAlloc};

@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shape_meta::{
-    BufferOptions, CacheOptions, DefinitionHash, MemoryStore, MetricsObserver, Mutation, NoopCleaner, Observer, NoopObserver,
-    SnapshotState, TracingObserver, prelude::*,
+    BufferOptions, CacheOptions, DefinitionHash, MetricsObserver, Mutation, NoopCleaner, NoopObserver,
+    Observer, SnapshotState, TracingObserver, prelude::*,
 };
+use shape_meta_core::MemoryStore;
 
 /// Shapes that are there.
 pub const SHAPES: u64 = 1_000;

@@ -4,8 +4,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use shape_meta::{
     BufferOptions, Builder, CacheOptions, Durability, LookupIndex, NoopCleaner, NoopObserver, ShapeMeta,
-    ShapeStore, SqliteOptions, SqliteStore, Wait,
+    SqliteOptions, SqliteStore, Wait,
 };
+use shape_meta_core::ShapeStore;
 use tempfile::TempDir;
 
 /// Longer than anything takes that works.

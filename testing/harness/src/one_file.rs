@@ -12,8 +12,10 @@ use std::{
 };
 
 use shape_meta::{
-    Direct, ErrorKind, Handle, Limits, NoopObserver, OnLiveOwner, ShapeMeta, Standby, StoreControl,
-    Timestamp,
+    ErrorKind, Handle, Limits, NoopObserver, OnLiveOwner, ShapeMeta, Standby, StoreControl, Timestamp,
+};
+use shape_meta_core::{
+    Direct,
     conformance::{
         FailingStore, Faults, Fixture, Naming, Side, View,
         ops::{History, Lockstep, Op},

@@ -14,7 +14,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed, TestError, TestRunner},
 };
-use shape_meta::conformance::{FailingStore, Faults, ops::Op};
+use shape_meta_core::conformance::{FailingStore, Faults, ops::Op};
 
 use crate::crash::Outcome;
 use shape_meta_harness::{

@@ -3,7 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta::{BufferOptions, CacheOptions, MemoryStore, NoopCleaner, prelude::*};
+use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, prelude::*};
+use shape_meta_core::MemoryStore;
 use tempfile::TempDir;
 
 use crate::{

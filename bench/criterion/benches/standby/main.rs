@@ -7,9 +7,9 @@ use std::{hint::black_box, path::Path, time::Duration};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use shape_meta::{
     BufferOptions, CacheOptions, Durability, NoopCleaner, OnLiveOwner, ShapeMeta, SqliteOptions, Standby,
-    conformance::{handle, shape},
     prelude::*,
 };
+use shape_meta_core::conformance::{handle, shape};
 
 const PATIENT: Duration = Duration::from_secs(60);
 const WAIT: Wait = Wait::UpTo(PATIENT);

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use shape_meta::{
     BufferOptions, CacheOptions, Durability, Handle, Key, LookupIndex, Mutation, NewShape, NoopCleaner,

@@ -4,8 +4,8 @@ use fastrand::Rng;
 use shape_meta::{
     Handle, MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, Refusal, Relation,
     ScanItem, SnapshotState, Timestamp,
-    conformance::{handle, key, relations, shape},
 };
+use shape_meta_core::conformance::{handle, key, relations, shape};
 
 use super::table::{New, Shape, Table};
 use crate::compositions::WAIT;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use shape_meta::{
-    Batch, Change, Direct, Limits, MemoryStore, NoopObserver, ReadShapes, Seq, ShapeStore, Timestamp,
+use shape_meta::{Change, Limits, NoopObserver, ReadShapes, Seq, Timestamp};
+use shape_meta_core::{
+    Batch, Direct, MemoryStore, ShapeStore,
+    conformance::{Seen, View},
 };
-use shape_meta_core::conformance::{Seen, View};
 
 use super::{heard::Heard, plan::Task};
 use shape_meta_harness::script::Script;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use fastrand::Rng;
-use shape_meta::{IntegrityCheck, MemoryStore, Mode, NoopObserver, OnCorruption, SqliteOptions, SqliteStore};
-use shape_meta_core::conformance::View;
+use shape_meta::{IntegrityCheck, Mode, NoopObserver, OnCorruption, SqliteOptions, SqliteStore};
+use shape_meta_core::{MemoryStore, conformance::View};
 use tempfile::TempDir;
 
 use super::{
