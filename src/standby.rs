@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use shape_meta_core::{
-    Activity, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
-    RefreshReport, Relation, Result, Scan, Seq, Timestamp,
-};
+use shape_meta_core::{Activity, ReadShapes, RefreshReport, Result};
 use shape_meta_sqlite::{OnLiveOwner, SqliteStandby, SqliteStore};
 
 use crate::{
@@ -169,45 +166,7 @@ impl Standby {
 
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for Standby {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.reads().metadata(handle)
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.reads().handle_for(key)
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.reads().entry(handle)
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.reads().record(handle)
-    }
-
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.reads().handles_for_relations(relations)
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.reads().counts()
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.reads().scan()
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.reads().touch(handle, at)
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.reads().least_recently_used(n, excluded)
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.reads().last_seq()
-    }
+    shape_meta_core::forward_reads!(self => self.reads());
 }
 
 impl std::fmt::Debug for Standby {

@@ -4,9 +4,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, Counts, Entry, GetOrAdd, Handle, HandleSet, Health, Key, LeastRecentlyUsed,
-    Metadata, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt,
-    Record, Relation, Repaired, Result, Scan, Seq, Signal, StoreControl, Timestamp, Usage,
+    AttemptContext, CloseReport, GetOrAdd, Health, MutateError, MutateShapes, Mutation, NewShape, NotDurable,
+    Pending, ReadShapes, Receipt, Repaired, Result, Signal, StoreControl, Usage,
 };
 
 use crate::{Builder, ShapeCleaner};
@@ -91,45 +90,7 @@ impl std::fmt::Debug for ShapeMeta {
 
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for ShapeMeta {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.0.stack.metadata(handle)
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.0.stack.handle_for(key)
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.0.stack.entry(handle)
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.0.stack.record(handle)
-    }
-
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.0.stack.handles_for_relations(relations)
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.0.stack.counts()
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.0.stack.scan()
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.0.stack.touch(handle, at)
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.0.stack.least_recently_used(n, excluded)
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.0.stack.last_seq()
-    }
+    shape_meta_core::forward_reads!(self => self.0.stack);
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -1,5 +1,7 @@
 use std::{
     collections::HashSet,
+    fs::File,
+    io::BufReader,
     path::{Path, PathBuf},
 };
 
@@ -21,13 +23,15 @@ pub(crate) struct Definitions {
 pub(crate) fn read(path: &Path) -> Result<Definitions> {
     let mut asked = Vec::new();
     let mut bad = 0;
-    for line in Trace::open(path)? {
+    let file =
+        File::open(path).map_err(|error| format!("{}: cannot open the trace: {error}", path.display()))?;
+    for line in Trace::new(BufReader::new(file)) {
         match line {
             Ok((_, shape)) => asked.push(shape),
             Err(error) => {
                 bad += 1;
                 if bad <= TOLD {
-                    eprintln!("storm: {error}");
+                    eprintln!("storm: {}: {error}", path.display());
                 }
             }
         }

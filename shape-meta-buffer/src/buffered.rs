@@ -196,7 +196,7 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     }
 
     fn usage(&self) -> Usage {
-        let mut usage = self.shared.inner.usage();
+        let mut usage = self.shared.inner.resource_usage();
         usage.shapes = self.counts().ok();
         usage
     }

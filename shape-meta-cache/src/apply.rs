@@ -4,8 +4,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Batch, Change, Delta, Entry, Error, ErrorKind, ReadShapes, Record, Repaired, Result, Seq, ShapeStore,
-    SweepProgress, Timestamp, TrustedState, Usage,
+    Batch, Change, ChangeLog, Entry, Error, ErrorKind, LastReadStore, ReadShapes, RebuildStore, Record,
+    Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 use crate::{
@@ -117,37 +117,29 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         self.inner.record_of(entry)
     }
 
-    fn usage(&self) -> Usage {
-        let mut usage = self.inner.usage();
+    fn resource_usage(&self) -> Usage {
+        let mut usage = self.inner.resource_usage();
         usage.shapes = self.counts().ok();
         usage.cache_bytes += self.memory().total();
         usage
     }
 
-    /// With all that is mirrored, which supplies what rows have lost. Readers go on reading the mirror; what could not
-    /// be saved leaves it in one step, once the new store is in place.
-    fn repair(&self, _: TrustedState<'_>) -> Result<Repaired> {
-        let mut writer = self.writer();
-        // What an apply of unknown outcome has removed is not lost. If the store cannot say what it has come to,
-        // all that is mirrored counts as there.
-        let _ = self.find_out(&mut writer);
-        let chunks = self.mirror.roster.chunks();
-        let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
-        let known = TrustedState { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
-        let repaired = self.inner.repair(known)?;
-        // Until the mirror agrees with what is there now, nothing is written.
-        writer.outdated = true;
-        self.in_doubt.store(true, Ordering::Release);
-        self.reload_with(&mut writer)?;
-        Ok(repaired)
+    /// The mirror keeps none, and that of the store below may be ahead of what reads show here.
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        None
     }
 
-    /// A mirror does not remember. What the store below does would be ahead of what is shown here.
-    fn changes_since(&self, _: Seq) -> Result<Option<Delta>> {
-        Ok(None)
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
     }
 
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        Some(self)
+    }
+}
+
+impl<S: ShapeStore> LastReadStore for Cached<S> {
+    fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
         for (created, at) in reads {
             if let Some(entry) = self.mirror.roster.get(*created) {
                 entry.learn(*at);
@@ -156,12 +148,32 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         self.inner.save_reads(reads)
     }
 
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+    fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
         self.inner.saved_reads(each)
     }
 
-    fn sweep_reads(&self) -> Result<SweepProgress> {
-        self.sweep()
+    fn sweep(&self) -> Result<SweepProgress> {
+        self.sweep_mirror()
+    }
+}
+
+/// With all that is mirrored, which supplies what rows have lost. Readers go on reading the mirror; what could not
+/// be saved leaves it in one step, once the new store is in place.
+impl<S: ShapeStore> RebuildStore for Cached<S> {
+    fn rebuild(&self, _: TrustedState<'_>) -> Result<Repaired> {
+        let mut writer = self.writer();
+        // What an apply of unknown outcome has removed is not lost. If the store cannot say what it has come to,
+        // all that is mirrored counts as there.
+        let _ = self.find_out(&mut writer);
+        let chunks = self.mirror.roster.chunks();
+        let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
+        let trusted = TrustedState { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
+        let repaired = self.inner.rebuild_from(trusted)?;
+        // Until the mirror agrees with what is there now, nothing is written.
+        writer.outdated = true;
+        self.in_doubt.store(true, Ordering::Release);
+        self.reload_with(&mut writer)?;
+        Ok(repaired)
     }
 }
 

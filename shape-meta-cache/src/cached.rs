@@ -75,7 +75,8 @@ impl<S: ShapeStore> Cached<S> {
         slots: Slots,
         below_buffer: bool,
     ) -> Result<Self> {
-        let expected = inner.usage().shapes.map_or(0, |shapes| usize::try_from(shapes.total).unwrap_or(0));
+        let expected =
+            inner.resource_usage().shapes.map_or(0, |shapes| usize::try_from(shapes.total).unwrap_or(0));
         let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(expected.min(MOST_AT_ONCE));
         let last_seq = inner.load(&mut |entry| entries.push(entry))?;
 

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Activity, Delta, Entry, RefreshReport, Result, Seq, ShapeStore, Timestamp};
+use shape_meta_core::{
+    Activity, Delta, Entry, RefreshReport, Result, Seq, ShapeStore, ShapeStoreExt, Timestamp,
+};
 
 use crate::{
     Cached,

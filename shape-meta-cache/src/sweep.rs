@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use shape_meta_core::{Entry, Result, Seq, ShapeStore, SweepProgress, Timestamp};
+use shape_meta_core::{Entry, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp};
 
 use crate::{Cached, roster::Roster};
 
@@ -29,7 +29,7 @@ impl<S: ShapeStore> Cached<S> {
     ///
     /// Costs a look at each entry from there on, some nanoseconds each. The lock is held across disk work,
     /// and nobody but another sweep wants it.
-    pub(crate) fn sweep(&self) -> Result<SweepProgress> {
+    pub(crate) fn sweep_mirror(&self) -> Result<SweepProgress> {
         let mut after = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         let (reads, mut taken) = take(&self.mirror.roster, *after);
         if !reads.is_empty() {

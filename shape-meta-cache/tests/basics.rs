@@ -1,6 +1,6 @@
 use shape_meta_cache::{CacheOptions, LookupIndex};
 use shape_meta_core::{
-    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, Timestamp,
+    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, ShapeStoreExt, Timestamp,
     conformance::{
         FailingStore, handle, key, shape,
         store::{added, removed},

@@ -52,7 +52,7 @@ fn what_was_read_is_not_read_again() {
     let held = again.memory() - again.entry.memory();
     assert_eq!(memory.definitions, held + 160, "with its place");
     assert_eq!(memory.total(), memory.entries + memory.table + memory.roster + memory.definitions);
-    assert_eq!(cached.usage().cache_bytes, memory.total());
+    assert_eq!(cached.resource_usage().cache_bytes, memory.total());
 }
 
 #[test]

@@ -86,8 +86,8 @@ fn what_goes_is_not_counted_any_more() {
 fn usage_adds_what_the_mirror_knows_to_what_is_known_below() {
     let inner = opened(CacheOptions::default(), 100, 1);
     let (counts, below) = (inner.counts().unwrap(), inner.memory().total());
-    assert_eq!(inner.usage().cache_bytes, below);
+    assert_eq!(inner.resource_usage().cache_bytes, below);
     let outer = cached(inner, CacheOptions::default());
-    assert_eq!(outer.usage().cache_bytes, below + outer.memory().total());
-    assert_eq!(outer.usage().shapes, Some(counts));
+    assert_eq!(outer.resource_usage().cache_bytes, below + outer.memory().total());
+    assert_eq!(outer.resource_usage().shapes, Some(counts));
 }

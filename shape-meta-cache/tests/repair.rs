@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, TrustedState,
+    ErrorKind, MemoryStore, ReadShapes, ReadShapesExt, Seq, ShapeStore, ShapeStoreExt, TrustedState,
     conformance::{handle, key, store::added},
 };
 
@@ -42,7 +42,7 @@ fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
 #[test]
 fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
     let cached = damaged(4);
-    let repaired = cached.repair(TrustedState::default()).unwrap();
+    let repaired = cached.rebuild_from(TrustedState::default()).unwrap();
     assert_eq!(repaired.saved, 2);
     let known = (vec![Seq::new(1), Seq::new(2), Seq::new(3)], Some(Seq::new(3)));
     assert_eq!(*cached.inner().known.lock().unwrap(), known);
@@ -56,10 +56,10 @@ fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
 fn c9_a_repair_that_fails_changes_nothing() {
     let cached = damaged(4);
     let script = cached.inner().repaired.lock().unwrap().take();
-    assert_eq!(cached.repair(TrustedState::default()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(cached.rebuild_from(TrustedState::default()).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_shows(&cached, &[1, 2, 3]);
     *cached.inner().repaired.lock().unwrap() = script;
-    cached.repair(TrustedState::default()).unwrap();
+    cached.rebuild_from(TrustedState::default()).unwrap();
     assert_shows(&cached, &[1, 3]);
 }
 
@@ -70,7 +70,7 @@ fn c9_what_a_repair_has_come_to_is_shown_before_anything_is_written() {
     for (place, below_buffer) in [(3, false), (3, true), (4, false), (4, true)] {
         let cached = damaged_with(place, CacheOptions::default(), below_buffer);
         cached.inner().fail_loads.store(true, SeqCst);
-        assert_eq!(cached.repair(TrustedState::default()).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(cached.rebuild_from(TrustedState::default()).unwrap_err().kind(), ErrorKind::Io);
         let change = batch(place + 1, [added(&record(5, place + 1))]);
         for attempt in [Cached::apply, Cached::commit] {
             let error = attempt(&cached, &change).unwrap_err();

@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use shape_meta_core::{
-    Batch, Connections, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
-    MemoryStore, Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
-    SweepProgress, Timestamp, TrustedState, Usage,
+    Batch, ChangeLog, Connections, Delta, Entry, Error, ErrorKind, LastReadStore, MemoryStore, ReadShapes,
+    RebuildStore, Record, Repaired, Result, Scan, Seq, ShapeStore, SweepProgress, Timestamp, TrustedState,
+    Usage, forward_reads,
 };
 
 /// Over a store in memory.
@@ -50,36 +50,11 @@ fn broken(is_broken: &AtomicBool) -> Result<()> {
 }
 
 impl ReadShapes for Scripted {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.inner().metadata(handle)
-    }
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.inner().handle_for(key)
-    }
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.inner().entry(handle)
-    }
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.inner().record(handle)
-    }
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner().handles_for_relations(relations)
-    }
-    fn counts(&self) -> Result<Counts> {
-        self.inner().counts()
-    }
+    forward_reads!(self => self.inner(); except scan);
+
     fn scan(&self) -> Result<Scan<'_>> {
         let all: Vec<_> = self.inner().scan()?.collect();
         Ok(Box::new(all.into_iter()))
-    }
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.inner().touch(handle, at)
-    }
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.inner().least_recently_used(n, excluded)
-    }
-    fn last_seq(&self) -> Result<Seq> {
-        self.inner().last_seq()
     }
 }
 
@@ -94,36 +69,54 @@ impl ShapeStore for Scripted {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.inner().record_of(entry)
     }
-    fn usage(&self) -> Usage {
+    fn resource_usage(&self) -> Usage {
         let mut usage = Usage::default();
         usage.cache_bytes = 1_000;
         usage.connections = Some(Connections { used: 1, max: 2, ..Connections::default() });
         usage
     }
-    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-        let entries = known.entries.expect("a mirror knows all").iter().map(|entry| entry.created());
-        *self.known.lock().unwrap() = (entries.collect(), known.last_seq);
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
+    }
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
+    }
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        Some(self)
+    }
+}
+
+impl ChangeLog for Scripted {
+    fn since(&self, seq: Seq) -> Result<Option<Delta>> {
+        self.asked.lock().unwrap().push(seq);
+        Ok(self.delta.lock().unwrap().clone())
+    }
+}
+
+impl LastReadStore for Scripted {
+    fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        broken(&self.fail_saves)?;
+        self.saved.lock().unwrap().push(reads.to_vec());
+        Ok(())
+    }
+    fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.saved.lock().unwrap().iter().flatten().for_each(|(created, at)| each(*created, *at));
+        Ok(())
+    }
+    fn sweep(&self) -> Result<SweepProgress> {
+        panic!("the layer that records reads sweeps them")
+    }
+}
+
+impl RebuildStore for Scripted {
+    fn rebuild(&self, trusted: TrustedState<'_>) -> Result<Repaired> {
+        let entries = trusted.entries.expect("a mirror knows all").iter().map(|entry| entry.created());
+        *self.known.lock().unwrap() = (entries.collect(), trusted.last_seq);
         let error = Error::new(ErrorKind::Corrupt, "damaged on purpose");
         if self.repaired.lock().unwrap().is_none() {
             return Err(error);
         }
         self.replace();
         Ok(Repaired::new("nowhere".into(), error, self.counts()?.total, Vec::new()))
-    }
-    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-        self.asked.lock().unwrap().push(place);
-        Ok(self.delta.lock().unwrap().clone())
-    }
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-        broken(&self.fail_saves)?;
-        self.saved.lock().unwrap().push(reads.to_vec());
-        Ok(())
-    }
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-        self.saved.lock().unwrap().iter().flatten().for_each(|(created, at)| each(*created, *at));
-        Ok(())
-    }
-    fn sweep_reads(&self) -> Result<SweepProgress> {
-        panic!("the one who notes reads sweeps them")
     }
 }

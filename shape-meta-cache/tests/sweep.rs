@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ReadShapes, Seq, ShapeStore, SweepProgress, Timestamp,
+    ReadShapes, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp,
     conformance::{handle, store::added},
 };
 

@@ -7,8 +7,7 @@ use crate::{
     Activity, AttemptContext, Batch, Change, CloseReport, Degradation, DurabilityTracker, Error, ErrorKind,
     Existing, FlushStats, GetOrAdd, Health, HealthState, LastError, Latencies, Limits, MutateError,
     MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired,
-    Result, Seq, ShapeStore, Signal, StoreControl, TrustedState, Usage,
-    forward::forward_reads,
+    Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, TrustedState, Usage, forward_reads,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -300,7 +299,7 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
     }
 
     fn usage(&self) -> Usage {
-        self.inner.usage()
+        self.inner.resource_usage()
     }
 
     /// Mutations wait for it.
@@ -309,7 +308,7 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
         if writer.closed {
             return Err(Error::closed());
         }
-        let repaired = self.inner.repair(TrustedState::default())?;
+        let repaired = self.inner.rebuild_from(TrustedState::default())?;
         self.condition().failing = None;
         Ok(repaired)
     }

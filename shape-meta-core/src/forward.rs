@@ -1,61 +1,107 @@
-//! A reference, a box and a shared pointer to a store are that store.
+//! Forwards the traits of a store through references, boxes and shared pointers.
 
 #![deny(clippy::missing_trait_methods)]
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    AttemptContext, Batch, CloseReport, Delta, Entry, GetOrAdd, Health, MutateError, MutateShapes, Mutation,
-    NewShape, NotDurable, Pending, ReadShapes, Receipt, Record, Repaired, Result, Seq, ShapeStore, Signal,
-    StoreControl, SweepProgress, Timestamp, TrustedState, Usage,
+    AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Health, LastReadStore, MutateError,
+    MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt, Record,
+    Repaired, Result, Seq, ShapeStore, Signal, StoreControl, Usage,
 };
 
-/// The methods of `ReadShapes`, each asked of another store: `forward_reads!(self => self.inner);` in an `impl`.
+/// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
+///
+/// Every decorator uses it, so that a new read method is forwarded by all of them at once.
+///
+/// - `forward_reads!(self => self.inner);` forwards every method.
+/// - `forward_reads!(self => self.inner; except scan, touch);` leaves out the methods that the `impl` block writes itself.
+/// - `forward_reads!(self => self.inner; call => retry(call));` passes each call as a closure through an expression.
+///   `call` is an `impl Fn() -> Result<T>`, and the expression has to be a `Result<T>`.
+/// - `forward_reads!(self => self.inner; call => retry(call); except scan);` does both.
+///
+/// A store that has no shapes forwards to an empty [`MemoryStore`](crate::MemoryStore).
+///
+/// ```
+/// use shape_meta_core::*;
+///
+/// /// Counts the look-ups by handle.
+/// struct Counted<S> {
+///     inner: S,
+///     lookups: std::sync::atomic::AtomicU64,
+/// }
+///
+/// impl<S: ReadShapes> ReadShapes for Counted<S> {
+///     forward_reads!(self => self.inner; except metadata);
+///
+///     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
+///         self.lookups.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         self.inner.metadata(handle)
+///     }
+/// }
+/// ```
+#[macro_export]
 macro_rules! forward_reads {
-    ($self:ident => $store:expr) => {
-        fn metadata(&$self, handle: &str) -> $crate::Result<Option<$crate::Metadata>> {
-            $store.metadata(handle)
-        }
-        fn handle_for(&$self, key: &$crate::Key) -> $crate::Result<Option<$crate::Handle>> {
-            $store.handle_for(key)
-        }
-        fn entry(&$self, handle: &str) -> $crate::Result<Option<::std::sync::Arc<$crate::Entry>>> {
-            $store.entry(handle)
-        }
-        fn record(&$self, handle: &str) -> $crate::Result<Option<::std::sync::Arc<$crate::Record>>> {
-            $store.record(handle)
-        }
-        fn handles_for_relations(&$self, relations: &[$crate::Relation]) -> $crate::Result<Vec<$crate::Handle>> {
-            $store.handles_for_relations(relations)
-        }
-        fn counts(&$self) -> $crate::Result<$crate::Counts> {
-            $store.counts()
-        }
-        fn scan(&$self) -> $crate::Result<$crate::Scan<'_>> {
-            $store.scan()
-        }
-        fn touch(&$self, handle: &str, at: $crate::Timestamp) -> $crate::Result<bool> {
-            $store.touch(handle, at)
-        }
-        fn least_recently_used(
-            &$self,
-            n: usize,
-            excluded: &$crate::HandleSet,
-        ) -> $crate::Result<$crate::LeastRecentlyUsed> {
-            $store.least_recently_used(n, excluded)
-        }
-        fn last_seq(&$self) -> $crate::Result<$crate::Seq> {
-            $store.last_seq()
+    ($self:ident => $store:expr $(; except $($own:ident),+)? $(;)?) => {
+        $crate::forward_reads! { @all [$($($own)+)?] $self $store, call => call() }
+    };
+    ($self:ident => $store:expr; $call:ident => $through:expr $(; except $($own:ident),+)? $(;)?) => {
+        $crate::forward_reads! { @all [$($($own)+)?] $self $store, $call => $through }
+    };
+
+    // The table of the methods.
+    (@all $own:tt $self:ident $store:expr, $call:ident => $through:expr) => {
+        $crate::forward_reads! { @one metadata $own $self $store, $call => $through;
+            fn metadata(handle: &str) -> Option<$crate::Metadata> }
+        $crate::forward_reads! { @one handle_for $own $self $store, $call => $through;
+            fn handle_for(key: &$crate::Key) -> Option<$crate::Handle> }
+        $crate::forward_reads! { @one entry $own $self $store, $call => $through;
+            fn entry(handle: &str) -> Option<::std::sync::Arc<$crate::Entry>> }
+        $crate::forward_reads! { @one record $own $self $store, $call => $through;
+            fn record(handle: &str) -> Option<::std::sync::Arc<$crate::Record>> }
+        $crate::forward_reads! { @one handles_for_relations $own $self $store, $call => $through;
+            fn handles_for_relations(relations: &[$crate::Relation]) -> Vec<$crate::Handle> }
+        $crate::forward_reads! { @one counts $own $self $store, $call => $through;
+            fn counts() -> $crate::Counts }
+        $crate::forward_reads! { @one scan $own $self $store, $call => $through;
+            fn scan() -> $crate::Scan<'_> }
+        $crate::forward_reads! { @one touch $own $self $store, $call => $through;
+            fn touch(handle: &str, at: $crate::Timestamp) -> bool }
+        $crate::forward_reads! { @one least_recently_used $own $self $store, $call => $through;
+            fn least_recently_used(n: usize, excluded: &$crate::HandleSet) -> $crate::LeastRecentlyUsed }
+        $crate::forward_reads! { @one last_seq $own $self $store, $call => $through;
+            fn last_seq() -> $crate::Seq }
+    };
+
+    // Excepted: the method is at the head of the list of those that the implementor writes.
+    (@one metadata [metadata $($own:ident)*] $($rest:tt)*) => {};
+    (@one handle_for [handle_for $($own:ident)*] $($rest:tt)*) => {};
+    (@one entry [entry $($own:ident)*] $($rest:tt)*) => {};
+    (@one record [record $($own:ident)*] $($rest:tt)*) => {};
+    (@one handles_for_relations [handles_for_relations $($own:ident)*] $($rest:tt)*) => {};
+    (@one counts [counts $($own:ident)*] $($rest:tt)*) => {};
+    (@one scan [scan $($own:ident)*] $($rest:tt)*) => {};
+    (@one touch [touch $($own:ident)*] $($rest:tt)*) => {};
+    (@one least_recently_used [least_recently_used $($own:ident)*] $($rest:tt)*) => {};
+    (@one last_seq [last_seq $($own:ident)*] $($rest:tt)*) => {};
+    // Another method is: the search goes on.
+    (@one $method:ident [$other:ident $($own:ident)*] $($rest:tt)*) => {
+        $crate::forward_reads! { @one $method [$($own)*] $($rest)* }
+    };
+    // Not excepted.
+    (@one $method:ident [] $self:ident $store:expr, $call:ident => $through:expr;
+        fn $name:ident($($arg:ident: $type:ty),*) -> $returned:ty) => {
+        fn $name(&$self $(, $arg: $type)*) -> $crate::Result<$returned> {
+            let $call = || $store.$name($($arg),*);
+            $through
         }
     };
 }
 
-pub(crate) use forward_reads;
-
 macro_rules! forward {
     ($pointer:ty) => {
         impl<S: ReadShapes + ?Sized> ReadShapes for $pointer {
-            forward_reads!(self => self.deref());
+            forward_reads!(self => **self);
         }
 
         impl<S: ShapeStore + ?Sized> ShapeStore for $pointer {
@@ -74,23 +120,17 @@ macro_rules! forward {
             fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
                 self.deref().record_of(entry)
             }
-            fn usage(&self) -> Usage {
-                self.deref().usage()
+            fn resource_usage(&self) -> Usage {
+                self.deref().resource_usage()
             }
-            fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-                self.deref().repair(known)
+            fn change_log(&self) -> Option<&dyn ChangeLog> {
+                self.deref().change_log()
             }
-            fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-                self.deref().changes_since(place)
+            fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+                self.deref().last_read_store()
             }
-            fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-                self.deref().save_reads(reads)
-            }
-            fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-                self.deref().saved_reads(each)
-            }
-            fn sweep_reads(&self) -> Result<SweepProgress> {
-                self.deref().sweep_reads()
+            fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+                self.deref().rebuild_store()
             }
         }
 

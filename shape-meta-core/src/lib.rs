@@ -83,7 +83,7 @@ mod receipt;
 mod signal;
 mod sync;
 
-mod apply;
+mod capabilities;
 mod control;
 mod ext;
 mod forward;
@@ -91,6 +91,7 @@ mod health;
 mod mutate;
 mod order;
 mod read;
+mod store;
 
 mod latencies;
 mod observer;
@@ -105,7 +106,7 @@ pub mod conformance;
 #[cfg(feature = "shape")]
 mod shape;
 
-pub use apply::ShapeStore;
+pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
 pub use change::{Batch, Change};
 pub use control::{CloseReport, Pending, StoreControl, Unwritten};
 pub use counts::Counts;
@@ -141,6 +142,7 @@ pub use seq::Seq;
 pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
 pub use signal::{Signal, Waiter};
 pub use snapshot::SnapshotState;
+pub use store::{ShapeStore, ShapeStoreExt};
 pub use timestamp::Timestamp;
 pub use usage::{Connections, Usage};
 pub use validate::{Existing, validate, validate_add};

@@ -4,9 +4,9 @@ use std::{
 };
 
 use crate::{
-    Batch, Change, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
-    Metadata, ReadShapes, Record, Relation, Repaired, Result, Scan, ScanItem, Seq, ShapeStore, SweepProgress,
-    Timestamp, TrustedState, Usage,
+    Batch, Change, ChangeLog, Counts, Entry, Handle, HandleSet, Key, LastReadStore, LeastRecentlyUsed,
+    Metadata, ReadShapes, RebuildStore, Record, Relation, Result, Scan, ScanItem, Seq, ShapeStore,
+    SweepProgress, Timestamp, Usage,
     sync::{RwLock, RwLockReadGuard},
 };
 
@@ -213,21 +213,28 @@ impl ShapeStore for MemoryStore {
         }))
     }
 
-    fn usage(&self) -> Usage {
+    fn resource_usage(&self) -> Usage {
         Usage { shapes: self.counts().ok(), ..Usage::default() }
     }
 
+    /// No change is remembered: a mirror reloads everything.
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        None
+    }
+
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
+    }
+
     /// There is no file.
-    fn repair(&self, _: TrustedState<'_>) -> Result<Repaired> {
-        Err(Error::new(ErrorKind::Unsupported, "a store in memory has no file that could be repaired"))
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        None
     }
+}
 
-    /// It does not remember: a mirror of it has to read it whole.
-    fn changes_since(&self, _: Seq) -> Result<Option<Delta>> {
-        Ok(None)
-    }
-
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+/// The entries of the store are what it saves to: what they contain survives [`reopen`](MemoryStore::reopen).
+impl LastReadStore for MemoryStore {
+    fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
         let shapes = self.read();
         for (created, at) in reads {
             if let Some(record) = shapes.by_seq.get(created) {
@@ -237,7 +244,7 @@ impl ShapeStore for MemoryStore {
         Ok(())
     }
 
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+    fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
         let saved: Vec<_> = {
             let shapes = self.read();
             shapes.by_seq.iter().filter_map(|(seq, one)| Some((*seq, one.entry.last_read()?))).collect()
@@ -246,8 +253,8 @@ impl ShapeStore for MemoryStore {
         Ok(())
     }
 
-    /// What is noted in its entries is all that it will ever remember.
-    fn sweep_reads(&self) -> Result<SweepProgress> {
+    /// Everything that was recorded is in the entries already.
+    fn sweep(&self) -> Result<SweepProgress> {
         Ok(SweepProgress::default())
     }
 }

@@ -9,13 +9,14 @@ use std::{
 };
 
 use shape_meta_core::{
-    Batch, Counts, Direct, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, MemoryStore,
-    Metadata, MutateShapesExt, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
-    SnapshotState, StoreControl, SweepProgress, Timestamp, TrustedState, Wait,
+    Batch, Direct, Entry, Error, ErrorKind, LastReadStore, MemoryStore, MutateShapesExt, ReadShapes, Record,
+    Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SnapshotState, StoreControl, SweepProgress, Timestamp,
+    TrustedState, Wait,
     conformance::{
         handle, shape,
         store::{self, added, apply, record},
     },
+    forward_reads,
 };
 
 use crate::compositions::direct;
@@ -44,36 +45,7 @@ fn mutate(store: &Direct<Sweeping>) {
 }
 
 impl ReadShapes for Sweeping {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.inner.metadata(handle)
-    }
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.inner.handle_for(key)
-    }
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.inner.entry(handle)
-    }
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.inner.record(handle)
-    }
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner.handles_for_relations(relations)
-    }
-    fn counts(&self) -> Result<Counts> {
-        self.inner.counts()
-    }
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.inner.scan()
-    }
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.inner.touch(handle, at)
-    }
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.inner.least_recently_used(n, excluded)
-    }
-    fn last_seq(&self) -> Result<Seq> {
-        self.inner.last_seq()
-    }
+    forward_reads!(self => self.inner);
 }
 
 impl ShapeStore for Sweeping {
@@ -89,7 +61,20 @@ impl ShapeStore for Sweeping {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.inner.record_of(entry)
     }
-    fn sweep_reads(&self) -> Result<SweepProgress> {
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
+    }
+}
+
+/// Only counts the sweeps.
+impl LastReadStore for Sweeping {
+    fn save(&self, _: &[(Seq, Timestamp)]) -> Result<()> {
+        Ok(())
+    }
+    fn for_each_saved(&self, _: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        Ok(())
+    }
+    fn sweep(&self) -> Result<SweepProgress> {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         let left = self.parts.load(Ordering::Relaxed).saturating_sub(1);
         self.parts.store(left, Ordering::Relaxed);
@@ -154,8 +139,8 @@ fn c9_reads_are_not_saved_where_writing_has_stopped() {
 fn a_store_that_keeps_nothing_across_restarts_has_nothing_to_show() {
     let store = Sweeping::default();
     let unsupported = |outcome: Result<Repaired>| outcome.expect_err("no file").kind();
-    assert_eq!(unsupported(store.repair(TrustedState::default())), ErrorKind::Unsupported);
-    assert_eq!(unsupported(MemoryStore::new().repair(TrustedState::default())), ErrorKind::Unsupported);
+    assert_eq!(unsupported(store.rebuild_from(TrustedState::default())), ErrorKind::Unsupported);
+    assert_eq!(unsupported(MemoryStore::new().rebuild_from(TrustedState::default())), ErrorKind::Unsupported);
     assert!(store.changes_since(Seq::ZERO).expect("memory").is_none());
     assert!(MemoryStore::new().changes_since(Seq::ZERO).expect("memory").is_none());
     store.save_reads(&[(Seq::new(1), Timestamp::from_micros(1))]).expect("nothing is done");

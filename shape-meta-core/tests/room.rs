@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -12,10 +12,10 @@ use std::{
 };
 
 use shape_meta_core::{
-    Counts, Direct, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, MemoryStore, Metadata,
-    MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, ReadShapes, ReadShapesExt, Receipt,
-    Record, Refusal, Relation, Result, Scan, Seq, Signal, Timestamp, Wait,
+    Direct, GetOrAdd, MemoryStore, MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape,
+    ReadShapes, ReadShapesExt, Receipt, Refusal, Result, Signal, Wait,
     conformance::{block_on, shape},
+    forward_reads,
 };
 
 use crate::compositions::direct;
@@ -61,36 +61,7 @@ impl Crowded {
 }
 
 impl ReadShapes for Crowded {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.inner.metadata(handle)
-    }
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.inner.handle_for(key)
-    }
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.inner.entry(handle)
-    }
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.inner.record(handle)
-    }
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.inner.handles_for_relations(relations)
-    }
-    fn counts(&self) -> Result<Counts> {
-        self.inner.counts()
-    }
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.inner.scan()
-    }
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.inner.touch(handle, at)
-    }
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.inner.least_recently_used(n, excluded)
-    }
-    fn last_seq(&self) -> Result<Seq> {
-        self.inner.last_seq()
-    }
+    forward_reads!(self => self.inner);
 }
 
 impl MutateShapes for Crowded {

@@ -5,9 +5,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed,
-    Metadata, Observer, OpenStats, ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore,
-    SweepProgress, Timestamp, TrustedState, Usage,
+    Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
+    ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, Usage, forward_reads,
 };
 
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
 ///
 /// Until then every read shows what the owner has committed when the read begins, and changes are refused with
 /// [`ErrorKind::Standby`]. Under a mirror (`Cached` of `shape-meta-cache`), which shows what it was last
-/// refreshed with, [`changes_since`](ShapeStore::changes_since) tells what has changed.
+/// refreshed with, [`changes_since`](ShapeStoreExt::changes_since) tells what has changed.
 ///
 /// It takes no lock, and the owner notices nothing but a log that is not reset while a scan is open. Last-read times are
 /// those that were saved when it was opened, and what is noted here since.
@@ -117,7 +116,7 @@ impl SqliteStandby {
 
     /// Takes ownership, and returns the store that owns the database from now on. All reads and changes of this one go
     /// there from now on, too; those under way end where they began. [Recover](SqliteStore::recover) before
-    /// anybody changes anything, and then [refresh](ShapeStore::changes_since) what lies above.
+    /// anybody changes anything, and then [refresh](ShapeStoreExt::changes_since) what lies above.
     ///
     /// Does all that [`SqliteStore::open`] does: checks, migrates, repairs. Promoting again returns the same store.
     ///
@@ -160,7 +159,7 @@ impl SqliteStandby {
 
     /// Makes sure that what is read is what has the name: an owner who repairs puts another file in its place, and
     /// one of a later version changes the tables. Call it now and then, or
-    /// [`changes_since`](ShapeStore::changes_since), which does it too. Some microseconds.
+    /// [`changes_since`](ShapeStoreExt::changes_since), which does it too. Some microseconds.
     ///
     /// # Errors
     ///
@@ -224,45 +223,7 @@ fn nothing_there(files: &Files) -> Error {
 
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for SqliteStandby {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.current().metadata(handle)
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.current().handle_for(key)
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.current().entry(handle)
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.current().record(handle)
-    }
-
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.current().handles_for_relations(relations)
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.current().counts()
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.current().scan()
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.current().touch(handle, at)
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.current().least_recently_used(n, excluded)
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.current().last_seq()
-    }
+    forward_reads!(self => self.current());
 }
 
 /// Changes are refused until it is promoted.
@@ -289,30 +250,28 @@ impl ShapeStore for SqliteStandby {
         self.current().record_of(entry)
     }
 
-    fn usage(&self) -> Usage {
-        self.current().usage()
+    fn resource_usage(&self) -> Usage {
+        self.current().resource_usage()
     }
 
-    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-        self.current().repair(known)
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    /// Also finds out whether the database is still the one that is read.
-    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self.current())
+    }
+
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        Some(self.current())
+    }
+}
+
+impl ChangeLog for SqliteStandby {
+    /// Also checks whether the database is still the one that is read.
+    fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.check_source()?;
-        self.current().changes_since(place)
-    }
-
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-        self.current().save_reads(reads)
-    }
-
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-        self.current().saved_reads(each)
-    }
-
-    fn sweep_reads(&self) -> Result<SweepProgress> {
-        self.current().sweep_reads()
+        self.current().since(seq)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What has changed since a place in the order.
 
-use shape_meta_core::{Batch, Change, Counts, Delta, Seq, ShapeStore, SnapshotState, Timestamp};
+use shape_meta_core::{
+    Batch, Change, Counts, Delta, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp,
+};
 use shape_meta_sqlite::SqliteStore;
 
 use crate::support::{self, add, batch, record};

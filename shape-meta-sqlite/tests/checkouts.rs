@@ -88,7 +88,7 @@ fn queue_time_is_how_long_it_queued() {
     let scan = store.scan().expect("it scans");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.counts());
-        let connections = || ShapeStore::usage(&store).connections.expect("it has some");
+        let connections = || ShapeStore::resource_usage(&store).connections.expect("it has some");
         while connections().waiting == 0 {
             std::thread::yield_now();
         }
@@ -97,7 +97,7 @@ fn queue_time_is_how_long_it_queued() {
         drop(scan);
         waiting.join().expect("no panic").expect("it gets the connection");
     });
-    assert_eq!(ShapeStore::usage(&store).connections.expect("it has some").waiting, 0);
+    assert_eq!(ShapeStore::resource_usage(&store).connections.expect("it has some").waiting, 0);
     let checkins = recorder.checkins.lock().expect("no panic");
     let checkouts = recorder.checkouts.lock().expect("no panic");
     for label in ["scan", "counts"] {

@@ -1,6 +1,8 @@
 //! Recovery at open: what is not complete goes, and is handed to the cleaner until it says that it is done.
 
-use shape_meta_core::{Counts, Handle, ReadShapes, Seq, ShapeStore, SnapshotState, Timestamp, conformance};
+use shape_meta_core::{
+    Counts, Handle, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp, conformance,
+};
 use shape_meta_sqlite::{DiskIndexes, Recovery, SqliteStore};
 
 use crate::support;

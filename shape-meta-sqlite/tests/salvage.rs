@@ -3,7 +3,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use shape_meta_core::{
-    Change, ErrorKind, NoopObserver, ReadShapes, Repaired, Seq, ShapeStore, SnapshotState, TrustedState,
+    Change, ErrorKind, NoopObserver, ReadShapes, Repaired, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
+    TrustedState,
 };
 use shape_meta_sqlite::{DiskIndexes, IntegrityCheck, Mode, OnCorruption, SqliteStore};
 
@@ -194,7 +195,7 @@ fn c11_a_damaged_definition_is_not_served_and_its_shape_is_cleaned() {
         let error = store.record_of(&record.entry).expect_err("it is damaged");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
 
-        let repaired = store.repair(TrustedState::default()).expect("it repairs");
+        let repaired = store.rebuild_from(TrustedState::default()).expect("it repairs");
         assert_eq!((repaired.saved, repaired.lost.len()), (99, 1));
         assert_eq!(repaired.lost[0].handle.as_ref(), Some(record.handle()));
         assert!(store.record_of(&record.entry).expect("reads").is_none());
@@ -218,7 +219,7 @@ fn c11_what_memory_knows_supplies_what_rows_have_lost() {
         entries.iter().for_each(|entry| entry.advance(SnapshotState::Complete));
         let before = store.scan().expect("it scans");
         let known = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(48)) };
-        let repaired = store.repair(known).expect("it repairs");
+        let repaired = store.rebuild_from(known).expect("it repairs");
         assert_eq!(before.count(), 50, "a scan that was open goes on");
         assert_eq!((repaired.saved, repaired.missing()), (48, 0));
         assert_eq!(store.last_seq().expect("reads"), Seq::new(48));
@@ -238,7 +239,10 @@ fn c11_one_who_has_lost_ownership_repairs_nothing() {
     support::fill(&store, 1..=3);
     let sql = "UPDATE meta SET epoch = epoch + 1, checksum = NULL";
     support::stranger(directory.path()).execute(sql, []).expect("writes");
-    assert_eq!(store.repair(TrustedState::default()).expect_err("it is fenced").kind(), ErrorKind::Fenced);
+    assert_eq!(
+        store.rebuild_from(TrustedState::default()).expect_err("it is fenced").kind(),
+        ErrorKind::Fenced
+    );
     assert_eq!(fs::read_dir(directory.path()).expect("reads").count(), 4, "nothing was moved");
 }
 
@@ -303,7 +307,7 @@ fn flip(bytes: &[u8], at: usize, by: u8) {
     }
     if unread(&store, &what) > 0 {
         // A page that leads to others may be among what is damaged. What they hold is still there.
-        store.repair(TrustedState::default()).unwrap_or_else(|error| panic!("{}: {error:?}", what()));
+        store.rebuild_from(TrustedState::default()).unwrap_or_else(|error| panic!("{}: {error:?}", what()));
     }
     // One byte costs no more than the rows of one page of an index, or of a row and its overflow.
     let unread = unread(&store, &what);

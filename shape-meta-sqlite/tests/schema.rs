@@ -2,7 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use shape_meta_core::{Counts, ErrorKind, ReadShapes, Seq, ShapeStore, Timestamp, conformance};
+use shape_meta_core::{
+    Counts, ErrorKind, ReadShapes, Seq, ShapeStore, ShapeStoreExt, Timestamp, conformance,
+};
 use shape_meta_sqlite::{DiskIndexes, Mode};
 
 use crate::support;

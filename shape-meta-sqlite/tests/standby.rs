@@ -3,8 +3,8 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Change, Error, ErrorKind, NoopObserver, ReadShapes, Seq, ShapeStore, SnapshotState, Timestamp,
-    TrustedState,
+    Change, Error, ErrorKind, NoopObserver, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
+    Timestamp, TrustedState,
     conformance::{handle, key},
 };
 use shape_meta_sqlite::{
@@ -45,7 +45,7 @@ fn reads_what_the_owner_has_committed_and_writes_nothing() {
     let refused = [
         standby.apply(&batch(26, [add(26, SnapshotState::Pending)])),
         standby.save_reads(&[(Seq::new(1), Timestamp::now())]),
-        standby.repair(TrustedState::default()).map(drop),
+        standby.rebuild_from(TrustedState::default()).map(drop),
     ];
     for outcome in refused {
         assert_eq!(outcome.expect_err("it is a standby").kind(), ErrorKind::Standby);
@@ -97,7 +97,7 @@ fn c11_takes_over_from_a_live_owner_which_writes_nothing_more() {
 
     let late = owner.apply(&batch(4, [add(4, SnapshotState::Complete)]));
     assert_eq!(late.expect_err("it has lost its turn").kind(), ErrorKind::Fenced);
-    assert_eq!(owner.repair(TrustedState::default()).expect_err("nor this").kind(), ErrorKind::Fenced);
+    assert_eq!(owner.rebuild_from(TrustedState::default()).expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(owner.save_reads(&[]).expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(owner.recover().expect_err("nor this").kind(), ErrorKind::Fenced);
     assert_eq!(live(&owner), [1, 2, 3], "reads go on");
@@ -144,7 +144,7 @@ fn c11_nothing_is_moved_aside_under_a_live_owner() {
     let error = support::refused(directory.path(), options);
     insta::assert_snapshot!(support::text(&error, directory.path()));
     assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 4, "nothing came, nothing went");
-    owner.repair(TrustedState::default()).expect("its owner can repair it");
+    owner.rebuild_from(TrustedState::default()).expect("its owner can repair it");
     assert_eq!(live(&owner), [1, 2, 3]);
 }
 
@@ -173,7 +173,7 @@ fn follows_a_repair_and_a_migration() {
     let delta = standby.changes_since(Seq::new(103)).expect("reads").expect("it is known now");
     assert_eq!((delta.added.len(), delta.removed.len()), (1, 1));
 
-    owner.repair(TrustedState::default()).expect("it repairs");
+    owner.rebuild_from(TrustedState::default()).expect("it repairs");
     support::fill(&owner, 107..=110);
     assert!(standby.changes_since(Seq::new(106)).expect("reads").is_none(), "it is another file");
     let mut created = Vec::new();

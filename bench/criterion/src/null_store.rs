@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    Batch, Change, Counts, Entry, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, NoopObserver,
-    ReadShapes, Record, Relation, Result, Scan, Seq, ShapeStore, SnapshotState, Timestamp, conformance,
+    Batch, Change, Entry, Handle, MemoryStore, NoopObserver, ReadShapes, Record, Relation, Result, Seq,
+    ShapeStore, SnapshotState, Timestamp, conformance, forward_reads,
 };
 
 /// Shapes that share a relation.
@@ -15,6 +15,8 @@ pub const READERS: u64 = 10_000;
 /// A store that has these shapes and forgets the rest: nothing is measured but the cache.
 pub struct Nowhere {
     pub shapes: u64,
+    /// Has no shapes: what reads show.
+    none: MemoryStore,
 }
 
 pub fn record(number: u64) -> Arc<Record> {
@@ -49,40 +51,12 @@ impl ShapeStore for Nowhere {
 }
 
 impl ReadShapes for Nowhere {
-    fn metadata(&self, _: &str) -> Result<Option<Metadata>> {
-        Ok(None)
-    }
-    fn handle_for(&self, _: &Key) -> Result<Option<Handle>> {
-        Ok(None)
-    }
-    fn entry(&self, _: &str) -> Result<Option<Arc<Entry>>> {
-        Ok(None)
-    }
-    fn record(&self, _: &str) -> Result<Option<Arc<Record>>> {
-        Ok(None)
-    }
-    fn handles_for_relations(&self, _: &[Relation]) -> Result<Vec<Handle>> {
-        Ok(Vec::new())
-    }
-    fn counts(&self) -> Result<Counts> {
-        Ok(Counts::default())
-    }
-    fn scan(&self) -> Result<Scan<'_>> {
-        Ok(Box::new(std::iter::empty()))
-    }
-    fn touch(&self, _: &str, _: Timestamp) -> Result<bool> {
-        Ok(false)
-    }
-    fn least_recently_used(&self, _: usize, _: &HandleSet) -> Result<LeastRecentlyUsed> {
-        Ok(LeastRecentlyUsed::default())
-    }
-    fn last_seq(&self) -> Result<Seq> {
-        Ok(Seq::ZERO)
-    }
+    forward_reads!(self => self.none);
 }
 
 pub fn open(shapes: u64, options: CacheOptions) -> Cached<Nowhere> {
-    Cached::open(Nowhere { shapes }, options, Arc::new(NoopObserver)).expect("it never fails")
+    Cached::open(Nowhere { shapes, none: MemoryStore::new() }, options, Arc::new(NoopObserver))
+        .expect("it never fails")
 }
 
 pub fn mixed(number: u64) -> u64 {

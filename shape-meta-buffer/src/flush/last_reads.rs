@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{Activity, Result, ShapeStore, SweepProgress};
+use shape_meta_core::{Activity, Result, ShapeStore, ShapeStoreExt, SweepProgress};
 
 use crate::{
     flush::{end, panicked},

@@ -1,4 +1,4 @@
-use shape_meta_core::{Error, ErrorKind, Repaired, Result, ShapeStore, TrustedState};
+use shape_meta_core::{Error, ErrorKind, Repaired, Result, ShapeStore, ShapeStoreExt, TrustedState};
 
 use crate::{memtable::Gate, shared::Shared};
 
@@ -28,7 +28,7 @@ impl<S: ShapeStore> Shared<S> {
             let _turn = self.turn.lock();
             self.publish()?;
             let known = TrustedState { entries: None, last_seq: Some(self.overlay.below()) };
-            let repaired = self.inner.repair(known)?;
+            let repaired = self.inner.rebuild_from(known)?;
             *is_new = true;
             *self.trouble.lock() = None;
             repaired

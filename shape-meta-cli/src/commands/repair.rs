@@ -1,7 +1,7 @@
 use std::{io::Write, sync::Arc};
 
 use serde_json::json;
-use shape_meta_core::{ErrorKind, NoopObserver, ShapeStore, TrustedState};
+use shape_meta_core::{ErrorKind, NoopObserver, ShapeStoreExt, TrustedState};
 use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 
 use super::Outcome;
@@ -29,7 +29,7 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
     // Opening repairs what it finds damaged itself.
     let repaired = match store.report().quarantined.clone() {
         Some(repaired) => repaired,
-        None => store.repair(TrustedState::default())?,
+        None => store.rebuild_from(TrustedState::default())?,
     };
     store.close()?;
     if database.json {

@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    Batch, Counts, Delta, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
-    ReadShapes, Record, Relation, Repaired, Result, Scan, Seq, ShapeStore, SweepProgress, Timestamp,
-    TrustedState, Usage,
+    Batch, ChangeLog, Delta, Entry, Error, ErrorKind, Handle, LastReadStore, ReadShapes, RebuildStore,
+    Record, Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp, TrustedState, Usage,
+    forward_reads,
 };
 
 /// A store that does what the one below it does, unless its [`Faults`] say otherwise.
@@ -354,45 +354,7 @@ impl Drop for GateKeeper {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ReadShapes> ReadShapes for FailingStore<S> {
-    fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.faults.read(|| self.inner.metadata(handle))
-    }
-
-    fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.faults.read(|| self.inner.handle_for(key))
-    }
-
-    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.faults.read(|| self.inner.entry(handle))
-    }
-
-    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.faults.read(|| self.inner.record(handle))
-    }
-
-    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.faults.read(|| self.inner.handles_for_relations(relations))
-    }
-
-    fn counts(&self) -> Result<Counts> {
-        self.faults.read(|| self.inner.counts())
-    }
-
-    fn scan(&self) -> Result<Scan<'_>> {
-        self.faults.read(|| self.inner.scan())
-    }
-
-    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.faults.read(|| self.inner.touch(handle, at))
-    }
-
-    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.faults.read(|| self.inner.least_recently_used(n, excluded))
-    }
-
-    fn last_seq(&self) -> Result<Seq> {
-        self.faults.read(|| self.inner.last_seq())
-    }
+    forward_reads!(self => self.inner; read => self.faults.read(read));
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -424,14 +386,50 @@ impl<S: ShapeStore> ShapeStore for FailingStore<S> {
         self.faults.read(|| self.inner.record_of(entry))
     }
 
-    fn usage(&self) -> Usage {
-        self.inner.usage()
+    fn resource_usage(&self) -> Usage {
+        self.inner.resource_usage()
     }
 
-    /// What has failed before is got over by it.
-    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-        let repaired = self.faults.read(|| self.inner.repair(known));
-        match repaired {
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        self.inner.change_log()?;
+        Some(self)
+    }
+
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
+    }
+
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        Some(self)
+    }
+}
+
+impl<S: ShapeStore> ChangeLog for FailingStore<S> {
+    fn since(&self, seq: Seq) -> Result<Option<Delta>> {
+        self.faults.read(|| self.inner.changes_since(seq))
+    }
+}
+
+impl<S: ShapeStore> LastReadStore for FailingStore<S> {
+    fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        let fault = self.faults.script().saves.pop_front();
+        self.faults.around(fault.as_ref(), 0, || self.inner.save_reads(reads))
+    }
+
+    fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.faults.read(|| self.inner.saved_reads(each))
+    }
+
+    fn sweep(&self) -> Result<SweepProgress> {
+        let fault = self.faults.script().saves.pop_front();
+        self.faults.around(fault.as_ref(), 0, || self.inner.sweep_reads())
+    }
+}
+
+/// A store that has no file counts as rebuilt.
+impl<S: ShapeStore> RebuildStore for FailingStore<S> {
+    fn rebuild(&self, trusted: TrustedState<'_>) -> Result<Repaired> {
+        match self.faults.read(|| self.inner.rebuild_from(trusted)) {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Repaired::new(
                 "nowhere".into(),
                 Error::new(ErrorKind::Corrupt, "damaged on purpose"),
@@ -440,23 +438,5 @@ impl<S: ShapeStore> ShapeStore for FailingStore<S> {
             )),
             other => other,
         }
-    }
-
-    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-        self.faults.read(|| self.inner.changes_since(place))
-    }
-
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-        let fault = self.faults.script().saves.pop_front();
-        self.faults.around(fault.as_ref(), 0, || self.inner.save_reads(reads))
-    }
-
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-        self.faults.read(|| self.inner.saved_reads(each))
-    }
-
-    fn sweep_reads(&self) -> Result<SweepProgress> {
-        let fault = self.faults.script().saves.pop_front();
-        self.faults.around(fault.as_ref(), 0, || self.inner.sweep_reads())
     }
 }

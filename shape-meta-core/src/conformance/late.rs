@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    Batch, Change, Delta, Entry, Handle, MemoryStore, ReadShapes, Record, Repaired, Result, Seq, ShapeStore,
-    SweepProgress, Timestamp, TrustedState, Usage,
-    forward::forward_reads,
+    Batch, Change, ChangeLog, Entry, Handle, LastReadStore, MemoryStore, ReadShapes, RebuildStore, Record,
+    Result, Seq, ShapeStore, Timestamp, Usage, forward_reads,
     sync::{Mutex, MutexGuard},
 };
 
@@ -120,27 +119,19 @@ impl ShapeStore for LateStore {
         self.shown.record_of(entry)
     }
 
-    fn usage(&self) -> Usage {
-        self.shown.usage()
+    fn resource_usage(&self) -> Usage {
+        self.shown.resource_usage()
     }
 
-    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-        self.shown.repair(known)
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        self.shown.change_log()
     }
 
-    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
-        self.shown.changes_since(place)
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        self.shown.last_read_store()
     }
 
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-        self.shown.save_reads(reads)
-    }
-
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-        self.shown.saved_reads(each)
-    }
-
-    fn sweep_reads(&self) -> Result<SweepProgress> {
-        self.shown.sweep_reads()
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        self.shown.rebuild_store()
     }
 }

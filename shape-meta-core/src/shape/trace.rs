@@ -1,19 +1,18 @@
 use std::{
     error, fmt,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    io::{self, BufRead, Read},
 };
 
 use super::{InvalidShape, Shape, json};
 
-/// Reads a trace: one definition a line, as JSON.
+/// A reader of traces: one JSON definition per line.
 ///
-/// It is an iterator of line numbers (from 1) and definitions. A line that is no definition comes as an
-/// error in its place, and the next call goes on after it, so that a caller can stop at the first bad line or
-/// tell all of them. Lines of nothing but white space are skipped, though counted: editors leave
-/// them behind. A line longer than [`MAX_LINE_BYTES`](Self::MAX_LINE_BYTES) is an error and is not kept
-/// in memory. After a failure to read the iterator ends.
+/// It iterates over line numbers (from 1) and definitions. A line that is not a definition yields an error in its
+/// place, and the next call continues after it; so a caller can stop at the first bad line or report all of them.
+/// Lines of white space are skipped, but counted. A line longer than [`MAX_LINE_BYTES`](Self::MAX_LINE_BYTES)
+/// yields an error and is not kept in memory. After a read error the iterator ends.
+///
+/// It reads from any [`BufRead`]. The caller opens the file, and names it in its own error messages.
 ///
 /// ```
 /// use shape_meta_core::Trace;
@@ -23,52 +22,36 @@ use super::{InvalidShape, Shape, json};
 /// let mut trace = Trace::new(text.as_bytes());
 /// let (line, shape) = trace.next().unwrap()?;
 /// assert_eq!((line, shape.oid.oid()), (1, 1));
-/// assert_eq!(trace.next().unwrap().unwrap_err().line(), Some(2));
+/// assert_eq!(trace.next().unwrap().unwrap_err().line(), 2);
 /// assert!(trace.next().is_none());
 /// # Ok::<_, shape_meta_core::TraceError>(())
 /// ```
 #[derive(Debug)]
 pub struct Trace<R> {
-    /// `None` once it is over.
+    /// `None` after the end and after a read error.
     reader: Option<R>,
-    path: Option<PathBuf>,
     line: u64,
     text: Vec<u8>,
 }
 
-impl Trace<BufReader<File>> {
-    /// Opens a trace in a file, which its errors name.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be opened.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, TraceError> {
-        let path = path.as_ref().to_path_buf();
-        match File::open(&path) {
-            Ok(file) => Ok(Self { path: Some(path), ..Self::new(BufReader::new(file)) }),
-            Err(error) => Err(TraceError { path: Some(path), line: None, problem: Problem::Open(error) }),
-        }
-    }
-}
-
 impl<R: BufRead> Trace<R> {
-    /// The longest line that is read, in bytes: 8 MiB, several times what a store takes for a definition
-    /// by default.
+    /// The length of the longest line that is read, in bytes: 8 MiB, several times the default limit of a
+    /// definition.
     pub const MAX_LINE_BYTES: usize = 8 << 20;
 
-    /// Reads a trace from anywhere.
+    /// Returns a reader of the trace in `reader`.
     pub fn new(reader: R) -> Self {
-        Self { reader: Some(reader), path: None, line: 0, text: Vec::new() }
+        Self { reader: Some(reader), line: 0, text: Vec::new() }
     }
 
-    /// Moves on to the next line, and says whether there is one.
+    /// Reads the next line into `text`. Returns whether there is one.
     fn advance(&mut self) -> Result<bool, Problem> {
         let Some(reader) = &mut self.reader else {
             return Ok(false);
         };
         self.text.clear();
         self.line += 1;
-        // One byte more than allowed tells a line that just fits, with its line break, from one that does not.
+        // One byte more than allowed: a line of the maximum length then still comes with its line break.
         let most = Self::MAX_LINE_BYTES as u64 + 1;
         let read = reader.take(most).read_until(b'\n', &mut self.text).map_err(Problem::Read)?;
         if self.text.last() == Some(&b'\n') {
@@ -103,49 +86,36 @@ impl<R: BufRead> Iterator for Trace<R> {
         };
         Some(match result {
             Ok(shape) => Ok((self.line, shape)),
-            Err(problem) => Err(TraceError { path: self.path.clone(), line: Some(self.line), problem }),
+            Err(problem) => Err(TraceError { line: self.line, problem }),
         })
     }
 }
 
-/// What is wrong with a trace, and in which file and line.
+/// A line of a trace that could not be read, or is not a definition.
 #[derive(Debug)]
 pub struct TraceError {
-    path: Option<PathBuf>,
-    line: Option<u64>,
+    line: u64,
     problem: Problem,
 }
 
 #[derive(Debug)]
 enum Problem {
-    Open(io::Error),
     Read(io::Error),
     TooLong,
     Invalid(InvalidShape),
 }
 
 impl TraceError {
-    /// The file, if the trace was [opened](Trace::open) as one.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// The line, counted from 1; none if the file could not be opened.
-    pub fn line(&self) -> Option<u64> {
+    /// The number of the line, counted from 1.
+    pub fn line(&self) -> u64 {
         self.line
     }
 }
 
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.path, self.line) {
-            (Some(path), Some(line)) => write!(f, "{}:{line}: ", path.display())?,
-            (Some(path), None) => write!(f, "{}: ", path.display())?,
-            (None, Some(line)) => write!(f, "line {line}: ")?,
-            (None, None) => {}
-        }
+        write!(f, "line {}: ", self.line)?;
         match &self.problem {
-            Problem::Open(error) => write!(f, "cannot open the trace: {error}"),
             Problem::Read(error) => write!(f, "cannot read the trace: {error}"),
             Problem::TooLong => {
                 write!(f, "the line is longer than {} bytes", Trace::<&[u8]>::MAX_LINE_BYTES)
@@ -158,7 +128,7 @@ impl fmt::Display for TraceError {
 impl error::Error for TraceError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.problem {
-            Problem::Open(error) | Problem::Read(error) => Some(error),
+            Problem::Read(error) => Some(error),
             Problem::TooLong | Problem::Invalid(_) => None,
         }
     }
@@ -166,7 +136,10 @@ impl error::Error for TraceError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{
+        fs::File,
+        io::{BufReader, Cursor},
+    };
 
     use proptest::prelude::*;
 
@@ -233,31 +206,24 @@ mod tests {
         assert!(trace.next().is_some_and(|item| item.is_ok()));
         let error = trace.next().expect("a failure").expect_err("a failure");
         assert_eq!(error.to_string(), "line 2: cannot read the trace: the disk is gone");
+        assert!(error::Error::source(&error).is_some());
         assert!(trace.next().is_none());
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
-        let error = Trace::open("no/such/trace.jsonl").expect_err("no such file");
-        assert!(error.to_string().starts_with("no/such/trace.jsonl: cannot open the trace: "), "{error}");
-        assert_eq!((error.line(), error.path()), (None, Some(Path::new("no/such/trace.jsonl"))));
-        assert!(error::Error::source(&error).is_some());
-    }
-
-    #[test]
-    fn errors_tell_what_caused_them() {
-        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let error = Trace::open(sample).expect("it is there").next().expect("a line").expect_err("no trace");
-        assert_eq!((error.line(), error.path()), (Some(1), Some(Path::new(sample))));
-        assert!(error.to_string().starts_with(&format!("{sample}:1: not a shape definition")), "{error}");
-        assert!(error::Error::source(&error).is_none(), "what is wrong with the line is in the text");
+    fn only_a_read_error_has_a_source() {
+        let error = Trace::new("no trace".as_bytes()).next().expect("a line").expect_err("no definition");
+        assert_eq!(error.line(), 1);
+        assert!(error.to_string().starts_with("line 1: not a shape definition"), "{error}");
+        assert!(error::Error::source(&error).is_none(), "the text says what is wrong with the line");
     }
 
     #[test]
     fn the_sample_of_this_project_reads_back_whole() {
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sample.jsonl");
+        let sample = BufReader::new(File::open(sample).expect("the sample is there"));
         let mut lines = 0;
-        for item in Trace::open(sample).expect("the sample is there") {
+        for item in Trace::new(sample) {
             let (_, shape) = item.expect("a definition");
             let read = Shape::decode(&shape.encode()).expect("what was encoded");
             assert_eq!(read.key(), shape.key());

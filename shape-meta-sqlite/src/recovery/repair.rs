@@ -3,7 +3,7 @@ use shape_meta_core::{Error, ErrorKind, Repaired, Result, TrustedState};
 use crate::{SqliteStore, connection::operation::Operation, format::meta::Meta, recovery::salvage};
 
 impl SqliteStore {
-    /// What [`repair`](shape_meta_core::ShapeStore::repair) does, for this reason. Batches wait; reads go on, from the
+    /// What [`rebuild`](shape_meta_core::RebuildStore::rebuild) does, for this reason. Batches wait; reads go on, from the
     /// old file until the new one is in place.
     pub(crate) fn repair_for(&self, error: Option<Error>, known: TrustedState<'_>) -> Result<Repaired> {
         let Some(files) = &self.files else {

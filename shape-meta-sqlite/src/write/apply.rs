@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{
-    Batch, Delta, Entry, Record, Repaired, Result, Seq, ShapeStore, SweepProgress, Timestamp, TrustedState,
-    Usage,
+    Batch, ChangeLog, Delta, Entry, LastReadStore, RebuildStore, Record, Repaired, Result, Seq, ShapeStore,
+    SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 use crate::{
@@ -64,26 +64,38 @@ impl ShapeStore for SqliteStore {
         })
     }
 
-    fn usage(&self) -> Usage {
+    fn resource_usage(&self) -> Usage {
         let mut usage = Usage::default();
         usage.shapes = Some(self.cached_counts());
         usage.connections = Some(self.connections.usage());
         usage
     }
 
-    fn repair(&self, known: TrustedState<'_>) -> Result<Repaired> {
-        self.repair_for(None, known)
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    fn changes_since(&self, place: Seq) -> Result<Option<Delta>> {
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        Some(self)
+    }
+
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        Some(self)
+    }
+}
+
+impl ChangeLog for SqliteStore {
+    fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.preload.discard();
         self.connections.read(Operation::ChangesSince, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
-            change_log::since(&transaction, place)
+            change_log::since(&transaction, seq)
         })
     }
+}
 
-    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+impl LastReadStore for SqliteStore {
+    fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
         let doing = "save the last reads";
         self.connections.write(Operation::SaveReads, |connection| {
             let transaction = connection
@@ -95,16 +107,22 @@ impl ShapeStore for SqliteStore {
         })
     }
 
-    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+    fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
         self.connections.read(Operation::SavedReads, |connection| last_reads::saved(connection, each))
     }
 
-    fn sweep_reads(&self) -> Result<SweepProgress> {
+    fn sweep(&self) -> Result<SweepProgress> {
         let (reads, more) = self.recency.take_unsaved();
         if !reads.is_empty() {
-            self.save_reads(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
+            self.save(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
         }
         Ok(SweepProgress { shapes: reads.len(), more })
+    }
+}
+
+impl RebuildStore for SqliteStore {
+    fn rebuild(&self, trusted: TrustedState<'_>) -> Result<Repaired> {
+        self.repair_for(None, trusted)
     }
 }
 

@@ -8,7 +8,7 @@ pub fn trace(bytes: &[u8]) {
     for read in Trace::new(bytes) {
         let line = match &read {
             Ok((line, _)) => *line,
-            Err(error) => error.line().expect("nothing but lines is wrong with bytes in memory"),
+            Err(error) => error.line(),
         };
         assert!(line > last, "line {line} after line {last}");
         let skipped = lines[last as usize..line as usize - 1].iter();

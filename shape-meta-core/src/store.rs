@@ -1,0 +1,147 @@
+use std::sync::Arc;
+
+use crate::{
+    Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, ReadShapes, RebuildStore, Record,
+    Repaired, Result, Seq, SweepProgress, Timestamp, TrustedState, Usage,
+};
+
+/// The write side of a store, for implementors of stores and of decorators over them.
+///
+/// [`apply`](Self::apply), [`load`](Self::load) and [`record_of`](Self::record_of) are mandatory. A store that
+/// can show a batch later than it commits it overrides [`commit`](Self::commit) and [`publish`](Self::publish).
+/// What only some stores can do is a capability: a trait of its own, reached through an accessor that returns
+/// `None` by default. Callers use capabilities through [`ShapeStoreExt`], which defines what happens where one
+/// is absent.
+pub trait ShapeStore: ReadShapes {
+    /// Applies a batch atomically: every reader sees all of it or nothing. On return the batch is visible, and
+    /// as durable as the store's mode makes it.
+    ///
+    /// A batch whose [`through`](Batch::through) is not greater than [`last_seq`](ReadShapes::last_seq) is
+    /// skipped. A caller that does not know the outcome of a failed attempt therefore retries it (I6). Removing or
+    /// marking a shape that does not exist has no effect.
+    ///
+    /// # Errors
+    ///
+    /// Either nothing of the batch was applied, or all of it and only the answer was lost. The
+    /// [`remedy`](crate::ErrorKind::remedy) of the error's [`kind`](crate::Error::kind) says what to do next.
+    fn apply(&self, batch: &Batch) -> Result<()>;
+
+    /// Makes a batch as durable as the store's mode makes it; the first half of [`apply`](Self::apply). Reads need
+    /// not show the batch before [`publish`](Self::publish), so the layer above must cover the gap. In return, the
+    /// next batch can be committed while this one is published.
+    ///
+    /// Batches are committed one at a time, in ascending order of sequence numbers. The default is the whole of
+    /// `apply`.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`apply`](Self::apply).
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.apply(batch)
+    }
+
+    /// Makes a [committed](Self::commit) batch visible to every read; the second half of [`apply`](Self::apply).
+    ///
+    /// Batches are published one at a time, in ascending order of sequence numbers, possibly while a later batch is
+    /// being committed. A batch that is already visible is skipped, so a caller that does not know whether a
+    /// publish has completed repeats it (I6).
+    ///
+    /// Works in memory only and cannot fail. The default does nothing.
+    fn publish(&self, batch: &Batch) {
+        let _ = batch;
+    }
+
+    /// Passes the entry of every live shape to `each`, in order of creation, and returns the sequence number at
+    /// which these were the live shapes. A cache fills itself with it; definitions are not read.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. `each` may have been called for some of the entries.
+    fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq>;
+
+    /// Returns the record of an entry, with this very entry in it, or `None` if the shape was removed.
+    ///
+    /// One read by row id; no index is used.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>>;
+
+    /// Returns the resources that the store uses, for gauges. Reads no disk, never blocks, and can be called at any
+    /// time, also while the store is being closed.
+    fn resource_usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// Returns the log of recent changes, if the store keeps one.
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        None
+    }
+
+    /// Returns the capability to persist last-read times, if the store has it.
+    fn last_read_store(&self) -> Option<&dyn LastReadStore> {
+        None
+    }
+
+    /// Returns the capability to rebuild a damaged database, if the store has it.
+    fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
+        None
+    }
+}
+
+/// The capabilities of any [`ShapeStore`], with a defined result where one is absent. For the layers above a store.
+pub trait ShapeStoreExt: ShapeStore {
+    /// Returns the changes after `seq`; see [`ChangeLog::since`]. Without a change log this is always `None`.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    fn changes_since(&self, seq: Seq) -> Result<Option<Delta>> {
+        self.change_log().map_or(Ok(None), |log| log.since(seq))
+    }
+
+    /// Saves last-read times; see [`LastReadStore::save`]. Does nothing where they are not persisted.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. Then none of them was saved.
+    fn save_reads(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
+        self.last_read_store().map_or(Ok(()), |store| store.save(reads))
+    }
+
+    /// Passes the saved last-read times to `each`; see [`LastReadStore::for_each_saved`]. There are none where they are
+    /// not persisted.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. `each` may have been called for some of them.
+    fn saved_reads(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+        self.last_read_store().map_or(Ok(()), |store| store.for_each_saved(each))
+    }
+
+    /// Saves a part of the last-read times that the store has recorded; see [`LastReadStore::sweep`]. Does nothing
+    /// where they are not persisted.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. The next sweep retries what was not saved.
+    fn sweep_reads(&self) -> Result<SweepProgress> {
+        self.last_read_store().map_or_else(|| Ok(SweepProgress::default()), LastReadStore::sweep)
+    }
+
+    /// Rebuilds a damaged database; see [`RebuildStore::rebuild`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RebuildStore::rebuild`], and [`Unsupported`](ErrorKind::Unsupported) if the store lacks the
+    /// capability. Nothing has changed then, and the call can be repeated.
+    fn rebuild_from(&self, trusted: TrustedState<'_>) -> Result<Repaired> {
+        match self.rebuild_store() {
+            Some(store) => store.rebuild(trusted),
+            None => Err(Error::new(ErrorKind::Unsupported, "this store has no file that could be repaired")),
+        }
+    }
+}
+
+impl<S: ShapeStore + ?Sized> ShapeStoreExt for S {}
