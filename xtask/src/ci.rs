@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::{Result, cargo, features, msrv};
+use crate::{Result, cargo, features, msrv, tools};
 
 /// What a step is called, and what it does.
 type Step = (&'static str, fn() -> Result);
@@ -12,6 +12,8 @@ type Step = (&'static str, fn() -> Result);
 /// Quick ones first.
 const STEPS: &[Step] = &[
     ("fmt", || cargo::run(&["fmt", "--all", "--check"], &[])),
+    ("typos", tools::typos),
+    ("deny", tools::deny),
     ("msrv", msrv::check),
     ("clippy", || {
         let what = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny=warnings"];

@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod features;
 mod msrv;
+mod tools;
 mod torture;
 
 type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -19,7 +20,7 @@ Tasks of the workspace:
   cargo xtask ci [STEP...] [--skip STEP]...
 
       Checks that all is well, and says at the end which steps failed. Without names it takes all steps:
-      fmt, msrv, clippy, features, docs, test.
+      fmt, typos, deny, msrv, clippy, features, docs, test.
 
   cargo xtask bench [OPTION...]
 
