@@ -2,10 +2,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Looks at a database of shape metadata, checks it, backs it up and repairs it.
+/// Inspect, verify, back up and repair a shape-meta database.
 ///
-/// Commands that only look work beside a live owner and change no byte. `import` and `repair` take ownership, and
-/// are refused while an owner is alive.
+/// Read-only commands work while an owner is alive and change no file of the database. `import` and `repair` take
+/// ownership of the database and fail with exit code 4 while another process owns it.
 #[derive(Debug, Parser)]
 #[command(name = "shape-meta", version, propagate_version = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -13,128 +13,139 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, nothing is wrong; 1 something was found; 2 wrong usage; 3 no database \
-                          that can be read; 4 an owner is in the way; 5 damaged; 6 the disk failed.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  success with findings: a problem, an orphan, missing data, a lost shape, an unknown handle, a skipped line
+  2  invalid command line
+  3  no database, or one that this version cannot read; or the backup directory holds one already
+  4  the database is busy or owned by another process
+  5  the database is corrupt
+  6  I/O error: the disk failed, is full, or denies access";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show a database at a glance: counts, sizes, states, owner, oldest and newest, top relations.
+    /// Show a summary: counts, snapshot states, owner, epoch, sizes, top relations.
     Inspect {
         #[command(flatten)]
         database: Database,
-        /// How many relations to show.
+        /// Number of relations to show.
         #[arg(long, default_value_t = 10, value_name = "N")]
         top: usize,
     },
-    /// List shapes in the order of creation.
+    /// List shapes, oldest first.
     List {
         #[command(flatten)]
         database: Database,
         #[command(flatten)]
         filter: Filter,
-        /// Show at most so many.
+        /// Stop after N shapes.
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
-    /// Show one shape with its definition. Exit code 1 if there is none.
+    /// Show one shape and its definition. Exit code 1 if the handle is unknown.
     Show {
         #[command(flatten)]
         database: Database,
-        /// The handle of the shape.
+        /// Handle of the shape.
         handle: String,
     },
-    /// Check everything: pages, rows, definitions, look-ups, counts. Exit code 1 if there is a problem.
+    /// Check pages, rows, checksums, definitions, disk indexes and counts. Exit code 1 if a problem is found.
     Verify {
         #[command(flatten)]
         database: Database,
-        /// What definitions are.
+        /// Format of the definitions.
         #[arg(long, value_enum, default_value_t = Definitions::Opaque)]
         definitions: Definitions,
     },
-    /// Show how SQLite runs each statement. Exit code 1 if one reads a whole table that should use an index.
+    /// Show the query plan of each SQL statement. Exit code 1 if a plan has an unexpected full table scan.
     Explain {
         #[command(flatten)]
         database: Database,
     },
-    /// Copy the database as it is now, beside a live owner.
+    /// Copy the database, also while an owner is alive.
+    ///
+    /// The copy holds what was committed when the command began. It gets its final name once it is complete and
+    /// synced.
     Backup {
         #[command(flatten)]
         database: Database,
-        /// The directory for the copy; must not hold a database.
+        /// Directory for the copy; must not hold a database.
         #[arg(long, value_name = "DIRECTORY")]
         to: PathBuf,
-        /// Show no progress bar.
+        /// Do not show a progress bar.
         #[arg(long)]
         quiet: bool,
     },
-    /// Write all shapes as JSON lines.
+    /// Write shapes as JSON lines. Exit code 1 if damaged shapes were skipped.
     Export {
         #[command(flatten)]
         database: Database,
         #[command(flatten)]
         filter: Filter,
     },
-    /// Add shapes from JSON lines as `export` writes them. Exit code 1 if some were not added.
+    /// Add shapes from the JSON lines of `export`. Exit code 1 if lines were skipped.
+    ///
+    /// Creates the database if the directory has none. Imported shapes get new sequence numbers.
     Import {
         #[command(flatten)]
         database: Database,
-        /// The file to read; standard input if it is absent or `-`.
+        /// File to read; standard input if absent or `-`.
         file: Option<PathBuf>,
     },
-    /// Compare stored data with the metadata. Exit code 1 if they differ.
+    /// Compare stored data with metadata. Exit code 1 if they differ.
     ///
-    /// Reads the handles that have stored data, one a line, and tells which of them have no metadata (orphans), and
-    /// which shapes have no stored data.
+    /// Reads the handles that have stored data, one per line. Prints the handles without metadata (orphans) and the
+    /// shapes without stored data (missing data).
     Orphans {
         #[command(flatten)]
         database: Database,
-        /// The file to read; standard input if it is absent or `-`.
+        /// File to read; standard input if absent or `-`.
         file: Option<PathBuf>,
     },
-    /// Move a damaged database aside and carry all that is sound into a new one. Exit code 1 if shapes were lost.
+    /// Salvage a damaged database into a new one and quarantine the old file. Exit code 1 if shapes were lost.
     Repair {
         #[command(flatten)]
         database: Database,
-        /// What definitions are.
+        /// Format of the definitions.
         #[arg(long, value_enum, default_value_t = Definitions::Opaque)]
         definitions: Definitions,
     },
-    /// Write completions for a shell.
+    /// Write a completion script for a shell.
     Completions {
-        /// The shell.
+        /// Shell to write the script for.
         shell: clap_complete::Shell,
     },
-    /// Write the manual page, or with a directory one page for each command.
+    /// Write the manual page, or one page per command into a directory.
     Man {
-        /// Where to write the pages, such as `~/.local/share/man/man1`. Must be there.
+        /// Existing directory for the pages, such as `~/.local/share/man/man1`; standard output if absent.
         directory: Option<PathBuf>,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Database {
-    /// The directory of the database.
+    /// Directory of the database.
     #[arg(value_name = "DIRECTORY")]
     pub(crate) directory: PathBuf,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Filter {
-    /// Only shapes of this table (`schema.name`), if their definitions are shapes in JSON.
+    /// Only shapes of this table (`schema.name`); needs definitions in the `Shape` JSON format.
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
     /// Only shapes that read this relation.
     #[arg(long, value_name = "OID")]
     pub(crate) relation: Option<u32>,
-    /// Only shapes whose snapshot has come so far.
+    /// Only shapes in this snapshot state.
     #[arg(long, value_enum)]
     pub(crate) state: Option<State>,
-    /// Only shapes that were not read for so long, such as `30s`, `5m`, `2h` or `7d`; shapes that were never read are
-    /// among them.
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    /// Only shapes not read for this long, such as `30s`, `5m`, `2h` or `7d`; includes shapes never read.
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
     pub(crate) unread_for: Option<std::time::Duration>,
 }
 
@@ -147,24 +158,25 @@ pub(crate) enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Definitions {
-    /// Bytes of which nothing is known but their checksum.
+    /// Opaque bytes: only the checksum is verified.
     Opaque,
-    /// The ready-made `Shape` in JSON: key, hash and relations must be those of the definition.
+    /// `Shape` in JSON: key, hash and relations are verified against the definition.
     Shape,
 }
 
-fn age(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("{text:?} is no age; write a number and one of s, m, h, d, such as 30s or 7d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
+fn parse_age(text: &str) -> Result<std::time::Duration, String> {
+    let invalid =
+        || format!("{text:?} is not an age; write a number and a unit (s, m, h or d), such as 30s or 7d");
+    let unit = text.chars().last().ok_or_else(invalid)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3_600,
         'd' => 86_400,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(wrong)
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| invalid())?;
+    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -174,11 +186,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-        assert_eq!(age("5m"), Ok(std::time::Duration::from_secs(300)));
-        for wrong in ["", "5", "m", "-5m", "5 m", "5é", "99999999999999999999d", "213503982334602d"] {
-            assert!(age(wrong).is_err(), "{wrong}");
+    }
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        assert_eq!(parse_age("5m"), Ok(std::time::Duration::from_secs(300)));
+        for invalid in ["", "5", "m", "-5m", "5 m", "5é", "99999999999999999999d", "213503982334602d"] {
+            assert!(parse_age(invalid).is_err(), "{invalid:?} is accepted");
         }
     }
 }

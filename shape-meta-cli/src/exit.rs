@@ -2,30 +2,31 @@ use std::{error::Error as _, fmt, io, process::ExitCode};
 
 use shape_meta_core::{Error, ErrorKind};
 
-/// How a command ended that did what it was asked to.
+/// Result of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// Nothing is wrong.
-    Well,
-    /// Something was found.
-    Found,
+pub(crate) enum Success {
+    /// Nothing to report: exit code 0.
+    Clean,
+    /// A problem, an orphan, a skipped line or the like was reported: exit code 1.
+    Findings,
 }
 
-/// Why a command could not do what it was asked to.
+/// Reason why a command did not run to its end.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Store(Error),
-    /// What was given to the command cannot be used.
+    /// An argument cannot be used.
     Usage(String),
+    /// The operation that failed, as an infinitive, and its error.
     Io(String, io::Error),
-    /// Nobody reads the output any more, as in `... | head`.
-    Gone,
+    /// The reader of the output has closed it, as in `... | head`.
+    OutputClosed,
 }
 
 impl Failure {
-    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let doing = doing.into();
-        |error| Self::Io(doing, error)
+    pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let operation = operation.into();
+        |error| Self::Io(operation, error)
     }
 }
 
@@ -38,7 +39,7 @@ impl From<Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Gone,
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
             _ => Self::Io("write the output".into(), error),
         }
     }
@@ -49,30 +50,31 @@ impl fmt::Display for Failure {
         match self {
             Self::Store(error) => {
                 write!(f, "{error}")?;
-                let mut cause = error.source();
-                while let Some(next) = cause {
-                    write!(f, "\n  because: {next}")?;
-                    cause = next.source();
+                let mut source = error.source();
+                while let Some(error) = source {
+                    write!(f, "\n  caused by: {error}")?;
+                    source = error.source();
                 }
                 Ok(())
             }
-            Self::Usage(what) => f.write_str(what),
-            Self::Io(doing, error) => write!(f, "could not {doing}: {error}"),
-            Self::Gone => f.write_str("nobody reads the output"),
+            Self::Usage(message) => f.write_str(message),
+            Self::Io(operation, error) => write!(f, "could not {operation}: {error}"),
+            Self::OutputClosed => f.write_str("the output was closed"),
         }
     }
 }
 
-pub(crate) fn code(outcome: Result<Done, Failure>) -> ExitCode {
+/// Returns the exit code, and prints a failure to standard error.
+pub(crate) fn code(outcome: Result<Success, Failure>) -> ExitCode {
     let failure = match outcome {
-        Ok(Done::Well) | Err(Failure::Gone) => return ExitCode::SUCCESS,
-        Ok(Done::Found) => return ExitCode::from(1),
+        Ok(Success::Clean) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
+        Ok(Success::Findings) => return ExitCode::from(1),
         Err(failure) => failure,
     };
     eprintln!("shape-meta: {failure}");
     ExitCode::from(match &failure {
         Failure::Usage(_) => 2,
-        Failure::Io(..) | Failure::Gone => 6,
+        Failure::Io(..) | Failure::OutputClosed => 6,
         Failure::Store(error) => match error.kind() {
             ErrorKind::Configuration | ErrorKind::NotADatabase | ErrorKind::UnsupportedSchema => 3,
             ErrorKind::Busy | ErrorKind::AlreadyOpen | ErrorKind::Fenced | ErrorKind::Interrupted => 4,

@@ -1,19 +1,19 @@
-//! `shape-meta`: what an operator asks of a database of shape metadata.
+//! `shape-meta`: inspects, verifies, backs up and repairs a shape-meta database.
 //!
-//! Commands that only look work beside a live owner, and change no byte. Those that change something (`import`,
-//! `repair`) take ownership, and are refused while there is a live owner.
+//! Read-only commands work while an owner is alive and change no file of the database. Commands that write (`import`,
+//! `repair`) take ownership and fail while another process owns the database.
 //!
 //! # Exit codes
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | done; nothing is wrong |
-//! | 1 | done, and something was found: a problem, an orphan, a shape that does not exist, a line that was not imported |
-//! | 2 | the command line is wrong |
-//! | 3 | there is no database, or it is none that this version can read |
-//! | 4 | a live owner, or somebody else, is in the way: try again, or stop the owner first |
-//! | 5 | the database is damaged |
-//! | 6 | the disk failed, is full, or does not allow it |
+//! | 0 | success |
+//! | 1 | success with findings: a problem, an orphan, missing data, a lost shape, an unknown handle, a skipped line |
+//! | 2 | invalid command line |
+//! | 3 | no database, or one that this version cannot read; or the backup directory holds one already |
+//! | 4 | the database is busy or owned by another process: retry, or stop the owner first |
+//! | 5 | the database is corrupt |
+//! | 6 | I/O error: the disk failed, is full, or denies access |
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,6 @@ fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let outcome = commands::run(arguments, &mut out);
-    let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(exit::Failure::from));
+    let outcome = outcome.and_then(|success| out.flush().map(|()| success).map_err(exit::Failure::from));
     exit::code(outcome)
 }

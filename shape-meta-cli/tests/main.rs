@@ -1,7 +1,7 @@
-//! The command as a script sees it: what it prints, how it exits, and what it leaves alone.
+//! The command as a script uses it: its output, its exit codes, and which files it changes.
 
 mod support;
 
-mod damaged;
-mod looking;
-mod moving;
+mod corruption;
+mod read_only;
+mod transfer;

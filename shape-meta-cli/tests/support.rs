@@ -14,14 +14,14 @@ use shape_meta_sqlite::{DiskIndexes, Durability, SqliteOptions, SqliteStore};
 
 pub(crate) const DATABASE: &str = "shape-meta.sqlite3";
 
-/// How the command ended: its exit code, what it wrote, and what it complained of.
+/// The exit code, standard output and standard error of the command.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-/// Runs the command, with this on its standard input.
+/// Runs the command with this standard input.
 pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_shape-meta"))
         .args(arguments)
@@ -29,25 +29,29 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
-    // It may end without reading.
-    let _ = child.stdin.take().expect("is piped").write_all(input.as_bytes());
-    let output = child.wait_with_output().expect("it ends");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Ran { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+        .expect("the command starts");
+    // The command may exit before it has read its input.
+    let _ = child.stdin.take().expect("standard input is piped").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("the command exits");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ran {
+        code: output.status.code().expect("the command is not killed by a signal"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Ran {
     run_with(arguments, "")
 }
 
-/// A directory that goes with the test.
+/// Returns a directory that is deleted when the test ends.
 pub(crate) fn directory() -> tempfile::TempDir {
-    tempfile::tempdir().expect("there is room")
+    tempfile::tempdir().expect("a temporary directory is created")
 }
 
 pub(crate) fn path(directory: &tempfile::TempDir) -> &str {
-    directory.path().to_str().expect("text")
+    directory.path().to_str().expect("UTF-8")
 }
 
 pub(crate) fn shape(number: u64) -> NewShape {
@@ -61,10 +65,10 @@ pub(crate) fn shape(number: u64) -> NewShape {
 
 pub(crate) fn open(directory: &Path, disk_indexes: DiskIndexes) -> SqliteStore {
     let options = SqliteOptions::default().durability(Durability::ProcessCrash).disk_indexes(disk_indexes);
-    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("it opens")
+    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("the store opens")
 }
 
-/// Adds shapes with these numbers: the third of every ten is pending, the fourth started.
+/// Adds shapes with these numbers. The third of every ten is pending, the fourth started, the rest complete.
 pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
     let through = Seq::new(*numbers.end());
     let changes = numbers.map(|number| Change::Add {
@@ -75,10 +79,10 @@ pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) 
             _ => SnapshotState::Complete,
         },
     });
-    store.apply(&Batch { changes: changes.collect(), through }).expect("nothing fails");
+    store.apply(&Batch { changes: changes.collect(), through }).expect("the batch applies");
 }
 
-/// Every file of a directory with what is in it.
+/// Returns the name and content of every file in a directory.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(directory)
         .expect("reads")
@@ -92,17 +96,17 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// What is the same in every run.
+/// Replaces what differs between runs.
 pub(crate) fn stable(text: &str, directory: &tempfile::TempDir) -> String {
     let text = text
         .replace(path(directory), "DIRECTORY")
         .replace(&format!("process {}", std::process::id()), "process ID");
-    // Where, and for how long.
+    // The host, and the time since the owner opened the database.
     match text
         .split_once("process ID on ")
         .and_then(|(before, rest)| Some((before, rest.split_once(" ago")?)))
     {
-        Some((before, (_, after))) => format!("{before}process ID on HOST, AGE ago{after}"),
+        Some((before, (_, after))) => format!("{before}process ID on HOST, opened AGE ago{after}"),
         None => text,
     }
 }

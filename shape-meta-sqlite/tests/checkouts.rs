@@ -1,4 +1,4 @@
-//! Connections: who gets one, what is told of it, and that none is kept for nothing.
+//! Connections of the pool: checkouts, their instrumentation, and idle connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use shape_meta_sqlite::{Mode, SqliteStore};
 
 use crate::support::{self, Recorder};
 
-fn touch_everything(store: &SqliteStore) {
+fn call_every_operation(store: &SqliteStore) {
     let record = support::record(1);
     let handle = record.handle().as_str();
     support::fill(store, 1..=1);
     store.metadata(handle).expect("reads");
     store.handle_for(record.key()).expect("reads");
-    let entry = store.entry(handle).expect("reads").expect("it is live");
+    let entry = store.entry(handle).expect("reads").expect("the shape is live");
     store.record(handle).expect("reads");
     store.handles_for_relations(&[Relation::new(1)]).expect("reads");
     store.counts().expect("reads");
@@ -23,15 +23,15 @@ fn touch_everything(store: &SqliteStore) {
     store.last_seq().expect("reads");
     ShapeStore::load(store, &mut |_| {}).expect("reads");
     ShapeStore::record_of(store, &entry).expect("reads");
-    store.recover().expect("recovers");
-    store.ack_cleanup(&[record.handle().clone()]).expect("notes");
+    store.recover().expect("the recovery succeeds");
+    store.ack_cleanup(&[record.handle().clone()]).expect("the acknowledgement is stored");
     store.maintain().expect("maintains");
     store.query_plans().expect("explains");
     store.stats().expect("counts");
 }
 
 #[test]
-fn every_checkout_has_a_label_and_tells_its_queue_time() {
+fn every_checkout_has_a_label_and_a_queue_time() {
     let labels = [
         "apply",
         "metadata",
@@ -54,86 +54,89 @@ fn every_checkout_has_a_label_and_tells_its_queue_time() {
     ];
     for mode in [Mode::Wal, Mode::Exclusive] {
         let (directory, recorder) = (support::directory(), Arc::new(Recorder::default()));
-        let store = support::observed(directory.path(), support::options().mode(mode), recorder.clone());
-        touch_everything(&store);
+        let store = support::open_observed(directory.path(), support::options().mode(mode), recorder.clone());
+        call_every_operation(&store);
 
-        let checkouts = recorder.checkouts.lock().expect("no panic").clone();
+        let checkouts = recorder.checkouts.lock().expect("no thread panicked").clone();
         assert_eq!(checkouts.iter().map(|one| one.label).collect::<Vec<_>>(), labels, "{mode:?}");
         assert!(checkouts.iter().all(|one| one.active == 1 && one.queued < Duration::from_secs(60)));
-        let checkins = recorder.checkins.lock().expect("no panic").clone();
+        let checkins = recorder.checkins.lock().expect("no thread panicked").clone();
         assert_eq!(checkins.iter().map(|one| one.label).collect::<Vec<_>>(), labels, "{mode:?}");
         assert!(checkins.iter().all(|one| one.active == 0 && one.error.is_none()));
     }
 }
 
 #[test]
-fn an_operation_that_fails_is_told_to_have_failed() {
+fn a_failed_operation_checks_in_with_its_error() {
     let (directory, recorder) = (support::directory(), Arc::new(Recorder::default()));
-    let store = support::observed(directory.path(), support::options(), recorder.clone());
-    support::stranger(directory.path()).execute_batch("ALTER TABLE meta RENAME TO gone").expect("it renames");
+    let store = support::open_observed(directory.path(), support::options(), recorder.clone());
+    support::raw_connection(directory.path())
+        .execute_batch("ALTER TABLE meta RENAME TO gone")
+        .expect("the table is renamed");
     assert!(store.counts().is_err());
     assert!(store.scan().is_err());
-    let checkins = recorder.checkins.lock().expect("no panic");
+    let checkins = recorder.checkins.lock().expect("no thread panicked");
     for label in ["counts", "scan"] {
-        let told = checkins.iter().find(|one| one.label == label).expect("told");
-        assert!(told.error.is_some(), "{told:?}");
+        let checkin = checkins.iter().find(|one| one.label == label).expect("the observer was called");
+        assert!(checkin.error.is_some(), "{checkin:?}");
     }
 }
 
 #[test]
-fn queue_time_is_how_long_it_queued() {
+fn queue_time_is_the_time_spent_waiting() {
     let (directory, recorder) = (support::directory(), Arc::new(Recorder::default()));
-    let store = support::observed(directory.path(), support::options().max_readers(1), recorder.clone());
+    let store = support::open_observed(directory.path(), support::options().max_readers(1), recorder.clone());
     support::fill(&store, 1..=1);
-    let scan = store.scan().expect("it scans");
+    let scan = store.scan().expect("the scan opens");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.counts());
-        let connections = || ShapeStore::resource_usage(&store).connections.expect("it has some");
+        let connections = || ShapeStore::resource_usage(&store).connections.expect("the store has connections");
         while connections().waiting == 0 {
             std::thread::yield_now();
         }
-        // It can only be handed the connection after this, whenever it began to wait.
+        // The waiter cannot get the connection before this point, whenever it began to wait.
         std::thread::sleep(Duration::from_millis(20));
         drop(scan);
-        waiting.join().expect("no panic").expect("it gets the connection");
+        waiting.join().expect("no thread panicked").expect("the waiting read gets the connection");
     });
-    assert_eq!(ShapeStore::resource_usage(&store).connections.expect("it has some").waiting, 0);
-    let checkins = recorder.checkins.lock().expect("no panic");
-    let checkouts = recorder.checkouts.lock().expect("no panic");
+    assert_eq!(ShapeStore::resource_usage(&store).connections.expect("the store has connections").waiting, 0);
+    let checkins = recorder.checkins.lock().expect("no thread panicked");
+    let checkouts = recorder.checkouts.lock().expect("no thread panicked");
     for label in ["scan", "counts"] {
-        let given_back = checkins.iter().find(|one| one.label == label).expect("told");
-        let handed_out = checkouts.iter().find(|one| one.label == label).expect("told");
-        assert_eq!(given_back.queued, handed_out.queued);
+        let checkin = checkins.iter().find(|one| one.label == label).expect("the observer was called");
+        let checkout = checkouts.iter().find(|one| one.label == label).expect("the observer was called");
+        assert_eq!(checkin.queued, checkout.queued);
     }
-    let queued = |label| checkouts.iter().find(|one| one.label == label).expect("told").queued;
+    let queued =
+        |label| checkouts.iter().find(|one| one.label == label).expect("the observer was called").queued;
     assert!(queued("scan") < Duration::from_secs(5));
     assert!(queued("counts") > Duration::ZERO);
-    assert!(checkouts.iter().all(|one| one.active == 1), "one reader: never two in use");
+    assert!(checkouts.iter().all(|one| one.active == 1), "with one reader, at most one is active");
 }
 
 #[test]
-fn open_scans_count_as_active_and_a_full_pool_says_busy() {
+fn open_scans_count_as_active_and_a_full_pool_is_busy() {
     let directory = support::directory();
     let options = support::options().max_readers(2).checkout_timeout(Duration::from_millis(500));
     let store = support::open(directory.path(), options);
     support::fill(&store, 1..=3);
-    let scans = [store.scan().expect("one"), store.scan().expect("two")];
+    let scans = [store.scan().expect("the first scan opens"), store.scan().expect("the second scan opens")];
     assert_eq!(store.stats().expect("counts").active, 2);
-    let refused = store.counts().expect_err("both are in use");
-    assert_eq!(refused.kind(), ErrorKind::Busy);
-    insta::assert_snapshot!(refused);
+    let error = store.counts().expect_err("both connections are in use");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    insta::assert_snapshot!(error);
     support::fill(&store, 4..=4);
     drop(scans);
-    assert_eq!(store.counts().expect("one is free again").total, 4);
+    assert_eq!(store.counts().expect("a connection is free again").total, 4);
     assert_eq!(store.stats().expect("counts").active, 0);
 }
 
 #[test]
-fn the_pool_shrinks_to_nothing_and_the_next_read_just_works() {
+fn the_pool_shrinks_to_zero_and_the_next_read_reopens_it() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
     support::fill(&store, 1..=3);
-    assert_eq!(store.stats().expect("counts").connections, 1, "nothing was read yet");
+    assert_eq!(store.stats().expect("counts").connections, 1, "no reader is opened before the first read");
     for _ in 0..3 {
         assert_eq!(support::live(&store), [1, 2, 3]);
         assert!(store.stats().expect("counts").connections > 1);
@@ -144,15 +147,15 @@ fn the_pool_shrinks_to_nothing_and_the_next_read_just_works() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn stores_share_their_threads() {
-    let threads = || std::fs::read_dir("/proc/self/task").expect("Linux").count();
+fn a_store_has_no_thread_of_its_own() {
+    let threads = || std::fs::read_dir("/proc/self/task").expect("/proc is readable").count();
     let directories: Vec<_> = (0..50).map(|_| support::directory()).collect();
     let open = || -> Vec<_> {
         directories.iter().map(|directory| support::open(directory.path(), support::options())).collect()
     };
     let stores = open();
     stores.iter().for_each(|store| assert_eq!(store.counts().expect("reads").total, 0));
-    // Other tests start and end threads beside this one: far fewer than fifty.
+    // Other tests in this process start and end threads meanwhile: far fewer than fifty.
     let with_stores = threads();
     drop(stores);
     assert!(with_stores < threads() + 25, "fifty stores cost {with_stores} threads");

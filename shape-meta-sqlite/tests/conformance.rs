@@ -1,4 +1,4 @@
-//! The conformance suite, over the store in every mode.
+//! The conformance suite over the store in every mode.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,27 +12,28 @@ use tempfile::TempDir;
 use crate::support;
 
 fn direct(store: SqliteStore) -> Direct<SqliteStore> {
-    Direct::new(store, Limits::default(), Arc::new(NoopObserver)).expect("the order can be read")
+    Direct::new(store, Limits::default(), Arc::new(NoopObserver))
+        .expect("the last sequence number is readable")
 }
 
-/// On disk, in a directory that lives as long as the fixture.
-struct Maintained {
+/// Stores on disk, in a directory that lives as long as the fixture.
+struct OnDisk {
     options: SqliteOptions,
     directory: TempDir,
 }
 
-impl Maintained {
+impl OnDisk {
     fn new(mode: Mode) -> Self {
         Self { options: support::options().mode(mode), directory: support::directory() }
     }
 
     fn fresh(&self) -> SqliteStore {
-        let place = tempfile::tempdir_in(&self.directory).expect("room").keep();
-        support::open(&place, self.options.clone())
+        let directory = tempfile::tempdir_in(&self.directory).expect("a directory is created").keep();
+        support::open(&directory, self.options.clone())
     }
 }
 
-impl Fixture for Maintained {
+impl Fixture for OnDisk {
     type Store = Direct<SqliteStore>;
 
     fn open(&self) -> Self::Store {
@@ -40,11 +41,11 @@ impl Fixture for Maintained {
     }
 
     fn reopen(&self, store: Self::Store, _: Timestamp) -> Result<Self::Store, Self::Store> {
-        let place = store.inner().directory().expect("it is on disk").to_owned();
+        let directory = store.inner().directory().expect("the store has a directory").to_owned();
         assert!(store.close(Duration::from_secs(60)).is_complete());
         drop(store);
-        let store = support::open(&place, self.options.clone());
-        store.recover().expect("it recovers");
+        let store = support::open(&directory, self.options.clone());
+        store.recover().expect("the recovery succeeds");
         Ok(direct(store))
     }
 
@@ -54,7 +55,8 @@ impl Fixture for Maintained {
 }
 
 fn in_memory() -> SqliteStore {
-    SqliteStore::open_in_memory(SqliteOptions::default(), Arc::new(NoopObserver)).expect("there is memory")
+    SqliteStore::open_in_memory(SqliteOptions::default(), Arc::new(NoopObserver))
+        .expect("an in-memory database opens")
 }
 
 struct InMemory;
@@ -68,11 +70,11 @@ impl Fixture for InMemory {
 }
 
 mod direct_over_wal {
-    shape_meta_core::conformance_tests!(super::Maintained::new(shape_meta_sqlite::Mode::Wal));
+    shape_meta_core::conformance_tests!(super::OnDisk::new(shape_meta_sqlite::Mode::Wal));
 }
 
 mod direct_over_exclusive {
-    shape_meta_core::conformance_tests!(super::Maintained::new(shape_meta_sqlite::Mode::Exclusive));
+    shape_meta_core::conformance_tests!(super::OnDisk::new(shape_meta_sqlite::Mode::Exclusive));
 }
 
 mod direct_over_memory {
@@ -82,7 +84,7 @@ mod direct_over_memory {
 #[test]
 fn stores_conform() {
     for mode in [Mode::Wal, Mode::Exclusive] {
-        let fixture = Maintained::new(mode);
+        let fixture = OnDisk::new(mode);
         conformance::store::run_all(|| fixture.fresh());
     }
     conformance::store::run_all(in_memory);

@@ -1,16 +1,16 @@
-//! The tests of the crate, in one binary, split by behaviour.
+//! The integration tests of the crate, one binary, split by behaviour.
 
 mod support;
 
 mod change_log;
 mod checkouts;
 mod conformance;
-mod damage;
+mod corruption;
 mod errors;
 mod faults;
 mod modes;
 mod ownership;
-mod plans;
+mod query_plans;
 mod recency;
 mod recovery;
 mod salvage;

@@ -1,4 +1,4 @@
-//! Modes and options, and changing them from one opening to the next.
+//! Modes and options, and their change from one open to the next.
 
 use shape_meta_core::{ErrorKind, ReadShapes, ReadShapesExt, conformance};
 use shape_meta_sqlite::{DiskIndexes, Durability, IntegrityCheck, Mode, SqliteOptions};
@@ -15,19 +15,19 @@ fn a_database_can_be_reopened_in_another_mode() {
         shapes += 10;
         support::fill(&store, shapes - 9..=shapes);
         assert_eq!(support::live(&store).len() as u64, shapes);
-        let log = directory.path().join("shape-meta.sqlite3-wal");
-        assert_eq!(log.exists(), mode == Mode::Wal);
+        let wal = directory.path().join("shape-meta.sqlite3-wal");
+        assert_eq!(wal.exists(), mode == Mode::Wal);
     }
 }
 
 #[test]
-fn look_ups_are_built_and_dropped_at_open() {
+fn disk_indexes_are_built_and_dropped_at_open() {
     let directory = support::directory();
     let open = |disk_indexes| support::open(directory.path(), support::options().disk_indexes(disk_indexes));
     let store = open(DiskIndexes::Omitted);
     assert!(store.report().created && store.report().disk_indexes_before.is_none());
     support::fill(&store, 1..=500);
-    let unsupported = store.metadata(&conformance::handle(1)).expect_err("there are no look-ups");
+    let unsupported = store.metadata(&conformance::handle(1)).expect_err("the store has no disk indexes");
     assert_eq!(unsupported.kind(), ErrorKind::Unsupported);
     drop(store);
 
@@ -70,18 +70,18 @@ fn every_durability_mode_and_check_opens() {
 }
 
 #[test]
-fn page_size_is_that_of_the_creation() {
+fn the_page_size_is_fixed_at_creation() {
     let directory = support::directory();
     drop(support::open(directory.path(), support::options().page_size(512)));
     drop(support::open(directory.path(), support::options().page_size(65_536)));
-    let page_size: i64 = support::stranger(directory.path())
+    let page_size: i64 = support::raw_connection(directory.path())
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .expect("reads");
     assert_eq!(page_size, 512);
 }
 
 #[test]
-fn odd_options_are_survived() {
+fn a_store_works_with_extreme_options() {
     let directory = support::directory();
     let options = support::options()
         .idle_timeout(std::time::Duration::ZERO)
@@ -96,7 +96,7 @@ fn odd_options_are_survived() {
 }
 
 #[test]
-fn the_log_does_not_grow_for_ever_and_maintaining_empties_it() {
+fn the_wal_is_bounded_and_maintain_empties_it() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options().wal_autocheckpoint_bytes(100_000));
     for number in 1..=400 {

@@ -6,13 +6,13 @@ use shape_meta_sqlite::Mode;
 use crate::support;
 
 #[test]
-fn c11_a_second_owner_is_refused_until_the_first_is_gone() {
+fn c11_a_second_owner_is_refused_until_the_first_has_closed() {
     for mode in [Mode::Wal, Mode::Exclusive] {
         let directory = support::directory();
         let options = support::options().mode(mode);
         let store = support::open(directory.path(), options.clone());
         support::fill(&store, 1..=3);
-        let error = support::refused(directory.path(), options.clone());
+        let error = support::open_error(directory.path(), options.clone());
         assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "{mode:?}");
         support::fill(&store, 4..=5);
         drop(store);
@@ -21,18 +21,20 @@ fn c11_a_second_owner_is_refused_until_the_first_is_gone() {
         assert_eq!(store.report().epoch, 2);
 
         store.close().expect("closes");
-        let again = support::open(directory.path(), options);
-        assert_eq!(again.report().epoch, 3, "closing gives ownership up before the store is dropped");
+        let next = support::open(directory.path(), options);
+        assert_eq!(next.report().epoch, 3, "close releases ownership before the store is dropped");
     }
 }
 
 #[test]
-fn c11_one_who_has_lost_ownership_writes_nothing() {
+fn c11_a_fenced_owner_writes_nothing() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
-    store.apply(&support::batch(1, [support::add(1, SnapshotState::Pending)])).expect("it is the owner");
-    // A new owner, where no lock of the operating system keeps it away.
-    support::stranger(directory.path())
+    store
+        .apply(&support::batch(1, [support::add(1, SnapshotState::Pending)]))
+        .expect("the store is the owner");
+    // A new owner on a system where the lock does not keep it out.
+    support::raw_connection(directory.path())
         .execute("UPDATE meta SET epoch = epoch + 1, checksum = NULL", [])
         .expect("writes");
 
@@ -42,38 +44,42 @@ fn c11_one_who_has_lost_ownership_writes_nothing() {
         support::batch(2, [shape_meta_core::Change::Reset]),
         support::batch(2, []),
     ] {
-        let error = store.apply(&batch).expect_err("it is not the owner");
+        let error = store.apply(&batch).expect_err("the store is fenced");
         assert_eq!(error.kind(), ErrorKind::Fenced);
     }
-    assert_eq!(store.recover().expect_err("nor here").kind(), ErrorKind::Fenced);
+    assert_eq!(store.recover().expect_err("every write is fenced").kind(), ErrorKind::Fenced);
     let cleaned = store.ack_cleanup(&[support::record(1).handle().clone()]);
-    assert_eq!(cleaned.expect_err("nor here").kind(), ErrorKind::Fenced);
-    assert_eq!(support::live(&store), [1], "reads go on, and nothing was written");
+    assert_eq!(cleaned.expect_err("every write is fenced").kind(), ErrorKind::Fenced);
+    assert_eq!(support::live(&store), [1], "reads go on, and nothing is written");
     assert_eq!(store.last_seq().expect("reads").get(), 1);
 }
 
 #[test]
-fn c11_exclusive_means_exclusive() {
+fn c11_exclusive_mode_locks_the_database() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options().mode(Mode::Exclusive));
-    let stranger = support::stranger(directory.path());
-    let error = stranger.query_row("SELECT * FROM meta", [], |_| Ok(())).expect_err("it is locked");
+    let connection = support::raw_connection(directory.path());
+    let error =
+        connection.query_row("SELECT * FROM meta", [], |_| Ok(())).expect_err("the database is locked");
     assert!(error.to_string().contains("locked"), "{error}");
     drop(store);
-    stranger.query_row("SELECT * FROM meta", [], |_| Ok(())).expect("it is not any more");
+    connection.query_row("SELECT * FROM meta", [], |_| Ok(())).expect("the lock is released");
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn a_closed_store_reports_that_it_is_closed() {
     for mode in [Mode::Wal, Mode::Exclusive] {
         let directory = support::directory();
         let store = support::open(directory.path(), support::options().mode(mode));
         support::fill(&store, 1..=3);
-        let scan = store.scan().expect("it scans");
+        let scan = store.scan().expect("the scan opens");
         store.close().expect("closes");
-        store.close().expect("closing twice is fine");
-        assert_eq!(scan.count(), 3, "a scan goes on");
-        assert_eq!(store.counts().expect_err("closed").kind(), ErrorKind::Closed);
-        assert_eq!(store.apply(&support::batch(4, [])).expect_err("closed").kind(), ErrorKind::Closed);
+        store.close().expect("a second close succeeds");
+        assert_eq!(scan.count(), 3, "an open scan goes on");
+        assert_eq!(store.counts().expect_err("the store is closed").kind(), ErrorKind::Closed);
+        assert_eq!(
+            store.apply(&support::batch(4, [])).expect_err("the store is closed").kind(),
+            ErrorKind::Closed
+        );
     }
 }

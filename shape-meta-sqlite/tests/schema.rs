@@ -1,4 +1,4 @@
-//! The file: what it looks like, and that every version of it opens.
+//! The schema: its text, and that every released version opens.
 
 use std::{fs, path::PathBuf};
 
@@ -12,12 +12,12 @@ use crate::support;
 fn schema(disk_indexes: DiskIndexes) -> String {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options().disk_indexes(disk_indexes));
-    let connection = support::stranger(directory.path());
+    let connection = support::raw_connection(directory.path());
     let mut statement = connection
         .prepare("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid")
         .expect("valid");
     let sql: Vec<String> =
-        statement.query_map([], |row| row.get(0)).expect("reads").map(|row| row.expect("text")).collect();
+        statement.query_map([], |row| row.get(0)).expect("reads").map(|row| row.expect("UTF-8")).collect();
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("reads");
     let header = format!(
         "application_id {:#x}\nuser_version {}\npage_size {}\n",
@@ -30,12 +30,12 @@ fn schema(disk_indexes: DiskIndexes) -> String {
 }
 
 #[test]
-fn is_this_with_look_ups() {
+fn with_disk_indexes() {
     insta::assert_snapshot!(schema(DiskIndexes::Maintained));
 }
 
 #[test]
-fn is_this_without_look_ups() {
+fn without_disk_indexes() {
     insta::assert_snapshot!(schema(DiskIndexes::Omitted));
 }
 
@@ -43,19 +43,19 @@ fn fixture(version: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}.sqlite3"))
 }
 
-/// What every fixture holds: shapes 1 to 20 of the conformance suite, complete, without the 7th.
+/// Writes the content of every fixture: shapes 1 to 20 of the conformance suite, complete, without the 7th.
 fn write_fixture_content(store: &shape_meta_sqlite::SqliteStore) {
     support::fill(store, 1..=20);
     let removed = shape_meta_core::Change::Remove { entry: support::record(7).entry.clone() };
-    store.apply(&support::batch(21, [removed])).expect("nothing fails");
+    store.apply(&support::batch(21, [removed])).expect("the batch applies");
     let reads = [(Seq::new(3), READ), (Seq::new(19), READ)];
-    store.save_reads(&reads).expect("nothing fails");
+    store.save_reads(&reads).expect("the batch applies");
 }
 
-/// When some shapes of the fixture were last read, since version 2.
+/// Last-read time of two shapes of the fixture. Version 1 stores none.
 const READ: Timestamp = Timestamp::from_micros(1_768_476_874_000_000);
 
-/// Writes the fixture of the present version. Run it once when a version is released, never after.
+/// Writes the fixture of the current version. Run it once, when that version is released.
 #[test]
 #[ignore = "writes a file that is committed"]
 fn write_fixture() {
@@ -86,7 +86,7 @@ fn every_released_version_opens() {
         assert_ne!(store.counts().expect("reads"), Counts::default());
         for number in 1..=20 {
             let handle = conformance::handle(number);
-            let [found, wanted] = [&store, &expected].map(|store| store.record(&handle).expect("reads"));
+            let [actual, expected] = [&store, &expected].map(|store| store.record(&handle).expect("reads"));
             let plain = |record: shape_meta_core::Record| {
                 let entry = &record.entry;
                 (
@@ -94,17 +94,18 @@ fn every_released_version_opens() {
                     (entry.relations().to_vec(), entry.is_indexed(), record.dependencies, record.definition),
                 )
             };
-            assert_eq!(found.map(|one| plain((*one).clone())), wanted.map(|one| plain((*one).clone())));
+            assert_eq!(actual.map(|one| plain((*one).clone())), expected.map(|one| plain((*one).clone())));
         }
         let mut reads = Vec::new();
         store.saved_reads(&mut |id, at| reads.push((id.get(), at))).expect("reads");
         assert_eq!(reads, if version < 2 { vec![] } else { vec![(3, READ), (19, READ)] });
-        let found = |number| {
-            let metadata = store.metadata(&conformance::handle(number)).expect("reads").expect("live");
-            metadata.last_read.expect("it counts as read")
+        let last_read = |number| {
+            let metadata =
+                store.metadata(&conformance::handle(number)).expect("reads").expect("the shape is live");
+            metadata.last_read.expect("a shape found at open has a last-read time")
         };
-        assert_eq!(found(3) == READ, version >= 2);
-        assert!(found(4) > READ, "as when it was found");
+        assert_eq!(last_read(3) == READ, version >= 2);
+        assert!(last_read(4) > READ, "a shape without a saved read counts as read at the open");
         assert!(store.changes_since(Seq::new(20)).expect("reads").is_some() == (version >= 2));
         support::fill(&store, 22..=30);
         assert_eq!(support::live(&store).len(), 28);
@@ -112,28 +113,28 @@ fn every_released_version_opens() {
 }
 
 #[test]
-fn a_newer_version_is_refused_and_not_a_byte_touched() {
+fn a_newer_version_is_refused_and_stays_unchanged() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
     support::fill(&store, 1..=3);
     store.close().expect("closes");
     let path = directory.path().join("shape-meta.sqlite3");
 
-    // In the main file, as after a checkpoint.
-    support::stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
+    // The version is in the database file, as after a checkpoint.
+    support::raw_connection(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
     let before = fs::read(&path).expect("reads");
     let files = || fs::read_dir(directory.path()).expect("reads").count();
     let files_before = files();
-    let error = support::refused(directory.path(), support::options());
+    let error = support::open_error(directory.path(), support::options());
     assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
-    assert_eq!(files(), files_before, "nor is anything made beside it");
+    assert_eq!(files(), files_before, "no file is created");
     insta::assert_snapshot!(support::text(&error, directory.path()));
-    assert!(fs::read(&path).expect("reads") == before, "not a byte was touched");
+    assert!(fs::read(&path).expect("reads") == before, "no byte changes");
 
-    // In the log alone, as after a crash: SQLite keeps the log when the process does not end well.
-    support::stranger(directory.path()).pragma_update(None, "user_version", 2).expect("writes");
-    let stranger = support::stranger(directory.path());
-    stranger.pragma_update(None, "user_version", 99).expect("writes");
+    // The version is in the WAL alone, as after a crash.
+    support::raw_connection(directory.path()).pragma_update(None, "user_version", 2).expect("writes");
+    let connection = support::raw_connection(directory.path());
+    connection.pragma_update(None, "user_version", 99).expect("writes");
     let crashed = support::directory();
     for suffix in ["", "-wal"] {
         let name = format!("shape-meta.sqlite3{suffix}");
@@ -143,7 +144,7 @@ fn a_newer_version_is_refused_and_not_a_byte_touched() {
         ["", "-wal"].map(|suffix| fs::read(crashed.path().join(format!("shape-meta.sqlite3{suffix}"))).ok())
     };
     let before = all();
-    let error = support::refused(crashed.path(), support::options());
+    let error = support::open_error(crashed.path(), support::options());
     assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
-    assert!(all() == before, "not a byte was touched");
+    assert!(all() == before, "no byte changes");
 }

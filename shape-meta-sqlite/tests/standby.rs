@@ -1,4 +1,4 @@
-//! A store that reads what somebody else writes, and becomes its owner.
+//! A standby: reads what the owner commits, and is promoted to owner.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -18,16 +18,16 @@ fn standby(directory: &Path, options: SqliteOptions) -> Result<SqliteStandby, Er
 }
 
 fn open_standby(directory: &Path) -> SqliteStandby {
-    standby(directory, support::options()).expect("there is a database")
+    standby(directory, support::options()).expect("the standby opens")
 }
 
 fn live(store: &impl ReadShapes) -> Vec<u64> {
-    let scan = store.scan().expect("it scans");
-    scan.map(|listed| listed.expect("it reads").metadata.created.get()).collect()
+    let scan = store.scan().expect("the scan opens");
+    scan.map(|item| item.expect("reads").metadata.created.get()).collect()
 }
 
 #[test]
-fn reads_what_the_owner_has_committed_and_writes_nothing() {
+fn a_standby_reads_what_is_committed_and_writes_nothing() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=20);
@@ -38,82 +38,88 @@ fn reads_what_the_owner_has_committed_and_writes_nothing() {
     assert_eq!(standby.counts().expect("reads").total, 25);
     assert_eq!(standby.last_seq().expect("reads"), Seq::new(25));
     assert_eq!(standby.handle_for(&key(23)).expect("reads"), Some(handle(23)));
-    let record = standby.record(&handle(23)).expect("reads").expect("it is live");
+    let record = standby.record(&handle(23)).expect("reads").expect("the shape is live");
     assert_eq!(record.definition, support::record(23).definition);
     assert!(standby.touch(&handle(3), Timestamp::now()).expect("reads"));
 
-    let refused = [
+    let outcomes = [
         standby.apply(&batch(26, [add(26, SnapshotState::Pending)])),
         standby.save_reads(&[(Seq::new(1), Timestamp::now())]),
         standby.rebuild_from(TrustedState::default()).map(drop),
     ];
-    for outcome in refused {
-        assert_eq!(outcome.expect_err("it is a standby").kind(), ErrorKind::Standby);
+    for outcome in outcomes {
+        assert_eq!(outcome.expect_err("a standby does not write").kind(), ErrorKind::Standby);
     }
     assert_eq!(live(&owner).len(), 25);
 }
 
 #[test]
-fn c11_becomes_the_owner_when_the_owner_has_closed() {
+fn c11_a_standby_is_promoted_once_the_owner_has_closed() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
-    owner.apply(&batch(4, [add(4, SnapshotState::Started)])).expect("nothing fails");
+    owner.apply(&batch(4, [add(4, SnapshotState::Started)])).expect("the batch applies");
     let standby = open_standby(directory.path());
     let read = Timestamp::from_micros(Timestamp::now().as_micros() + 5_000_000);
     standby.touch(&handle(2), read).expect("reads");
 
-    assert_eq!(standby.promote(OnLiveOwner::Fail).expect_err("it is alive").kind(), ErrorKind::AlreadyOpen);
+    assert_eq!(
+        standby.promote(OnLiveOwner::Fail).expect_err("the owner is alive").kind(),
+        ErrorKind::AlreadyOpen
+    );
     let wait = OnLiveOwner::Wait(Duration::from_millis(10));
-    assert_eq!(standby.promote(wait).expect_err("it is alive").kind(), ErrorKind::AlreadyOpen);
+    assert_eq!(standby.promote(wait).expect_err("the owner is alive").kind(), ErrorKind::AlreadyOpen);
     assert!(standby.owner().is_none());
-    assert_eq!(live(&standby), [1, 2, 3, 4], "it is a standby as before");
+    assert_eq!(live(&standby), [1, 2, 3, 4], "a failed promotion leaves a standby");
 
-    let scan = standby.scan().expect("it scans");
+    let scan = standby.scan().expect("the scan opens");
     owner.close().expect("closes");
-    let promoted = standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
+    let promoted = standby.promote(OnLiveOwner::Fail).expect("no owner is alive");
     assert_eq!(promoted.report().epoch, owner.report().epoch + 1);
-    assert_eq!(scan.count(), 4, "what was begun goes on");
-    assert_eq!(promoted.recover().expect("recovers").removed, [handle(4)]);
-    standby.apply(&batch(6, [add(6, SnapshotState::Complete)])).expect("it is the owner");
+    assert_eq!(scan.count(), 4, "an open scan goes on");
+    assert_eq!(promoted.recover().expect("the recovery succeeds").removed, [handle(4)]);
+    standby.apply(&batch(6, [add(6, SnapshotState::Complete)])).expect("the store is the owner");
     assert_eq!(live(&standby), [1, 2, 3, 6]);
-    let stalest = standby.least_recently_used(10, &Default::default()).expect("reads").shapes;
-    assert_eq!(stalest.last(), Some(&(handle(2), read)), "what the standby has noted is not forgotten");
-    assert!(std::ptr::eq(standby.promote(OnLiveOwner::Fail).expect("it is one"), promoted));
+    let by_last_read = standby.least_recently_used(10, &Default::default()).expect("reads").shapes;
+    assert_eq!(by_last_read.last(), Some(&(handle(2), read)), "reads recorded by the standby are kept");
+    assert!(std::ptr::eq(standby.promote(OnLiveOwner::Fail).expect("the standby is promoted"), promoted));
 
-    let again = support::refused(directory.path(), support::options());
-    assert_eq!(again.kind(), ErrorKind::AlreadyOpen);
+    let error = support::open_error(directory.path(), support::options());
+    assert_eq!(error.kind(), ErrorKind::AlreadyOpen);
     drop(standby);
     assert_eq!(live(&support::open(directory.path(), support::options())), [1, 2, 3, 6]);
 }
 
 #[test]
-fn c11_takes_over_from_a_live_owner_which_writes_nothing_more() {
+fn c11_a_takeover_fences_the_live_owner() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
     let standby = open_standby(directory.path());
-    let promoted = standby.promote(OnLiveOwner::Fence).expect("it takes over");
+    let promoted = standby.promote(OnLiveOwner::Fence).expect("the standby takes over");
 
     let late = owner.apply(&batch(4, [add(4, SnapshotState::Complete)]));
-    assert_eq!(late.expect_err("it has lost its turn").kind(), ErrorKind::Fenced);
-    assert_eq!(owner.rebuild_from(TrustedState::default()).expect_err("nor this").kind(), ErrorKind::Fenced);
-    assert_eq!(owner.save_reads(&[]).expect_err("nor this").kind(), ErrorKind::Fenced);
-    assert_eq!(owner.recover().expect_err("nor this").kind(), ErrorKind::Fenced);
+    assert_eq!(late.expect_err("the store is fenced").kind(), ErrorKind::Fenced);
+    assert_eq!(
+        owner.rebuild_from(TrustedState::default()).expect_err("every write is fenced").kind(),
+        ErrorKind::Fenced
+    );
+    assert_eq!(owner.save_reads(&[]).expect_err("every write is fenced").kind(), ErrorKind::Fenced);
+    assert_eq!(owner.recover().expect_err("every write is fenced").kind(), ErrorKind::Fenced);
     assert_eq!(live(&owner), [1, 2, 3], "reads go on");
 
     support::fill(promoted, 4..=6);
     assert_eq!(live(&owner), [1, 2, 3, 4, 5, 6]);
     drop(owner);
     support::fill(promoted, 7..=8);
-    let error = support::refused(directory.path(), support::options());
-    assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "the new owner is the one that is seen");
+    let error = support::open_error(directory.path(), support::options());
+    assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "the new owner holds the lock");
     drop(standby);
     assert_eq!(live(&support::open(directory.path(), support::options())).len(), 8);
 }
 
 #[test]
-fn c11_of_several_that_take_over_the_last_one_owns() {
+fn c11_of_several_takeovers_the_last_one_owns() {
     let directory = support::directory();
     let options = || support::options().on_live_owner(OnLiveOwner::Fence);
     let mut owners = vec![support::open(directory.path(), options())];
@@ -128,9 +134,9 @@ fn c11_of_several_that_take_over_the_last_one_owns() {
             }
         }
     }
-    let last = owners.pop().expect("there is one");
+    let last = owners.pop().expect("owners is not empty");
     drop(owners);
-    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
+    assert_eq!(support::open_error(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     assert_eq!(live(&last).len(), 8);
 }
 
@@ -139,43 +145,51 @@ fn c11_nothing_is_moved_aside_under_a_live_owner() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
-    support::stranger(directory.path()).execute("UPDATE meta SET total = 7", []).expect("the stranger may");
+    support::raw_connection(directory.path())
+        .execute("UPDATE meta SET total = 7", [])
+        .expect("the statement runs");
     let options = support::options().on_live_owner(OnLiveOwner::Fence);
-    let error = support::refused(directory.path(), options);
+    let error = support::open_error(directory.path(), options);
     insta::assert_snapshot!(support::text(&error, directory.path()));
-    assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 4, "nothing came, nothing went");
-    owner.rebuild_from(TrustedState::default()).expect("its owner can repair it");
+    assert_eq!(
+        fs::read_dir(directory.path()).expect("the file exists").count(),
+        4,
+        "nothing came, nothing went"
+    );
+    owner.rebuild_from(TrustedState::default()).expect("the live owner can repair it");
     assert_eq!(live(&owner), [1, 2, 3]);
 }
 
 #[test]
-fn follows_a_repair_and_a_migration() {
+fn a_standby_survives_a_repair_and_a_migration() {
     let directory = support::directory();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sqlite3");
-    fs::copy(fixture, directory.path().join("shape-meta.sqlite3")).expect("there is room");
+    fs::copy(fixture, directory.path().join("shape-meta.sqlite3")).expect("copies");
     let options = || support::options().disk_indexes(DiskIndexes::Omitted);
-    let standby = standby(directory.path(), options()).expect("a database of version 1 can be read");
+    let standby = standby(directory.path(), options()).expect("a standby reads schema version 1");
     let mut entries = Vec::new();
     standby.load(&mut |entry| entries.push(entry)).expect("reads");
     assert_eq!(entries.len(), 19);
     assert_eq!(live(&standby).len(), 19);
-    assert!(standby.changes_since(Seq::new(1)).expect("reads").is_none(), "version 1 does not know");
-    standby.saved_reads(&mut |_, _| panic!("nor this")).expect("reads");
+    assert!(standby.changes_since(Seq::new(1)).expect("reads").is_none(), "version 1 has no change log");
+    standby.saved_reads(&mut |_, _| panic!("version 1 has no saved reads")).expect("reads");
 
     let owner = support::open(directory.path(), options());
     assert_eq!(owner.report().migrated_from, Some(1));
     let last = owner.last_seq().expect("reads");
     support::fill(&owner, 101..=103);
     let delta = standby.changes_since(last).expect("reads");
-    assert!(delta.is_none(), "nothing is known of what came before the log");
+    assert!(delta.is_none(), "the change log does not reach back to its creation");
     support::fill(&owner, 104..=105);
-    owner.apply(&batch(106, [Change::Remove { entry: record(104).entry.clone() }])).expect("nothing fails");
-    let delta = standby.changes_since(Seq::new(103)).expect("reads").expect("it is known now");
+    owner
+        .apply(&batch(106, [Change::Remove { entry: record(104).entry.clone() }]))
+        .expect("the batch applies");
+    let delta = standby.changes_since(Seq::new(103)).expect("reads").expect("the change log has it");
     assert_eq!((delta.added.len(), delta.removed.len()), (1, 1));
 
-    owner.rebuild_from(TrustedState::default()).expect("it repairs");
+    owner.rebuild_from(TrustedState::default()).expect("the repair succeeds");
     support::fill(&owner, 107..=110);
-    assert!(standby.changes_since(Seq::new(106)).expect("reads").is_none(), "it is another file");
+    assert!(standby.changes_since(Seq::new(106)).expect("reads").is_none(), "the repair replaced the file");
     let mut created = Vec::new();
     let last = standby.load(&mut |entry| created.push(entry.created().get())).expect("reads");
     assert_eq!((last, created.len()), (Seq::new(110), 19 + 4 + 4));
@@ -183,59 +197,59 @@ fn follows_a_repair_and_a_migration() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn an_unreadable_database_is_refused_with_a_reason() {
     let none = support::directory();
     let exclusive = support::directory();
-    let mirrored = support::directory();
-    drop(support::open(mirrored.path(), support::options().disk_indexes(DiskIndexes::Omitted)));
+    let omitted = support::directory();
+    drop(support::open(omitted.path(), support::options().disk_indexes(DiskIndexes::Omitted)));
     let foreign = support::directory();
-    support::stranger(foreign.path()).execute_batch("CREATE TABLE t (x)").expect("writes");
+    support::raw_connection(foreign.path()).execute_batch("CREATE TABLE t (x)").expect("writes");
     let newer = support::directory();
     drop(support::open(newer.path(), support::options()));
-    support::stranger(newer.path()).execute_batch("PRAGMA user_version = 99").expect("writes");
+    support::raw_connection(newer.path()).execute_batch("PRAGMA user_version = 99").expect("writes");
     let noise = support::directory();
     fs::write(noise.path().join("shape-meta.sqlite3"), [7; 9_000]).expect("writes");
     let cases = [
-        ("there is none", &none, support::options(), ErrorKind::NotFound),
+        ("missing", &none, support::options(), ErrorKind::NotFound),
         ("exclusive", &exclusive, support::options().mode(Mode::Exclusive), ErrorKind::Configuration),
-        ("no look-ups", &mirrored, support::options(), ErrorKind::Configuration),
+        ("no disk indexes", &omitted, support::options(), ErrorKind::Configuration),
         ("foreign", &foreign, support::options(), ErrorKind::NotADatabase),
         ("newer", &newer, support::options(), ErrorKind::UnsupportedSchema),
         ("noise", &noise, support::options(), ErrorKind::NotADatabase),
     ];
-    let mut told = String::new();
+    let mut texts = String::new();
     for (name, directory, options, kind) in cases {
         let error = standby(directory.path(), options).expect_err(name);
         assert_eq!(error.kind(), kind, "{name}");
-        told += &format!("{name}: {}\n", support::text(&error, directory.path()));
+        texts += &format!("{name}: {}\n", support::text(&error, directory.path()));
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(texts);
     assert!(!none.path().join("shape-meta.sqlite3").exists());
 }
 
-/// What a killed owner has left in its log is read, and stays there for the next owner.
+/// A standby reads commits that a killed owner left in the WAL, and leaves them there for the next owner.
 #[test]
-fn reads_a_database_without_an_owner() {
+fn a_standby_reads_a_database_without_an_owner() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=9);
-    let dead = support::directory();
+    let crashed = support::directory();
     for suffix in ["", "-wal"] {
         let name = format!("shape-meta.sqlite3{suffix}");
-        fs::copy(directory.path().join(&name), dead.path().join(&name)).expect("there is room");
+        fs::copy(directory.path().join(&name), crashed.path().join(&name)).expect("copies");
     }
-    assert!(dead.path().join("shape-meta.sqlite3-wal").metadata().expect("it is there").len() > 0);
-    let standby = open_standby(dead.path());
+    assert!(crashed.path().join("shape-meta.sqlite3-wal").metadata().expect("the file exists").len() > 0);
+    let standby = open_standby(crashed.path());
     assert_eq!(live(&standby).len(), 9);
-    let promoted = standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
+    let promoted = standby.promote(OnLiveOwner::Fail).expect("no owner is alive");
     support::fill(promoted, 10..=12);
     assert_eq!(live(&standby).len(), 12);
 }
 
-/// A process that closes a file gives up all its locks on it, and others may take it for one that nobody uses.
+/// A process that closes a file gives up all its POSIX locks on it, and other processes then take it for unused.
 #[cfg(target_os = "linux")]
 #[test]
-fn c11_who_looks_at_a_database_does_not_give_up_the_locks_of_its_owner() {
+fn c11_an_inspector_keeps_the_locks_of_the_owner() {
     use std::os::unix::fs::MetadataExt;
 
     let directory = support::directory();
@@ -243,31 +257,31 @@ fn c11_who_looks_at_a_database_does_not_give_up_the_locks_of_its_owner() {
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
     let is_locked = || {
-        let inode = format!(":{} ", database.metadata().expect("it is there").ino());
-        // What has come and gone meanwhile can hide a lock from one reading of the list.
+        let inode = format!(":{} ", database.metadata().expect("the file exists").ino());
+        // Locks that come and go meanwhile can hide a lock from one read of the list.
         (0..100).any(|_| {
-            let locks = fs::read_to_string("/proc/locks").expect("the kernel says");
+            let locks = fs::read_to_string("/proc/locks").expect("/proc/locks is readable");
             locks.lines().any(|line| line.contains("POSIX") && line.contains(&inode))
         })
     };
-    let look = || {
-        let inspector = Inspector::open(directory.path()).expect("it opens");
+    let inspect = || {
+        let inspector = Inspector::open(directory.path()).expect("opens");
         assert_eq!(inspector.summary(1).expect("reads").counts.total, 3);
-        inspector.finish().expect("nothing has changed");
+        inspector.finish().expect("the database is unchanged");
         assert!(is_locked());
     };
     assert!(is_locked());
-    look();
+    inspect();
     let standby = open_standby(directory.path());
-    look();
-    assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
+    inspect();
+    assert_eq!(support::open_error(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     assert!(is_locked());
     drop(owner);
-    standby.promote(OnLiveOwner::Fail).expect("nobody owns it");
+    standby.promote(OnLiveOwner::Fail).expect("no owner is alive");
     assert!(is_locked());
 }
 
-fn moves(directory: &Path, to: &Path) {
+fn move_database(directory: &Path, to: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let name = format!("shape-meta.sqlite3{suffix}");
         let _ = fs::rename(directory.join(&name), to.join(&name));
@@ -275,64 +289,71 @@ fn moves(directory: &Path, to: &Path) {
 }
 
 #[test]
-fn c9_a_database_that_is_moved_away_is_missed_and_found_again() {
+fn c9_a_moved_database_fails_commits_until_it_is_back() {
     let directory = support::directory();
     let aside = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
-    moves(directory.path(), aside.path());
+    move_database(directory.path(), aside.path());
     let batch = |number| batch(number, [add(number, SnapshotState::Complete)]);
     for _ in 0..3 {
-        let error = owner.apply(&batch(4)).expect_err("nobody would find it");
+        let error = owner.apply(&batch(4)).expect_err("the file has lost its name");
         assert_eq!(error.kind(), ErrorKind::Io);
     }
-    assert!(!directory.path().join("shape-meta.sqlite3").exists(), "and nothing is put in its place");
-    moves(aside.path(), directory.path());
-    owner.apply(&batch(4)).expect("it is back");
-    owner.apply(&batch(5)).expect("it is back");
+    assert!(!directory.path().join("shape-meta.sqlite3").exists(), "no new file is created");
+    move_database(aside.path(), directory.path());
+    owner.apply(&batch(4)).expect("the database is back");
+    owner.apply(&batch(5)).expect("the database is back");
     assert_eq!(live(&owner), [1, 2, 3, 4, 5]);
     drop(owner);
     assert_eq!(live(&support::open(directory.path(), support::options())), [1, 2, 3, 4, 5]);
 }
 
 #[test]
-fn c9_an_older_copy_is_not_taken_for_the_database() {
-    for rests in [false, true] {
+fn c9_an_older_copy_in_its_place_is_refused() {
+    for is_idle in [false, true] {
         let (directory, copy, aside) = (support::directory(), support::directory(), support::directory());
         let owner = support::open(directory.path(), support::options());
         support::fill(&owner, 1..=3);
-        Inspector::open(directory.path()).expect("opens").backup(copy.path(), |_, _| {}).expect("it copies");
+        Inspector::open(directory.path())
+            .expect("opens")
+            .backup(copy.path(), |_, _| {})
+            .expect("the backup succeeds");
         support::fill(&owner, 4..=6);
-        if rests {
+        if is_idle {
             owner.close_idle();
         }
-        moves(directory.path(), aside.path());
-        moves(copy.path(), directory.path());
+        move_database(directory.path(), aside.path());
+        move_database(copy.path(), directory.path());
         let before = fs::read(directory.path().join("shape-meta.sqlite3")).expect("reads");
-        let error = owner.apply(&batch(7, [add(7, SnapshotState::Complete)])).expect_err("it is another one");
+        let error = owner
+            .apply(&batch(7, [add(7, SnapshotState::Complete)]))
+            .expect_err("another database is in its place");
         assert_eq!(error.kind(), ErrorKind::Io);
-        // What it had open has the batch; but that is not told, since nobody would find it there.
-        let error = owner.apply(&batch(7, [add(7, SnapshotState::Complete)])).expect_err("it is another one");
+        // The open file has the batch, but the commit is not confirmed: the file has lost its name.
+        let error = owner
+            .apply(&batch(7, [add(7, SnapshotState::Complete)]))
+            .expect_err("another database is in its place");
         insta::allow_duplicates!(insta::assert_snapshot!(error));
         let after = fs::read(directory.path().join("shape-meta.sqlite3")).expect("reads");
-        assert!(before == after, "it is left as it is");
+        assert!(before == after, "the copy stays unchanged");
         drop(owner);
         let moved = live(&support::open(aside.path(), support::options())).len();
-        assert_eq!(moved, if rests { 6 } else { 7 });
+        assert_eq!(moved, if is_idle { 6 } else { 7 });
         assert_eq!(live(&support::open(directory.path(), support::options())).len(), 3);
     }
 }
 
 /// The same content under the same name is the same database.
 #[test]
-fn a_database_that_is_written_anew_by_a_copy_goes_on() {
+fn a_database_replaced_by_an_equal_copy_goes_on() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
     owner.close_idle();
     let path = directory.path().join("shape-meta.sqlite3");
-    fs::copy(&path, directory.path().join("copy")).expect("there is room");
-    fs::rename(directory.path().join("copy"), &path).expect("it can");
+    fs::copy(&path, directory.path().join("copy")).expect("copies");
+    fs::rename(directory.path().join("copy"), &path).expect("renames");
     support::fill(&owner, 4..=6);
     drop::<SqliteStore>(owner);
     assert_eq!(live(&support::open(directory.path(), support::options())).len(), 6);

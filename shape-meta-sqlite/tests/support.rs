@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers that several tests share.
 
 use std::{
     path::Path,
@@ -13,34 +13,39 @@ use shape_meta_core::{
 use shape_meta_sqlite::{Durability, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
-/// A directory that goes with the test.
+/// Returns a directory that is deleted when the test ends.
 pub(crate) fn directory() -> TempDir {
-    tempfile::tempdir().expect("there is room for temporary files")
+    tempfile::tempdir().expect("a temporary directory is created")
 }
 
-/// Options for tests that lose no power.
+/// Returns options for tests without a power loss.
 pub(crate) fn options() -> SqliteOptions {
     SqliteOptions::default().durability(Durability::ProcessCrash)
 }
 
 pub(crate) fn open(directory: &Path, options: SqliteOptions) -> SqliteStore {
-    observed(directory, options, Arc::new(NoopObserver))
+    open_observed(directory, options, Arc::new(NoopObserver))
 }
 
-pub(crate) fn observed(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> SqliteStore {
-    SqliteStore::open(directory, options, observer).expect("a directory of our own can be opened")
+pub(crate) fn open_observed(
+    directory: &Path,
+    options: SqliteOptions,
+    observer: Arc<dyn Observer>,
+) -> SqliteStore {
+    SqliteStore::open(directory, options, observer).expect("the store opens")
 }
 
-pub(crate) fn refused(directory: &Path, options: SqliteOptions) -> Error {
-    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect_err("it cannot be opened")
+/// Returns the error of an open that fails.
+pub(crate) fn open_error(directory: &Path, options: SqliteOptions) -> Error {
+    SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect_err("the open fails")
 }
 
-/// The database of a store, as a stranger would open it.
-pub(crate) fn stranger(directory: &Path) -> Connection {
-    Connection::open(directory.join("shape-meta.sqlite3")).expect("SQLite opens it")
+/// Returns a plain SQLite connection to the database, outside of any store.
+pub(crate) fn raw_connection(directory: &Path) -> Connection {
+    Connection::open(directory.join("shape-meta.sqlite3")).expect("SQLite opens the file")
 }
 
-/// Shape `number`, added at the place `number` in the order.
+/// Returns shape `number`, whose add has the sequence number `number`.
 pub(crate) fn record(number: u64) -> Arc<Record> {
     Arc::new(conformance::shape(number).record(Seq::new(number)))
 }
@@ -57,16 +62,16 @@ pub(crate) fn batch(through: u64, changes: impl IntoIterator<Item = Change>) -> 
 pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
     let through = *numbers.end();
     let adds = numbers.map(|number| add(number, SnapshotState::Complete));
-    store.apply(&batch(through, adds)).expect("nothing fails");
+    store.apply(&batch(through, adds)).expect("the batch applies");
 }
 
-/// The places in the order of all shapes, as a scan shows them.
+/// Returns the sequence numbers of all live shapes, in the order of a scan.
 pub(crate) fn live(store: &SqliteStore) -> Vec<u64> {
-    let scan = store.scan().expect("it scans");
-    scan.map(|listed| listed.expect("it reads").metadata.created.get()).collect()
+    let scan = store.scan().expect("the scan opens");
+    scan.map(|item| item.expect("reads").metadata.created.get()).collect()
 }
 
-/// Keeps what it is told.
+/// Observer that records its calls.
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub(crate) checkouts: Mutex<Vec<Checkout>>,
@@ -76,25 +81,25 @@ pub(crate) struct Recorder {
 
 impl Observer for Recorder {
     fn checkout(&self, checkout: &Checkout) {
-        self.checkouts.lock().expect("no panic").push(*checkout);
+        self.checkouts.lock().expect("no thread panicked").push(*checkout);
     }
 
     fn checkin(&self, checkin: &Checkin) {
-        self.checkins.lock().expect("no panic").push(*checkin);
+        self.checkins.lock().expect("no thread panicked").push(*checkin);
     }
 
     fn quarantined(&self, path: &Path, _: &Error) {
-        self.quarantined.lock().expect("no panic").push(path.to_owned());
+        self.quarantined.lock().expect("no thread panicked").push(path.to_owned());
     }
 }
 
-/// The text of an error and of its causes, without what differs from run to run.
+/// Returns the text of an error and its sources, without what differs between runs.
 pub(crate) fn text(error: &Error, directory: &Path) -> String {
     let mut text = format!("{:?}: {error}", error.kind());
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text += &format!("\n  because: {next}");
-        cause = next.source();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text += &format!("\n  caused by: {error}");
+        source = error.source();
     }
     text.replace(&directory.display().to_string(), "DIRECTORY")
         .replace(&format!("process {}", std::process::id()), "process ID")

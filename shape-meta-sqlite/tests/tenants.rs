@@ -1,4 +1,4 @@
-//! Many stores in one process: what an idle one keeps, and the cap on connections that they share.
+//! Many stores in one process: idle stores, and the connection limit that they share.
 
 use std::{
     path::Path,
@@ -13,118 +13,123 @@ use tempfile::TempDir;
 
 use crate::support::{self, Recorder};
 
-const PATIENT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn until(what: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !what() {
-        assert!(begun.elapsed() < PATIENT);
+fn wait_until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < TIMEOUT, "the condition is not met within {TIMEOUT:?}");
         thread::yield_now();
     }
 }
 
 fn connections(store: &SqliteStore) -> u32 {
-    store.stats().expect("it counts").connections
+    store.stats().expect("counts").connections
 }
 
 fn files(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).expect("it is there");
+    let entries = std::fs::read_dir(directory).expect("the file exists");
     let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("it reads").file_name().into_string().expect("our names")).collect();
+        entries.map(|entry| entry.expect("reads").file_name().into_string().expect("UTF-8")).collect();
     names.sort_unstable();
     names
 }
 
-/// What this process has open in the directory.
+/// Returns the names of the files in the directory that this process has open.
 #[cfg(target_os = "linux")]
 fn descriptors(directory: &Path) -> Vec<String> {
-    let all = std::fs::read_dir("/proc/self/fd").expect("Linux");
+    let all = std::fs::read_dir("/proc/self/fd").expect("/proc is readable");
     let targets = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     let ours = targets.filter(|target| target.starts_with(directory));
-    ours.map(|target| target.file_name().expect("a file").to_string_lossy().into_owned()).collect()
+    ours.map(|target| target.file_name().expect("the path has a file name").to_string_lossy().into_owned())
+        .collect()
 }
 
-fn many(stores: u32, cap: &ConnectionLimit) -> Vec<(SqliteStore, TempDir)> {
+fn open_many(stores: u32, limit: &ConnectionLimit) -> Vec<(SqliteStore, TempDir)> {
     let open = |_| {
         let directory = support::directory();
-        let options = support::options().connection_limit(cap).checkout_timeout(PATIENT);
+        let options = support::options().connection_limit(limit).checkout_timeout(TIMEOUT);
         (support::open(directory.path(), options), directory)
     };
     (0..stores).map(open).collect()
 }
 
 #[test]
-fn an_idle_store_keeps_nothing_open_but_its_lock() {
+fn an_idle_store_keeps_only_its_lock_file_open() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
     for round in 1..=3 {
         support::fill(&store, round..=round);
         assert_eq!(support::live(&store).len() as u64, round);
         assert_eq!(connections(&store), 2);
-        let before = store.stats().expect("it counts");
+        let before = store.stats().expect("counts");
         store.close_idle();
-        let after = store.stats().expect("it counts");
+        let after = store.stats().expect("counts");
         assert_eq!((after.connections, after.wal_bytes), (0, 0));
         assert_eq!((after.database_bytes, after.free_bytes), (before.database_bytes, before.free_bytes));
-        assert_eq!(files(directory.path()), ["shape-meta.lock", "shape-meta.sqlite3"], "the log is moved in");
+        assert_eq!(
+            files(directory.path()),
+            ["shape-meta.lock", "shape-meta.sqlite3"],
+            "the WAL is checkpointed and deleted"
+        );
         #[cfg(target_os = "linux")]
         assert_eq!(descriptors(directory.path()), ["shape-meta.lock"]);
-        // It is owned all the same (C11).
-        assert_eq!(support::refused(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
+        // The idle store still owns the database (C11).
+        assert_eq!(support::open_error(directory.path(), support::options()).kind(), ErrorKind::AlreadyOpen);
     }
-    assert_eq!(store.counts().expect("a reader comes first this time").total, 3);
+    assert_eq!(store.counts().expect("a read reopens the database").total, 3);
     support::fill(&store, 4..=4);
     assert_eq!(support::live(&store), [1, 2, 3, 4]);
 }
 
 #[test]
-fn idle_connections_close_by_themselves() {
+fn idle_connections_are_closed_after_the_timeout() {
     let directory = support::directory();
     let recorder = Arc::new(Recorder::default());
     let options = support::options().idle_timeout(Duration::from_millis(1));
-    let store = support::observed(directory.path(), options, recorder.clone());
+    let store = support::open_observed(directory.path(), options, recorder.clone());
     for round in 1..=3 {
         support::fill(&store, round..=round);
-        assert_eq!(store.counts().expect("it reads").total, round);
-        // Being looked at keeps it from nothing.
-        until(|| connections(&store) == 0);
-        store.stats().expect("it counts");
+        assert_eq!(store.counts().expect("reads").total, round);
+        // A call of `stats` does not keep a connection open.
+        wait_until(|| connections(&store) == 0);
+        store.stats().expect("counts");
         assert_eq!(connections(&store), 0);
     }
 }
 
 #[test]
-fn one_connection_for_all_never_rests() {
+fn a_single_connection_is_never_closed_as_idle() {
     let directory = support::directory();
     let options = support::options().mode(Mode::Exclusive).idle_timeout(Duration::ZERO);
     let store = support::open(directory.path(), options.connection_limit(&ConnectionLimit::new(1)));
     support::fill(&store, 1..=3);
     store.close_idle();
-    assert_eq!(connections(&store), 1, "it is what locks the file");
+    assert_eq!(connections(&store), 1, "the connection holds the lock on the file");
 
     let memory = SqliteStore::open_in_memory(
         support::options().idle_timeout(Duration::ZERO),
         Arc::new(shape_meta_core::NoopObserver),
     );
-    let memory = memory.expect("memory does not fail");
+    let memory = memory.expect("an in-memory database opens");
     support::fill(&memory, 1..=3);
     memory.close_idle();
-    assert_eq!(support::live(&memory), [1, 2, 3], "it would be gone");
+    assert_eq!(support::live(&memory), [1, 2, 3], "closing the connection would delete the database");
 }
 
-/// A file that somebody took away while nothing of it was open is not begun anew.
+/// A database that disappears while the store has no file open is not created again.
 #[test]
-fn c11_a_database_that_is_gone_after_a_rest_is_a_failure() {
+fn c11_a_database_that_disappears_while_idle_is_an_error() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
     support::fill(&store, 1..=1);
     store.close_idle();
     let (file, aside) = (directory.path().join("shape-meta.sqlite3"), directory.path().join("aside"));
-    std::fs::rename(&file, &aside).expect("it can be moved");
+    std::fs::rename(&file, &aside).expect("renames");
     assert!(store.counts().is_err());
     assert!(store.apply_one(2).is_err());
     assert!(!file.exists());
-    std::fs::rename(&aside, &file).expect("it can be moved back");
+    std::fs::rename(&aside, &file).expect("renames back");
     support::fill(&store, 2..=2);
     assert_eq!(support::live(&store), [1, 2]);
 }
@@ -141,65 +146,68 @@ impl ApplyOne for SqliteStore {
 }
 
 #[test]
-fn stores_under_a_cap_take_idle_readers_from_each_other() {
-    let cap = ConnectionLimit::new(2);
-    let stores = many(5, &cap);
+fn stores_under_a_limit_take_idle_readers_from_each_other() {
+    let limit = ConnectionLimit::new(2);
+    let stores = open_many(5, &limit);
     for round in 1..=3 {
         for (store, _) in &stores {
             support::fill(store, round..=round);
         }
         for (store, _) in &stores {
-            assert_eq!(store.counts().expect("it gets one").total, round);
-            assert!(cap.open() <= 4, "two readers and two writers: {cap:?}");
+            assert_eq!(store.counts().expect("a connection is available").total, round);
+            assert!(limit.open() <= 4, "two readers and two writers: {limit:?}");
         }
     }
     drop(stores);
-    assert_eq!(cap.open(), 0);
+    assert_eq!(limit.open(), 0);
 }
 
 #[test]
-fn a_read_waits_while_all_of_the_cap_is_in_use_and_a_write_does_not() {
-    let cap = ConnectionLimit::new(1);
-    let stores = many(2, &cap);
-    let [(first, _), (second, _)] = &stores[..] else { unreachable!("there are two") };
-    let scan = first.scan().expect("it gets one");
+fn at_the_connection_limit_reads_wait_and_writes_do_not() {
+    let limit = ConnectionLimit::new(1);
+    let stores = open_many(2, &limit);
+    let [(first, _), (second, _)] = &stores[..] else { unreachable!("two stores were opened") };
+    let scan = first.scan().expect("a connection is available");
     support::fill(second, 1..=1);
 
     let directory = support::directory();
-    let impatient = support::options().connection_limit(&cap).checkout_timeout(Duration::from_millis(5));
-    let impatient = support::open(directory.path(), impatient);
-    assert_eq!(impatient.counts().expect_err("it is in use").kind(), ErrorKind::Busy);
+    let third = support::options().connection_limit(&limit).checkout_timeout(Duration::from_millis(5));
+    let third = support::open(directory.path(), third);
+    assert_eq!(third.counts().expect_err("the connection is in use").kind(), ErrorKind::Busy);
 
     thread::scope(|scope| {
         let waiting = scope.spawn(|| second.counts());
         drop(scan);
-        assert_eq!(waiting.join().expect("no panic").expect("it gets the connection").total, 1);
+        assert_eq!(
+            waiting.join().expect("no thread panicked").expect("the waiting read gets the connection").total,
+            1
+        );
     });
-    assert_eq!(impatient.counts().expect("it takes it over").total, 0);
+    assert_eq!(third.counts().expect("the idle reader is taken over").total, 0);
 }
 
 #[test]
-fn the_cap_is_kept_among_threads_and_nobody_waits_for_ever() {
-    let cap = ConnectionLimit::new(3);
-    let stores = many(6, &cap);
+fn the_connection_limit_holds_among_threads() {
+    let limit = ConnectionLimit::new(3);
+    let stores = open_many(6, &limit);
     thread::scope(|scope| {
         for (number, (store, _)) in stores.iter().enumerate() {
-            let cap = &cap;
+            let limit = &limit;
             scope.spawn(move || {
                 for round in 1..=20 {
                     support::fill(store, round..=round);
-                    assert_eq!(store.counts().expect("it reads").total, round);
+                    assert_eq!(store.counts().expect("reads").total, round);
                     assert_eq!(support::live(store).len() as u64, round);
                     if (round as usize + number).is_multiple_of(5) {
                         store.close_idle();
                     }
-                    // Those that are being written to are beyond it.
-                    assert!(cap.open() <= 3 + 6);
+                    // A store that is being written to may exceed the limit by its writer.
+                    assert!(limit.open() <= 3 + 6);
                 }
             });
         }
     });
-    assert!(cap.open() <= 3 + 3, "{cap:?}");
+    assert!(limit.open() <= 3 + 3, "{limit:?}");
     stores.iter().for_each(|(store, _)| store.close_idle());
-    assert_eq!(cap.open(), 0);
+    assert_eq!(limit.open(), 0);
 }

@@ -5,20 +5,20 @@ use serde_json::json;
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
-use crate::{args::Database, exit::Done, output};
+use crate::{args::Database, exit::Success, output};
 
 pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
-    // Drawn on standard error, and not at all if that is no terminal.
+    // Drawn on standard error, and only if that is a terminal.
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% of {len} pages, {eta} left") {
         bar.set_style(style);
     }
     let mut pages = 0;
-    inspector.backup(to, |done, of| {
-        pages = of;
-        bar.set_length(of);
-        bar.set_position(done);
+    inspector.backup(to, |copied, total| {
+        pages = total;
+        bar.set_length(total);
+        bar.set_position(copied);
     })?;
     bar.finish_and_clear();
     inspector.finish()?;
@@ -27,5 +27,5 @@ pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Wri
     } else {
         writeln!(out, "{pages} pages copied to {}", to.display())?;
     }
-    Ok(Done::Well)
+    Ok(Success::Clean)
 }

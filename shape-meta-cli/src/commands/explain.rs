@@ -4,32 +4,32 @@ use serde_json::json;
 use shape_meta_sqlite::{Inspector, QueryPlan};
 
 use super::Outcome;
-use crate::{args::Database, exit::Done, output};
+use crate::{args::Database, exit::Success, output};
 
-/// Statements that are there to read a whole table.
-const READ_ALL: [&str; 5] = ["load", "to_clean", "scan", "found_at_open", "saved_reads"];
-/// Tables that stay small however many shapes there are: reading all of them is no loss.
-const SMALL: [&str; 3] = ["SCAN change_log", "SCAN opening", "SCAN CONSTANT ROW"];
+/// Statements whose purpose is to read a whole table.
+const FULL_SCANS: [&str; 5] = ["load", "to_clean", "scan", "found_at_open", "saved_reads"];
+/// Plan steps that scan a table whose size does not grow with the number of shapes.
+const SMALL_SCANS: [&str; 3] = ["SCAN change_log", "SCAN opening", "SCAN CONSTANT ROW"];
 
 pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let plans = inspector.query_plans()?;
     inspector.finish()?;
-    let slow = |plan: &QueryPlan| {
-        let reads_all = |step: &String| step.starts_with("SCAN") && !SMALL.contains(&step.as_str());
-        plan.steps.iter().any(reads_all) && !READ_ALL.contains(&plan.name)
+    let has_full_scan = |plan: &QueryPlan| {
+        let is_full_scan = |step: &String| step.starts_with("SCAN") && !SMALL_SCANS.contains(&step.as_str());
+        plan.steps.iter().any(is_full_scan) && !FULL_SCANS.contains(&plan.name)
     };
     if database.json {
         let all: Vec<_> = plans
             .iter()
-            .map(|plan| json!({"name": plan.name, "sql": plan.sql, "steps": plan.steps, "slow": slow(plan)}))
+            .map(|plan| json!({"name": plan.name, "sql": plan.sql, "steps": plan.steps, "full_scan": has_full_scan(plan)}))
             .collect();
         output::json(out, &all)?;
     } else {
         for plan in plans.iter().filter(|plan| !plan.steps.is_empty()) {
-            let mark = if slow(plan) { "  <- reads the whole table" } else { "" };
+            let mark = if has_full_scan(plan) { "  <- full table scan" } else { "" };
             writeln!(out, "{plan}{mark}")?;
         }
     }
-    Ok(if plans.iter().any(slow) { Done::Found } else { Done::Well })
+    Ok(if plans.iter().any(has_full_scan) { Success::Findings } else { Success::Clean })
 }

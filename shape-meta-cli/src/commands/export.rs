@@ -6,19 +6,21 @@ use shape_meta_sqlite::Inspector;
 use super::Outcome;
 use crate::{
     args::{Database, Filter},
-    exit::{Done, Failure},
+    exit::{Failure, Success},
     json::ShapeJson,
     output,
 };
 
 pub(super) fn run(database: &Database, filter: &Filter, out: &mut dyn Write) -> Outcome {
-    let whole = each_wanted(database, filter, None, |listed| Ok(output::json(out, &ShapeJson::of(listed))?))?;
-    Ok(if whole { Done::Well } else { Done::Found })
+    let is_complete =
+        for_each_match(database, filter, None, |item| Ok(output::json(out, &ShapeJson::of(item))?))?;
+    Ok(if is_complete { Success::Clean } else { Success::Findings })
 }
 
-/// Every shape that the filter wants, up to so many. Damaged ones are told on standard error; whether there were
-/// none is returned.
-pub(super) fn each_wanted(
+/// Calls `each` with every shape that matches the filter, at most `limit` times.
+///
+/// Reports each damaged shape on standard error and skips it. Returns whether none was skipped.
+pub(super) fn for_each_match(
     database: &Database,
     filter: &Filter,
     limit: Option<usize>,
@@ -26,22 +28,22 @@ pub(super) fn each_wanted(
 ) -> Result<bool, Failure> {
     let inspector = Inspector::open(&database.directory)?;
     let now = Timestamp::now();
-    let (mut shown, mut damaged) = (0, 0_u64);
+    let (mut matches, mut damaged) = (0, 0_u64);
     let mut outcome = Ok(());
-    let wanted = limit.unwrap_or(usize::MAX);
-    inspector.scan(|listed| {
-        match listed {
+    let limit = limit.unwrap_or(usize::MAX);
+    inspector.scan(|item| {
+        match item {
             Err(error) => {
                 damaged += 1;
-                eprintln!("shape-meta: left out: {error}");
+                eprintln!("shape-meta: skipped: {error}");
             }
-            Ok(listed) if shown < wanted && filter.wants(&listed, now) => {
-                shown += 1;
-                outcome = each(&listed);
+            Ok(item) if matches < limit && filter.matches(&item, now) => {
+                matches += 1;
+                outcome = each(&item);
             }
             Ok(_) => {}
         }
-        outcome.is_ok() && shown < wanted
+        outcome.is_ok() && matches < limit
     })?;
     outcome?;
     inspector.finish()?;

@@ -16,58 +16,61 @@ use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
 use super::Outcome;
 use crate::{
     args::Database,
-    exit::{Done, Failure},
+    exit::{Failure, Success},
     json::ShapeJson,
     output,
 };
 
-/// How long a slow disk is waited for.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Limit on a wait for a slow disk: for capacity in the buffer, and for the last flush.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 type Store = Buffered<Cached<SqliteStore>>;
 
 pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
-    let lines = super::lines(file)?;
+    let input = super::input(file)?;
     let store = open(&database.directory)?;
-    let (mut added, mut left_out) = (0_u64, 0_u64);
-    for (number, line) in (1_u64..).zip(lines.lines()) {
-        let line = line.map_err(Failure::io("read the lines"))?;
+    let (mut added, mut skipped) = (0_u64, 0_u64);
+    for (number, line) in (1_u64..).zip(input.lines()) {
+        let line = line.map_err(Failure::io("read the input"))?;
         if line.trim().is_empty() {
             continue;
         }
         let shape = serde_json::from_str::<ShapeJson>(&line).map_err(|error| error.to_string());
-        let shape = shape.and_then(ShapeJson::shape);
+        let shape = shape.and_then(ShapeJson::into_parts);
         match shape.map(|shape| add(&store, shape)) {
             Ok(Ok(())) => added += 1,
             Ok(Err(MutateError::Failed(error))) => return Err(error.into()),
             Ok(Err(MutateError::Refused(refusal))) => {
-                left_out += 1;
-                eprintln!("shape-meta: line {number} is left out: {refusal}");
+                skipped += 1;
+                eprintln!("shape-meta: line {number} skipped: {refusal}");
             }
-            Err(what) => {
-                left_out += 1;
-                eprintln!("shape-meta: line {number} is left out: {what}");
+            Err(message) => {
+                skipped += 1;
+                eprintln!("shape-meta: line {number} skipped: {message}");
             }
         }
     }
-    let report = store.close(PATIENCE);
+    let report = store.close(TIMEOUT);
     if !report.is_complete() {
         let unwritten = report.unwritten;
-        let message = format!("{unwritten} changes could not be written; run the import again");
+        let message = format!(
+            "{unwritten} changes were not written to disk; the other shapes are added. Run the import again: it \
+             skips shapes that exist"
+        );
         return Err(report
             .error
             .unwrap_or_else(|| Error::new(shape_meta_core::ErrorKind::Io, message))
             .into());
     }
     if database.json {
-        output::json(out, &json!({"added": added, "left_out": left_out}))?;
+        output::json(out, &json!({"added": added, "skipped": skipped}))?;
     } else {
-        writeln!(out, "{added} shapes added, {left_out} left out")?;
+        writeln!(out, "{added} shapes added, {skipped} lines skipped")?;
     }
-    Ok(if left_out == 0 { Done::Well } else { Done::Found })
+    Ok(if skipped == 0 { Success::Clean } else { Success::Findings })
 }
 
-/// Without a recovery: shapes whose snapshot is not complete are the next owner's matter, who has a cleaner.
+/// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has a cleaner.
 fn open(directory: &Path) -> Result<Store, Failure> {
     let options = SqliteOptions::default()
         .disk_indexes(DiskIndexes::Omitted)
@@ -83,7 +86,7 @@ fn add(
     (shape, state, last_read): (shape_meta_core::NewShape, SnapshotState, Option<shape_meta_core::Timestamp>),
 ) -> Result<(), MutateError> {
     let handle = shape.handle.clone();
-    let wait = Wait::UpTo(PATIENCE);
+    let wait = Wait::UpTo(TIMEOUT);
     store.add(shape, wait)?;
     match state {
         SnapshotState::Pending => {}

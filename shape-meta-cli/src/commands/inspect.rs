@@ -5,7 +5,7 @@ use shape_meta_core::Timestamp;
 use shape_meta_sqlite::{DiskIndexes, Inspector, Owner, Summary};
 
 use super::Outcome;
-use crate::{args::Database, exit::Done, output};
+use crate::{args::Database, exit::Success, output};
 
 pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
@@ -15,30 +15,30 @@ pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outco
         output::json(out, &as_json(&summary))?;
     } else {
         for (name, value) in as_lines(&summary) {
-            writeln!(out, "{name:<15}{value}")?;
+            writeln!(out, "{name:<16}{value}")?;
         }
     }
-    Ok(if summary.damaged == 0 { Done::Well } else { Done::Found })
+    Ok(if summary.damaged_rows == 0 { Success::Clean } else { Success::Findings })
 }
 
 fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
     match disk_indexes {
-        DiskIndexes::Maintained => "on disk",
-        DiskIndexes::Omitted => "none (a cache mirrors them)",
+        DiskIndexes::Maintained => "maintained",
+        DiskIndexes::Omitted => "omitted (look-ups need a cache)",
     }
 }
 
 fn owner(owner: &Owner) -> String {
-    let mut process = owner.process.map_or("nobody yet".into(), |process| format!("process {process}"));
+    let mut process = owner.process.map_or("none yet".into(), |process| format!("process {process}"));
     if let Some(host) = owner.host.as_ref().filter(|host| !host.is_empty()) {
         process += &format!(" on {host}");
     }
     if let Some(since) = owner.since {
-        process += &format!(", {} ago", output::age(since.age_at(Timestamp::now())));
+        process += &format!(", opened {} ago", output::age(since.age_at(Timestamp::now())));
     }
     match owner.is_live {
         Some(true) => format!("{process}, alive"),
-        Some(false) if owner.process.is_some() => format!("none; the latest was {process}"),
+        Some(false) if owner.process.is_some() => format!("none; last owner: {process}"),
         Some(false) => "none".into(),
         None => process,
     }
@@ -47,7 +47,7 @@ fn owner(owner: &Owner) -> String {
 fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let [pending, started, complete] = summary.states;
     let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| match shape {
-        Some((created, handle)) => format!("{handle} (created at {created})"),
+        Some((created, handle)) => format!("{handle} (sequence number {created})"),
         None => "none".into(),
     };
     let counts = &summary.counts;
@@ -56,29 +56,30 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("states", format!("{pending} pending, {started} started, {complete} complete")),
         ("to clean", summary.to_clean.to_string()),
         ("owner", owner(&summary.owner)),
-        ("turn", summary.epoch.to_string()),
-        ("order", summary.last_seq.to_string()),
+        ("epoch", summary.epoch.to_string()),
+        ("last seq", summary.last_seq.to_string()),
         ("oldest", shape(&summary.oldest)),
         ("newest", shape(&summary.newest)),
-        ("look-ups", disk_indexes(summary.disk_indexes).into()),
-        ("schema", format!("version {}", summary.schema_version)),
+        ("disk indexes", disk_indexes(summary.disk_indexes).into()),
+        ("schema version", summary.schema_version.to_string()),
         (
             "database",
             format!(
-                "{} ({} free), pages of {}",
+                "{} ({} free), page size {}",
                 output::bytes(summary.database_bytes),
                 output::bytes(summary.free_bytes),
                 output::bytes(summary.page_size)
             ),
         ),
-        ("log", output::bytes(summary.wal_bytes)),
+        ("WAL", output::bytes(summary.wal_bytes)),
     ];
-    if summary.damaged > 0 {
-        lines.push(("DAMAGED", format!("{} rows; run `verify`, then `repair`", summary.damaged)));
+    if summary.damaged_rows > 0 {
+        let advice = "run `shape-meta verify`, then `shape-meta repair`";
+        lines.push(("DAMAGED ROWS", format!("{}; {advice}", summary.damaged_rows)));
     }
     for (at, one) in summary.top_relations.iter().enumerate() {
         let name = if at == 0 { "top relations" } else { "" };
-        lines.push((name, format!("{} read by {}", one.relation, one.shapes)));
+        lines.push((name, format!("{}: {} shapes", one.relation, one.shapes)));
     }
     lines
 }
@@ -86,7 +87,9 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
 fn as_json(summary: &Summary) -> serde_json::Value {
     let [pending, started, complete] = summary.states;
     let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| {
-        shape.as_ref().map(|(created, handle)| json!({"created": created.get(), "handle": handle.as_str()}))
+        shape
+            .as_ref()
+            .map(|(created, handle)| json!({"created_seq": created.get(), "handle": handle.as_str()}))
     };
     let top: Vec<_> = summary
         .top_relations
@@ -98,7 +101,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "indexed": summary.counts.indexed,
         "states": {"pending": pending, "started": started, "complete": complete},
         "to_clean": summary.to_clean,
-        "damaged": summary.damaged,
+        "damaged_rows": summary.damaged_rows,
         "owner": {
             "process": summary.owner.process,
             "host": summary.owner.host,

@@ -2,15 +2,15 @@ use std::io::Write;
 
 use shape_meta_core::{ScanItem, Timestamp};
 
-use super::{Outcome, export::each_wanted};
+use super::{Outcome, export::for_each_match};
 use crate::{
     args::{Database, Filter},
-    exit::Done,
+    exit::Success,
     json::ShapeJson,
     output,
 };
 
-/// So many rows share the widths of their columns: a list of millions is shown as it is read.
+/// Rows that share column widths. A list of any length is printed while it is read, in memory of constant size.
 const ROWS: usize = 1_000;
 
 pub(super) fn run(
@@ -22,37 +22,37 @@ pub(super) fn run(
     let now = Timestamp::now();
     let mut rows = Vec::new();
     let mut first = true;
-    let done = each_wanted(database, filter, limit, |listed| {
+    let is_complete = for_each_match(database, filter, limit, |item| {
         if database.json {
-            return Ok(output::json(out, &ShapeJson::of(listed))?);
+            return Ok(output::json(out, &ShapeJson::of(item))?);
         }
-        rows.push(row(listed, now));
+        rows.push(row(item, now));
         if rows.len() == ROWS {
-            show(&mut rows, &mut first, out)?;
+            print(&mut rows, &mut first, out)?;
         }
         Ok(())
     })?;
     if !database.json && (first || !rows.is_empty()) {
-        show(&mut rows, &mut first, out)?;
+        print(&mut rows, &mut first, out)?;
     }
-    Ok(if done { Done::Well } else { Done::Found })
+    Ok(if is_complete { Success::Clean } else { Success::Findings })
 }
 
-fn row(listed: &ScanItem, now: Timestamp) -> [String; 6] {
-    let entry = &listed.record.entry;
+fn row(item: &ScanItem, now: Timestamp) -> [String; 6] {
+    let entry = &item.record.entry;
     let relations: Vec<_> = entry.relations().iter().map(ToString::to_string).collect();
     [
         entry.created().to_string(),
         entry.handle().to_string(),
-        listed.metadata.state.to_string(),
+        item.metadata.state.to_string(),
         relations.join(","),
-        listed.metadata.last_read.map_or("-".into(), |at| output::age(at.age_at(now))),
-        String::from_utf8_lossy(&listed.record.definition).chars().take(60).collect(),
+        item.metadata.last_read.map_or("-".into(), |at| output::age(at.age_at(now))),
+        String::from_utf8_lossy(&item.record.definition).chars().take(60).collect(),
     ]
 }
 
-fn show(rows: &mut Vec<[String; 6]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
-    let header = ["created", "handle", "state", "relations", "unread for", "definition"];
+fn print(rows: &mut Vec<[String; 6]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let header = ["created seq", "handle", "state", "relations", "unread for", "definition"];
     let mut table = output::table(if std::mem::take(first) { &header } else { &[] });
     table.add_rows(rows.drain(..));
     for line in table.to_string().lines() {

@@ -1,4 +1,4 @@
-//! A file for each command.
+//! The commands, one per file.
 
 mod backup;
 mod explain;
@@ -21,10 +21,10 @@ use clap::CommandFactory;
 
 use crate::{
     args::{Arguments, Command, Definitions},
-    exit::{Done, Failure},
+    exit::{Failure, Success},
 };
 
-pub(crate) type Outcome = Result<Done, Failure>;
+pub(crate) type Outcome = Result<Success, Failure>;
 
 pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
     match arguments.command {
@@ -40,26 +40,27 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
         Command::Repair { database, definitions } => repair::run(&database, definitions, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "shape-meta", out);
-            Ok(Done::Well)
+            Ok(Success::Clean)
         }
         Command::Man { directory } => {
             match directory {
                 None => clap_mangen::Man::new(Arguments::command()).render(out)?,
                 Some(to) => clap_mangen::generate_to(Arguments::command(), &to)
-                    .map_err(Failure::io(format!("write the manual to {}", to.display())))?,
+                    .map_err(Failure::io(format!("write the manual pages to {}", to.display())))?,
             }
-            Ok(Done::Well)
+            Ok(Success::Clean)
         }
     }
 }
 
-/// The lines of this file, or of standard input.
-fn lines(file: Option<&Path>) -> Result<Box<dyn BufRead>, Failure> {
+/// Opens the file, or standard input if there is none or it is `-`.
+fn input(file: Option<&Path>) -> Result<Box<dyn BufRead>, Failure> {
     match file.filter(|path| *path != Path::new("-")) {
         None => Ok(Box::new(BufReader::new(io::stdin()))),
         Some(path) => {
-            let file = File::open(path)
-                .map_err(|error| Failure::Usage(format!("could not open {}: {error}", path.display())))?;
+            let file = File::open(path).map_err(|error| {
+                Failure::Usage(format!("could not open the input file {}: {error}", path.display()))
+            })?;
             Ok(Box::new(BufReader::new(file)))
         }
     }

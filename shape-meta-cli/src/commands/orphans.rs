@@ -9,14 +9,14 @@ use shape_meta_sqlite::Inspector;
 use super::Outcome;
 use crate::{
     args::Database,
-    exit::{Done, Failure},
+    exit::{Failure, Success},
     output,
 };
 
 pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let mut failure = None;
-    let mut stored = super::lines(file)?.lines();
+    let mut stored = super::input(file)?.lines();
     let handles = std::iter::from_fn(|| match stored.next()? {
         Ok(line) => Some(line),
         Err(error) => {
@@ -27,22 +27,22 @@ pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write)
     let handles = handles.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
     let mut orphans = Vec::new();
     let missing = inspector.orphans(handles, |orphan| orphans.push(orphan))?;
-    // Half a list would make orphans of nothing, and shapes without data of many.
+    // With part of the list, shapes would be reported as missing data that they have.
     if let Some(failure) = failure {
         return Err(failure);
     }
     inspector.finish()?;
     if database.json {
         let missing: Vec<_> = missing.iter().map(|handle| handle.as_str()).collect();
-        output::json(out, &json!({"orphans": orphans, "without_data": missing}))?;
+        output::json(out, &json!({"orphans": orphans, "missing_data": missing}))?;
     } else {
         for orphan in &orphans {
             writeln!(out, "orphan        {orphan}")?;
         }
         for handle in &missing {
-            writeln!(out, "without data  {handle}")?;
+            writeln!(out, "missing data  {handle}")?;
         }
-        writeln!(out, "orphans: {}, shapes without data: {}", orphans.len(), missing.len())?;
+        writeln!(out, "orphans: {}, shapes with missing data: {}", orphans.len(), missing.len())?;
     }
-    Ok(if orphans.is_empty() && missing.is_empty() { Done::Well } else { Done::Found })
+    Ok(if orphans.is_empty() && missing.is_empty() { Success::Clean } else { Success::Findings })
 }

@@ -7,17 +7,17 @@ use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 use super::Outcome;
 use crate::{
     args::{Database, Definitions},
-    exit::Done,
+    exit::Success,
     output,
 };
 
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
-    // The look-ups that it has are kept, as far as that can be told: building others would take long.
+    // Keep the disk indexes as they are, where that can be read: building them takes long.
     let disk_indexes =
         match Inspector::open(&database.directory).and_then(|inspector| inspector.disk_indexes()) {
             Ok(disk_indexes) => disk_indexes,
             Err(error) if error.kind() == ErrorKind::Corrupt => DiskIndexes::Maintained,
-            // Its owner keeps it to itself, and opening says so.
+            // An exclusive owner is alive. Opening fails and names it.
             Err(error) if error.kind() == ErrorKind::Busy => DiskIndexes::Maintained,
             Err(error) => return Err(error.into()),
         };
@@ -26,7 +26,7 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
         options = options.verifier(verifier);
     }
     let store = SqliteStore::open(&database.directory, options, Arc::new(NoopObserver))?;
-    // Opening repairs what it finds damaged itself.
+    // Opening has already repaired the database if it found corruption.
     let repaired = match store.report().quarantined.clone() {
         Some(repaired) => repaired,
         None => store.rebuild_from(TrustedState::default())?,
@@ -38,28 +38,29 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
             .iter()
             .map(|lost| {
                 let handle = lost.handle.as_ref().map(|handle| handle.as_str());
-                json!({"created": lost.created.get(), "handle": handle, "why": lost.why})
+                json!({"created_seq": lost.created.get(), "handle": handle, "why": lost.why})
             })
             .collect();
         output::json(
             out,
             &json!({
-                "saved": repaired.saved,
+                "salvaged": repaired.saved,
                 "lost": lost,
                 "vanished": repaired.vanished,
-                "moved_aside_to": repaired.path.display().to_string(),
+                "quarantined_as": repaired.path.display().to_string(),
             }),
         )?;
     } else {
         for lost in &repaired.lost {
-            let handle = lost.handle.as_ref().map_or("a shape", |handle| handle.as_str());
-            writeln!(out, "lost: {handle} (created at {}): {}", lost.created, lost.why)?;
+            let handle =
+                lost.handle.as_ref().map_or("a shape with an unknown handle", |handle| handle.as_str());
+            writeln!(out, "lost: {handle} (sequence number {}): {}", lost.created, lost.why)?;
         }
         if repaired.vanished > 0 {
-            writeln!(out, "lost: {} shapes of which nothing was found", repaired.vanished)?;
+            writeln!(out, "vanished: {} shapes of which no row was found", repaired.vanished)?;
         }
-        writeln!(out, "{} shapes saved, {} lost", repaired.saved, repaired.missing())?;
-        writeln!(out, "the damaged database is kept as {}", repaired.path.display())?;
+        writeln!(out, "{} shapes salvaged, {} lost", repaired.saved, repaired.missing())?;
+        writeln!(out, "the damaged database is quarantined as {}", repaired.path.display())?;
     }
-    Ok(if repaired.missing() == 0 { Done::Well } else { Done::Found })
+    Ok(if repaired.missing() == 0 { Success::Clean } else { Success::Findings })
 }

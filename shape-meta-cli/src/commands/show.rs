@@ -4,41 +4,41 @@ use shape_meta_core::{ScanItem, Timestamp};
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
-use crate::{args::Database, exit::Done, json::ShapeJson, output};
+use crate::{args::Database, exit::Success, json::ShapeJson, output};
 
 pub(super) fn run(database: &Database, handle: &str, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let found = inspector.find(handle)?;
     inspector.finish()?;
-    let Some(listed) = found else {
-        eprintln!("shape-meta: there is no shape with the handle {handle:?}");
-        return Ok(Done::Found);
+    let Some(item) = found else {
+        eprintln!("shape-meta: no shape has the handle {handle:?}");
+        return Ok(Success::Findings);
     };
     if database.json {
-        output::json(out, &ShapeJson::of(&listed))?;
+        output::json(out, &ShapeJson::of(&item))?;
     } else {
-        text(&listed, out)?;
+        text(&item, out)?;
     }
-    Ok(Done::Well)
+    Ok(Success::Clean)
 }
 
-fn text(listed: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
-    let (record, entry) = (&listed.record, &listed.record.entry);
+fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
+    let (record, entry) = (&item.record, &item.record.entry);
     let list = |all: Vec<String>| if all.is_empty() { "none".to_owned() } else { all.join(", ") };
     let relations = entry.relations().iter().map(ToString::to_string).collect();
     let dependencies = record.dependencies.iter().map(ToString::to_string).collect();
     let now = Timestamp::now();
-    let read = listed.metadata.last_read.map(|at| format!("{} ago", output::age(at.age_at(now))));
+    let read = item.metadata.last_read.map(|at| format!("{} ago", output::age(at.age_at(now))));
     for (name, value) in [
         ("handle", entry.handle().to_string()),
         ("key", entry.key().to_string()),
         ("hash", entry.hash().to_string()),
-        ("created", entry.created().to_string()),
-        ("state", listed.metadata.state.to_string()),
+        ("created seq", entry.created().to_string()),
+        ("state", item.metadata.state.to_string()),
         ("indexed", entry.is_indexed().to_string()),
         ("relations", list(relations)),
         ("dependencies", list(dependencies)),
-        ("last read", read.unwrap_or_else(|| "not known".into())),
+        ("last read", read.unwrap_or_else(|| "unknown".into())),
         ("definition", String::from_utf8_lossy(&record.definition).into_owned()),
     ] {
         writeln!(out, "{name:<15}{value}")?;

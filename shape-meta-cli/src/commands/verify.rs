@@ -6,43 +6,45 @@ use shape_meta_sqlite::Inspector;
 use super::Outcome;
 use crate::{
     args::{Database, Definitions},
-    exit::Done,
+    exit::Success,
     output,
 };
 
-/// More are counted, and not shown.
-const SHOWN: usize = 1_000;
+/// Limit on the problems that are printed. All are counted.
+const PRINTED: usize = 1_000;
 
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let mut problems = Vec::new();
     let verified = inspector.verify(super::verifier(definitions).as_ref(), &mut |problem| {
-        if problems.len() < SHOWN {
+        if problems.len() < PRINTED {
             problems.push(problem);
         }
     })?;
     inspector.finish()?;
     if database.json {
-        let (shapes, found, unchecked) = (verified.shapes, verified.problems, verified.unchecked);
+        let (shapes, found, without_checksum) =
+            (verified.shapes, verified.problems, verified.rows_without_checksum);
         output::json(
             out,
-            &json!({"shapes": shapes, "problems": found, "unchecked_rows": unchecked, "first_problems": problems}),
+            &json!({"shapes": shapes, "problems": found, "rows_without_checksum": without_checksum, "first_problems": problems}),
         )?;
     } else {
         for problem in &problems {
             writeln!(out, "{problem}")?;
         }
         match verified.problems {
-            0 => writeln!(out, "{} shapes, all sound", verified.shapes)?,
-            1 => writeln!(out, "{} shapes, 1 problem", verified.shapes)?,
-            problems => writeln!(out, "{} shapes, {problems} problems", verified.shapes)?,
+            0 => writeln!(out, "{} shapes verified, no problems", verified.shapes)?,
+            1 => writeln!(out, "{} shapes verified, 1 problem", verified.shapes)?,
+            problems => writeln!(out, "{} shapes verified, {problems} problems", verified.shapes)?,
         }
-        if verified.unchecked > 0 {
-            writeln!(out, "{} rows were written by version 1 and have no checksum", verified.unchecked)?;
+        if verified.rows_without_checksum > 0 {
+            let rows = verified.rows_without_checksum;
+            writeln!(out, "{rows} rows have no checksum: schema version 1 wrote them")?;
         }
         if verified.problems > 0 {
-            writeln!(out, "stop the owner, take a copy of the directory, and run `shape-meta repair`")?;
+            writeln!(out, "stop the owner, copy the directory, and run `shape-meta repair`")?;
         }
     }
-    Ok(if verified.problems == 0 { Done::Well } else { Done::Found })
+    Ok(if verified.problems == 0 { Success::Clean } else { Success::Findings })
 }

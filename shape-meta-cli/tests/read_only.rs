@@ -1,4 +1,4 @@
-//! Commands that only look.
+//! Read-only commands, errors, help, completions and manual pages.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use shape_meta_sqlite::DiskIndexes;
 
 use crate::support::{DATABASE, directory, files, fill, open, path, run, run_with, stable};
 
-const READING: [&[&str]; 7] = [
+const READ_ONLY: [&[&str]; 7] = [
     &["inspect"],
     &["list"],
     &["show", "0002-1768476874000000"],
@@ -16,25 +16,25 @@ const READING: [&[&str]; 7] = [
     &["orphans"],
 ];
 
-/// The command, its directory, and the rest.
-fn with<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
-    let (name, rest) = command.split_first().expect("a command");
+/// Returns the command with its directory as the first argument.
+fn with_directory<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
+    let (name, rest) = command.split_first().expect("a command has a name");
     [&[*name, directory], rest].concat()
 }
 
 #[test]
-fn shows_this() {
+fn prints_this() {
     let directory = directory();
     let store = open(directory.path(), DiskIndexes::Maintained);
     fill(&store, 1..=12);
     let dir = path(&directory);
-    for command in READING {
+    for command in READ_ONLY {
         let input = "0001-1768476874000000\nnot-there\n";
-        let ran = run_with(&with(command, dir), input);
+        let ran = run_with(&with_directory(command, dir), input);
         assert_eq!(ran.code, i32::from(command[0] == "orphans"), "{command:?}: {}", ran.err);
         insta::assert_snapshot!(command[0], stable(&ran.out, &directory));
-        let json = run_with(&with(&[command, &["--json"]].concat(), dir), input);
-        assert_eq!(json.code, ran.code);
+        let json = run_with(&with_directory(&[command, &["--json"]].concat(), dir), input);
+        assert_eq!(json.code, ran.code, "{command:?}: text and JSON differ in the exit code");
         for line in json.out.lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         }
@@ -54,15 +54,15 @@ fn filters_by_table_relation_and_state() {
     assert_eq!(count(&["--relation", "1"]), 0);
     assert_eq!(count(&["--state", "pending"]), 2);
     assert_eq!(count(&["--state", "started", "--table", "public.users"]), 0);
-    assert_eq!(count(&["--unread-for", "1s"]), 20, "none was ever read");
+    assert_eq!(count(&["--unread-for", "1s"]), 20, "shapes that were never read match");
     assert_eq!(run(&["list", dir, "--json", "--limit", "3"]).out.lines().count(), 3);
     let shown = run(&["show", dir, "0005-1768476874000000", "--json"]);
-    assert!(shown.out.contains(r#""created":5,"#), "{}", shown.out);
+    assert!(shown.out.contains(r#""created_seq":5,"#), "{}", shown.out);
 }
 
-/// With a live owner, after it has closed, and after it was killed: not a byte changes, and no file comes or goes.
+/// With a live owner, after it has closed, and after it was killed: no byte changes, and no file is created or removed.
 #[test]
-fn changes_no_byte() {
+fn read_only_commands_change_no_file() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let owned = directory();
         let store = open(owned.path(), disk_indexes);
@@ -80,26 +80,26 @@ fn changes_no_byte() {
         fill(&other, 1..=50);
         other.close().expect("closes");
 
-        for (what, directory) in
+        for (state, directory) in
             [("owned", &owned), ("killed", &killed), ("copied", &copied), ("closed", &closed)]
         {
             let before = files(directory.path());
-            for command in READING {
-                let ran = run(&with(command, path(directory)));
-                assert!(ran.code <= 1, "{what} {command:?}: {}", ran.err);
+            for command in READ_ONLY {
+                let ran = run(&with_directory(command, path(directory)));
+                assert!(ran.code <= 1, "{state} {command:?}: {}", ran.err);
                 let after = files(directory.path());
                 let names = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
                     files.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect::<Vec<_>>()
                 };
-                assert!(before == after, "{what} {command:?}: {:?} {:?}", names(&before), names(&after));
+                assert!(before == after, "{state} {command:?}: {:?} {:?}", names(&before), names(&after));
             }
             let inspected = run(&["inspect", path(directory), "--json"]).out;
-            assert!(inspected.contains(r#""shapes":50"#), "{what}: {inspected}");
-            let alive = format!(r#""alive":{}"#, what == "owned");
-            assert!(!cfg!(target_os = "linux") || inspected.contains(&alive), "{what}: {inspected}");
+            assert!(inspected.contains(r#""shapes":50"#), "{state}: {inspected}");
+            let alive = format!(r#""alive":{}"#, state == "owned");
+            assert!(!cfg!(target_os = "linux") || inspected.contains(&alive), "{state}: {inspected}");
         }
         fill(&store, 51..=60);
-        store.close().expect("the owner noticed nothing");
+        store.close().expect("the owner is not disturbed");
     }
 }
 
@@ -109,8 +109,8 @@ fn reads_databases_of_version_1() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../shape-meta-sqlite/tests/fixtures/v1.sqlite3");
     fs::copy(fixture, directory.path().join(DATABASE)).expect("copies");
     let before = files(directory.path());
-    for command in READING {
-        let ran = run(&with(command, path(&directory)));
+    for command in READ_ONLY {
+        let ran = run(&with_directory(command, path(&directory)));
         let expected = i32::from(["show", "orphans"].contains(&command[0]) || command.contains(&"shape"));
         assert!(ran.code == expected, "{command:?}: {} {}", ran.out, ran.err);
     }
@@ -119,7 +119,7 @@ fn reads_databases_of_version_1() {
 }
 
 #[test]
-fn says_what_is_wrong_and_what_to_do() {
+fn errors_have_an_exit_code_and_a_message() {
     let empty = directory();
     let ran = run(&["inspect", path(&empty)]);
     assert_eq!(ran.code, 3);
@@ -129,7 +129,7 @@ fn says_what_is_wrong_and_what_to_do() {
     fs::write(foreign.path().join(DATABASE), "no database").expect("writes");
     let ran = run(&["verify", path(&foreign)]);
     assert_eq!(ran.code, 3);
-    insta::assert_snapshot!("no_database_of_ours", stable(&ran.err, &foreign));
+    insta::assert_snapshot!("not_a_database", stable(&ran.err, &foreign));
 
     let owned = directory();
     let _store = open(owned.path(), DiskIndexes::Maintained);
@@ -138,14 +138,14 @@ fn says_what_is_wrong_and_what_to_do() {
         assert_eq!(ran.code, 4, "{}", ran.err);
         assert!(ran.err.contains("owns the database"), "{}", ran.err);
     }
-    assert_eq!(run(&["show", path(&owned), "nobody"]).code, 1);
+    assert_eq!(run(&["show", path(&owned), "unknown-handle"]).code, 1);
     assert_eq!(run(&["nonsense"]).code, 2);
     assert_eq!(run(&["list", path(&owned), "--unread-for", "soon"]).code, 2);
     assert_eq!(run(&["orphans", path(&owned), "/no/such/file"]).code, 2);
 }
 
 #[test]
-fn completions_and_the_manual_page_come_with_it() {
+fn completions_manual_pages_and_help_are_complete() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = run(&["completions", shell]);
         assert!(ran.code == 0 && ran.out.contains("orphans"), "{shell}");
@@ -155,9 +155,9 @@ fn completions_and_the_manual_page_come_with_it() {
     let pages = directory();
     assert_eq!(run(&["man", path(&pages)]).code, 0);
     let orphans =
-        fs::read_to_string(pages.path().join("shape-meta-orphans.1")).expect("a page for each command");
+        fs::read_to_string(pages.path().join("shape-meta-orphans.1")).expect("each command has a page");
     assert!(orphans.contains(".TH"), "{orphans}");
-    let nowhere = run(&["man", &format!("{}/none", path(&pages))]);
-    assert!(nowhere.code == 6 && nowhere.err.contains("could not write the manual"), "{}", nowhere.err);
+    let missing = run(&["man", &format!("{}/none", path(&pages))]);
+    assert!(missing.code == 6 && missing.err.contains("could not write the manual pages"), "{}", missing.err);
     insta::assert_snapshot!("help", run(&["--help"]).out);
 }

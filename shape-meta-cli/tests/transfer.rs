@@ -1,4 +1,4 @@
-//! Backup, export, import and orphans.
+//! `backup`, `export`, `import` and `orphans`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use shape_meta_sqlite::DiskIndexes;
 use crate::support::{directory, fill, open, path, run, run_with};
 
 #[test]
-fn a_backup_beside_a_busy_owner_is_a_database() {
+fn a_backup_under_a_writing_owner_is_a_consistent_database() {
     let (from, to) = (directory(), directory());
     let store = open(from.path(), DiskIndexes::Maintained);
     fill(&store, 1..=2_000);
@@ -27,46 +27,46 @@ fn a_backup_beside_a_busy_owner_is_a_database() {
         done.store(true, Ordering::Release);
         assert_eq!(ran.code, 0, "{}", ran.err);
     });
-    let again = run(&["backup", path(&from), "--to", copied.to_str().expect("text")]);
-    assert_eq!(again.code, 3, "a database is never written over: {}", again.err);
-    let verified = run(&["verify", copied.to_str().expect("text"), "--definitions", "shape"]);
-    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+    let second = run(&["backup", path(&from), "--to", copied.to_str().expect("text")]);
+    assert_eq!(second.code, 3, "a backup never overwrites a database: {}", second.err);
+    let verify = run(&["verify", copied.to_str().expect("text"), "--definitions", "shape"]);
+    assert_eq!(verify.code, 0, "{}{}", verify.out, verify.err);
     let backup = open(&copied, DiskIndexes::Maintained);
     let shapes = backup.counts().expect("reads").total;
-    assert!(shapes >= 2_000 && shapes.is_multiple_of(100), "the moment between two batches: {shapes}");
+    assert!(shapes >= 2_000 && shapes.is_multiple_of(100), "the backup holds whole batches: {shapes} shapes");
 }
 
 #[test]
-fn what_was_exported_can_be_imported() {
+fn an_export_can_be_imported() {
     let (from, to) = (directory(), directory());
     let store = open(from.path(), DiskIndexes::Maintained);
     fill(&store, 1..=30);
-    let exported = run(&["export", path(&from)]);
-    assert_eq!((exported.code, exported.out.lines().count()), (0, 30));
+    let export = run(&["export", path(&from)]);
+    assert_eq!((export.code, export.out.lines().count()), (0, 30));
 
-    let ran = run_with(&["import", path(&to), "--json"], &exported.out);
-    assert_eq!((ran.code, ran.out.trim()), (0, r#"{"added":30,"left_out":0}"#), "{}", ran.err);
-    let again = run(&["export", path(&to)]);
-    let without_places = |text: &str| {
+    let ran = run_with(&["import", path(&to), "--json"], &export.out);
+    assert_eq!((ran.code, ran.out.trim()), (0, r#"{"added":30,"skipped":0}"#), "{}", ran.err);
+    let copy = run(&["export", path(&to)]);
+    let without_seqs = |text: &str| {
         text.lines()
             .map(|line| {
                 let mut shape: serde_json::Value = serde_json::from_str(line).expect("JSON");
-                shape.as_object_mut().expect("an object").remove("created");
+                shape.as_object_mut().expect("an object").remove("created_seq");
                 shape
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(without_places(&again.out), without_places(&exported.out));
+    assert_eq!(without_seqs(&copy.out), without_seqs(&export.out));
     assert_eq!(run(&["verify", path(&to), "--definitions", "shape"]).code, 0);
 
-    let more = format!("{}nonsense\n", exported.out.lines().next().expect("a line").to_owned() + "\n");
+    let more = format!("{}nonsense\n", export.out.lines().next().expect("a line").to_owned() + "\n");
     let ran = run_with(&["import", path(&to), "--json"], &more);
-    assert_eq!((ran.code, ran.out.trim()), (1, r#"{"added":0,"left_out":2}"#));
-    insta::assert_snapshot!(ran.err);
+    assert_eq!((ran.code, ran.out.trim()), (1, r#"{"added":0,"skipped":2}"#));
+    insta::assert_snapshot!("skipped_lines", ran.err);
 }
 
 #[test]
-fn orphans_are_exact_both_ways() {
+fn orphans_and_missing_data_are_exact() {
     let directory = directory();
     let store = open(directory.path(), DiskIndexes::Omitted);
     fill(&store, 1..=20);
@@ -74,12 +74,12 @@ fn orphans_are_exact_both_ways() {
     let input = stored.join("\n") + "\n0005-1768476874000000\n\n";
     let ran = run_with(&["orphans", path(&directory), "-", "--json"], &input);
     assert_eq!(ran.code, 1);
-    let told: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let report: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     let expected = |numbers: std::ops::RangeInclusive<u64>| {
         numbers.map(|number| format!("{number:04}-1768476874000000")).collect::<Vec<_>>()
     };
-    assert_eq!(told["orphans"], serde_json::json!(expected(21..=25)));
-    assert_eq!(told["without_data"], serde_json::json!(expected(1..=4)));
+    assert_eq!(report["orphans"], serde_json::json!(expected(21..=25)));
+    assert_eq!(report["missing_data"], serde_json::json!(expected(1..=4)));
     let all = expected(1..=20).join("\n");
     assert_eq!(run_with(&["orphans", path(&directory)], &all).code, 0);
 }

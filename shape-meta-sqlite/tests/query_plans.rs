@@ -10,8 +10,8 @@ fn plans(disk_indexes: DiskIndexes, shapes: u64) -> Vec<shape_meta_sqlite::Query
     if shapes > 0 {
         support::fill(&store, 1..=shapes);
     }
-    store.maintain().expect("nothing fails");
-    store.query_plans().expect("nothing fails")
+    store.maintain().expect("maintains");
+    store.query_plans().expect("the plans are readable")
 }
 
 fn lines(plans: &[shape_meta_sqlite::QueryPlan]) -> String {
@@ -19,31 +19,31 @@ fn lines(plans: &[shape_meta_sqlite::QueryPlan]) -> String {
 }
 
 #[test]
-fn are_these_with_look_ups() {
+fn with_disk_indexes() {
     insta::assert_snapshot!(lines(&plans(DiskIndexes::Maintained, 0)));
 }
 
 #[test]
-fn are_these_without_look_ups() {
+fn without_disk_indexes() {
     insta::assert_snapshot!(lines(&plans(DiskIndexes::Omitted, 0)));
 }
 
 #[test]
-fn do_not_change_as_the_tables_fill() {
+fn plans_do_not_change_as_tables_grow() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         assert_eq!(lines(&plans(disk_indexes, 3_000)), lines(&plans(disk_indexes, 0)));
     }
 }
 
-/// Reading everything is what these are for; nothing else may.
+/// Only statements whose purpose is a full scan, or whose table is small, have one.
 #[test]
-fn only_those_that_want_everything_read_everything() {
-    let everything = [
+fn only_expected_statements_scan_a_whole_table() {
+    let full_scans = [
         "load",
         "incomplete",
         "to_clean",
         "saved_reads",
-        // Small tables: of a table that has a single row when its statistics are made, SQLite reads all.
+        // Small tables: SQLite scans a table that had a single row when its statistics were made.
         "changes_from",
         "trim_change_log",
         "openings",
@@ -55,6 +55,6 @@ fn only_those_that_want_everything_read_everything() {
     ];
     for plan in plans(DiskIndexes::Maintained, 0) {
         let scans = plan.steps.iter().any(|step| step.starts_with("SCAN"));
-        assert_eq!(scans, everything.contains(&plan.name), "{plan}");
+        assert_eq!(scans, full_scans.contains(&plan.name), "{plan}");
     }
 }
