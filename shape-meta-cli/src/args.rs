@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Inspect, verify, back up and repair a shape-meta database.
 ///
-/// Read-only commands work while an owner is alive and change no file of the database. `import` and `repair` take
-/// ownership of the database and fail with exit code 4 while another process owns it.
+/// Read-only commands work while an owner is alive and change no file of the database. `import` and `repair`
+/// take ownership of the database and fail with exit code 4 while another process owns it.
 #[derive(Debug, Parser)]
 #[command(name = "shape-meta", version, propagate_version = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -65,8 +65,8 @@ pub(crate) enum Command {
     },
     /// Copy the database, also while an owner is alive.
     ///
-    /// The copy holds what was committed when the command began. It gets its final name once it is complete and
-    /// synced.
+    /// The copy holds what was committed when the command began. It gets its final name once it is complete
+    /// and synced.
     Backup {
         #[command(flatten)]
         database: Database,
@@ -95,15 +95,16 @@ pub(crate) enum Command {
     },
     /// Compare stored data with metadata. Exit code 1 if they differ.
     ///
-    /// Reads the handles that have stored data, one per line. Prints the handles without metadata (orphans) and the
-    /// shapes without stored data (missing data).
+    /// Reads the handles that have stored data, one per line. Prints the handles without metadata (orphans)
+    /// and the shapes without stored data (missing data).
     Orphans {
         #[command(flatten)]
         database: Database,
         /// File to read; standard input if absent or `-`.
         file: Option<PathBuf>,
     },
-    /// Salvage a damaged database into a new one and quarantine the old file. Exit code 1 if shapes were lost.
+    /// Salvage a damaged database into a new one and quarantine the old file. Exit code 1 if shapes were
+    /// lost.
     Repair {
         #[command(flatten)]
         database: Database,

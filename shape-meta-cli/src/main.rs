@@ -1,7 +1,7 @@
 //! `shape-meta`: inspects, verifies, backs up and repairs a shape-meta database.
 //!
-//! Read-only commands work while an owner is alive and change no file of the database. Commands that write (`import`,
-//! `repair`) take ownership and fail while another process owns the database.
+//! Read-only commands work while an owner is alive and change no file of the database. Commands that write
+//! (`import`, `repair`) take ownership and fail while another process owns the database.
 //!
 //! # Exit codes
 //!

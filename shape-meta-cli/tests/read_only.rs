@@ -60,7 +60,8 @@ fn filters_by_table_relation_and_state() {
     assert!(shown.out.contains(r#""created_seq":5,"#), "{}", shown.out);
 }
 
-/// With a live owner, after it has closed, and after it was killed: no byte changes, and no file is created or removed.
+/// With a live owner, after it has closed, and after it was killed: no byte changes, and no file is created
+/// or removed.
 #[test]
 fn read_only_commands_change_no_file() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {

@@ -90,7 +90,8 @@ fn queue_time_is_the_time_spent_waiting() {
     let scan = store.scan().expect("the scan opens");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.counts());
-        let connections = || ShapeStore::resource_usage(&store).connections.expect("the store has connections");
+        let connections =
+            || ShapeStore::resource_usage(&store).connections.expect("the store has connections");
         while connections().waiting == 0 {
             std::thread::yield_now();
         }

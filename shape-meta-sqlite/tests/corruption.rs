@@ -165,8 +165,8 @@ fn a_full_integrity_check_finds_damage_in_a_definition() {
     assert!(open(IntegrityCheck::Everything).report().quarantined.is_some());
 }
 
-/// The default check covers every table that the recovery reads. Otherwise each open would fail in the recovery, and
-/// the file would never be quarantined.
+/// The default check covers every table that the recovery reads. Otherwise each open would fail in the
+/// recovery, and the file would never be quarantined.
 #[test]
 fn c11_the_default_check_covers_tables_that_the_recovery_reads() {
     for table in ["meta", "shape", "to_clean"] {

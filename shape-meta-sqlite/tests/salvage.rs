@@ -17,7 +17,8 @@ fn options() -> shape_meta_sqlite::SqliteOptions {
     support::options().page_size(PAGE as u32)
 }
 
-/// Creates a database with the shapes 1 to 200 without 51 to 100, closes it, and returns the bytes of the file.
+/// Creates a database with the shapes 1 to 200 without 51 to 100, closes it, and returns the bytes of the
+/// file.
 fn create(directory: &Path) -> Vec<u8> {
     let store = support::open(directory, options());
     support::fill(&store, 1..=200);
@@ -216,8 +217,8 @@ fn c11_a_damaged_definition_is_not_served_and_its_shape_is_cleaned() {
     }
 }
 
-/// A repair of an open store: reads go on, memory supplies entries that the file has lost, and rows unknown to memory are
-/// not copied.
+/// A repair of an open store: reads go on, memory supplies entries that the file has lost, and rows unknown
+/// to memory are not copied.
 #[test]
 fn c11_a_repair_takes_entries_from_memory() {
     for mode in [Mode::Wal, Mode::Exclusive] {
@@ -288,7 +289,8 @@ fn c6_an_interrupted_repair_is_finished() {
     assert_eq!(open_after_crash(&[("-salvaged", &salvaged), ("-wal", b"log")]), (150, false));
 }
 
-/// Flips bits of one byte: the store does not panic, serves no wrong value, and does not delete the damaged file.
+/// Flips bits of one byte: the store does not panic, serves no wrong value, and does not delete the damaged
+/// file.
 fn flip(bytes: &[u8], at: usize, by: u8) {
     let directory = support::directory();
     let path = directory.path().join(NAME);
@@ -320,7 +322,9 @@ fn flip(bytes: &[u8], at: usize, by: u8) {
     }
     if unserved(&store, &context) > 0 {
         // An interior page may be damaged. The rows of the pages below it are still there.
-        store.rebuild_from(TrustedState::default()).unwrap_or_else(|error| panic!("{}: {error:?}", context()));
+        store
+            .rebuild_from(TrustedState::default())
+            .unwrap_or_else(|error| panic!("{}: {error:?}", context()));
     }
     // One byte costs at most the rows of one index page, or one row and its overflow pages.
     let unserved = unserved(&store, &context);
@@ -372,8 +376,8 @@ fn flips(count: u64) {
         let mixed = (state ^ (state >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         ((mixed ^ (mixed >> 29)) % below as u64) as usize
     };
-    // One flip in each of `count` equal ranges, so that every page is hit; and more in the first page, which has the
-    // header and the schema.
+    // One flip in each of `count` equal ranges, so that every page is hit; and more in the first page, which
+    // has the header and the schema.
     let range = bytes.len() / count as usize;
     for number in 0..count as usize {
         flip(&bytes, number * range + next(range), 1 << next(8));
@@ -397,8 +401,8 @@ fn c11_a_flipped_byte_of_a_root_page_costs_at_most_one_page() {
     }
 }
 
-/// Found by flipping every byte. A header that marks the format as read-only was reported as missing permissions, and a
-/// header with too small a page count truncated the file.
+/// Found by flipping every byte. A header that marks the format as read-only was reported as missing
+/// permissions, and a header with too small a page count truncated the file.
 #[test]
 fn c11_a_wrong_header_field_loses_no_shape() {
     let bytes = create_large();

@@ -246,7 +246,8 @@ fn a_standby_reads_a_database_without_an_owner() {
     assert_eq!(live(&standby).len(), 12);
 }
 
-/// A process that closes a file gives up all its POSIX locks on it, and other processes then take it for unused.
+/// A process that closes a file gives up all its POSIX locks on it, and other processes then take it for
+/// unused.
 #[cfg(target_os = "linux")]
 #[test]
 fn c11_an_inspector_keeps_the_locks_of_the_owner() {

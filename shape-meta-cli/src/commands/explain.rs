@@ -22,7 +22,10 @@ pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
     if database.json {
         let all: Vec<_> = plans
             .iter()
-            .map(|plan| json!({"name": plan.name, "sql": plan.sql, "steps": plan.steps, "full_scan": has_full_scan(plan)}))
+            .map(|plan| {
+                let full_scan = has_full_scan(plan);
+                json!({"name": plan.name, "sql": plan.sql, "steps": plan.steps, "full_scan": full_scan})
+            })
             .collect();
         output::json(out, &all)?;
     } else {

@@ -70,7 +70,8 @@ pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write)
     Ok(if skipped == 0 { Success::Clean } else { Success::Findings })
 }
 
-/// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has a cleaner.
+/// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has a
+/// cleaner.
 fn open(directory: &Path) -> Result<Store, Failure> {
     let options = SqliteOptions::default()
         .disk_indexes(DiskIndexes::Omitted)

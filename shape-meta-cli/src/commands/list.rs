@@ -10,7 +10,8 @@ use crate::{
     output,
 };
 
-/// Rows that share column widths. A list of any length is printed while it is read, in memory of constant size.
+/// Rows that share column widths. A list of any length is printed while it is read, in memory of constant
+/// size.
 const ROWS: usize = 1_000;
 
 pub(super) fn run(

@@ -16,35 +16,38 @@ const PRINTED: usize = 1_000;
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let mut problems = Vec::new();
-    let verified = inspector.verify(super::verifier(definitions).as_ref(), &mut |problem| {
+    let report = inspector.verify(super::verifier(definitions).as_ref(), &mut |problem| {
         if problems.len() < PRINTED {
             problems.push(problem);
         }
     })?;
     inspector.finish()?;
     if database.json {
-        let (shapes, found, without_checksum) =
-            (verified.shapes, verified.problems, verified.rows_without_checksum);
         output::json(
             out,
-            &json!({"shapes": shapes, "problems": found, "rows_without_checksum": without_checksum, "first_problems": problems}),
+            &json!({
+                "shapes": report.shapes,
+                "problems": report.problems,
+                "rows_without_checksum": report.rows_without_checksum,
+                "first_problems": problems,
+            }),
         )?;
     } else {
         for problem in &problems {
             writeln!(out, "{problem}")?;
         }
-        match verified.problems {
-            0 => writeln!(out, "{} shapes verified, no problems", verified.shapes)?,
-            1 => writeln!(out, "{} shapes verified, 1 problem", verified.shapes)?,
-            problems => writeln!(out, "{} shapes verified, {problems} problems", verified.shapes)?,
+        match report.problems {
+            0 => writeln!(out, "{} shapes report, no problems", report.shapes)?,
+            1 => writeln!(out, "{} shapes report, 1 problem", report.shapes)?,
+            problems => writeln!(out, "{} shapes report, {problems} problems", report.shapes)?,
         }
-        if verified.rows_without_checksum > 0 {
-            let rows = verified.rows_without_checksum;
+        if report.rows_without_checksum > 0 {
+            let rows = report.rows_without_checksum;
             writeln!(out, "{rows} rows have no checksum: schema version 1 wrote them")?;
         }
-        if verified.problems > 0 {
+        if report.problems > 0 {
             writeln!(out, "stop the owner, copy the directory, and run `shape-meta repair`")?;
         }
     }
-    Ok(if verified.problems == 0 { Success::Clean } else { Success::Findings })
+    Ok(if report.problems == 0 { Success::Clean } else { Success::Findings })
 }

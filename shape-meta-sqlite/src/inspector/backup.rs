@@ -9,38 +9,45 @@ use crate::{
     format::files::Files,
 };
 
-/// So many pages are copied before progress is told.
-const PAGES: i32 = 1_000;
+/// Pages copied between two calls of `progress`.
+const PAGES_PER_STEP: i32 = 1_000;
 
 impl Inspector {
-    /// Copies the database, as it is at this moment, into this directory, which must not hold one. The owner goes on
-    /// meanwhile. `progress` is told how many pages are done, and of how many.
+    /// Copies the database into the directory `to`, which must not hold one. The owner goes on writing
+    /// meanwhile.
     ///
-    /// The copy is whole or not there: it has another name until it is complete and synced.
+    /// The copy holds what was committed when the call began. It gets its final name once it is complete and
+    /// synced. `progress` receives the number of copied pages, and of all pages.
     ///
     /// # Errors
     ///
-    /// `Configuration` if there is a database in the directory already, and if the disk fails or is full.
+    /// `Configuration` if the directory holds a database already. Otherwise an error of the kind that the
+    /// disk or SQLite reports, such as `StorageFull`; then the directory holds no database.
     pub fn backup(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
         let files = Files::new(to);
         if files.database().exists() || files.companion("-wal").exists() {
-            let message = format!("there is a database in {} already; name an empty directory", to.display());
+            let message = format!(
+                "{} holds a database already, which stays unchanged; name an empty directory",
+                to.display()
+            );
             return Err(Error::new(ErrorKind::Configuration, message));
         }
-        let making = files.companion("-backup");
-        if making.exists() {
-            fs::remove_file(&making).map_err(failed_on("remove", &making))?;
+        let partial = files.companion("-backup");
+        if partial.exists() {
+            fs::remove_file(&partial).map_err(failed_on("remove", &partial))?;
         }
-        let doing = "back the database up";
-        // What an open read transaction sees does not change, so a busy owner cannot make the copying begin anew.
-        let transaction = self.connection.unchecked_transaction().map_err(failed(doing))?;
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed(doing))?;
-        let mut target = Connection::open(&making).map_err(failed(doing))?;
+        let operation = "back up the database";
+        // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
+        let transaction = self.connection.unchecked_transaction().map_err(failed(operation))?;
+        transaction
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(failed(operation))?;
+        let mut target = Connection::open(&partial).map_err(failed(operation))?;
         {
-            let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(doing))?;
+            let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(operation))?;
             loop {
-                let step = backup.step(PAGES).map_err(failed(doing))?;
+                let step = backup.step(PAGES_PER_STEP).map_err(failed(operation))?;
                 let backup::Progress { remaining, pagecount } = backup.progress();
                 let [remaining, pages] =
                     [remaining, pagecount].map(|count| u64::try_from(count).unwrap_or(0));
@@ -49,17 +56,16 @@ impl Inspector {
                     backup::StepResult::Done => break,
                     backup::StepResult::More => {}
                     _ => {
-                        return Err(Error::new(
-                            ErrorKind::Busy,
-                            "the database is busy; try the backup again",
-                        ));
+                        let message = "the backup stopped because the database is busy; the database is unchanged. \
+                                       Run the backup again";
+                        return Err(Error::new(ErrorKind::Busy, message));
                     }
                 }
             }
         }
-        target.close().map_err(|(_, error)| failed(doing)(error))?;
-        fs::File::open(&making).and_then(|file| file.sync_all()).map_err(failed_on("sync", &making))?;
-        fs::rename(&making, files.database()).map_err(failed_on("rename", &making))?;
+        target.close().map_err(|(_, error)| failed(operation)(error))?;
+        fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(failed_on("sync", &partial))?;
+        fs::rename(&partial, files.database()).map_err(failed_on("rename", &partial))?;
         files.sync_directory()
     }
 }

@@ -1,4 +1,4 @@
-//! A database as operators look at it: read-only, beside a live owner or without one, and without changing a byte.
+//! Read-only access for operators, with or without a live owner. No file of the database changes.
 
 mod backup;
 mod open;
@@ -10,4 +10,4 @@ mod verify;
 pub use open::Inspector;
 pub use owner::Owner;
 pub use summary::{Summary, TopRelation};
-pub use verify::Verified;
+pub use verify::VerifyReport;

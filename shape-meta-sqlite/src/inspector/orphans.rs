@@ -9,21 +9,22 @@ use crate::{
 };
 
 impl Inspector {
-    /// Compares the handles of shapes that have stored data with the metadata: calls `orphan` for each that has no
-    /// metadata, and returns the shapes without stored data, in the order of creation. Both sets are exact. A
-    /// handle may come more than once.
+    /// Compares the handles that have stored data with the metadata. Calls `orphan` with each handle that has
+    /// no metadata, and returns the shapes with missing data, oldest first.
     ///
-    /// Some 100 bytes of memory for each shape, and none for the handles that come in.
+    /// Both sets are exact for one snapshot of the database. `stored` may repeat a handle. Takes about 100
+    /// bytes of memory per shape, and none per stored handle.
     ///
     /// # Errors
     ///
-    /// If the database cannot be read, or a row of it is damaged: then every answer would be a guess.
+    /// An error if the database cannot be read. `Corrupt` if a row is damaged, since its handle would be
+    /// unknown.
     pub fn orphans(
         &self,
         stored: impl IntoIterator<Item = String>,
         mut orphan: impl FnMut(String),
     ) -> Result<Vec<Handle>> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("read"))?;
+        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
         let mut shapes = HashMap::new();
         each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;
@@ -32,13 +33,13 @@ impl Inspector {
         })?;
         for handle in stored {
             match Handle::new(&handle).ok().and_then(|handle| shapes.get_mut(&handle)) {
-                Some(unseen) => *unseen = None,
+                Some(without_data) => *without_data = None,
                 None => orphan(handle),
             }
         }
-        let mut unseen: Vec<_> =
+        let mut missing: Vec<_> =
             shapes.into_iter().filter_map(|(handle, created)| Some((created?, handle))).collect();
-        unseen.sort_unstable_by_key(|(created, _)| *created);
-        Ok(unseen.into_iter().map(|(_, handle)| handle).collect())
+        missing.sort_unstable_by_key(|(created, _)| *created);
+        Ok(missing.into_iter().map(|(_, handle)| handle).collect())
     }
 }

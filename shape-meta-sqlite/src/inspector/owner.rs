@@ -5,32 +5,32 @@ use shape_meta_core::{Result, Timestamp};
 use super::Inspector;
 use crate::format::{query::one, row, sql};
 
-/// Who owns a database, as far as a stranger can see.
+/// Owner of a database, as seen from outside of its process.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Owner {
-    /// The process that owned it last.
+    /// Process id of the latest owner.
     pub process: Option<u32>,
-    /// The machine on which it ran; empty where that could not be told.
+    /// Host of the latest owner; empty if its name was not available.
     pub host: Option<String>,
-    /// When it has taken ownership.
+    /// Time at which the latest owner took ownership.
     pub since: Option<Timestamp>,
-    /// Whether it still has it, on this machine; `None` where the system does not say.
+    /// Whether a process on this host holds the owner's lock; `None` where the system does not report locks.
     pub is_live: Option<bool>,
 }
 
 impl Inspector {
-    /// Who owns the database. Takes no lock: that could keep an owner that is just opening it out.
+    /// Returns the latest owner. Takes no lock, since a lock could make a concurrent open fail.
     ///
     /// # Errors
     ///
-    /// If the database cannot be read.
+    /// An error if the database cannot be read.
     pub fn owner(&self) -> Result<Owner> {
-        let noted = one(&self.connection, sql::OWNER, [], |found| {
+        let row = one(&self.connection, sql::OWNER, [], |found| {
             let since = Timestamp::from_micros(row::integer(found, 2)?.cast_unsigned());
             Ok((u32::try_from(row::integer(found, 0)?).ok(), row::text(found, 1)?, since))
         })?;
-        let (process, host, since) = match noted {
+        let (process, host, since) = match row {
             Some((process, host, since)) => (process, Some(host), Some(since)),
             None => (None, None, None),
         };
@@ -38,11 +38,11 @@ impl Inspector {
     }
 }
 
-/// More than are needed where thousands of locks come and go.
+/// Limit on reads of `/proc/locks`. Enough with thousands of locks that come and go.
 #[cfg(target_os = "linux")]
-const READINGS: usize = 16;
+const MAX_READS: usize = 16;
 
-/// Whether somebody holds the lock on this file, as the kernel lists it.
+/// Returns whether any process holds a lock on the file, according to the kernel's list.
 #[cfg(target_os = "linux")]
 fn is_locked(path: &std::path::Path) -> Option<bool> {
     use std::os::linux::fs::MetadataExt;
@@ -50,9 +50,9 @@ fn is_locked(path: &std::path::Path) -> Option<bool> {
         Ok(metadata) => format!(":{} ", metadata.st_ino()),
         Err(_) => return Some(false),
     };
-    // The kernel tells them a page at a time, and skips one wherever another has gone meanwhile. So what was not
-    // seen is looked for again; what is seen is there.
-    for _ in 0..READINGS {
+    // The kernel lists locks a page at a time, and skips one if an earlier one was released meanwhile. So a
+    // missing lock is looked up again; a listed one exists.
+    for _ in 0..MAX_READS {
         let locks = fs::read_to_string("/proc/locks").ok()?;
         if locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)) {
             return Some(true);

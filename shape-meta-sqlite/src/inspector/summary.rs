@@ -9,61 +9,61 @@ use crate::{
     format::{files, meta::Meta, query::each, row, schema, sql},
 };
 
-/// A database at a glance.
+/// Summary of a database.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The version of its schema.
+    /// Schema version.
     pub schema_version: u32,
-    /// Who owns it.
+    /// Latest owner.
     pub owner: Owner,
-    /// Whose turn it is: how often it was opened.
+    /// Epoch of the latest owner.
     pub epoch: u64,
-    /// How far the order of mutations has come.
+    /// Sequence number of the latest committed mutation.
     pub last_seq: Seq,
-    /// How many shapes it holds, as it says.
+    /// Numbers of shapes, as the database stores them.
     pub counts: Counts,
-    /// How many shapes are pending, started and complete.
+    /// Numbers of shapes whose snapshot is pending, started and complete.
     pub states: [u64; 3],
-    /// How many shapes were removed whose stored data has still to be deleted.
+    /// Number of removed shapes whose stored data is not yet cleaned.
     pub to_clean: u64,
-    /// Rows that are damaged and could not be counted.
-    pub damaged: u64,
-    /// Which look-ups it has.
+    /// Number of damaged shape rows. Other fields do not include them, except `counts`.
+    pub damaged_rows: u64,
+    /// Whether the database has disk indexes.
     pub disk_indexes: DiskIndexes,
-    /// Bytes of the database file.
+    /// Size of the database in bytes.
     pub database_bytes: u64,
-    /// Bytes of the write-ahead log.
+    /// Size of the WAL file in bytes.
     pub wal_bytes: u64,
-    /// Bytes of the database that are free to be used again.
+    /// Size of the free pages in bytes.
     pub free_bytes: u64,
-    /// The bytes of a page.
+    /// Page size in bytes.
     pub page_size: u64,
-    /// The shape that was created first, and where in the order.
+    /// Oldest shape and the sequence number of its add.
     pub oldest: Option<(Seq, Handle)>,
-    /// The shape that was created last, and where in the order.
+    /// Newest shape and the sequence number of its add.
     pub newest: Option<(Seq, Handle)>,
-    /// The relations that most shapes read, the most read first.
+    /// Relations with the most shapes, in descending order.
     pub top_relations: Vec<TopRelation>,
 }
 
-/// A relation and how many shapes read it.
+/// A relation and the number of shapes that read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopRelation {
-    /// The relation.
+    /// Relation.
     pub relation: Relation,
-    /// How many shapes read it.
+    /// Number of shapes that read the relation.
     pub shapes: u64,
 }
 
 impl Inspector {
-    /// The database at a glance, with so many of its most read relations. Reads the small columns of all shapes once.
+    /// Returns a summary with at most `top` relations. Reads all shape rows once, but no definitions.
     ///
     /// # Errors
     ///
-    /// If the database cannot be read.
+    /// An error if the database cannot be read.
     pub fn summary(&self, top: usize) -> Result<Summary> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("read"))?;
+        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
         let meta = Meta::read(&transaction)?;
         let number = |name| {
             let value = transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -71,7 +71,7 @@ impl Inspector {
         };
         let (pages, free, page_size) =
             (number("page_count")?, number("freelist_count")?, number("page_size")?);
-        let log = self.files.companion("-wal");
+        let wal = self.files.companion("-wal");
         let mut summary = Summary {
             schema_version: self.version,
             owner: self.owner()?,
@@ -80,10 +80,10 @@ impl Inspector {
             counts: meta.counts,
             states: [0; 3],
             to_clean: 0,
-            damaged: 0,
+            damaged_rows: 0,
             disk_indexes: schema::disk_indexes(&transaction).map_err(failed("read the schema"))?,
             database_bytes: pages * page_size,
-            wal_bytes: files::size(&log).map_err(failed_on("look at", &log))?,
+            wal_bytes: files::size(&wal).map_err(failed_on("look at", &wal))?,
             free_bytes: free * page_size,
             page_size,
             oldest: None,
@@ -93,7 +93,7 @@ impl Inspector {
         let mut relations: HashMap<Relation, u64> = HashMap::new();
         each(&transaction, sql::LOAD, [], |found| {
             let Ok(entry) = row::entry(found, |_| None) else {
-                summary.damaged += 1;
+                summary.damaged_rows += 1;
                 return Ok(true);
             };
             summary.states[entry.state() as usize] += 1;
@@ -105,7 +105,7 @@ impl Inspector {
         })?;
         summary.to_clean = transaction
             .query_row("SELECT count(*) FROM to_clean", [], |row| row.get::<_, i64>(0))
-            .map_err(failed("read"))?
+            .map_err(failed("read the database"))?
             .cast_unsigned();
         let mut relations: Vec<_> =
             relations.into_iter().map(|(relation, shapes)| TopRelation { relation, shapes }).collect();

@@ -15,52 +15,58 @@ use crate::{
     },
 };
 
-/// What a verification has gone through.
+/// Result of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Verified {
-    /// How many shapes there are.
+pub struct VerifyReport {
+    /// Number of shape rows that were verified.
     pub shapes: u64,
-    /// How many problems were found.
+    /// Number of problems.
     pub problems: u64,
-    /// How many rows carry no checksum, because version 1 has written them.
-    pub unchecked: u64,
+    /// Number of rows without a checksum, which schema version 1 wrote.
+    pub rows_without_checksum: u64,
 }
 
 struct Verifying<'a> {
     inspector: &'a Inspector,
     connection: &'a Connection,
-    tell: &'a mut dyn FnMut(String),
-    verified: Verified,
+    on_problem: &'a mut dyn FnMut(String),
+    report: VerifyReport,
 }
 
 impl Inspector {
-    /// Goes through everything: pages, rows and their checksums, definitions, look-ups, counts; and this check of the
-    /// caller's, if there is one. Tells each problem as it is found, in a sentence. Changes nothing.
+    /// Checks pages, rows and their checksums, definitions, disk indexes and counts. Runs `verifier` on each
+    /// record, if given. Calls `on_problem` with one sentence per problem. Changes nothing.
     ///
-    /// Takes some 10 seconds for every million shapes, and some 100 bytes of memory for each shape.
+    /// Takes about 10 seconds per million shapes, and about 100 bytes of memory per shape.
     ///
     /// # Errors
     ///
-    /// If the disk fails. Damage is no failure here.
-    pub fn verify(&self, verifier: Option<&Verifier>, tell: &mut dyn FnMut(String)) -> Result<Verified> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("begin to verify"))?;
+    /// An error if the disk fails. Corruption is not an error here, but a problem.
+    pub fn verify(
+        &self,
+        verifier: Option<&Verifier>,
+        on_problem: &mut dyn FnMut(String),
+    ) -> Result<VerifyReport> {
+        let transaction =
+            self.connection.unchecked_transaction().map_err(failed("begin the verification"))?;
         let connection = &transaction;
-        let mut verifying = Verifying { inspector: self, connection, tell, verified: Verified::default() };
+        let mut verifying =
+            Verifying { inspector: self, connection, on_problem, report: VerifyReport::default() };
         let pages = verifying.pages();
-        verifying.damage_is_a_problem(pages)?;
+        verifying.corruption_is_a_problem(pages)?;
         let tables = verifying.tables();
-        verifying.damage_is_a_problem(tables)?;
+        verifying.corruption_is_a_problem(tables)?;
         let rows = verifying.rows(verifier);
-        verifying.damage_is_a_problem(rows)?;
+        verifying.corruption_is_a_problem(rows)?;
         let disk_indexes = verifying.disk_indexes();
-        verifying.damage_is_a_problem(disk_indexes)?;
-        Ok(verifying.verified)
+        verifying.corruption_is_a_problem(disk_indexes)?;
+        Ok(verifying.report)
     }
 }
 
 impl Verifying<'_> {
-    fn damage_is_a_problem(&mut self, outcome: Result<()>) -> Result<()> {
+    fn corruption_is_a_problem(&mut self, outcome: Result<()>) -> Result<()> {
         match outcome {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 self.problem(error.to_string());
@@ -70,19 +76,20 @@ impl Verifying<'_> {
         }
     }
 
-    fn problem(&mut self, what: String) {
-        self.verified.problems += 1;
-        (self.tell)(what);
+    fn problem(&mut self, problem: String) {
+        self.report.problems += 1;
+        (self.on_problem)(problem);
     }
 
     fn pages(&mut self) -> Result<()> {
-        let doing = "check the pages";
-        let mut statement = self.connection.prepare("PRAGMA integrity_check(100)").map_err(failed(doing))?;
-        let mut rows = statement.query([]).map_err(failed(doing))?;
-        while let Some(row) = rows.next().map_err(failed(doing))? {
-            let found: String = row.get(0).map_err(failed(doing))?;
+        let operation = "check the pages";
+        let mut statement =
+            self.connection.prepare("PRAGMA integrity_check(100)").map_err(failed(operation))?;
+        let mut rows = statement.query([]).map_err(failed(operation))?;
+        while let Some(row) = rows.next().map_err(failed(operation))? {
+            let found: String = row.get(0).map_err(failed(operation))?;
             if found != "ok" {
-                self.problem(format!("SQLite says: {found}"));
+                self.problem(format!("SQLite integrity check: {found}"));
             }
         }
         Ok(())
@@ -91,7 +98,7 @@ impl Verifying<'_> {
     fn tables(&mut self) -> Result<()> {
         let version = self.inspector.version;
         if !tables::match_version(self.connection, version).map_err(failed("read the schema"))? {
-            self.problem(format!("the tables are not those of schema version {version}"));
+            self.problem(format!("the tables differ from those of schema version {version}"));
         }
         Ok(())
     }
@@ -102,7 +109,7 @@ impl Verifying<'_> {
         let (mut handles, mut keys) = (HashSet::new(), HashSet::new());
         let (mut counts, mut last) = (Counts::default(), Seq::ZERO);
         each(connection, &text, [i64::MIN], |found| {
-            self.verified.shapes += 1;
+            self.report.shapes += 1;
             let entry = match row::entry(found, |_| None) {
                 Ok(entry) => Arc::new(entry),
                 Err(error) => {
@@ -115,25 +122,22 @@ impl Verifying<'_> {
             counts.total += 1;
             counts.indexed += u64::from(entry.is_indexed());
             if !handles.insert(prefix_hash::handle(entry.handle())) {
-                self.problem(format!(
-                    "the shape {id} has a handle that an earlier one has: {}",
-                    entry.handle()
-                ));
+                self.problem(format!("shape {id} has the handle of an earlier shape: {}", entry.handle()));
             }
             if !keys.insert(*entry.key()) {
-                self.problem(format!("the shape {id} ({}) has the key of an earlier one", entry.handle()));
+                self.problem(format!("shape {id} ({}) has the key of an earlier shape", entry.handle()));
             }
             let null = |at| found.get_ref(at).is_ok_and(|value| value == rusqlite::types::ValueRef::Null);
             if null(row::DEFINITION + 1) {
-                self.problem(format!("the shape {id} ({}) has no definition", entry.handle()));
+                self.problem(format!("shape {id} ({}) has no definition", entry.handle()));
                 return Ok(true);
             }
-            self.verified.unchecked += u64::from(null(7)) + u64::from(null(row::DEFINITION + 2));
+            self.report.rows_without_checksum += u64::from(null(7)) + u64::from(null(row::DEFINITION + 2));
             match row::record(found, row::DEFINITION, entry) {
                 Err(error) => self.problem(error.to_string()),
                 Ok(record) if verifier.is_some_and(|verifier| !verifier.accepts(&record)) => {
                     self.problem(format!(
-                        "the definition of the shape {id} ({}) is not what its key stands for",
+                        "the definition of shape {id} ({}) does not match its key",
                         record.handle()
                     ));
                 }
@@ -142,36 +146,36 @@ impl Verifying<'_> {
             Ok(true)
         })?;
         let sql = "SELECT count(*) FROM definition WHERE id NOT IN (SELECT id FROM shape)";
-        let alone: i64 = one(connection, sql, [], |row| row::integer(row, 0))?.unwrap_or(0);
-        if alone > 0 {
-            self.problem(format!("{alone} definitions have no shape"));
+        let unowned: i64 = one(connection, sql, [], |row| row::integer(row, 0))?.unwrap_or(0);
+        if unowned > 0 {
+            self.problem(format!("{unowned} definitions have no shape"));
         }
         let meta = Meta::read(connection)?;
         if meta.counts != counts {
-            let (said, there) = (meta.counts, counts);
+            let (stored, counted) = (meta.counts, counts);
             self.problem(format!(
-                "the database says that it holds {} shapes ({} indexed), and there are {} sound ones ({} indexed)",
-                said.total, said.indexed, there.total, there.indexed
+                "the stored counts are {} shapes ({} indexed), but the database has {} sound shapes ({} indexed)",
+                stored.total, stored.indexed, counted.total, counted.indexed
             ));
         }
         if meta.last_seq < last {
             self.problem(format!(
-                "the order has come to {} only, and there is a shape of {last}",
+                "the last sequence number is {}, but a shape has the sequence number {last}",
                 meta.last_seq
             ));
         }
         Ok(())
     }
 
-    /// Every shape can be found by its handle, its key and its relations, and nothing else can.
+    /// Checks that the disk indexes have a row for each handle, key and relation, and no other rows.
     fn disk_indexes(&mut self) -> Result<()> {
         let connection = self.connection;
         if schema::disk_indexes(connection).map_err(failed("read the schema"))? == DiskIndexes::Omitted {
             return Ok(());
         }
-        let has = |table: &str, column: &str, narrow: i64, id: i64| {
+        let has = |table: &str, column: &str, value: i64, id: i64| {
             let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND id = ?2");
-            one(connection, &sql, [narrow, id], |_| Ok(())).map(|found| found.is_some())
+            one(connection, &sql, [value, id], |_| Ok(())).map(|found| found.is_some())
         };
         let mut expected = [0_i64; 3];
         each(connection, sql::LOAD, [], |found| {
@@ -183,11 +187,11 @@ impl Verifying<'_> {
                 (0, "handle_lookup", prefix_hash::handle(entry.handle())),
                 (1, "key_lookup", prefix_hash::key(entry.key())),
             ];
-            for (at, table, narrow) in wanted.into_iter().chain(relations) {
+            for (at, table, value) in wanted.into_iter().chain(relations) {
                 expected[at] += 1;
                 let column = if at == 2 { "relation" } else { "hash" };
-                if !has(table, column, narrow, id)? {
-                    self.problem(format!("the shape {id} ({}) is missing in {table}", entry.handle()));
+                if !has(table, column, value, id)? {
+                    self.problem(format!("shape {id} ({}) is missing in {table}", entry.handle()));
                 }
             }
             Ok(true)
@@ -197,7 +201,7 @@ impl Verifying<'_> {
             let sql = format!("SELECT count(*) FROM {table}");
             let found = one(connection, &sql, [], |row| row::integer(row, 0))?.unwrap_or(0);
             if found > expected {
-                self.problem(format!("{table} has {} rows too many", found - expected));
+                self.problem(format!("{table} has {} surplus rows", found - expected));
             }
         }
         Ok(())
