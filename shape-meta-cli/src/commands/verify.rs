@@ -37,9 +37,9 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
             writeln!(out, "{problem}")?;
         }
         match report.problems {
-            0 => writeln!(out, "{} shapes report, no problems", report.shapes)?,
-            1 => writeln!(out, "{} shapes report, 1 problem", report.shapes)?,
-            problems => writeln!(out, "{} shapes report, {problems} problems", report.shapes)?,
+            0 => writeln!(out, "{} shapes verified, no problems", report.shapes)?,
+            1 => writeln!(out, "{} shapes verified, 1 problem", report.shapes)?,
+            problems => writeln!(out, "{} shapes verified, {problems} problems", report.shapes)?,
         }
         if report.rows_without_checksum > 0 {
             let rows = report.rows_without_checksum;
