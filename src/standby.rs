@@ -141,7 +141,7 @@ impl Standby {
         let report = open::recover(owner, &**cleaner, &*upper.observer)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
         self.0.lower.refresh()?;
-        self.0.lower.learn_reads(|created| owner.first_seen_at(created))?;
+        self.0.lower.merge_saved_reads(|created| owner.first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
         Ok(ShapeMeta::over_database(stack, open::Database::promoted(&self.0.database, report)))
     }

@@ -1,13 +1,12 @@
-//! The left-right read cache of `shape-meta`: [`Cached`] keeps a mirror of everything small in memory, over
-//! any store, and answers reads from it without a lock.
+//! A left-right read cache for `shape-meta`: [`Cached`] mirrors the small columns of every shape in memory, over
+//! any store, and answers reads from the mirror without a lock.
 //!
 //! # What it is not
 //!
-//! It is no cache that forgets: every live shape is in it, so a miss is the answer and never a reason to
-//! ask the disk. It holds no definitions; those are read from the store below, by row id, unless
-//! [some are to be kept](#features). And it does not
-//! gather writes: each batch is committed below before anyone sees it here. `shape-meta-buffer` goes on top
-//! for that.
+//! It is not a cache with eviction. The mirror holds every live shape, so a miss is the answer and never causes a
+//! disk read. It holds no definitions: these are read from the store below by row id, unless
+//! [a definition cache is configured](#features). It does not batch writes: each batch is committed below before
+//! readers see it. `shape-meta-buffer` on top adds batching.
 //!
 //! # Example
 //!
@@ -29,7 +28,7 @@
 //! #     definition: b"todos where done = false".as_slice().into(),
 //! # };
 //! let made = store.get_or_add(&shape, Wait::No)?;
-//! // Lock-free, and no disk is asked.
+//! // Lock-free reads from memory.
 //! assert!(store.validate_handle(&made.handle, shape.hash)?);
 //! assert_eq!(store.handle_for(&shape.key)?, Some(made.handle));
 //! println!("{} bytes", store.inner().memory().total());
@@ -39,39 +38,39 @@
 //!
 //! # Trade-offs
 //!
-//! - Reads are fast and even, and cost writers: everything is kept twice, and each change is applied twice
-//!   (about a microsecond for each shape that is added, in all). A publish waits for the readers of the
-//!   moment, microseconds when it is quiet and tens of milliseconds when more threads than processors do
-//!   nothing but read. So it is meant to be written in batches.
+//! - Reads are fast and take an even time; writes pay for it. Everything is stored twice and each change is applied
+//!   twice: about a microsecond in all for each added shape. A publish waits for the readers that are inside the
+//!   table: microseconds when it is quiet, tens of milliseconds when more threads than processors do nothing but
+//!   read. The cache is therefore meant to be written in batches.
 //! - Memory, at a million shapes with one relation each: some 460 bytes a shape, or 340 with
-//!   [`LookupIndex::Disk`]. It is counted in [`Cached::memory`].
-//! - When the table has to grow, the writer stops to copy it; see [`CacheOptions::initial_capacity`].
-//! - Reading all shapes of a relation holds the writer up meanwhile: a third of a millisecond for ten
-//!   thousand, and more than that in proportion.
-//! - [`last_seq`](shape_meta_core::ReadShapes::last_seq) is published after the snapshot states of the same
-//!   batch have moved, so for a moment it may be behind what reads show. It is never ahead.
+//!   [`LookupIndex::Disk`]. [`Cached::memory`] reports the current size.
+//! - The writer stops while it copies the table to a larger one; see [`CacheOptions::initial_capacity`].
+//! - Listing all shapes of a relation delays the writer: a third of a millisecond for ten thousand shapes, and
+//!   proportionally more for more.
+//! - [`last_seq`](shape_meta_core::ReadShapes::last_seq) is published after the snapshot states of the same batch
+//!   have changed. It can therefore lag what reads show for a moment. It is never ahead of them.
 //!
 //! # How it works
 //!
 //! All indexes share one evmap, a hash table that exists twice: readers use one side, the writer changes the
-//! other, and a publish exchanges them. So a shape comes and goes in one step in all of them (C1). The table
-//! is keyed by 64 bits of a hash, which says by a tag whether it stands for a handle, a key or a relation;
-//! each value is a pointer to the one [`Entry`](shape_meta_core::Entry) of the shape, which is compared
-//! before it is believed. Counts and the place in the order are published together with the table.
+//! other, and a publish swaps them. A shape is therefore added to all indexes, and removed from all of them, in one
+//! step (C1). The table is keyed by 64 bits of a hash with a tag for handle, key or relation. Each value is a pointer
+//! to the [`Entry`](shape_meta_core::Entry) of the shape, and a look-up compares the entry before it returns it.
+//! Counts and the last sequence number are published together with the table.
 //!
-//! What changes often is not published at all: the last-read time and the snapshot state are atomics in the
-//! entry, shared by both sides. Beside the table there is a list of all entries in chunks, which is what a
-//! search for the least recently used walks through.
+//! Fields that change often are not published: the last-read time and the snapshot state are atomics in the entry,
+//! which both sides share. A separate list holds all entries in chunks, in the order of creation. The search for the
+//! least recently used shapes walks this list.
 //!
-//! A batch is first committed below, then published, then everything that waits may go on (I2). Only that
-//! path writes the mirror (I4). Whoever reads the disk in between waits for the publish, unless a layer
-//! above makes it unnecessary: see [`Cached::open_below_buffer`].
+//! A batch is committed below, then published, and then waiting readers resume (I2). Only this path writes the mirror
+//! (I4). A read that touches the disk between commit and publish waits for the publish, unless a layer above makes
+//! that unnecessary: see [`Cached::open_below_buffer`].
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `definitions` | no | `CacheOptions::definitions`: definitions that were read stay in memory, up to a bound |
+//! | `definitions` | no | `CacheOptions::definition_cache_bytes`: definitions that were read stay in memory, up to a bound |
 //!
 //! # Related crates
 //!
@@ -84,27 +83,13 @@ mod cached;
 mod memory;
 mod options;
 
-mod apply;
-mod read;
-mod refresh;
-mod sweep;
-
-#[cfg(feature = "definitions")]
-mod definitions;
-#[cfg(not(feature = "definitions"))]
-#[path = "no_definitions.rs"]
-mod definitions;
-mod draft;
-mod in_flight;
-mod last_reads;
+// The layers from the outside in: reads and writes go to the mirror, and the mirror is stored in the table.
 mod mirror;
-mod readers;
-mod roster;
-mod stalest;
-
-mod fold;
-mod slots;
+mod read;
 mod table;
+mod write;
+
+mod join;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Tests that look inside: at one view of the table, with hashes that collide.
+//! Tests of the internals: single views of the table, and colliding hashes.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use shape_meta_core::{DefinitionHash, Entry, Handle, Key, Record, Relation, Seq};
 
-/// A record of these parts; it reads `relations` relations.
+/// Returns a record of these numbers that reads `relations` relations.
 pub(crate) fn record(created: u64, handle: u64, key: u64, relations: u64) -> Arc<Record> {
     let mut bytes = [0; 32];
     bytes[24..].copy_from_slice(&key.to_be_bytes());
@@ -26,12 +26,12 @@ pub(crate) fn record(created: u64, handle: u64, key: u64, relations: u64) -> Arc
     Arc::new(Record { entry: Arc::new(entry), dependencies: [].into(), definition: [].into() })
 }
 
-/// An entry of this place in the order.
+/// Returns an entry with this sequence number.
 pub(crate) fn entry(created: u64) -> Arc<Entry> {
     Arc::clone(&record(created, created, created, 1).entry)
 }
 
-/// So many runs, or as many as `PROPTEST_CASES` says.
+/// Configures this number of cases, or that of `PROPTEST_CASES`.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {

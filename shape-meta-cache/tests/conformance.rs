@@ -1,4 +1,4 @@
-//! The suite over the cache, written through.
+//! The conformance suite over the write-through cache.
 
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ mod lookups_on_disk {
 }
 
 #[cfg(feature = "definitions")]
-mod definitions_kept {
-    // Room for some, so that others go.
+mod definition_cache {
+    // A capacity for some definitions, so that others are evicted.
     shape_meta_core::conformance_tests!(super::WriteThrough(
         super::in_memory().definition_cache_bytes(4_096)
     ));
@@ -63,7 +63,7 @@ fn caches_conform_as_stores() {
     store::run_all(|| cached(MemoryStore::new(), in_memory()));
     store::run_all(|| cached(MemoryStore::new(), on_disk()));
     store::run_all(|| cached(cached(MemoryStore::new(), in_memory()), in_memory()));
-    // As below a layer that covers the gap between commit and publish.
+    // As below a buffer, which shows batches that are committed and not published.
     store::run_all(|| cached_below_buffer(MemoryStore::new(), in_memory()));
     store::run_all(|| cached_below_buffer(LateStore::default(), on_disk()));
 }

@@ -1,4 +1,4 @@
-//! Definitions that were read and are kept.
+//! The definition cache.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use shape_meta_core::{
 
 use crate::support::{batch, cached, record};
 
-fn keeping(bytes: usize) -> CacheOptions {
+fn with_cache(bytes: usize) -> CacheOptions {
     CacheOptions::default().definition_cache_bytes(bytes)
 }
 
-/// Over a store that counts how often it is read.
+/// A cache over a store that counts its reads.
 fn counted(bytes: usize, records: &[Arc<Record>]) -> Cached<FailingStore<MemoryStore>> {
     let below = MemoryStore::new();
     below.apply(&batch(records.len() as u64, records.iter().map(added))).unwrap();
-    cached(FailingStore::new(below), keeping(bytes))
+    cached(FailingStore::new(below), with_cache(bytes))
 }
 
 fn reads(cached: &Cached<FailingStore<MemoryStore>>) -> u64 {
@@ -33,40 +33,40 @@ fn records(count: u64) -> Vec<Arc<Record>> {
 }
 
 #[test]
-fn what_was_read_is_not_read_again() {
+fn a_definition_is_read_from_disk_once() {
     let cached = counted(1 << 20, &records(3));
     assert_eq!(cached.memory().definitions, 0);
-    let begun = reads(&cached);
+    let before = reads(&cached);
     let first = cached.record(&handle(2)).unwrap().unwrap();
-    assert_eq!(reads(&cached), begun + 1);
+    assert_eq!(reads(&cached), before + 1);
     let again = cached.record(&handle(2)).unwrap().unwrap();
-    assert_eq!(reads(&cached), begun + 1, "it comes from memory");
+    assert_eq!(reads(&cached), before + 1, "it comes from memory");
     assert!(Arc::ptr_eq(&first, &again));
     assert_eq!(*again.definition, *shape(2).definition);
     assert!(
         Arc::ptr_eq(&again.entry, &cached.entry(&handle(2)).unwrap().unwrap()),
-        "with the mirror's entry"
+        "it has the entry of the mirror"
     );
 
     let memory = cached.memory();
     let held = again.memory() - again.entry.memory();
-    assert_eq!(memory.definitions, held + 160, "with its place");
-    assert_eq!(memory.total(), memory.entries + memory.table + memory.roster + memory.definitions);
+    assert_eq!(memory.definitions, held + 160, "with the overhead");
+    assert_eq!(memory.total(), memory.entries + memory.table + memory.entry_list + memory.definitions);
     assert_eq!(cached.resource_usage().cache_bytes, memory.total());
 }
 
 #[test]
-fn nothing_is_kept_unless_that_is_asked_for() {
+fn no_definition_is_cached_by_default() {
     let cached = counted(0, &records(1));
-    let begun = reads(&cached);
+    let before = reads(&cached);
     for _ in 0..2 {
         cached.record(&handle(1)).unwrap().unwrap();
     }
-    assert_eq!((reads(&cached), cached.memory().definitions), (begun + 2, 0));
+    assert_eq!((reads(&cached), cached.memory().definitions), (before + 2, 0));
 }
 
 #[test]
-fn c7_definitions_take_no_more_than_they_may() {
+fn c7_the_definition_cache_stays_within_its_bound() {
     const BYTES: usize = 64 << 10;
     let cached = counted(BYTES, &records(2_000));
     for number in (1..=2_000).chain(1..=2_000) {
@@ -74,11 +74,11 @@ fn c7_definitions_take_no_more_than_they_may() {
         assert_eq!(*record.definition, *shape(number).definition);
         assert!(cached.memory().definitions <= BYTES);
     }
-    assert!(cached.memory().definitions > BYTES / 2, "the room is used");
+    assert!(cached.memory().definitions > BYTES / 2, "the capacity is used");
 }
 
 #[test]
-fn c3_a_removed_shape_is_not_served_and_takes_nothing() {
+fn c3_the_definition_of_a_removed_shape_is_dropped() {
     let all = records(3);
     let cached = counted(1 << 20, &all);
     for number in 1..=3 {
@@ -89,7 +89,7 @@ fn c3_a_removed_shape_is_not_served_and_takes_nothing() {
     assert!(cached.record(&handle(2)).unwrap().is_none());
     assert!(cached.memory().definitions < full);
 
-    // The same handle comes back with another definition.
+    // The same handle is used again with another definition.
     let other = NewShape { definition: b"another one".as_slice().into(), ..shape(2) };
     let other = store::record(&other, 5);
     cached.apply(&batch(5, [added(&other)])).unwrap();
@@ -100,13 +100,13 @@ fn c3_a_removed_shape_is_not_served_and_takes_nothing() {
     assert_eq!(cached.memory().definitions, 0);
 }
 
-/// A standby may come to follow another database, in which another shape has the same place in the order.
+/// A standby can follow its owner to another database, in which another shape has the same sequence number.
 #[test]
-fn c1_a_shape_of_another_database_at_the_same_place_is_not_mistaken() {
+fn c1_a_shape_of_another_database_with_the_same_seq_is_not_confused() {
     let below = Arc::new(MemoryStore::new());
     let own = record(7, 1);
     below.apply(&batch(1, [added(&own)])).unwrap();
-    let cached = cached(Arc::clone(&below), keeping(1 << 20));
+    let cached = cached(Arc::clone(&below), with_cache(1 << 20));
     assert_eq!(cached.record(&handle(7)).unwrap().unwrap().definition, own.definition);
 
     let other = store::record(&NewShape { definition: b"of another".as_slice().into(), ..shape(8) }, 1);

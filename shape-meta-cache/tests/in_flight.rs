@@ -1,4 +1,4 @@
-//! Between a commit and its publish the disk is ahead of the mirror; nobody may notice (C1).
+//! Between a commit and its publish the disk is ahead of the mirror. No read may show it (C1).
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ fn over_failing(options: CacheOptions) -> Store {
     cached(FailingStore::new(MemoryStore::new()), options)
 }
 
-/// Holds an apply between its commit and its return, and says whether `read` returned before it went on.
+/// Blocks an apply between its commit and its return. Returns whether `read` returned before the apply was released.
 fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) + Send) -> bool {
     let gate = cached.inner().faults().block_apply(Side::After);
     let through = cached.last_seq().unwrap().next().get();
@@ -41,7 +41,8 @@ fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) +
             done.send(()).unwrap();
             early
         });
-        // A reader that does not wait is done long before this; for one that waits, its end is no matter.
+        // A reader that does not wait ends long before this time-out. For one that waits, the time-out only ends the
+        // wait for it.
         let _ = is_done.recv_timeout(Duration::from_millis(100));
         released.store(true, SeqCst);
         gate.release();
@@ -51,19 +52,19 @@ fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) +
 }
 
 #[test]
-fn c1_a_scan_shows_nothing_that_look_ups_do_not_show_yet() {
+fn c1_a_scan_does_not_run_ahead_of_look_ups() {
     let cached = over_failing(CacheOptions::default());
     let new = record(1, 1);
     let early = returns_in_flight(&cached, added(&new), |cached| {
         assert_eq!(cached.scan().unwrap().count(), 1, "the disk shows it");
-        assert!(cached.metadata(&handle(1)).unwrap().is_some(), "and so does the mirror");
+        assert!(cached.metadata(&handle(1)).unwrap().is_some(), "and the mirror shows it");
         assert_eq!(cached.counts().unwrap().total, 1);
     });
     assert!(!early);
 }
 
 #[test]
-fn c1_look_ups_on_disk_wait_too() {
+fn c1_look_ups_on_disk_wait_for_the_publish() {
     let cached = over_failing(CacheOptions::default().lookup_index(LookupIndex::Disk));
     let new = record(1, 1);
     let early = returns_in_flight(&cached, added(&new), |cached| {
@@ -79,7 +80,7 @@ fn c1_look_ups_on_disk_wait_too() {
 }
 
 #[test]
-fn c1_a_record_that_is_gone_is_gone_everywhere() {
+fn c1_a_record_missing_on_disk_is_missing_in_the_mirror() {
     let cached = over_failing(CacheOptions::default());
     let new = record(1, 1);
     cached.apply(&batch(1, [added(&new)])).unwrap();
@@ -102,13 +103,13 @@ fn i5_reads_of_the_mirror_never_wait_for_the_disk() {
         assert_eq!(cached.handle_for(&key(2)).unwrap(), None);
         assert!(cached.handles_for_relations(&[relation(2)]).unwrap().is_empty());
         assert_eq!(cached.counts().unwrap().total, 1);
-        assert!(cached.record(&handle(1)).unwrap().is_some(), "what is there need not wait either");
+        assert!(cached.record(&handle(1)).unwrap().is_some(), "a record that exists does not wait either");
     });
     assert!(early);
 }
 
 #[test]
-fn under_an_overlay_nobody_waits() {
+fn below_a_buffer_no_read_waits() {
     let cached = cached_below_buffer(FailingStore::new(MemoryStore::new()), CacheOptions::default());
     let new = record(1, 1);
     let early = returns_in_flight(&cached, added(&new), |cached| {

@@ -1,4 +1,4 @@
-//! The behaviour of the cache over the in-memory store, one file for each part of it.
+//! The behaviour of the cache over the in-memory store, one file for each part.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 

@@ -13,13 +13,13 @@ use shape_meta_core::{
 
 use crate::support::{batch, cached, record, relation};
 
-/// A shape that the store below has, and that did not come through the cache, is missed again and again: no
-/// read fills the cache with it, also one that has found it on disk.
+/// A shape that is only in the store below is a miss every time. No read adds it to the cache, not even one that has
+/// found it on disk.
 #[test]
 fn i4_a_miss_never_fills_the_cache() {
-    for lookups in [LookupIndex::Memory, LookupIndex::Disk] {
+    for lookup_index in [LookupIndex::Memory, LookupIndex::Disk] {
         let below = Arc::new(FailingStore::new(MemoryStore::new()));
-        let cached = cached(Arc::clone(&below), CacheOptions::default().lookup_index(lookups));
+        let cached = cached(Arc::clone(&below), CacheOptions::default().lookup_index(lookup_index));
         below.apply(&batch(1, [added(&record(1, 1))])).unwrap();
         let (memory, counts) = (cached.memory(), cached.counts().unwrap());
         for _ in 0..3 {
@@ -29,17 +29,17 @@ fn i4_a_miss_never_fills_the_cache() {
             assert!(cached.record(&handle(1)).unwrap().is_none());
             assert!(!cached.validate_handle(&handle(1), shape(1).hash).unwrap());
             assert!(cached.stalest(9).unwrap().shapes.is_empty());
-            assert_eq!(below.faults().reads(), reads, "a miss is the answer, and nobody is asked");
-            let found = lookups == LookupIndex::Disk;
+            assert_eq!(below.faults().reads(), reads, "a miss is the answer, without a disk read");
+            let found = lookup_index == LookupIndex::Disk;
             assert_eq!(cached.handle_for(&key(1)).unwrap().is_some(), found);
             assert_eq!(cached.handles_for_relations(&[relation(1)]).unwrap().len(), usize::from(found));
-            assert_eq!(cached.scan().unwrap().count(), 1, "lists are read from below");
+            assert_eq!(cached.scan().unwrap().count(), 1, "a scan reads the store below");
             assert_eq!((cached.memory(), cached.counts().unwrap()), (memory, counts));
         }
     }
 }
 
-/// And what a flush removed does not come back by reads that find it below.
+/// A removed shape does not come back through reads that find it in the store below.
 #[test]
 fn i4_what_was_removed_is_not_read_back() {
     let below = Arc::new(MemoryStore::new());

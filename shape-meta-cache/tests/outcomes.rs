@@ -1,4 +1,4 @@
-//! A store below that fails, and may have committed all the same.
+//! A store below that fails and may still have committed.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,18 +20,18 @@ fn over_failing() -> Cached<FailingStore<MemoryStore>> {
     cached(FailingStore::new(MemoryStore::new()), CacheOptions::default())
 }
 
-/// The next apply commits, and then neither it nor the store, so often as asked, say so.
-fn lose_the_answer(cached: &Cached<FailingStore<MemoryStore>>, times_asked: usize) {
+/// The next apply commits but returns an error, and the next `failed_reads` reads of the store fail.
+fn lose_the_result(cached: &Cached<FailingStore<MemoryStore>>, failed_reads: usize) {
     let faults = cached.inner().faults();
     faults.fail_applies(1, ErrorKind::Io, Side::After);
-    faults.fail_reads(times_asked, ErrorKind::Io);
+    faults.fail_reads(failed_reads, ErrorKind::Io);
 }
 
 #[test]
-fn what_was_committed_is_shown_though_the_store_failed() {
+fn a_committed_batch_is_shown_though_the_store_failed() {
     let cached = over_failing();
     let change = batch(1, [added(&record(1, 1))]);
-    lose_the_answer(&cached, 0);
+    lose_the_result(&cached, 0);
     assert_eq!(cached.apply(&change).unwrap_err().kind(), ErrorKind::Io);
     assert!(cached.has_handle(&handle(1)).unwrap());
     assert_eq!(cached.last_seq().unwrap(), Seq::new(1));
@@ -40,7 +40,7 @@ fn what_was_committed_is_shown_though_the_store_failed() {
 }
 
 #[test]
-fn what_was_not_committed_is_not_shown() {
+fn i2_an_uncommitted_batch_is_not_shown() {
     let cached = over_failing();
     let change = batch(1, [added(&record(1, 1))]);
     cached.inner().faults().fail_applies(1, ErrorKind::StorageFull, Side::Before);
@@ -51,13 +51,13 @@ fn what_was_not_committed_is_not_shown() {
 }
 
 #[test]
-fn c9_reads_go_on_while_nobody_knows_and_a_retry_finds_out() {
+fn c9_reads_continue_and_a_retry_resolves_an_unknown_outcome() {
     let cached = over_failing();
     cached.apply(&batch(1, [added(&record(1, 1))])).unwrap();
     let change = batch(2, [added(&record(2, 2))]);
-    lose_the_answer(&cached, 2);
+    lose_the_result(&cached, 2);
     assert!(cached.apply(&change).is_err());
-    assert!(cached.apply(&change).is_err(), "the store still does not say how far it has come");
+    assert!(cached.apply(&change).is_err(), "the last sequence number of the store still cannot be read");
     assert!(cached.has_handle(&handle(1)).unwrap());
     assert_eq!(cached.last_seq().unwrap(), Seq::new(1));
 
@@ -68,14 +68,14 @@ fn c9_reads_go_on_while_nobody_knows_and_a_retry_finds_out() {
 }
 
 #[test]
-fn c9_a_change_is_not_taken_for_another_at_its_place() {
+fn c9_a_batch_is_not_confused_with_another_of_the_same_seq() {
     let cached = over_failing();
-    lose_the_answer(&cached, 1);
+    lose_the_result(&cached, 1);
     assert!(cached.apply(&batch(1, [added(&record(1, 1))])).is_err());
 
-    // A direct store asks the mirror for the last place and does not know that the next one is taken.
+    // A direct store reads the last sequence number from the mirror. The next one is already taken on disk.
     let other = cached.last_seq().unwrap().next().get();
-    assert!(cached.apply(&batch(other, [added(&record(2, other))])).is_err(), "it must not pass for done");
+    assert!(cached.apply(&batch(other, [added(&record(2, other))])).is_err(), "it must not count as applied");
     let other = cached.last_seq().unwrap().next().get();
     cached.apply(&batch(other, [added(&record(2, other))])).unwrap();
     assert!(cached.has_handle(&handle(1)).unwrap() && cached.has_handle(&handle(2)).unwrap());
@@ -88,8 +88,8 @@ fn c9_a_panic_of_the_store_below_is_an_unknown_outcome() {
         cached.inner().faults().panic_applies(1, side);
         let change = batch(1, [added(&record(1, 1))]);
         assert!(catch_unwind(AssertUnwindSafe(|| cached.apply(&change))).is_err());
-        assert!(!cached.has_handle(&handle(1)).unwrap(), "nobody knows yet");
-        assert_eq!(cached.scan().unwrap().count(), usize::from(committed), "and nobody waits for ever");
+        assert!(!cached.has_handle(&handle(1)).unwrap(), "the outcome is unknown");
+        assert_eq!(cached.scan().unwrap().count(), usize::from(committed), "no reader waits forever");
         assert_eq!(cached.apply(&change).is_err(), committed);
         cached.apply(&change).unwrap();
         assert!(cached.has_handle(&handle(1)).unwrap());
@@ -97,10 +97,10 @@ fn c9_a_panic_of_the_store_below_is_an_unknown_outcome() {
     }
 }
 
-/// What turns out to be committed is read from below as other entries than those that the layer above has, and in which it
-/// has noted reads.
+/// A reload creates new entries. For a batch of unknown outcome that was committed, the mirror must use the entries of
+/// the layer above, in which reads are recorded.
 #[test]
-fn c9_what_turns_out_to_be_committed_comes_in_with_the_entry_of_the_layer_above() {
+fn c9_a_batch_found_committed_keeps_the_entries_of_the_layer_above() {
     let inner = FailingStore::new(Arc::new(MemoryStore::new()));
     let cached = cached(inner, CacheOptions::default());
     let own = record(1, 1);
@@ -121,7 +121,7 @@ fn c9_what_turns_out_to_be_committed_comes_in_with_the_entry_of_the_layer_above(
 }
 
 #[test]
-fn what_was_not_committed_costs_no_reload() {
+fn an_uncommitted_batch_causes_no_reload() {
     let cached = cached(FailingStore::new(Scripted::default()), CacheOptions::default());
     cached.inner().faults().panic_applies(1, Side::Before);
     let change = batch(1, [added(&record(1, 1))]);

@@ -1,4 +1,4 @@
-//! A store that someone else writes, and that says what has changed.
+//! Refreshes from a store that another process writes and that has a change log.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use crate::{
     support::{batch, record, relation},
 };
 
-/// What it is told.
+/// Records the calls of an observer.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -27,29 +27,29 @@ impl Log {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    fn note(&self, line: String) {
+    fn record(&self, line: String) {
         self.0.lock().unwrap().push(line);
     }
 }
 
 impl Observer for Log {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
-        self.note(activity.name().to_owned());
+        self.record(activity.name().to_owned());
         Some(Box::new(self.clone()))
     }
 
     fn published(&self, published: &PublishStats) {
-        self.note(format!("published {}", published.changes));
+        self.record(format!("published {}", published.changes));
     }
 }
 
 impl Span for Log {
     fn end(self: Box<Self>, error: Option<&Error>) {
-        self.note(error.map_or("done", |_| "failed").to_owned());
+        self.record(error.map_or("done", |_| "failed").to_owned());
     }
 }
 
-/// Shows shapes 1 to 6, created at these places.
+/// Opens a mirror of shapes 1 to 6, created at these sequence numbers.
 fn mirror() -> (Cached<Scripted>, Log) {
     let below = Scripted::default();
     let records: Vec<_> = (1..=6).map(|number| record(number, number)).collect();
@@ -62,7 +62,7 @@ fn entries(numbers: impl IntoIterator<Item = u64>) -> Vec<Arc<Entry>> {
     numbers.into_iter().map(|number| Arc::clone(&record(number, number).entry)).collect()
 }
 
-/// How many shapes there are, and how many have an even number.
+/// Returns the counts of these shapes. Those with an even number are indexed.
 fn counts(numbers: &[u64]) -> Counts {
     let indexed = numbers.iter().filter(|number| shape(**number).indexed).count() as u64;
     Counts { total: numbers.len() as u64, indexed }
@@ -76,14 +76,14 @@ fn refresh(cached: &Cached<Scripted>, delta: &Delta) -> RefreshReport {
     refreshed
 }
 
-/// Every way to a shape says that it is there just if its number is among these.
+/// Asserts that every look-up finds exactly the shapes with these numbers.
 fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
     for number in 1..=12 {
-        let is = numbers.contains(&number);
-        assert_eq!(cached.has_handle(&handle(number)).unwrap(), is, "{number}");
-        assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), is, "{number}");
-        let readers = cached.handles_for_relations(&[relation(number)]).unwrap();
-        assert_eq!(readers.contains(&handle(number)), is, "{number}");
+        let is_live = numbers.contains(&number);
+        assert_eq!(cached.has_handle(&handle(number)).unwrap(), is_live, "{number}");
+        assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), is_live, "{number}");
+        let handles = cached.handles_for_relations(&[relation(number)]).unwrap();
+        assert_eq!(handles.contains(&handle(number)), is_live, "{number}");
     }
     let mut shown = BTreeSet::new();
     cached.load(&mut |entry| assert!(shown.insert(entry.created().get()))).unwrap();
@@ -99,7 +99,7 @@ fn expected(added: usize, removed: usize, marked: usize, through: u64) -> Refres
 }
 
 #[test]
-fn what_has_changed_is_shown_in_one_step_and_once() {
+fn changes_are_published_in_one_step_and_once() {
     let (cached, log) = mirror();
     let delta = Delta {
         removed: vec![Seq::new(2), Seq::new(99)],
@@ -110,22 +110,22 @@ fn what_has_changed_is_shown_in_one_step_and_once() {
         ..Delta::default()
     };
     assert_eq!(refresh(&cached, &delta), expected(3, 1, 1, 12));
-    assert_eq!(*cached.inner().asked.lock().unwrap(), [Seq::new(6)]);
+    assert_eq!(*cached.inner().changes_since.lock().unwrap(), [Seq::new(6)]);
     assert_eq!(log.take(), ["refresh", "published 5", "done"]);
     assert_shows(&cached, &[1, 3, 4, 5, 6, 8, 9, 11]);
     assert!(cached.is_snapshot_started(&handle(3)).unwrap());
     assert_eq!(cached.last_seq().unwrap(), Seq::new(12));
 
-    assert_eq!(refresh(&cached, &delta), expected(0, 0, 0, 12), "I6: all of it is so already");
-    assert_eq!(log.take(), ["refresh", "done"], "nothing is to be shown");
+    assert_eq!(refresh(&cached, &delta), expected(0, 0, 0, 12), "I6: all of it is applied already");
+    assert_eq!(log.take(), ["refresh", "done"], "nothing is published");
     let further = Delta { through: Seq::new(13), ..delta };
     assert_eq!(refresh(&cached, &further), expected(0, 0, 0, 13));
     assert_eq!(log.take(), ["refresh", "published 0", "done"]);
-    assert_eq!(cached.last_seq().unwrap(), Seq::new(13), "but the place is");
+    assert_eq!(cached.last_seq().unwrap(), Seq::new(13), "the sequence number is published");
 }
 
 #[test]
-fn a_reset_takes_away_what_was_before_it() {
+fn a_reset_removes_only_earlier_shapes() {
     let (cached, log) = mirror();
     let delta = Delta {
         reset: Some(Seq::new(4)),
@@ -154,9 +154,9 @@ fn a_reset_takes_away_what_was_before_it() {
     assert_shows(&cached, &[12]);
 }
 
-/// What was added again at the place of a shape that a reset took away is another one.
+/// A shape that is added again with the sequence number of a shape that a reset removed is a new one.
 #[test]
-fn a_shape_before_a_reset_that_is_there_after_it_is_added() {
+fn a_shape_with_the_seq_of_a_reset_one_is_added() {
     let (cached, log) = mirror();
     let delta = Delta {
         reset: Some(Seq::new(6)),
@@ -170,9 +170,9 @@ fn a_shape_before_a_reset_that_is_there_after_it_is_added() {
     assert_eq!(log.take(), ["refresh", "published 2", "done"], "a reset of all is one change");
 }
 
-/// Place and numbers may be the same though there is something new, after a repair below.
+/// After a repair below, sequence number and counts can be the same although something has changed.
 #[test]
-fn what_has_changed_without_a_new_place_is_shown_too() {
+fn changes_without_a_new_sequence_number_are_shown() {
     let (cached, _) = mirror();
     let mut delta = Delta {
         removed: vec![Seq::new(2)],
@@ -189,7 +189,7 @@ fn what_has_changed_without_a_new_place_is_shown_too() {
 }
 
 #[test]
-fn if_the_numbers_do_not_come_out_right_everything_is_read_again() {
+fn wrong_counts_cause_a_full_reload() {
     let (cached, log) = mirror();
     cached.inner().apply(&batch(8, [added(&record(8, 8))])).unwrap();
     for counts in [Counts { total: 8, indexed: 4 }, Counts { total: 7, indexed: 3 }] {
@@ -207,7 +207,7 @@ fn if_the_numbers_do_not_come_out_right_everything_is_read_again() {
 }
 
 #[test]
-fn reads_that_were_saved_are_learned_and_who_was_never_read_was_found() {
+fn saved_reads_are_merged_and_unread_shapes_get_a_time() {
     let (cached, _) = mirror();
     let at = Timestamp::from_micros;
     cached.inner().saved.lock().unwrap().push(vec![
@@ -216,12 +216,12 @@ fn reads_that_were_saved_are_learned_and_who_was_never_read_was_found() {
         (Seq::new(77), at(5)),
     ]);
     assert!(cached.touch(&handle(2), at(8)).unwrap());
-    cached.learn_reads(|created| (created < Seq::new(6)).then_some(at(6))).unwrap();
+    cached.merge_saved_reads(|created| (created < Seq::new(6)).then_some(at(6))).unwrap();
     let reads = || -> Vec<_> {
         let metadata = (1..=6).map(|number| cached.metadata(&handle(number)).unwrap().unwrap());
         metadata.map(|metadata| metadata.last_read.map_or(0, Timestamp::as_micros)).collect()
     };
     assert_eq!(reads(), [5, 8, 6, 6, 6, 0]);
-    cached.learn_reads(|_| Some(at(9))).unwrap();
-    assert_eq!(reads(), [5, 8, 6, 6, 6, 9], "each was found once");
+    cached.merge_saved_reads(|_| Some(at(9))).unwrap();
+    assert_eq!(reads(), [5, 8, 6, 6, 6, 9], "the first time is kept");
 }

@@ -1,4 +1,4 @@
-//! A store that someone else writes, as a standby has.
+//! Full reloads from a store that another process writes, as a standby does.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[test]
-fn shows_what_others_wrote_and_keeps_the_rest() {
+fn a_reload_shows_new_changes_and_keeps_the_rest() {
     let below = Arc::new(MemoryStore::new());
     let records: Vec<_> = (1..=30).map(|number| record(number, number)).collect();
     below.apply(&batch(30, records[..20].iter().map(added))).unwrap();
@@ -35,7 +35,7 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
         .map(|record| Change::Mark { entry: Arc::clone(&record.entry), state: SnapshotState::Complete });
     below.apply(&batch(40, complete)).unwrap();
     let gone = below.reopen(Timestamp::from_micros(5));
-    assert_eq!(gone.len(), 10, "all entries below are others now");
+    assert_eq!(gone.len(), 10, "all entries below are new objects");
     below.apply(&batch(50, records[20..].iter().map(added))).unwrap();
 
     let reloaded = cached.reload().unwrap();
@@ -47,18 +47,18 @@ fn shows_what_others_wrote_and_keeps_the_rest() {
         assert_eq!(cached.handle_for(&key(number)).unwrap().is_some(), number > 10);
     }
     let metadata = cached.metadata(&handle(15)).unwrap().unwrap();
-    assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)), "the mirror's own time is kept");
+    assert_eq!(metadata.last_read, Some(Timestamp::from_micros(9)), "the time of the mirror is kept");
     assert_eq!(metadata.state, SnapshotState::Complete);
-    let mut scan = cached.scan().unwrap().map(|listed| listed.unwrap());
-    let listed = scan.find(|listed| *listed.record.handle() == handle(15)).unwrap();
-    assert_eq!(listed.metadata, metadata, "and a scan of the store below shows it");
-    assert!(Arc::ptr_eq(&listed.record.entry, &cached.entry(&handle(15)).unwrap().unwrap()));
+    let mut scan = cached.scan().unwrap().map(|item| item.unwrap());
+    let item = scan.find(|item| *item.record.handle() == handle(15)).unwrap();
+    assert_eq!(item.metadata, metadata, "and a scan of the store below shows it");
+    assert!(Arc::ptr_eq(&item.record.entry, &cached.entry(&handle(15)).unwrap().unwrap()));
     let again = cached.reload().unwrap();
     assert_eq!((again.added, again.removed, again.marked), (0, 0, 0));
 }
 
 #[test]
-fn states_go_forward_and_those_that_did_are_counted() {
+fn states_only_advance_and_the_advanced_are_counted() {
     use SnapshotState::{Complete, Pending, Started};
     let (shown, below) = (
         [Pending, Pending, Started, Pending, Complete, Started],
@@ -82,16 +82,16 @@ fn states_go_forward_and_those_that_did_are_counted() {
     assert_eq!(states, [Started, Complete, Complete, Pending, Complete, Started]);
 }
 
-/// At the place of a shape there is another one: of its handle, of its key, or neither.
+/// Another shape has the same sequence number: with the same handle, with the same key, or with neither.
 #[test]
-fn another_shape_at_the_same_place_takes_the_place() {
+fn another_shape_with_the_same_seq_replaces_the_old_one() {
     let below = Scripted::default();
     let records: Vec<_> = (1..=4).map(|number| record(number, number)).collect();
     below.apply(&batch(4, records.iter().map(added))).unwrap();
     let cached = cached(below, CacheOptions::default());
-    let at = |place, handle_of, key_of| {
-        let shape = NewShape { handle: handle(handle_of), key: key(key_of), ..shape(place) };
-        added(&store::record(&shape, place))
+    let at = |seq, handle_of, key_of| {
+        let shape = NewShape { handle: handle(handle_of), key: key(key_of), ..shape(seq) };
+        added(&store::record(&shape, seq))
     };
     let others = MemoryStore::new();
     others.apply(&batch(4, [at(1, 1, 11), at(2, 12, 2), at(3, 13, 13), at(4, 4, 4)])).unwrap();
@@ -108,11 +108,11 @@ fn another_shape_at_the_same_place_takes_the_place() {
     assert_eq!(cached.counts().unwrap().total, 4);
     let mut handles = Vec::new();
     cached.load(&mut |entry| handles.push(entry.handle().clone())).unwrap();
-    assert_eq!(handles, [1, 12, 13, 4].map(handle), "also where all are listed");
+    assert_eq!(handles, [1, 12, 13, 4].map(handle), "the entry list has them as well");
 }
 
 #[test]
-fn readers_never_miss_what_stays() {
+fn c1_readers_never_miss_a_live_shape_during_a_reload() {
     let below = Arc::new(MemoryStore::new());
     let staying = record(1, 1);
     below.apply(&batch(1, [added(&staying)])).unwrap();

@@ -1,4 +1,4 @@
-//! What was removed does not stay in memory.
+//! Removed shapes do not stay in memory.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use shape_meta_core::{
 use crate::support::{batch, cached, record};
 
 #[test]
-fn a_table_at_rest_holds_no_removed_values() {
-    for lookups in [LookupIndex::Memory, LookupIndex::Disk] {
-        let cached = cached(MemoryStore::new(), CacheOptions::default().lookup_index(lookups));
+fn an_idle_table_holds_no_removed_values() {
+    for lookup_index in [LookupIndex::Memory, LookupIndex::Disk] {
+        let cached = cached(MemoryStore::new(), CacheOptions::default().lookup_index(lookup_index));
         let records: Vec<_> = (1..=100).map(|number| record(number, number)).collect();
         cached.apply(&batch(100, records.iter().map(added))).unwrap();
         let entries: Vec<_> = records.iter().map(|record| Arc::downgrade(&record.entry)).collect();

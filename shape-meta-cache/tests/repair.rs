@@ -1,4 +1,4 @@
-//! A store below that is repaired: it is told what the mirror knows, and the mirror shows what came out.
+//! Repair of the store below: it gets the mirrored entries, and the mirror then shows the repaired store.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -13,14 +13,14 @@ use crate::{
     support::{batch, cached, cached_below_buffer, record},
 };
 
-/// These shapes, each at the place of its number, in an order that has come so far.
+/// Adds these shapes, each with its number as the sequence number, in a batch up to `through`.
 fn fill<S: ShapeStore>(store: S, numbers: &[u64], through: u64) -> S {
     let records: Vec<_> = numbers.iter().map(|number| record(*number, *number)).collect();
     store.apply(&batch(through, records.iter().map(added))).unwrap();
     store
 }
 
-/// Over shapes 1 to 3, of which a repair cannot save the second; the order comes so far by it.
+/// A cache over shapes 1 to 3. A repair cannot save the second, and the repaired store is at `through`.
 fn damaged(through: u64) -> Cached<Scripted> {
     damaged_with(through, CacheOptions::default(), false)
 }
@@ -40,12 +40,12 @@ fn assert_shows(cached: &Cached<Scripted>, numbers: &[u64]) {
 }
 
 #[test]
-fn c9_a_repair_is_told_all_that_is_mirrored_and_its_outcome_is_shown() {
+fn c9_a_repair_gets_all_mirrored_entries_and_is_shown() {
     let cached = damaged(4);
     let repaired = cached.rebuild_from(TrustedState::default()).unwrap();
     assert_eq!(repaired.saved, 2);
-    let known = (vec![Seq::new(1), Seq::new(2), Seq::new(3)], Some(Seq::new(3)));
-    assert_eq!(*cached.inner().known.lock().unwrap(), known);
+    let trusted = (vec![Seq::new(1), Seq::new(2), Seq::new(3)], Some(Seq::new(3)));
+    assert_eq!(*cached.inner().trusted.lock().unwrap(), trusted);
     assert_shows(&cached, &[1, 3]);
     assert_eq!(cached.last_seq().unwrap(), Seq::new(4));
     cached.apply(&batch(5, [added(&record(5, 5))])).unwrap();
@@ -63,20 +63,20 @@ fn c9_a_repair_that_fails_changes_nothing() {
     assert_shows(&cached, &[1, 3]);
 }
 
-/// The store below has been replaced, and the mirror could not be read from it: then nothing is written before it
-/// is, also if the place in the order is the same as before.
+/// The store below was replaced, and the mirror could not be reloaded from it. No batch is committed before the
+/// reload, even if the sequence number is the same as before.
 #[test]
-fn c9_what_a_repair_has_come_to_is_shown_before_anything_is_written() {
-    for (place, below_buffer) in [(3, false), (3, true), (4, false), (4, true)] {
-        let cached = damaged_with(place, CacheOptions::default(), below_buffer);
+fn c9_a_repaired_store_is_reloaded_before_the_next_commit() {
+    for (seq, below_buffer) in [(3, false), (3, true), (4, false), (4, true)] {
+        let cached = damaged_with(seq, CacheOptions::default(), below_buffer);
         cached.inner().fail_loads.store(true, SeqCst);
         assert_eq!(cached.rebuild_from(TrustedState::default()).unwrap_err().kind(), ErrorKind::Io);
-        let change = batch(place + 1, [added(&record(5, place + 1))]);
+        let change = batch(seq + 1, [added(&record(5, seq + 1))]);
         for attempt in [Cached::apply, Cached::commit] {
             let error = attempt(&cached, &change).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "it still cannot be read");
         }
-        assert_eq!(cached.inner().last_seq().unwrap(), Seq::new(place), "nothing is written");
+        assert_eq!(cached.inner().last_seq().unwrap(), Seq::new(seq), "nothing is written");
         assert_shows(&cached, &[1, 2, 3]);
         cached.inner().fail_loads.store(false, SeqCst);
         cached.commit(&change).unwrap();

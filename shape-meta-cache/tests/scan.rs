@@ -1,4 +1,4 @@
-//! A scan of the disk shows when shapes were last read, which only the mirror knows.
+//! A scan of the disk shows last-read times, which only the mirror has.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use shape_meta_core::{
 
 use crate::support::{batch, cached, record};
 
-/// Stops a scan on this side of its look at the disk, acts, and returns the last reads that it shows.
+/// Blocks a scan on this side of its disk read, calls `act`, and returns the last-read times that the scan shows.
 fn scan_around(
     cached: &Cached<FailingStore<MemoryStore>>,
     side: Side,
@@ -22,7 +22,7 @@ fn scan_around(
     let gate = cached.inner().faults().block_read(side);
     thread::scope(|scope| {
         let scan = scope.spawn(|| {
-            cached.scan().unwrap().map(|listed| listed.unwrap().metadata.last_read).collect::<Vec<_>>()
+            cached.scan().unwrap().map(|item| item.unwrap().metadata.last_read).collect::<Vec<_>>()
         });
         gate.wait_until_blocked();
         act();
@@ -32,7 +32,7 @@ fn scan_around(
 }
 
 #[test]
-fn c1_shows_reads_that_came_before_a_change_that_it_shows() {
+fn c1_a_scan_shows_reads_that_precede_a_change_it_shows() {
     let cached = cached(FailingStore::new(MemoryStore::new()), CacheOptions::default());
     cached.apply(&batch(1, [added(&record(1, 1))])).unwrap();
     let late = Timestamp::from_micros(9);
@@ -44,7 +44,7 @@ fn c1_shows_reads_that_came_before_a_change_that_it_shows() {
 }
 
 #[test]
-fn c1_remembers_the_reads_of_a_shape_that_is_removed_meanwhile() {
+fn c1_a_scan_keeps_the_reads_of_a_shape_removed_meanwhile() {
     let cached = cached(FailingStore::new(MemoryStore::new()), CacheOptions::default());
     let old = record(1, 1);
     let early = Timestamp::from_micros(5);

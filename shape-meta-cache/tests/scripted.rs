@@ -1,4 +1,4 @@
-//! A store that says what it is told to say of changes, repairs and reads.
+//! A store with scripted results for changes, repairs and saved reads.
 
 use std::sync::{
     Arc, Mutex,
@@ -11,38 +11,38 @@ use shape_meta_core::{
     Usage, forward_reads,
 };
 
-/// Over a store in memory.
+/// A scripted store over one in memory.
 #[derive(Default)]
 pub(crate) struct Scripted {
     inner: Mutex<Arc<MemoryStore>>,
-    /// What has changed, whatever place is asked for.
+    /// The result of `changes_since`, for any sequence number.
     pub(crate) delta: Mutex<Option<Delta>>,
-    /// For which places it was asked.
-    pub(crate) asked: Mutex<Vec<Seq>>,
-    /// What a repair puts in the place of the store; it fails if there is nothing.
+    /// The arguments of the calls of `changes_since`.
+    pub(crate) changes_since: Mutex<Vec<Seq>>,
+    /// The store that a repair puts in place; a repair without one fails.
     pub(crate) repaired: Mutex<Option<MemoryStore>>,
-    /// What the latest repair was told to be known.
-    pub(crate) known: Mutex<(Vec<Seq>, Option<Seq>)>,
+    /// The trusted state that the latest repair got.
+    pub(crate) trusted: Mutex<(Vec<Seq>, Option<Seq>)>,
     pub(crate) fail_loads: AtomicBool,
     pub(crate) fail_saves: AtomicBool,
-    /// The reads that were saved, a part each.
+    /// The saved reads, one list for each call.
     pub(crate) saved: Mutex<Vec<Vec<(Seq, Timestamp)>>>,
 }
 
 impl Scripted {
-    /// The store below it.
+    /// Returns the store below.
     pub(crate) fn inner(&self) -> Arc<MemoryStore> {
         Arc::clone(&self.inner.lock().unwrap())
     }
 
-    /// Puts what a repair would put there into the place of the store.
+    /// Replaces the store as a repair would.
     pub(crate) fn replace(&self) {
         let repaired = self.repaired.lock().unwrap().take();
-        *self.inner.lock().unwrap() = Arc::new(repaired.expect("it is said by what"));
+        *self.inner.lock().unwrap() = Arc::new(repaired.expect("`repaired` is set"));
     }
 }
 
-fn broken(is_broken: &AtomicBool) -> Result<()> {
+fn fail_if(is_broken: &AtomicBool) -> Result<()> {
     match is_broken.load(SeqCst) {
         true => Err(Error::new(ErrorKind::Io, "broken on purpose")),
         false => Ok(()),
@@ -63,7 +63,7 @@ impl ShapeStore for Scripted {
         self.inner().apply(batch)
     }
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        broken(&self.fail_loads)?;
+        fail_if(&self.fail_loads)?;
         self.inner().load(each)
     }
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
@@ -88,14 +88,14 @@ impl ShapeStore for Scripted {
 
 impl ChangeLog for Scripted {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
-        self.asked.lock().unwrap().push(seq);
+        self.changes_since.lock().unwrap().push(seq);
         Ok(self.delta.lock().unwrap().clone())
     }
 }
 
 impl LastReadStore for Scripted {
     fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
-        broken(&self.fail_saves)?;
+        fail_if(&self.fail_saves)?;
         self.saved.lock().unwrap().push(reads.to_vec());
         Ok(())
     }
@@ -110,8 +110,9 @@ impl LastReadStore for Scripted {
 
 impl RebuildStore for Scripted {
     fn rebuild(&self, trusted: TrustedState<'_>) -> Result<Repaired> {
-        let entries = trusted.entries.expect("a mirror knows all").iter().map(|entry| entry.created());
-        *self.known.lock().unwrap() = (entries.collect(), trusted.last_seq);
+        let entries =
+            trusted.entries.expect("a mirror passes all entries").iter().map(|entry| entry.created());
+        *self.trusted.lock().unwrap() = (entries.collect(), trusted.last_seq);
         let error = Error::new(ErrorKind::Corrupt, "damaged on purpose");
         if self.repaired.lock().unwrap().is_none() {
             return Err(error);

@@ -6,12 +6,12 @@ use shape_meta_core::{
     conformance::{shape, store},
 };
 
-/// The record of the sample shape with this number, created at this place.
+/// Returns the record of the sample shape with this number, created at this sequence number.
 pub(crate) fn record(number: u64, created: u64) -> Arc<Record> {
     store::record(&shape(number), created)
 }
 
-/// The relation that the sample shape with this number reads.
+/// Returns the relation that the sample shape with this number reads.
 pub(crate) fn relation(number: u64) -> Relation {
     shape(number).relations[0]
 }

@@ -30,9 +30,9 @@ pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>) -> Result<RefreshReport
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn learn_reads<S: ShapeStore>(
+pub(crate) fn merge_saved_reads<S: ShapeStore>(
     cached: &Cached<S>,
     first_seen_at: impl Fn(Seq) -> Option<Timestamp>,
 ) -> Result<()> {
-    cached.learn_reads(first_seen_at)
+    cached.merge_saved_reads(first_seen_at)
 }

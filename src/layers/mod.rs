@@ -78,9 +78,9 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
 
     /// Takes over the saved last-read times. A shape that was never read counts as read when it was first seen, as at
     /// every open.
-    pub(crate) fn learn_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
+    pub(crate) fn merge_saved_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         match self {
-            Self::Cached(cached) => cache::learn_reads(cached, first_seen_at),
+            Self::Cached(cached) => cache::merge_saved_reads(cached, first_seen_at),
             // Without a cache, the store keeps these times and already has them.
             Self::Bare(_) => Ok(()),
         }

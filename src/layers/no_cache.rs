@@ -26,6 +26,6 @@ pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<RefreshReport> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(crate) fn learn_reads<S>(_: &Cached<S>, _: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
+pub(crate) fn merge_saved_reads<S>(_: &Cached<S>, _: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
     Ok(())
 }

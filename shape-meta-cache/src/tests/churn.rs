@@ -5,10 +5,10 @@ use shape_meta_core::{Batch, Change, MemoryStore, NoopObserver, Seq, ShapeStore,
 use super::record;
 use crate::{CacheOptions, Cached};
 
-/// Shapes come and go, each with handle, key and relations of its own; nothing of them is left in the
-/// table, not even empty slots.
+/// Shapes with handles, keys and relations of their own are added and removed. The table keeps nothing of them, not
+/// even empty slots.
 #[test]
-fn what_goes_leaves_no_slots() {
+fn removed_shapes_leave_no_slots() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let mut seq = 0;
     let mut apply = |changes: Vec<Change>| {
@@ -32,6 +32,6 @@ fn what_goes_leaves_no_slots() {
         let slots =
             apply(records.iter().map(|record| Change::Remove { entry: Arc::clone(&record.entry) }).collect());
         assert_eq!(slots, 0);
-        assert!(cached.mirror.roster.chunks().is_empty());
+        assert!(cached.mirror.entry_list.chunks().is_empty());
     }
 }

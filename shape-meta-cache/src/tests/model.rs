@@ -9,11 +9,11 @@ use shape_meta_core::{
 use super::{cases, record};
 use crate::{
     CacheOptions, Cached, LookupIndex,
-    draft::Draft,
-    slots::{Grouping, Slots},
+    table::{Grouping, Slots},
+    write::MirrorUpdate,
 };
 
-/// What the history of a store is made of. Numbers choose among what there is.
+/// An operation of a random history. Numbers select among the existing shapes.
 #[derive(Clone, Debug)]
 enum Op {
     Add,
@@ -59,7 +59,7 @@ impl Machine {
             Arc::clone(&below),
             options.clone(),
             Arc::new(NoopObserver),
-            Slots::few(mask),
+            Slots::with_mask(mask),
             false,
         )
         .unwrap();
@@ -70,8 +70,9 @@ impl Machine {
         match op {
             Op::Add => {
                 self.next += 1;
-                // The handles and keys of dead shapes come again, as they may.
-                let free = (0..).find(|n| !self.live.iter().any(|one| one.entry.hash().get() == *n)).unwrap();
+                // Handles and keys of removed shapes are used again (C3).
+                let free =
+                    (0..).find(|n| !self.live.iter().any(|live| live.entry.hash().get() == *n)).unwrap();
                 let new = record(self.next, free, free, self.next % 4);
                 self.pending.push(Change::Add { record: Arc::clone(&new), state: SnapshotState::Pending });
                 self.live.push(new);
@@ -114,7 +115,7 @@ impl Machine {
                     Arc::clone(&self.below),
                     self.options.clone(),
                     Arc::new(NoopObserver),
-                    Slots::few(self.mask),
+                    Slots::with_mask(self.mask),
                     false,
                 )
                 .unwrap();
@@ -124,7 +125,7 @@ impl Machine {
         self.check();
     }
 
-    /// Every read through the cache is what the store below says.
+    /// Compares every read through the cache with the store below.
     fn check(&self) {
         let (cached, below) = (&self.cached, &*self.below);
         assert_eq!(cached.counts().unwrap(), below.counts().unwrap());
@@ -151,8 +152,8 @@ impl Machine {
             let expected = below.least_recently_used(n, &excluded).unwrap();
             assert_eq!(cached.least_recently_used(n, &excluded).unwrap(), expected);
         }
-        let scanned: Vec<_> = cached.scan().unwrap().map(|listed| listed.unwrap().metadata).collect();
-        let expected: Vec<_> = below.scan().unwrap().map(|listed| listed.unwrap().metadata).collect();
+        let scanned: Vec<_> = cached.scan().unwrap().map(|item| item.unwrap().metadata).collect();
+        let expected: Vec<_> = below.scan().unwrap().map(|item| item.unwrap().metadata).collect();
         assert_eq!(scanned, expected);
     }
 }
@@ -161,18 +162,18 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn reads_are_what_the_store_below_says(
+    fn reads_equal_those_of_the_store_below(
         ops in prop::collection::vec(op(), 1..120),
         bits in prop_oneof![Just(0), 0..4_u32, Just(64)],
         on_disk: bool,
         keys_per_slot in 1..5_u32,
-        keys_apart in prop_oneof![Just(0), 0..30_usize, Just(usize::MAX)],
+        exact_key_slots_up_to in prop_oneof![Just(0), 0..30_usize, Just(usize::MAX)],
     ) {
-        let lookups = if on_disk { LookupIndex::Disk } else { LookupIndex::Memory };
+        let lookup_index = if on_disk { LookupIndex::Disk } else { LookupIndex::Memory };
         let options = CacheOptions::default()
-            .lookup_index(lookups)
+            .lookup_index(lookup_index)
             .keys_per_slot(keys_per_slot)
-            .exact_key_slots_up_to(keys_apart);
+            .exact_key_slots_up_to(exact_key_slots_up_to);
         let mask = 1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1);
         let mut machine = Machine::new(options, mask);
         for op in ops {
@@ -181,9 +182,9 @@ proptest! {
     }
 }
 
-/// Far more than a short list of values holds, all in one slot, and none of them lost on the way back.
+/// All shapes share one slot, which holds far more values than fit into it inline.
 #[test]
-fn hundreds_that_collide_are_told_apart() {
+fn hundreds_of_colliding_shapes_are_distinguished() {
     let mut machine = Machine::new(CacheOptions::default(), 0);
     for _ in 0..200 {
         machine.step(Op::Add);
@@ -196,12 +197,12 @@ fn hundreds_that_collide_are_told_apart() {
     assert_eq!(machine.cached.counts().unwrap().total, 1);
 }
 
-/// More keys than the first grouping is for: they are spread again, several times.
+/// The number of keys outgrows the first grouping, so that they are regrouped several times.
 #[test]
-fn keys_are_found_after_they_were_spread_anew() {
-    // From the first on in groups; and in slots of their own until there are so many.
-    for keys_apart in [0, 12_000] {
-        let options = CacheOptions::default().keys_per_slot(2).exact_key_slots_up_to(keys_apart);
+fn keys_are_found_after_regrouping() {
+    // Shared slots from the start; and own slots up to a limit.
+    for exact_key_slots_up_to in [0, 12_000] {
+        let options = CacheOptions::default().keys_per_slot(2).exact_key_slots_up_to(exact_key_slots_up_to);
         let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
         let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
         let mut groupings = vec![grouping()];
@@ -216,16 +217,16 @@ fn keys_are_found_after_they_were_spread_anew() {
             cached.apply(&Batch { changes: adds.chain(removed).collect(), through }).unwrap();
             groupings.push(grouping());
         }
-        let apart = groupings.iter().filter(|one| **one == Grouping::EXACT).count();
-        assert_eq!(apart, if keys_apart == 0 { 1 } else { 3 }, "{groupings:?}");
+        let exact = groupings.iter().filter(|grouping| **grouping == Grouping::EXACT).count();
+        assert_eq!(exact, if exact_key_slots_up_to == 0 { 1 } else { 3 }, "{groupings:?}");
         groupings.dedup();
         assert!(groupings.len() > 2, "{groupings:?}");
         let live =
             records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
-        let place = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).place;
-        let places: HashSet<_> = live.clone().map(place).collect();
+        let key_slot = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).id;
+        let key_slots: HashSet<_> = live.clone().map(key_slot).collect();
         let slots = cached.writer().table.slots();
-        assert_eq!(slots, live.count() + places.len() + 1, "nothing is left of the groupings before");
+        assert_eq!(slots, live.count() + key_slots.len() + 1, "no slot of an earlier grouping is left");
         for (number, record) in records.iter().enumerate() {
             let expected = (number % 10 != 0).then(|| record.handle().clone());
             assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
@@ -233,33 +234,32 @@ fn keys_are_found_after_they_were_spread_anew() {
     }
 }
 
-/// In a table that is as large in any case, each key has a slot of its own.
 #[test]
 fn keys_share_slots_where_that_saves_memory() {
-    for (shapes, is_apart) in [(1_000, true), (60_000, false), (100_000, true)] {
+    for (shapes, is_exact) in [(1_000, true), (60_000, false), (100_000, true)] {
         let options = CacheOptions::default().exact_key_slots_up_to(0).initial_capacity(shapes);
         let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
         let grouping = cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
-        assert_eq!(grouping == Grouping::EXACT, is_apart, "{shapes}");
+        assert_eq!(grouping == Grouping::EXACT, is_exact, "{shapes}");
     }
 }
 
-/// While keys are gathered anew, another shape takes the place of one that was there.
+/// A shape is replaced by another one with the same sequence number in the batch that regroups the keys.
 #[test]
-fn the_key_of_a_shape_that_takes_the_place_of_another_is_gathered_too() {
+fn the_key_of_a_replaced_shape_is_regrouped() {
     let options = CacheOptions::default().exact_key_slots_up_to(10);
     let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
     let records: Vec<_> = (1..=20).map(|number| record(number, number, number, 1)).collect();
     let other = record(3, 30, 30, 1);
     let mut writer = cached.writer();
     for part in [&records[..10], &records[10..]] {
-        let mut draft = Draft::new(&cached.mirror, &mut writer);
-        part.iter().for_each(|record| draft.add(&record.entry));
+        let mut update = MirrorUpdate::new(&cached.mirror, &mut writer);
+        part.iter().for_each(|record| update.add(&record.entry));
         if part[0].entry.created() > Seq::new(10) {
-            draft.replace(&other.entry);
+            update.replace(&other.entry);
         }
-        let litter = draft.publish(part.last().unwrap().entry.created(), &NoopObserver);
-        writer.sweep(litter);
+        let cleanup = update.publish(part.last().unwrap().entry.created(), &NoopObserver);
+        writer.clean_up(cleanup);
     }
     assert_ne!(writer.totals.grouping, Grouping::EXACT);
     for record in &records {

@@ -15,7 +15,7 @@ use shape_meta_core::{
 use super::record;
 use crate::{CacheOptions, Cached};
 
-/// In every view of the table the shape is in all indexes and counted, or in none and not counted.
+/// In every view of the table, the shape is in all indexes and counted, or in none and not counted.
 #[test]
 fn c1_all_indexes_of_a_shape_change_in_one_step() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
@@ -32,13 +32,13 @@ fn c1_all_indexes_of_a_shape_change_in_one_step() {
                         let key = view.by_key(slots, probe.key()).map(|entry| entry.created());
                         assert_eq!(handle, key);
                         for relation in 0..3 {
-                            let mut reading = view.reading(Relation::new(relation));
-                            assert_eq!(reading.next().map(|entry| entry.created()), handle);
-                            assert!(reading.next().is_none());
+                            let mut shapes = view.by_relation(Relation::new(relation));
+                            assert_eq!(shapes.next().map(|entry| entry.created()), handle);
+                            assert!(shapes.next().is_none());
                         }
                         let totals = view.totals();
                         assert_eq!(totals.counts.total, u64::from(handle.is_some()));
-                        assert!(totals.last_seq >= last_seq, "never back in time");
+                        assert!(totals.last_seq >= last_seq, "it never goes back");
                         last_seq = totals.last_seq;
                         seen.fetch_add(u64::from(handle.is_some()), SeqCst);
                     });
@@ -61,10 +61,9 @@ fn c1_all_indexes_of_a_shape_change_in_one_step() {
     assert_eq!(cached.counts().unwrap().total, 0);
 }
 
-/// Threads that come while the writer publishes all get an end of the table, also when more come than
-/// were prepared for.
+/// Threads that start while the writer publishes can all read, even if there are more than prepared read handles.
 #[test]
-fn every_thread_can_read() {
+fn every_thread_can_read_while_the_writer_publishes() {
     let options = CacheOptions::default().preallocated_readers(1);
     let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
     let new = record(1, 1, 1, 1);
@@ -72,7 +71,7 @@ fn every_thread_can_read() {
     let add = Change::Add { record: new, state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();
     for round in 0..20 {
-        // All at once: a thread that has ended leaves its reader to the next.
+        // All at once: a thread that has ended leaves its read handle to the next one.
         let all_read = Barrier::new(8);
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -86,10 +85,10 @@ fn every_thread_can_read() {
     }
 }
 
-/// A batch is entered in the roster before it is published, and struck from it after that. Nobody sees
-/// either: a publish that cannot go on, because somebody still reads, shows what was before.
+/// The entry list changes before and after the publish. Neither is visible: while a publish waits for a reader, reads
+/// return the previous batch.
 #[test]
-fn c1_the_least_recently_used_are_those_that_are_published() {
+fn c1_least_recently_used_returns_only_published_shapes() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let [old, new] = [1, 2].map(|number| record(number, number, number, 1));
     for record in [&old, &new] {
@@ -98,54 +97,54 @@ fn c1_the_least_recently_used_are_those_that_are_published() {
     let add =
         |record: &Arc<Record>| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add(&old)], through: Seq::new(1) }).unwrap();
-    let stalest = || {
+    let last_reads = || {
         let shapes = cached.stalest(9).unwrap().shapes;
         shapes.into_iter().map(|(_, at)| at.as_micros()).collect::<Vec<_>>()
     };
     let cached = &cached;
     thread::scope(|scope| {
         cached.mirror.read(|_| {
-            // The first publish goes by a reader, the next one waits for it.
+            // A reader does not block the first publish, but the next one waits for it.
             cached.apply(&Batch { changes: vec![], through: Seq::new(2) }).unwrap();
             let removal = Change::Remove { entry: Arc::clone(&old.entry) };
             let batch = Batch { changes: vec![add(&new), removal], through: Seq::new(3) };
             scope.spawn(move || cached.apply(&batch).unwrap());
-            while cached.mirror.roster.get(Seq::new(2)).is_none() {
+            while cached.mirror.entry_list.get(Seq::new(2)).is_none() {
                 thread::yield_now();
             }
-            assert_eq!(scope.spawn(stalest).join().unwrap(), [1]);
+            assert_eq!(scope.spawn(last_reads).join().unwrap(), [1]);
         });
     });
-    assert_eq!(stalest(), [2]);
+    assert_eq!(last_reads(), [2]);
 }
 
-/// A mark shows before its place in the order is published; whoever has seen it and asks for the place is
-/// told no earlier one.
+/// A mark is visible before its sequence number is published. A reader that has seen the mark then gets no earlier
+/// sequence number.
 #[test]
-fn c1_a_mark_is_not_seen_before_its_place_in_the_order() {
+fn c1_last_seq_is_not_behind_a_mark_that_was_read() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
     let shape = record(1, 1, 1, 1);
     let add = Change::Add { record: Arc::clone(&shape), state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add], through: Seq::new(1) }).unwrap();
     let (cached, handle) = (&cached, shape.handle());
     thread::scope(|scope| {
-        let asked = cached.mirror.read(|_| {
-            // The first publish goes by a reader, the next one waits for it.
+        let last_seq = cached.mirror.read(|_| {
+            // A reader does not block the first publish, but the next one waits for it.
             cached.apply(&Batch { changes: vec![], through: Seq::new(2) }).unwrap();
             let mark = Change::Mark { entry: Arc::clone(&shape.entry), state: SnapshotState::Started };
             let batch = Batch { changes: vec![mark], through: Seq::new(3) };
             scope.spawn(move || cached.apply(&batch).unwrap());
-            let (seen, is_seen) = mpsc::channel();
-            let asked = scope.spawn(move || {
+            let (seen, was_seen) = mpsc::channel();
+            let last_seq = scope.spawn(move || {
                 while !cached.is_snapshot_started(handle).unwrap() {
                     thread::yield_now();
                 }
                 seen.send(()).unwrap();
                 cached.last_seq().unwrap()
             });
-            is_seen.recv().unwrap();
-            Some(asked)
+            was_seen.recv().unwrap();
+            Some(last_seq)
         });
-        assert_eq!(asked.unwrap().join().unwrap(), Seq::new(3));
+        assert_eq!(last_seq.unwrap().join().unwrap(), Seq::new(3));
     });
 }

@@ -13,7 +13,7 @@ fn main() {
     }
     println!(
         "{:>10} {:>14} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "shapes", "look-ups", "keys", "resident", "memory()", "entries", "table", "roster", "open ms"
+        "shapes", "look-ups", "keys", "resident", "memory()", "entries", "table", "list", "open ms"
     );
     let program = env::current_exe().expect("a program knows where it is");
     let sizes = env::var("SHAPES").unwrap_or_else(|_| "100000,900000,1000000,1500000".to_owned());
@@ -40,10 +40,10 @@ fn measure(case: &str) {
     let took = begun.elapsed().as_millis();
     let per_shape = (resident() - before) / count as usize;
     let memory = cached.memory();
-    let [total, entries, table, roster] =
-        [memory.total(), memory.entries, memory.table, memory.roster].map(|bytes| bytes / count as usize);
+    let [total, entries, table, list] =
+        [memory.total(), memory.entries, memory.table, memory.entry_list].map(|bytes| bytes / count as usize);
     println!(
-        "{shapes:>10} {lookup_index:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {roster:>9} {took:>9}"
+        "{shapes:>10} {lookup_index:>14} {keys:>5} {per_shape:>9} {total:>9} {entries:>9} {table:>9} {list:>9} {took:>9}"
     );
 }
 

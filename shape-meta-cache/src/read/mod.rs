@@ -1,3 +1,5 @@
+mod last_read_times;
+
 use std::sync::Arc;
 
 use shape_meta_core::{
@@ -5,7 +7,8 @@ use shape_meta_core::{
     Scan, ScanItem, Seq, ShapeStore, Timestamp,
 };
 
-use crate::{Cached, LookupIndex, last_reads::LastReads, mirror::Mirror};
+use self::last_read_times::LastReadTimes;
+use crate::{Cached, LookupIndex, mirror::Mirror};
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore> ReadShapes for Cached<S> {
@@ -20,7 +23,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
                 .read(|view| view.by_key(&self.mirror.slots, key).map(|entry| entry.handle().clone()))),
             LookupIndex::Disk => {
                 let handle = self.inner.handle_for(key);
-                self.settle();
+                self.wait_published();
                 handle
             }
         }
@@ -37,10 +40,10 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
         }
         let record = self.inner.record_of(&entry)?;
         match &record {
-            // Nothing to wait for: the shape was live when the mirror was read, and definitions do not change.
-            Some(record) => self.mirror.definitions.keep(record),
-            // Its removal is committed, and perhaps not published yet.
-            None => self.settle(),
+            // No wait is needed: the shape was live when the mirror was read, and a definition never changes.
+            Some(record) => self.mirror.definitions.insert(record),
+            // The removal is committed, and may not be published yet.
+            None => self.wait_published(),
         }
         Ok(record)
     }
@@ -51,7 +54,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
             LookupIndex::Disk if relations.is_empty() => Ok(Vec::new()),
             LookupIndex::Disk => {
                 let handles = self.inner.handles_for_relations(relations);
-                self.settle();
+                self.wait_published();
                 handles
             }
         }
@@ -62,18 +65,18 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
     }
 
     fn scan(&self) -> Result<Scan<'_>> {
-        // Before the disk is asked: what it still lists then, the mirror still knows now.
-        let mut last_reads = LastReads::of(&self.mirror.roster);
-        // Its state is fixed when `scan` of the store below has returned, so that is when to wait.
+        // Before the disk is read: every shape that the scan below lists is still in the entry list now.
+        let mut last_reads = LastReadTimes::copy_from(&self.mirror.entry_list);
+        // The scan below is fixed to one state when this call returns, so the wait comes after it.
         let scan = self.inner.scan()?;
-        self.settle();
-        // And again, so that a read is in it which was noted before a change that is.
-        last_reads.update(&self.mirror.roster);
-        Ok(Box::new(scan.map(move |listed| Ok(self.mirror.with_own_entry(listed?, &last_reads)))))
+        self.wait_published();
+        // Once more: a read that was recorded before a change which the scan shows must be in the times (C1).
+        last_reads.update(&self.mirror.entry_list);
+        Ok(Box::new(scan.map(move |item| Ok(self.mirror.with_own_entry(item?, &last_reads)))))
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        // No publish: the time is an atomic in the entry that both sides of the table share.
+        // Needs no publish: the time is an atomic in the entry, which both sides of the table share.
         Ok(self.mirror.read(|view| {
             view.by_handle(&self.mirror.slots, handle).inspect(|entry| entry.touch(at)).is_some()
         }))
@@ -84,35 +87,35 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
     }
 
     fn last_seq(&self) -> Result<Seq> {
-        // A mark shows in the entry itself just before the place that it has is published.
-        self.settle();
+        // A mark is visible in the shared entry just before its sequence number is published.
+        self.wait_published();
         Ok(self.mirror.read(|view| view.totals().last_seq))
     }
 }
 
 impl Mirror {
-    /// All relations under one view, so that a shape that reads several is seen under all or none.
+    /// Reads all relations from one view, so that a shape with several relations appears under all or none of them.
     fn handles_for_relations(&self, relations: &[Relation]) -> Vec<Handle> {
         if let [relation] = relations {
             return self.read(|view| {
-                let mut handles = Vec::with_capacity(view.number_reading(*relation));
-                handles.extend(view.reading(*relation).map(|entry| entry.handle().clone()));
+                let mut handles = Vec::with_capacity(view.relation_len(*relation));
+                handles.extend(view.by_relation(*relation).map(|entry| entry.handle().clone()));
                 handles
             });
         }
-        let mut readers: Vec<_> = self.read(|view| {
-            let readers = relations.iter().flat_map(|relation| view.reading(*relation));
-            readers.map(|entry| (entry.created(), entry.handle().clone())).collect()
+        let mut shapes: Vec<_> = self.read(|view| {
+            let entries = relations.iter().flat_map(|relation| view.by_relation(*relation));
+            entries.map(|entry| (entry.created(), entry.handle().clone())).collect()
         });
-        readers.sort_unstable_by_key(|(created, _)| *created);
-        readers.dedup_by_key(|(created, _)| *created);
-        readers.into_iter().map(|(_, handle)| handle).collect()
+        shapes.sort_unstable_by_key(|(created, _)| *created);
+        shapes.dedup_by_key(|(created, _)| *created);
+        shapes.into_iter().map(|(_, handle)| handle).collect()
     }
 
-    /// What the disk listed, with its last read, of which the mirror alone knows, and with the entry of
-    /// the mirror, in which further reads are noted.
-    fn with_own_entry(&self, listed: ScanItem, last_reads: &LastReads) -> ScanItem {
-        let ScanItem { record, mut metadata } = listed;
+    /// Adds the last-read time to an item of the scan below, because only the mirror has it. Replaces the entry by that
+    /// of the mirror, in which later reads are recorded.
+    fn with_own_entry(&self, item: ScanItem, last_reads: &LastReadTimes) -> ScanItem {
+        let ScanItem { record, mut metadata } = item;
         let created = record.entry.created();
         metadata.last_read = last_reads.get(created);
         let own = self.entry(record.handle()).filter(|own| own.created() == created);

@@ -8,81 +8,84 @@ use shape_meta_core::{
     Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp, TrustedState, Usage,
 };
 
-use crate::{
-    Cached,
-    draft::{Draft, Litter, Writer},
+use super::{
+    update::{Cleanup, MirrorUpdate},
+    writer::Writer,
 };
+use crate::Cached;
 
-/// After so many changes the other side of the table is brought up to date at once, where nobody waits for it.
-/// Otherwise the next publish does it.
-const WORTH_A_TURN: usize = 100;
+/// The number of changes from which a publish also applies them to the other side of the table, when no reader
+/// waits for it. Below, the next publish does it.
+const SYNC_MIN_CHANGES: usize = 100;
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore> ShapeStore for Cached<S> {
-    /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). This is
-    /// all that ever writes the mirror, besides [`refresh`](Cached::refresh) (I4).
+    /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). Apart from
+    /// [`refresh`](Cached::refresh), only this path writes the mirror (I4).
     ///
-    /// If the store below fails after it has committed, the batch is published all the same, so that
-    /// reads agree with the disk, and the failure is returned; another attempt then finds it done.
+    /// If the store below fails after it has committed, the batch is still published, so that reads agree with the
+    /// disk. The error is returned, and a retry returns `Ok`.
     fn apply(&self, batch: &Batch) -> Result<()> {
         let mut writer = self.writer();
-        self.make_sure(&mut writer, batch)?;
+        self.check_outcome(&mut writer, batch)?;
         if batch.through <= writer.totals.last_seq {
             return Ok(());
         }
 
-        let flight = self.in_flight.begin();
-        writer.unsure = true;
+        let guard = self.in_flight.start();
+        writer.outcome_unknown = true;
         let committed = catch_unwind(AssertUnwindSafe(|| self.inner.apply(batch)));
         let outcome = committed.unwrap_or_else(|panic| {
-            writer.adding = added(batch);
+            writer.uncertain_adds = added_entries(batch);
             resume_unwind(panic)
         });
         if outcome.is_err() {
             match self.inner.last_seq() {
                 Ok(last_seq) if last_seq < batch.through => {
-                    writer.unsure = false;
+                    writer.outcome_unknown = false;
                     return outcome;
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    writer.adding = added(batch);
+                    writer.uncertain_adds = added_entries(batch);
                     return outcome;
                 }
             }
         }
-        let litter = self.show(&mut writer, batch);
-        writer.unsure = false;
-        // Everyone sees it from here on; what follows is housekeeping that nobody needs to wait for.
-        drop(flight);
-        writer.sweep(litter);
+        let cleanup = self.publish_batch(&mut writer, batch);
+        writer.outcome_unknown = false;
+        // From here on all readers see the batch. The waiting readers resume before the cleanup.
+        drop(guard);
+        writer.clean_up(cleanup);
         self.mirror.readers.refill();
         outcome
     }
 
-    /// Commits it in the store below. Where no layer above covers the gap, it is published here as well: reads
-    /// of the disk wait for that, and nothing is to be gained by making them wait for longer.
+    /// Commits the batch in the store below.
+    ///
+    /// Without a buffer above, the batch is published here as well: disk reads wait for the publish, and a later
+    /// publish would only make them wait longer.
     fn commit(&self, batch: &Batch) -> Result<()> {
         if !self.below_buffer {
             return self.apply(batch);
         }
         if self.in_doubt.load(Ordering::Acquire) {
             let mut writer = self.writer();
-            if writer.outdated {
+            if writer.needs_full_reload {
                 self.reload_with(&mut writer)?;
             }
         }
-        // Without the writer's lock: the batch before may be being published.
+        // Not under the writer's lock: the previous batch may be publishing.
         let committed = catch_unwind(AssertUnwindSafe(|| self.inner.commit(batch)));
         if matches!(committed, Ok(Ok(()))) {
-            // What it has come to is known by now, if it was tried before.
+            // If this was a retry, the outcome of the earlier attempt is known now.
             if self.in_doubt.swap(false, Ordering::AcqRel) {
-                self.writer().be_sure();
+                self.writer().outcome_known();
             }
         } else {
             let mut writer = self.writer();
-            writer.unsure = true;
-            writer.adding = added(batch);
+            writer.outcome_unknown = true;
+            writer.uncertain_adds = added_entries(batch);
             self.in_doubt.store(true, Ordering::Release);
         }
         committed.unwrap_or_else(|panic| resume_unwind(panic))
@@ -94,10 +97,10 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         if batch.through <= writer.totals.last_seq {
             return;
         }
-        let litter = self.show(&mut writer, batch);
-        writer.sweep(litter);
-        if writer.behind >= WORTH_A_TURN {
-            writer.catch_up();
+        let cleanup = self.publish_batch(&mut writer, batch);
+        writer.clean_up(cleanup);
+        if writer.unsynced_changes >= SYNC_MIN_CHANGES {
+            writer.sync_sides();
         }
         self.mirror.readers.refill();
     }
@@ -105,7 +108,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         let (chunks, last_seq) = {
             let writer = self.writer();
-            let chunks = self.mirror.roster.chunks();
+            let chunks = self.mirror.entry_list.chunks();
             let entries: Vec<_> = chunks.iter().map(|chunk| chunk.entries().clone()).collect();
             (entries, writer.totals.last_seq)
         };
@@ -124,7 +127,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         usage
     }
 
-    /// The mirror keeps none, and that of the store below may be ahead of what reads show here.
+    /// Returns `None`: the mirror keeps no change log, and that of the store below may be ahead of the mirror.
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         None
     }
@@ -141,7 +144,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
 impl<S: ShapeStore> LastReadStore for Cached<S> {
     fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
         for (created, at) in reads {
-            if let Some(entry) = self.mirror.roster.get(*created) {
+            if let Some(entry) = self.mirror.entry_list.get(*created) {
                 entry.learn(*at);
             }
         }
@@ -157,20 +160,22 @@ impl<S: ShapeStore> LastReadStore for Cached<S> {
     }
 }
 
-/// With all that is mirrored, which supplies what rows have lost. Readers go on reading the mirror; what could not
-/// be saved leaves it in one step, once the new store is in place.
 impl<S: ShapeStore> RebuildStore for Cached<S> {
+    /// Rebuilds the store below. The mirrored entries supply the data of lost rows.
+    ///
+    /// Readers use the mirror meanwhile. Shapes that could not be saved leave it in one step, after the new store
+    /// is in place.
     fn rebuild(&self, _: TrustedState<'_>) -> Result<Repaired> {
         let mut writer = self.writer();
-        // What an apply of unknown outcome has removed is not lost. If the store cannot say what it has come to,
-        // all that is mirrored counts as there.
-        let _ = self.find_out(&mut writer);
-        let chunks = self.mirror.roster.chunks();
+        // A shape that an apply of unknown outcome has removed must not count as lost. If the store cannot be read,
+        // all mirrored entries count as live.
+        let _ = self.resolve_outcome(&mut writer);
+        let chunks = self.mirror.entry_list.chunks();
         let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
         let trusted = TrustedState { entries: Some(&entries), last_seq: Some(writer.totals.last_seq) };
         let repaired = self.inner.rebuild_from(trusted)?;
-        // Until the mirror agrees with what is there now, nothing is written.
-        writer.outdated = true;
+        // No batch is committed before the mirror is reloaded from the rebuilt store.
+        writer.needs_full_reload = true;
         self.in_doubt.store(true, Ordering::Release);
         self.reload_with(&mut writer)?;
         Ok(repaired)
@@ -178,43 +183,46 @@ impl<S: ShapeStore> RebuildStore for Cached<S> {
 }
 
 impl<S: ShapeStore> Cached<S> {
-    /// Shows a batch that is committed to all readers.
-    fn show(&self, writer: &mut Writer, batch: &Batch) -> Litter {
-        let mut draft = Draft::new(&self.mirror, writer);
-        draft.apply(batch);
-        draft.publish(batch.through, &*self.observer)
+    /// Publishes a committed batch to all readers.
+    fn publish_batch(&self, writer: &mut Writer, batch: &Batch) -> Cleanup {
+        let mut update = MirrorUpdate::new(&self.mirror, writer);
+        update.apply(batch);
+        update.publish(batch.through, &*self.observer)
     }
 
-    /// After an apply whose outcome is not known, the mirror is brought up to date first.
+    /// Resolves an unknown outcome before a batch is applied.
     ///
-    /// Then the caller may hold a batch that it made for a place in the order which is taken: a direct
-    /// store asks the mirror for the last place. To skip that batch as done would lose it. So it is sent
-    /// back, and the next attempt knows better.
-    fn make_sure(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
-        if self.find_out(writer)? && batch.through <= writer.totals.last_seq {
+    /// # Errors
+    ///
+    /// `Interrupted` if the earlier batch turned out to be committed and `batch` has one of its sequence numbers. A
+    /// direct store assigns sequence numbers from the mirror, which lagged then. Skipping `batch` as already
+    /// applied would lose it, so the caller must try again.
+    fn check_outcome(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
+        if self.resolve_outcome(writer)? && batch.through <= writer.totals.last_seq {
             return Err(Error::new(
                 ErrorKind::Interrupted,
-                "an earlier change, whose outcome was not known, turned out to be committed; reads show \
-                 it now, and nothing else was changed: try again",
+                "this batch was not applied: an earlier batch, whose outcome was unknown, turned out to be \
+                 committed; reads show the earlier batch now, and nothing else has changed; try again",
             ));
         }
         Ok(())
     }
 
-    /// After an apply whose outcome is not known, asks the store below how far it has come, and reads from it what
-    /// the mirror lacks; after a repair that did not come so far, in any case. Says whether that was to be done.
-    fn find_out(&self, writer: &mut Writer) -> Result<bool> {
-        let behind = writer.outdated || (writer.unsure && self.inner.last_seq()? > writer.totals.last_seq);
-        if behind {
+    /// Reloads the mirror if the store below has committed a batch whose outcome was unknown, or was repaired and not
+    /// loaded yet. Returns whether it had to.
+    fn resolve_outcome(&self, writer: &mut Writer) -> Result<bool> {
+        let lagging = writer.needs_full_reload
+            || (writer.outcome_unknown && self.inner.last_seq()? > writer.totals.last_seq);
+        if lagging {
             self.reload_with(writer)?;
         }
-        writer.unsure = false;
-        Ok(behind)
+        writer.outcome_unknown = false;
+        Ok(lagging)
     }
 }
 
-/// The entries of the shapes that a batch adds.
-fn added(batch: &Batch) -> Vec<Arc<Entry>> {
+/// Returns the entries of the shapes that a batch adds.
+fn added_entries(batch: &Batch) -> Vec<Arc<Entry>> {
     let added = batch.changes.iter().filter_map(|change| match change {
         Change::Add { record, .. } => Some(Arc::clone(&record.entry)),
         _ => None,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{Entry, Record, Seq};
 
-/// Nobody can ask for definitions to be kept.
+/// The definition cache of a build without the feature `definitions`: always empty.
 #[derive(Debug)]
 pub(crate) struct Definitions;
 
@@ -15,9 +15,9 @@ impl Definitions {
         None
     }
 
-    pub(crate) fn keep(&self, _: &Arc<Record>) {}
+    pub(crate) fn insert(&self, _: &Arc<Record>) {}
 
-    pub(crate) fn forget(&self, _: &[Seq]) {}
+    pub(crate) fn remove(&self, _: &[Seq]) {}
 
     pub(crate) fn bytes(&self) -> usize {
         0

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
+use shape_meta_core::{Entry, Record, Seq};
+
+/// A cache of records that were read from the store below, up to a bound in bytes. It prefers records that are read
+/// repeatedly.
+///
+/// The mirror decides what is live, and this cache only saves the disk read of a definition. Unlike the mirror (I4), a
+/// read fills it. That is safe: a definition never changes and a sequence number is never reused, so a cached record
+/// cannot become wrong, only unused.
+#[derive(Debug)]
+pub(crate) struct Definitions(Option<Records>);
+
+type Records = Cache<Seq, Arc<Record>, RecordWeight, RandomState>;
+
+#[derive(Clone, Copy, Debug)]
+struct RecordWeight;
+
+/// The overhead of a record in bytes: the counters of two `Arc`s, its slot in the cache, and its share of the hash
+/// table and of the keys that the cache remembers after eviction.
+const RECORD_OVERHEAD: usize = 160;
+/// The assumed size of a record when the cache is sized.
+const TYPICAL_RECORD_BYTES: usize = 512;
+
+impl Weighter<Seq, Arc<Record>> for RecordWeight {
+    fn weight(&self, _: &Seq, record: &Arc<Record>) -> u64 {
+        (record.memory() - record.entry.memory() + RECORD_OVERHEAD) as u64
+    }
+}
+
+impl Definitions {
+    /// A cache of at most `bytes`; 0 turns it off.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let options = OptionsBuilder::new()
+            .weight_capacity(bytes as u64)
+            .estimated_items_capacity(bytes / TYPICAL_RECORD_BYTES)
+            .build();
+        let options = options.ok().filter(|_| bytes > 0);
+        Self(options.map(|options| {
+            Cache::with_options(options, RecordWeight, RandomState::default(), DefaultLifecycle::default())
+        }))
+    }
+
+    /// Returns the cached record of exactly this entry.
+    ///
+    /// The entries are compared by address: after a standby has followed its owner to another database, the same
+    /// sequence number can belong to another shape.
+    pub(crate) fn get(&self, entry: &Arc<Entry>) -> Option<Arc<Record>> {
+        let record = self.0.as_ref()?.get(&entry.created())?;
+        Arc::ptr_eq(&record.entry, entry).then_some(record)
+    }
+
+    /// Adds a record that was read. The cache may evict it at any time.
+    pub(crate) fn insert(&self, record: &Arc<Record>) {
+        if let Some(records) = &self.0 {
+            records.insert(record.entry.created(), Arc::clone(record));
+        }
+    }
+
+    /// Removes the records of shapes that were removed; `created` is sorted.
+    ///
+    /// A concurrent read that began before the removal can insert its record again. That record stays until it is
+    /// evicted, and no look-up returns it, because its entry is no longer in the mirror.
+    pub(crate) fn remove(&self, created: &[Seq]) {
+        let Some(records) = &self.0 else { return };
+        if created.len() < records.len() {
+            created.iter().for_each(|created| drop(records.remove(created)));
+        } else if !created.is_empty() {
+            // One pass over the cache is cheaper than many look-ups, for example after a reset.
+            records.retain(|seq, _| created.binary_search(seq).is_err());
+        }
+    }
+
+    /// Returns the number of bytes in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |records| usize::try_from(records.weight()).unwrap_or(usize::MAX))
+    }
+}

@@ -1,0 +1,181 @@
+use std::{sync::Arc, time::Instant};
+
+use shape_meta_core::{
+    Activity, Delta, Entry, RefreshReport, Result, Seq, ShapeStore, ShapeStoreExt, Timestamp,
+};
+
+use super::{update::MirrorUpdate, writer::Writer};
+use crate::Cached;
+
+impl<S: ShapeStore> Cached<S> {
+    /// Updates the mirror of a standby from a store that another process writes. Publishes all changes in one step.
+    ///
+    /// Reads the changes since the last refresh from the change log of the store below: some microseconds for each
+    /// change, and about a hundred if there is none. If the change log does not reach back far enough, or the
+    /// counts do not match afterwards, this is a [`reload`](Self::reload).
+    ///
+    /// A shape that is live before and after the refresh is visible to readers all the time, and keeps its last-read
+    /// time. As every publish, the call waits for readers that are inside the table.
+    ///
+    /// # Errors
+    ///
+    /// If the store below cannot be read. The mirror is unchanged then.
+    pub fn refresh(&self) -> Result<RefreshReport> {
+        self.run_refresh(|writer| match self.inner.changes_since(writer.totals.last_seq)? {
+            Some(mut delta) => {
+                self.mirror.retain_unapplied(&mut delta);
+                match self.mirror.counts_after(writer.totals.counts, &delta) == delta.counts {
+                    true => Ok(self.apply_delta(writer, &delta)),
+                    false => self.reload_with(writer),
+                }
+            }
+            None => self.reload_with(writer),
+        })
+    }
+
+    /// Updates the mirror by reading the small columns of all shapes again. Publishes all changes in one step.
+    ///
+    /// Readers see the same as with [`refresh`](Self::refresh). Takes memory for a second copy of all entries
+    /// while it runs.
+    ///
+    /// # Errors
+    ///
+    /// If the store below cannot be read. The mirror is unchanged then.
+    pub fn reload(&self) -> Result<RefreshReport> {
+        self.run_refresh(|writer| self.reload_with(writer))
+    }
+
+    /// Merges the last-read times that are saved below into the mirror. For a standby that is promoted.
+    ///
+    /// Where both have a time, the later one counts. A shape that was never read gets the time at which it was first
+    /// seen, if `first_seen_at` returns one.
+    ///
+    /// # Errors
+    ///
+    /// If the store below cannot be read. Some times may be merged then.
+    pub fn merge_saved_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
+        self.inner.saved_reads(&mut |created, at| {
+            if let Some(entry) = self.mirror.entry_list.get(created) {
+                entry.learn(at);
+            }
+        })?;
+        for chunk in self.mirror.entry_list.chunks() {
+            for entry in chunk.entries().iter().filter(|entry| entry.last_read().is_none()) {
+                if let Some(at) = first_seen_at(entry.created()) {
+                    entry.learn(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_refresh(
+        &self,
+        refresh: impl FnOnce(&mut Writer) -> Result<RefreshReport>,
+    ) -> Result<RefreshReport> {
+        let span = self.observer.begin(Activity::Refresh);
+        let started_at = Instant::now();
+        let mut writer = self.writer();
+        let refreshed = refresh(&mut writer);
+        if refreshed.is_ok() {
+            writer.outcome_unknown = false;
+        }
+        drop(writer);
+        if let Some(span) = span {
+            span.end(refreshed.as_ref().err());
+        }
+        let mut refreshed = refreshed?;
+        refreshed.took = started_at.elapsed();
+        Ok(refreshed)
+    }
+
+    fn apply_delta(&self, writer: &mut Writer, delta: &Delta) -> RefreshReport {
+        let before = writer.totals;
+        let mut refreshed = RefreshReport::default();
+        refreshed.added = delta.added.len();
+        refreshed.removed = delta.removed.len();
+        refreshed.marked = delta.marked.len();
+        refreshed.through = delta.through;
+        let is_same = (before.last_seq, before.counts) == (delta.through, delta.counts);
+        if is_same && delta.reset.is_none() && refreshed.added + refreshed.removed + refreshed.marked == 0 {
+            return refreshed;
+        }
+        let guard = self.in_flight.start();
+        let mut update = MirrorUpdate::new(&self.mirror, writer);
+        if let Some(reset) = delta.reset {
+            refreshed.removed += update.reset_up_to(reset);
+        }
+        delta.removed.iter().for_each(|created| update.remove(*created));
+        delta.marked.iter().for_each(|(created, state)| update.mark(*created, *state));
+        delta.added.iter().for_each(|entry| update.add(entry));
+        let cleanup = update.publish(delta.through, &*self.observer);
+        drop(guard);
+        writer.clean_up(cleanup);
+        self.mirror.readers.refill();
+        refreshed
+    }
+
+    /// Reloads the mirror under the writer's lock.
+    ///
+    /// A shape that an apply of unknown outcome has added enters the mirror with the entry of the layer above, in which
+    /// reads of it are recorded.
+    pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<RefreshReport> {
+        let guard = self.in_flight.start();
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
+
+        let mut reloaded = RefreshReport::default();
+        (reloaded.full, reloaded.through) = (true, last_seq);
+        let live: foldhash::HashSet<_> = entries.iter().map(|entry| entry.created()).collect();
+        let mut removed = Vec::new();
+        for chunk in self.mirror.entry_list.chunks() {
+            let entries = chunk.entries();
+            removed.extend(
+                entries.iter().map(|entry| entry.created()).filter(|created| !live.contains(created)),
+            );
+        }
+        let uncertain: foldhash::HashMap<_, _> =
+            writer.uncertain_adds.drain(..).map(|entry| (entry.created(), entry)).collect();
+        // The same sequence number can belong to another shape: of a change that was not committed, or of another
+        // database.
+        let is_same = |a: &Entry, b: &Entry| a.handle() == b.handle() && a.key() == b.key();
+        let mut update = MirrorUpdate::new(&self.mirror, writer);
+        for created in removed {
+            update.remove(created);
+            reloaded.removed += 1;
+        }
+        for entry in entries {
+            match self.mirror.entry_list.get(entry.created()) {
+                Some(own) if is_same(&own, &entry) => {
+                    reloaded.marked += usize::from(own.state() < entry.state());
+                    own.advance(entry.state());
+                    if let Some(at) = entry.last_read() {
+                        own.learn(at);
+                    }
+                }
+                other => {
+                    if other.is_some() {
+                        update.replace(&entry);
+                        reloaded.removed += 1;
+                    } else {
+                        let above = uncertain.get(&entry.created()).filter(|above| is_same(above, &entry));
+                        match above {
+                            Some(above) => {
+                                above.advance(entry.state());
+                                update.add(above);
+                            }
+                            None => update.add(&entry),
+                        }
+                    }
+                    reloaded.added += 1;
+                }
+            }
+        }
+        let cleanup = update.publish(last_seq, &*self.observer);
+        (writer.outcome_unknown, writer.needs_full_reload) = (false, false);
+        drop(guard);
+        writer.clean_up(cleanup);
+        self.mirror.readers.refill();
+        Ok(reloaded)
+    }
+}

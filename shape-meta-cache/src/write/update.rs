@@ -1,0 +1,212 @@
+use std::{sync::Arc, time::Instant};
+
+use shape_meta_core::{Batch, Change, Counts, Entry, Observer, PublishStats, Seq, SnapshotState};
+
+use super::writer::Writer;
+use crate::{
+    LookupIndex,
+    mirror::Mirror,
+    table::{Grouping, Slot, SortedValues, Totals},
+};
+
+/// Changes to the mirror that are not published yet. They are published in one step, or not at all.
+pub(crate) struct MirrorUpdate<'a> {
+    mirror: &'a Mirror,
+    writer: &'a mut Writer,
+    /// Values that are not in the table yet. They are inserted together, sorted by their position.
+    inserts: Vec<(Slot, Arc<Entry>)>,
+    /// The lowest `created` among `inserts`.
+    earliest_insert: Option<Seq>,
+    /// Entries that are removed, but still in the entry list until the publish: they are visible until then.
+    removed: foldhash::HashSet<Seq>,
+    /// Entries that replace the one with the same `created` in the entry list after the publish.
+    replacements: Vec<Arc<Entry>>,
+    /// The ids of the slots from which a value was removed.
+    vacated: Vec<u64>,
+    changes: usize,
+}
+
+/// The work that remains after an update is published.
+#[must_use = "removed entries stay in memory until `Writer::clean_up`"]
+pub(crate) struct Cleanup {
+    pub(super) removed: usize,
+    pub(super) vacated: Vec<u64>,
+}
+
+impl<'a> MirrorUpdate<'a> {
+    pub(crate) fn new(mirror: &'a Mirror, writer: &'a mut Writer) -> Self {
+        mirror.entry_list.begin_change();
+        let removed = foldhash::HashSet::default();
+        Self {
+            mirror,
+            writer,
+            inserts: Vec::new(),
+            earliest_insert: None,
+            removed,
+            replacements: Vec::new(),
+            vacated: Vec::new(),
+            changes: 0,
+        }
+    }
+
+    /// Adds the changes of a batch, which must be committed (I2).
+    pub(crate) fn apply(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            match change {
+                Change::Add { record, state } => {
+                    record.entry.advance(*state);
+                    self.add(&record.entry);
+                }
+                Change::Remove { entry } => self.remove(entry.created()),
+                Change::Mark { entry, state } => self.mark(entry.created(), *state),
+                Change::Reset => self.reset(),
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, entry: &Arc<Entry>) {
+        if self.live_entry(entry.created()).is_some() {
+            return;
+        }
+        if !self.removed.remove(&entry.created()) {
+            self.mirror.entry_list.insert(Arc::clone(entry));
+        }
+        self.queue_insert(entry);
+    }
+
+    fn queue_insert(&mut self, entry: &Arc<Entry>) {
+        let created = entry.created();
+        self.earliest_insert = Some(self.earliest_insert.map_or(created, |earliest| earliest.min(created)));
+        let slots = self.mirror.slots_of(entry, self.writer.totals.grouping);
+        self.inserts.extend(slots.map(|slot| (slot, Arc::clone(entry))));
+        self.writer.totals.counts.add(entry.is_indexed());
+        self.mirror.memory_count.add(entry);
+        self.changes += 1;
+    }
+
+    /// Replaces the live entry with the same `created`, which is another shape: one of another database.
+    pub(crate) fn replace(&mut self, entry: &Arc<Entry>) {
+        self.remove(entry.created());
+        self.removed.remove(&entry.created());
+        self.replacements.push(Arc::clone(entry));
+        self.queue_insert(entry);
+    }
+
+    pub(crate) fn remove(&mut self, created: Seq) {
+        let Some(entry) = self.live_entry(created) else { return };
+        if self.earliest_insert.is_some_and(|earliest| earliest <= created) {
+            self.apply_inserts();
+        }
+        for slot in self.mirror.slots_of(&entry, self.writer.totals.grouping) {
+            self.writer.table.remove(slot, &entry);
+            self.vacated.push(slot.id);
+        }
+        self.removed.insert(created);
+        self.writer.totals.counts.remove(entry.is_indexed());
+        self.mirror.memory_count.remove(&entry);
+        self.changes += 1;
+    }
+
+    /// Advances the snapshot state of a shape. Readers see it before the publish: the state is an atomic in the shared
+    /// entry, and only moves forward.
+    pub(crate) fn mark(&mut self, created: Seq, state: SnapshotState) {
+        if let Some(entry) = self.live_entry(created) {
+            entry.advance(state);
+            self.changes += 1;
+        }
+    }
+
+    /// Removes all shapes created at or before `last`. Returns their number.
+    pub(crate) fn reset_up_to(&mut self, last: Seq) -> usize {
+        let before = self.writer.totals.counts.total;
+        let mut reset = Vec::new();
+        let mut any_later = false;
+        for chunk in self.mirror.entry_list.chunks() {
+            let entries = chunk.entries();
+            reset.extend(entries.iter().map(|entry| entry.created()).take_while(|created| *created <= last));
+            any_later |= entries.last().is_some_and(|entry| entry.created() > last);
+        }
+        match any_later {
+            false => self.reset(),
+            true => reset.into_iter().for_each(|created| self.remove(created)),
+        }
+        (before - self.writer.totals.counts.total) as usize
+    }
+
+    fn reset(&mut self) {
+        for chunk in self.mirror.entry_list.chunks() {
+            for entry in chunk.entries().iter() {
+                if self.removed.insert(entry.created()) {
+                    self.mirror.memory_count.remove(entry);
+                }
+            }
+        }
+        self.inserts.clear();
+        self.earliest_insert = None;
+        self.writer.table.clear();
+        self.writer.totals.counts = Counts::default();
+        self.changes += 1;
+    }
+
+    fn apply_inserts(&mut self) {
+        let slots = self.writer.table.slots() + self.inserts.len();
+        self.writer.table.insert_all(SortedValues::new(slots, self.inserts.drain(..)));
+        self.earliest_insert = None;
+    }
+
+    fn live_entry(&self, created: Seq) -> Option<Arc<Entry>> {
+        self.mirror.entry_list.get(created).filter(|_| !self.removed.contains(&created))
+    }
+
+    /// Shows all changes to the readers, in one step. Waits for readers that are inside the table.
+    pub(crate) fn publish(mut self, last_seq: Seq, observer: &dyn Observer) -> Cleanup {
+        self.apply_inserts();
+        self.regroup();
+        self.writer.totals.last_seq = last_seq;
+        self.writer.table.set_totals(self.writer.totals);
+        let started_at = Instant::now();
+        self.writer.table.publish();
+        let published = PublishStats { changes: self.changes, took: started_at.elapsed() };
+        self.writer.unsynced_changes = self.changes;
+
+        let mut removed: Vec<_> = self.removed.into_iter().collect();
+        removed.sort_unstable();
+        self.mirror.entry_list.remove(&removed);
+        self.mirror.definitions.remove(&removed);
+        self.replacements.into_iter().for_each(|entry| self.mirror.entry_list.replace(entry));
+        self.mirror.entry_list.end_change();
+        self.mirror.memory_count.record_slots(self.writer.table.slots());
+        // The observer is called last: if it panics, the mirror is consistent.
+        observer.published(&published);
+        Cleanup { removed: removed.len(), vacated: self.vacated }
+    }
+
+    /// Changes the grouping of keys if the number of shapes requires it: from one slot for each key to shared slots, or
+    /// to more shared slots.
+    ///
+    /// It takes as long as adding all keys again. The number of shapes at least doubles between two calls that change
+    /// the grouping, so the amortized cost of an add stays constant.
+    fn regroup(&mut self) {
+        let Totals { counts, grouping, .. } = self.writer.totals;
+        if self.mirror.lookup_index == LookupIndex::Disk {
+            return;
+        }
+        let Some(better) = self.mirror.grouping_policy.better(grouping, counts.total) else { return };
+        let replacements: foldhash::HashMap<_, _> =
+            self.replacements.iter().map(|entry| (entry.created(), entry)).collect();
+        let for_each_live = |each: &mut dyn FnMut(&Arc<Entry>)| {
+            for chunk in self.mirror.entry_list.chunks() {
+                for entry in chunk.entries().iter().filter(|entry| !self.removed.contains(&entry.created())) {
+                    each(replacements.get(&entry.created()).copied().unwrap_or(entry));
+                }
+            }
+        };
+        let (table, slots) = (&mut self.writer.table, &self.mirror.slots);
+        match grouping.groups() {
+            Some(groups) => (0..groups).for_each(|group| table.drop_slot(Grouping::slot_id(group))),
+            None => for_each_live(&mut |entry| table.drop_slot(slots.key(entry.key(), grouping).id)),
+        }
+        for_each_live(&mut |entry| table.insert(slots.key(entry.key(), better), entry));
+        self.writer.totals.grouping = better;
+    }
+}
