@@ -7,15 +7,16 @@ use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, Shape, TableName, pre
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let open = || {
-        ShapeMeta::builder(NoopCleaner) // in production: your `ShapeCleaner`, which deletes the data of lost shapes
+        // In production, pass your `ShapeCleaner`: it deletes the stored data of removed shapes.
+        ShapeMeta::builder(NoopCleaner)
             .cached(CacheOptions::default())
             .buffered(BufferOptions::default())
             .open(directory.path())
     };
     let store = open()?;
 
-    // A request: look the definition up, and create the shape if it does not exist. `get_or_add` does both in one
-    // step, so concurrent requests for one definition share one shape (C2).
+    // A request: look the definition up, and create the shape if it does not exist. `get_or_add` does both in
+    // one step, so concurrent requests for one definition share one shape (C2).
     let todos = Shape::new(TableName::new("public", "todos"), Relation::new(16510)).filter("done = false");
     let shape = NewShape::of(Handle::new("54334872-1768476874000000")?, &todos);
     let made = store.get_or_add(&shape, Wait::UpTo(Duration::from_secs(1)))?;
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(store.validate_handle(&made.handle, todos.hash())?);
     assert_eq!(store.handle_for(&todos.key())?, Some(made.handle.clone()));
     // A change of the table: which shapes read it?
-    assert_eq!(store.handles_for_relations(&[Relation::new(16510)])?, [made.handle.clone()]);
+    assert_eq!(store.handles_for_relations(&[Relation::new(16510)])?, std::slice::from_ref(&made.handle));
 
     // The mutations are visible but perhaps not durable yet. A receipt waits for its own mutation.
     made.receipt.wait_durable(Duration::from_secs(10))?;

@@ -41,8 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Removes the least recently used shapes above the limit, and returns their handles. The caller then deletes their
-/// stored data.
+/// Removes the least recently used shapes above the limit, and returns their handles. The caller then deletes
+/// their stored data.
 fn evict(store: &ShapeMeta, in_use: &HandleSet, now: Timestamp) -> Result<Vec<Handle>, Box<dyn Error>> {
     let excess = store.counts()?.total.saturating_sub(LIMIT);
     let candidates = store.least_recently_used(usize::try_from(excess)?, in_use)?;

@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let old = builder().open(directory.path())?;
     let first = add(&old, "first", 16510)?;
 
-    // The new process starts while the old one is alive. It serves reads, and shows what the old one has committed.
+    // The new process starts while the old one is alive. It serves reads, and shows what the old one has
+    // committed.
     let standby = builder().open_standby(directory.path())?;
     let second = add(&old, "second", 16511)?;
     let report = standby.refresh()?; // in a server: every second or so

@@ -10,8 +10,8 @@ use crate::{
 
 /// Composes a store: the one place where layers are stacked.
 ///
-/// A layer is added only by its own method. So a cargo feature that another crate turns on does not change your
-/// store.
+/// A layer is added only by its own method. So a cargo feature that another crate turns on does not change
+/// your store.
 #[must_use = "a builder does nothing until a store is opened"]
 pub struct Builder {
     #[cfg_attr(
@@ -54,8 +54,8 @@ impl Builder {
 
     /// Options of the database: mode, durability, sizes.
     ///
-    /// The builder itself sets where look-ups are answered and which layer keeps last-read times, because both
-    /// follow from the layers above.
+    /// The builder itself sets where look-ups are answered and which layer keeps last-read times, because
+    /// both follow from the layers above.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, options: shape_meta_sqlite::SqliteOptions) -> Self {
         self.sqlite = options;
@@ -76,8 +76,8 @@ impl Builder {
         self
     }
 
-    /// Composes the layers over your own `ShapeStore` of `shape-meta-core`. That store is then responsible for
-    /// recovery; the cleaner is not called.
+    /// Composes the layers over your own `ShapeStore` of `shape-meta-core`. That store is then responsible
+    /// for recovery; the cleaner is not called.
     ///
     /// # Errors
     ///

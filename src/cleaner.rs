@@ -7,12 +7,12 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The caller's hook that deletes the stored data (logs, snapshots) of shapes whose metadata is gone.
 ///
-/// A store needs a cleaner to open, because opening includes recovery: shapes whose snapshot is not complete are
-/// removed from the metadata and handed to the cleaner. It runs on the opening thread, before any mutation is
-/// accepted.
+/// A store needs a cleaner to open, because opening includes recovery: shapes whose snapshot is not complete
+/// are removed from the metadata and handed to the cleaner. It runs on the opening thread, before any
+/// mutation is accepted.
 ///
-/// Handles that were not confirmed before the process died are handed out again at the next open. So deleting data
-/// that is already gone must succeed.
+/// Handles that were not confirmed before the process died are handed out again at the next open. So deleting
+/// data that is already gone must succeed.
 pub trait ShapeCleaner: Send + Sync {
     /// Deletes the stored data of these shapes.
     ///
@@ -23,8 +23,8 @@ pub trait ShapeCleaner: Send + Sync {
 
     /// Deletes the stored data of all shapes: no valid shape is left.
     ///
-    /// Not called after a damaged database was quarantined, even if no shape is left: the shapes in the damaged file
-    /// may still be saved, and their stored data with them.
+    /// Not called after a damaged database was quarantined, even if no shape is left: the shapes in the
+    /// damaged file may still be saved, and their stored data with them.
     ///
     /// # Errors
     ///

@@ -1,15 +1,15 @@
 //! Shape metadata for sync engines: served from memory, accepted in storms, durable in SQLite.
 //!
-//! A sync engine streams *shapes* (filtered views of PostgreSQL tables) to many clients. Every request looks up
-//! shape metadata: which handle serves a definition, whether a handle is valid, whether its snapshot has started.
-//! Every change of a table looks up which shapes read it. After a redeploy, thousands of clients create shapes at
-//! once. This crate composes a store that answers these look-ups from memory without a lock, accepts new shapes in
-//! memory, and commits them to SQLite in batches.
+//! A sync engine streams *shapes* (filtered views of PostgreSQL tables) to many clients. Every request looks
+//! up shape metadata: which handle serves a definition, whether a handle is valid, whether its snapshot has
+//! started. Every change of a table looks up which shapes read it. After a redeploy, thousands of clients
+//! create shapes at once. This crate composes a store that answers these look-ups from memory without a lock,
+//! accepts new shapes in memory, and commits them to SQLite in batches.
 //!
 //! # What it is not
 //!
-//! Not the shape log (the rows that are streamed), not a replication client, not a general key-value store, and
-//! not distributed: a database has one owning process.
+//! Not the shape log (the rows that are streamed), not a replication client, not a general key-value store,
+//! and not distributed: a database has one owning process.
 //!
 //! # Example
 //!
@@ -59,9 +59,10 @@
 //!
 //! # Trade-offs
 //!
-//! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later. A crash loses what no
-//! [`Receipt`] had reported as durable, and what is left is a prefix of the acknowledged mutations. Without a buffer
-//! every mutation is a transaction of its own: nothing is lost, and a storm queues at the disk.
+//! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later. A crash loses
+//! what no [`Receipt`] had reported as durable, and what is left is a prefix of the acknowledged mutations.
+//! Without a buffer every mutation is a transaction of its own: nothing is lost, and a storm queues at the
+//! disk.
 //!
 //! # Types by topic
 //!
@@ -82,8 +83,8 @@
 //! # Many stores in one process
 //!
 //! A process that opens one store for each tenant lets the stores share flusher threads ([`FlusherPool`]) and
-//! connections ([`ConnectionLimit`]). An idle store then costs about 0.1 MB, one file descriptor and no thread. A store
-//! whose disk hangs does not delay the others.
+//! connections ([`ConnectionLimit`]). An idle store then costs about 0.1 MB, one file descriptor and no
+//! thread. A store whose disk hangs does not delay the others.
 //!
 //! ```
 //! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
@@ -130,8 +131,9 @@
 //!
 //! # Deploys
 //!
-//! A database has one owner. [`Builder::open_standby`] opens a read-only [`Standby`] while the owner is alive, and
-//! [`Standby::promote`] makes it the owner while reads go on. See `docs/operations.md` in the repository.
+//! A database has one owner. [`Builder::open_standby`] opens a read-only [`Standby`] while the owner is
+//! alive, and [`Standby::promote`] makes it the owner while reads go on. See `docs/operations.md` in the
+//! repository.
 //!
 //! # Features
 //!
@@ -153,8 +155,8 @@
 //! # Related crates
 //!
 //! Each layer is a crate that depends on `shape-meta-core` alone: `shape-meta-sqlite`, `shape-meta-cache`,
-//! `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them. `shape-meta-cli` is the
-//! command for operators.
+//! `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them.
+//! `shape-meta-cli` is the command for operators.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -61,8 +61,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Those of [`SqliteStore::open`], [`ErrorKind::Cleaner`] if the cleaner failed, and an error if the flusher
-    /// thread cannot be started. The store is then not open, and nothing is lost.
+    /// Those of [`SqliteStore::open`], [`ErrorKind::Cleaner`] if the cleaner failed, and an error if the
+    /// flusher thread cannot be started. The store is then not open, and nothing is lost.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<ShapeMeta> {
         let directory = directory.as_ref();
         self.open_with(|options, observer| SqliteStore::open(directory, options, observer))
@@ -72,8 +72,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for options that cannot work. [`ErrorKind::Cleaner`] if the cleaner failed: an
-    /// empty database has no valid shape, so the cleaner is called to delete everything.
+    /// [`ErrorKind::Configuration`] for options that cannot work. [`ErrorKind::Cleaner`] if the cleaner
+    /// failed: an empty database has no valid shape, so the cleaner is called to delete everything.
     pub fn open_in_memory(self) -> Result<ShapeMeta> {
         self.open_with(SqliteStore::open_in_memory)
     }

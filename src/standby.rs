@@ -14,16 +14,16 @@ use crate::{
     open::{self, disk_indexes},
 };
 
-/// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the owner: for
-/// the new process of a rolling deploy, and for processes that only read.
+/// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the
+/// owner: for the new process of a rolling deploy, and for processes that only read.
 ///
-/// With a [cache](Builder::cached), memory shows the state of the last [`refresh`](Self::refresh), and reads from disk
-/// show the current state. So a shape that was removed since the last refresh has metadata and no record until the
-/// next one. Changes that the owner has acknowledged and not committed are not visible here.
+/// With a [cache](Builder::cached), memory shows the state of the last [`refresh`](Self::refresh), and reads
+/// from disk show the current state. So a shape that was removed since the last refresh has metadata and no
+/// record until the next one. Changes that the owner has acknowledged and not committed are not visible here.
 ///
 /// A clone is one atomic increment. The methods are those of [`ReadShapes`] and
-/// [`ReadShapesExt`](crate::ReadShapesExt). After promotion all clones read through the promoted store, so readers
-/// keep the clone that they have.
+/// [`ReadShapesExt`](crate::ReadShapesExt). After promotion all clones read through the promoted store, so
+/// readers keep the clone that they have.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "cache", feature = "buffer"))]
@@ -64,14 +64,15 @@ struct Promotion {
 }
 
 impl Builder {
-    /// Opens the database in this directory as a standby, while its owner is alive. [`Standby::promote`] makes the
-    /// composition of this builder.
+    /// Opens the database in this directory as a standby, while its owner is alive. [`Standby::promote`]
+    /// makes the composition of this builder.
     ///
     /// Writes nothing, and does not call the cleaner.
     ///
     /// # Errors
     ///
-    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: `NotFound` if there is no database yet, among others.
+    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: `NotFound` if there is no database yet, among
+    /// others.
     pub fn open_standby(self, directory: impl AsRef<Path>) -> Result<Standby> {
         let directory = directory.as_ref();
         let Self { cleaner, layers: mut upper, sqlite } = self;
@@ -89,12 +90,12 @@ impl Builder {
 }
 
 impl Standby {
-    /// Brings memory up to date with what the owner has committed, in one step: a shape that exists before and after
-    /// the refresh is visible all the time.
+    /// Brings memory up to date with what the owner has committed, in one step: a shape that exists before
+    /// and after the refresh is visible all the time.
     ///
-    /// Costs some microseconds for each change, whatever the number of shapes. Reads all shapes, as opening does, if
-    /// the owner's change log no longer reaches back to the last refresh, or if its database was repaired. Without a
-    /// cache it only checks whether the file was replaced. Does nothing after promotion.
+    /// Costs some microseconds for each change, whatever the number of shapes. Reads all shapes, as opening
+    /// does, if the owner's change log no longer reaches back to the last refresh, or if its database was
+    /// repaired. Without a cache it only checks whether the file was replaced. Does nothing after promotion.
     ///
     /// # Errors
     ///
@@ -109,17 +110,17 @@ impl Standby {
         }
     }
 
-    /// Becomes the owner. Takes ownership, runs what [`Builder::open`] runs (migration, repair, recovery with the
-    /// cleaner), brings memory up to date, and starts to accept mutations. Reads go on all the time.
+    /// Becomes the owner. Takes ownership, runs what [`Builder::open`] runs (migration, repair, recovery with
+    /// the cleaner), brings memory up to date, and starts to accept mutations. Reads go on all the time.
     ///
     /// `on_live_owner` decides what happens while the present owner is alive: fail, wait for it, or fence it.
-    /// Recovery removes the shapes whose snapshot is not complete, as at every open, because the process that made
-    /// those snapshots is gone. A second call returns the same store.
+    /// Recovery removes the shapes whose snapshot is not complete, as at every open, because the process that
+    /// made those snapshots is gone. A second call returns the same store.
     ///
     /// # Errors
     ///
-    /// Those of [`Builder::open`]; `AlreadyOpen` if there is another owner. It is then still a standby, and the call can
-    /// be repeated. A failure after it took ownership keeps the ownership.
+    /// Those of [`Builder::open`]; `AlreadyOpen` if there is another owner. It is then still a standby, and
+    /// the call can be repeated. A failure after it took ownership keeps the ownership.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
         let promotion = self.0.promotion.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.0.promoted.get() {

@@ -10,11 +10,11 @@ use shape_meta_core::{
 
 use crate::{Builder, ShapeCleaner};
 
-/// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same store.
-/// Dropping the last clone flushes pending changes.
+/// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same
+/// store. Dropping the last clone flushes pending changes.
 ///
-/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension traits
-/// [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
+/// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
+/// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
 /// `use shape_meta::prelude::*`.
 #[derive(Clone)]
 pub struct ShapeMeta(Arc<Inner>);
@@ -46,8 +46,8 @@ impl ShapeMeta {
         Self(Arc::new(Inner { stack, database: Some(database) }))
     }
 
-    /// Returns the database below, for its size, its query plans and its maintenance; `None` over a store of your
-    /// own. It lacks the changes that are pending. Do not change it.
+    /// Returns the database below, for its size, its query plans and its maintenance; `None` over a store of
+    /// your own. It lacks the changes that are pending. Do not change it.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
         self.0.database.as_ref()?.store()

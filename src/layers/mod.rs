@@ -76,8 +76,8 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
         }
     }
 
-    /// Takes over the saved last-read times. A shape that was never read counts as read when it was first seen, as at
-    /// every open.
+    /// Takes over the saved last-read times. A shape that was never read counts as read when it was first
+    /// seen, as at every open.
     pub(crate) fn merge_saved_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         match self {
             Self::Cached(cached) => cache::merge_saved_reads(cached, first_seen_at),
