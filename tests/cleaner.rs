@@ -1,4 +1,4 @@
-//! What the cleaner is told at open, and what becomes of a cleaner that fails.
+//! The calls of the cleaner at open, and the retries of a cleaner that fails.
 
 use std::{
     error::Error as _,
@@ -17,21 +17,21 @@ use shape_meta_harness::{
     rows::{Rows, damage},
 };
 
-/// What a cleaner was told.
+/// One call of the cleaner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
+enum CleanerCall {
     Clean(Vec<Handle>),
     CleanAll,
 }
 
-/// Keeps what it is told, and fails when it is told to: clones are the same one.
+/// Records its calls, and fails on request. Clones share their state.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    told: Vec<Told>,
-    /// After so many calls that succeed.
+    calls: Vec<CleanerCall>,
+    /// The number of calls that succeed before one fails.
     fails_after: Option<usize>,
 }
 
@@ -40,17 +40,17 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Vec<Told> {
-        std::mem::take(&mut self.inner().told)
+    fn take(&self) -> Vec<CleanerCall> {
+        std::mem::take(&mut self.inner().calls)
     }
 
     fn fail_after(&self, calls: usize) {
         self.inner().fails_after = Some(calls);
     }
 
-    fn tell(&self, told: Told) -> Result<(), BoxError> {
+    fn record(&self, call: CleanerCall) -> Result<(), BoxError> {
         let mut inner = self.inner();
-        inner.told.push(told);
+        inner.calls.push(call);
         match &mut inner.fails_after {
             Some(0) => {
                 inner.fails_after = None;
@@ -67,11 +67,11 @@ impl Recorder {
 
 impl ShapeCleaner for Recorder {
     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
-        self.tell(Told::Clean(handles.to_vec()))
+        self.record(CleanerCall::Clean(handles.to_vec()))
     }
 
     fn clean_all(&self) -> Result<(), BoxError> {
-        self.tell(Told::CleanAll)
+        self.record(CleanerCall::CleanAll)
     }
 }
 
@@ -79,7 +79,8 @@ fn open(composition: Composition, directory: &Path, cleaner: &Recorder) -> Resul
     composition.stacked_by(ShapeMeta::builder(cleaner.clone()).sqlite(sqlite())).open(directory)
 }
 
-/// Leaves these shapes, and says which of them are complete.
+/// Writes shapes `1..=numbers` to the database, and completes the snapshots of those that `is_complete`
+/// selects.
 fn written(composition: Composition, directory: &Path, numbers: u64, is_complete: impl Fn(u64) -> bool) {
     let store = composition.open(directory);
     for number in 1..=numbers {
@@ -97,16 +98,16 @@ fn handles(numbers: impl IntoIterator<Item = u64>) -> Vec<Handle> {
 }
 
 #[test]
-fn is_given_what_was_removed_and_nothing_else() {
+fn gets_exactly_the_removed_shapes() {
     for composition in ALL {
         let (directory, cleaner) = (directory(), Recorder::default());
         written(composition, directory.path(), 6, |number| number % 3 == 0);
         let store = open(composition, directory.path(), &cleaner).expect("it opens");
-        let gone = handles([1, 2, 4, 5]);
-        assert_eq!(cleaner.take(), [Told::Clean(gone.clone())], "{composition:?}");
-        let report = store.open_report().expect("it stands on a database");
+        let removed = handles([1, 2, 4, 5]);
+        assert_eq!(cleaner.take(), [CleanerCall::Clean(removed.clone())], "{composition:?}");
+        let report = store.open_report().expect("it has a database");
         assert_eq!((report.valid, report.cleaned, report.cleaned_all), (2, 4, false));
-        assert_eq!(report.removed, gone);
+        assert_eq!(report.removed, removed);
         assert_eq!(store.counts().expect("it reads").total, 2);
 
         store.add(shape(1), WAIT).expect("its handle and its key are free");
@@ -119,7 +120,7 @@ fn is_given_what_was_removed_and_nothing_else() {
 }
 
 #[test]
-fn that_fails_is_asked_again_for_the_same() {
+fn gets_the_same_shapes_again_after_a_failure() {
     for composition in ALL {
         let (directory, cleaner) = (directory(), Recorder::default());
         written(composition, directory.path(), 4, |number| number == 1);
@@ -130,36 +131,41 @@ fn that_fails_is_asked_again_for_the_same() {
             let cause = error.source().expect("it has a cause").to_string();
             assert_eq!(cause, "the object store does not answer");
             insta::allow_duplicates! { insta::assert_snapshot!(error.to_string()) }
-            assert_eq!(cleaner.take(), [Told::Clean(handles([2, 3, 4]))]);
-            assert_eq!(Rows::of(directory.path()).count("to_clean"), 3, "and nothing is forgotten");
+            assert_eq!(cleaner.take(), [CleanerCall::Clean(handles([2, 3, 4]))]);
+            assert_eq!(Rows::of(directory.path()).count("to_clean"), 3, "the pending clean-up is kept");
         }
         let store = open(composition, directory.path(), &cleaner).expect("it works now");
-        assert_eq!(cleaner.take(), [Told::Clean(handles([2, 3, 4]))]);
-        let report = store.open_report().expect("it stands on a database");
-        assert_eq!((report.valid, report.removed.len(), report.cleaned), (1, 0, 3), "removed earlier");
-        assert_eq!(store.counts().expect("it reads").total, 1, "the valid shape was never in danger");
+        assert_eq!(cleaner.take(), [CleanerCall::Clean(handles([2, 3, 4]))]);
+        let report = store.open_report().expect("it has a database");
+        assert_eq!(
+            (report.valid, report.removed.len(), report.cleaned),
+            (1, 0, 3),
+            "the shapes were removed at the first open"
+        );
+        assert_eq!(store.counts().expect("it reads").total, 1, "the valid shape is kept");
         assert_eq!(Rows::of(directory.path()).count("to_clean"), 0);
     }
 }
 
 #[test]
-fn goes_on_where_it_failed() {
+fn resumes_after_the_last_cleaned_batch() {
     let (directory, cleaner) = (directory(), Recorder::default());
     written(PRODUCT, directory.path(), 2_501, |number| number == 2_501);
     cleaner.fail_after(1);
     let failed = open(PRODUCT, directory.path(), &cleaner).expect_err("the cleaner failed");
     assert_eq!(failed.kind(), ErrorKind::Cleaner);
-    let sizes = |told: Vec<Told>| {
-        told.iter()
-            .map(|told| match told {
-                Told::Clean(handles) => handles.len(),
-                Told::CleanAll => panic!("a valid shape is left"),
+    let sizes = |calls: Vec<CleanerCall>| {
+        calls
+            .iter()
+            .map(|call| match call {
+                CleanerCall::Clean(handles) => handles.len(),
+                CleanerCall::CleanAll => panic!("a valid shape is left"),
             })
             .collect::<Vec<_>>()
     };
     assert_eq!(sizes(cleaner.take()), [1_000, 1_000]);
     let store = open(PRODUCT, directory.path(), &cleaner).expect("it works now");
-    assert_eq!(sizes(cleaner.take()), [1_000, 500], "the first thousand was done");
+    assert_eq!(sizes(cleaner.take()), [1_000, 500], "the first 1,000 are not cleaned again");
     assert_eq!(store.counts().expect("it reads").total, 1);
 }
 
@@ -172,32 +178,32 @@ fn cleans_everything_when_no_valid_shape_is_left() {
         let failed = open(composition, directory.path(), &cleaner).expect_err("the cleaner failed");
         assert_eq!(failed.kind(), ErrorKind::Cleaner);
         let store = open(composition, directory.path(), &cleaner).expect("it works now");
-        assert_eq!(cleaner.take(), [Told::CleanAll, Told::CleanAll]);
-        let report = store.open_report().expect("it stands on a database");
+        assert_eq!(cleaner.take(), [CleanerCall::CleanAll, CleanerCall::CleanAll]);
+        let report = store.open_report().expect("it has a database");
         assert!(report.cleaned_all && report.valid == 0, "{report:?}");
         assert_eq!(Rows::of(directory.path()).count("to_clean"), 0);
     }
 }
 
-/// A new database has no valid shape, so whatever data is there belongs to nobody.
+/// A new database has no valid shape, so all stored data is orphaned.
 #[test]
-fn cleans_everything_beside_a_new_database() {
+fn cleans_everything_when_a_database_is_created() {
     let (directory, cleaner) = (directory(), Recorder::default());
     open(PRODUCT, directory.path(), &cleaner).expect("it opens");
-    assert_eq!(cleaner.take(), [Told::CleanAll]);
+    assert_eq!(cleaner.take(), [CleanerCall::CleanAll]);
 }
 
-/// C11: what the damaged file knew may yet be saved, and the data with it.
+/// C11: shapes may still be salvaged from the damaged file, and they need their stored data.
 #[test]
-fn cleans_nothing_after_a_damaged_database_was_moved_aside() {
+fn cleans_nothing_after_a_database_was_quarantined() {
     for composition in ALL {
         let (directory, cleaner) = (directory(), Recorder::default());
         written(composition, directory.path(), 3, |_| true);
         let bytes = damage(directory.path());
-        let store = open(composition, directory.path(), &cleaner).expect("a new one is begun");
-        let report = store.open_report().expect("it stands on a database");
-        let aside = report.database.quarantined.as_ref().expect("the old one was moved aside");
-        assert!(fs::read(&aside.path).expect("it is there") == bytes, "not a byte was touched");
+        let store = open(composition, directory.path(), &cleaner).expect("a new database is created");
+        let report = store.open_report().expect("it has a database");
+        let quarantined = report.database.quarantined.as_ref().expect("the damaged file was quarantined");
+        assert!(fs::read(&quarantined.path).expect("it is there") == bytes, "its bytes are unchanged");
         assert_eq!((report.valid, report.cleaned_all), (0, false));
         assert_eq!(cleaner.take(), [], "{composition:?}");
     }

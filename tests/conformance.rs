@@ -1,4 +1,4 @@
-//! The conformance suite over every composition and everything that it can stand on.
+//! The conformance suite over every composition and every kind of store below it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,41 +14,41 @@ use shape_meta_harness::compositions::{
     PRODUCT_DEFINITIONS, PRODUCT_ON_DISK, directory, sqlite,
 };
 
-/// What a composition stands on.
-enum Over {
+/// The store below a composition.
+enum Base {
     /// A database in a directory that lives as long as the fixture.
     File(Mode, TempDir),
-    /// The same, owned by one who was a standby.
+    /// The same, opened as a standby and promoted.
     Promoted(TempDir),
     /// A database in memory.
     Memory,
-    /// The reference model, by `Builder::over`. The one that was opened last is kept for a reopening.
+    /// The reference model, by `Builder::over`. The model that was opened last is kept for a reopening.
     Model(Mutex<Arc<MemoryStore>>),
 }
 
 struct Composed {
     composition: Composition,
-    over: Over,
+    base: Base,
 }
 
 fn wal(composition: Composition) -> Composed {
-    Composed { composition, over: Over::File(Mode::Wal, directory()) }
+    Composed { composition, base: Base::File(Mode::Wal, directory()) }
 }
 
 fn exclusive(composition: Composition) -> Composed {
-    Composed { composition, over: Over::File(Mode::Exclusive, directory()) }
+    Composed { composition, base: Base::File(Mode::Exclusive, directory()) }
 }
 
 fn promoted(composition: Composition) -> Composed {
-    Composed { composition, over: Over::Promoted(directory()) }
+    Composed { composition, base: Base::Promoted(directory()) }
 }
 
 fn in_memory(composition: Composition) -> Composed {
-    Composed { composition, over: Over::Memory }
+    Composed { composition, base: Base::Memory }
 }
 
 fn model(composition: Composition) -> Composed {
-    Composed { composition, over: Over::Model(Mutex::default()) }
+    Composed { composition, base: Base::Model(Mutex::default()) }
 }
 
 impl Fixture for Composed {
@@ -56,19 +56,19 @@ impl Fixture for Composed {
 
     fn open(&self) -> ShapeMeta {
         let builder = self.composition.builder();
-        match &self.over {
-            Over::File(mode, all) => {
-                let own = tempfile::tempdir_in(all).expect("there is room for temporary files").keep();
+        match &self.base {
+            Base::File(mode, all) => {
+                let own = tempfile::tempdir_in(all).expect("a temporary directory can be created").keep();
                 builder.sqlite(sqlite().mode(*mode)).open(own).expect("it opens")
             }
-            Over::Promoted(all) => {
-                let own = tempfile::tempdir_in(all).expect("there is room for temporary files").keep();
+            Base::Promoted(all) => {
+                let own = tempfile::tempdir_in(all).expect("a temporary directory can be created").keep();
                 drop(self.composition.open(&own));
                 let standby = builder.open_standby(own).expect("there is a database");
-                standby.promote(OnLiveOwner::Fail).expect("nobody owns it")
+                standby.promote(OnLiveOwner::Fail).expect("it has no owner")
             }
-            Over::Memory => builder.open_in_memory().expect("it opens"),
-            Over::Model(latest) => {
+            Base::Memory => builder.open_in_memory().expect("it opens"),
+            Base::Model(latest) => {
                 let model = Arc::new(MemoryStore::new());
                 *latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&model);
                 self.composition.over(model)
@@ -90,24 +90,24 @@ impl Fixture for Composed {
     }
 
     fn reopen(&self, store: ShapeMeta, at: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
-        match &self.over {
-            Over::File(mode, _) => {
-                let database = store.database().expect("it stands on a database");
+        match &self.base {
+            Base::File(mode, _) => {
+                let database = store.database().expect("it has a database");
                 let own = database.directory().expect("it is on disk").to_owned();
                 assert!(store.close(PATIENT).is_complete());
                 drop(store);
                 Ok(self.composition.builder().sqlite(sqlite().mode(*mode)).open(own).expect("it opens"))
             }
-            Over::Promoted(_) => {
-                let database = store.database().expect("it stands on a database");
+            Base::Promoted(_) => {
+                let database = store.database().expect("it has a database");
                 let own = database.directory().expect("it is on disk").to_owned();
                 let standby = self.composition.builder().open_standby(own).expect("there is a database");
                 assert!(store.close(PATIENT).is_complete());
                 drop(store);
-                Ok(standby.promote(OnLiveOwner::Fail).expect("nobody owns it"))
+                Ok(standby.promote(OnLiveOwner::Fail).expect("it has no owner"))
             }
-            Over::Memory => Err(store),
-            Over::Model(latest) => {
+            Base::Memory => Err(store),
+            Base::Model(latest) => {
                 assert!(store.close(PATIENT).is_complete());
                 drop(store);
                 let model = Arc::clone(&latest.lock().unwrap_or_else(PoisonError::into_inner));
@@ -122,7 +122,7 @@ impl Fixture for Composed {
     }
 }
 
-/// The whole suite, each check a test of its own, over each of these fixtures.
+/// Runs the whole suite over each fixture, every check as a test of its own.
 macro_rules! conforms {
     ($($name:ident: $fixture:expr;)*) => {
         $(mod $name {
@@ -131,7 +131,7 @@ macro_rules! conforms {
             shape_meta_core::conformance_tests!($fixture);
 
             #[test]
-            fn on_the_way_to_disk() {
+            fn control() {
                 control::run_all(&$fixture);
             }
         })*
@@ -152,13 +152,13 @@ conforms! {
     buffered_over_a_model: model(BUFFERED.flushing(Flushing::Busy));
 
     product_over_wal: wal(PRODUCT);
-    product_over_wal_flushed_all_the_time: wal(PRODUCT.flushing(Flushing::Busy));
+    product_over_wal_with_constant_flushes: wal(PRODUCT.flushing(Flushing::Busy));
     product_after_a_promotion: promoted(PRODUCT);
     buffered_after_a_promotion: promoted(BUFFERED.flushing(Flushing::Busy));
     product_over_exclusive: exclusive(PRODUCT);
     product_in_memory: in_memory(PRODUCT);
     product_over_a_model: model(PRODUCT.flushing(Flushing::Stepped));
-    product_that_keeps_definitions: wal(PRODUCT_DEFINITIONS.flushing(Flushing::Busy));
-    product_that_keeps_definitions_after_a_promotion: promoted(PRODUCT_DEFINITIONS);
+    product_with_cached_definitions: wal(PRODUCT_DEFINITIONS.flushing(Flushing::Busy));
+    product_with_cached_definitions_after_a_promotion: promoted(PRODUCT_DEFINITIONS);
     product_with_lookups_on_disk: wal(PRODUCT_ON_DISK.flushing(Flushing::Busy));
 }

@@ -1,4 +1,4 @@
-//! docs/contract.md and the sources agree.
+//! Checks that docs/contract.md and the sources agree.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All source files of the workspace.
+/// Returns all source files of the workspace.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut sources = Vec::new();
     let mut directories = vec![root().to_owned()];
@@ -33,7 +33,7 @@ fn contract() -> String {
     fs::read_to_string(root().join("docs/contract.md")).expect("it can be read")
 }
 
-/// What stands between back quotes.
+/// Returns the texts between backquotes.
 fn quoted(text: &str) -> BTreeSet<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -56,11 +56,11 @@ fn every_cited_test_and_file_exists() {
     for cited in quoted(&contract) {
         if is_name(cited) {
             names += 1;
-            assert!(functions.contains(cited), "docs/contract.md cites {cited:?}, which is no test");
+            assert!(functions.contains(cited), "docs/contract.md cites {cited:?}, which is no function");
         } else if !cited.contains([' ', '=']) && (cited.ends_with('/') || cited.ends_with(".rs")) {
-            let places = [cited.to_owned(), format!("shape-meta-{cited}"), format!("tests/{cited}")];
-            let is_there = places.iter().any(|place| root().join(place).exists());
-            assert!(is_there, "docs/contract.md cites {cited:?}, which is not there");
+            let prefixes = ["", "shape-meta-", "testing/", "tests/"];
+            let exists = prefixes.iter().any(|prefix| root().join(format!("{prefix}{cited}")).exists());
+            assert!(exists, "docs/contract.md cites {cited:?}, which does not exist");
         }
     }
     assert!(names > 20, "only {names} names were found in docs/contract.md");
@@ -74,20 +74,20 @@ fn every_line_and_every_invariant_has_a_row() {
     for line in numbers {
         let row = contract.lines().find(|row| row.starts_with(&format!("| {line} |")));
         let row = row.unwrap_or_else(|| panic!("docs/contract.md has no row for {line}"));
-        assert!(quoted(row).len() > 1 || line.starts_with('I'), "{line} is held by too little: {row}");
+        assert!(quoted(row).len() > 1 || line.starts_with('I'), "{line} cites too few tests: {row}");
     }
 }
 
-/// Where the time that passes is what is measured.
-const MEASURES: &str = "shape-meta-sqlite/tests/checkouts.rs";
+/// The test file that measures the time that passes, and so has to sleep.
+const SLEEPS: &str = "shape-meta-sqlite/tests/checkouts.rs";
 
-/// I7: what a test waits for happens by a step, by a gate, or by a signal.
+/// I7: a test waits for a step, a gate or a signal, and never for time to pass.
 #[test]
 fn i7_tests_do_not_sleep() {
-    let asleep = concat!("thread::", "sleep(");
+    let sleep = concat!("thread::", "sleep(");
     for (path, text) in sources() {
         let is_test = path.iter().any(|part| part == "tests" || part == "conformance");
-        let is_test = is_test && !path.ends_with(MEASURES);
-        assert!(!is_test || !text.contains(asleep), "{} sleeps", path.display());
+        let is_test = is_test && !path.ends_with(SLEEPS);
+        assert!(!is_test || !text.contains(sleep), "{} sleeps", path.display());
     }
 }

@@ -1,5 +1,5 @@
-//! What the dashboard and the alerts ask for exists: each metric and each label that they name is in the tables of
-//! the docs, which other tests compare with what is emitted; and Grafana can draw it.
+//! Checks the dashboard and the alerts: every metric and label in their queries is in the tables of the docs,
+//! which other tests compare with the emitted metrics. Also checks what Grafana requires of the dashboard.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use tempfile::tempdir;
 
 use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, sqlite};
 
-/// The tables of the docs: labels by the name that Prometheus knows a series by.
+/// Returns the series in the tables of the docs: the labels by the series' name in Prometheus.
 fn series() -> BTreeMap<String, BTreeSet<String>> {
     let tables = [
         include_str!("../shape-meta-telemetry/src/metrics.md"),
@@ -30,7 +30,7 @@ fn series() -> BTreeMap<String, BTreeSet<String>> {
         let [name, kind, unit, labels, _] = cells[..] else { panic!("not five cells: {row}") };
         let flat = |name: &str| name.replace('.', "_");
         let mut name = flat(name.trim_matches('`'));
-        // What an exporter adds, unless the name says it.
+        // The exporter adds the unit to a name without one.
         let unit = match unit {
             "`s`" => "seconds",
             "`By`" => "bytes",
@@ -50,14 +50,14 @@ fn series() -> BTreeMap<String, BTreeSet<String>> {
                 labels.insert("le".to_owned());
                 series.insert(format!("{name}_bucket"), labels);
             }
-            other => panic!("no kind: {other}"),
+            other => panic!("unknown kind of metric: {other}"),
         }
     }
     series
 }
 
-/// The metrics of an expression, with the labels that its braces ask for, and the labels that it groups by.
-fn asked(expression: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+/// Returns the metrics of a query with the labels in their braces, and the labels of its groupings.
+fn query_labels(expression: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let (mut metrics, mut grouped) = (Vec::new(), Vec::new());
     let mut rest = expression;
@@ -90,16 +90,16 @@ fn asked(expression: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
 
 fn check(place: &str, expression: &str, shown: &[String]) -> usize {
     let series = series();
-    // What Prometheus itself adds to every series of a target.
+    // Prometheus adds these labels to every series of a target.
     let of_target = |label: &str| matches!(label, "job" | "instance");
-    let (metrics, grouped) = asked(expression);
-    for (metric, asked) in &metrics {
+    let (metrics, grouped) = query_labels(expression);
+    for (metric, queried) in &metrics {
         let labels = series.get(metric).unwrap_or_else(|| panic!("{place}: there is no {metric}"));
-        for label in asked.iter().chain(&grouped).chain(shown).filter(|label| !of_target(label)) {
+        for label in queried.iter().chain(&grouped).chain(shown).filter(|label| !of_target(label)) {
             assert!(labels.contains(label), "{place}: {metric} has no label {label}");
         }
     }
-    assert!(!metrics.is_empty(), "{place}: asks for nothing: {expression}");
+    assert!(!metrics.is_empty(), "{place}: no metric in the query {expression}");
     metrics.len()
 }
 
@@ -116,7 +116,7 @@ fn text<'a>(of: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn every_panel_asks_for_what_there_is() {
+fn every_panel_queries_existing_metrics() {
     let dashboard = dashboard();
     let panels = list(&dashboard, "panels");
     for panel in panels {
@@ -132,18 +132,18 @@ fn every_panel_asks_for_what_there_is() {
             check("a variable", text(variable, "definition"), &[]);
         }
     }
-    assert_eq!(panels.len(), 18, "all of them were looked at");
+    assert_eq!(panels.len(), 18, "every one was checked");
 }
 
-/// What Grafana would not draw, or draw wrongly.
-fn drawn(dashboard: &Value) {
+/// Panics if Grafana would reject the dashboard or show it wrongly.
+fn check_dashboard(dashboard: &Value) {
     for key in ["title", "uid"] {
         assert!(!text(dashboard, key).is_empty());
     }
     let variables = list(&dashboard["templating"], "list");
     let kind_of = |name: &str| variables.iter().find(|one| one["name"] == name).map(|one| text(one, "type"));
     assert_eq!((kind_of("datasource"), kind_of("stack")), (Some("datasource"), Some("query")));
-    let from_the_chosen_one = |of: &Value, place: &str| {
+    let uses_the_selected_source = |of: &Value, place: &str| {
         let source = &of["datasource"];
         assert!(source["type"] == "prometheus" && source["uid"] == "${datasource}", "{place}: {source}");
     };
@@ -151,15 +151,16 @@ fn drawn(dashboard: &Value) {
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for panel in list(dashboard, "panels") {
         let title = text(panel, "title");
-        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{title}: its id is there twice");
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{title}: its id is used twice");
         assert!(!text(panel, "description").is_empty(), "{title}");
         assert!(matches!(text(panel, "type"), "timeseries" | "state-timeline"), "{title}: its type");
-        from_the_chosen_one(panel, title);
+        uses_the_selected_source(panel, title);
 
-        let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().expect("a place"));
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().expect("a position"));
         assert!(w > 0 && h > 0 && x + w <= 24, "{title}: outside of the grid, which is 24 wide");
         for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            assert!(taken.insert(place), "{title}: lies on another one");
+            assert!(taken.insert(place), "{title}: overlaps another panel");
         }
 
         let defaults = &panel["fieldConfig"]["defaults"];
@@ -171,38 +172,41 @@ fn drawn(dashboard: &Value) {
 
         let mut references = BTreeSet::new();
         let targets = list(panel, "targets");
-        assert!(!targets.is_empty(), "{title}: it asks for nothing");
+        assert!(!targets.is_empty(), "{title}: it has no query");
         for target in targets {
-            from_the_chosen_one(target, title);
-            assert!(references.insert(text(target, "refId")), "{title}: a refId is there twice");
-            assert!(text(target, "legendFormat").contains("{{stack}}"), "{title}: whose curve is it?");
-            asks_well(title, text(target, "expr"), unit);
+            uses_the_selected_source(target, title);
+            assert!(references.insert(text(target, "refId")), "{title}: a refId is used twice");
+            assert!(
+                text(target, "legendFormat").contains("{{stack}}"),
+                "{title}: the legend does not name the stack"
+            );
+            check_query(title, text(target, "expr"), unit);
         }
     }
 }
 
-/// What Prometheus takes, and answers with nonsense.
-fn asks_well(title: &str, expression: &str, unit: &str) {
+/// Panics if Prometheus would accept the query but return a meaningless result.
+fn check_query(title: &str, expression: &str, unit: &str) {
     let depth = expression.bytes().try_fold(0_u32, |depth, byte| match byte {
         b'(' | b'{' | b'[' => Some(depth + 1),
         b')' | b'}' | b']' => depth.checked_sub(1),
         _ => Some(depth),
     });
     assert_eq!(depth, Some(0), "{title}: brackets: {expression}");
-    let (metrics, grouped) = asked(expression);
+    let (metrics, grouped) = query_labels(expression);
     let quantile = expression.contains("histogram_quantile(");
     for (metric, labels) in &metrics {
-        assert!(labels.iter().any(|label| label == "stack"), "{title}: {metric} of all stacks");
+        assert!(labels.iter().any(|label| label == "stack"), "{title}: {metric} is not filtered by stack");
         let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end))
             && metric != "db_client_connection_count";
-        // Totals of what hardly ever happens are shown as they are.
+        // Counters of rare events are shown as totals.
         let rare = ["stops", "quarantines", "repair_lost", "recovery_removed", "activity_duration"]
             .iter()
             .any(|name| metric.contains(name));
         let rated = expression.contains("rate(") || expression.contains("increase(");
         assert!(rated == (counts && !rare), "{title}: {metric}: a rate of a gauge, or a counter without one");
-        assert!(!rated || expression.contains("[$__rate_interval]"), "{title}: a rate over another interval");
-        assert_eq!(quantile, metric.ends_with("_bucket"), "{title}: a quantile is one of buckets");
+        assert!(!rated || expression.contains("[$__rate_interval]"), "{title}: a rate over a fixed interval");
+        assert_eq!(quantile, metric.ends_with("_bucket"), "{title}: a quantile needs buckets");
         let seconds = quantile && metric.contains("_seconds_");
         let seconds = seconds || !rated && (metric.ends_with("_seconds") || metric.ends_with("_seconds_sum"));
         assert_eq!(seconds, unit == "s", "{title}: {metric} in {unit}");
@@ -213,12 +217,12 @@ fn asks_well(title: &str, expression: &str, unit: &str) {
 }
 
 #[test]
-fn grafana_can_draw_it() {
-    drawn(&dashboard());
+fn the_dashboard_is_valid_for_grafana() {
+    check_dashboard(&dashboard());
 }
 
 #[test]
-fn what_grafana_could_not_draw_is_found_out() {
+fn an_invalid_dashboard_is_detected() {
     let expression = "/panels/1/targets/0/expr";
     let bad = [
         ("/templating/list/1/name", json!("stacks")),
@@ -256,28 +260,28 @@ fn what_grafana_could_not_draw_is_found_out() {
     ];
     for (place, value) in bad {
         let mut dashboard = dashboard();
-        let found = dashboard.pointer_mut(place).unwrap_or_else(|| panic!("{place}: there is no such place"));
+        let found = dashboard.pointer_mut(place).unwrap_or_else(|| panic!("{place}: no such pointer"));
         assert_ne!(*found, value, "{place}");
         *found = value.clone();
-        assert!(std::panic::catch_unwind(|| drawn(&dashboard)).is_err(), "{place}: {value}");
+        assert!(std::panic::catch_unwind(|| check_dashboard(&dashboard)).is_err(), "{place}: {value}");
     }
 }
 
-/// The names and labels that the tests above take for those of the exporter are those that it writes.
+/// The exporter writes the names and labels that the tests above assume.
 #[test]
-fn what_is_scraped_is_what_the_tables_promise() {
+fn the_exporter_writes_the_documented_series() {
     let directory = tempdir().expect("a directory");
     let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
     for (name, bounds) in MetricsObserver::histograms() {
         exporter =
-            exporter.set_buckets_for_metric(Matcher::Full(name.into()), bounds).expect("there are some");
+            exporter.set_buckets_for_metric(Matcher::Full(name.into()), bounds).expect("it has bounds");
     }
     let recorder = exporter.build_recorder();
     let scraped = metrics::with_local_recorder(&recorder, || {
         Admission::describe_metrics();
         let observer = MetricsObserver::new("main");
         let builder = ShapeMeta::builder(NoopCleaner).observer(Arc::new(observer.clone())).sqlite(sqlite());
-        // Flushed on this thread, whose recorder it is.
+        // The flush runs on this thread, which has the recorder.
         let composition = PRODUCT.flushing(Flushing::Stepped);
         let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
         let receipt = store.add(shape(1), Wait::No).expect("room");
@@ -291,20 +295,20 @@ fn what_is_scraped_is_what_the_tables_promise() {
         recorder.handle().render()
     });
 
-    assert!(!scraped.contains(shape(1).handle.as_str()), "no label is of a shape");
-    let promised = series();
+    assert!(!scraped.contains(shape(1).handle.as_str()), "no label names a shape");
+    let documented = series();
     let mut found = BTreeSet::new();
     for line in scraped.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (name, rest) = line.split_once('{').unwrap_or_else(|| panic!("without labels: {line}"));
         let (labels, _) = rest.rsplit_once('}').expect("closed");
-        let allowed = promised.get(name).unwrap_or_else(|| panic!("no table promises {name}"));
+        let allowed = documented.get(name).unwrap_or_else(|| panic!("no table documents {name}"));
         for label in labels.split(',').map(|label| label.split_once('=').expect("a label").0) {
             assert!(allowed.contains(label), "{name} has no label {label}");
         }
         found.insert(name);
     }
-    // The others are of what does not happen to a store that is well.
-    let missing: Vec<_> = promised.keys().filter(|name| !found.contains(name.as_str())).collect();
+    // The remaining metrics belong to faults, which a healthy store does not have.
+    let missing: Vec<_> = documented.keys().filter(|name| !found.contains(name.as_str())).collect();
     assert_eq!(
         missing,
         [
@@ -320,7 +324,7 @@ fn what_is_scraped_is_what_the_tables_promise() {
 }
 
 #[test]
-fn every_alert_asks_for_what_there_is() {
+fn every_alert_queries_existing_metrics() {
     let mut lines = include_str!("../docs/prometheus/alerts.yml").lines().map(str::trim).peekable();
     let (mut alert, mut alerts) = ("", 0);
     while let Some(line) = lines.next() {
@@ -340,11 +344,11 @@ fn every_alert_asks_for_what_there_is() {
             alerts += 1;
         }
     }
-    assert_eq!(alerts, 10, "all of them were looked at");
+    assert_eq!(alerts, 10, "every one was checked");
 }
 
 #[test]
-fn what_is_not_there_is_found_out() {
+fn an_unknown_metric_or_label_is_detected() {
     assert_eq!(
         check("good", r#"rate(shape_meta_mutations_refused_total{reason="overloaded"}[1m]) > 0"#, &[]),
         1
@@ -359,13 +363,13 @@ fn what_is_not_there_is_found_out() {
     }
 }
 
-/// The values of `db.operation.name`.
+/// Every value of `db.operation.name` is documented.
 #[test]
-fn every_operation_is_in_the_docs() {
+fn every_operation_is_documented() {
     let code = include_str!("../shape-meta-sqlite/src/connection/operation.rs");
     let labels: BTreeSet<_> = code.split('"').skip(1).step_by(2).collect();
     let docs = include_str!("../docs/telemetry.md");
-    let (_, after) = docs.split_once("The operations are ").expect("they are told");
-    let (told, _) = after.split_once("\n\n").expect("a paragraph");
-    assert_eq!(told.split('`').skip(1).step_by(2).collect::<BTreeSet<_>>(), labels);
+    let (_, after) = docs.split_once("The operations are ").expect("the docs list them");
+    let (listed, _) = after.split_once("\n\n").expect("a paragraph");
+    assert_eq!(listed.split('`').skip(1).step_by(2).collect::<BTreeSet<_>>(), labels);
 }

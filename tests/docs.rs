@@ -1,4 +1,4 @@
-//! The code of README.md and of docs/ compiles and runs: as doctests of this library, which has nothing else in it.
+//! The code blocks of README.md and docs/ as doctests. The library has no other content.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,4 +1,5 @@
-//! The gauges of every composition: right while it is open, while it closes, and when it is gone.
+//! The gauges of every composition: they are right while a store is open, while it closes, and after it is
+//! dropped.
 
 use std::{
     collections::BTreeMap,
@@ -20,12 +21,12 @@ use tempfile::tempdir;
 
 use shape_meta_harness::compositions::{ALL, Composition, Flushing, PATIENT, PRODUCT, sqlite};
 
-/// What the gauges say: by name, with the label that tells two of one name apart.
+/// Returns the gauges by name and by the label that distinguishes gauges of one name.
 fn gauges(reporter: &Reporter) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || reporter.record());
-    let told = snapshotter.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+    let values = snapshotter.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
         let DebugValue::Gauge(value) = value else { panic!("not a gauge: {key:?}") };
         let key = key.key();
         let labels =
@@ -33,7 +34,7 @@ fn gauges(reporter: &Reporter) -> BTreeMap<String, f64> {
         let name = labels.fold(key.name().to_owned(), |name, label| format!("{name} {}", label.value()));
         (name, *value)
     });
-    told.collect()
+    values.collect()
 }
 
 fn states(gauges: &BTreeMap<String, f64>) -> Vec<&str> {
@@ -43,15 +44,15 @@ fn states(gauges: &BTreeMap<String, f64>) -> Vec<&str> {
 }
 
 #[test]
-fn every_composition_tells_what_it_holds_until_it_is_gone() {
+fn every_composition_reports_its_gauges_until_it_is_dropped() {
     for composition in ALL {
         let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
         let store = composition.open(directory.path());
-        assert!(gauges(&reporter).is_empty(), "nothing is said before it is open");
+        assert!(gauges(&reporter).is_empty(), "there are no gauges before it is watched");
         let weak = store.downgrade();
         reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
         for number in 0..5 {
-            store.add(shape(number), Wait::No).expect("room");
+            store.add(shape(number), Wait::No).expect("there is capacity");
         }
         let open = gauges(&reporter);
         assert_eq!(states(&open), ["ready"], "{composition:?}");
@@ -67,18 +68,18 @@ fn every_composition_tells_what_it_holds_until_it_is_gone() {
         assert_eq!(closed["shape_meta.pending.changes"], 0.0, "{composition:?}");
 
         drop(store);
-        let gone = gauges(&reporter);
-        assert_eq!(states(&gone), ["closed"], "{composition:?}");
-        let told =
-            gone.iter().filter(|(name, value)| **value != 0.0 && !name.starts_with("shape_meta.health"));
-        assert_eq!(told.count(), 0, "{composition:?}: {gone:?}");
-        assert!(gauges(&reporter).is_empty(), "and then never again");
+        let dropped = gauges(&reporter);
+        assert_eq!(states(&dropped), ["closed"], "{composition:?}");
+        let values =
+            dropped.iter().filter(|(name, value)| **value != 0.0 && !name.starts_with("shape_meta.health"));
+        assert_eq!(values.count(), 0, "{composition:?}: {dropped:?}");
+        assert!(gauges(&reporter).is_empty(), "the closed state is reported once");
     }
 }
 
-/// A write that hangs keeps the store from closing, and nobody from looking at it.
+/// A hanging write delays the close of a store, but not its gauges.
 #[test]
-fn the_gauges_wait_for_nobody_while_a_store_closes() {
+fn gauges_do_not_wait_for_a_store_that_closes() {
     let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
     let composition = PRODUCT.flushing(Flushing::Busy);
     let below = FailingStore::new(Arc::new(composition.below(directory.path())));
@@ -88,116 +89,120 @@ fn the_gauges_wait_for_nobody_while_a_store_closes() {
     reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
 
     let gate = faults.block_apply(Side::Before);
-    store.add(shape(1), Wait::No).expect("room");
+    store.add(shape(1), Wait::No).expect("there is capacity");
     gate.wait_until_blocked();
-    store.add(shape(2), Wait::No).expect("room");
+    store.add(shape(2), Wait::No).expect("there is capacity");
     thread::scope(|scope| {
         let closing = scope.spawn(|| store.close(PATIENT));
-        let patience = Instant::now() + PATIENT;
-        while !matches!(store.health().state, HealthState::Closing) && Instant::now() < patience {
+        let deadline = Instant::now() + PATIENT;
+        while !matches!(store.health().state, HealthState::Closing) && Instant::now() < deadline {
             thread::yield_now();
         }
-        let told = gauges(&reporter);
-        assert_eq!(states(&told), ["closing"]);
-        assert_eq!(told["shape_meta.pending.changes"], 2.0);
-        assert!(told["shape_meta.pending.oldest_age"] > 0.0);
+        let values = gauges(&reporter);
+        assert_eq!(states(&values), ["closing"]);
+        assert_eq!(values["shape_meta.pending.changes"], 2.0);
+        assert!(values["shape_meta.pending.oldest_age"] > 0.0);
         drop(gate);
         assert!(closing.join().expect("no panic").is_complete());
     });
-    let told = gauges(&reporter);
-    assert_eq!((states(&told), told["shape_meta.pending.changes"]), (vec!["closed"], 0.0));
+    let values = gauges(&reporter);
+    assert_eq!((states(&values), values["shape_meta.pending.changes"]), (vec!["closed"], 0.0));
     drop(store);
     assert_eq!(states(&gauges(&reporter)), ["closed"]);
 }
 
-/// Sets the gauges all the time and looks whether what they say can be true, until it is told to stop.
+/// Records the gauges constantly and checks that their values are possible, until `over` is set.
 struct Watcher {
     reporter: Reporter,
     rounds: AtomicU64,
     over: AtomicBool,
 }
 
-/// Shapes that a life of [`lives`] ever has.
-const MOST: f64 = 30.0;
+/// The upper bound on the shapes of one [`run_lives`] call.
+const MAX_SHAPES: f64 = 30.0;
 
 impl Watcher {
     fn watch(&self) {
         let mut before = None;
         while !self.over.load(Ordering::Relaxed) {
-            let told = gauges(&self.reporter);
-            let state = match &states(&told)[..] {
+            let values = gauges(&self.reporter);
+            let state = match &states(&values)[..] {
                 [] => None,
                 [state] => Some((*state).to_owned()),
-                several => panic!("in {several:?} at once"),
+                several => panic!("several states at once: {several:?}"),
             };
-            let follows = match (before.as_deref(), state.as_deref()) {
+            let is_valid = match (before.as_deref(), state.as_deref()) {
                 (None | Some("closed"), Some("ready")) | (Some("closed"), None) => true,
                 (Some("ready"), Some("degraded")) | (Some("degraded"), Some("ready")) => true,
                 (Some("ready" | "degraded"), Some("closing" | "closed")) => true,
                 (Some("closing"), Some("closed")) => true,
                 (before, after) => before == after,
             };
-            assert!(follows, "{before:?}, and then {state:?}");
+            assert!(is_valid, "state {state:?} after {before:?}");
             before = state;
 
-            let pending = told.get("shape_meta.pending.changes").copied().unwrap_or_default();
-            let age = told.get("shape_meta.pending.oldest_age").copied().unwrap_or_default();
-            assert!((0.0..=MOST).contains(&pending) && (0.0..60.0).contains(&age), "{told:?}");
+            let pending = values.get("shape_meta.pending.changes").copied().unwrap_or_default();
+            let age = values.get("shape_meta.pending.oldest_age").copied().unwrap_or_default();
+            assert!((0.0..=MAX_SHAPES).contains(&pending) && (0.0..60.0).contains(&age), "{values:?}");
             let shapes: f64 = ["true", "false"]
-                .map(|indexed| told.get(&format!("shape_meta.shapes {indexed}")).copied().unwrap_or_default())
+                .map(|indexed| {
+                    values.get(&format!("shape_meta.shapes {indexed}")).copied().unwrap_or_default()
+                })
                 .iter()
                 .sum();
-            assert!((0.0..=MOST).contains(&shapes), "{told:?}");
+            assert!((0.0..=MAX_SHAPES).contains(&shapes), "{values:?}");
             let connections =
-                |what: &str| told.get(&format!("db.client.connection.{what}")).copied().unwrap_or_default();
+                |what: &str| values.get(&format!("db.client.connection.{what}")).copied().unwrap_or_default();
             let open = connections("count used") + connections("count idle");
-            assert!(open <= connections("max"), "{told:?}");
-            // Twice what there is room for would be a number that was below zero.
-            assert!(connections("pending_requests") <= MOST, "{told:?}");
+            assert!(open <= connections("max"), "{values:?}");
+            // A number that had dropped below zero would be far above this bound.
+            assert!(connections("pending_requests") <= MAX_SHAPES, "{values:?}");
             self.rounds.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// Returns when it has begun and ended a round since: so it waits for nothing that is under way.
-    fn goes_on(&self) {
-        let enough = self.rounds.load(Ordering::Acquire) + 2;
-        let patience = Instant::now() + PATIENT;
-        while self.rounds.load(Ordering::Acquire) < enough {
-            assert!(Instant::now() < patience, "whoever sets the gauges waits for something");
+    /// Returns after a whole round of the watcher that began after this call. So the watcher is not blocked.
+    fn wait_for_a_round(&self) {
+        let target = self.rounds.load(Ordering::Acquire) + 2;
+        let deadline = Instant::now() + PATIENT;
+        while self.rounds.load(Ordering::Acquire) < target {
+            assert!(Instant::now() < deadline, "recording the gauges is blocked");
             thread::yield_now();
         }
     }
 }
 
-/// A store is opened, worked with, hangs in a write, goes on, hangs while it closes, and goes; and then again.
-fn lives(composition: Composition, watcher: &Watcher) {
+/// Runs three lives of a store: it is opened, used, hangs in a write, resumes, hangs while it closes, and is
+/// dropped.
+fn run_lives(composition: Composition, watcher: &Watcher) {
     let directory = tempdir().expect("a directory");
     for life in 0..3 {
         let below = FailingStore::new(Arc::new(composition.below(directory.path())));
         let faults = below.faults().clone();
         let store = composition.over(below);
-        watcher.goes_on();
+        watcher.wait_for_a_round();
         let weak = store.downgrade();
         watcher.reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
-        let add =
-            |number: u64| drop(store.add(shape(life * 10 + number), Wait::UpTo(PATIENT)).expect("room"));
+        let add = |number: u64| {
+            drop(store.add(shape(life * 10 + number), Wait::UpTo(PATIENT)).expect("there is capacity"))
+        };
         (0..5).for_each(add);
-        watcher.goes_on();
-        hangs(&faults, || add(5), || watcher.goes_on());
+        watcher.wait_for_a_round();
+        while_a_write_hangs(&faults, || add(5), || watcher.wait_for_a_round());
         (6..9).for_each(add);
         let add_and_close = || {
             add(9);
             assert!(store.close(PATIENT).is_complete());
         };
-        hangs(&faults, add_and_close, || watcher.goes_on());
-        watcher.goes_on();
+        while_a_write_hangs(&faults, add_and_close, || watcher.wait_for_a_round());
+        watcher.wait_for_a_round();
         drop(store);
-        watcher.goes_on();
+        watcher.wait_for_a_round();
     }
 }
 
-/// Does this while a write hangs that comes of it or is under way.
-fn hangs(faults: &Faults, act: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
+/// Runs `act`, and `meanwhile` while a write of `act` hangs.
+fn while_a_write_hangs(faults: &Faults, act: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
     thread::scope(|scope| {
         // Opened also by a panic in here, or the scope would wait for ever.
         let gate = faults.block_apply(Side::Before);
@@ -210,7 +215,7 @@ fn hangs(faults: &Faults, act: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
 }
 
 #[test]
-fn c10_the_gauges_are_right_all_the_time_and_wait_for_nobody() {
+fn c10_gauges_are_always_right_and_never_wait() {
     for composition in ALL {
         let watcher = Watcher {
             reporter: Reporter::default(),
@@ -219,16 +224,16 @@ fn c10_the_gauges_are_right_all_the_time_and_wait_for_nobody() {
         };
         thread::scope(|scope| {
             scope.spawn(|| watcher.watch());
-            let lived = scope.spawn(|| lives(composition, &watcher)).join();
+            let lived = scope.spawn(|| run_lives(composition, &watcher)).join();
             watcher.over.store(true, Ordering::Relaxed);
             lived.unwrap_or_else(|_| panic!("{composition:?}"));
         });
     }
 }
 
-/// The same where the write hangs below, with the connection in use.
+/// The same with a write that hangs in SQLite and uses a connection.
 #[test]
-fn the_gauges_do_not_wait_for_a_connection_that_hangs() {
+fn gauges_do_not_wait_for_a_hanging_connection() {
     for composition in ALL {
         let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
         let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().busy_timeout(PATIENT));
@@ -236,31 +241,31 @@ fn the_gauges_do_not_wait_for_a_connection_that_hangs() {
         let weak = store.downgrade();
         reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
 
-        let stranger =
+        let other_connection =
             rusqlite::Connection::open(directory.path().join("shape-meta.sqlite3")).expect("a file");
-        stranger.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+        other_connection.execute_batch("BEGIN IMMEDIATE").expect("there is no other writer");
         thread::scope(|scope| {
-            scope.spawn(|| store.add(shape(1), Wait::No).expect("it waits for the stranger"));
-            // An add may read before it writes, and such a read has its connection for a moment only. A gauge that
-            // waited would wait until it is rolled back.
+            scope.spawn(|| store.add(shape(1), Wait::No).expect("it waits for the other connection"));
+            // An add may read before it writes, and such a read uses its connection only briefly. Three
+            // samples in a row show the write. A gauge that waited would deadlock with the rollback below.
             let is_used = || gauges(&reporter)["db.client.connection.count used"] == 1.0;
-            let patience = Instant::now() + PATIENT;
+            let deadline = Instant::now() + PATIENT;
             while !(0..3).all(|_| is_used()) {
-                assert!(Instant::now() < patience, "{composition:?}");
+                assert!(Instant::now() < deadline, "{composition:?}");
                 thread::yield_now();
             }
-            stranger.execute_batch("ROLLBACK").expect("it was begun");
+            other_connection.execute_batch("ROLLBACK").expect("it was begun");
         });
         assert!(store.close(PATIENT).is_complete());
     }
 }
 
 #[test]
-fn who_is_shed_is_told_how_much_is_pending_and_how_fast_it_is_written() {
+fn a_shed_request_learns_the_backlog_and_its_drain_rate() {
     let directory = tempdir().expect("a directory");
     let store = PRODUCT.flushing(Flushing::Stepped).open(directory.path());
     let weak = store.downgrade();
-    (0..4).for_each(|number| drop(store.add(shape(number), Wait::No).expect("room")));
+    (0..4).for_each(|number| drop(store.add(shape(number), Wait::No).expect("there is capacity")));
     assert_eq!(weak.drain(), Drain { pending: 4, per_second: 0.0 });
     store.flush(PATIENT).expect("it is written");
     let drain = weak.drain();

@@ -1,5 +1,5 @@
-//! When a shape was last read is known to memory first, and saved now and then. It is not forgotten meanwhile,
-//! whatever happens below.
+//! The times of last reads, which memory has first and the flusher saves at intervals. No fault below loses
+//! them meanwhile.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use shape_meta_harness::compositions::{
 
 const AT: Timestamp = Timestamp::from_micros(7);
 
-/// A scan shows what was live when it was made, with its last read, also of a shape that is removed before
-/// the scan comes to it.
+/// A scan returns the shapes that were live when it began, with their last reads, even if a shape is removed
+/// before the scan reaches it.
 #[test]
-fn c1_a_scan_tells_when_a_shape_was_read_that_is_removed_meanwhile() {
+fn c1_a_scan_keeps_the_last_read_of_a_shape_removed_meanwhile() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
@@ -32,10 +32,10 @@ fn c1_a_scan_tells_when_a_shape_was_read_that_is_removed_meanwhile() {
     }
 }
 
-/// A batch is committed, and a panic keeps everybody from knowing. When it is tried again, the shapes of the
-/// batch are found on disk, and what was noted of them in memory must still be theirs.
+/// A batch is committed, but a panic hides the result. The retry finds the shapes of the batch on disk, and
+/// must keep their last reads from memory.
 #[test]
-fn c9_a_read_is_remembered_though_the_outcome_of_the_commit_was_not_known() {
+fn c9_a_commit_with_unknown_outcome_keeps_last_reads() {
     for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
         let (directory, faults) = (directory(), Faults::default());
         let composition = composition.flushing(Flushing::Stepped);

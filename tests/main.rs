@@ -1,12 +1,12 @@
-//! Every composition over SQLite files, as a user gets it from the builder: conformance, likeness, threads,
-//! crashes, faults and bad input.
+//! Tests of every composition over SQLite files, as a user builds it: conformance, equality of buffered and
+//! direct, threads, crashes, faults and bad input.
 
 mod conformance;
 mod contract;
 
+mod buffered_equals_direct;
 mod crash;
 mod deploy;
-mod equal;
 mod faults;
 mod linear;
 mod threads;
@@ -14,10 +14,10 @@ mod threads;
 mod cleaner;
 mod dashboard;
 mod gauges;
-mod histories;
 mod last_reads;
-mod places;
+mod observer_events;
+mod open_failures;
 mod refusals;
+mod regressions;
 mod repair;
 mod tenants;
-mod told;

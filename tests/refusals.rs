@@ -1,4 +1,4 @@
-//! What callers may ask for and must not get: each mistake has a text of its own, and changes nothing (C4).
+//! C4: every invalid request has its own error text, and changes nothing.
 
 use shape_meta::{Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, ShapeMeta, StoreControl};
 use shape_meta_core::conformance::{View, handle, key, relations, shape};
@@ -8,14 +8,14 @@ use shape_meta_harness::{
     rows::Rows,
 };
 
-/// One way to be wrong.
-type Mistake = fn(&ShapeMeta) -> Result<(), MutateError>;
+/// One kind of invalid request.
+type InvalidRequest = fn(&ShapeMeta) -> Result<(), MutateError>;
 
-const MISTAKES: &[(&str, Mistake)] = &[
-    ("remove an unknown handle", |store| store.remove("nobody", WAIT).map(drop)),
-    ("mark an unknown handle", |store| store.mark_snapshot_started("nobody", WAIT).map(drop)),
-    ("remove no handle at all", |store| store.remove("", WAIT).map(drop)),
-    ("remove what cannot be a handle", |store| store.remove("a\nb\0", WAIT).map(drop)),
+const INVALID_REQUESTS: &[(&str, InvalidRequest)] = &[
+    ("remove an unknown handle", |store| store.remove("unknown", WAIT).map(drop)),
+    ("mark an unknown handle", |store| store.mark_snapshot_started("unknown", WAIT).map(drop)),
+    ("remove an empty handle", |store| store.remove("", WAIT).map(drop)),
+    ("remove an invalid handle", |store| store.remove("a\nb\0", WAIT).map(drop)),
     ("remove a handle of 10,000 bytes", |store| store.remove(&"é".repeat(5_000), WAIT).map(drop)),
     ("add a handle that is on disk", |store| add(store, NewShape { handle: handle(1), ..shape(9) })),
     ("add a handle that is pending", |store| add(store, NewShape { handle: handle(2), ..shape(9) })),
@@ -25,7 +25,7 @@ const MISTAKES: &[(&str, Mistake)] = &[
         store.get_or_add(&NewShape { handle: handle(1), ..shape(9) }, WAIT).map(drop)
     }),
     ("add a handle of 10,000 bytes", |store| {
-        add(store, NewShape { handle: long("h".repeat(10_000)), ..shape(9) })
+        add(store, NewShape { handle: long_handle("h".repeat(10_000)), ..shape(9) })
     }),
     ("add a definition over the limit", |store| {
         add(store, NewShape { definition: vec![0; (1 << 20) + 1].into(), ..shape(9) })
@@ -46,12 +46,12 @@ fn add(store: &ShapeMeta, shape: NewShape) -> Result<(), MutateError> {
     store.add(shape, WAIT).map(drop)
 }
 
-fn long(text: String) -> Handle {
-    Handle::new(text).expect("how long it may be is for the store to say")
+fn long_handle(text: String) -> Handle {
+    Handle::new(text).expect("the store limits the length, not the type")
 }
 
 #[test]
-fn c4_each_mistake_is_refused_in_its_own_words_and_changes_nothing() {
+fn c4_each_invalid_request_is_refused_and_changes_nothing() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
@@ -64,8 +64,8 @@ fn c4_each_mistake_is_refused_in_its_own_words_and_changes_nothing() {
         let (view, pending) = (View::of(&store), store.pending());
 
         let mut texts = Vec::new();
-        for (name, mistake) in MISTAKES {
-            match mistake(&store) {
+        for (name, request) in INVALID_REQUESTS {
+            match request(&store) {
                 Err(MutateError::Refused(refusal)) => {
                     texts.push(format!("{name}\n  {}: {refusal}", refusal.name()));
                 }
@@ -77,7 +77,7 @@ fn c4_each_mistake_is_refused_in_its_own_words_and_changes_nothing() {
         insta::allow_duplicates! { insta::assert_snapshot!(texts.join("\n")) }
 
         store.resume();
-        store.flush(PATIENT).expect("nothing of it is in the way");
+        store.flush(PATIENT).expect("nothing fails");
         let rows = Rows::of(directory.path());
         assert_eq!((rows.count("shape"), rows.count("definition")), (2, 2), "{composition:?}");
         drop(store);
@@ -89,11 +89,11 @@ fn c4_each_mistake_is_refused_in_its_own_words_and_changes_nothing() {
     }
 }
 
-/// What is not printable is refused before a store is asked.
+/// A handle that is not printable is refused before a store is involved.
 #[test]
-fn c4_a_handle_says_what_is_wrong_with_it() {
+fn c4_an_invalid_handle_is_refused_with_its_reason() {
     let texts = ["", "a\nb", "\0", "tab\there", "next line \u{85}", "\u{7f}"].map(|text| {
-        let error = Handle::new(text).expect_err("it is no handle");
+        let error = Handle::new(text).expect_err("it is not a valid handle");
         format!("{text:?}: {error}")
     });
     insta::assert_snapshot!(texts.join("\n"));

@@ -1,4 +1,4 @@
-//! Damage that is found while a store is open: what is served meanwhile, and that a repair mends it.
+//! Damage that is found while a store is open: the reads until then, and the repair.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use shape_meta_harness::{
     rows::stranger,
 };
 
-const LIVE: u64 = 20;
+const SHAPES: u64 = 20;
 
 fn open(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
     let builder = ShapeMeta::builder(shape_meta::NoopCleaner).sqlite(sqlite());
@@ -22,7 +22,7 @@ fn open(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
 
 fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
     let store = open(composition, directory);
-    for number in 1..=LIVE {
+    for number in 1..=SHAPES {
         store.add(shape(number), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
     }
@@ -31,24 +31,25 @@ fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
 }
 
 #[test]
-fn c9_damage_stops_writing_and_a_repair_goes_on_with_what_is_pending() {
+fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
     for composition in ALL {
         let directory = directory();
         let store = filled(composition, directory.path());
-        // Somebody writes into the row that every commit reads, and into two definitions.
+        // Another process changes the row that every commit reads, and two definitions.
         stranger(directory.path())
             .execute_batch(
                 "UPDATE meta SET total = total + 1;
                  UPDATE definition SET body = zeroblob(length(body)) WHERE id IN (SELECT id FROM definition LIMIT 2);",
             )
-            .expect("the stranger may");
+            .expect("SQLite executes it");
 
         let added = store.add(shape(21), Wait::No);
         match &added {
             Ok(receipt) => {
-                let NotDurable::Stopped(error) = receipt.wait_durable(PATIENT).expect_err("it cannot be")
+                let NotDurable::Stopped(error) =
+                    receipt.wait_durable(PATIENT).expect_err("writing has stopped")
                 else {
-                    panic!("{composition:?}: it is told why");
+                    panic!("{composition:?}: the reason is missing");
                 };
                 assert_eq!(error.kind(), ErrorKind::Corrupt);
                 assert!(store.has_handle(&handle(21)).expect("reads go on"), "{composition:?}");
@@ -61,22 +62,22 @@ fn c9_damage_stops_writing_and_a_repair_goes_on_with_what_is_pending() {
         assert!(matches!(store.health().state, HealthState::Stopped { .. }), "{composition:?}");
 
         let repaired = store.repair().unwrap_or_else(|error| panic!("{composition:?}: {error:?}"));
-        assert_eq!(repaired.saved, LIVE - 2, "{composition:?}");
+        assert_eq!(repaired.saved, SHAPES - 2, "{composition:?}");
         let lost: Vec<_> = repaired.lost.iter().filter_map(|lost| lost.handle.clone()).collect();
         assert_eq!(lost, [handle(1), handle(2)], "{composition:?}");
         assert!(matches!(store.health().state, HealthState::Ready), "{composition:?}: {:?}", store.health());
 
         let pending = u64::from(added.is_ok());
-        let there = |store: &ShapeMeta| {
-            assert_eq!(store.counts().expect("reads").total, LIVE - 2 + pending, "{composition:?}");
-            assert_eq!(store.scan().expect("scans").count() as u64, LIVE - 2 + pending, "{composition:?}");
+        let check = |store: &ShapeMeta| {
+            assert_eq!(store.counts().expect("reads").total, SHAPES - 2 + pending, "{composition:?}");
+            assert_eq!(store.scan().expect("scans").count() as u64, SHAPES - 2 + pending, "{composition:?}");
             for number in 1..=2 {
                 assert!(!store.has_handle(&handle(number)).expect("reads"), "{composition:?}");
                 assert!(store.handle_for(&shape(number).key).expect("reads").is_none());
                 assert!(store.record(&handle(number)).expect("reads").is_none());
             }
-            for number in 3..=LIVE {
-                let record = store.record(&handle(number)).expect("reads").expect("it was saved");
+            for number in 3..=SHAPES {
+                let record = store.record(&handle(number)).expect("reads").expect("it was salvaged");
                 assert_eq!(record.definition, shape(number).definition);
                 assert!(
                     store
@@ -86,7 +87,7 @@ fn c9_damage_stops_writing_and_a_repair_goes_on_with_what_is_pending() {
                 );
             }
         };
-        there(&store);
+        check(&store);
         for number in [1, 22] {
             store.add(shape(number), WAIT).expect("it can be added again");
         }
@@ -96,27 +97,30 @@ fn c9_damage_stops_writing_and_a_repair_goes_on_with_what_is_pending() {
         if pending == 1 {
             store.mark_snapshot_complete(&handle(21), WAIT).expect("it is live");
         }
-        store.flush(PATIENT).expect("writing goes on");
-        there(&store);
+        store.flush(PATIENT).expect("writing resumes");
+        check(&store);
         assert!(store.close(PATIENT).is_complete());
         drop(store);
         let store = open(composition, directory.path());
-        assert!(store.open_report().expect("a database").database.quarantined.is_none(), "{composition:?}");
-        there(&store);
+        assert!(
+            store.open_report().expect("it has a database").database.quarantined.is_none(),
+            "{composition:?}"
+        );
+        check(&store);
     }
 }
 
-/// Rows that memory knows need not be read: what they have lost comes from there.
+/// A repair takes what the file has lost from memory, where a cache has it.
 #[test]
-fn c9_memory_supplies_what_the_file_has_lost() {
+fn c9_a_repair_takes_lost_rows_from_memory() {
     for composition in ALL {
         let directory = directory();
         let store = filled(composition, directory.path());
         let damage = "UPDATE shape SET handle = 'x' || handle, key = zeroblob(32) WHERE state = 3";
-        stranger(directory.path()).execute_batch(damage).expect("the stranger may");
+        stranger(directory.path()).execute_batch(damage).expect("SQLite executes it");
         let repaired = store.repair().expect("it repairs");
         let cached = composition.cache.is_some();
-        assert_eq!(repaired.saved, if cached { LIVE } else { 0 }, "{composition:?}: {repaired:?}");
+        assert_eq!(repaired.saved, if cached { SHAPES } else { 0 }, "{composition:?}: {repaired:?}");
         assert_eq!(store.counts().expect("reads").total, repaired.saved);
         if cached {
             assert!(store.record(&handle(7)).expect("reads").is_some());
@@ -129,17 +133,17 @@ fn a_closed_store_and_one_without_a_file_cannot_be_repaired() {
     for composition in ALL {
         let memory = ShapeMeta::builder(shape_meta::NoopCleaner);
         let memory = composition.stacked_by(memory).open_in_memory().expect("it opens");
-        assert_eq!(memory.repair().expect_err("no file").kind(), ErrorKind::Unsupported);
-        memory.add(shape(1), WAIT).expect("it goes on");
+        assert_eq!(memory.repair().expect_err("it has no file").kind(), ErrorKind::Unsupported);
+        memory.add(shape(1), WAIT).expect("it still works");
         let directory = directory();
         let store = filled(composition, directory.path());
         store.close(Duration::from_secs(10));
-        assert_eq!(store.repair().expect_err("closed").kind(), ErrorKind::Closed, "{composition:?}");
+        assert_eq!(store.repair().expect_err("it is closed").kind(), ErrorKind::Closed, "{composition:?}");
     }
 }
 
 #[test]
-fn orphans_are_exact_and_what_is_pending_counts() {
+fn orphans_are_exact_and_include_pending_changes() {
     for composition in ALL {
         let directory = directory();
         let store = filled(composition, directory.path());

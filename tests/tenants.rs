@@ -1,4 +1,4 @@
-//! Many stores in one process, which share flusher threads and a cap on connections.
+//! Many stores in one process that share flusher threads and a limit on connections.
 
 use std::{path::Path, time::Duration};
 
@@ -14,11 +14,11 @@ use shape_meta_harness::{
     rows::stranger,
 };
 
-/// Stores of one process, as one that serves many tenants opens them.
+/// The stores of a process that serves many tenants.
 struct Tenants {
     all: TempDir,
     flushers: FlusherPool,
-    cap: ConnectionLimit,
+    limit: ConnectionLimit,
     buffer: BufferOptions,
     sqlite: SqliteOptions,
     cached: bool,
@@ -29,15 +29,15 @@ impl Tenants {
         Self {
             all: directory(),
             flushers: FlusherPool::new(FlusherOptions::default().threads(2).max_threads(4)),
-            cap: ConnectionLimit::new(8),
+            limit: ConnectionLimit::new(8),
             buffer: BufferOptions::default(),
             sqlite: sqlite(),
             cached,
         }
     }
 
-    /// Flushed all the time, and at rest whenever nothing is being done.
-    fn restless(cached: bool) -> Self {
+    /// Stores that flush constantly, and close idle connections at once.
+    fn with_constant_flushes(cached: bool) -> Self {
         let mut tenants = Self::new(cached);
         tenants.buffer = tenants.buffer.flush_interval(Duration::from_micros(50)).flush_shapes(3);
         tenants.sqlite = tenants.sqlite.idle_timeout(Duration::ZERO);
@@ -45,7 +45,8 @@ impl Tenants {
     }
 
     fn open_in(&self, directory: &Path) -> ShapeMeta {
-        let builder = ShapeMeta::builder(NoopCleaner).sqlite(self.sqlite.clone().connection_limit(&self.cap));
+        let builder =
+            ShapeMeta::builder(NoopCleaner).sqlite(self.sqlite.clone().connection_limit(&self.limit));
         let builder = if self.cached { builder.cached(CacheOptions::default()) } else { builder };
         builder.buffered(self.buffer.clone().flushers(&self.flushers)).open(directory).expect("it opens")
     }
@@ -59,7 +60,7 @@ impl Fixture for Tenants {
     type Store = ShapeMeta;
 
     fn open(&self) -> ShapeMeta {
-        self.open_in(&tempfile::tempdir_in(&self.all).expect("there is room for temporary files").keep())
+        self.open_in(&tempfile::tempdir_in(&self.all).expect("a temporary directory can be created").keep())
     }
 
     fn flush(&self, store: &ShapeMeta) {
@@ -76,11 +77,11 @@ impl Fixture for Tenants {
     }
 
     fn disturb(&self, store: &ShapeMeta, _: u8) {
-        store.database().expect("it stands on one").close_idle();
+        store.database().expect("it has a database").close_idle();
     }
 
     fn reopen(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
-        let database = store.database().expect("it stands on a database");
+        let database = store.database().expect("it has a database");
         let own = database.directory().expect("it is on disk").to_owned();
         assert!(store.close(PATIENT).is_complete());
         drop(store);
@@ -91,56 +92,56 @@ impl Fixture for Tenants {
 mod one_of_many {
     use super::*;
 
-    shape_meta_core::conformance_tests!(Tenants::restless(true));
+    shape_meta_core::conformance_tests!(Tenants::with_constant_flushes(true));
 
     #[test]
-    fn on_the_way_to_disk() {
-        control::run_all(&Tenants::restless(true));
+    fn control() {
+        control::run_all(&Tenants::with_constant_flushes(true));
     }
 }
 
 mod one_of_many_without_a_cache {
     use super::*;
 
-    shape_meta_core::conformance_tests!(Tenants::restless(false));
+    shape_meta_core::conformance_tests!(Tenants::with_constant_flushes(false));
 }
 
-/// A stranger holds the files of two stores: more than there are threads at first.
+/// Another process holds the files of two stores, as many as there are threads at first.
 #[test]
-fn stores_that_cannot_write_hold_up_no_other() {
+fn stores_that_cannot_write_do_not_delay_others() {
     let mut tenants = Tenants::new(true);
     tenants.sqlite = tenants.sqlite.busy_timeout(PATIENT);
     let stores = tenants.many(5);
-    let strangers: Vec<_> = (0..2)
+    let holders: Vec<_> = (0..2)
         .map(|number| {
-            let stranger = stranger(&tenants.all.path().join(number.to_string()));
-            stranger.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
-            stranger
+            let holder = stranger(&tenants.all.path().join(number.to_string()));
+            holder.execute_batch("BEGIN IMMEDIATE").expect("there is no other writer");
+            holder
         })
         .collect();
     let held: Vec<_> = stores[..2]
         .iter()
         .map(|store| {
-            store.add(conformance::shape(1), Wait::No).expect("room");
+            store.add(conformance::shape(1), Wait::No).expect("there is capacity");
             store.request_flush()
         })
         .collect();
     for round in 1..=5 {
         for store in &stores[2..] {
-            store.add(conformance::shape(round), Wait::No).expect("room");
-            store.flush(PATIENT).expect("the others do not matter");
+            store.add(conformance::shape(round), Wait::No).expect("there is capacity");
+            store.flush(PATIENT).expect("the held stores do not delay it");
         }
     }
     assert!(held.iter().all(|receipt| !receipt.is_durable()));
     assert!(stores[0].has_handle(&conformance::shape(1).handle).expect("reads go on"));
-    drop(strangers);
+    drop(holders);
     for receipt in held {
-        receipt.wait_durable(PATIENT).expect("nobody holds it any more");
+        receipt.wait_durable(PATIENT).expect("the lock was released");
     }
     assert!(stores.iter().all(|store| matches!(store.health().state, HealthState::Ready)));
 }
 
-/// What the documentation promises, counted where nothing else runs.
+/// The costs that the documentation promises, counted in a process of their own.
 #[test]
 #[cfg(target_os = "linux")]
 fn idle_stores_cost_no_thread_and_one_descriptor_each() {
@@ -159,17 +160,17 @@ fn idle_stores_cost_no_thread_and_one_descriptor_each() {
     let tenants = Tenants::new(true);
     let stores = tenants.many(STORES);
     for store in &stores {
-        store.add(conformance::shape(1), Wait::No).expect("room");
+        store.add(conformance::shape(1), Wait::No).expect("there is capacity");
     }
     for store in &stores {
         store.flush(PATIENT).expect("it flushes");
         assert_eq!(store.counts().expect("it reads").total, 1);
-        store.database().expect("it stands on one").close_idle();
+        store.database().expect("it has a database").close_idle();
     }
-    // Up to four that flush and one that watches, and two that close what is idle.
+    // At most four flusher threads, one timer thread, and two threads that close idle connections.
     assert!(count("task") <= threads + 7, "{} threads before, {} now", threads, count("task"));
-    assert_eq!(count("fd"), descriptors + STORES, "the lock files");
-    assert_eq!(tenants.cap.open(), 0);
+    assert_eq!(count("fd"), descriptors + STORES, "one lock file for each store");
+    assert_eq!(tenants.limit.open(), 0);
     drop(stores);
     assert_eq!(count("fd"), descriptors);
 }

@@ -1,9 +1,9 @@
-//! C1 to C3 with real threads on the same few shapes, on every composition over a file.
+//! C1 to C3 with threads that use the same few shapes, on every composition over a file.
 //!
-//! Every accepted mutation has a place in the order. So when the threads are done, their mutations are
-//! played in that order on the reference model, one by one, which must accept each at the same place and end
-//! in the same state: the outcomes were those of one order. Meanwhile readers look at all indexes, and time
-//! must never run backwards for any of them.
+//! Every accepted mutation has a sequence number. When the threads have ended, their mutations are played in
+//! that order on the reference model. It must accept each one with the same sequence number and end in the
+//! same state. Meanwhile, readers look at all indexes, and none of them may ever see an older state after a
+//! newer one.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ const KEYS: u64 = 4;
 const WRITERS: u64 = 4;
 const READERS: u64 = 2;
 
-/// One of the two shapes that have this key. A handle says whose it is, and the hash which of the two.
+/// One of the two shapes that share this key. The handle names the key and the twin; the hash is the twin.
 fn shape(number: u64, twin: u64) -> NewShape {
     NewShape {
         handle: format!("{number}-{twin}").parse().expect("printable"),
@@ -44,7 +44,7 @@ fn shape(number: u64, twin: u64) -> NewShape {
     }
 }
 
-/// What a thread asked for, and which place it was given.
+/// An accepted mutation and its sequence number.
 struct Done {
     seq: Seq,
     mutation: Mutation,
@@ -74,8 +74,8 @@ fn mutate(store: &ShapeMeta, random: &mut Rng, done: &mut Vec<Done>) -> Result<(
     Ok(())
 }
 
-/// Some mutations, most of which are refused because another thread was faster. Now and then it waits for
-/// one to become durable, or asks for a flush.
+/// Applies mutations, most of which are refused because another thread was faster. Some iterations wait for a
+/// flush, request one, record a read, or pause and resume.
 fn write(store: &ShapeMeta, seed: u64, rounds: u64) -> Vec<Done> {
     let mut random = Rng::with_seed(seed);
     let mut done = Vec::new();
@@ -101,16 +101,17 @@ fn write(store: &ShapeMeta, seed: u64, rounds: u64) -> Vec<Done> {
     done
 }
 
-/// What one reader has seen: none of it may ever go back.
+/// The newest state that one reader has seen. No later read may be older.
 #[derive(Default)]
-struct Eye {
+struct Observed {
     last_seq: Seq,
-    /// By key: the latest shape that had it, and how far its snapshot was.
+    /// For each key: the latest shape with it, and the snapshot state of that shape.
     latest: BTreeMap<u64, (Seq, SnapshotState)>,
 }
 
-impl Eye {
-    /// At most one shape has a key at any time. So those that had it are seen in the order of their adds.
+impl Observed {
+    /// Records a shape. At most one shape has a key at any time, so the shapes of a key are seen in the order
+    /// of their adds.
     fn saw(&mut self, number: u64, created: Seq, state: Option<SnapshotState>) {
         let state = state.unwrap_or_default();
         let (latest, known) = self.latest.entry(number).or_default();
@@ -122,7 +123,8 @@ impl Eye {
         }
     }
 
-    /// A state that is read by itself: it must not be less than what was seen of the same shape.
+    /// Records a snapshot state that was read by itself. It must not be older than an earlier state of the
+    /// same shape.
     fn saw_state(&mut self, number: u64, created: Seq, state: SnapshotState) {
         if let Some((latest, known)) = self.latest.get(&number)
             && *latest == created
@@ -137,12 +139,15 @@ impl Eye {
         match random.u8(..6) {
             0 => {
                 if let Some(handle) = store.handle_for(&key(number))? {
-                    let twin = self.is_one_of(number, &handle);
+                    let twin = self.assert_twin(number, &handle);
                     if let Some(record) = store.record(&handle)? {
                         let whole = shape(number, twin);
-                        assert_eq!(*record.key(), whole.key, "C1: a key's handle has that key");
+                        assert_eq!(*record.key(), whole.key, "C1: the handle of a key has that key");
                         assert_eq!((record.handle(), record.entry.hash()), (&whole.handle, whole.hash));
-                        assert_eq!(record.definition, whole.definition, "C1: and its own definition");
+                        assert_eq!(
+                            record.definition, whole.definition,
+                            "C1: the definition belongs to the handle"
+                        );
                         assert_eq!(*record.entry.relations(), *whole.relations);
                         self.saw(number, record.entry.created(), None);
                     }
@@ -159,7 +164,7 @@ impl Eye {
                 let reading = store.handles_for_relations(&[Relation::new(number as u32)])?;
                 assert!(reading.len() <= 1, "C2: {reading:?} have one key");
                 for handle in &reading {
-                    self.is_one_of(number, handle);
+                    self.assert_twin(number, handle);
                 }
                 let twins = store.handles_for_relations(&[Relation::new(100), Relation::new(101)])?;
                 assert!(twins.len() as u64 <= KEYS, "C2: {twins:?}");
@@ -170,10 +175,17 @@ impl Eye {
             }
             4 => {
                 let before = store.last_seq()?;
-                assert!(before >= self.last_seq, "C1: the order is at {before} after {}", self.last_seq);
+                assert!(
+                    before >= self.last_seq,
+                    "C1: the last sequence number is {before} after {}",
+                    self.last_seq
+                );
                 self.last_seq = before;
                 let newest = self.latest.values().map(|(created, _)| *created).max();
-                assert!(newest.is_none_or(|newest| newest <= before), "C1: {newest:?} was seen at {before}");
+                assert!(
+                    newest.is_none_or(|newest| newest <= before),
+                    "C1: a shape of sequence number {newest:?} was seen, but the last one is {before}"
+                );
             }
             _ => {
                 let listed = store.scan()?.collect::<shape_meta::Result<Vec<_>>>()?;
@@ -184,8 +196,8 @@ impl Eye {
                 assert_eq!(keys.len(), listed.len(), "C2: a key twice in one scan");
                 for listed in listed {
                     let number = (0..KEYS).find(|number| key(*number) == *listed.record.key());
-                    let number = number.expect("a key of this world");
-                    self.is_one_of(number, listed.record.handle());
+                    let number = number.expect("one of the keys");
+                    self.assert_twin(number, listed.record.handle());
                     self.saw_state(number, listed.metadata.created, listed.metadata.state);
                 }
             }
@@ -193,16 +205,16 @@ impl Eye {
         Ok(())
     }
 
-    fn is_one_of(&self, number: u64, handle: &str) -> u64 {
+    fn assert_twin(&self, number: u64, handle: &str) -> u64 {
         let twin = (0..2).find(|twin| shape(number, *twin).handle == *handle);
         twin.unwrap_or_else(|| panic!("C1: {handle:?} by the key {number}"))
     }
 }
 
-/// Tells the readers when it goes, also by a panic.
-struct Over<'a>(&'a AtomicBool);
+/// Stops the readers when it is dropped, also by a panic.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -216,13 +228,13 @@ fn storm(composition: Composition, rounds: u64) {
         for reader in 0..READERS {
             let (store, over) = (store.clone(), &over);
             scope.spawn(move || {
-                let (mut eye, mut random) = (Eye::default(), Rng::with_seed(reader));
+                let (mut observed, mut random) = (Observed::default(), Rng::with_seed(reader));
                 while !over.load(Ordering::Acquire) {
-                    eye.look(&store, &mut random).expect("nothing fails");
+                    observed.look(&store, &mut random).expect("nothing fails");
                 }
             });
         }
-        let _over = Over(&over);
+        let _over = StopOnDrop(&over);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let store = store.clone();
@@ -247,19 +259,29 @@ fn storm(composition: Composition, rounds: u64) {
     assert_eq!(forget_reads(view), forget_reads(View::of(&model)), "C6: {composition:?} after a reopening");
 }
 
-/// Plays what was accepted in its order. A mark that found things so already was given the place of some
-/// other mutation; it made nothing, and there is nothing to play.
+/// Plays the accepted mutations in their order. A mark that changed nothing has the sequence number of
+/// another mutation, and is not played.
 fn replay(model: &Direct<MemoryStore>, done: &[Done]) {
-    for at_one_place in done.chunk_by(|one, next| one.seq == next.seq) {
-        let (seq, last) = (at_one_place[0].seq, model.last_seq().expect("memory"));
-        assert_eq!(seq, last.next(), "C6: the order has no gaps");
+    for same_seq in done.chunk_by(|one, next| one.seq == next.seq) {
+        let (seq, last) = (same_seq[0].seq, model.last_seq().expect("memory"));
+        assert_eq!(seq, last.next(), "C6: sequence numbers have no gaps");
         let rank = |done: &&Done| (!is_mark(&done.mutation), advance(model, &done.mutation));
-        let made = at_one_place.iter().max_by_key(rank).expect("a chunk is not empty");
-        let others = at_one_place.iter().filter(|other| !std::ptr::eq(*other, made));
-        assert!({ others }.all(|other| is_mark(&other.mutation)), "C6: two mutations at {seq}");
+        let made = same_seq.iter().max_by_key(rank).expect("a chunk is not empty");
+        let others = same_seq.iter().filter(|other| !std::ptr::eq(*other, made));
+        assert!(
+            { others }.all(|other| is_mark(&other.mutation)),
+            "C6: two mutations have sequence number {seq}"
+        );
         match model.mutate(&made.mutation, WAIT) {
-            Ok(receipt) => assert_eq!(receipt.seq(), seq, "C6: {:?} changes nothing there", made.mutation),
-            Err(error) => panic!("C1: {:?} was accepted, and cannot be at {seq}: {error}", made.mutation),
+            Ok(receipt) => assert_eq!(
+                receipt.seq(),
+                seq,
+                "C6: {:?} changes nothing at its sequence number",
+                made.mutation
+            ),
+            Err(error) => {
+                panic!("C1: {:?} was accepted, but the model refuses it at {seq}: {error}", made.mutation)
+            }
         }
     }
 }
@@ -268,7 +290,7 @@ fn is_mark(mutation: &Mutation) -> bool {
     matches!(mutation, Mutation::Mark(..))
 }
 
-/// The state to which the model would be moved.
+/// Returns the state to which this mark would advance the model's shape.
 fn advance(model: &Direct<MemoryStore>, mutation: &Mutation) -> Option<SnapshotState> {
     let Mutation::Mark(handle, state) = mutation else { return None };
     let known = model.snapshot_state(handle).expect("memory")?;
@@ -281,27 +303,27 @@ fn forget_reads(view: View) -> View {
 }
 
 #[test]
-fn c1_c2_c3_one_order_for_all_on_direct() {
+fn c1_c2_c3_threads_are_linearizable_on_direct() {
     storm(DIRECT, 400);
     storm(DIRECT_CACHED, 400);
 }
 
 #[test]
-fn c1_c2_c3_one_order_for_all_on_every_composition() {
+fn c1_c2_c3_threads_are_linearizable_on_every_composition() {
     for composition in ALL {
         storm(composition, 200);
     }
 }
 
 #[test]
-fn c1_c2_c3_one_order_for_all_flushed_all_the_time() {
+fn c1_c2_c3_threads_are_linearizable_with_constant_flushes() {
     for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
         storm(composition.flushing(Flushing::Busy), 1_000);
     }
 }
 
 #[test]
-fn c1_c2_c3_one_order_for_all_flushed_as_usual() {
+fn c1_c2_c3_threads_are_linearizable_with_default_flushes() {
     for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
         storm(composition, 3_000);
     }

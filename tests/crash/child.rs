@@ -1,4 +1,4 @@
-//! The process that is killed: this same test binary, told by its environment what to do.
+//! The process that is killed: this test binary, whose environment holds its task.
 
 use std::{
     collections::VecDeque,
@@ -18,43 +18,43 @@ pub(super) const NAME: &str = "crash::child::storm";
 pub(super) const DIRECTORY: &str = "SHAPE_META_CRASH_DIRECTORY";
 pub(super) const TASK: &str = "SHAPE_META_CRASH_TASK";
 
-/// What a child is to do.
+/// The work of a child.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
-    /// A place among all compositions.
+    /// An index into [`ALL`].
     pub(super) composition: usize,
-    /// Whether its flusher writes a few changes at once, and not some dozens.
-    pub(super) few: bool,
+    /// Whether its flusher commits a few changes at a time, rather than some dozens.
+    pub(super) small_batches: bool,
     pub(super) threads: u64,
     pub(super) seed: u64,
 }
 
 impl Task {
     pub(super) fn composition(self) -> Composition {
-        ALL[self.composition].flushing(if self.few { Flushing::Busy } else { Flushing::Often })
+        ALL[self.composition].flushing(if self.small_batches { Flushing::Busy } else { Flushing::Often })
     }
 
-    /// As the environment has it.
+    /// The text form for the environment.
     pub(super) fn text(self) -> String {
-        let numbers = [self.composition as u64, u64::from(self.few), self.threads, self.seed];
+        let numbers = [self.composition as u64, u64::from(self.small_batches), self.threads, self.seed];
         numbers.map(|number| number.to_string()).join(" ")
     }
 
     fn parse(text: &str) -> Option<Self> {
         let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-        let [composition, few, threads, seed] = numbers[..] else { return None };
-        Some(Self { composition: composition as usize, few: few == 1, threads, seed })
+        let [composition, small_batches, threads, seed] = numbers[..] else { return None };
+        Some(Self { composition: composition as usize, small_batches: small_batches == 1, threads, seed })
     }
 }
 
 #[test]
-#[ignore = "the child of the tests of crashes; by itself it does nothing"]
+#[ignore = "a child process of the crash tests; it does nothing on its own"]
 fn storm() {
     let (Some(directory), Ok(task)) = (env::var_os(DIRECTORY), env::var(TASK)) else { return };
-    let task = Task::parse(&task).expect("the parent knows how to say it");
+    let task = Task::parse(&task).expect("the parent wrote a valid task");
     let store = task.composition().open(Path::new(&directory));
-    // The harness has begun a line that it does not end.
-    say("\nopen\n");
+    // The test runner has written an incomplete line, so this begins a new one.
+    report("\nopen\n");
     if task.threads == 1 {
         run(&store, 0, Script::alone(task.seed));
     }
@@ -66,26 +66,26 @@ fn storm() {
     });
 }
 
-/// Says of each step which place it was given, and of each receipt that it has become durable. Waits for
-/// no flush: what is killed is a storm.
+/// Reports the sequence number of each step, and each receipt that has become durable. It never waits for a
+/// flush, so the kill hits a storm.
 fn run(store: &ShapeMeta, thread: u64, script: Script) {
     let mut waiting = VecDeque::new();
     for step in script {
         let receipt = step.play(store);
-        say(&format!("did {thread} {}\n", receipt.as_ref().map_or(0, |receipt| receipt.seq().get())));
+        report(&format!("did {thread} {}\n", receipt.as_ref().map_or(0, |receipt| receipt.seq().get())));
         waiting.extend(receipt);
         let mut durable = None;
         while let Some(receipt) = waiting.pop_front_if(|receipt| receipt.is_durable()) {
             durable = Some(receipt.seq().get());
         }
         if let Some(seq) = durable {
-            say(&format!("durable {thread} {seq}\n"));
+            report(&format!("durable {thread} {seq}\n"));
         }
     }
 }
 
-/// A line to the parent, as a whole. Without a parent there is nothing to go on for.
-fn say(line: &str) {
+/// Writes a whole line to the parent. Exits if the parent is gone.
+fn report(line: &str) {
     let mut out = stdout().lock();
     if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
         process::exit(1);

@@ -1,5 +1,5 @@
-//! One thread's mutations have one order, known to the last one: the state must be exactly that after some
-//! of them.
+//! The order of one thread's mutations is known exactly: the database must hold the state after a prefix of
+//! them.
 
 use std::sync::Arc;
 
@@ -8,28 +8,32 @@ use shape_meta_core::{Direct, MemoryStore, conformance::View};
 
 use super::{
     child::Task,
-    parent::{forget_reads, kill_after, left},
+    parent::{forget_reads, kill_after, remaining},
 };
 use shape_meta_harness::compositions::{ALL, directory};
 use shape_meta_harness::script::Script;
 
-/// Kills one child after the other on the same database, each of which goes on with what it finds.
-fn c6_leaves_a_prefix(composition: usize, few: bool, most_steps: u64) {
+/// Kills several children in succession on the same database. Each continues with the state that it finds.
+fn c6_leaves_a_prefix(composition: usize, small_batches: bool, most_steps: u64) {
     let seed = fastrand::u64(..);
-    eprintln!("seed {seed}, {:?}, {} changes at once", ALL[composition], if few { "few" } else { "many" });
+    eprintln!("seed {seed}, {:?}, small batches: {small_batches}", ALL[composition]);
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = directory();
     let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     for generation in 1..=3 {
-        let task = Task { composition, few, threads: 1, seed: random.u64(..) };
-        let heard = kill_after(random.u64(1..most_steps), task, directory.path());
-        let said = &heard.did[0];
-        // Opening removed what was not complete before the child said anything.
+        let task = Task { composition, small_batches, threads: 1, seed: random.u64(..) };
+        let log = kill_after(random.u64(1..most_steps), task, directory.path());
+        let reported = &log.did[0];
+        // Opening removed the incomplete shapes before the first report of the child.
         model.inner().reopen(Timestamp::from_micros(generation));
 
-        let view = left(directory.path());
+        let view = remaining(directory.path());
         let n = view.last_seq;
-        assert!(n.get() >= heard.durable, "C6: the order is at {n}, and {} was durable", heard.durable);
+        assert!(
+            n.get() >= log.durable,
+            "C6: sequence number {} was durable, but the database is at {n}",
+            log.durable
+        );
         let mut played = 0;
         for step in Script::alone(task.seed) {
             if model.last_seq().expect("memory") == n {
@@ -37,16 +41,20 @@ fn c6_leaves_a_prefix(composition: usize, few: bool, most_steps: u64) {
             }
             let receipt = step.play(&model);
             let seq = receipt.map(|receipt| receipt.seq().get());
-            assert!(said.get(played).is_none_or(|said| *said == seq), "{step:?}: {seq:?}");
+            assert!(reported.get(played).is_none_or(|reported| *reported == seq), "{step:?}: {seq:?}");
             played += 1;
-            assert!(played <= said.len() + 1, "C6: {n} is beyond what was asked for: {}", said.len());
+            assert!(
+                played <= reported.len() + 1,
+                "C6: sequence number {n} is beyond the {} reported steps",
+                reported.len()
+            );
         }
         let expected = forget_reads(View::of(&model));
-        assert_eq!(view, expected, "C6: not the state after {played} of {} steps", said.len());
+        assert_eq!(view, expected, "C6: not the state after {played} of {} steps", reported.len());
         eprintln!(
             "generation {generation}: {} steps, {played} of them on disk, durable up to {} of {n}",
-            said.len(),
-            heard.durable
+            reported.len(),
+            log.durable
         );
     }
 }

@@ -20,29 +20,29 @@ use shape_meta_harness::{
     rows::{Rows, stranger},
 };
 
-/// What a child said before it was killed.
+/// The reports of a child before it was killed.
 #[derive(Debug)]
-pub(super) struct Heard {
-    /// For each thread, the place that each of its steps was given; none for what changed nothing.
+pub(super) struct ChildLog {
+    /// For each thread, the sequence number of each step; `None` if the step changed nothing.
     pub(super) did: Vec<Vec<Option<u64>>>,
-    /// All that came up to here was durable.
+    /// The largest sequence number that was reported as durable.
     pub(super) durable: u64,
 }
 
-/// A child that does not outlive its test.
-struct Killed(Child);
+/// A child that is killed when its test ends.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Lets a child work in this directory, and kills it when it has told of so many steps. Where it is by then
-/// is for the scheduler to say.
-pub(super) fn kill_after(steps: u64, task: Task, directory: &Path) -> Heard {
+/// Runs a child in this directory, and kills it after its report of this many steps. How far it is by then
+/// depends on the scheduler.
+pub(super) fn kill_after(steps: u64, task: Task, directory: &Path) -> ChildLog {
     let child = Command::new(env::current_exe().expect("a test has a file"))
         .args([NAME, "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
@@ -50,56 +50,55 @@ pub(super) fn kill_after(steps: u64, task: Task, directory: &Path) -> Heard {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a test can be run again");
-    let mut child = Killed(child);
+    let mut child = KillOnDrop(child);
     let mut out = BufReader::new(child.0.stdout.take().expect("it is piped"));
-    let mut heard = Heard { did: vec![Vec::new(); task.threads as usize], durable: 0 };
-    let (mut opened, mut told) = (false, 0);
+    let mut log = ChildLog { did: vec![Vec::new(); task.threads as usize], durable: 0 };
+    let (mut opened, mut reported) = (false, 0);
     let mut line = String::new();
     loop {
         line.clear();
-        out.read_line(&mut line).expect("the child speaks text");
+        out.read_line(&mut line).expect("the child writes text");
         let Some(words) = line.strip_suffix('\n') else { break };
         match words.split(' ').collect::<Vec<_>>()[..] {
             ["open"] => opened = true,
             ["did", thread, seq] => {
                 let seq = seq.parse().expect("a number");
-                heard.did[thread.parse::<usize>().expect("a number")].push((seq > 0).then_some(seq));
-                told += 1;
+                log.did[thread.parse::<usize>().expect("a number")].push((seq > 0).then_some(seq));
+                reported += 1;
             }
-            ["durable", _, seq] => heard.durable = heard.durable.max(seq.parse().expect("a number")),
+            ["durable", _, seq] => log.durable = log.durable.max(seq.parse().expect("a number")),
             _ => {}
         }
-        if opened && told == steps {
+        if opened && reported == steps {
             child.0.kill().expect("it can be killed");
         }
     }
     let status = child.0.wait().expect("it ends");
-    assert!(opened && told >= steps && !status.success(), "the child ended by itself: {status}, {heard:?}");
+    assert!(opened && reported >= steps && !status.success(), "the child ended by itself: {status}, {log:?}");
     #[cfg(unix)]
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
-    heard
+    log
 }
 
-/// What the database of a killed child holds, before anybody recovers it: how far the order has come, and
-/// everything that can be read there.
-pub(super) fn left(directory: &Path) -> View {
+/// Returns the content of a killed child's database before recovery, read in every way.
+pub(super) fn remaining(directory: &Path) -> View {
     let store =
         SqliteStore::open(directory, sqlite(), Arc::new(NoopObserver)).expect("it opens after a crash");
     assert!(store.report().quarantined.is_none(), "a crash is no damage");
     let view = forget_reads(View::of(&store));
     let mut loaded = 0;
     let seq = store.load(&mut |_| loaded += 1).expect("it can be read");
-    assert_eq!((seq, loaded), (view.last_seq, view.counts.total), "and a cache would find the same");
+    assert_eq!((seq, loaded), (view.last_seq, view.counts.total), "a cache loads the same");
     drop(store);
-    let sound: String = stranger(directory)
+    let integrity: String = stranger(directory)
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
-    assert_eq!(sound, "ok");
-    assert_eq!(Rows::of(directory).count("to_clean"), 0, "the cleaner was done when the storm began");
+    assert_eq!(integrity, "ok");
+    assert_eq!(Rows::of(directory).count("to_clean"), 0, "the cleaner had finished before the storm");
     view
 }
 
-/// A reopening is a read of all.
+/// Drops the times of the last reads, because a reopening counts as a read of every shape.
 pub(super) fn forget_reads(view: View) -> View {
     let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }

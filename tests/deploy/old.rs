@@ -1,4 +1,4 @@
-//! The process that owns the database at first.
+//! The old process: the first owner of the database.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use shape_meta::StoreControl;
 
 use super::{
     process::DIRECTORY,
-    talk::{TrustedState, read, say, told, write},
+    protocol::{KnownShapes, read, receive, report, write},
 };
 use shape_meta_harness::compositions::{PATIENT, PRODUCT};
 
@@ -19,12 +19,12 @@ pub(super) const NAME: &str = "deploy::old::works";
 pub(super) const WRITERS: u64 = 3;
 
 #[test]
-#[ignore = "a child of the tests of deploys; by itself it does nothing"]
+#[ignore = "a child process of the deploy tests; it does nothing on its own"]
 fn works() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let store = PRODUCT.open(Path::new(&directory));
-    say("\nopen");
-    let (known, written, ends) = (TrustedState::default(), AtomicBool::new(false), AtomicBool::new(false));
+    report("\nopen");
+    let (known, written, ends) = (KnownShapes::default(), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|number| {
@@ -35,13 +35,13 @@ fn works() {
             })
             .collect();
         scope.spawn(|| read(&store, &known, &ends));
-        assert_eq!(told(), "end");
+        assert_eq!(receive(), "end");
         written.store(true, Ordering::Relaxed);
         for writer in writers {
             writer.join().expect("no panic");
         }
-        let report = store.close(PATIENT);
+        let closed = store.close(PATIENT);
         ends.store(true, Ordering::Relaxed);
-        say(&format!("closed {}", report.unwritten));
+        report(&format!("closed {}", closed.unwritten));
     });
 }

@@ -10,35 +10,35 @@ use std::{
 
 pub(super) const DIRECTORY: &str = "SHAPE_META_DEPLOY_DIRECTORY";
 
-/// So many lines are listened to for one that should come.
-const PATIENCE: usize = 500_000;
+/// The limit on lines that are read while waiting for an expected one.
+const MAX_LINES: usize = 500_000;
 
-/// What a child has said so far.
+/// The reports of a child so far.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// The numbers of the shapes that it has added, with the places at which they became complete.
+pub(super) struct ChildLog {
+    /// The numbers of the shapes that it has added, with the sequence numbers at which they became complete.
     pub(super) added: BTreeMap<u64, u64>,
-    /// All that came up to here was durable.
+    /// The largest sequence number that was reported as durable.
     pub(super) durable: u64,
     pub(super) reads: usize,
     pub(super) refreshes: usize,
-    /// What it had not written when it was closed.
+    /// The number of mutations that it had not written when it was closed.
     pub(super) unwritten: u64,
-    /// What should not be.
+    /// The violations that it has seen.
     pub(super) complaints: Vec<String>,
 }
 
-/// A child that does not outlive its test.
+/// A child that is killed when its test ends.
 pub(super) struct Process {
     child: Child,
     out: BufReader<ChildStdout>,
     to: ChildStdin,
-    heard: Heard,
+    log: ChildLog,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -55,64 +55,66 @@ impl Process {
             .expect("a test can be run again");
         let out = BufReader::new(child.stdout.take().expect("it is piped"));
         let to = child.stdin.take().expect("it is piped");
-        Self { child, out, to, heard: Heard::default() }
+        Self { child, out, to, log: ChildLog::default() }
     }
 
-    pub(super) fn heard(&self) -> &Heard {
-        &self.heard
+    pub(super) fn log(&self) -> &ChildLog {
+        &self.log
     }
 
-    pub(super) fn tell(&mut self, line: &str) {
-        writeln!(self.to, "{line}").expect("it listens");
+    pub(super) fn send(&mut self, line: &str) {
+        writeln!(self.to, "{line}").expect("the child reads");
     }
 
-    /// Listens until it says this, or something that begins so.
-    pub(super) fn hear(&mut self, wanted: &str) {
-        self.listen(wanted, |line, _| line.starts_with(wanted));
+    /// Reads until a line that begins with this text.
+    pub(super) fn wait_for(&mut self, wanted: &str) {
+        self.read_until(wanted, |line, _| line.starts_with(wanted));
     }
 
-    /// Listens until it has added so many more.
-    pub(super) fn hear_adds(&mut self, more: usize) {
-        let wanted = self.heard.added.len() + more;
-        self.listen("adds", |_, heard| heard.added.len() >= wanted);
+    /// Reads until the child has added this many more shapes.
+    pub(super) fn wait_for_adds(&mut self, more: usize) {
+        let wanted = self.log.added.len() + more;
+        self.read_until("adds", |_, log| log.added.len() >= wanted);
     }
 
-    /// Listens until it has read so often.
-    pub(super) fn hear_reads(&mut self, wanted: usize) {
-        self.listen("reads", |_, heard| heard.reads >= wanted);
+    /// Reads until the child has reported this many reads.
+    pub(super) fn wait_for_reads(&mut self, wanted: usize) {
+        self.read_until("reads", |_, log| log.reads >= wanted);
     }
 
-    fn listen(&mut self, wanted: &str, is_it: impl Fn(&str, &Heard) -> bool) {
-        for _ in 0..PATIENCE {
-            let Some(line) = self.line() else { panic!("it has ended without {wanted:?}: {:?}", self.heard) };
-            if is_it(&line, &self.heard) {
+    fn read_until(&mut self, wanted: &str, is_match: impl Fn(&str, &ChildLog) -> bool) {
+        for _ in 0..MAX_LINES {
+            let Some(line) = self.line() else {
+                panic!("the child has ended without {wanted:?}: {:?}", self.log)
+            };
+            if is_match(&line, &self.log) {
                 return;
             }
         }
-        panic!("it goes on without {wanted:?}");
+        panic!("no {wanted:?} in {MAX_LINES} lines");
     }
 
-    /// Listens to its end.
-    pub(super) fn end(mut self) -> Heard {
+    /// Reads until the child ends.
+    pub(super) fn end(mut self) -> ChildLog {
         while self.line().is_some() {}
-        assert!(self.child.wait().expect("it is ours").success());
-        std::mem::take(&mut self.heard)
+        assert!(self.child.wait().expect("it is a child").success());
+        std::mem::take(&mut self.log)
     }
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.out.read_line(&mut line).expect("it speaks text");
+        self.out.read_line(&mut line).expect("it writes text");
         let line = line.strip_suffix('\n')?.to_owned();
         let number = |text: &str| text.parse::<u64>().expect("a number");
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["added", shape, place] => {
-                self.heard.added.insert(number(shape), number(place));
+            ["added", shape, seq] => {
+                self.log.added.insert(number(shape), number(seq));
             }
-            ["durable", place] => self.heard.durable = self.heard.durable.max(number(place)),
-            ["reads", more] => self.heard.reads += number(more) as usize,
-            ["refreshed"] => self.heard.refreshes += 1,
-            ["closed", unwritten] => self.heard.unwritten = number(unwritten),
-            ["complaint:", ..] if self.heard.complaints.len() < 5 => self.heard.complaints.push(line.clone()),
+            ["durable", seq] => self.log.durable = self.log.durable.max(number(seq)),
+            ["reads", more] => self.log.reads += number(more) as usize,
+            ["refreshed"] => self.log.refreshes += 1,
+            ["closed", unwritten] => self.log.unwritten = number(unwritten),
+            ["complaint:", ..] if self.log.complaints.len() < 5 => self.log.complaints.push(line.clone()),
             _ => {}
         }
         Some(line)

@@ -1,11 +1,11 @@
-//! A clock that goes back: last reads never do, and nothing else asks it.
+//! A clock that is set back: times of last reads never decrease, and nothing else depends on the clock.
 
 use shape_meta::{MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl, Timestamp};
 use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::compositions::{ALL, PATIENT, WAIT, directory};
 
-/// A day from now, as it was told before somebody set the clock right.
+/// A time one day ahead, from before the clock was corrected.
 fn tomorrow() -> Timestamp {
     Timestamp::from_micros(Timestamp::now().as_micros() + 86_400_000_000)
 }
@@ -16,7 +16,7 @@ fn last_read(store: &ShapeMeta, number: u64) -> Timestamp {
 }
 
 #[test]
-fn c9_a_clock_that_goes_back_makes_nothing_older() {
+fn c9_a_clock_set_back_decreases_no_last_read() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
@@ -27,7 +27,7 @@ fn c9_a_clock_that_goes_back_makes_nothing_older() {
         let (late, later) = (tomorrow(), Timestamp::from_micros(tomorrow().as_micros() + 1));
         store.touch(&handle(2), late).expect("reads");
         store.touch(&handle(1), later).expect("reads");
-        // Now the clock is right.
+        // The clock is correct from here on.
         assert!(store.touch_now(&handle(2)).expect("reads"));
         assert_eq!(last_read(&store, 2), late, "{composition:?}");
         assert!(store.close(PATIENT).is_complete());
@@ -35,11 +35,11 @@ fn c9_a_clock_that_goes_back_makes_nothing_older() {
 
         let store = composition.open(directory.path());
         assert_eq!([last_read(&store, 2), last_read(&store, 1)], [late, later], "{composition:?}");
-        assert!(last_read(&store, 3) < late, "it was found now, by a clock that is right");
-        let stalest: Vec<_> =
+        assert!(last_read(&store, 3) < late, "it was first seen after the clock was corrected");
+        let oldest: Vec<_> =
             store.stalest(3).expect("reads").shapes.into_iter().map(|(one, _)| one).collect();
-        assert_eq!(stalest, [3, 2, 1].map(handle), "{composition:?}");
-        // What comes in is accepted, written and found as ever.
+        assert_eq!(oldest, [3, 2, 1].map(handle), "{composition:?}");
+        // New shapes are accepted, written and found as before.
         store.add(shape(4), WAIT).expect("it is new");
         store.flush(PATIENT).expect("nothing fails");
         assert!(store.has_handle(&handle(4)).expect("reads"));

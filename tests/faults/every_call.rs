@@ -1,50 +1,50 @@
-//! One call of a whole life fails, or a few of them: each call in its turn.
+//! One call of a whole life of a database fails, or a few in succession: each call in turn.
 
 use std::env;
 
 use shape_meta::Mode;
 use shape_meta_faults::{Failure, Op, When};
 
-use super::life::{Life, sound};
+use super::lifecycle::{Lifecycle, assert_integrity};
 use shape_meta_harness::compositions::{BUFFERED, Composition, DIRECT, DIRECT_CACHED, PRODUCT};
 
-/// How many lives a test plays at most, unless this is set: then all of them.
+/// The number of lives that one test plays, unless [`ALL_LIVES`] is set: then it plays all of them.
 const LIVES: u64 = 12;
 const ALL_LIVES: &str = "SHAPE_META_ALL_LIVES";
 
-/// Plays a life for each call of this kind, in which that call fails, and so many after it. Which calls are
-/// left out if there are too many is drawn, and printed.
-fn each(composition: Composition, mode: Mode, op: Op, failure: Failure, times: u64) {
+/// Plays a life for each call of this operation, in which that call and the `times - 1` calls after it fail.
+/// If there are more calls than lives, a random sample is played, and printed.
+fn fail_each_call(composition: Composition, mode: Mode, op: Op, failure: Failure, times: u64) {
     let calls = {
-        let life = Life::new(composition, mode);
+        let life = Lifecycle::new(composition, mode);
         life.play();
         life.disk.calls(op)
     };
     let step = if env::var_os(ALL_LIVES).is_some() { 1 } else { calls.div_ceil(LIVES).max(1) };
     let first = fastrand::u64(1..=step);
-    eprintln!("{op:?} {failure:?} of {composition:?} {mode:?}: {calls} calls, each {step}th from {first}");
+    eprintln!("{op:?} {failure:?} of {composition:?} {mode:?}: {calls} calls, every {step}th from {first}");
     for call in (first..=calls).step_by(step as usize) {
-        let life = Life::new(composition, mode);
+        let life = Lifecycle::new(composition, mode);
         life.disk.fail(op, When::Times(call, times), failure);
         eprintln!("call {call}");
         life.play();
         assert!(life.disk.failed() > 0, "the call was made");
-        sound(life.directory.path());
+        assert_integrity(life.directory.path());
     }
 }
 
-macro_rules! each {
+macro_rules! fail_each_call {
     ($($name:ident: $composition:ident, $mode:ident, $op:ident, $failure:ident, $times:literal;)*) => {
         $(
             #[test]
             fn $name() {
-                each($composition, Mode::$mode, Op::$op, Failure::$failure, $times);
+                fail_each_call($composition, Mode::$mode, Op::$op, Failure::$failure, $times);
             }
         )*
     };
 }
 
-each! {
+fail_each_call! {
     c9_a_write_fails: PRODUCT, Wal, Write, Io, 1;
     c9_some_writes_fail: PRODUCT, Wal, Write, Io, 4;
     c9_a_write_finds_the_disk_full: PRODUCT, Wal, Write, Full, 3;
@@ -54,18 +54,18 @@ each! {
     c9_some_reads_fail: PRODUCT, Wal, Read, Io, 4;
     c9_a_lock_fails: PRODUCT, Wal, Lock, Io, 1;
     c9_a_lock_is_busy: PRODUCT, Wal, Lock, Busy, 1;
-    c9_a_lock_of_the_log_fails: PRODUCT, Wal, ShmLock, Io, 1;
-    c9_a_lock_of_the_log_is_busy: PRODUCT, Wal, ShmLock, Busy, 1;
+    c9_a_wal_lock_fails: PRODUCT, Wal, ShmLock, Io, 1;
+    c9_a_wal_lock_is_busy: PRODUCT, Wal, ShmLock, Busy, 1;
     c9_shared_memory_fails: PRODUCT, Wal, ShmMap, Io, 1;
     c9_an_opening_fails: PRODUCT, Wal, Open, Io, 1;
     c9_a_truncation_fails: PRODUCT, Wal, Truncate, Io, 1;
     c9_a_deletion_fails: PRODUCT, Wal, Delete, Io, 1;
-    c9_asking_for_a_size_fails: PRODUCT, Wal, Size, Io, 1;
-    c9_asking_for_a_file_fails: PRODUCT, Wal, Access, Io, 1;
+    c9_reading_a_file_size_fails: PRODUCT, Wal, Size, Io, 1;
+    c9_checking_a_file_fails: PRODUCT, Wal, Access, Io, 1;
 
     c9_a_write_fails_without_a_cache: BUFFERED, Wal, Write, Io, 1;
     c9_a_read_fails_without_a_cache: BUFFERED, Wal, Read, Io, 1;
-    c9_a_lock_of_the_log_fails_without_a_cache: BUFFERED, Wal, ShmLock, Io, 1;
+    c9_a_wal_lock_fails_without_a_cache: BUFFERED, Wal, ShmLock, Io, 1;
 
     c9_a_write_fails_directly: DIRECT, Wal, Write, Io, 1;
     c9_a_sync_fails_directly: DIRECT, Wal, Sync, Io, 1;

@@ -1,14 +1,14 @@
-//! Faults below SQLite: a disk that fails, is full, is lost, or loses its power. Whatever it does, reads stay
-//! right, health says why, nothing durable is lost, and the file that was there is still there.
+//! Faults below SQLite: a disk that fails, is full, loses open files, or loses its power. In every case reads
+//! stay right, health reports the reason, nothing durable is lost, and the database file is kept.
 
-mod honest;
-mod life;
-mod patient;
+mod assertions;
+mod lifecycle;
+mod retrying_reader;
 
 mod clock;
-mod damage;
+mod corruption;
+mod disk_full;
 mod every_call;
-mod full;
-mod lost;
+mod lost_files;
 mod opening;
-mod power;
+mod power_loss;

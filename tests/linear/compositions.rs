@@ -1,4 +1,4 @@
-//! Every composition, over a store that is slow on purpose below each layer.
+//! Every composition, over a store with artificial delays below each layer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use shape_meta_harness::compositions::{
 };
 use shape_meta_harness::linear::rounds::play;
 
-/// Slow stores: so many turns at most for the others.
+/// The maximum number of scheduler yields of one slow call.
 const SLOW: u64 = 5;
 
 fn slow() -> Faults {
@@ -24,14 +24,14 @@ fn slow() -> Faults {
     faults
 }
 
-fn has_an_order_on(composition: Composition, rounds: usize) {
+fn assert_linearizable(composition: Composition, rounds: usize) {
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}, {composition:?}");
     for slow_between in [false, true] {
         let directory = directory();
         let below = FailingStore::with(Arc::new(composition.below(directory.path())), slow());
         let store = match composition.cache {
-            // Slow between what the cache publishes and what the buffer does then.
+            // Adds a delay between the cache's publish and the buffer's drop.
             Some(lookups) if slow_between => {
                 let options = CacheOptions::default().lookup_index(lookups);
                 let open =
@@ -54,12 +54,12 @@ fn check(store: &ShapeMeta, seed: u64, rounds: usize) {
     check_at_rest(store, seed);
 }
 
-/// And when everything is below.
+/// Checks one more round after everything was flushed.
 fn check_at_rest(store: &ShapeMeta, seed: u64) {
     assert!(play(store, seed, 1).is_ok(), "C1: at rest");
 }
 
-/// Over a store that takes no time, so that most of it is what the layers do between themselves.
+/// Over a store without delays, so that most of the time is spent in the layers themselves.
 #[test]
 fn c1_every_composition_over_memory_is_linearizable() {
     for composition in ALL {
@@ -71,30 +71,30 @@ fn c1_every_composition_over_memory_is_linearizable() {
 
 #[test]
 fn c1_direct_is_linearizable() {
-    has_an_order_on(DIRECT, 100);
+    assert_linearizable(DIRECT, 100);
 }
 
 #[test]
 fn c1_direct_with_a_cache_is_linearizable() {
-    has_an_order_on(DIRECT_CACHED, 100);
+    assert_linearizable(DIRECT_CACHED, 100);
 }
 
 #[test]
 fn c1_direct_with_lookups_on_disk_is_linearizable() {
-    has_an_order_on(DIRECT_ON_DISK, 100);
+    assert_linearizable(DIRECT_ON_DISK, 100);
 }
 
 #[test]
 fn c1_buffered_is_linearizable() {
-    has_an_order_on(BUFFERED.flushing(Flushing::Busy), 300);
+    assert_linearizable(BUFFERED.flushing(Flushing::Busy), 300);
 }
 
 #[test]
 fn c1_the_product_is_linearizable() {
-    has_an_order_on(PRODUCT.flushing(Flushing::Busy), 300);
+    assert_linearizable(PRODUCT.flushing(Flushing::Busy), 300);
 }
 
 #[test]
 fn c1_the_product_with_lookups_on_disk_is_linearizable() {
-    has_an_order_on(PRODUCT_ON_DISK.flushing(Flushing::Busy), 300);
+    assert_linearizable(PRODUCT_ON_DISK.flushing(Flushing::Busy), 300);
 }

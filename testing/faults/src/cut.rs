@@ -1,34 +1,34 @@
 use fastrand::Rng;
 
-/// What a power cut leaves of what was not synced. The numbers are seeds.
+/// Which unsynced writes survive a power cut. The numbers are seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
-    /// Nothing of it.
+    /// None of them.
     Synced,
-    /// All of it, as when the process is killed and the power stays on.
+    /// All of them, as when the process is killed and the power stays on.
     Everything,
-    /// What came before one moment: a disk that writes in order.
+    /// Those before one random moment: a disk that writes in order.
     Prefix(u64),
-    /// Any of the writes, each whole.
+    /// A random subset, each write whole.
     Any(u64),
-    /// Any of the sectors of 512 bytes of any of the writes.
+    /// A random subset of the 512-byte sectors of the writes.
     Torn(u64),
 }
 
 pub(crate) const SECTOR: usize = 512;
 
-/// Decides, write for write.
-pub(crate) struct Keep {
+/// Decides for each unsynced write whether it survives.
+pub(crate) struct Survivors {
     cut: Cut,
     random: Rng,
-    /// For a prefix: how far, in the order of all that is not synced.
+    /// For a prefix: the number of the first write that is lost.
     through: u64,
-    /// How many of a hundred are kept: also nearly none and nearly all.
+    /// The percentage that survives. The choices include nearly none and nearly all.
     percent: u8,
 }
 
-impl Keep {
-    /// For so many writes and names that are not synced.
+impl Survivors {
+    /// For unsynced writes and name changes with numbers from `from` to `through`.
     pub(crate) fn new(cut: Cut, from: u64, through: u64) -> Self {
         let seed = match cut {
             Cut::Synced | Cut::Everything => 0,
@@ -40,8 +40,8 @@ impl Keep {
         Self { cut, random, through, percent }
     }
 
-    /// Whether the write with this number is kept, if it is kept as a whole.
-    pub(crate) fn whole(&mut self, order: u64) -> bool {
+    /// Returns whether the write with this number survives; for torn writes, whether the next sector does.
+    pub(crate) fn survives(&mut self, order: u64) -> bool {
         match self.cut {
             Cut::Synced => false,
             Cut::Everything => true,
@@ -50,12 +50,12 @@ impl Keep {
         }
     }
 
-    /// Whether writes may be torn.
-    pub(crate) fn tears(&self) -> bool {
+    /// Returns whether writes may be torn.
+    pub(crate) fn is_torn(&self) -> bool {
         matches!(self.cut, Cut::Torn(_))
     }
 
-    /// How many of so many new and ended names are kept. File systems keep those in order.
+    /// Returns how many of the unsynced name changes survive. File systems keep them in order.
     pub(crate) fn names(&mut self, orders: impl ExactSizeIterator<Item = u64>) -> usize {
         let all = orders.len();
         match self.cut {

@@ -1,17 +1,17 @@
 use rusqlite::ffi;
 
-use crate::Op;
+use crate::op::Op;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// An error of the disk, in SQLite's words for this call.
+    /// An I/O error, with SQLite's extended code for the operation.
     Io,
     /// No space left.
     Full,
-    /// Somebody else holds it.
+    /// Another connection holds the lock.
     Busy,
-    /// It must not be written.
+    /// The file is read-only.
     ReadOnly,
     /// Any extended result code of SQLite.
     Code(i32),
@@ -29,23 +29,23 @@ impl Failure {
     }
 }
 
-/// Which of the calls fail, counted from when the disk is told.
+/// Which calls fail, counted from 1 when the fault is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum When {
-    /// The next one, and no other.
+    /// The next call only.
     Next,
-    /// This one alone; the next is 1.
+    /// The call with this number only.
     Nth(u64),
-    /// This one and so many more, that many in all.
+    /// From the call with the first number, as many calls as the second.
     Times(u64, u64),
-    /// This one and all later ones.
+    /// The call with this number and all later ones.
     From(u64),
-    /// All of them.
+    /// All calls.
     Always,
 }
 
 impl When {
-    fn holds(self, call: u64) -> bool {
+    fn includes(self, call: u64) -> bool {
         match self {
             Self::Next => call == 1,
             Self::Nth(nth) => call == nth,
@@ -56,7 +56,7 @@ impl When {
     }
 }
 
-/// A fault that the disk was told to have.
+/// One fault of a disk.
 #[derive(Debug)]
 pub(crate) struct Fault {
     op: Option<Op>,
@@ -66,17 +66,17 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// For one kind of call, or for every kind.
+    /// A fault of one operation, or of every operation.
     pub(crate) fn new(op: Option<Op>, when: When, failure: Failure) -> Self {
         Self { op, when, failure, calls: 0 }
     }
 
-    /// Counts a call. The code with which it fails, if it does.
-    pub(crate) fn meets(&mut self, op: Op) -> Option<i32> {
+    /// Counts a call, and returns the code with which this fault fails it.
+    pub(crate) fn count_call(&mut self, op: Op) -> Option<i32> {
         if self.op.is_some_and(|only| only != op) {
             return None;
         }
         self.calls += 1;
-        self.when.holds(self.calls).then(|| self.failure.code(op))
+        self.when.includes(self.calls).then(|| self.failure.code(op))
     }
 }

@@ -1,16 +1,16 @@
-//! A disk that fails as told, below SQLite.
+//! A disk below SQLite with faults that a test sets.
 //!
-//! A SQLite VFS that passes every call on to the default one, unless a [`Disk`] was made over the directory
-//! of the file. Then the disk counts the calls and can let them fail, run out of space, be slow, lose its
-//! open files, and lose its power: it knows which writes were synced, and makes an image of what could be
-//! left of the others.
+//! The package registers a SQLite VFS that passes every call on to the default VFS. If a [`Disk`] is mounted
+//! over the directory of the file, the disk counts the calls. It can make them fail, run out of space, be
+//! slow, lose its open files, or lose its power. It knows which writes were synced, and makes images of what
+//! a power cut could leave of the others.
 //!
 //! ```
 //! use shape_meta_faults::{Cut, Disk, Failure, Op, VFS, When};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
-//! let disk = Disk::over(directory.path())?;
+//! let disk = Disk::mount(directory.path())?;
 //! let path = directory.path().join("database");
 //! let connection = rusqlite::Connection::open_with_flags_and_vfs(&path, Default::default(), VFS)?;
 //! connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)")?;
@@ -31,43 +31,43 @@
 //!
 //! # What is modelled
 //!
-//! - A write is in memory until its file is synced. A power cut may keep any of the writes since then, or
-//!   any of their sectors.
-//! - A sync that fails loses what was written before it: as on Linux, the next one does not try again, while
-//!   reads still show it.
-//! - A new name, and the end of one, is in memory until the directory is synced. SQLite does that with the
-//!   first sync of a journal or log that it has made, and when it deletes a journal.
-//! - Syncs are not passed on, since the model knows what is safe; so tests do not wait for the real disk.
-//! - Shared memory is gone after a power cut.
+//! - A write is volatile until its file is synced. After a power cut, any subset of the writes since the last
+//!   sync may survive, or any subset of their sectors.
+//! - A sync that fails loses the writes before it. As on Linux, the next sync does not write them again,
+//!   while reads still return them.
+//! - The creation or deletion of a name is volatile until the directory is synced. SQLite syncs it with the
+//!   first sync of a journal or WAL that it has created, and when it deletes a journal.
+//! - Syncs are not passed on, because the model decides what is durable. So tests do not wait for the real
+//!   disk.
+//! - Shared memory is lost in a power cut.
 //!
-//! What does not go through SQLite is not seen: the lock file of a store, and the moving aside of a damaged
-//! database.
+//! File operations that bypass SQLite are not modelled: the lock file of a store, and moving a damaged
+//! database aside.
 //!
 //! # Why not a crate
 //!
-//! `sqlite-plugin` asks for an implementation of every call, the locks and the shared memory of a log among
-//! them, and cannot pass them on; its build needs libclang. `sqlite-vfs` has not been looked after since
-//! 2022. What is needed here is the default VFS with a gate before it: one small file with `unsafe` in it.
+//! `sqlite-plugin` requires an implementation of every call, including locks and the shared memory of a WAL,
+//! and cannot pass them on; its build needs libclang. `sqlite-vfs` has not been maintained since 2022. This
+//! package needs only the default VFS behind a filter: one file with `unsafe` in it.
 
 #![deny(unsafe_code)]
 
 mod fault;
 mod op;
 
-mod disk;
-mod file;
-
 mod cut;
 mod model;
 
+mod file;
 mod registry;
-#[expect(unsafe_code, reason = "the calls of SQLite, as C makes them; a proof at each use")]
-mod shim;
+mod state;
+#[expect(unsafe_code, reason = "SQLite calls it through C function pointers; a proof at each use")]
+mod vfs;
+
+mod disk;
 
 pub use cut::Cut;
 pub use disk::Disk;
 pub use fault::{Failure, When};
 pub use op::Op;
-
-/// The name of the VFS, registered with the first [`Disk`].
-pub const VFS: &str = "shape-meta-faults";
+pub use vfs::VFS;

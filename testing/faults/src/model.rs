@@ -4,31 +4,28 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    Cut,
-    cut::{Keep, SECTOR},
-};
+use crate::cut::{Cut, SECTOR, Survivors};
 
-/// What the files of a directory hold, and how much of that a power cut cannot take.
+/// The content of a directory's files, and which of it a power cut cannot lose.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     nodes: Vec<Node>,
-    /// The names as they are now, and as they were when the directory was synced.
+    /// The names now, and at the last sync of the directory.
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
-    /// What happened to names since: a node, or the end of the name.
+    /// The changes of names since then: the new node of the name, or `None` if it was deleted.
     renamed: Vec<(u64, String, Option<usize>)>,
-    /// Counts writes and names.
+    /// The number of the latest write or change of a name.
     order: u64,
 }
 
-/// One file, whatever its name is.
+/// One file, under any number of names.
 #[derive(Debug, Default)]
 struct Node {
     synced: Vec<u8>,
     unsynced: Vec<(u64, Change)>,
     length: u64,
-    /// Its first sync is one of the directory too.
+    /// Its first sync also syncs the directory.
     syncs_directory: bool,
 }
 
@@ -39,8 +36,8 @@ enum Change {
 }
 
 impl Model {
-    /// What lies in a directory, taken for synced.
-    pub(crate) fn of(directory: &Path) -> io::Result<Self> {
+    /// Reads the files of a directory as synced content.
+    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
         let mut model = Self::default();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
@@ -55,7 +52,7 @@ impl Model {
         Ok(model)
     }
 
-    /// The file of this name, which was just opened, and made if there was none.
+    /// Returns the node of a file that was just opened, and adds it if the name is new.
     pub(crate) fn open(&mut self, name: &str, syncs_directory: bool) -> usize {
         if let Some(node) = self.names.get(name) {
             return *node;
@@ -63,12 +60,12 @@ impl Model {
         let node = self.nodes.len();
         self.nodes.push(Node { syncs_directory, ..Node::default() });
         self.names.insert(name.to_owned(), node);
-        let order = self.next();
+        let order = self.next_order();
         self.renamed.push((order, name.to_owned(), Some(node)));
         node
     }
 
-    /// A name that ended without SQLite, for good.
+    /// Forgets a name that was removed without SQLite. The removal counts as synced.
     pub(crate) fn forget(&mut self, name: &str) {
         self.names.remove(name);
         self.synced_names.remove(name);
@@ -77,7 +74,7 @@ impl Model {
 
     pub(crate) fn delete(&mut self, name: &str, syncs_directory: bool) {
         if self.names.remove(name).is_some() {
-            let order = self.next();
+            let order = self.next_order();
             self.renamed.push((order, name.to_owned(), None));
         }
         if syncs_directory {
@@ -86,14 +83,14 @@ impl Model {
     }
 
     pub(crate) fn write(&mut self, node: usize, offset: u64, data: &[u8]) {
-        let order = self.next();
+        let order = self.next_order();
         let node = &mut self.nodes[node];
         node.length = node.length.max(offset + data.len() as u64);
         node.unsynced.push((order, Change::Write(offset as usize, data.to_vec())));
     }
 
     pub(crate) fn truncate(&mut self, node: usize, length: u64) {
-        let order = self.next();
+        let order = self.next_order();
         let node = &mut self.nodes[node];
         node.length = length;
         node.unsynced.push((order, Change::Truncate(length as usize)));
@@ -109,39 +106,39 @@ impl Model {
         }
     }
 
-    /// A sync that failed: what was written before it is taken for written, and is not.
-    pub(crate) fn lose(&mut self, node: usize) {
+    /// Discards the unsynced writes after a failed sync: the file system takes them for written.
+    pub(crate) fn discard_unsynced(&mut self, node: usize) {
         self.nodes[node].unsynced.clear();
     }
 
-    /// How many bytes a file would be longer after a write there.
+    /// Returns by how many bytes a write would make the file longer.
     pub(crate) fn growth(&self, node: usize, offset: u64, length: usize) -> u64 {
         (offset + length as u64).saturating_sub(self.nodes[node].length)
     }
 
-    /// The bytes that all files take now.
+    /// Returns the size of all files together.
     pub(crate) fn size(&self) -> u64 {
         self.names.values().map(|node| self.nodes[*node].length).sum()
     }
 
-    /// Writes what is left after a cut into an empty directory.
+    /// Writes what survives a power cut into an empty directory.
     pub(crate) fn image(&self, to: &Path, cut: Cut) -> io::Result<()> {
         let unsynced = self.nodes.iter().flat_map(|node| &node.unsynced).map(|(order, _)| *order);
         let first = unsynced.chain(self.renamed.iter().map(|(order, ..)| *order)).min().unwrap_or(self.order);
-        let mut keep = Keep::new(cut, first, self.order);
+        let mut survivors = Survivors::new(cut, first, self.order);
         let mut names = self.synced_names.clone();
-        let kept = keep.names(self.renamed.iter().map(|(order, ..)| *order));
+        let kept = survivors.names(self.renamed.iter().map(|(order, ..)| *order));
         for (_, name, node) in &self.renamed[..kept] {
             match node {
                 Some(node) => names.insert(name.clone(), *node),
                 None => names.remove(name),
             };
         }
-        // A file has one content under all of its names.
+        // Each node is decided once, so a file has one content under all of its names.
         let wanted: BTreeSet<usize> = names.values().copied().collect();
         let mut contents = BTreeMap::new();
         for node in wanted {
-            contents.insert(node, self.nodes[node].after(&mut keep));
+            contents.insert(node, self.nodes[node].after(&mut survivors));
         }
         for (name, node) in names {
             fs::write(to.join(name), &contents[&node])?;
@@ -154,29 +151,29 @@ impl Model {
         self.renamed.clear();
     }
 
-    fn next(&mut self) -> u64 {
+    fn next_order(&mut self) -> u64 {
         self.order += 1;
         self.order
     }
 }
 
 impl Node {
-    fn after(&self, keep: &mut Keep) -> Vec<u8> {
+    fn after(&self, survivors: &mut Survivors) -> Vec<u8> {
         let mut content = self.synced.clone();
         for (order, change) in &self.unsynced {
             match change {
-                Change::Write(offset, data) if keep.tears() => {
-                    // Sectors are those of the disk, wherever the write begins.
+                Change::Write(offset, data) if survivors.is_torn() => {
+                    // Sectors are aligned on the disk, wherever the write begins.
                     let mut from = 0;
                     while from < data.len() {
                         let to = (from + SECTOR - (offset + from) % SECTOR).min(data.len());
-                        if keep.whole(*order) {
+                        if survivors.survives(*order) {
                             put(&mut content, offset + from, &data[from..to]);
                         }
                         from = to;
                     }
                 }
-                change if keep.whole(*order) => change.apply(&mut content),
+                change if survivors.survives(*order) => change.apply(&mut content),
                 _ => {}
             }
         }

@@ -1,34 +1,34 @@
 use rusqlite::ffi;
 
-/// What SQLite asks of a disk.
+/// An operation that SQLite calls on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// Open a file, or make one.
+    /// Open or create a file.
     Open,
     /// Delete a file.
     Delete,
-    /// Ask whether a file is there.
+    /// Check whether a file exists.
     Access,
     /// Read from a file.
     Read,
     /// Write to a file.
     Write,
-    /// Cut a file short.
+    /// Truncate a file.
     Truncate,
     /// Sync a file.
     Sync,
-    /// Ask for the size of a file.
+    /// Read the size of a file.
     Size,
     /// Lock a file.
     Lock,
-    /// Map the shared memory of a log.
+    /// Map the shared memory of a WAL.
     ShmMap,
-    /// Lock a part of that shared memory.
+    /// Lock a range of that shared memory.
     ShmLock,
 }
 
 impl Op {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Self; 11] = [
         Self::Open,
         Self::Delete,
@@ -43,12 +43,12 @@ impl Op {
         Self::ShmLock,
     ];
 
-    /// Whether it changes what is on the disk, or what is safe there.
+    /// Returns whether the operation changes files, or which of their content is synced.
     pub fn is_change(self) -> bool {
         matches!(self, Self::Delete | Self::Write | Self::Truncate | Self::Sync)
     }
 
-    /// What SQLite is told when the disk fails at it.
+    /// Returns the extended code of an I/O error in this operation.
     pub(crate) fn io_error(self) -> i32 {
         match self {
             Self::Open => ffi::SQLITE_CANTOPEN,

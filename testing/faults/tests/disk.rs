@@ -1,4 +1,4 @@
-//! The disk does what it is told, seen through SQLite.
+//! The faults of a disk, as SQLite meets them.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use shape_meta_faults::{Cut, Disk, Failure, Op, VFS, When};
 use tempfile::TempDir;
 
 fn directory() -> TempDir {
-    tempfile::tempdir().expect("there is room for temporary files")
+    tempfile::tempdir().expect("a temporary directory can be created")
 }
 
 fn open(directory: &Path) -> Connection {
@@ -30,13 +30,13 @@ fn insert(connection: &Connection, x: i64) -> rusqlite::Result<usize> {
     connection.execute("INSERT INTO t VALUES (?1, randomblob(5000))", [x])
 }
 
-/// The rows of an image, which must be sound.
+/// The rows of an image, whose database must be intact.
 fn rows(directory: &Path) -> Vec<i64> {
     let connection = Connection::open(directory.join("db")).expect("it opens");
     connection.execute_batch("PRAGMA synchronous = OFF").expect("nothing fails");
-    let sound: String =
+    let integrity: String =
         connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it reads");
-    assert_eq!(sound, "ok");
+    assert_eq!(integrity, "ok");
     let mut statement = connection.prepare("SELECT x FROM t ORDER BY x").expect("the table is there");
     statement.query_map([], |row| row.get(0)).expect("it reads").collect::<Result<_, _>>().expect("it reads")
 }
@@ -48,10 +48,10 @@ fn image(disk: &Disk, cut: Cut) -> Vec<i64> {
 }
 
 #[test]
-fn a_call_fails_as_told_and_the_next_does_not() {
+fn only_the_next_call_fails() {
     for mode in ["WAL", "DELETE"] {
         let directory = directory();
-        let disk = Disk::over(directory.path()).expect("it is there");
+        let disk = Disk::mount(directory.path()).expect("it is there");
         let connection = database(directory.path(), mode);
         assert!(disk.calls(Op::Write) > 0 && disk.calls(Op::Sync) > 0);
         for (op, failure, code) in [
@@ -61,8 +61,12 @@ fn a_call_fails_as_told_and_the_next_does_not() {
             (Op::Sync, Failure::Code(ffi::SQLITE_IOERR_DIR_FSYNC), ffi::SQLITE_IOERR_DIR_FSYNC),
         ] {
             disk.fail(op, When::Next, failure);
-            let error = insert(&connection, 1).expect_err("it was told to fail");
-            assert_eq!(error.sqlite_error().expect("of SQLite").extended_code, code, "{mode} {op:?}");
+            let error = insert(&connection, 1).expect_err("the call has a fault");
+            assert_eq!(
+                error.sqlite_error().expect("an error of SQLite").extended_code,
+                code,
+                "{mode} {op:?}"
+            );
             let failed = disk.failed();
             insert(&connection, 1).expect("only the next one fails");
             assert_eq!(disk.failed(), failed);
@@ -74,9 +78,9 @@ fn a_call_fails_as_told_and_the_next_does_not() {
 }
 
 #[test]
-fn nobody_else_has_these_faults() {
+fn other_directories_and_vfs_have_no_faults() {
     let (one, other) = (directory(), directory());
-    let disk = Disk::over(one.path()).expect("it is there");
+    let disk = Disk::mount(one.path()).expect("it is there");
     let same = open(one.path());
     disk.fail_all(When::Always, Failure::Io);
     assert!(same.execute_batch("CREATE TABLE t (x)").is_err());
@@ -86,11 +90,11 @@ fn nobody_else_has_these_faults() {
 }
 
 #[test]
-fn a_full_disk_is_full_until_something_is_deleted() {
+fn a_full_disk_fails_writes_until_it_has_space() {
     let directory = directory();
-    let disk = Disk::over(directory.path()).expect("it is there");
+    let disk = Disk::mount(directory.path()).expect("it is there");
     let connection = database(directory.path(), "WAL");
-    disk.leave_room(40_000);
+    disk.limit_free_space(40_000);
     let mut kept = 0;
     let error = loop {
         match insert(&connection, kept + 1) {
@@ -101,14 +105,14 @@ fn a_full_disk_is_full_until_something_is_deleted() {
     assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
     assert!((1..10).contains(&kept), "{kept}");
     assert!(disk.failed() > 0);
-    disk.leave_room(1_000_000);
-    insert(&connection, kept + 1).expect("there is room again");
+    disk.limit_free_space(1_000_000);
+    insert(&connection, kept + 1).expect("there is space again");
 }
 
 #[test]
-fn lost_files_are_of_no_use_and_new_ones_are() {
+fn lost_files_fail_and_new_files_work() {
     let directory = directory();
-    let disk = Disk::over(directory.path()).expect("it is there");
+    let disk = Disk::mount(directory.path()).expect("it is there");
     let connection = database(directory.path(), "DELETE");
     disk.lose_open_files();
     assert!(insert(&connection, 1).is_err());
@@ -118,10 +122,10 @@ fn lost_files_are_of_no_use_and_new_ones_are() {
 }
 
 #[test]
-fn a_power_cut_takes_what_was_not_synced() {
+fn a_power_cut_loses_unsynced_writes() {
     for mode in ["WAL", "DELETE"] {
         let directory = directory();
-        let disk = Disk::over(directory.path()).expect("it is there");
+        let disk = Disk::mount(directory.path()).expect("it is there");
         let connection = database(directory.path(), mode);
         connection.execute_batch("PRAGMA synchronous = OFF").expect("nothing fails");
         insert(&connection, 1).expect("nothing fails");
@@ -133,14 +137,14 @@ fn a_power_cut_takes_what_was_not_synced() {
 }
 
 #[test]
-fn whatever_a_power_cut_leaves_sqlite_keeps_what_it_has_synced() {
+fn every_power_cut_keeps_the_synced_commits() {
     for mode in ["WAL", "DELETE"] {
         let mut cuts = 0;
         for change in (1..).step_by(7) {
             let directory = directory();
-            let before = Disk::over(directory.path()).expect("it is there");
+            let before = Disk::mount(directory.path()).expect("it is there");
             drop((database(directory.path(), mode), before));
-            let disk = Disk::over(directory.path()).expect("it is there");
+            let disk = Disk::mount(directory.path()).expect("it is there");
             disk.power_off_at(change);
             let connection = open(directory.path());
             let _ = connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 5");
@@ -165,15 +169,19 @@ fn whatever_a_power_cut_leaves_sqlite_keeps_what_it_has_synced() {
     }
 }
 
-/// As on Linux: what a failed sync was to bring to the disk is taken for written by the next one.
+/// As on Linux: the next sync takes the writes of a failed sync for written.
 #[test]
-fn a_failed_sync_loses_what_was_written() {
+fn a_failed_sync_loses_its_writes() {
     let directory = directory();
-    let disk = Disk::over(directory.path()).expect("it is there");
+    let disk = Disk::mount(directory.path()).expect("it is there");
     let connection = database(directory.path(), "WAL");
     disk.fail(Op::Sync, When::Next, Failure::Io);
-    insert(&connection, 1).expect_err("the sync of the log fails");
+    insert(&connection, 1).expect_err("the sync of the WAL fails");
     disk.power_off();
-    assert_eq!(image(&disk, Cut::Everything), [0], "it was written, and is lost all the same");
+    assert_eq!(
+        image(&disk, Cut::Everything),
+        [0],
+        "the write is lost, even if every unsynced write survives"
+    );
     assert!(fs::metadata(directory.path().join("db-wal")).expect("it is there").len() > 0);
 }

@@ -1,5 +1,5 @@
-//! What is too long, or too cruel, for a test: see `cargo xtask crash --help`. A little of each is run as a test of
-//! this package.
+//! Tests that run too long for the test suite: see `cargo xtask crash --help`. A short run of each is a test
+//! of this package.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The tortures, by name.
+//! The command line of the long-running tests.
 
 #![forbid(unsafe_code)]
 
@@ -9,16 +9,16 @@ use shape_meta_torture::{crash, soak};
 const USAGE: &str = "\
 cargo xtask crash [--rounds N] [--minutes M] [--seed S]
 
-    Lets a child process work on a database and kills it with SIGKILL at a moment that is drawn: while it opens,
-    migrates, recovers, works, flushes or closes. Then looks whether the database holds a prefix of what the child
-    was told, and all of what was durable; and goes on with the same files. At most 100 rounds, unless told
-    otherwise. The seed is printed; the same seed draws the same rounds, as far as threads allow.
+    Runs child processes that work on a database, and kills each with SIGKILL at a random moment: while it opens,
+    migrates, recovers, writes, flushes or closes. Then checks that the database holds a prefix of the acknowledged
+    mutations, including every durable one. The next round continues with the same files. Default: 100 rounds. The
+    seed is printed; the same seed repeats the same rounds, as far as the scheduler allows.
 
 cargo xtask soak [--minutes N] [--seed S]
 
-    Plays random histories on every composition and compares each step with the reference model, and lets threads
-    loose whose calls must have an order, for a minute unless told otherwise. What is found is shrunk. The seed is
-    printed; the same seed plays the same in the same order, as far as threads allow.
+    Plays random histories on every composition and compares each step with the reference model. Also runs threads
+    whose calls must be linearizable. Default: 1 minute. A failure is shrunk. The seed is printed; the same seed
+    repeats the same histories, as far as the scheduler allows.
 ";
 
 fn main() -> ExitCode {

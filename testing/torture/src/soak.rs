@@ -1,6 +1,6 @@
-//! Histories without end: those of the tests of C5 (random operations with failures, refusals, partial flushes,
-//! reopenings and crashes, each step compared with the reference model) and of C1 (threads, whose calls must have
-//! an order), on every composition over a database file.
+//! Endless random tests on every composition over a database file: the histories of C5, with failures,
+//! rejections, partial flushes, reopenings and crashes, each step compared with the reference model; and the
+//! linearizability check of C1 with threads.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -22,24 +22,25 @@ use shape_meta_harness::{
     one_file::follows_the_model,
 };
 
-/// Histories of a composition before it is the next one's turn.
+/// The number of histories that one composition plays in a cycle.
 const CASES: u32 = 2;
-/// How many smaller histories are tried when one has failed: a few minutes.
-const SMALLER: u32 = 2_000;
-/// Rounds of threads in a turn.
+/// The limit on the attempts to shrink a failing history, which takes a few minutes.
+const MAX_SHRINKS: u32 = 2_000;
+/// The number of rounds of threads that one composition plays in a cycle.
 const ROUNDS: usize = 50;
 
-/// What the latest panic said. It is told by nobody else, since most of them belong to the histories.
+/// Returns the message of the latest panic. The panic hook prints nothing, because most panics are part of
+/// the histories.
 fn latest_panic() -> MutexGuard<'static, String> {
     static LATEST: Mutex<String> = Mutex::new(String::new());
     LATEST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Plays until it is late, or something is found.
+/// Plays until the time is up or a failure is found.
 ///
 /// # Errors
 ///
-/// If the arguments make no sense.
+/// If the arguments are invalid.
 pub fn run(mut arguments: Parser) -> Outcome {
     let (mut minutes, mut seed) = (1, fastrand::u64(..));
     while let Some(argument) = arguments.next()? {
@@ -50,39 +51,40 @@ pub fn run(mut arguments: Parser) -> Outcome {
         }
     }
     println!("seed {seed}");
-    let found = soak(seed, Instant::now() + Duration::from_secs(60 * minutes));
-    println!("{} histories and {} rounds of threads", found.histories, found.rounds);
-    if let Some(found) = &found.failure {
-        println!("FOUND, with --seed {seed}: {found}");
+    let report = soak(seed, Instant::now() + Duration::from_secs(60 * minutes));
+    println!("{} histories and {} rounds of threads", report.histories, report.rounds);
+    if let Some(failure) = &report.failure {
+        println!("FAILED with --seed {seed}: {failure}");
     }
-    Ok(found.failure.is_none())
+    Ok(report.failure.is_none())
 }
 
-/// What was played, and what came of it.
+/// The result of a run.
 #[derive(Debug, Default)]
-pub struct Soaked {
-    /// Histories that were compared with the model.
+pub struct SoakReport {
+    /// The number of histories that were compared with the model.
     pub histories: u64,
-    /// Rounds of threads that have an order.
+    /// The number of rounds of threads that were linearizable.
     pub rounds: u64,
-    /// What was found, shrunk as far as it goes.
+    /// The first failure, shrunk as far as possible.
     pub failure: Option<String>,
 }
 
-/// Plays until this moment, or until something is found; at least one turn of each composition. The same seed
-/// plays the same in the same order.
-pub fn soak(seed: u64, end: Instant) -> Soaked {
+/// Plays until `end` or the first failure, and at least one cycle of all compositions. The same seed plays
+/// the same histories in the same order.
+pub fn soak(seed: u64, end: Instant) -> SoakReport {
     let mut random = Rng::with_seed(seed);
-    let mut soaked = Soaked::default();
+    let mut report = SoakReport::default();
     // Panics below are a part of most histories.
-    let loud = panic::take_hook();
+    // The histories cause panics on purpose, which the default hook would print.
+    let default_hook = panic::take_hook();
     panic::set_hook(Box::new(|panic| *latest_panic() = panic.to_string()));
     'soak: loop {
         for composition in ALL {
-            let failure = model(composition, random.u64(..), &mut soaked)
-                .or_else(|| threads(composition, random.u64(..), &mut soaked));
+            let failure = model(composition, random.u64(..), &mut report)
+                .or_else(|| threads(composition, random.u64(..), &mut report));
             if let Some(failure) = failure {
-                soaked.failure = Some(format!("{composition:?}: {failure}"));
+                report.failure = Some(format!("{composition:?}: {failure}"));
                 break 'soak;
             }
         }
@@ -90,19 +92,19 @@ pub fn soak(seed: u64, end: Instant) -> Soaked {
             break;
         }
     }
-    panic::set_hook(loud);
-    soaked
+    panic::set_hook(default_hook);
+    report
 }
 
-/// Some histories, step by step. One turn in four has a thread that flushes all the time.
-fn model(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<String> {
+/// Plays a few histories step by step. One seed in four uses a thread that flushes constantly.
+fn model(composition: Composition, seed: u64, report: &mut SoakReport) -> Option<String> {
     let flushing = if seed.is_multiple_of(4) { Flushing::Busy } else { Flushing::Stepped };
     let composition = composition.flushing(flushing);
     let config = Config {
         cases: CASES,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        max_shrink_iters: SMALLER,
+        max_shrink_iters: MAX_SHRINKS,
         ..Config::default()
     };
     let ops = prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..120);
@@ -110,7 +112,7 @@ fn model(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<Str
         follows_the_model(composition, &ops);
         Ok(())
     });
-    soaked.histories += u64::from(CASES);
+    report.histories += u64::from(CASES);
     match outcome {
         Ok(()) => None,
         Err(TestError::Fail(why, ops)) => Some(format!("{why}\nby the operations\n{ops:?}")),
@@ -118,17 +120,17 @@ fn model(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<Str
     }
 }
 
-/// Some rounds of threads, over a slow store.
-fn threads(composition: Composition, seed: u64, soaked: &mut Soaked) -> Option<String> {
+/// Plays some rounds of threads over a slow store.
+fn threads(composition: Composition, seed: u64, report: &mut SoakReport) -> Option<String> {
     let (directory, faults) = (directory(), Faults::default());
     faults.slow_down(seed % 20);
     let composition = composition.flushing(Flushing::Busy);
     let below = FailingStore::with(Arc::new(composition.below(directory.path())), faults);
     let played =
         AssertUnwindSafe(|| shape_meta_harness::linear::rounds::play(&composition.over(below), seed, ROUNDS));
-    soaked.rounds += ROUNDS as u64;
+    report.rounds += ROUNDS as u64;
     match panic::catch_unwind(played) {
-        Ok(outcome) => outcome.err().map(|calls| format!("C1: these calls have no order: {calls:#?}")),
+        Ok(outcome) => outcome.err().map(|calls| format!("C1: these calls are not linearizable: {calls:#?}")),
         Err(_) => Some(format!("a thread panicked: {}", latest_panic())),
     }
 }

@@ -54,7 +54,7 @@ fn run(run: &mut Run<'_>) -> Result {
 }
 
 fn round(ours: &Ours, directory: &Path, delay: Duration, duration: Duration) -> Result<Round> {
-    let disk = Disk::over(directory)?;
+    let disk = Disk::mount(directory)?;
     let store = ours.open_with(directory, 1_000, SqliteOptions::default().vfs(VFS))?;
     disk.delay_syncs(delay);
     let mut reads = Latencies::default();

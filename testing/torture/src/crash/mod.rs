@@ -1,12 +1,12 @@
-//! Crashes: a child that works, and a parent that kills it and looks at what is left (C6).
+//! Crash tests (C6): a parent kills working child processes and checks the databases that they leave.
 
 mod check;
 mod child;
-mod heard;
+mod child_log;
 mod parent;
 mod plan;
 mod report;
-/// What a child does is the same here as in the tests of the composed store.
+
 use std::{
     env,
     error::Error,
@@ -19,14 +19,14 @@ pub use child::NAME as CHILD;
 pub use parent::Chain;
 pub use report::Report;
 
-/// What a task of this package ends with: whether all was well, or why it could not be done.
+/// The result of a command: whether no violation was found, or why the command could not run.
 pub type Outcome<T = bool> = Result<T, Box<dyn Error>>;
 
-/// The parent: draws rounds, and says at the end how they went.
+/// Runs the parent: plays random rounds and prints a report.
 ///
 /// # Errors
 ///
-/// If the arguments make no sense, or a child cannot be started.
+/// If the arguments are invalid, or a child cannot be started.
 pub fn run(mut arguments: Parser) -> Outcome {
     let (mut rounds, mut minutes, mut seed) = (None, None, fastrand::u64(..));
     while let Some(argument) = arguments.next()? {
@@ -37,31 +37,31 @@ pub fn run(mut arguments: Parser) -> Outcome {
             other => return Err(other.unexpected().into()),
         }
     }
-    let most = rounds.unwrap_or(if minutes.is_some() { u64::MAX } else { 100 });
+    let max_rounds = rounds.unwrap_or(if minutes.is_some() { u64::MAX } else { 100 });
     let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     println!("seed {seed}");
-    let report = rounds_of(&env::current_exe()?, seed, most, end)?;
+    let report = rounds_of(&env::current_exe()?, seed, max_rounds, end)?;
     println!("{report}");
-    Ok(report.is_well())
+    Ok(report.is_sound())
 }
 
-/// So many rounds with this binary as the child, or until it is late.
+/// Plays up to `rounds` rounds with this binary as the child, until `end`.
 ///
 /// # Errors
 ///
-/// If a child cannot be started, or a directory be made.
+/// If a child cannot be started, or a directory cannot be created.
 pub fn rounds_of(binary: &std::path::Path, seed: u64, rounds: u64, end: Option<Instant>) -> Outcome<Report> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut report = Report::default();
     let mut chain = None;
     while report.rounds < rounds && end.is_none_or(|end| Instant::now() < end) {
-        // The same files for some generations, and then others.
+        // Each chain of rounds uses the same files, for eight rounds on average.
         let mut current = match chain.take() {
             Some(chain) => chain,
             None => Chain::begin(&mut random)?,
         };
-        let well = current.round(binary, &mut random, &mut report)?;
-        if !well {
+        let is_sound = current.round(binary, &mut random, &mut report)?;
+        if !is_sound {
             println!(
                 "seed {seed}, round {}: the files are kept in {}",
                 report.rounds,
@@ -74,11 +74,11 @@ pub fn rounds_of(binary: &std::path::Path, seed: u64, rounds: u64, end: Option<I
     Ok(report)
 }
 
-/// The child: does what its environment says.
+/// Runs the child: performs the task in its environment.
 ///
 /// # Errors
 ///
-/// If the environment does not say what to do.
+/// If the environment holds no valid task.
 pub fn child() -> Outcome {
     child::run()
 }

@@ -1,4 +1,4 @@
-//! The process that kills.
+//! The parent process, which kills the children.
 
 use std::{
     fs,
@@ -15,62 +15,62 @@ use tempfile::TempDir;
 use super::{
     Outcome, Report,
     check::{self, timeless},
-    heard::kill_at,
+    child_log::kill_at,
     plan::{Moment, Task},
 };
 
-/// A database of the first version, as it was released.
+/// A database of the first schema version, as it was released.
 const FIRST: &[u8] = include_bytes!("../../../../shape-meta-sqlite/tests/fixtures/v1.sqlite3");
 
-/// One database after the other child has worked on it.
+/// One database on which several children work in succession.
 pub struct Chain {
     directory: TempDir,
-    /// What it held when the latest child was gone.
+    /// The content of the database after the latest child.
     held: MemoryStore,
     origin: &'static str,
     counted: bool,
 }
 
 impl Chain {
-    /// A new one, or one of an old version.
+    /// Creates a chain on no files, or on a database of the first schema version.
     ///
     /// # Errors
     ///
-    /// If there is no room for it.
+    /// If the directory or file cannot be created.
     pub fn begin(random: &mut Rng) -> Outcome<Self> {
         let directory = tempfile::tempdir()?;
-        let mut chain = Self { directory, held: MemoryStore::new(), origin: "nothing", counted: false };
+        let mut chain = Self { directory, held: MemoryStore::new(), origin: "no files", counted: false };
         if random.u8(..3) == 0 {
             fs::write(chain.directory.path().join("shape-meta.sqlite3"), FIRST)?;
             chain.origin = "version 1";
-            chain.held = chain.look()?.0;
+            chain.held = chain.read_copy()?.0;
         }
         Ok(chain)
     }
 
-    /// One round: a child works, is killed, and what it leaves is looked at. Says whether all was well.
+    /// Plays one round: a child works and is killed, and the database is checked. Returns whether it passed.
     ///
     /// # Errors
     ///
     /// If the child cannot be started.
     pub fn round(&mut self, binary: &Path, random: &mut Rng, report: &mut Report) -> Outcome {
         let (task, moment) = (Task::draw(random), Moment::draw(random));
-        let heard = kill_at(moment, task, binary, self.directory.path())?;
+        let log = kill_at(moment, task, binary, self.directory.path())?;
         report.rounds += 1;
         if !std::mem::replace(&mut self.counted, true) {
             *report.chains.entry(self.origin).or_default() += 1;
         }
-        if heard.killed.is_some() {
+        if log.killed.is_some() {
             report.kills += 1;
-            *report.hits.entry(heard.last.clone()).or_default() += 1;
+            *report.hits.entry(log.last.clone()).or_default() += 1;
         }
-        report.acknowledged += heard.did.iter().flatten().filter(|(seq, _)| seq.is_some()).count() as u64;
-        // Looking at it does what the next owner would do; so it is done to a copy.
-        let checked = self.look().map_err(|error| format!("C6: what is left cannot be read: {error}"));
+        report.acknowledged += log.did.iter().flatten().filter(|(seq, _)| seq.is_some()).count() as u64;
+        // The check opens the database and so changes it. It runs on a copy.
+        let checked = self.read_copy().map_err(|error| format!("C6: the database cannot be read: {error}"));
         let checked = checked.and_then(|(held, left)| {
-            check::is_prefix(&self.held, &left, &heard, task)?;
-            if task.buffer > 0 && heard.opened && heard.killed.is_some() {
-                let (lost, age) = check::lost(&left, &heard);
+            check::is_prefix(&self.held, &left, &log, task)?;
+            if task.buffer > 0 && log.opened && log.killed.is_some() {
+                let (lost, age) = check::lost(&left, &log);
                 report.lost.push(lost);
                 if lost > 0 {
                     report.ages.push(age);
@@ -92,13 +92,13 @@ impl Chain {
         }
     }
 
-    /// The files stay where they are.
+    /// Keeps the files, and returns their directory.
     pub fn keep(self) -> PathBuf {
         self.directory.keep()
     }
 
-    /// What a copy of the files holds, before anybody recovers it. It must be sound.
-    fn look(&self) -> Outcome<(MemoryStore, View)> {
+    /// Returns the content of a copy of the files before recovery. The copy must pass the integrity check.
+    fn read_copy(&self) -> Outcome<(MemoryStore, View)> {
         let copy = tempfile::tempdir()?;
         for entry in fs::read_dir(self.directory.path())? {
             let entry = entry?;
@@ -107,11 +107,11 @@ impl Chain {
         let options = SqliteOptions::default()
             .integrity_check(IntegrityCheck::Everything)
             .on_corruption(OnCorruption::Refuse);
-        // A journal of the other mode is put right by whoever opens it.
+        // A rollback journal is recovered in either mode.
         let store = SqliteStore::open(copy.path(), options.mode(Mode::Wal), Arc::new(NoopObserver))?;
-        // Reads that contradict each other are a violation too, and no reason to stop.
+        // Contradicting reads panic. That is a violation, and must not stop the run.
         let view = catch_unwind(AssertUnwindSafe(|| View::of(&store)));
-        let view = view.map_err(|_| "its reads contradict each other, see above")?;
+        let view = view.map_err(|_| "its reads contradict each other (see the panic above)")?;
         Ok((check::copy(&store)?, timeless(view)))
     }
 }

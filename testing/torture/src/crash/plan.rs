@@ -6,17 +6,17 @@ use shape_meta::{
     ShapeMeta, SqliteOptions,
 };
 
-/// What a child is to do. As numbers, since it goes through its environment.
+/// The work of a child. All fields are numbers, because the task is passed in the environment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
-    /// None, the mirror, or the cache with look-ups left on disk.
+    /// 0: no cache; 1: look-ups in memory; 2: look-ups on disk.
     pub(super) cache: u8,
-    /// None, as usual, often, or all the time.
+    /// 0: no buffer; 1: default flushes; 2: a flush each millisecond; 3: constant flushes.
     pub(super) buffer: u8,
     pub(super) exclusive: bool,
     pub(super) durability: u8,
     pub(super) threads: u64,
-    /// It closes when each thread has done so many steps.
+    /// The child closes the store when each thread has played this many steps.
     pub(super) steps: u64,
     pub(super) seed: u64,
 }
@@ -62,7 +62,7 @@ impl Task {
         })
     }
 
-    /// Small, so that the log is emptied often and pages are split.
+    /// Returns options with frequent checkpoints.
     pub(super) fn sqlite(self) -> SqliteOptions {
         let durability =
             [Durability::ProcessCrash, Durability::PowerLossConsistent, Durability::PowerLossDurable];
@@ -70,7 +70,7 @@ impl Task {
             .mode(if self.exclusive { Mode::Exclusive } else { Mode::Wal })
             .durability(durability[usize::from(self.durability)])
             .wal_autocheckpoint_bytes(256 << 10)
-            // What the parent wants to see must not be moved away.
+            // The parent checks the files, so the child must not quarantine them.
             .on_corruption(OnCorruption::Refuse)
     }
 
@@ -95,19 +95,20 @@ impl Task {
     }
 }
 
-/// When a child is killed: this long after it has said so many times that it is there.
+/// The moment of a kill: a delay after the child has reported an activity for the given time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    pub(super) said: &'static str,
+    pub(super) activity: &'static str,
     pub(super) times: u64,
     pub(super) delay: Duration,
-    /// It is killed so long after it was open in any case: not every moment comes.
+    /// The child is killed at the latest this long after it has opened the store, because not every activity
+    /// occurs.
     pub(super) latest: Duration,
 }
 
 impl Moment {
     pub(super) fn draw(random: &mut Rng) -> Self {
-        let (said, most, longest) = match random.u8(..16) {
+        let (activity, max_times, max_delay) = match random.u8(..16) {
             0 => ("start", 1, 10_000),
             1..=2 => ("open", 1, 4_000),
             3 => ("recovery", 1, 1_500),
@@ -118,9 +119,9 @@ impl Moment {
             _ => ("did", 3_000, 300),
         };
         Self {
-            said,
-            times: random.u64(1..=most),
-            delay: Duration::from_micros(random.u64(..=longest)),
+            activity,
+            times: random.u64(1..=max_times),
+            delay: Duration::from_micros(random.u64(..=max_delay)),
             latest: Duration::from_millis(random.u64(20..=600)),
         }
     }

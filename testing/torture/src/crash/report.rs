@@ -1,27 +1,28 @@
 use std::{collections::BTreeMap, fmt};
 
-/// How the rounds went.
+/// The statistics of the rounds.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many there were.
+    /// The number of rounds.
     pub rounds: u64,
-    /// In how many of them the child was killed; in the others it was done before.
+    /// The number of rounds in which the child was killed before it had ended.
     pub kills: u64,
-    /// What was wrong.
+    /// The violations that were found.
     pub violations: Vec<String>,
-    /// Where the kills hit.
+    /// The number of kills for each activity of the child.
     pub(super) hits: BTreeMap<String, u64>,
-    /// The files with which chains began.
+    /// The number of chains for each kind of initial files.
     pub(super) chains: BTreeMap<&'static str, u64>,
-    /// What was acknowledged, what of it was lost, and how old that was.
+    /// The number of acknowledged mutations; for each kill with a buffer, the number of lost ones and the age
+    /// of the oldest.
     pub(super) acknowledged: u64,
     pub(super) lost: Vec<u64>,
     pub(super) ages: Vec<u64>,
 }
 
 impl Report {
-    /// Whether nothing was wrong.
-    pub fn is_well(&self) -> bool {
+    /// Returns whether no violation was found.
+    pub fn is_sound(&self) -> bool {
         self.violations.is_empty()
     }
 }
@@ -30,11 +31,19 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |map: Vec<String>| map.join(", ");
         writeln!(f, "{} rounds, {} kills, {} violations", self.rounds, self.kills, self.violations.len())?;
-        writeln!(f, "began with: {}", list(self.chains.iter().map(|(of, n)| format!("{of} {n}")).collect()))?;
-        writeln!(f, "killed in: {}", list(self.hits.iter().map(|(at, n)| format!("{at} {n}")).collect()))?;
+        writeln!(
+            f,
+            "initial files: {}",
+            list(self.chains.iter().map(|(of, n)| format!("{of} {n}")).collect())
+        )?;
+        writeln!(
+            f,
+            "killed during: {}",
+            list(self.hits.iter().map(|(at, n)| format!("{at} {n}")).collect())
+        )?;
         let (lost, ages) = (Percentiles::of(&self.lost), Percentiles::of(&self.ages));
         writeln!(f, "{} mutations acknowledged; lost by a kill with a buffer: {lost}", self.acknowledged)?;
-        write!(f, "the oldest of what a kill lost, in milliseconds: {}", ages.over(1_000))
+        write!(f, "age of the oldest lost mutation in milliseconds: {}", ages.over(1_000))
     }
 }
 
@@ -55,7 +64,7 @@ impl Percentiles {
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [half, most, nearly_all, all] = self.0;
-        write!(f, "p50 {half}, p90 {most}, p99 {nearly_all}, max {all}")
+        let [p50, p90, p99, max] = self.0;
+        write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, max {max}")
     }
 }

@@ -1,4 +1,5 @@
-//! What a database tells through `tracing` in its life: every span and event of a store that a user would open, in order.
+//! The `tracing` output of a database's life: every span and event of a store that a user would open, in
+//! order.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -20,14 +21,14 @@ use tracing_subscriber::{Layer, layer::Context, prelude::*, registry::LookupSpan
 
 use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, directory, sqlite};
 
-/// Writes down what it hears, indented by the spans that it is in.
+/// Records spans and events as lines, indented by their enclosing spans.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
-/// The fields that are the same in each run.
-struct TrustedState(String);
+/// The fields whose values are the same in each run.
+struct StableFields(String);
 
-impl Visit for TrustedState {
+impl Visit for StableFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let name = field.name();
         if !matches!(name, "message" | "path" | "bytes") && !name.ends_with("_us") {
@@ -37,11 +38,11 @@ impl Visit for TrustedState {
 }
 
 impl Lines {
-    fn write(&self, depth: usize, name: &str, values: impl FnOnce(&mut TrustedState)) {
-        let mut known =
-            TrustedState(format!("{}{}", "  ".repeat(depth), name.trim_start_matches("shape_meta.")));
-        values(&mut known);
-        self.0.lock().expect("no panic").push(known.0.replace(" stack=\"main\"", ""));
+    fn write(&self, depth: usize, name: &str, values: impl FnOnce(&mut StableFields)) {
+        let mut fields =
+            StableFields(format!("{}{}", "  ".repeat(depth), name.trim_start_matches("shape_meta.")));
+        values(&mut fields);
+        self.0.lock().expect("no panic").push(fields.0.replace(" stack=\"main\"", ""));
     }
 
     fn take(&self) -> String {
@@ -52,16 +53,16 @@ impl Lines {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let depth = context.span(id).expect("it is there").scope().count() - 1;
-        self.write(depth, span.metadata().name(), |known| span.record(known));
+        self.write(depth, span.metadata().name(), |fields| span.record(fields));
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let depth = context.event_scope(event).map_or(0, |scope| scope.count());
-        self.write(depth, event.metadata().name(), |known| event.record(known));
+        self.write(depth, event.metadata().name(), |fields| event.record(fields));
     }
 }
 
-/// Deletes in silence.
+/// A cleaner that does nothing.
 struct Cleaner;
 
 impl ShapeCleaner for Cleaner {
@@ -77,21 +78,21 @@ impl ShapeCleaner for Cleaner {
 fn open(directory: &Path) -> ShapeMeta {
     let observer = Arc::new(TracingObserver::new("main"));
     let builder = ShapeMeta::builder(Cleaner).observer(observer).sqlite(sqlite());
-    // Flushed on this thread, whose subscriber it is.
+    // The flush runs on this thread, which has the subscriber.
     let composition = PRODUCT.flushing(Flushing::Stepped);
-    composition.stacked_by(builder).open(directory).expect("a directory of our own")
+    composition.stacked_by(builder).open(directory).expect("it opens")
 }
 
 #[test]
-fn a_shape_can_be_followed_through_two_lives() {
+fn the_events_of_two_lives_of_a_database() {
     let (directory, lines) = (directory(), Lines::default());
-    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
 
     let store = open(directory.path());
     insta::assert_snapshot!("opening_an_empty_database", lines.take());
 
     for number in [1, 2] {
-        store.add(shape(number), Wait::No).expect("room");
+        store.add(shape(number), Wait::No).expect("there is capacity");
     }
     store.mark_snapshot_complete(&shape(1).handle, Wait::No).expect("it is there");
     assert!(store.add(shape(1), Wait::No).is_err());

@@ -1,5 +1,5 @@
-//! Files that are damaged by others while they are open: reads go on from memory, nothing panics, writes go on
-//! or say why not, and what was there is still there afterwards.
+//! Files that another process corrupts while they are open. Reads are served from memory, nothing panics,
+//! writes succeed or report the reason, and no file is lost.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,7 +13,7 @@ use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directo
 const NAME: &str = "shape-meta.sqlite3";
 const SHAPES: u64 = 200;
 
-/// By another process: one that closes a file gives up all locks that it has on it.
+/// Runs a command in another process, because a process that closes a file releases all its locks on it.
 fn shell(directory: &Path, command: &str) {
     let done = Command::new("sh").args(["-c", command]).current_dir(directory).status();
     assert!(done.expect("there is a shell").success(), "{command}");
@@ -25,7 +25,7 @@ fn sizes(directory: &Path) -> u64 {
     databases.map(|entry| entry.metadata().expect("it is there").len()).sum()
 }
 
-/// Everything that memory knows.
+/// Checks every read that is served from memory.
 fn reads_go_on(store: &ShapeMeta, shapes: u64) {
     for number in 1..=shapes {
         assert!(store.has_handle(&handle(number)).expect("it is in memory"));
@@ -34,7 +34,7 @@ fn reads_go_on(store: &ShapeMeta, shapes: u64) {
     assert_eq!(store.counts().expect("it is in memory").total, shapes);
 }
 
-fn survives(mischief: &str) {
+fn assert_survives(corruption: &str) {
     let directory = directory();
     let composition = PRODUCT.flushing(Flushing::Stepped);
     let store = composition.open(directory.path());
@@ -45,13 +45,13 @@ fn survives(mischief: &str) {
             store.flush(PATIENT).expect("nothing fails");
         }
     }
-    if !mischief.contains("-wal") {
+    if !corruption.contains("-wal") {
         store.database().expect("it has one").maintain().expect("nothing fails");
     }
-    shell(directory.path(), &mischief.replace("DB", NAME));
+    shell(directory.path(), &corruption.replace("DB", NAME));
     let before = sizes(directory.path());
     reads_go_on(&store, SHAPES);
-    // So many that it has to look at pages that it does not remember.
+    // Adds enough that SQLite has to read pages that are not in its cache.
     let mut added = SHAPES;
     for _ in 0..5 {
         for _ in 0..20 {
@@ -75,43 +75,42 @@ fn survives(mischief: &str) {
         Ok(store) => {
             let report = store.open_report().expect("it has a database").database.clone();
             if let Some(quarantined) = report.quarantined {
-                // Of a database that was moved away only the log is there to be moved aside.
-                let aside = quarantined.path.display();
-                let is_there =
-                    ["", "-wal"].iter().any(|suffix| Path::new(&format!("{aside}{suffix}")).exists());
-                assert!(is_there, "C11: {mischief}");
+                // If the database was moved away, only its WAL could be quarantined.
+                let path = quarantined.path.display();
+                let exists = ["", "-wal"].iter().any(|suffix| Path::new(&format!("{path}{suffix}")).exists());
+                assert!(exists, "C11: {corruption}");
             }
         }
-        Err(error) => assert_eq!(error.kind(), ErrorKind::NotADatabase, "{mischief}: {error:?}"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotADatabase, "{corruption}: {error:?}"),
     }
-    assert!(sizes(directory.path()) >= before.min(4_096), "C11: {mischief}: something is gone");
+    assert!(sizes(directory.path()) >= before.min(4_096), "C11: {corruption}: data was deleted");
 }
 
 #[test]
-fn c9_c11_a_database_that_is_overwritten_while_it_is_open() {
-    survives("dd if=/dev/urandom of=DB bs=4096 seek=1 count=8 conv=notrunc 2>/dev/null");
-    survives("dd if=/dev/urandom of=DB bs=100 count=1 conv=notrunc 2>/dev/null");
-    survives("dd if=/dev/zero of=DB bs=16384 seek=1 count=2 conv=notrunc 2>/dev/null");
+fn c9_c11_a_database_is_overwritten_while_open() {
+    assert_survives("dd if=/dev/urandom of=DB bs=4096 seek=1 count=8 conv=notrunc 2>/dev/null");
+    assert_survives("dd if=/dev/urandom of=DB bs=100 count=1 conv=notrunc 2>/dev/null");
+    assert_survives("dd if=/dev/zero of=DB bs=16384 seek=1 count=2 conv=notrunc 2>/dev/null");
 }
 
 #[test]
-fn c9_c11_a_database_that_is_cut_short_while_it_is_open() {
-    survives("truncate -s 16384 DB");
-    survives("truncate -s 1000 DB");
-    survives("truncate -s 0 DB");
+fn c9_c11_a_database_is_truncated_while_open() {
+    assert_survives("truncate -s 16384 DB");
+    assert_survives("truncate -s 1000 DB");
+    assert_survives("truncate -s 0 DB");
 }
 
 #[test]
-fn c9_c11_a_log_that_is_damaged_while_it_is_open() {
-    survives("truncate -s 0 DB-wal");
-    survives("truncate -s 20000 DB-wal");
-    survives("dd if=/dev/urandom of=DB-wal bs=1 seek=5000 count=1 conv=notrunc 2>/dev/null");
-    survives("dd if=/dev/urandom of=DB-wal bs=32 count=1 conv=notrunc 2>/dev/null");
+fn c9_c11_a_wal_is_damaged_while_open() {
+    assert_survives("truncate -s 0 DB-wal");
+    assert_survives("truncate -s 20000 DB-wal");
+    assert_survives("dd if=/dev/urandom of=DB-wal bs=1 seek=5000 count=1 conv=notrunc 2>/dev/null");
+    assert_survives("dd if=/dev/urandom of=DB-wal bs=32 count=1 conv=notrunc 2>/dev/null");
 }
 
 #[test]
-fn c9_c11_files_that_are_moved_away_while_they_are_open() {
-    survives("mv DB aside");
-    survives("mv DB-wal aside");
-    survives("cp DB copy && mv copy DB");
+fn c9_c11_files_are_moved_away_while_open() {
+    assert_survives("mv DB aside");
+    assert_survives("mv DB-wal aside");
+    assert_survives("cp DB copy && mv copy DB");
 }

@@ -1,9 +1,12 @@
-//! The VFS itself: each call asks the disk of its file, and is passed on to the default VFS.
+//! The VFS: each call is checked by the disk of its file, and then passed on to the default VFS.
 //!
-//! The only `unsafe` of the package. It rests on what SQLite promises to a VFS: a `sqlite3_file` that it
-//! passes is one that [`open`] filled and [`close`] has not emptied yet, of `szOsFile` bytes and aligned for
-//! any of them; names end with a zero; buffers have the length that is given; one file is not used by two
-//! threads at a time. The default VFS, like every registered one, lives as long as the process.
+//! This is the only `unsafe` code of the package. It relies on what SQLite promises to a VFS:
+//!
+//! - a `sqlite3_file` that it passes was filled by [`open`] and not yet closed by [`close`]; it has
+//!   `szOsFile` bytes and an alignment of 8;
+//! - names end with a zero byte, and buffers have the given length;
+//! - no two threads use one file at the same time;
+//! - the default VFS, like every registered VFS, lives as long as the process.
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -16,24 +19,27 @@ use rusqlite::ffi::{
 };
 
 use crate::{
-    Op, VFS,
     file::{File, Verdict},
+    op::Op,
     registry,
 };
 
-/// What SQLite keeps for one open file of ours. The file of the default VFS follows it in the same memory.
+/// The name of the VFS, which is registered when the first [`Disk`](crate::Disk) is mounted.
+pub const VFS: &str = "shape-meta-faults";
+
+/// SQLite's memory for one open file of this VFS. The file of the default VFS follows it in the same memory.
 #[repr(C)]
-struct Gate {
+struct Wrapper {
     base: RawFile,
-    /// Ours, from [`Box::into_raw`]; null for a file that is on no disk.
+    /// From [`Box::into_raw`]; null for a file that is on no mounted disk.
     file: *mut File,
 }
 
-/// The whole of it a multiple of eight bytes, so that what follows is aligned as SQLite aligned us.
-const _: () = assert!(size_of::<Gate>().is_multiple_of(8) && align_of::<Gate>() <= 8);
+/// Its size is a multiple of 8 bytes, so the file that follows has the alignment that SQLite gave the whole.
+const _: () = assert!(size_of::<Wrapper>().is_multiple_of(8) && align_of::<Wrapper>() <= 8);
 
 static METHODS: Methods = Methods {
-    // No mapped pages (that would be 3): every read is to be seen.
+    // Version 3 would map pages, and reads of mapped pages bypass this VFS.
     iVersion: 2,
     xClose: Some(close),
     xRead: Some(read),
@@ -55,24 +61,24 @@ static METHODS: Methods = Methods {
     xUnfetch: None,
 };
 
-/// Makes the VFS known to SQLite, once.
+/// Registers the VFS with SQLite, once for the process.
 pub(crate) fn register() -> io::Result<()> {
     static DONE: OnceLock<c_int> = OnceLock::new();
     let code = *DONE.get_or_init(|| {
-        // SAFETY: null asks for the default VFS. SQLite initializes itself first.
+        // SAFETY: null names the default VFS. SQLite initializes itself first.
         let base = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
         if base.is_null() {
             return ffi::SQLITE_NOTFOUND;
         }
-        let Ok(gate) = c_int::try_from(size_of::<Gate>()) else { return ffi::SQLITE_TOOBIG };
+        let Ok(wrapper) = c_int::try_from(size_of::<Wrapper>()) else { return ffi::SQLITE_TOOBIG };
         // SAFETY: it is a registered VFS.
         let (size, path) = unsafe { ((*base).szOsFile, (*base).mxPathname) };
-        // Both live as long as the process: SQLite keeps pointers to them.
+        // Both live as long as the process, because SQLite keeps pointers to them.
         let name = Box::leak(format!("{VFS}\0").into_boxed_str());
         let vfs = Box::leak(Box::new(Vfs {
-            // No system calls to be replaced (that would be 3).
+            // Version 3 would let callers replace system calls.
             iVersion: 2,
-            szOsFile: gate + size,
+            szOsFile: wrapper + size,
             mxPathname: path,
             pNext: ptr::null_mut(),
             zName: name.as_ptr().cast(),
@@ -94,45 +100,48 @@ pub(crate) fn register() -> io::Result<()> {
             xGetSystemCall: None,
             xNextSystemCall: None,
         }));
-        // SAFETY: it is filled in, and leaked, so it stays where it is. It is not made the default.
+        // SAFETY: it is complete, and leaked, so its address stays valid. It does not become the default VFS.
         unsafe { ffi::sqlite3_vfs_register(vfs, 0) }
     });
     match code {
         ffi::SQLITE_OK => Ok(()),
-        code => Err(io::Error::other(format!("SQLite does not take the VFS: {}", ffi::code_to_str(code)))),
+        code => Err(io::Error::other(format!(
+            "SQLite did not register the VFS {VFS}: {}",
+            ffi::code_to_str(code)
+        ))),
     }
 }
 
 // -- Files -----------------------------------------------------------------------------------------------
 
-/// Our part of an open file.
+/// Returns this VFS's part of an open file.
 ///
 /// # Safety
 ///
 /// `file` is one that SQLite passes to a method of [`METHODS`].
-unsafe fn ours<'a>(file: *mut RawFile) -> Option<&'a File> {
-    // SAFETY: `open` wrote a gate there. Its file is null, or from `Box::into_raw` until `close`; and
-    // nobody makes a `&mut` of it in between.
-    unsafe { (*file.cast::<Gate>()).file.as_ref() }
+unsafe fn own_part<'a>(file: *mut RawFile) -> Option<&'a File> {
+    // SAFETY: `open` wrote a wrapper there. Its file is null, or from `Box::into_raw` until `close`, and
+    // there is no `&mut` to it in between.
+    unsafe { (*file.cast::<Wrapper>()).file.as_ref() }
 }
 
-/// The file of the default VFS behind ours.
+/// Returns the default VFS's part of an open file.
 ///
 /// # Safety
 ///
 /// `file` points to `szOsFile` bytes.
-unsafe fn theirs(file: *mut RawFile) -> *mut RawFile {
-    // SAFETY: `szOsFile` is that of the default VFS and the size of a gate, so this is inside.
-    unsafe { file.cast::<Gate>().add(1).cast() }
+unsafe fn default_part(file: *mut RawFile) -> *mut RawFile {
+    // SAFETY: `szOsFile` is that of the default VFS plus the size of a wrapper, so this is in bounds.
+    unsafe { file.cast::<Wrapper>().add(1).cast() }
 }
 
-/// Calls the method of the file behind, if it has it.
-macro_rules! pass {
+/// Calls the method of the default VFS's file, or returns `$missing` if it has none.
+macro_rules! pass_to_file {
     ($file:expr, $method:ident($($argument:expr),*), or $missing:expr) => {{
-        // SAFETY: the file was opened by the default VFS, which wrote its methods there; the arguments are
-        // those with which SQLite called us, or a part of the same buffer.
+        // SAFETY: the default VFS opened the file and wrote its methods there. The arguments are those of
+        // SQLite's call, or a part of the same buffer.
         unsafe {
-            let behind = theirs($file);
+            let behind = default_part($file);
             match (*(*behind).pMethods).$method {
                 Some(method) => method(behind, $($argument),*),
                 None => $missing,
@@ -141,13 +150,13 @@ macro_rules! pass {
     }};
 }
 
-/// The verdict on a call; files that are on no disk have no faults.
-macro_rules! ask {
+/// Returns the code of a call that has to fail. Files on no mounted disk have no faults.
+macro_rules! check {
     ($file:expr, $op:expr) => {
-        // SAFETY: a method of ours was called with it.
-        match unsafe { ours($file) }.map(|file| file.ask($op)) {
-            None | Some(Verdict::Go) => {}
-            Some(Verdict::Fail(code) | Verdict::Part(_, code)) => return code,
+        // SAFETY: SQLite called a method of this VFS with it.
+        match unsafe { own_part($file) }.map(|file| file.check($op)) {
+            None | Some(Verdict::Pass) => {}
+            Some(Verdict::Fail(code) | Verdict::Partial(_, code)) => return code,
         }
     };
 }
@@ -159,23 +168,23 @@ unsafe extern "C" fn open(
     flags: c_int,
     out: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite gives `szOsFile` bytes. Without methods, it will not call `close`.
+    // SAFETY: SQLite passes `szOsFile` bytes. Without methods it does not call `close`.
     unsafe { (*file).pMethods = ptr::null() };
-    // SAFETY: SQLite passes a name that ends with a zero, or null for a temporary file.
+    // SAFETY: SQLite passes a name that ends with a zero byte, or null for a temporary file.
     let path = if name.is_null() { None } else { unsafe { CStr::from_ptr(name) }.to_str().ok() };
     let found = path.and_then(registry::find);
     let existed = path.is_some_and(|path| std::path::Path::new(path).exists());
     if let Some((disk, _)) = &found
-        && let Some(code) = disk.ask(Op::Open)
+        && let Some(code) = disk.lock().count_call(Op::Open, None)
     {
         return code;
     }
-    // SAFETY: as in `theirs`; SQLite gave the memory.
-    let behind = unsafe { theirs(file) };
-    // SAFETY: it is memory of ours. The default VFS may fail before it has written it.
+    // SAFETY: as in `default_part`; SQLite allocated the memory.
+    let behind = unsafe { default_part(file) };
+    // SAFETY: the memory is valid. The default VFS may fail before it has written it.
     unsafe { (*behind).pMethods = ptr::null() };
     let base = base(vfs);
-    // SAFETY: the default VFS gets what SQLite passed to us, and memory of its size.
+    // SAFETY: the default VFS gets the arguments of SQLite's call, and memory of its size.
     let code = unsafe {
         match (*base).xOpen {
             Some(open) => open(base, name, behind, flags, out),
@@ -183,7 +192,7 @@ unsafe extern "C" fn open(
         }
     };
     if code != ffi::SQLITE_OK {
-        // SAFETY: a VFS that has set methods although it failed wants to be closed.
+        // SAFETY: if a VFS has set methods although it failed, the file has to be closed.
         unsafe {
             if let Some(methods) = (*behind).pMethods.as_ref()
                 && let Some(close) = methods.xClose
@@ -193,109 +202,109 @@ unsafe extern "C" fn open(
         }
         return code;
     }
-    let ours = found.map(|(disk, name)| Box::into_raw(Box::new(disk.opened(name, flags, existed))));
-    // SAFETY: SQLite gave the memory, and nothing in it needs to be dropped.
+    let ours = found.map(|(disk, name)| Box::into_raw(Box::new(File::open(disk, name, flags, existed))));
+    // SAFETY: SQLite allocated the memory, and nothing in it needs to be dropped.
     unsafe {
         ptr::write(
-            file.cast::<Gate>(),
-            Gate { base: RawFile { pMethods: &METHODS }, file: ours.unwrap_or(ptr::null_mut()) },
+            file.cast::<Wrapper>(),
+            Wrapper { base: RawFile { pMethods: &METHODS }, file: ours.unwrap_or(ptr::null_mut()) },
         );
     }
     ffi::SQLITE_OK
 }
 
 unsafe extern "C" fn close(file: *mut RawFile) -> c_int {
-    // SAFETY: a gate is there, and its file is null or from `Box::into_raw`; it is taken out, so this
-    // happens once.
+    // SAFETY: `open` wrote a wrapper there, and its file is null or from `Box::into_raw`. It is replaced by
+    // null, so it is dropped once.
     unsafe {
-        let ours = mem::replace(&mut (*file.cast::<Gate>()).file, ptr::null_mut());
+        let ours = mem::replace(&mut (*file.cast::<Wrapper>()).file, ptr::null_mut());
         if !ours.is_null() {
             drop(Box::from_raw(ours));
         }
     }
-    pass!(file, xClose(), or ffi::SQLITE_OK)
+    pass_to_file!(file, xClose(), or ffi::SQLITE_OK)
 }
 
 unsafe extern "C" fn read(file: *mut RawFile, buffer: *mut c_void, length: c_int, offset: Int64) -> c_int {
-    ask!(file, Op::Read);
-    pass!(file, xRead(buffer, length, offset), or ffi::SQLITE_IOERR_READ)
+    check!(file, Op::Read);
+    pass_to_file!(file, xRead(buffer, length, offset), or ffi::SQLITE_IOERR_READ)
 }
 
 unsafe extern "C" fn write(file: *mut RawFile, buffer: *const c_void, length: c_int, offset: Int64) -> c_int {
-    // SAFETY: a method of ours was called with it.
-    let Some(ours) = (unsafe { ours(file) }) else {
-        return pass!(file, xWrite(buffer, length, offset), or ffi::SQLITE_IOERR_WRITE);
+    // SAFETY: SQLite called a method of this VFS with it.
+    let Some(ours) = (unsafe { own_part(file) }) else {
+        return pass_to_file!(file, xWrite(buffer, length, offset), or ffi::SQLITE_IOERR_WRITE);
     };
     // SAFETY: SQLite passes a buffer of that length, which is not negative.
     let data = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length.unsigned_abs() as usize) };
-    let (length, failure) = match ours.ask_write(offset.unsigned_abs(), data.len()) {
-        Verdict::Go => (data.len(), ffi::SQLITE_OK),
-        Verdict::Part(length, code) => (length.min(data.len()), code),
+    let (length, failure) = match ours.check_write(offset.unsigned_abs(), data.len()) {
+        Verdict::Pass => (data.len(), ffi::SQLITE_OK),
+        Verdict::Partial(length, code) => (length.min(data.len()), code),
         Verdict::Fail(code) => (0, code),
     };
     if length > 0 {
-        // It is not more than the length that was given, which fits.
+        // It is at most the given length, which fits.
         let written = c_int::try_from(length).unwrap_or(c_int::MAX);
-        let code = pass!(file, xWrite(buffer, written, offset), or ffi::SQLITE_IOERR_WRITE);
+        let code = pass_to_file!(file, xWrite(buffer, written, offset), or ffi::SQLITE_IOERR_WRITE);
         if code != ffi::SQLITE_OK {
             return code;
         }
-        ours.wrote(offset.unsigned_abs(), &data[..length]);
+        ours.record_write(offset.unsigned_abs(), &data[..length]);
     }
     failure
 }
 
 unsafe extern "C" fn truncate(file: *mut RawFile, size: Int64) -> c_int {
-    ask!(file, Op::Truncate);
-    let code = pass!(file, xTruncate(size), or ffi::SQLITE_IOERR_TRUNCATE);
-    // SAFETY: a method of ours was called with it.
-    if let (ffi::SQLITE_OK, Some(ours)) = (code, unsafe { ours(file) }) {
-        ours.truncated(size.unsigned_abs());
+    check!(file, Op::Truncate);
+    let code = pass_to_file!(file, xTruncate(size), or ffi::SQLITE_IOERR_TRUNCATE);
+    // SAFETY: SQLite called a method of this VFS with it.
+    if let (ffi::SQLITE_OK, Some(ours)) = (code, unsafe { own_part(file) }) {
+        ours.record_truncate(size.unsigned_abs());
     }
     code
 }
 
 unsafe extern "C" fn sync(file: *mut RawFile, flags: c_int) -> c_int {
-    // SAFETY: a method of ours was called with it.
-    let Some(ours) = (unsafe { ours(file) }) else {
-        return pass!(file, xSync(flags), or ffi::SQLITE_IOERR_FSYNC);
+    // SAFETY: SQLite called a method of this VFS with it.
+    let Some(ours) = (unsafe { own_part(file) }) else {
+        return pass_to_file!(file, xSync(flags), or ffi::SQLITE_IOERR_FSYNC);
     };
-    // What is safe on this disk the model knows; the one below need not be bothered.
+    // The model decides what is durable; the real disk is not synced.
     match ours.sync() {
-        Verdict::Go => ffi::SQLITE_OK,
-        Verdict::Fail(code) | Verdict::Part(_, code) => code,
+        Verdict::Pass => ffi::SQLITE_OK,
+        Verdict::Fail(code) | Verdict::Partial(_, code) => code,
     }
 }
 
 unsafe extern "C" fn file_size(file: *mut RawFile, size: *mut Int64) -> c_int {
-    ask!(file, Op::Size);
-    pass!(file, xFileSize(size), or ffi::SQLITE_IOERR_FSTAT)
+    check!(file, Op::Size);
+    pass_to_file!(file, xFileSize(size), or ffi::SQLITE_IOERR_FSTAT)
 }
 
 unsafe extern "C" fn lock(file: *mut RawFile, level: c_int) -> c_int {
-    ask!(file, Op::Lock);
-    pass!(file, xLock(level), or ffi::SQLITE_IOERR_LOCK)
+    check!(file, Op::Lock);
+    pass_to_file!(file, xLock(level), or ffi::SQLITE_IOERR_LOCK)
 }
 
 unsafe extern "C" fn unlock(file: *mut RawFile, level: c_int) -> c_int {
-    pass!(file, xUnlock(level), or ffi::SQLITE_IOERR_UNLOCK)
+    pass_to_file!(file, xUnlock(level), or ffi::SQLITE_IOERR_UNLOCK)
 }
 
 unsafe extern "C" fn check_reserved_lock(file: *mut RawFile, reserved: *mut c_int) -> c_int {
-    ask!(file, Op::Lock);
-    pass!(file, xCheckReservedLock(reserved), or ffi::SQLITE_IOERR_CHECKRESERVEDLOCK)
+    check!(file, Op::Lock);
+    pass_to_file!(file, xCheckReservedLock(reserved), or ffi::SQLITE_IOERR_CHECKRESERVEDLOCK)
 }
 
 unsafe extern "C" fn file_control(file: *mut RawFile, what: c_int, with: *mut c_void) -> c_int {
-    pass!(file, xFileControl(what, with), or ffi::SQLITE_NOTFOUND)
+    pass_to_file!(file, xFileControl(what, with), or ffi::SQLITE_NOTFOUND)
 }
 
 unsafe extern "C" fn sector_size(file: *mut RawFile) -> c_int {
-    pass!(file, xSectorSize(), or 4_096)
+    pass_to_file!(file, xSectorSize(), or 4_096)
 }
 
 unsafe extern "C" fn device_characteristics(file: *mut RawFile) -> c_int {
-    pass!(file, xDeviceCharacteristics(), or 0)
+    pass_to_file!(file, xDeviceCharacteristics(), or 0)
 }
 
 unsafe extern "C" fn shm_map(
@@ -305,24 +314,24 @@ unsafe extern "C" fn shm_map(
     extend: c_int,
     memory: *mut *mut c_void,
 ) -> c_int {
-    ask!(file, Op::ShmMap);
-    pass!(file, xShmMap(region, size, extend, memory), or ffi::SQLITE_IOERR_SHMMAP)
+    check!(file, Op::ShmMap);
+    pass_to_file!(file, xShmMap(region, size, extend, memory), or ffi::SQLITE_IOERR_SHMMAP)
 }
 
 unsafe extern "C" fn shm_lock(file: *mut RawFile, offset: c_int, n: c_int, flags: c_int) -> c_int {
-    // What is given up must not fail: SQLite does not ask.
+    // SQLite does not check whether an unlock failed.
     if flags & ffi::SQLITE_SHM_LOCK != 0 {
-        ask!(file, Op::ShmLock);
+        check!(file, Op::ShmLock);
     }
-    pass!(file, xShmLock(offset, n, flags), or ffi::SQLITE_IOERR_SHMLOCK)
+    pass_to_file!(file, xShmLock(offset, n, flags), or ffi::SQLITE_IOERR_SHMLOCK)
 }
 
 unsafe extern "C" fn shm_barrier(file: *mut RawFile) {
-    pass!(file, xShmBarrier(), or());
+    pass_to_file!(file, xShmBarrier(), or());
 }
 
 unsafe extern "C" fn shm_unmap(file: *mut RawFile, delete: c_int) -> c_int {
-    pass!(file, xShmUnmap(delete), or ffi::SQLITE_OK)
+    pass_to_file!(file, xShmUnmap(delete), or ffi::SQLITE_OK)
 }
 
 // -- The file system -------------------------------------------------------------------------------------
@@ -332,14 +341,15 @@ fn base(vfs: *mut Vfs) -> *mut Vfs {
     unsafe { (*vfs).pAppData.cast() }
 }
 
-/// The disk of a path that is no file yet, or no longer one: whether it lets the call fail.
-macro_rules! ask_path {
+/// Counts a call on a path on its disk, and returns the code if the call has to fail. Otherwise the value is
+/// the disk and the file's name.
+macro_rules! check_path {
     ($path:expr, $op:expr) => {{
-        // SAFETY: SQLite passes a name that ends with a zero.
+        // SAFETY: SQLite passes a name that ends with a zero byte.
         let path = unsafe { CStr::from_ptr($path) }.to_str().ok();
         let found = path.and_then(registry::find);
         if let Some((disk, _)) = &found
-            && let Some(code) = disk.ask($op)
+            && let Some(code) = disk.lock().count_call($op, None)
         {
             return code;
         }
@@ -347,11 +357,11 @@ macro_rules! ask_path {
     }};
 }
 
-/// Calls the function of the default VFS, if it has it.
-macro_rules! pass_on {
+/// Calls the function of the default VFS, or returns `$missing` if it has none.
+macro_rules! pass_to_vfs {
     ($vfs:expr, $function:ident($($argument:expr),*), or $missing:expr) => {{
         let base = base($vfs);
-        // SAFETY: it is a registered VFS, and gets what SQLite passed to us.
+        // SAFETY: it is a registered VFS, and gets the arguments of SQLite's call.
         unsafe {
             match (*base).$function {
                 Some(function) => function(base, $($argument),*),
@@ -362,17 +372,17 @@ macro_rules! pass_on {
 }
 
 unsafe extern "C" fn delete(vfs: *mut Vfs, path: *const c_char, syncs_directory: c_int) -> c_int {
-    let found = ask_path!(path, Op::Delete);
-    let code = pass_on!(vfs, xDelete(path, syncs_directory), or ffi::SQLITE_IOERR_DELETE);
+    let found = check_path!(path, Op::Delete);
+    let code = pass_to_vfs!(vfs, xDelete(path, syncs_directory), or ffi::SQLITE_IOERR_DELETE);
     if let (ffi::SQLITE_OK, Some((disk, name))) = (code, found) {
-        disk.deleted(name, syncs_directory != 0);
+        disk.lock().model.delete(name, syncs_directory != 0);
     }
     code
 }
 
 unsafe extern "C" fn access(vfs: *mut Vfs, path: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
-    ask_path!(path, Op::Access);
-    pass_on!(vfs, xAccess(path, flags, out), or ffi::SQLITE_IOERR_ACCESS)
+    check_path!(path, Op::Access);
+    pass_to_vfs!(vfs, xAccess(path, flags, out), or ffi::SQLITE_IOERR_ACCESS)
 }
 
 unsafe extern "C" fn full_pathname(
@@ -381,15 +391,15 @@ unsafe extern "C" fn full_pathname(
     length: c_int,
     out: *mut c_char,
 ) -> c_int {
-    pass_on!(vfs, xFullPathname(path, length, out), or ffi::SQLITE_CANTOPEN)
+    pass_to_vfs!(vfs, xFullPathname(path, length, out), or ffi::SQLITE_CANTOPEN)
 }
 
 unsafe extern "C" fn dl_open(vfs: *mut Vfs, path: *const c_char) -> *mut c_void {
-    pass_on!(vfs, xDlOpen(path), or ptr::null_mut())
+    pass_to_vfs!(vfs, xDlOpen(path), or ptr::null_mut())
 }
 
 unsafe extern "C" fn dl_error(vfs: *mut Vfs, length: c_int, message: *mut c_char) {
-    pass_on!(vfs, xDlError(length, message), or());
+    pass_to_vfs!(vfs, xDlError(length, message), or());
 }
 
 unsafe extern "C" fn dl_sym(
@@ -397,29 +407,29 @@ unsafe extern "C" fn dl_sym(
     library: *mut c_void,
     symbol: *const c_char,
 ) -> Option<unsafe extern "C" fn(*mut Vfs, *mut c_void, *const c_char)> {
-    pass_on!(vfs, xDlSym(library, symbol), or None)
+    pass_to_vfs!(vfs, xDlSym(library, symbol), or None)
 }
 
 unsafe extern "C" fn dl_close(vfs: *mut Vfs, library: *mut c_void) {
-    pass_on!(vfs, xDlClose(library), or());
+    pass_to_vfs!(vfs, xDlClose(library), or());
 }
 
 unsafe extern "C" fn randomness(vfs: *mut Vfs, length: c_int, out: *mut c_char) -> c_int {
-    pass_on!(vfs, xRandomness(length, out), or 0)
+    pass_to_vfs!(vfs, xRandomness(length, out), or 0)
 }
 
 unsafe extern "C" fn sleep(vfs: *mut Vfs, microseconds: c_int) -> c_int {
-    pass_on!(vfs, xSleep(microseconds), or 0)
+    pass_to_vfs!(vfs, xSleep(microseconds), or 0)
 }
 
 unsafe extern "C" fn current_time(vfs: *mut Vfs, out: *mut f64) -> c_int {
-    pass_on!(vfs, xCurrentTime(out), or ffi::SQLITE_ERROR)
+    pass_to_vfs!(vfs, xCurrentTime(out), or ffi::SQLITE_ERROR)
 }
 
 unsafe extern "C" fn get_last_error(vfs: *mut Vfs, length: c_int, out: *mut c_char) -> c_int {
-    pass_on!(vfs, xGetLastError(length, out), or 0)
+    pass_to_vfs!(vfs, xGetLastError(length, out), or 0)
 }
 
 unsafe extern "C" fn current_time_int64(vfs: *mut Vfs, out: *mut Int64) -> c_int {
-    pass_on!(vfs, xCurrentTimeInt64(out), or ffi::SQLITE_ERROR)
+    pass_to_vfs!(vfs, xCurrentTimeInt64(out), or ffi::SQLITE_ERROR)
 }

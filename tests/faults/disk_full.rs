@@ -1,4 +1,4 @@
-//! A disk without room: of the faulty kind, a real one, and a limit on the size of files.
+//! A disk without free space: the disk with faults, a real file system, and a limit on file sizes.
 
 use std::{
     env,
@@ -13,10 +13,10 @@ use shape_meta::{
 use shape_meta_core::conformance::{handle, shape};
 use shape_meta_faults::{Disk, VFS};
 
-use super::honest::{failing, nothing_was_moved_aside};
+use super::assertions::{assert_nothing_quarantined, retry_error};
 use shape_meta_harness::compositions::{PATIENT, directory, sqlite};
 
-/// How many shapes may be pending.
+/// The bound on pending shapes.
 const BOUND: usize = 60;
 
 fn large(number: u64) -> NewShape {
@@ -29,10 +29,10 @@ fn open(directory: &Path, options: SqliteOptions) -> ShapeMeta {
         .cached(CacheOptions::default())
         .buffered(BufferOptions::default().max_pending_shapes(BOUND).background_flush(false))
         .open(directory)
-        .expect("there is room for an empty database")
+        .expect("an empty database fits")
 }
 
-/// Adds until the bound is reached, because nothing can be written any more; gives back how many are there.
+/// Adds until the bound is reached because writing fails, and returns the number of added shapes.
 fn fill(store: &ShapeMeta) -> u64 {
     let mut added = 0;
     loop {
@@ -44,54 +44,54 @@ fn fill(store: &ShapeMeta) -> u64 {
             Err(MutateError::Refused(Refusal::Overloaded { .. })) => {}
             Err(other) => panic!("{other:?}"),
         }
-        assert!(added < 100_000, "there is always room");
+        assert!(added < 100_000, "writing never fails");
         if added % 20 == 0 {
-            // It may fail from here on.
+            // This fails once the disk is full.
             let _ = store.flush(PATIENT);
         }
     }
 }
 
-/// C7 and C9 while there is no room: the bound holds, health says why, reads go on.
-fn is_full(store: &ShapeMeta, added: u64, kind: ErrorKind) {
-    assert_eq!(failing(store).kind(), kind);
-    assert_eq!(store.pending().shapes, BOUND, "C7: all that may be pending is");
+/// C7 and C9 while the disk is full: the bound holds, health reports the reason, and reads are served.
+fn assert_full(store: &ShapeMeta, added: u64, kind: ErrorKind) {
+    assert_eq!(retry_error(store).kind(), kind);
+    assert_eq!(store.pending().shapes, BOUND, "C7: the bound is reached");
     assert!(matches!(
         store.add(large(added), Wait::No),
         Err(MutateError::Refused(Refusal::Overloaded { .. }))
     ));
-    assert_eq!(store.counts().expect("reads go on").total, added);
-    assert!((0..added).all(|number| store.has_handle(&handle(number)).expect("reads go on")));
+    assert_eq!(store.counts().expect("reads are served").total, added);
+    assert!((0..added).all(|number| store.has_handle(&handle(number)).expect("reads are served")));
 }
 
-/// And when there is room again.
-fn goes_on(store: ShapeMeta, added: u64, directory: &Path) {
-    store.flush(PATIENT).expect("there is room again");
+/// Checks that writing resumes when there is space again.
+fn assert_recovers(store: ShapeMeta, added: u64, directory: &Path) {
+    store.flush(PATIENT).expect("there is space again");
     assert!(matches!(store.health().state, HealthState::Ready));
-    store.add(large(added), Wait::No).expect("and here too");
+    store.add(large(added), Wait::No).expect("there is capacity again");
     assert!(store.close(PATIENT).is_complete());
     drop(store);
-    nothing_was_moved_aside(directory);
+    assert_nothing_quarantined(directory);
     assert_eq!(shape_meta_harness::rows::Rows::of(directory).count("shape") as u64, added + 1);
 }
 
 #[test]
-fn c7_c9_a_full_disk_bounds_what_is_pending_and_is_ridden_out() {
+fn c7_c9_a_full_disk_bounds_pending_changes_until_it_has_space() {
     let directory = directory();
-    let disk = Disk::over(directory.path()).expect("it is there");
+    let disk = Disk::mount(directory.path()).expect("it is there");
     let store = open(directory.path(), sqlite().vfs(VFS));
-    disk.leave_room(300_000);
+    disk.limit_free_space(300_000);
     let added = fill(&store);
     assert!(added > BOUND as u64);
-    is_full(&store, added, ErrorKind::StorageFull);
-    disk.leave_room(10_000_000);
-    goes_on(store, added, directory.path());
+    assert_full(&store, added, ErrorKind::StorageFull);
+    disk.limit_free_space(10_000_000);
+    assert_recovers(store, added, directory.path());
 }
 
-/// A file system of two megabytes. Unmounted when dropped.
-struct Small(PathBuf);
+/// A file system of 2 MB, which is unmounted when this is dropped.
+struct SmallFileSystem(PathBuf);
 
-impl Small {
+impl SmallFileSystem {
     fn mount(at: &Path) -> Option<Self> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "shape-meta-test"])
@@ -108,34 +108,34 @@ impl Small {
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallFileSystem {
     fn drop(&mut self) {
-        // Whatever is left goes with the machine.
+        // If this fails, the mount ends with the machine.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn c7_c9_a_real_full_disk_bounds_what_is_pending_and_is_ridden_out() {
+fn c7_c9_a_real_full_disk_bounds_pending_changes_until_it_has_space() {
     let directory = directory();
-    let Some(small) = Small::mount(directory.path()) else {
-        eprintln!("SKIPPED: nothing may be mounted here; a limit on the size of files is tested instead");
+    let Some(small) = SmallFileSystem::mount(directory.path()) else {
+        eprintln!("SKIPPED: mounting is not permitted; the limit on file sizes is tested instead");
         return;
     };
     let store = open(directory.path(), sqlite());
     let added = fill(&store);
-    is_full(&store, added, ErrorKind::StorageFull);
+    assert_full(&store, added, ErrorKind::StorageFull);
     small.remount("size=64m");
-    goes_on(store, added, directory.path());
+    assert_recovers(store, added, directory.path());
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn c9_c11_a_file_system_that_is_mounted_read_only_is_told_and_nothing_changes() {
+fn c9_c11_a_read_only_mount_is_reported_and_nothing_changes() {
     let directory = directory();
-    let Some(small) = Small::mount(directory.path()) else {
-        eprintln!("SKIPPED: nothing may be mounted here");
+    let Some(small) = SmallFileSystem::mount(directory.path()) else {
+        eprintln!("SKIPPED: mounting is not permitted");
         return;
     };
     let store = open(directory.path(), sqlite());
@@ -145,9 +145,9 @@ fn c9_c11_a_file_system_that_is_mounted_read_only_is_told_and_nothing_changes() 
     drop(store);
     small.remount("ro");
     let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite()).cached(CacheOptions::default());
-    let error = builder.open(directory.path()).expect_err("it must not be written");
+    let error = builder.open(directory.path()).expect_err("the file system is read-only");
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
-    nothing_was_moved_aside(directory.path());
+    assert_nothing_quarantined(directory.path());
     small.remount("rw");
     let store = open(directory.path(), sqlite());
     assert_eq!(store.counts().expect("it reads").total, 1);
@@ -155,32 +155,35 @@ fn c9_c11_a_file_system_that_is_mounted_read_only_is_told_and_nothing_changes() 
 
 const LIMITED: &str = "SHAPE_META_LIMITED_DIRECTORY";
 
-/// A process whose files must not grow beyond a limit: what it had flushed is there for the next one.
+/// In a process with a limit on file sizes, everything that was flushed is kept for the next process.
 #[test]
 #[cfg(unix)]
-fn c7_c9_a_limit_on_the_size_of_files_bounds_what_is_pending_and_loses_nothing() {
+fn c7_c9_a_limit_on_file_sizes_bounds_pending_and_loses_nothing() {
     let directory = directory();
     let status = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$0\" faults::full::limited --exact --ignored"])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1000; exec \"$0\" faults::disk_full::limited --exact --ignored",
+        ])
         .arg(env::current_exe().expect("a test has a file"))
         .env(LIMITED, directory.path())
         .stdout(Stdio::null())
         .status()
         .expect("a test can be run again");
     assert!(status.success(), "{status}");
-    nothing_was_moved_aside(directory.path());
+    assert_nothing_quarantined(directory.path());
     let flushed = shape_meta_harness::rows::Rows::of(directory.path()).count("shape");
-    assert!(flushed > 0, "what had room is there");
+    assert!(flushed > 0, "the changes that fitted are kept");
 }
 
 #[test]
-#[ignore = "the child of the test of a limit; by itself it does nothing"]
+#[ignore = "the child process of the test above; it does nothing on its own"]
 fn limited() {
     let Some(directory) = env::var_os(LIMITED) else { return };
     let store = open(Path::new(&directory), sqlite());
     let added = fill(&store);
-    is_full(&store, added, failing(&store).kind());
-    let before = store.counts().expect("reads go on").total - store.pending().shapes as u64;
+    assert_full(&store, added, retry_error(&store).kind());
+    let before = store.counts().expect("reads are served").total - store.pending().shapes as u64;
     let report = store.close(std::time::Duration::from_millis(10));
     assert_eq!((report.is_complete(), report.lost.len()), (false, BOUND), "C10: {report:?}");
     assert_eq!(shape_meta_harness::rows::Rows::of(Path::new(&directory)).count("shape") as u64, before);

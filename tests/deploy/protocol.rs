@@ -1,4 +1,4 @@
-//! What both processes have in common: shapes by their numbers, threads that read all the time, and lines to the parent.
+//! Code of both processes: shapes by number, threads that read and write, and messages to the parent.
 
 use std::{
     io::{Write, stdin, stdout},
@@ -16,7 +16,7 @@ use shape_meta_core::conformance::shape;
 
 use shape_meta_harness::compositions::WAIT;
 
-/// The parent is told of every so many reads.
+/// The number of reads that one report covers.
 const READS: usize = 64;
 
 pub(super) fn handle(number: u64) -> Handle {
@@ -27,16 +27,16 @@ pub(super) fn number_of(handle: &Handle) -> u64 {
     handle.as_str().parse().expect("all handles are numbers")
 }
 
-/// A line to the parent, as a whole. Without a parent there is nothing to go on for.
-pub(super) fn say(line: &str) {
+/// Writes a whole line to the parent. Exits if the parent is gone.
+pub(super) fn report(line: &str) {
     let mut out = stdout().lock();
     if out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).is_err() {
         process::exit(1);
     }
 }
 
-/// The next line of the parent.
-pub(super) fn told() -> String {
+/// Waits for the next line of the parent. Exits if the parent is gone.
+pub(super) fn receive() -> String {
     let mut line = String::new();
     match stdin().read_line(&mut line) {
         Ok(1..) => line.trim().to_owned(),
@@ -44,11 +44,11 @@ pub(super) fn told() -> String {
     }
 }
 
-/// Shapes that are known to be complete, and so to stay.
+/// Shapes that are known to be complete. They must stay readable.
 #[derive(Default)]
-pub(super) struct TrustedState(Mutex<Vec<u64>>);
+pub(super) struct KnownShapes(Mutex<Vec<u64>>);
 
-impl TrustedState {
+impl KnownShapes {
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers);
     }
@@ -59,8 +59,9 @@ impl TrustedState {
     }
 }
 
-/// Reads known shapes in every way until it is time to end. None may ever be missing, and no read may fail.
-pub(super) fn read(store: &impl ReadShapes, known: &TrustedState, ends: &AtomicBool) {
+/// Reads known shapes in every way until `ends` is set. Reports a complaint if one is missing or a read
+/// fails.
+pub(super) fn read(store: &impl ReadShapes, known: &KnownShapes, ends: &AtomicBool) {
     let mut random = fastrand::Rng::new();
     let mut reads = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -76,22 +77,22 @@ pub(super) fn read(store: &impl ReadShapes, known: &TrustedState, ends: &AtomicB
         };
         match found {
             Ok(true) => {}
-            Ok(false) => say(&format!("complaint: {number} is missing")),
-            Err(error) => say(&format!("complaint: {error:?}")),
+            Ok(false) => report(&format!("complaint: {number} is missing")),
+            Err(error) => report(&format!("complaint: {error:?}")),
         }
         reads += 1;
         if reads % READS == 0 {
-            say(&format!("reads {READS}"));
+            report(&format!("reads {READS}"));
         }
     }
 }
 
-/// Adds shapes of these numbers and completes them, until it is time to end or the store takes no more. Says at which
-/// place in the order each became complete.
+/// Adds and completes shapes with these numbers, until `ends` is set or the store fails. Reports the sequence
+/// number at which each became complete.
 pub(super) fn write(
     store: &ShapeMeta,
     numbers: impl Iterator<Item = u64>,
-    known: &TrustedState,
+    known: &KnownShapes,
     ends: &AtomicBool,
 ) {
     for number in numbers {
@@ -103,14 +104,14 @@ pub(super) fn write(
         match outcome {
             Ok(receipt) => {
                 known.add([number]);
-                say(&format!("added {number} {}", receipt.seq()));
-                // So that the parent knows of some; most are behind.
+                report(&format!("added {number} {}", receipt.seq()));
+                // The parent learns of some durable shapes; most are not durable yet.
                 if number % 16 == 0 && receipt.wait_durable(std::time::Duration::from_secs(10)).is_ok() {
-                    say(&format!("durable {}", receipt.seq()));
+                    report(&format!("durable {}", receipt.seq()));
                 }
             }
-            Err(MutateError::Failed(error)) => return say(error.kind().name()),
-            Err(refused) => return say(&format!("complaint: {refused}")),
+            Err(MutateError::Failed(error)) => return report(error.kind().name()),
+            Err(refused) => return report(&format!("complaint: {refused}")),
         }
     }
 }

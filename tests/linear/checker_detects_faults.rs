@@ -1,4 +1,4 @@
-//! The checker finds what it is there to find.
+//! Tests of the checker itself: it accepts valid histories and rejects invalid ones.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use shape_meta_harness::linear::{
 
 const NEW: New = New { key: 1, relations: 0b11 };
 
-/// A call as it was made: by whom, from when to when, what, and the answer.
+/// A recorded call: its thread, the times of its begin and end, the call, and the answer.
 type Made = (usize, [u64; 2], Asked, Answer);
 
 fn has_order(calls: impl IntoIterator<Item = Made>) -> bool {
@@ -35,7 +35,7 @@ fn added(at: [u64; 2]) -> Made {
 }
 
 #[test]
-fn a_read_beside_an_add_may_see_it_or_not() {
+fn a_read_during_an_add_may_see_it_or_not() {
     for answer in [None, Some(0)] {
         assert!(has_order([added([0, 3]), (1, [1, 2], Asked::HandleFor(1), Answer::Handle(answer))]));
     }
@@ -64,7 +64,7 @@ fn c1_a_read_after_an_add_must_see_it_in_every_way() {
     }
 }
 
-/// Seen by one index, and then not by the other, all while the add is under way.
+/// A shape that one index returns and another then misses, while its add is under way.
 #[test]
 fn c1_a_shape_that_is_half_visible_has_no_order() {
     let half = |first: (Asked, Answer), then: (Asked, Answer)| {
@@ -84,15 +84,15 @@ fn c1_a_shape_that_is_half_visible_has_no_order() {
     }
 }
 
-/// A cache that was told that a buffer covers the gap between commit and publish, and stands under none: a
-/// shape is seen by its key, which is asked of the disk, before it is seen by its handle. Threads find that.
+/// A cache that is configured for a buffer above it, but has none. It looks up keys on disk, so a shape is
+/// visible by key before it is visible by handle. The threads must find that.
 #[test]
-fn c1_a_composition_that_publishes_in_two_steps_is_found() {
+fn c1_a_composition_that_publishes_in_two_steps_is_detected() {
     let faults = Faults::default();
     faults.slow_down(20);
     let below = FailingStore::with(MemoryStore::new(), faults);
     let options = CacheOptions::default().lookup_index(LookupIndex::Disk);
     let cached = Cached::open_below_buffer(below, options, Arc::new(NoopObserver)).expect("memory");
     let store = Direct::new(cached, Limits::default(), Arc::new(NoopObserver)).expect("memory");
-    assert!(play(&Arc::new(store), 1, 2_000).is_err(), "the threads never met, or the checker is blind");
+    assert!(play(&Arc::new(store), 1, 2_000).is_err(), "the fault was not detected");
 }

@@ -1,5 +1,5 @@
-//! Histories that broke stores of this kind, each played on every composition that it concerns, over a
-//! SQLite file.
+//! Histories that broke similar stores. Each is played on every composition that it concerns, over a SQLite
+//! file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,10 +40,10 @@ fn live(store: &ShapeMeta) -> Vec<String> {
     View::of(store).shapes.iter().map(|shape| shape.handle.to_string()).collect()
 }
 
-/// An add whose handle or key was in the database already was acknowledged, and then every flush failed for
-/// ever, with everything behind it.
+/// An add whose handle or key was already in the database was acknowledged. Then every flush failed for ever,
+/// with all later changes.
 #[test]
-fn c2_what_is_in_the_database_already_is_refused_and_flushes_go_on() {
+fn c2_a_duplicate_of_a_stored_shape_is_refused_and_flushes_go_on() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
@@ -63,17 +63,18 @@ fn c2_what_is_in_the_database_already_is_refused_and_flushes_go_on() {
         let found = store.get_or_add(&shape(1), WAIT).expect("it is found");
         assert!(found.handle == "old" && !found.added);
         add(&store, "new", 2);
-        store.flush(PATIENT).expect("nothing is in the way");
+        store.flush(PATIENT).expect("nothing fails");
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(live(&store), ["old", "new"]);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2, "{composition:?}");
     }
 }
 
-/// Remove and re-create of one shape across a flush: when the first batch was committed, the clean-up
-/// deleted the index entry of the new handle, so a live shape could not be found and was made a second time.
+/// A shape was removed and added again across a flush. When the first batch was committed, the clean-up
+/// deleted the index entry of the new handle. So the live shape could not be found, and was added a second
+/// time.
 #[test]
-fn c3_a_shape_made_anew_while_its_removal_is_written_is_found() {
+fn c3_a_shape_added_again_while_its_removal_commits_is_found() {
     for composition in WITH_A_BUFFER {
         for side in [Side::Before, Side::After] {
             let (directory, faults) = (directory(), Faults::default());
@@ -90,7 +91,7 @@ fn c3_a_shape_made_anew_while_its_removal_is_written_is_found() {
                     store.remove(&h1, WAIT).expect("it is live");
                     add(&store, &h2, 1);
                     gate.release();
-                    // It was asked for what had been accepted by then, and writes no more.
+                    // The flush covers the changes accepted before it, and commits no later ones.
                     flushing.join().expect("no panic").expect("nothing fails");
                 });
                 for _ in 0..2 {
@@ -113,17 +114,17 @@ fn c3_a_shape_made_anew_while_its_removal_is_written_is_found() {
     }
 }
 
-/// Remove, then add of the same handle while the removal was pending: acknowledged, yet not to be seen until
-/// the flush.
+/// A shape was removed, and added with the same handle while the removal was pending. The add was
+/// acknowledged, but invisible until the flush.
 #[test]
-fn c3_a_shape_made_anew_while_its_removal_is_pending_is_seen() {
+fn c3_a_shape_added_again_while_its_removal_is_pending_is_visible() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
         add(&store, "h", 1);
         store.flush(PATIENT).expect("nothing fails");
         store.pause();
-        // With the same key, too.
+        // Includes adds with the same key.
         for (number, before) in [(1, 1), (2, 1), (2, 2), (3, 2), (4, 3)] {
             let removed = store.remove("h", WAIT).expect("it is live");
             assert_eq!(live(&store), [""; 0]);
@@ -146,7 +147,7 @@ fn c3_a_shape_made_anew_while_its_removal_is_pending_is_seen() {
     }
 }
 
-/// Hears of attempts that failed.
+/// Signals failed attempts of a flush.
 #[derive(Default)]
 struct Retries(Signal);
 
@@ -156,10 +157,10 @@ impl Observer for Retries {
     }
 }
 
-/// The write connection held by somebody else for longer than its time-out: the buffer died and lost its
+/// Another process held the write lock for longer than the busy time-out: the buffer stopped and lost its
 /// batch.
 #[test]
-fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
+fn c9_a_lock_held_by_another_process_delays_and_loses_nothing() {
     for composition in WITH_A_BUFFER {
         let (directory, retries) = (directory(), Arc::new(Retries::default()));
         let builder = ShapeMeta::builder(NoopCleaner)
@@ -176,7 +177,7 @@ fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
             let retried = retries.0.listen();
             receipts.push(store.add(shape(number), WAIT).expect("it is accepted"));
             store.request_flush();
-            assert!(retried.wait(Some(Instant::now() + PATIENT)), "it is tried again and again");
+            assert!(retried.wait(Some(Instant::now() + PATIENT)), "the flusher retries");
             match store.health().state {
                 HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
                     assert_eq!(error.kind(), ErrorKind::Busy);
@@ -184,13 +185,13 @@ fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
                 }
                 other => panic!("{composition:?}: {other:?}"),
             }
-            assert!(store.has_handle(&handle(number)).expect("it reads"), "reads do not notice");
+            assert!(store.has_handle(&handle(number)).expect("it reads"), "reads are not affected");
         }
         assert!(receipts.iter().all(|receipt| !receipt.is_durable()));
         assert_eq!(Rows::of(directory.path()).count("shape"), 1);
 
-        holder.execute_batch("ROLLBACK").expect("it lets go");
-        store.flush(PATIENT).expect("it goes on");
+        holder.execute_batch("ROLLBACK").expect("the lock is released");
+        store.flush(PATIENT).expect("writing resumes");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
@@ -198,10 +199,10 @@ fn c9_a_database_that_somebody_else_holds_delays_and_loses_nothing() {
     }
 }
 
-/// Disk full: mutations were acknowledged for ever, without bound. It did go on when there was room again,
-/// and so must this.
+/// With a full disk, mutations were acknowledged without bound. Writing resumed when there was space again,
+/// which is also required here.
 #[test]
-fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
+fn c7_c9_a_full_disk_is_reported_and_bounds_pending_changes() {
     for composition in WITH_A_BUFFER {
         let (directory, faults) = (directory(), Faults::default());
         let below = Arc::new(composition.below(directory.path()));
@@ -210,7 +211,7 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         let store = builder.over(FailingStore::with(below, faults.clone())).expect("it can be read");
         faults.fail_applies(1_000, ErrorKind::StorageFull, Side::Before);
         for number in 1..=50 {
-            store.add(shape(number), Wait::No).expect("there is room");
+            store.add(shape(number), Wait::No).expect("there is capacity");
             if number % 10 == 0 {
                 assert!(store.flush(PATIENT).is_err());
             }
@@ -227,19 +228,19 @@ fn c7_c9_a_full_disk_is_told_and_bounds_what_is_pending() {
         assert_eq!(Rows::of(directory.path()).count("shape"), 0);
 
         faults.heal();
-        store.flush(PATIENT).expect("there is room again");
-        store.add(shape(51), Wait::No).expect("and here too");
+        store.flush(PATIENT).expect("there is space again");
+        store.add(shape(51), Wait::No).expect("there is capacity again");
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 50);
     }
 }
 
-/// Relations read while 50,000 changes were pending took 41 to 81 ms, because each read went through the
-/// queue. Here for what they say, and in `shape-meta-buffer/src/tests.rs` for what they look at.
+/// A read of relations with 50,000 pending changes took 41 to 81 ms, because it searched the whole queue.
+/// This test checks the results; `shape-meta-buffer/src/tests.rs` counts the visited entries.
 #[test]
 fn c1_relations_are_right_while_50_000_changes_are_pending() {
-    const OLD: u64 = 500;
-    const ALL_TOLD: u64 = 50_000;
+    const COMMITTED: u64 = 500;
+    const TOTAL: u64 = 50_000;
     let directory = directory();
     let store = PRODUCT.open(directory.path());
     let mut readers: BTreeMap<u32, BTreeSet<Handle>> = BTreeMap::new();
@@ -255,18 +256,18 @@ fn c1_relations_are_right_while_50_000_changes_are_pending() {
     };
     let with = |number: u64, read: &[u32]| NewShape { relations: relations(read), ..shape(number) };
     let read_by = |number: u64| [(number % 7) as u32, 10 + (number % 3) as u32];
-    for number in 0..OLD {
+    for number in 0..COMMITTED {
         store.add(with(number, &read_by(number)), WAIT).expect("it is new");
         expect(number, &read_by(number), true);
     }
     store.flush(PATIENT).expect("nothing fails");
     store.pause();
-    for number in OLD..ALL_TOLD {
+    for number in COMMITTED..TOTAL {
         store.add(with(number, &read_by(number)), WAIT).expect("it is new");
         expect(number, &read_by(number), true);
     }
-    // Some go, old and new; some of those come again, with another relation.
-    for number in (0..ALL_TOLD).step_by(9) {
+    // Removes some shapes, committed and pending, and adds some of them again with another relation.
+    for number in (0..TOTAL).step_by(9) {
         store.remove(&handle(number), WAIT).expect("it is live");
         expect(number, &read_by(number), false);
         if number % 2 == 0 {
@@ -274,7 +275,7 @@ fn c1_relations_are_right_while_50_000_changes_are_pending() {
             expect(number, &[20], true);
         }
     }
-    assert!(store.pending().shapes as u64 > ALL_TOLD - OLD);
+    assert!(store.pending().shapes as u64 > TOTAL - COMMITTED);
 
     let agrees = |when: &str| {
         for (relation, expected) in &readers {

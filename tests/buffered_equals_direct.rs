@@ -1,5 +1,5 @@
-//! C5, and with it C6, C8 and C9: every composition follows the reference model through histories of any kind,
-//! read by read, and writes what the direct one writes, row by row.
+//! C5, and with it C6, C8 and C9: in random histories every composition returns the reads of the reference
+//! model, and writes the rows of the direct composition.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use shape_meta_core::conformance::ops::{Op, Spec};
@@ -15,8 +15,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..40)
 }
 
-/// So many cases, or as many as `PROPTEST_CASES` says, from a seed that is told: `PROPTEST_RNG_SEED` plays the
-/// same ones again.
+/// The given number of cases, or `PROPTEST_CASES`. The seed is printed, and `PROPTEST_RNG_SEED` repeats the
+/// same cases.
 fn cases(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
@@ -69,50 +69,51 @@ proptest! {
 proptest! {
     #![proptest_config(cases(16))]
 
-    /// The same while a thread flushes all the time, fails, panics and tries again: a failure may not come
-    /// back for the same case, but is one.
+    /// The same while a thread flushes constantly, fails, panics and retries. A failure depends on the
+    /// scheduler, so it may not come back for the same case.
     #[test]
-    fn c5_whatever_the_flusher_does_meanwhile(ops in ops()) {
+    fn c5_buffered_equals_direct_with_constant_flushes(ops in ops()) {
         for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
             follows_the_model(composition.flushing(Flushing::Busy), &ops);
         }
     }
 }
 
-/// Found by random histories: a removal whose commit was not heard of looked, to the repair that came next, like a
-/// row that the damage had taken.
+/// Found by random histories: a repair took a removal whose commit had panicked for a row that was lost to
+/// the damage.
 #[test]
-fn c5_what_an_unheard_commit_has_removed_is_not_lost_to_a_repair() {
+fn c5_a_repair_knows_removals_of_a_commit_that_panicked() {
     let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let remove = [Op::Add(shape), Op::Flush, Op::Remove { handle: 3 }];
     for composition in [PRODUCT, PRODUCT_ON_DISK] {
-        stepped(composition, &[&remove[..], &UNHEARD].concat());
+        stepped(composition, &[&remove[..], &PANIC_AFTER_COMMIT].concat());
     }
 }
 
-/// A shape whose add was not heard of comes to the mirror as the one that the buffer has, with its reads.
+/// A shape whose add was committed without a result enters the mirror as the buffer's entry, with its last
+/// read.
 #[test]
-fn c5_reads_of_what_an_unheard_commit_has_added_outlive_a_repair() {
+fn c5_a_repair_keeps_last_reads_after_a_commit_that_panicked() {
     let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let add = [Op::Add(shape), Op::Touch { handle: 3, at: 7 }];
     for composition in [PRODUCT, PRODUCT_ON_DISK] {
-        stepped(composition, &[&add[..], &UNHEARD].concat());
+        stepped(composition, &[&add[..], &PANIC_AFTER_COMMIT].concat());
     }
 }
 
-/// Found by random histories: who reads without a cache went on with the file that a repair had moved aside.
+/// Found by random histories: a reader without a cache kept using the file that a repair had quarantined.
 #[test]
-fn c5_who_reads_beside_follows_a_repair() {
+fn c5_a_standby_follows_a_repair() {
     let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     for composition in ALL {
         stepped(composition, &[Op::Refresh, Op::Repair, Op::Add(shape), Op::Flush, Op::Refresh]);
     }
 }
 
-/// Found by random histories: a shape that nobody had read counted as found by the opening after a repair, and not
-/// by the one that had found it.
+/// Found by random histories: the open after a repair changed the time at which an unread shape was first
+/// seen.
 #[test]
-fn c5_a_repair_does_not_forget_when_shapes_were_found() {
+fn c5_a_repair_keeps_the_time_of_the_first_sighting() {
     let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let ops = [Op::Add(shape), Op::MarkComplete { handle: 3 }, Op::Reopen, Op::Repair, Op::Reopen];
     for composition in ALL {
@@ -120,10 +121,10 @@ fn c5_a_repair_does_not_forget_when_shapes_were_found() {
     }
 }
 
-/// Found by random histories: a standby that had known a shape before its owner was opened again took it for one that
-/// the standby itself had found.
+/// Found by random histories: a standby took a shape for its own find, although it had known the shape before
+/// its owner was reopened.
 #[test]
-fn c5_a_standby_knows_which_owner_has_found_a_shape() {
+fn c5_a_standby_knows_which_owner_saw_a_shape_first() {
     let shape = |handle| Op::Add(Spec { handle, key: handle, relations: 1, dependencies: 0, size: 0 });
     let made = [shape(1), Op::MarkComplete { handle: 1 }, Op::Flush];
     let ops = [&made[..], &[Op::Refresh, Op::Reopen, shape(2), Op::Promote]].concat();
@@ -132,5 +133,5 @@ fn c5_a_standby_knows_which_owner_has_found_a_shape() {
     }
 }
 
-/// The next commit ends in a panic once it is done. The repair meets it, and is tried again.
-const UNHEARD: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];
+/// The next commit panics after it has committed. The repair meets that panic, and is retried.
+const PANIC_AFTER_COMMIT: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];

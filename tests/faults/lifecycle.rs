@@ -1,5 +1,5 @@
-//! The whole life of a database, as a script: it is opened, changed, flushed, looked after, closed and opened
-//! again, on a disk that may fail at any moment.
+//! The whole life of a database as a script, on a disk that may fail at any call: it is opened, changed,
+//! flushed, maintained, closed and reopened.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -16,77 +16,77 @@ use shape_meta_faults::{Disk, VFS};
 use tempfile::TempDir;
 
 use super::{
-    honest::{failing, honest, nothing_was_moved_aside},
-    patient::{Patient, patiently},
+    assertions::{assert_disk_fault, assert_nothing_quarantined, retry_error},
+    retrying_reader::{RetryingReader, retrying},
 };
 use shape_meta_harness::compositions::{Composition, Flushing, PATIENT, directory, sqlite};
 
-/// So few shapes that they meet often.
+/// The number of handles and keys: few, so that mutations conflict often.
 const WORLD: u64 = 12;
 
-/// A composition on a disk, and what it should say.
-pub(super) struct Life {
+/// A composition on a disk, and the model of its content.
+pub(super) struct Lifecycle {
     composition: Composition,
     mode: Mode,
-    // Before the directory goes.
+    // Declared before the directory, so that it is dropped first.
     pub(super) disk: Disk,
     pub(super) directory: TempDir,
     model: Direct<MemoryStore>,
 }
 
-/// Options under which little is cached, and the log is emptied often.
-pub(super) fn small() -> SqliteOptions {
+/// Options with small caches and frequent checkpoints.
+pub(super) fn small_caches() -> SqliteOptions {
     sqlite()
         .vfs(VFS)
         .cache_size(32 << 10)
         .reader_cache_size(16 << 10)
         .page_size(4_096)
         .wal_autocheckpoint_bytes(40 << 10)
-        // A pool asks as long as this for a connection that a dead disk does not give.
+        // A pool waits this long for a connection that a failed disk does not provide.
         .busy_timeout(Duration::from_millis(200))
 }
 
-impl Life {
+impl Lifecycle {
     pub(super) fn new(composition: Composition, mode: Mode) -> Self {
         let directory = directory();
-        let disk = Disk::over(directory.path()).expect("it is there");
+        let disk = Disk::mount(directory.path()).expect("it is there");
         let model =
             Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
         Self { composition: composition.flushing(Flushing::Stepped), mode, disk, directory, model }
     }
 
     fn options(&self) -> SqliteOptions {
-        small().mode(self.mode)
+        small_caches().mode(self.mode)
     }
 
-    /// From its birth to its end, three openings later.
+    /// Plays three generations of the database, each from open to close, and opens it once more.
     pub(super) fn play(&self) {
         let mut random = Rng::with_seed(1);
         for generation in 1..=3 {
             let store = self.open(self.options());
-            nothing_was_moved_aside(self.directory.path());
+            assert_nothing_quarantined(self.directory.path());
             self.model.inner().reopen(Timestamp::from_micros(generation));
-            self.agrees(&store);
+            self.assert_agrees(&store);
             for _ in 0..2 {
                 for _ in 0..8 {
                     self.step(&store, &mut random);
                 }
-                self.agrees(&store);
+                self.assert_agrees(&store);
                 self.flush(&store);
-                self.agrees(&store);
+                self.assert_agrees(&store);
             }
             let database = store.database().expect("it has one");
-            patiently(|| database.maintain());
+            retrying(|| database.maintain());
             self.step(&store, &mut random);
             self.close(store);
         }
         self.disk.heal();
         self.model.inner().reopen(Timestamp::from_micros(4));
-        self.agrees(&self.composition.open(self.directory.path()));
+        self.assert_agrees(&self.composition.open(self.directory.path()));
     }
 
     fn open(&self, options: SqliteOptions) -> ShapeMeta {
-        patiently(|| {
+        retrying(|| {
             let builder = ShapeMeta::builder(NoopCleaner).sqlite(options.clone());
             self.composition.stacked_by(builder).open(self.directory.path())
         })
@@ -96,13 +96,13 @@ impl Life {
         self.mutate(store, &mutation(random));
     }
 
-    /// Both accept it, or both refuse it. A composition without a buffer may have committed what it says
-    /// has failed.
+    /// Applies a mutation to the store and the model. Both must accept it, or both refuse it. Without a
+    /// buffer, a mutation that failed may have been committed.
     fn mutate(&self, store: &ShapeMeta, mutation: &Mutation) {
         let before = self.model.last_seq().expect("memory");
         for _ in 0..100 {
             match store.try_mutate(mutation) {
-                Err(MutateError::Failed(error)) => honest(&error),
+                Err(MutateError::Failed(error)) => assert_disk_fault(&error),
                 outcome => {
                     let expected = self.model.try_mutate(mutation);
                     let of = |outcome: &Result<_, MutateError>| {
@@ -112,41 +112,43 @@ impl Life {
                     return;
                 }
             }
-            if self.composition.buffer.is_none() && Patient(store).last_seq().expect("patient") > before {
-                self.model.try_mutate(mutation).expect("it was accepted below");
+            if self.composition.buffer.is_none()
+                && RetryingReader(store).last_seq().expect("it retries") > before
+            {
+                self.model.try_mutate(mutation).expect("the store accepted it");
                 return;
             }
         }
-        panic!("the disk fails for ever");
+        panic!("the disk still fails after 100 attempts");
     }
 
-    /// What could not be written is told, and written when it can be.
+    /// Retries a flush until it succeeds. Health must report each failure.
     fn flush(&self, store: &ShapeMeta) {
         for _ in 0..100 {
             if store.flush(PATIENT).is_ok() {
                 return;
             }
-            honest(&failing(store));
-            self.agrees(store);
+            assert_disk_fault(&retry_error(store));
+            self.assert_agrees(store);
         }
-        panic!("the disk fails for ever");
+        panic!("the disk still fails after 100 attempts");
     }
 
     fn close(&self, store: ShapeMeta) {
-        // Closing tries once in this mode, and it may be told that it did not work.
+        // Closing flushes only once in this mode, and may fail.
         self.flush(&store);
         let report = store.close(PATIENT);
         assert!(report.is_complete(), "C10: {report:?}");
     }
 
-    /// Everything that can be read is what the model says.
+    /// Panics if any read of the store differs from the model.
     #[track_caller]
-    pub(super) fn agrees(&self, store: &ShapeMeta) {
-        assert_eq!(timeless(View::of(&Patient(store))), timeless(View::of(&self.model)));
+    pub(super) fn assert_agrees(&self, store: &ShapeMeta) {
+        assert_eq!(timeless(View::of(&RetryingReader(store))), timeless(View::of(&self.model)));
     }
 }
 
-/// Any mutation, in a small world.
+/// Returns a random mutation on a few handles and keys.
 pub(super) fn mutation(random: &mut Rng) -> Mutation {
     let name = handle(random.u64(..WORLD)).to_string();
     match random.u8(..40) {
@@ -164,17 +166,17 @@ pub(super) fn mutation(random: &mut Rng) -> Mutation {
     }
 }
 
-/// Without what depends on the clock.
+/// Drops the fields that depend on the clock.
 pub(super) fn timeless(view: View) -> View {
     let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }
 }
 
-/// What SQLite itself finds in a database.
+/// Panics if SQLite's integrity check fails.
 #[track_caller]
-pub(super) fn sound(directory: &Path) {
-    let found: String = shape_meta_harness::rows::stranger(directory)
+pub(super) fn assert_integrity(directory: &Path) {
+    let result: String = shape_meta_harness::rows::stranger(directory)
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
-    assert_eq!(found, "ok");
+    assert_eq!(result, "ok");
 }

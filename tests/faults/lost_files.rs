@@ -1,5 +1,4 @@
-//! Files that are taken away from those who have them open: a connection that is killed, a mount that went
-//! stale. And a disk that may only be read for a while.
+//! Open files that are lost, as with a stale mount, and a disk that is read-only for a while.
 
 use shape_meta::{
     ErrorKind, HealthState, Mode, MutateShapesExt, NoopCleaner, ReadShapesExt, ShapeMeta, StoreControl,
@@ -8,9 +7,9 @@ use shape_meta_core::conformance::{View, handle, shape};
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
 use super::{
-    honest::{failing, honest, nothing_was_moved_aside},
-    life::{small, sound, timeless},
-    patient::Patient,
+    assertions::{assert_disk_fault, assert_nothing_quarantined, retry_error},
+    lifecycle::{assert_integrity, small_caches, timeless},
+    retrying_reader::RetryingReader,
 };
 use shape_meta_harness::compositions::{BUFFERED, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
 
@@ -18,48 +17,48 @@ use shape_meta_harness::compositions::{BUFFERED, Flushing, PATIENT, PRODUCT, WAI
 fn c9_lost_files_are_opened_again() {
     for (composition, mode) in [(PRODUCT, Mode::Wal), (BUFFERED, Mode::Wal), (PRODUCT, Mode::Exclusive)] {
         let directory = directory();
-        let disk = Disk::over(directory.path()).expect("it is there");
+        let disk = Disk::mount(directory.path()).expect("it is there");
         let builder = composition
             .flushing(Flushing::Stepped)
-            .stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(small().mode(mode)));
+            .stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(small_caches().mode(mode)));
         let store = builder.open(directory.path()).expect("nothing fails");
         for number in 0..6 {
             let added = (0..100).find_map(|_| match store.add(shape(number), WAIT) {
                 Ok(receipt) => Some(receipt),
-                // A composition without a cache has to ask the disk.
+                // A composition without a cache has to read from the disk.
                 Err(shape_meta::MutateError::Failed(error)) => {
-                    honest(&error);
+                    assert_disk_fault(&error);
                     None
                 }
                 Err(refused) => panic!("{refused:?}"),
             });
-            let receipt = added.expect("new files are fine");
+            let receipt = added.expect("new files work");
             disk.lose_open_files();
-            let view = timeless(View::of(&Patient(&store)));
-            assert_eq!(view.counts.total, number + 1, "reads go on");
+            let view = timeless(View::of(&RetryingReader(&store)));
+            assert_eq!(view.counts.total, number + 1, "reads are served");
             let flushed = (0..100).any(|_| {
                 let done = store.flush(PATIENT).is_ok();
                 if !done {
-                    honest(&failing(&store));
+                    assert_disk_fault(&retry_error(&store));
                 }
                 done
             });
-            assert!(flushed && receipt.is_durable(), "writes go on: {:?}", store.health());
+            assert!(flushed && receipt.is_durable(), "writing resumes: {:?}", store.health());
             assert!(matches!(store.health().state, HealthState::Ready));
-            assert_eq!(timeless(View::of(&Patient(&store))), view);
+            assert_eq!(timeless(View::of(&RetryingReader(&store))), view);
         }
         assert!(store.close(PATIENT).is_complete());
         drop(store);
-        sound(directory.path());
-        nothing_was_moved_aside(directory.path());
+        assert_integrity(directory.path());
+        assert_nothing_quarantined(directory.path());
     }
 }
 
 #[test]
-fn c9_a_disk_that_may_only_be_read_is_told_and_ridden_out() {
+fn c9_a_read_only_disk_is_reported_until_it_is_writable() {
     for composition in [PRODUCT, BUFFERED] {
         let directory = directory();
-        let disk = Disk::over(directory.path()).expect("it is there");
+        let disk = Disk::mount(directory.path()).expect("it is there");
         let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().vfs(VFS));
         let builder = composition.flushing(Flushing::Stepped).stacked_by(builder);
         let store = builder.open(directory.path()).expect("nothing fails");
@@ -70,10 +69,10 @@ fn c9_a_disk_that_may_only_be_read_is_told_and_ridden_out() {
         }
         let receipt = store.add(shape(2), WAIT).expect("it is accepted");
         assert!(store.flush(PATIENT).is_err());
-        assert_eq!(failing(&store).kind(), ErrorKind::ReadOnly);
-        assert!(store.has_handle(&handle(2)).expect("reads go on") && !receipt.is_durable());
+        assert_eq!(retry_error(&store).kind(), ErrorKind::ReadOnly);
+        assert!(store.has_handle(&handle(2)).expect("reads are served") && !receipt.is_durable());
         disk.heal();
-        store.flush(PATIENT).expect("it may be written again");
+        store.flush(PATIENT).expect("the disk is writable again");
         assert!(receipt.is_durable());
         assert!(matches!(store.health().state, HealthState::Ready));
     }

@@ -1,4 +1,4 @@
-//! Places where no store can be opened: each has an error of its own, and what is there stays as it is.
+//! Directories in which no store can be opened: each case has its own error, and leaves the files unchanged.
 
 use std::{error::Error as _, fs, path::Path};
 
@@ -12,11 +12,11 @@ use shape_meta_harness::{
 
 const NAME: &str = "shape-meta.sqlite3";
 
-fn refused(composition: Composition, directory: &Path) -> Error {
+fn open_error(composition: Composition, directory: &Path) -> Error {
     composition.builder().open(directory).expect_err("it cannot be opened")
 }
 
-/// With its causes, and without what differs from run to run.
+/// Returns the error with its causes, without the parts that differ between runs.
 fn text(error: &Error, directory: &Path) -> String {
     let mut text = format!("{}: {error}", error.kind().name());
     let mut cause = error.source();
@@ -27,7 +27,7 @@ fn text(error: &Error, directory: &Path) -> String {
     text.replace(&directory.display().to_string(), "DIRECTORY")
 }
 
-/// The names and contents of all files there, but for the lock, which says who came last.
+/// Returns the names and contents of all files, except the lock file, whose content depends on the process.
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries =
         fs::read_dir(directory).expect("it can be read").map(|entry| entry.expect("it can be read"));
@@ -41,12 +41,12 @@ fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn below_a_file() {
+fn a_directory_below_a_file() {
     for composition in ALL {
         let directory = directory();
         fs::write(directory.path().join("file"), "something").expect("writes");
         for path in ["file", "file/below"] {
-            let error = refused(composition, &directory.path().join(path));
+            let error = open_error(composition, &directory.path().join(path));
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains("in the way"), "{error}");
         }
@@ -54,10 +54,10 @@ fn below_a_file() {
     }
 }
 
-/// For whoever may do everything no directory is read-only; there the place without files must do.
+/// A privileged user can write to every directory; there `a_file_system_without_files` covers the case.
 #[test]
 #[cfg(unix)]
-fn a_directory_that_must_not_be_written() {
+fn a_read_only_directory() {
     use std::os::unix::fs::PermissionsExt;
     let directory = directory();
     let set = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).expect("sets");
@@ -69,15 +69,15 @@ fn a_directory_that_must_not_be_written() {
         if privileged {
             return;
         }
-        assert_eq!(opened.expect_err("nothing may be made there").kind(), ErrorKind::ReadOnly);
+        assert_eq!(opened.expect_err("the directory is read-only").kind(), ErrorKind::ReadOnly);
         assert_eq!(files(directory.path()), []);
     }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_place_without_files() {
-    let error = refused(PRODUCT, "/proc/self/shape-meta".as_ref());
+fn a_file_system_without_files() {
+    let error = open_error(PRODUCT, "/proc/self/shape-meta".as_ref());
     insta::assert_snapshot!(text(&error, "/proc/self".as_ref()));
 }
 
@@ -88,7 +88,7 @@ fn a_file_that_is_no_database() {
         let long = "not a database, but long enough for the hundred bytes of a header ".repeat(20);
         for content in ["x", &long] {
             fs::write(directory.path().join(NAME), content).expect("writes");
-            let error = refused(composition, directory.path());
+            let error = open_error(composition, directory.path());
             assert_eq!(error.kind(), ErrorKind::NotADatabase);
             insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
             assert_eq!(files(directory.path()), [(NAME.to_owned(), content.as_bytes().to_vec())]);
@@ -97,7 +97,7 @@ fn a_file_that_is_no_database() {
 }
 
 #[test]
-fn a_database_of_a_newer_version() {
+fn a_database_with_a_newer_schema() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
@@ -107,31 +107,31 @@ fn a_database_of_a_newer_version() {
         stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
         let rows = Rows::of(directory.path());
         let before = files(directory.path());
-        let error = refused(composition, directory.path());
+        let error = open_error(composition, directory.path());
         let after = files(directory.path());
         assert_eq!(error.kind(), ErrorKind::UnsupportedSchema);
         insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
-        // Before a stranger looks at it again, who may empty a log that was left behind.
+        // Compared before another connection opens the database, which may checkpoint a WAL that was left.
         let database = |files: Vec<(String, Vec<u8>)>| files.into_iter().find(|(name, _)| name == NAME);
-        assert!(database(after) == database(before), "not a byte was touched");
+        assert!(database(after) == database(before), "its bytes are unchanged");
         assert_eq!(Rows::of(directory.path()), rows);
     }
 }
 
 /// C11: a database has one owner.
 #[test]
-fn a_second_writer() {
+fn c11_a_second_owner() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
         for second in ALL {
-            let error = refused(second, directory.path());
+            let error = open_error(second, directory.path());
             assert_eq!(error.kind(), ErrorKind::AlreadyOpen);
             insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
         }
-        store.add(shape(2), WAIT).expect("the owner goes on");
-        store.flush(shape_meta_harness::compositions::PATIENT).expect("and on");
+        store.add(shape(2), WAIT).expect("the owner still works");
+        store.flush(shape_meta_harness::compositions::PATIENT).expect("nothing fails");
         assert_eq!(store.counts().expect("it reads").total, 2);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
         drop(store);
@@ -139,9 +139,9 @@ fn a_second_writer() {
     }
 }
 
-/// C11: who does not want a damaged database moved aside finds it as it was.
+/// C11: with `OnCorruption::Refuse` a damaged database is left unchanged.
 #[test]
-fn a_damaged_database_that_shall_stay() {
+fn c11_a_damaged_database_is_left_on_request() {
     let directory = directory();
     drop(PRODUCT.open(directory.path()));
     let bytes = damage(directory.path());

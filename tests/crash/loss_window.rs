@@ -1,5 +1,5 @@
-//! A process is killed right after 50,000 adds were acknowledged. In the store that this one follows, 2,200 of
-//! them were left: what a crash lost was the length of the queue.
+//! A process is killed right after 50,000 acknowledged adds. The store that this one follows kept 2,200 of
+//! them: a crash lost the whole queue.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ const ADDS: u64 = 50_000;
 const DIRECTORY: &str = "SHAPE_META_QUEUE_DIRECTORY";
 
 #[test]
-#[ignore = "the child of the test of a queue; by itself it does nothing"]
+#[ignore = "the child process of the test below; it does nothing on its own"]
 fn adds() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let store = PRODUCT.open(Path::new(&directory));
@@ -30,19 +30,19 @@ fn adds() {
     let pending = store.pending();
     let oldest = pending.oldest.unwrap_or_default().as_millis();
     let mut out = stdout().lock();
-    writeln!(out, "\nadded {} {oldest} {durable}", pending.mutations).expect("somebody listens");
-    out.flush().expect("somebody listens");
-    // Until it is killed.
+    writeln!(out, "\nadded {} {oldest} {durable}", pending.mutations).expect("the parent reads");
+    out.flush().expect("the parent reads");
+    // The parent kills this process.
     loop {
         std::thread::park();
     }
 }
 
 #[test]
-fn c6_c7_a_process_that_is_killed_after_50_000_adds_loses_a_window_and_not_a_queue() {
+fn c6_c7_a_kill_after_50_000_adds_loses_only_the_flush_window() {
     let directory = directory();
     let mut child = Command::new(env::current_exe().expect("a test has a file"))
-        .args(["crash::queue::adds", "--exact", "--ignored", "--nocapture"])
+        .args(["crash::loss_window::adds", "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -58,8 +58,11 @@ fn c6_c7_a_process_that_is_killed_after_50_000_adds_loses_a_window_and_not_a_que
     let store = SqliteStore::open(directory.path(), sqlite(), Arc::new(NoopObserver)).expect("it opens");
     let left = store.counts().expect("it reads").total;
     eprintln!("{left} of {ADDS} are left; {pending} were pending, the oldest for {oldest} ms");
-    assert!(left + pending >= ADDS, "C6: more is lost than was pending: {left} and {pending}");
-    assert_eq!(store.last_seq().expect("it reads").get(), left, "C6: the first ones");
-    assert!(left >= durable, "C6: {durable} were durable, and {left} are left");
-    assert!(left > 2_200, "it writes in batches while they are added");
+    assert!(
+        left + pending >= ADDS,
+        "C6: more adds are lost than were pending: {left} left, {pending} pending"
+    );
+    assert_eq!(store.last_seq().expect("it reads").get(), left, "C6: the remaining adds are the first ones");
+    assert!(left >= durable, "C6: {durable} adds were durable, but {left} are left");
+    assert!(left > 2_200, "batches are committed during the adds");
 }
