@@ -1,132 +1,118 @@
 use std::{
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, DurabilityTracker, Error, ErrorKind, FlushStats, GetOrAdd, Health,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
-    Repaired, Result, ShapeStore, Signal, StoreControl, SweepProgress, Usage,
+    AttemptContext, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Health, MutateError, MutateShapes,
+    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Repaired, Result, ShapeStore,
+    Signal, StoreControl, SweepProgress, Usage,
 };
 
 use crate::{
     BufferOptions, FlusherPool,
-    flush::DrainRate,
-    flush::NextSave,
+    flush::Flusher,
     flusher_pool::{Registration, Step},
-    memtable::Hashing,
-    memtable::Overlay,
     shared::Shared,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Mutex,
 };
 
-/// A store with a write buffer: mutations are validated and visible to every reader at once, and a
-/// background flusher writes them to the store below in batches.
+/// A store with a write buffer: mutations are validated and visible to every reader at once, and a background flusher
+/// writes them to the store below in batches.
 ///
-/// Share it behind an [`Arc`]. Dropping it flushes what is pending, within
-/// [`BufferOptions::drop_timeout`]; [`close`](StoreControl::close) does so and tells.
+/// Share it behind an [`Arc`]. Dropping it flushes pending changes within
+/// [`BufferOptions::drop_timeout`]; [`close`](StoreControl::close) does the same and reports the outcome.
 pub struct Buffered<S: ShapeStore + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
-    /// Where it is flushed, until it is closed; none in manual mode.
-    pub(crate) seat: Mutex<Option<Registration>>,
-    /// How closing has ended, so that the second call says the same.
-    pub(crate) closed_with: Mutex<Option<CloseReport>>,
+    pub(crate) flusher: Arc<Flusher<S>>,
+    /// The registration with the flusher pool, until the store is closed; `None` without a background flusher.
+    ///
+    /// Lock 2 of the table in `shared.rs`.
+    pub(crate) registration: Mutex<Option<Registration>>,
+    /// The report of the first close, which later calls return. Lock 1 of the table in `shared.rs`.
+    pub(crate) close_report: Mutex<Option<CloseReport>>,
 }
 
 impl<S: ShapeStore + 'static> Buffered<S> {
-    /// Over this store, which must not be changed by anyone else from now on. Starts a flusher thread,
-    /// unless the options say that there is none, or that others flush it.
+    /// Puts a buffer over this store, which nothing else may change from now on.
+    ///
+    /// Starts a flusher thread, unless the options turn [`background_flush`](BufferOptions::background_flush) off or name
+    /// shared [`flushers`](BufferOptions::flushers).
     ///
     /// # Errors
     ///
     /// If the store cannot be read, or the thread cannot be started.
     pub fn new(inner: S, mut options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
-        let (counts, last) = (inner.counts()?, inner.last_seq()?);
         let flushers = options.flushers.take();
-        let shared = Arc::new(Shared {
-            inner,
-            overlay: Overlay::new(counts, last, &options),
-            hashing: Hashing::default(),
-            progress: Arc::new(DurabilityTracker::observed(last, Arc::clone(&observer))),
-            timed: observer.wants_acknowledged(),
-            observer,
-            room: Signal::new(),
-            drain: DrainRate::default(),
-            turn: Mutex::default(),
-            committed: Mutex::default(),
-            trouble: Mutex::default(),
-            condition: Mutex::default(),
-            paused: AtomicBool::new(false),
-            requested: AtomicBool::new(false),
-            asked: AtomicU64::new(0),
-            next_save: NextSave::after(options.last_read_save_interval),
-            task: OnceLock::new(),
-            options,
-        });
-        let seat = if !shared.options.background_flush {
-            None
-        } else {
-            // A store that is only read has last-read times to save.
-            let due = shared.next_save.get();
-            let store: Weak<Shared<S>> = Arc::downgrade(&shared);
-            let seat = flushers.unwrap_or_else(FlusherPool::of_one_store).seat(store as Weak<dyn Step>, due);
-            Some(seat.map_err(|error| {
-                Error::new(
-                    ErrorKind::Io,
-                    format!("the flusher thread could not be started: {error}; the store was not opened"),
-                )
-                .with_source(error)
-            })?)
+        let shared = Arc::new(Shared::new(inner, options, observer)?);
+        let flusher = Arc::new(Flusher::new(Arc::clone(&shared)));
+        let registration = match shared.options.background_flush {
+            true => Some(register(&flusher, flushers)?),
+            false => None,
         };
-        if let Some(seat) = &seat {
-            shared.task.get_or_init(|| Arc::clone(seat.task()));
+        if let Some(registration) = &registration {
+            shared.requests.set_task(registration.task());
         }
-        Ok(Self { shared, seat: Mutex::new(seat), closed_with: Mutex::default() })
+        let (registration, close_report) = (Mutex::new(registration), Mutex::default());
+        Ok(Self { shared, flusher, registration, close_report })
     }
 
-    /// The store below. It lags behind what this one shows by what is pending.
+    /// Returns the store below, which has everything but the pending changes.
     pub fn inner(&self) -> &S {
-        &self.shared.inner
+        &self.shared.store
     }
 
-    /// One flush, on this thread: all that is accepted when it begins, in one transaction. `None` if
-    /// nothing is pending. Not held up by a pause. Waits for a flush that is under way.
+    /// Flushes everything accepted so far on this thread, in one transaction. Returns `None` if nothing is pending.
+    ///
+    /// Waits for a flush in progress. A pause does not hold it up.
     ///
     /// # Errors
     ///
-    /// What the store below says. The changes stay pending, unless it refused them for good.
+    /// The error of the store below. The changes stay pending, unless the store rejected them for good.
     pub fn flush_once(&self) -> Result<Option<FlushStats>> {
-        self.shared.flush_once()
+        self.flusher.flush_once()
     }
 
-    /// Saves a part of the last-read times, on this thread: what the flusher does every
-    /// [`last_read_save_interval`](BufferOptions::last_read_save_interval), and closing at the end.
+    /// Saves a part of the last-read times on this thread, as the flusher does every
+    /// [`last_read_save_interval`](BufferOptions::last_read_save_interval) and close does at the end.
     ///
     /// # Errors
     ///
-    /// What the store below says. The same times are tried again the next time.
+    /// The error of the store below. The same times are saved again the next time.
     pub fn save_reads(&self) -> Result<SweepProgress> {
-        self.shared.save_reads()
+        self.flusher.save_reads()
     }
 
-    /// Flushes on this thread, since there is no other, until the receipt is settled or it makes no sense
-    /// to go on.
+    /// Whether background flushing is paused.
+    pub fn is_paused(&self) -> bool {
+        self.shared.requests.is_paused()
+    }
+
+    /// Flushes on this thread until the receipt is settled, a flush fails, or the time is over.
     fn flush_here(&self, receipt: &Receipt, timeout: Duration) {
-        let begun = Instant::now();
-        while !self.is_paused() && self.shared.progress.settled() < receipt.seq() {
-            if self.flush_once().is_err() || begun.elapsed() >= timeout {
+        let started_at = Instant::now();
+        while !self.is_paused() && self.shared.durability.settled() < receipt.seq() {
+            if self.flush_once().is_err() || started_at.elapsed() >= timeout {
                 return;
             }
         }
     }
+}
 
-    /// Whether flushing is held up.
-    pub fn is_paused(&self) -> bool {
-        self.shared.paused.load(Ordering::Acquire)
-    }
+/// Registers with a shared pool, or with a pool of one thread. The first step is due when last-read times are: a store
+/// that is only read has those to save.
+fn register<S: ShapeStore + 'static>(
+    flusher: &Arc<Flusher<S>>,
+    flushers: Option<FlusherPool>,
+) -> Result<Registration> {
+    let due = flusher.save_schedule.next_save();
+    let step: Weak<Flusher<S>> = Arc::downgrade(flusher);
+    let pool = flushers.unwrap_or_else(FlusherPool::of_one_store);
+    pool.register(step as Weak<dyn Step>, due).map_err(|error| {
+        let message =
+            format!("the flusher thread could not be started: {error}; the store was not opened; try again");
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -148,18 +134,18 @@ impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
     }
 
     fn room(&self) -> Option<&Signal> {
-        Some(&self.shared.room)
+        Some(&self.shared.backpressure.capacity)
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
-    /// In manual mode somebody has to call [`flush_once`](Buffered::flush_once).
+    /// Without a background flusher, the caller has to call [`flush_once`](Buffered::flush_once).
     fn request_flush(&self) -> Receipt {
         self.shared.request_flush()
     }
 
-    /// In manual mode this thread flushes.
+    /// Without a background flusher, this thread flushes.
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
         let receipt = self.shared.request_flush();
         if !self.shared.options.background_flush {
@@ -170,16 +156,14 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
         }
     }
 
-    /// By size, by age and by request. A flush that is under way is waited for.
+    /// Holds up flushes for size, for age and on request. Waits for a flush in progress.
     fn pause(&self) {
-        self.shared.paused.store(true, Ordering::Release);
-        let _turn = self.shared.turn.lock();
-        // If that panics, it is tried again with the next flush; until then, reads find it in the overlay.
-        let _ = self.shared.publish();
+        self.shared.requests.set_paused(true);
+        self.flusher.settle_in_progress();
     }
 
     fn resume(&self) {
-        self.shared.paused.store(false, Ordering::Release);
+        self.shared.requests.set_paused(false);
         self.shared.request_flush();
     }
 
@@ -188,7 +172,7 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     }
 
     fn drain_rate(&self) -> f64 {
-        self.shared.drain.rate()
+        self.shared.backpressure.drain_rate.rate()
     }
 
     fn health(&self) -> Health {
@@ -196,23 +180,26 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     }
 
     fn usage(&self) -> Usage {
-        let mut usage = self.shared.inner.resource_usage();
+        let mut usage = self.shared.store.resource_usage();
         usage.shapes = self.counts().ok();
         usage
     }
 
-    /// Mutations are refused as busy meanwhile. What was pending is written before it returns.
+    /// Mutations are refused as busy until pending changes are written. If those cannot be written, mutations stay
+    /// refused until a later flush, which is retried, has written them. Waits for a flush in progress.
     fn repair(&self) -> Result<Repaired> {
-        let closed_with = self.closed_with.lock();
-        if closed_with.is_some() {
+        let close_report = self.close_report.lock();
+        if close_report.is_some() {
             return Err(Error::closed());
         }
-        self.shared.repair()
+        self.flusher.repair()
     }
 
-    /// Also while paused, and however busy the flushers are that it shares with other stores: it does not
-    /// wait for those. A write that hangs in the store below is not waited for longer; what it was to
-    /// write is reported as unwritten, although it may still succeed. Ends its own flusher thread.
+    /// Also while paused. Does not wait for other stores of the same [`FlusherPool`], however busy it is. Ends a flusher
+    /// thread of its own.
+    ///
+    /// A write that hangs in the store below is not waited for beyond the timeout. Its changes are reported as unwritten,
+    /// although it may still succeed.
     fn close(&self, timeout: Duration) -> CloseReport {
         self.close_once(timeout)
     }

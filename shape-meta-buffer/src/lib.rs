@@ -1,11 +1,11 @@
 //! A write buffer over any store of the `shape-meta` family: mutations are validated, acknowledged and
-//! visible in memory at once, and a background flusher writes them below in batches.
+//! visible in memory at once, and a background flusher writes them to the store below in batches.
 //!
 //! # What it is not
 //!
 //! It is not a cache: what is not pending is read from the store below. Put `Cached` of
-//! `shape-meta-cache` between this and a disk. And it is not a log of its own: what is pending when the
-//! process is killed is lost, as far as no [receipt](shape_meta_core::Receipt) had declared it durable.
+//! `shape-meta-cache` between this and a disk. It is not a write-ahead log: pending changes are lost when the
+//! process is killed, unless a [receipt](shape_meta_core::Receipt) has confirmed them as durable.
 //!
 //! # Example
 //!
@@ -35,19 +35,21 @@
 //!
 //! # Trade-offs
 //!
-//! An acknowledged mutation is not durable until its receipt says so: by default some 100 ms later, more
-//! when the disk does not keep up, up to the [bound](BufferOptions::max_pending_shapes). What a crash leaves is a
-//! prefix of the acknowledged order (C6), with one exception, named in [`Buffered`]'s store below: one that
-//! refuses a change for good and does not say which makes a flush fall into several transactions.
+//! An acknowledged mutation is not durable until its receipt says so. By default that takes about 100 ms, and longer
+//! when the disk does not keep up, until the [bound](BufferOptions::max_pending_shapes) on pending changes makes callers
+//! wait. A crash leaves a prefix of the acknowledged sequence (C6), with one exception: if the store below rejects a
+//! change for good without naming it, the flush is split into several transactions, and a crash between them
+//! leaves a part of it.
 //!
 //! # How it works
 //!
-//! The overlay holds generations of pending changes, with every index that a reader asks. Mutations go to the
-//! active one, under a short lock that nobody holds across disk work. A flush seals it, commits it below as one
-//! batch, publishes that there (while the next one is being committed, if there is a next one) and then drops
-//! the generation whole: commit, publish, drop. Readers pass the overlay without its lock when a filter says that
-//! nothing pending concerns them. The idea of generations is that of the memtables of an LSM tree; the
-//! cancelling of an add by a remove within one of them is the overlay's own.
+//! The overlay holds generations of pending changes, with every index that a reader needs. Mutations go to the active
+//! one, under a short lock that is never held across disk work. A flush seals it, commits it below as one batch,
+//! publishes that there, in parallel with the next commit if that is due, and then drops the generation whole: commit,
+//! publish, drop. Readers skip the overlay's lock when a filter shows that no pending change concerns them.
+//!
+//! Generations are the memtables of an LSM tree. The overlay adds that an add and a remove within one generation cancel
+//! each other.
 //!
 //! # Features
 //!
@@ -55,20 +57,28 @@
 //!
 //! # Related crates
 //!
-//! `shape-meta-core` (the traits), `shape-meta-cache`, `shape-meta-sqlite` (stores below), `shape-meta` (all
-//! of it composed).
+//! `shape-meta-core` (the traits), `shape-meta-cache` and `shape-meta-sqlite` (stores below), `shape-meta` (the
+//! composition of all).
 
 #![forbid(unsafe_code)]
 
 mod options;
 
 mod buffered;
-mod flush;
-mod flusher_pool;
-mod lifecycle;
-mod memtable;
+mod mutate;
 mod read;
 mod shared;
+
+mod backpressure;
+mod memtable;
+mod requests;
+mod write_state;
+
+mod flush;
+mod flusher_pool;
+
+mod lifecycle;
+
 mod sync;
 
 #[cfg(test)]

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use shape_meta_core::Limits;
 
-use crate::FlusherPool;
+use crate::{FlusherPool, memtable::Generation};
 
-/// How a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
+/// When a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
 #[derive(Clone, Debug)]
 pub struct BufferOptions {
     pub(crate) max_pending_shapes: usize,
@@ -14,11 +14,13 @@ pub struct BufferOptions {
     pub(crate) flush_interval: Duration,
     pub(crate) lag_threshold: Duration,
     pub(crate) concurrent_publish_min_changes: usize,
+    /// The first delay and the longest.
     pub(crate) backoff: (Duration, Duration),
     pub(crate) last_read_save_interval: Duration,
     pub(crate) drop_timeout: Duration,
     pub(crate) background_flush: bool,
     pub(crate) flushers: Option<FlusherPool>,
+    /// Whether the store shares flushers: then it starts with small tables.
     pub(crate) is_one_of_many: bool,
     pub(crate) limits: Limits,
 }
@@ -45,126 +47,144 @@ impl Default for BufferOptions {
 }
 
 impl BufferOptions {
-    /// The bound (C7): how many shapes may have changes that are not on disk. Default 100,000.
+    /// Sets the bound on pending changes (C7), as a number of shapes. Default 100,000; at least 1.
     ///
-    /// More rides out a longer storm or outage, and a crash loses as much more; less makes callers wait
-    /// earlier. Memory holds up to twice as many while the latest flush is on disk and being published. Several
-    /// mutations of one shape count once.
+    /// Several mutations of one shape count once. Too few make callers wait in an ordinary storm. More ride out a longer
+    /// storm or outage, and a crash loses as many more. Memory holds up to twice as many while a committed flush is being
+    /// published.
     pub fn max_pending_shapes(mut self, shapes: usize) -> Self {
         self.max_pending_shapes = shapes.max(1);
         self
     }
 
-    /// The bound in bytes of memory. Default 256 MiB. A single change that is larger is accepted when
-    /// nothing else is pending.
+    /// Sets the bound on pending changes in bytes of memory. Default 256 MiB; at least 1.
+    ///
+    /// Too few make callers wait although the number of shapes is small; more take that memory while the disk is slow.
+    /// A single change that is larger is accepted when nothing else is pending.
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes.max(1);
         self
     }
 
-    /// Flush as soon as so many shapes have pending changes. Default 10,000.
+    /// Sets how many shapes with pending changes make a flush due. Default 10,000; at least 1. A value above
+    /// [`max_pending_shapes`](Self::max_pending_shapes) counts as that.
     ///
-    /// It is a trigger, not the size of a batch: a flush takes all that is pending when it begins. Few
-    /// make many small transactions; many let a crash lose more. Above [`max_pending_shapes`](Self::max_pending_shapes)
-    /// it is taken as that.
+    /// It is a trigger and not a batch size: a flush takes everything that is pending when it begins. Too few make many
+    /// small transactions; too many let a crash lose more.
     pub fn flush_shapes(mut self, shapes: usize) -> Self {
         self.flush_shapes = shapes.max(1);
         self
     }
 
-    /// Flush as soon as pending changes take so many bytes. Default 32 MiB.
+    /// Sets how many bytes of pending changes make a flush due. Default 32 MiB; at least 1. A value above
+    /// [`max_pending_bytes`](Self::max_pending_bytes) counts as that.
+    ///
+    /// Too few make many small transactions; too many make single ones that take long.
     pub fn flush_bytes(mut self, bytes: usize) -> Self {
         self.flush_bytes = bytes.max(1);
         self
     }
 
-    /// Flush when the oldest pending change is so old. Default 100 ms: about what a crash loses when the
-    /// disk keeps up.
+    /// Sets the age at which the oldest pending change makes a flush due. Default 100 ms.
+    ///
+    /// This is about what a crash loses while the disk keeps up. Too short costs a synced transaction for every few
+    /// changes; too long lets a crash lose more.
     pub fn flush_interval(mut self, age: Duration) -> Self {
         self.flush_interval = age;
         self
     }
 
-    /// How long after [`flush_interval`](Self::flush_interval) a change may still be pending before
-    /// [`health`](shape_meta_core::StoreControl::health) says that writing is
-    /// [behind](shape_meta_core::Degradation::Lagging), although no write has failed. Default 10 s. It changes
-    /// nothing but what is told: too short calls a slow disk ill, too long hides one that hangs. Not while
-    /// paused, and not without [`background_flush`](Self::background_flush).
+    /// Sets for how long after [`flush_interval`](Self::flush_interval) a change may be pending before
+    /// [`health`](shape_meta_core::StoreControl::health) reports the store as
+    /// [lagging](shape_meta_core::Degradation::Lagging), although no write has failed. Default 10 s.
+    ///
+    /// It changes the report alone. Too short reports a slow disk as degraded; too long hides a disk that hangs. A store
+    /// that is paused, or has no [`background_flush`](Self::background_flush), never lags.
     pub fn lag_threshold(mut self, age: Duration) -> Self {
         self.lag_threshold = age;
         self
     }
 
-    /// How many changes a flush must have for it to be published on a thread of the moment, beside the commit of
-    /// the next one, if that is due already. Default 500.
+    /// Sets how many changes a flush must have to be published on a thread of its own, in parallel with the next commit,
+    /// if that is due already. Default 500; at least 1.
     ///
-    /// Starting the thread takes some 30 microseconds, as publishing 50 changes does. `usize::MAX` never starts
-    /// one: then the disk waits while the cache is being brought up to date.
+    /// Starting the thread takes about 30 microseconds, as long as publishing 50 changes. Too few waste those; with
+    /// `usize::MAX` the disk is idle while the cache below is updated.
     pub fn concurrent_publish_min_changes(mut self, changes: usize) -> Self {
         self.concurrent_publish_min_changes = changes.max(1);
         self
     }
 
-    /// How long to wait after a flush that failed: first so long, then twice as long each time, up to the
-    /// longest. Default 10 ms to 5 s. A request to flush does not wait.
+    /// Sets the delays between attempts while flushes fail: the first one, which doubles with each failure in a row, up
+    /// to the longest. Default 10 ms to 5 s. A request to flush ends the delay.
+    ///
+    /// Too short keeps a failing disk busy; too long leaves changes pending after the disk has recovered.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff = (first, longest.max(first));
         self
     }
 
-    /// How often the times at which shapes were last read are saved, by the flusher and between flushes;
-    /// besides, closing saves them. Default: a minute. `Duration::MAX` for only then.
+    /// Sets how often the flusher saves the times at which shapes were last read. Default 60 s. Closing saves them too;
+    /// with `Duration::MAX` nothing else does.
     ///
-    /// So each shape costs the disk one small row at most in this time, however often it is read. A crash
-    /// forgets the reads since; that makes shapes look older to eviction, and nothing else.
+    /// Each shape costs the disk one small row in this time at most, however often it is read. Too short costs those
+    /// rows; too long makes shapes look older to eviction after a crash, and has no other effect.
     pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
         self.last_read_save_interval = interval;
         self
     }
 
-    /// How long dropping the last handle may take to flush (C10). Default 5 s. Call
-    /// [`close`](shape_meta_core::StoreControl::close) to choose, and to learn what was not written.
+    /// Sets for how long a drop of the store may flush (C10). Default 5 s.
+    ///
+    /// Too short loses pending changes of a slow disk; too long blocks the thread that drops the store. Call
+    /// [`close`](shape_meta_core::StoreControl::close) to learn what was not written.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }
 
-    /// Whether a flusher thread commits pending changes in the background. Default on.
+    /// Sets whether a flusher thread commits pending changes in the background. Default `true`.
     ///
-    /// Off: changes are committed by [`flush_once`](crate::Buffered::flush_once),
-    /// [`flush`](shape_meta_core::StoreControl::flush), [`close`](shape_meta_core::StoreControl::close) and drop
-    /// alone, on the thread of the caller. For tests, and for callers that bring their own thread.
+    /// With `false`, changes are committed only by [`flush_once`](crate::Buffered::flush_once),
+    /// [`flush`](shape_meta_core::StoreControl::flush), [`close`](shape_meta_core::StoreControl::close) and drop, on the
+    /// thread of the caller. For tests, and for callers that bring their own thread.
     pub fn background_flush(mut self, background_flush: bool) -> Self {
         self.background_flush = background_flush;
         self
     }
 
-    /// Flushed by these threads, which other stores share. Default: by a thread of its own.
+    /// Sets the pool of flusher threads that this store shares with others. Default: a thread of its own.
     ///
-    /// For processes that open many stores, of which most are idle: it also begins with smaller tables, 40
-    /// KiB instead of half a megabyte. What keeps a slow store from holding up the others is told at
-    /// [`FlusherPool`]. Not used without [`background_flush`](Self::background_flush).
+    /// For processes that open many stores, most of them idle. The store also starts with smaller tables: 40 KiB instead
+    /// of half a megabyte, which then grow while writers wait. [`FlusherPool`] documents how slow stores are kept from
+    /// holding up the others. Has no effect without [`background_flush`](Self::background_flush).
     pub fn flushers(mut self, flushers: &FlusherPool) -> Self {
         self.flushers = Some(flushers.clone());
         self.is_one_of_many = true;
         self
     }
 
-    /// How large what callers hand in may be.
+    /// Sets the size limits for new shapes. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How many shapes a generation has room for before its tables must grow, which happens under the lock:
-    /// as many as are usually in a flush. One of many stores that share flushers begins small.
-    pub(crate) fn room_ahead(&self) -> usize {
+    /// Whether a generation is large enough to be flushed for its size.
+    pub(crate) fn is_large(&self, generation: &Generation) -> bool {
+        generation.len() >= self.flush_shapes.min(self.max_pending_shapes)
+            || generation.bytes() >= self.flush_bytes.min(self.max_pending_bytes)
+    }
+
+    /// Returns for how many shapes the tables of a generation are allocated. They grow under the overlay's lock, so this is
+    /// the size of a usual flush. One of many stores starts small.
+    pub(crate) fn initial_capacity(&self) -> usize {
         if self.is_one_of_many { 0 } else { self.flush_shapes.min(self.max_pending_shapes).min(16_384) }
     }
 
-    /// How many pending shapes the filters tell apart well: beyond that, readers take the lock more often.
-    /// All that may be pending; of one of many stores, as many as are usually in a flush.
-    pub(crate) fn filtered(&self) -> usize {
+    /// Returns how many pending shapes the filters tell apart well; with more, readers take the lock more often. All that
+    /// may be pending; for one of many stores, the size of a usual flush.
+    pub(crate) fn filter_capacity(&self) -> usize {
         if self.is_one_of_many {
             self.flush_shapes.min(self.max_pending_shapes)
         } else {

@@ -1,5 +1,7 @@
-//! What threads of this crate meet at: take locks, atomics and threads from here. Built by the
-//! packages in `testing/interleavings/`, it is primitives that let a test choose every switch of threads.
+//! The locks, atomics and threads of this crate. Everything else takes them from here.
+//!
+//! The packages in `testing/interleavings/` build the sources over primitives with which a test chooses every
+//! context switch.
 
 #[cfg(shape_meta_interleaved)]
 pub(crate) use shape_meta_interleavings_sync::{

@@ -28,7 +28,7 @@ fn each_option_leaves_the_others_as_they_are() {
         (Box::new(move |options| options.backoff(ms(17), ms(18))), "backoff: (17ms, 18ms)"),
         (Box::new(move |options| options.last_read_save_interval(ms(19))), "last_read_save_interval: 19ms"),
         (Box::new(move |options| options.drop_timeout(ms(20))), "drop_timeout: 20ms"),
-        (Box::new(|options| options.background_flush(false)), "manual: true"),
+        (Box::new(|options| options.background_flush(false)), "background_flush: false"),
         (Box::new(move |options| options.flushers(&flushers)), "flushers: Some(FlusherPool("),
         (Box::new(|options| options.limits(Limits::default().max_relations(21))), "relations: 21"),
     ];

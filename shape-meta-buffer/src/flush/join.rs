@@ -5,19 +5,23 @@ use std::{
 
 use crate::sync::thread::{self, Scope, ScopedJoinHandle};
 
-/// Does both: one here, the other on a thread of the moment, or before if there is none to be had. Both have ended
-/// when this returns, or panics because one of them has.
-pub(crate) fn join<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
+/// Runs two functions in parallel, `here` on this thread and `there` on a new one, and returns when both have ended.
+/// If no thread can be started, `there` runs first, on this thread.
+///
+/// # Panics
+///
+/// If one of them panics, after both have ended.
+pub(super) fn join<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
     let here = AssertUnwindSafe(here);
-    let (done, other) = thread::scope(|scope| match spawn(scope, &there) {
+    let (a, b) = thread::scope(|scope| match spawn(scope, &there) {
         Ok(thread) => (catch_unwind(here), thread.join()),
         Err(_) => {
-            let other = catch_unwind(AssertUnwindSafe(&there));
-            (catch_unwind(here), other)
+            let b = catch_unwind(AssertUnwindSafe(&there));
+            (catch_unwind(here), b)
         }
     });
-    match (done, other) {
-        (Ok(done), Ok(other)) => (done, other),
+    match (a, b) {
+        (Ok(a), Ok(b)) => (a, b),
         (Err(panic), _) | (_, Err(panic)) => resume_unwind(panic),
     }
 }

@@ -5,61 +5,69 @@ use std::{
 
 use shape_meta_core::{Activity, Result, ShapeStore, ShapeStoreExt, SweepProgress};
 
-use crate::{
-    flush::{end, panicked},
-    shared::Shared,
-    sync::{Mutex, atomic::Ordering},
-};
+use super::{Flusher, end, panic_error};
+use crate::sync::Mutex;
 
-/// When last-read times are to be saved the next time; `None` for never.
-pub(crate) struct NextSave(Mutex<Option<Instant>>);
+/// When last-read times are saved the next time.
+pub(crate) struct SaveSchedule {
+    interval: Duration,
+    /// Lock 6 of the table in `shared.rs`. `None` for never.
+    next_save: Mutex<Option<Instant>>,
+}
 
-impl NextSave {
-    pub(crate) fn after(interval: Duration) -> Self {
-        Self(Mutex::new(Instant::now().checked_add(interval)))
+impl SaveSchedule {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, next_save: Mutex::new(Instant::now().checked_add(interval)) }
     }
 
-    pub(crate) fn get(&self) -> Option<Instant> {
-        *self.0.lock()
+    pub(crate) fn next_save(&self) -> Option<Instant> {
+        *self.next_save.lock()
+    }
+
+    fn schedule(&self, has_more: bool) -> Option<Instant> {
+        let interval = if has_more { Duration::ZERO } else { self.interval };
+        let next = Instant::now().checked_add(interval);
+        *self.next_save.lock() = next;
+        next
     }
 }
 
-/// They are written on the thread that flushes and between flushes, a part at a time.
-impl<S: ShapeStore> Shared<S> {
-    /// Saves a part of the last-read times if it is time to, and says when to come again. A failure is told
-    /// to the observer alone: the same times are tried again the next time, and no mutation minds.
-    pub(crate) fn save_reads_if_due(&self) -> Option<Instant> {
-        if self.paused.load(Ordering::Acquire) || self.is_stopped() {
+/// Last-read times are saved between flushes, on the thread that flushes, and in parts.
+impl<S: ShapeStore> Flusher<S> {
+    /// Saves a part of the last-read times if that is due, and returns when the next part is.
+    ///
+    /// A failure is reported to the observer alone: the same times are saved again the next time, and no mutation is
+    /// affected.
+    pub(super) fn save_reads_if_due(&self) -> Option<Instant> {
+        if self.shared.requests.is_paused() || self.is_stopped() {
             return None;
         }
-        let due = self.next_save.get()?;
+        let due = self.save_schedule.next_save()?;
         if due > Instant::now() {
             return Some(due);
         }
-        let more = self.save_reads().is_ok_and(|swept| swept.more);
-        let interval = if more { Duration::ZERO } else { self.options.last_read_save_interval };
-        let next = Instant::now().checked_add(interval);
-        *self.next_save.0.lock() = next;
-        next
+        let has_more = self.save_reads().is_ok_and(|progress| progress.more);
+        self.save_schedule.schedule(has_more)
     }
 
-    /// Saves all of them, until the deadline: what closing does last.
+    /// Saves all last-read times, until the deadline; the last step of closing.
     pub(crate) fn save_all_reads(&self, deadline: Instant) {
         while !self.is_stopped()
             && Instant::now() < deadline
-            && self.save_reads().is_ok_and(|swept| swept.more)
+            && self.save_reads().is_ok_and(|progress| progress.more)
         {}
     }
 
+    /// Saves a part of the last-read times. A panic of the store below is an error like any other.
     pub(crate) fn save_reads(&self) -> Result<SweepProgress> {
-        let span = self.observer.begin(Activity::SaveReads);
-        let swept = catch_unwind(AssertUnwindSafe(|| self.inner.sweep_reads()));
-        let swept = swept.unwrap_or_else(|panic| Err(panicked(&*panic)));
-        end(span, swept.as_ref().err());
-        swept
+        let span = self.shared.observer.begin(Activity::SaveReads);
+        let progress = catch_unwind(AssertUnwindSafe(|| self.shared.store.sweep_reads()))
+            .unwrap_or_else(|panic| Err(panic_error(&*panic)));
+        end(span, progress.as_ref().err());
+        progress
     }
 
     fn is_stopped(&self) -> bool {
-        self.trouble.lock().as_ref().is_some_and(|trouble| trouble.stopped)
+        self.shared.overlay.read().writing.stop_error().is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that flush: one pool for many stores, or a private one of a single thread for one.
+//! The flusher threads: a pool that many stores share, or one of a single thread for one store.
 
 mod options;
 mod pool;
@@ -14,12 +14,11 @@ pub(crate) use registration::{Registration, Step, Task};
 
 use pool::Pool;
 
-/// Threads that flush many stores: hand a clone to
+/// A pool of threads that flush many stores: pass it to
 /// [`BufferOptions::flushers`](crate::BufferOptions::flushers) of each.
 ///
-/// Without it every store has a thread of its own. With it a process that opens a store for each of its
-/// hundreds of tenants has a handful of threads, and a store with nothing to do costs none and is not
-/// looked at.
+/// Without it every store has a thread of its own. With it, a process that opens a store for each of its hundreds of
+/// tenants has a handful of threads, and a store without pending changes costs none.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,49 +39,48 @@ use pool::Pool;
 /// # }
 /// ```
 ///
-/// # Who is flushed when
+/// # Scheduling
 ///
-/// A store is flushed by one thread at a time, and stores in the order in which they became due. So many
-/// [`threads`](FlusherOptions::threads) flush at once. What keeps one store from holding up others:
+/// Each store is flushed by one thread at a time, and stores in the order in which they became due, as many at once as
+/// [`threads`](FlusherOptions::threads) says. These rules keep one store from holding up others:
 ///
-/// - A store whose flush fails waits for its next attempt in a timer, not on a thread.
-/// - A flush that takes longer than [`slow_threshold`](FlusherOptions::slow_threshold) does not count any more:
-///   another thread takes its place, up to [`max_threads`](FlusherOptions::max_threads) in all.
-/// - A store whose latest flush was slow is flushed in those additional places. If there is none, it waits
-///   eight times as long as a flush counts as quick, and is then let in among the others. So slow stores
-///   come late, and however many there are, the others do not.
-/// - A store that is being closed is let in at once, beyond all bounds: whoever closes waits for it, so
+/// - A store whose flush failed waits for its next attempt in a timer, not on a thread.
+/// - A flush that takes longer than [`slow_threshold`](FlusherOptions::slow_threshold) no longer counts: another thread
+///   is used in its place, up to [`max_threads`](FlusherOptions::max_threads) in all.
+/// - A store whose latest flush was slow is flushed on those additional threads. If none is free, it waits for eight
+///   times the threshold and is then flushed among the others. So slow stores are flushed late, and however many there
+///   are, the others are not.
+/// - A store that is being closed is flushed at once, beyond all limits: the thread that closes it waits for that, so
 ///   there are no more of these than threads that close.
 ///
-/// If so many flushes hang that no thread may be added, the other stores go on in memory up to their
-/// bounds (C7), and their health says that they are
-/// [behind](shape_meta_core::Degradation::Lagging). Then [`FlusherStats::slow`] is as large as
-/// [`max_threads`](FlusherOptions::max_threads), and [`FlusherStats::behind`] grows: alert on that.
+/// If enough flushes hang that no thread may be added, the other stores accept mutations in memory up to their bounds
+/// (C7), and their health reports them as [lagging](shape_meta_core::Degradation::Lagging). Then [`FlusherStats::slow`]
+/// is as large as [`max_threads`](FlusherOptions::max_threads), and [`FlusherStats::behind`] grows: alert on that.
 ///
-/// # When it ends
+/// # Lifetime
 ///
-/// The stores keep the pool alive. When the last of them is closed and the last clone is dropped, the
-/// threads end, and are waited for; but not those whose store never lets them go.
+/// The stores keep the pool alive. When the last of them is closed and the last clone is dropped, the threads end, and
+/// the drop waits for them, except for those in a flush that hangs.
 #[derive(Clone)]
-pub struct FlusherPool(Arc<Handle>);
+pub struct FlusherPool(Arc<EndOnDrop>);
 
 impl FlusherPool {
-    /// A pool without a thread; the first store starts one.
+    /// Creates a pool without threads; the first store starts one.
     pub fn new(options: FlusherOptions) -> Self {
-        Self(Arc::new(Handle(Pool::new(options))))
+        Self(Arc::new(EndOnDrop(Pool::new(options))))
     }
 
-    /// For a store that has it for itself.
+    /// Creates the pool of a store that has it for itself.
     pub(crate) fn of_one_store() -> Self {
         Self::new(FlusherOptions::default().threads(1).max_threads(1))
     }
 
-    /// A place in the pool for a store. It is not looked at before it is due, or woken.
+    /// Registers a store. Its first step runs when it is due, or woken.
     ///
     /// # Errors
     ///
-    /// If there is no thread yet that could flush it, and none can be started.
-    pub(crate) fn seat(
+    /// If no thread could run its steps, and none can be started.
+    pub(crate) fn register(
         &self,
         step: std::sync::Weak<dyn Step>,
         due: Option<std::time::Instant>,
@@ -90,7 +88,7 @@ impl FlusherPool {
         Ok(Registration::new(self.0.0.register(step, due)?, self.clone()))
     }
 
-    /// What the pool does now. Takes a short lock; for a gauge.
+    /// Returns what the pool does now, for gauges. Takes a short lock.
     pub fn stats(&self) -> FlusherStats {
         self.0.0.stats()
     }
@@ -102,27 +100,27 @@ impl fmt::Debug for FlusherPool {
     }
 }
 
-/// What a pool of [`FlusherPool`] does at one moment.
+/// What a [`FlusherPool`] does at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FlusherStats {
-    /// Stores that are flushed by it.
+    /// The number of stores that it flushes.
     pub stores: usize,
-    /// Its threads, those that wait among them.
+    /// The number of its threads, including idle ones.
     pub threads: usize,
-    /// Stores that are being flushed.
+    /// The number of stores that are being flushed.
     pub flushing: usize,
-    /// Those of them that have been for longer than [`FlusherOptions::slow_threshold`].
+    /// How many of those flushes have taken longer than [`FlusherOptions::slow_threshold`] already.
     pub slow: usize,
-    /// Stores that are due, and wait for a thread.
+    /// The number of stores that are due and wait for a thread.
     pub waiting: usize,
-    /// For how long the first of those has waited: zero, or almost, in a healthy pool.
+    /// How long the first of those has waited: almost zero in a healthy pool.
     pub behind: Duration,
 }
 
-/// Ends the threads when the last clone goes.
-struct Handle(Arc<Pool>);
+/// Ends the threads when the last clone of the pool is dropped.
+struct EndOnDrop(Arc<Pool>);
 
-impl Drop for Handle {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.end();
     }

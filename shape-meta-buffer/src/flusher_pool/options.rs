@@ -1,6 +1,6 @@
 use std::{thread, time::Duration};
 
-/// How many threads [`FlusherPool`](crate::FlusherPool) have.
+/// How many threads a [`FlusherPool`](crate::FlusherPool) has.
 #[derive(Clone, Copy, Debug)]
 pub struct FlusherOptions {
     pub(crate) threads: usize,
@@ -16,42 +16,47 @@ impl Default for FlusherOptions {
 }
 
 impl FlusherOptions {
-    /// How many stores are flushed at the same time while all goes well. Default: as many as there are
-    /// processors, from 2 to 8. One more thread watches the time. More help where the disk syncs many
-    /// files at once as fast as one; where it does not, they make each flush take longer.
+    /// Sets how many stores are flushed at the same time while no flush is slow. Default: the number of processors,
+    /// between 2 and 8; at least 1. One more thread watches the timers.
+    ///
+    /// Too few make stores wait for one another. More help only where the disk syncs many files at once as fast as one;
+    /// elsewhere they make each flush take longer.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
     }
 
-    /// How many may be flushed at the same time when some are slow or hang. Default: 32, and never fewer
-    /// than [`threads`](Self::threads). A thread that hangs costs some 100 KiB. At this number of
-    /// hanging stores, the others are not flushed any more.
+    /// Sets how many stores are flushed at the same time when some flushes are slow or hang. Default 32; a value below
+    /// [`threads`](Self::threads) counts as that.
+    ///
+    /// Once this many flushes hang, no other store is flushed any more. Each thread costs about 100 KiB.
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.max_threads = threads;
         self
     }
 
-    /// How long a flush may take before another thread takes its place. Default: 250 ms. This is how long
-    /// stores that begin to hang can hold up others. Too short, and a busy disk is given more to do at
-    /// once for being busy.
+    /// Sets how long a flush may take before another thread is used in its place. Default 250 ms; a day at most.
+    ///
+    /// Too long lets stores that begin to hang hold up others for as long. Too short gives a busy disk more to do at
+    /// once because it is busy.
     pub fn slow_threshold(mut self, time: Duration) -> Self {
-        // So that it can be added to a moment.
+        // A day, so that it can be added to any moment.
         self.slow_threshold = time.min(Duration::from_secs(86_400));
         self
     }
 
-    /// How much later than others a store is let in that is known to be slow.
-    pub(crate) fn patience(&self) -> Duration {
+    /// Returns how much later than others a store with a slow latest flush is let in among them.
+    pub(super) fn slow_delay(&self) -> Duration {
         self.slow_threshold * 8
     }
 
-    /// How many places there are for those that are known to be slow.
-    pub(crate) fn slow_places(&self) -> usize {
-        self.most().saturating_sub(self.threads)
+    /// Returns the number of threads for stores with a slow latest flush.
+    pub(super) fn slow_threads(&self) -> usize {
+        self.limit().saturating_sub(self.threads)
     }
 
-    pub(crate) fn most(&self) -> usize {
+    /// Returns the number of stores that are flushed at the same time at most.
+    pub(super) fn limit(&self) -> usize {
         self.max_threads.max(self.threads)
     }
 }

@@ -15,40 +15,40 @@ use crate::sync::{
     thread::{Builder, JoinHandle},
 };
 
-/// How long a thread that is not needed is kept for the next time.
+/// How long an idle thread is kept.
 const LINGER: Duration = Duration::from_secs(10);
-/// When a store is looked at again whose step panicked.
+/// The delay before the next step of a store whose step panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// The threads around a [`Schedule`].
 ///
-/// One free thread *watches*: it waits for the next timer or wake. When it is given a store to flush, it
-/// first leaves the watch to another thread, and starts one if none is free. So as long as there is a
-/// store that nobody is flushing, somebody watches, and a pool of a single store has a single thread.
+/// One idle thread is the *watcher*: it waits for the next timer or wake. Before it runs a step, it hands the watch to
+/// another idle thread, and starts one if there is none. So while there is a store whose step is not running, there is
+/// a watcher, and a pool of a single store has a single thread.
 pub(super) struct Pool {
-    /// No code of a store runs under this lock.
+    /// Lock 7 of the table in `shared.rs`. No code of a store runs under it.
     state: Mutex<State>,
-    /// For the thread that watches.
+    /// Notified for the watcher.
     news: Condvar,
-    /// For those that are free beside it.
-    free: Condvar,
-    /// For whoever waits for a step to end.
-    ended: Condvar,
+    /// Notified for the other idle threads.
+    idle: Condvar,
+    /// Notified when a step has ended.
+    step_ended: Condvar,
 }
 
 struct State {
     schedule: Schedule,
     threads: HashMap<u64, Thread>,
     next_thread: u64,
-    watched: bool,
-    /// Until when, if nothing comes before.
-    watched_until: Option<Instant>,
-    ending: bool,
+    has_watcher: bool,
+    /// The timer that the watcher waits for.
+    watcher_until: Option<Instant>,
+    is_ending: bool,
 }
 
 struct Thread {
     handle: Option<JoinHandle<()>>,
-    running: bool,
+    is_running: bool,
 }
 
 impl Pool {
@@ -58,29 +58,33 @@ impl Pool {
                 schedule: Schedule::new(options),
                 threads: HashMap::new(),
                 next_thread: 0,
-                watched: false,
-                watched_until: None,
-                ending: false,
+                has_watcher: false,
+                watcher_until: None,
+                is_ending: false,
             }),
             news: Condvar::new(),
-            free: Condvar::new(),
-            ended: Condvar::new(),
+            idle: Condvar::new(),
+            step_ended: Condvar::new(),
         })
     }
 
+    /// Adds a store whose first step is due at this time.
+    ///
+    /// # Errors
+    ///
+    /// If no thread could run its steps, and none can be started.
     pub(super) fn register(
         self: &Arc<Self>,
         store: Weak<dyn Step>,
         due: Option<Instant>,
     ) -> io::Result<Arc<Task>> {
         let mut state = self.lock();
-        let task = state.schedule.enter(due, |id| Task::new(id, Arc::clone(self), store));
-        if state.watched && due.is_some_and(|due| state.watched_until.is_none_or(|until| due < until)) {
+        let task = state.schedule.add(due, |id| Task::new(id, Arc::clone(self), store));
+        if state.has_watcher && due.is_some_and(|due| state.watcher_until.is_none_or(|until| due < until)) {
             self.news.notify_one();
         }
-        let watched = self.ensure_watch(&mut state);
-        if let Err(error) = watched {
-            state.schedule.leave(task.id);
+        if let Err(error) = self.ensure_watcher(&mut state) {
+            state.schedule.remove(task.id);
             return Err(error);
         }
         Ok(task)
@@ -88,27 +92,28 @@ impl Pool {
 
     pub(super) fn wake(&self, id: u64) {
         let mut state = self.lock();
-        if state.schedule.wake(id, Instant::now()) && state.watched {
+        if state.schedule.wake(id, Instant::now()) && state.has_watcher {
             self.news.notify_one();
         }
     }
 
-    pub(super) fn hasten(self: &Arc<Self>, id: u64) {
+    pub(super) fn expedite(self: &Arc<Self>, id: u64) {
         let mut state = self.lock();
-        state.schedule.hasten(id, Instant::now());
-        if state.watched {
+        state.schedule.expedite(id, Instant::now());
+        if state.has_watcher {
             self.news.notify_one();
         }
-        // If a thread could not be started when the last one was needed, now is the time. If it still
-        // cannot be, closing says what it could not write.
-        let _ = self.ensure_watch(&mut state);
+        // A thread that could not be started before is tried again. If that fails too, close reports what it could not
+        // write.
+        let _ = self.ensure_watcher(&mut state);
     }
 
-    pub(super) fn leave(&self, id: u64, deadline: Instant) {
+    /// Removes a store, and waits for a step in progress until the deadline.
+    pub(super) fn unregister(&self, id: u64, deadline: Instant) {
         let mut state = self.lock();
-        state.schedule.leave(id);
+        state.schedule.remove(id);
         while state.schedule.is_running_elsewhere(id) {
-            if self.ended.wait_until(&mut state, deadline).timed_out() {
+            if self.step_ended.wait_until(&mut state, deadline).timed_out() {
                 return;
             }
         }
@@ -119,25 +124,25 @@ impl Pool {
         FlusherStats { threads: state.threads.len(), ..state.schedule.stats(Instant::now()) }
     }
 
-    /// Lets the threads end, and waits for those that do. One that is still with a store ends when that
-    /// lets it go; it may even be the one that calls this, if it was the last to hold the store.
+    /// Ends the idle threads and waits for them. A thread that runs a step ends after it. It may be the calling thread,
+    /// if the step dropped the last owner of the store.
     pub(super) fn end(&self) {
         let mut state = self.lock();
-        state.ending = true;
-        let free = state.threads.values_mut().filter(|thread| !thread.running);
-        let free: Vec<_> = free.filter_map(|thread| thread.handle.take()).collect();
+        state.is_ending = true;
+        let idle = state.threads.values_mut().filter(|thread| !thread.is_running);
+        let idle: Vec<_> = idle.filter_map(|thread| thread.handle.take()).collect();
         drop(state);
         self.news.notify_all();
-        self.free.notify_all();
-        for thread in free {
-            // It has nothing left to do, and panics are caught before they reach it.
+        self.idle.notify_all();
+        for thread in idle {
+            // It runs no step, and panics of steps are caught.
             let _ = thread.join();
         }
     }
 
-    /// Starts a thread if a store would otherwise be watched by nobody.
-    fn ensure_watch(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if !state.schedule.needs_watch() || state.threads.values().any(|thread| !thread.running) {
+    /// Starts a thread if a store would otherwise have no watcher.
+    fn ensure_watcher(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if !state.schedule.needs_watcher() || state.threads.values().any(|thread| !thread.is_running) {
             return Ok(());
         }
         let id = state.next_thread;
@@ -145,22 +150,21 @@ impl Pool {
         let pool = Arc::clone(self);
         let thread = Builder::new().name("shape-meta-flush".into());
         let handle = thread.spawn(move || pool.run(id))?;
-        state.threads.insert(id, Thread { handle: Some(handle), running: false });
+        state.threads.insert(id, Thread { handle: Some(handle), is_running: false });
         Ok(())
     }
 
-    /// What a thread of the pool does.
+    /// Runs a thread of the pool.
     fn run(self: Arc<Self>, me: u64) {
         let mut state = self.lock();
-        while !state.ending {
+        while !state.is_ending {
             match state.schedule.next(Instant::now()) {
                 Next::Run(task) => {
                     state.set_running(me, true);
-                    if !state.watched {
-                        // Should no thread be free for the watch, and none be had, the other stores wait
-                        // until this one is done.
-                        let _ = self.ensure_watch(&mut state);
-                        self.free.notify_one();
+                    if !state.has_watcher {
+                        // If there is no idle thread and none can be started, the other stores wait for this step.
+                        let _ = self.ensure_watcher(&mut state);
+                        self.idle.notify_one();
                     }
                     drop(state);
                     let due = step(&task);
@@ -169,24 +173,23 @@ impl Pool {
                     let due = if task.end() { Some(now) } else { due };
                     state.schedule.end(task.id, due, now);
                     state.set_running(me, false);
-                    self.ended.notify_all();
+                    self.step_ended.notify_all();
                 }
-                Next::Wait(until) if !state.watched => {
-                    (state.watched, state.watched_until) = (true, until);
+                Next::Wait(until) if !state.has_watcher => {
+                    (state.has_watcher, state.watcher_until) = (true, until);
                     match until {
                         None => self.news.wait(&mut state),
                         Some(until) => drop(self.news.wait_until(&mut state, until)),
                     }
-                    state.watched = false;
+                    state.has_watcher = false;
                 }
                 Next::Wait(until) => {
-                    // The step that has just ended may have left a timer, or room, of which the thread that
-                    // watches does not know.
-                    if until.is_some_and(|until| state.watched_until.is_none_or(|watched| until < watched)) {
+                    // The step that just ended may have left a timer, or capacity, that the watcher does not know of.
+                    if until.is_some_and(|until| state.watcher_until.is_none_or(|watched| until < watched)) {
                         self.news.notify_one();
                     }
-                    let timed_out = self.free.wait_until(&mut state, Instant::now() + LINGER).timed_out();
-                    if timed_out && state.watched {
+                    let timed_out = self.idle.wait_until(&mut state, Instant::now() + LINGER).timed_out();
+                    if timed_out && state.has_watcher {
                         break;
                     }
                 }
@@ -201,15 +204,14 @@ impl Pool {
 }
 
 impl State {
-    fn set_running(&mut self, thread: u64, running: bool) {
+    fn set_running(&mut self, thread: u64, is_running: bool) {
         if let Some(thread) = self.threads.get_mut(&thread) {
-            thread.running = running;
+            thread.is_running = is_running;
         }
     }
 }
 
-/// A step catches its panics; but closing a store that everybody else has let go happens here too, and
-/// that is the store's code.
+/// Runs a step. Steps catch their own panics, but the close of a store whose last owner is this thread runs here too.
 pub(super) fn step(task: &Task) -> Option<Instant> {
     catch_unwind(AssertUnwindSafe(|| task.run())).unwrap_or_else(|_| Some(Instant::now() + AFTER_PANIC))
 }

@@ -6,24 +6,24 @@ use std::{
 use super::{FlusherPool, pool::Pool};
 use crate::sync::atomic::{AtomicU8, Ordering};
 
-/// All that a pool knows of a store.
+/// The background work of a store, as its pool knows it (I7).
 pub(crate) trait Step: Send + Sync {
-    /// Does what is due now and returns; `Some` says when to look again, `None` that only a
-    /// [wake](Task::wake) brings something new. Never on two threads at once. Does not wait for anything
-    /// but the disk, and does not panic.
+    /// Does what is due and returns when to call again; `None` if only a [wake](Task::wake) brings new work.
+    ///
+    /// Never runs on two threads at once. Waits for nothing but the disk, and does not panic.
     fn step(&self) -> Option<Instant>;
 }
 
-/// A store, as its pool sees it, and what wakes it.
+/// A registered store, and the means to wake a thread for it.
 pub(crate) struct Task {
     pub(super) id: u64,
     pool: Arc<Pool>,
-    /// Weak: a pool never keeps a store open, but while it flushes it.
+    /// Weak, so that a pool keeps a store open only while it runs a step of it.
     store: Weak<dyn Step>,
     state: AtomicU8,
 }
 
-/// It is in a queue, or will be put into one by whoever set this.
+/// The task is in a queue, or the thread that set this bit is about to put it there.
 const WOKEN: u8 = 1;
 const RUNNING: u8 = 2;
 
@@ -32,32 +32,31 @@ impl Task {
         Self { id, pool, store, state: AtomicU8::new(0) }
     }
 
-    /// Makes a thread look at what there is to do. Takes the pool's lock only if nobody is about to look
-    /// anyway.
+    /// Makes a thread run a step. Takes the pool's lock only if no thread is about to run one anyway.
     ///
-    /// Nothing is missed: every call changes `state`, and so does the thread that begins to look. If the
-    /// thread comes later in the order of these changes, it sees what was done before the call. If it
-    /// came before, this call finds it running, and it looks once more when it is done.
+    /// No wake is lost: every call changes `state`, and so does the thread that begins a step. If the thread's change
+    /// comes after this one, the step sees everything that was done before this call. If it came before, this call finds
+    /// the task running, and the thread runs one more step afterwards.
     pub(crate) fn wake(&self) {
         if self.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
             self.pool.wake(self.id);
         }
     }
 
-    /// One step, by the thread that was given the task. The store may be closed by it, if everybody else
-    /// has let it go.
+    /// Runs one step, on the thread that was given the task. If every other owner has dropped the store meanwhile, the
+    /// store is closed here.
     pub(super) fn run(&self) -> Option<Instant> {
         self.state.swap(RUNNING, Ordering::AcqRel);
         self.store.upgrade()?.step()
     }
 
-    /// The step has ended; says whether the task was woken meanwhile.
+    /// Ends the step, and returns whether the task was woken during it.
     pub(super) fn end(&self) -> bool {
         self.state.fetch_and(!RUNNING, Ordering::AcqRel) & WOKEN != 0
     }
 }
 
-/// A store's place in a pool, which it keeps until it is closed.
+/// The registration of a store with a pool, until the store is closed.
 pub(crate) struct Registration {
     task: Arc<Task>,
     /// Keeps the pool alive.
@@ -73,14 +72,14 @@ impl Registration {
         &self.task
     }
 
-    /// From now on the store is let in at once, whatever the other stores do: it is being closed.
-    pub(crate) fn hasten(&self) {
-        self.task.pool.hasten(self.task.id);
+    /// Runs every further step at once, whatever other stores do: the store is being closed.
+    pub(crate) fn expedite(&self) {
+        self.task.pool.expedite(self.task.id);
     }
 
-    /// The store is flushed no more. Waits for a flush that is under way until the deadline; after that it
-    /// is left to itself, and its thread with it.
-    pub(crate) fn leave(self, deadline: Instant) {
-        self.task.pool.leave(self.task.id, deadline);
+    /// Ends the registration. Waits for a step in progress until the deadline. A step that takes longer keeps its
+    /// thread until it ends.
+    pub(crate) fn unregister(self, deadline: Instant) {
+        self.task.pool.unregister(self.task.id, deadline);
     }
 }

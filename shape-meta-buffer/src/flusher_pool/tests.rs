@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{BufferOptions, Buffered};
 
-/// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in whatever order.
+/// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in either order.
 #[test]
 fn c10_the_threads_of_a_pool_end_with_it() {
     for store_first in [true, false] {
@@ -20,7 +20,7 @@ fn c10_the_threads_of_a_pool_end_with_it() {
         let options = BufferOptions::default().flushers(&flushers);
         let store =
             Buffered::new(MemoryStore::new(), options, Arc::new(NoopObserver)).expect("memory does not fail");
-        store.add(shape(1), Wait::No).expect("room");
+        store.add(shape(1), Wait::No).expect("below the bound");
         store.flush(Duration::from_secs(60)).expect("flush");
         assert_eq!(flushers.stats().threads, 1);
         if store_first {
@@ -34,7 +34,7 @@ fn c10_the_threads_of_a_pool_end_with_it() {
     }
 }
 
-/// Has nothing to do.
+/// A store with nothing to do.
 pub(super) struct Nothing;
 
 impl Step for Nothing {
@@ -43,17 +43,16 @@ impl Step for Nothing {
     }
 }
 
-/// In a pool of its own. The task ends with the store.
+/// Creates the task of a store in a pool of its own.
 fn task_of<S: Step + 'static>(store: S) -> (Task, Arc<S>) {
     let store = Arc::new(store);
     let weak: Weak<dyn Step> = Arc::<S>::downgrade(&store);
     (Task::new(0, Pool::new(FlusherOptions::default()), weak), store)
 }
 
-/// Whoever is woken while it is looked at is looked at once more, and nobody else is: a store with nothing to do would
-/// keep a thread busy.
+/// One more step for a store with nothing to do would keep a thread busy.
 #[test]
-fn only_who_is_woken_meanwhile_is_looked_at_once_more() {
+fn a_task_runs_once_more_only_if_it_was_woken_during_its_step() {
     let (task, _store) = task_of(Nothing);
     task.wake();
     for woken in [false, true, false] {
@@ -73,9 +72,9 @@ impl Step for Panics {
     }
 }
 
-/// A store whose own code panics is come back to, and does not keep a thread busy.
+/// A step that panics is retried, and does not keep a thread busy.
 #[test]
-fn c9_whoever_panics_is_looked_at_again_a_while_later() {
+fn c9_a_step_that_panics_runs_again_after_a_delay() {
     let (task, _store) = task_of(Panics);
     let before = Instant::now();
     let due = pool::step(&task).expect("it may have something to write");

@@ -2,77 +2,86 @@ use std::time::{Duration, Instant};
 
 use shape_meta_core::{Activity, CloseReport, Error, NotDurable, ShapeStore, StoreControl, Unwritten};
 
-use crate::{Buffered, lifecycle::Phase, memtable::Now};
+use crate::{
+    Buffered,
+    memtable::{SlotState, State},
+};
+
+/// Longer than any close takes, and short enough to be added to any moment.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
 
 impl<S: ShapeStore + 'static> Buffered<S> {
+    /// Closes the store, or returns the report of the first close.
     pub(crate) fn close_once(&self, timeout: Duration) -> CloseReport {
-        let mut closed_with = self.closed_with.lock();
-        if let Some(report) = &*closed_with {
+        let mut close_report = self.close_report.lock();
+        if let Some(report) = &*close_report {
             return report.clone();
         }
-        self.shared.enter(Phase::Closing);
-        let begun = Instant::now();
-        let deadline = begun + timeout.min(Duration::from_secs(u32::MAX.into()));
+        let started_at = Instant::now();
+        let deadline = started_at + timeout.min(LONGEST_TIMEOUT);
+        self.shared.overlay.write().writing.begin_close();
         let span = self.shared.observer.begin(Activity::Close);
-        let closed = Error::closed();
-        self.shared.shut(closed.clone());
-        let before = self.shared.progress.settled();
+        let before = self.shared.durability.settled();
         self.resume();
-        let seat = self.seat.lock().take();
-        if let Some(seat) = &seat {
-            seat.hasten();
+        let registration = self.registration.lock().take();
+        if let Some(registration) = &registration {
+            registration.expedite();
         }
         let outcome = self.flush(timeout);
-        if let Some(seat) = seat {
-            seat.leave(deadline);
+        if let Some(registration) = registration {
+            registration.unregister(deadline);
         }
-        // What a panic has left, unless a write still hangs. Otherwise the overlay goes on to show it.
-        if let Some(_turn) = self.shared.turn.try_lock() {
-            let _ = self.shared.publish();
-        }
-        self.shared.save_all_reads(deadline);
-        // Whoever still waits for a receipt, or for room, is told.
-        self.shared.progress.stop(closed);
-        self.shared.room.raise();
-        let trouble = self.shared.trouble.lock().clone().map(|trouble| trouble.error);
+        // A publish that panicked left its generation in the overlay, where reads would go on to find it.
+        self.flusher.publish_if_idle();
+        self.flusher.save_all_reads(deadline);
+        // Resolves every receipt, and every wait for capacity, that is still open.
+        self.shared.durability.stop(Error::closed());
+        self.shared.backpressure.capacity.raise();
+        let flush_error = self.shared.overlay.read().writing.flush_error().cloned();
         let (unwritten, lost) = self.unwritten();
         let error = match outcome {
             Ok(()) => None,
-            Err(NotDurable::Stopped(error) | NotDurable::Rejected(error)) => Some(trouble.unwrap_or(error)),
-            Err(_) => trouble,
+            Err(NotDurable::Stopped(error) | NotDurable::Rejected(error)) => {
+                Some(flush_error.unwrap_or(error))
+            }
+            Err(_) => flush_error,
         };
-        self.shared.enter(Phase::Closed);
+        self.shared.overlay.write().writing.closed();
         if let Some(span) = span {
             span.end(error.as_ref());
         }
-        let flushed = self.shared.progress.settled().get() - before.get();
-        let report = CloseReport { flushed, unwritten, lost, error, took: begun.elapsed() };
-        closed_with.insert(report).clone()
+        let flushed = self.shared.durability.settled().get() - before.get();
+        let report = CloseReport { flushed, unwritten, lost, error, took: started_at.elapsed() };
+        close_report.insert(report).clone()
     }
 
+    /// Returns the number of pending mutations, and the changes that they amount to.
     fn unwritten(&self) -> (u64, Vec<Unwritten>) {
         let mutations = self.pending().mutations;
-        let state = self.shared.overlay.read();
-        let mut lost = Vec::new();
-        // The older generation first. A reset hides what was before it.
-        let those_that_count = if state.active.is_reset() { 1 } else { 2 };
-        let generations: Vec<_> = state.pending().take(those_that_count).collect();
-        for generation in generations.into_iter().rev() {
-            if generation.is_reset() {
-                lost.push(Unwritten::Reset);
+        (mutations, unwritten_changes(&self.shared.overlay.read()))
+    }
+}
+
+fn unwritten_changes(state: &State) -> Vec<Unwritten> {
+    let mut lost = Vec::new();
+    // A reset hides what was accepted before it.
+    let visible = if state.active.is_reset() { 1 } else { 2 };
+    let generations: Vec<_> = state.pending().take(visible).collect();
+    for generation in generations.into_iter().rev() {
+        if generation.is_reset() {
+            lost.push(Unwritten::Reset);
+        }
+        for slot in generation.slots() {
+            let handle = || slot.handle.clone();
+            if slot.removed().is_some() {
+                lost.push(Unwritten::Removed(handle()));
             }
-            for slot in generation.slots() {
-                let handle = || slot.handle.clone();
-                if slot.removed().is_some() {
-                    lost.push(Unwritten::Removed(handle()));
-                }
-                match (&slot.now, &slot.base) {
-                    (Now::Here(_, state), _) => lost.push(Unwritten::Added(handle(), *state)),
-                    (Now::Marked(state), Some(_)) => lost.push(Unwritten::Marked(handle(), *state)),
-                    (Now::Marked(_), None) | (Now::Gone, _) => {}
-                }
+            match (&slot.state, &slot.base) {
+                (SlotState::Added(_, state), _) => lost.push(Unwritten::Added(handle(), *state)),
+                (SlotState::Marked(state), Some(_)) => lost.push(Unwritten::Marked(handle(), *state)),
+                (SlotState::Marked(_), None) | (SlotState::Tombstone, _) => {}
             }
         }
-        (mutations, lost)
     }
+    lost
 }

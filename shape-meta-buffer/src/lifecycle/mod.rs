@@ -1,7 +1,5 @@
-//! The states of an open store: health, repair, close.
+//! The life of an open store: health, repair, close and drop.
 
 mod close;
 mod health;
 mod repair;
-
-pub(crate) use health::{Condition, Phase};

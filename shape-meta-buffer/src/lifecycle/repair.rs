@@ -1,43 +1,59 @@
-use shape_meta_core::{Error, ErrorKind, Repaired, Result, ShapeStore, ShapeStoreExt, TrustedState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{memtable::Gate, shared::Shared};
+use shape_meta_core::{Repaired, Result, ShapeStore, ShapeStoreExt, TrustedState};
 
-impl<S: ShapeStore> Shared<S> {
-    /// Has the store below repaired, writes what is pending, and opens the gate again: in this order, so that nothing
-    /// is accepted on the strength of a shape that could not be saved. Not while it is being closed.
+use crate::flush::{Flusher, panic_error};
+
+impl<S: ShapeStore> Flusher<S> {
+    /// Repairs the store below, writes what is pending, and only then accepts mutations again: a pending change may rest
+    /// on a shape that the repair did not save, and no further change shall rest on that.
+    ///
+    /// Not while the store is being closed.
+    ///
+    /// # Errors
+    ///
+    /// If the store below could not be repaired, everything is as before. If something pending could not be written,
+    /// mutations stay refused until a later flush, which is retried, has written it.
     pub(crate) fn repair(&self) -> Result<Repaired> {
-        let busy = "the database is being repaired; try again in a moment";
-        let before = self.overlay.write().gate.replace(Gate::Shut(Error::new(ErrorKind::Busy, busy)));
-        let mut is_new = false;
-        let repaired = self.repair_shut(&mut is_new);
-        let mut state = self.overlay.write();
+        self.shared.overlay.write().writing.begin_repair();
+        let outcome = self.repair_below().and_then(|repaired| self.write_pending().map(|()| repaired));
+        self.shared.backpressure.capacity.raise();
+        outcome
+    }
+
+    fn repair_below(&self) -> Result<Repaired> {
+        // No flush is in progress, and none begins.
+        let flush = self.flush_lock.lock();
+        let repaired = self.publish(&flush.committed).and_then(|()| {
+            let trusted = TrustedState { entries: None, last_seq: Some(self.shared.durability.settled()) };
+            catch_unwind(AssertUnwindSafe(|| self.shared.store.rebuild_from(trusted)))
+                .unwrap_or_else(|panic| Err(panic_error(&*panic)))
+        });
+        let mut state = self.shared.overlay.write();
         match &repaired {
-            Ok(_) => state.gate = Gate::Open,
-            // Pending changes may rest on shapes that are gone by now, so nothing is added to them.
-            Err(error) if is_new => state.gate = Gate::Shut(error.clone()),
-            Err(_) => state.gate = before,
+            Ok(_) => state.writing.repaired(),
+            Err(_) => state.writing.repair_failed(),
         }
         drop(state);
-        self.room.raise();
+        if repaired.is_ok() {
+            self.shared.durability.go_on();
+        }
         repaired
     }
 
-    fn repair_shut(&self, is_new: &mut bool) -> Result<Repaired> {
-        let repaired = {
-            // No flush is under way, and none begins.
-            let _turn = self.turn.lock();
-            self.publish()?;
-            let known = TrustedState { entries: None, last_seq: Some(self.overlay.below()) };
-            let repaired = self.inner.rebuild_from(known)?;
-            *is_new = true;
-            *self.trouble.lock() = None;
-            repaired
-        };
-        self.progress.go_on();
-        while self.flush_once()?.is_some() {}
-        // Nothing is pending, and nothing comes in: so this is what there is.
-        let counts = self.inner.counts()?;
-        self.overlay.write().recount(counts);
-        Ok(repaired)
+    /// Flushes until nothing is pending. If that fails, the background flusher retries it.
+    fn write_pending(&self) -> Result<()> {
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            while self.flush_once()?.is_some() {}
+            Ok(())
+        }));
+        let written = written.unwrap_or_else(|panic| {
+            self.record_observer_panic(&*panic);
+            Err(panic_error(&*panic))
+        });
+        if written.is_err() {
+            self.shared.requests.wake();
+        }
+        written
     }
 }

@@ -1,6 +1,6 @@
 use shape_meta_core::{Counts, Entry};
 
-/// A difference of counts.
+/// A number of live shapes, or the difference between two such numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct CountDelta {
     pub(crate) total: i64,

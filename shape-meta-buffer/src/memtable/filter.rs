@@ -1,12 +1,12 @@
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// One bit for each hash that a generation may know: what lets a reader pass the overlay without its lock.
+/// A bitmap of the hashes in one generation, with which a reader skips the overlay's lock.
 ///
-/// A set bit means "ask under the lock", a clear one "certainly not here". Bits are set before the change
-/// is acknowledged, and cleared all at once after the generation was published below and dropped.
+/// A set bit means "look under the lock", a clear one "not here". Bits are set before the change is acknowledged, and
+/// cleared all at once after the generation was published and dropped.
 ///
-/// Measured against a table of counters that are taken back one by one: eight times as dense, and the
-/// flusher clears it with one pass of 128 KiB.
+/// The rejected alternative is a table of counters that are decremented one by one: eight times as large, where the
+/// flusher clears this one in a single pass of 128 KiB.
 #[derive(Debug)]
 pub(crate) struct Filter {
     bits: Box<[AtomicU64]>,
@@ -15,16 +15,17 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// For about so many shapes at 8 bits each; between 4 Ki and 1 Mi bits, so that many idle stores in one
-    /// process stay small.
+    /// A filter for about this many shapes, with 8 bits for each.
+    ///
+    /// Between 4 Ki and 1 Mi bits, so that many idle stores in one process stay small.
     pub(crate) fn for_shapes(shapes: usize) -> Self {
         let bits = shapes.saturating_mul(8).clamp(1 << 12, 1 << 20).next_power_of_two();
         Self { bits: (0..bits / 64).map(|_| AtomicU64::new(0)).collect(), all: AtomicBool::new(false) }
     }
 
     pub(crate) fn set(&self, hash: u64) {
-        let (word, bit) = self.place(hash);
-        // Most bits of a busy filter are set already, and looking is cheaper than writing.
+        let (word, bit) = self.word_and_bit(hash);
+        // Most bits of a busy filter are set already, and a load is cheaper than a write.
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Release);
         }
@@ -34,9 +35,9 @@ impl Filter {
         self.all.store(true, Ordering::Release);
     }
 
-    pub(crate) fn may_know(&self, hash: u64) -> bool {
-        let (word, bit) = self.place(hash);
-        // Acquire: a reader that sees a bit cleared must see what was published before it was.
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        let (word, bit) = self.word_and_bit(hash);
+        // Acquire: a reader that sees a cleared bit must see what was published before it was cleared.
         word.load(Ordering::Acquire) & bit != 0 || self.all.load(Ordering::Acquire)
     }
 
@@ -49,8 +50,8 @@ impl Filter {
         self.all.store(false, Ordering::Release);
     }
 
-    fn place(&self, hash: u64) -> (&AtomicU64, u64) {
-        // The top bits name the word, since the tables below use the low ones.
+    fn word_and_bit(&self, hash: u64) -> (&AtomicU64, u64) {
+        // The upper bits choose the word, since the hash tables of the generation use the lower ones.
         let word = (hash >> 32) as usize & (self.bits.len() - 1);
         (&self.bits[word], 1 << (hash >> 58))
     }

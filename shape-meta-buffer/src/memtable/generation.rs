@@ -8,85 +8,71 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
-use crate::{
-    memtable::CountDelta,
-    memtable::{Now, Slot},
-};
+use super::{CountDelta, Slot, SlotState};
 
-/// What a mutation costs in the order, beside what it holds: its place in the log.
-const LOGGED: usize = size_of::<u32>();
-/// What a handle costs in the tables, beside the record: its slot, and places in the three indexes.
-const INDEXED: usize = size_of::<Slot>() + 2 * size_of::<Keyed>() + 32;
-/// The log's word for a reset.
+/// Bytes that a mutation takes besides its change: its element of `slot_of_mutation`.
+const MUTATION_BYTES: usize = size_of::<u32>();
+/// Bytes that a handle takes besides its record: its slot, and its elements of the three indexes.
+const SLOT_BYTES: usize = size_of::<Slot>() + 2 * size_of::<KeyHolder>() + 32;
+/// The element of `slot_of_mutation` for a reset.
 const RESET: u32 = u32::MAX;
 
-/// The changes accepted between two flushes, with every index that a reader asks. A generation is filled
-/// under the overlay's lock, sealed, committed, and dropped whole: nothing is ever cleaned out of it entry
-/// by entry, so an older flush cannot delete what is newer.
+/// The changes accepted between two flushes (a memtable), with every index that a reader needs.
+///
+/// It is filled under the overlay's lock, sealed, committed and dropped whole. Nothing is ever removed from it entry by
+/// entry after a commit, so an older flush cannot delete a newer change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generation {
-    /// Everything below this generation is gone.
+    /// Hides everything below this generation.
     reset: bool,
     slots: Vec<Slot>,
     by_handle: HashTable<u32>,
-    by_key: HashTable<Keyed>,
-    by_relation: HashMap<Relation, Readers, RandomState>,
-    /// The slot that each mutation since the first (or the latest reset) went to, so that a rejected
-    /// slot can be told to all that wait for one of its mutations.
-    log: Vec<u32>,
-    logged_from: Seq,
+    by_key: HashTable<KeyHolder>,
+    by_relation: HashMap<Relation, RelationChanges, RandomState>,
+    /// The slot of each mutation from `slot_of_mutation_from` on, so that a rejected slot is reported to every mutation
+    /// that went to it.
+    slot_of_mutation: Vec<u32>,
+    /// The first mutation, or the latest reset.
+    slot_of_mutation_from: Seq,
     first: Seq,
     last: Seq,
     bytes: usize,
     count_delta: CountDelta,
-    /// When the first of them was accepted.
+    /// When the first mutation was accepted; `None` while the generation is empty.
     since: Option<Instant>,
-    /// How long they took, where somebody wants to know.
+    /// The latencies of its mutations, where the observer wants them.
     latencies: Option<Box<Latencies>>,
 }
 
 #[derive(Clone, Debug)]
-struct Keyed {
+struct KeyHolder {
     key: Key,
     hash: u64,
-    /// The slot of the shape that has the key; none if the generation has freed it.
-    holder: Option<u32>,
+    /// The slot of the shape that has the key; `None` if the generation has freed the key.
+    slot: Option<u32>,
 }
 
-/// What a generation changes about the readers of one relation.
+/// What a generation changes about the shapes that read one relation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Readers {
-    /// Every shape that was added. It still counts if its slot still holds it.
+pub(crate) struct RelationChanges {
+    /// Every shape that was added. An element counts only if its slot still has that shape.
     added: Vec<(u32, Seq)>,
-    /// The handles of bases that are gone, each once.
+    /// The handles of removed bases, each once.
     pub(crate) removed: Vec<Handle>,
 }
 
-#[cfg(test)]
-impl Generation {
-    /// For how many its tables have room: slots, handles, keys, and mutations in their order.
-    pub(crate) fn room(&self) -> [usize; 4] {
-        [self.slots.capacity(), self.by_handle.capacity(), self.by_key.capacity(), self.log.capacity()]
-    }
-}
-
-#[cfg(test)]
-impl Readers {
-    /// How many changes a read of the relation looks at.
-    pub(crate) fn walked(&self) -> usize {
-        self.added.len() + self.removed.len()
-    }
-}
-
-/// What a generation says of a handle. Where it says nothing, those below are asked.
+/// What a generation knows of a handle.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen<'a> {
-    Here(&'a Arc<Record>, SnapshotState),
+pub(crate) enum Lookup<'a> {
+    /// A shape that is pending, in this snapshot state.
+    Added(&'a Arc<Record>, SnapshotState),
+    /// A shape of an older generation or of the store below, with its snapshot advanced to this state.
     Marked(&'a Arc<Entry>, SnapshotState),
-    Gone,
+    /// No shape has the handle.
+    Tombstone,
 }
 
-/// The hashes of a change's handle and key, made outside of the lock.
+/// The hashes of a change's handle and key, computed outside of the overlay's lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hashes {
     pub(crate) handle: u64,
@@ -94,13 +80,13 @@ pub(crate) struct Hashes {
 }
 
 impl Generation {
-    /// With room for so many shapes, so that no table has to grow while writers wait.
+    /// An empty generation whose tables do not grow, while writers wait, up to this many shapes.
     pub(crate) fn with_capacity(shapes: usize) -> Self {
         Self {
             slots: Vec::with_capacity(shapes),
             by_handle: HashTable::with_capacity(shapes),
             by_key: HashTable::with_capacity(shapes),
-            log: Vec::with_capacity(shapes),
+            slot_of_mutation: Vec::with_capacity(shapes),
             ..Self::default()
         }
     }
@@ -113,7 +99,7 @@ impl Generation {
         self.reset
     }
 
-    /// How many handles it has an answer for: what the bound counts, and no less than the changes.
+    /// Returns the number of handles that it knows of: what the bound counts, and at least the number of changes.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() + usize::from(self.reset)
     }
@@ -138,8 +124,7 @@ impl Generation {
         self.since
     }
 
-    /// A mutation of it took so long.
-    pub(crate) fn acknowledged(&mut self, took: Duration) {
+    pub(crate) fn record_latency(&mut self, took: Duration) {
         self.latencies.get_or_insert_default().record(took);
     }
 
@@ -151,44 +136,45 @@ impl Generation {
         self.count_delta
     }
 
-    /// What it says of a handle; `None` if it has nothing to say.
-    pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Seen<'_>> {
+    /// Looks up a handle. Returns `None` if older generations and the store below decide.
+    pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
         match self.slot_of(hash, handle) {
-            Some(at) => self.seen(&self.slots[at as usize]),
-            None => self.reset.then_some(Seen::Gone),
+            Some(at) => Self::lookup(&self.slots[at as usize]),
+            None => self.reset.then_some(Lookup::Tombstone),
         }
     }
 
-    fn seen<'a>(&self, slot: &'a Slot) -> Option<Seen<'a>> {
-        Some(match (&slot.now, &slot.base) {
-            (Now::Here(record, state), _) => Seen::Here(record, *state),
-            (Now::Marked(state), Some(base)) => Seen::Marked(base, *state),
-            (Now::Marked(_), None) => return None,
-            (Now::Gone, _) => Seen::Gone,
+    fn lookup(slot: &Slot) -> Option<Lookup<'_>> {
+        Some(match (&slot.state, &slot.base) {
+            (SlotState::Added(record, state), _) => Lookup::Added(record, *state),
+            (SlotState::Marked(state), Some(base)) => Lookup::Marked(base, *state),
+            // The base was rejected, and the mark with it.
+            (SlotState::Marked(_), None) => return None,
+            (SlotState::Tombstone, _) => Lookup::Tombstone,
         })
     }
 
-    /// The record that holds a key, or `Some(None)` if none does any more; `None` if it has nothing to say.
+    /// Looks up the record that holds a key: `Some(None)` if the key is free, `None` if older generations and the
+    /// store below decide.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
-        match self.by_key.find(hash, |keyed| keyed.key == *key) {
-            Some(keyed) => Some(keyed.holder.and_then(|at| self.slots[at as usize].added())),
+        match self.by_key.find(hash, |holder| holder.key == *key) {
+            Some(holder) => Some(holder.slot.and_then(|at| self.slots[at as usize].added())),
             None => self.reset.then_some(None),
         }
     }
 
-    pub(crate) fn readers(&self, relation: Relation) -> Option<&Readers> {
+    pub(crate) fn relation(&self, relation: Relation) -> Option<&RelationChanges> {
         self.by_relation.get(&relation)
     }
 
-    /// Whether it adds to the readers of one of these relations, or takes away from them: otherwise it has nothing to
-    /// say of any of them, a reset apart.
-    pub(crate) fn changes_readers(&self, relations: &[Relation]) -> bool {
+    /// Whether it changes which shapes read one of these relations.
+    pub(crate) fn changes_relations(&self, relations: &[Relation]) -> bool {
         self.reset || relations.iter().any(|relation| self.by_relation.contains_key(relation))
     }
 
-    /// The entries of the shapes that it adds to the readers of a relation.
-    pub(crate) fn added<'a>(&'a self, readers: &'a Readers) -> impl Iterator<Item = &'a Arc<Entry>> {
-        readers.added.iter().filter_map(|(at, created)| {
+    /// Returns the entries of the shapes that it adds to a relation.
+    pub(crate) fn added<'a>(&'a self, changes: &'a RelationChanges) -> impl Iterator<Item = &'a Arc<Entry>> {
+        changes.added.iter().filter_map(|(at, created)| {
             let entry = &self.slots[*at as usize].added()?.entry;
             (entry.created() == *created).then_some(entry)
         })
@@ -198,16 +184,15 @@ impl Generation {
         &self.slots
     }
 
-    /// Takes in a change. Its hashes are those of its handle, and of the key of the shape that it adds or
-    /// removes.
-    pub(crate) fn put(&mut self, change: Change, hashes: Hashes, seq: Seq) {
+    /// Inserts a change. Its hashes are those of its handle, and of the key of the shape that it adds or removes.
+    pub(crate) fn insert(&mut self, change: Change, hashes: Hashes, seq: Seq) {
         if self.is_empty() {
             self.since = Some(Instant::now());
             self.first = seq;
-            self.logged_from = seq;
+            self.slot_of_mutation_from = seq;
         }
         self.last = seq;
-        self.bytes += LOGGED;
+        self.bytes += MUTATION_BYTES;
         let at = match change {
             Change::Add { record, state } => self.add(record, state, hashes),
             Change::Remove { entry } => self.remove(entry, hashes),
@@ -217,41 +202,41 @@ impl Generation {
                     reset: true,
                     first: self.first,
                     last: seq,
-                    logged_from: seq,
+                    slot_of_mutation_from: seq,
                     since: self.since,
-                    bytes: LOGGED,
+                    bytes: MUTATION_BYTES,
                     latencies: self.latencies.take(),
                     ..Self::default()
                 };
                 RESET
             }
         };
-        self.log.push(at);
+        self.slot_of_mutation.push(at);
     }
 
     fn add(&mut self, record: Arc<Record>, state: SnapshotState, hashes: Hashes) -> u32 {
         let at = self.slot_for(record.handle(), hashes.handle, || None);
         self.count_delta.add(&record.entry);
         self.bytes += record.memory();
-        self.set_holder(hashes.key, *record.key(), Some(at));
+        self.set_key_holder(hashes.key, *record.key(), Some(at));
         for relation in record.entry.relations().iter() {
             self.by_relation.entry(*relation).or_default().added.push((at, record.entry.created()));
             self.bytes += size_of::<(u32, Seq)>();
         }
-        self.slots[at as usize].now = Now::Here(record, state);
+        self.slots[at as usize].state = SlotState::Added(record, state);
         at
     }
 
     fn remove(&mut self, entry: Arc<Entry>, hashes: Hashes) -> u32 {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
         self.count_delta.remove(&entry);
-        self.set_holder(hashes.key, *entry.key(), None);
-        match std::mem::replace(&mut self.slots[at as usize].now, Now::Gone) {
-            Now::Here(record, _) => self.bytes -= record.memory(),
-            Now::Marked(_) | Now::Gone => {
+        self.set_key_holder(hashes.key, *entry.key(), None);
+        match std::mem::replace(&mut self.slots[at as usize].state, SlotState::Tombstone) {
+            SlotState::Added(record, _) => self.bytes -= record.memory(),
+            SlotState::Marked(_) | SlotState::Tombstone => {
                 for relation in entry.relations().iter() {
-                    let readers = self.by_relation.entry(*relation).or_default();
-                    readers.removed.push(entry.handle().clone());
+                    let changes = self.by_relation.entry(*relation).or_default();
+                    changes.removed.push(entry.handle().clone());
                     self.bytes += size_of::<Handle>();
                 }
             }
@@ -261,24 +246,23 @@ impl Generation {
 
     fn mark(&mut self, entry: Arc<Entry>, state: SnapshotState, hashes: Hashes) -> u32 {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
-        match &mut self.slots[at as usize].now {
-            Now::Here(_, known) | Now::Marked(known) => *known = (*known).max(state),
-            now @ Now::Gone => *now = Now::Marked(state),
+        match &mut self.slots[at as usize].state {
+            SlotState::Added(_, known) | SlotState::Marked(known) => *known = (*known).max(state),
+            new @ SlotState::Tombstone => *new = SlotState::Marked(state),
         }
         at
     }
 
-    /// The slot of a handle, made with this base if the generation hears of it for the first time.
+    /// Returns the slot of a handle. A new slot gets this base, and a tombstone that the caller overwrites.
     fn slot_for(&mut self, handle: &Handle, hash: u64, base: impl FnOnce() -> Option<Arc<Entry>>) -> u32 {
         if let Some(at) = self.slot_of(hash, handle.as_bytes()) {
             return at;
         }
         let at = self.slots.len() as u32;
-        // Gone with a base is overwritten by the caller at once.
-        self.slots.push(Slot { handle: handle.clone(), hash, base: base(), now: Now::Gone });
+        self.slots.push(Slot { handle: handle.clone(), hash, base: base(), state: SlotState::Tombstone });
         let slots = &self.slots;
         self.by_handle.insert_unique(hash, at, |at| slots[*at as usize].hash);
-        self.bytes += INDEXED + handle.heap_bytes();
+        self.bytes += SLOT_BYTES + handle.heap_bytes();
         at
     }
 
@@ -286,15 +270,15 @@ impl Generation {
         self.by_handle.find(hash, |at| self.slots[*at as usize].handle.as_bytes() == handle).copied()
     }
 
-    fn set_holder(&mut self, hash: u64, key: Key, holder: Option<u32>) {
+    fn set_key_holder(&mut self, hash: u64, key: Key, slot: Option<u32>) {
         self.by_key
-            .entry(hash, |keyed| keyed.key == key, |keyed| keyed.hash)
-            .and_modify(|keyed| keyed.holder = holder)
-            .or_insert_with(|| Keyed { key, hash, holder });
+            .entry(hash, |holder| holder.key == key, |holder| holder.hash)
+            .and_modify(|holder| holder.slot = slot)
+            .or_insert_with(|| KeyHolder { key, hash, slot });
     }
 
-    /// What the disk has to do: removals first, so that handles and keys are free for the adds, which
-    /// come in the order of creation.
+    /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order of
+    /// creation, then marks.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.len());
         if self.reset {
@@ -305,101 +289,123 @@ impl Generation {
         }
         let adds = changes.len();
         for slot in &self.slots {
-            if let Now::Here(record, state) = &slot.now {
+            if let SlotState::Added(record, state) = &slot.state {
                 changes.push(Change::Add { record: Arc::clone(record), state: *state });
             }
         }
         changes[adds..].sort_by_key(|change| change.entry().map(|entry| entry.created()));
         for slot in &self.slots {
-            if let (Now::Marked(state), Some(base)) = (&slot.now, &slot.base) {
+            if let (SlotState::Marked(state), Some(base)) = (&slot.state, &slot.base) {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
             }
         }
         changes
     }
 
-    /// The slot whose change is about this shape.
-    pub(crate) fn slot_about(&self, created: Seq) -> Option<u32> {
+    /// Returns the slot that adds, removes or marks the shape with this id. Passes over all slots.
+    pub(crate) fn slot_of_shape(&self, created: Seq) -> Option<u32> {
         let is = |entry: &Arc<Entry>| entry.created() == created;
-        let about = |slot: &Slot| {
+        let has = |slot: &Slot| {
             slot.added().is_some_and(|record| is(&record.entry)) || slot.base.as_ref().is_some_and(is)
         };
-        self.slots.iter().position(about).map(|at| at as u32)
+        self.slots.iter().position(has).map(|at| at as u32)
     }
 
-    /// The mutations from this one on that went to a slot.
+    /// Returns the mutations of a slot, from this sequence number on. Passes over all mutations.
     pub(crate) fn mutations_of(&self, at: u32, from: Seq) -> impl Iterator<Item = Seq> {
-        let logged = (self.logged_from.get()..).zip(&self.log);
-        logged.filter(move |(seq, slot)| **slot == at && *seq >= from.get()).map(|(seq, _)| Seq::new(seq))
+        let mutations = (self.slot_of_mutation_from.get()..).zip(&self.slot_of_mutation);
+        mutations.filter(move |(seq, slot)| **slot == at && *seq >= from.get()).map(|(seq, _)| Seq::new(seq))
     }
 
-    /// What a slot adds or marks does not come to be after all; that its base is removed stands. Returns what the
-    /// counts lose by it.
+    /// Revokes the add or the mark of a slot; the removal of its base stands. Returns what the counts lose.
     ///
-    /// Only after a change that the store refused for good, so it may cost a pass over a table.
-    pub(crate) fn take_back(&mut self, at: u32) -> CountDelta {
-        let mut effect = CountDelta::default();
-        if let Now::Here(record, _) = std::mem::replace(&mut self.slots[at as usize].now, Now::Gone) {
-            effect.add(&record.entry);
+    /// Passes over a whole table, but happens only after the store rejected a change (C8).
+    pub(crate) fn revoke(&mut self, at: u32) -> CountDelta {
+        let mut lost = CountDelta::default();
+        let slot = &mut self.slots[at as usize];
+        if let SlotState::Added(record, _) = std::mem::replace(&mut slot.state, SlotState::Tombstone) {
+            lost.add(&record.entry);
             self.bytes -= record.memory();
-            for keyed in self.by_key.iter_mut().filter(|keyed| keyed.holder == Some(at)) {
-                keyed.holder = None;
+            for holder in self.by_key.iter_mut().filter(|holder| holder.slot == Some(at)) {
+                holder.slot = None;
             }
         }
-        self.count_delta = self.count_delta - effect;
-        effect
+        self.count_delta = self.count_delta - lost;
+        lost
     }
 
-    /// The readers of its relations hear no more of it that this shape is gone.
+    /// Takes a shape out of the removals of its relations.
     fn forget_removed(&mut self, base: &Entry) {
         for relation in base.relations().iter() {
-            if let Some(readers) = self.by_relation.get_mut(relation) {
-                readers.removed.retain(|handle| handle != base.handle());
+            if let Some(changes) = self.by_relation.get_mut(relation) {
+                changes.removed.retain(|handle| handle != base.handle());
             }
         }
     }
 
-    /// The shape below that a slot rests on does not exist after all. Returns what the counts gain by not
-    /// removing it, and whether the slot's own change has become impossible.
+    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns what the counts
+    /// gain by not removing it, and the slot if its own change, a mark, has become impossible.
     pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (CountDelta, Option<u32>) {
-        let mut gain = CountDelta::default();
-        let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gain, None) };
+        let mut gained = CountDelta::default();
+        let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gained, None) };
         let slot = &mut self.slots[at as usize];
         if slot.base.as_ref().is_none_or(|known| known.created() != base.created()) {
-            return (gain, None);
+            return (gained, None);
         }
         if slot.removed().is_some() {
-            gain.add(base);
+            gained.add(base);
             self.count_delta.add(base);
             self.forget_removed(base);
         }
         let slot = &mut self.slots[at as usize];
         slot.base = None;
-        (gain, matches!(slot.now, Now::Marked(_)).then_some(at))
+        (gained, matches!(slot.state, SlotState::Marked(_)).then_some(at))
     }
 
-    /// What took over from a shape that stays after all, and from which mutation on: the slot of its handle, whatever
-    /// came of it, and the one of the added shape that has its key.
+    /// Returns the slots that took over the handle or the key of a shape whose removal was rejected, each with the first
+    /// mutation to report: all mutations of the slot with its handle, and of the shape with its key those from its add
+    /// on.
     pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<(u32, Seq)> {
         let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes()).map(|at| (at, Seq::ZERO));
-        let holder =
-            self.by_key.find(hashes.key, |keyed| keyed.key == *entry.key()).and_then(|keyed| keyed.holder);
-        let by_key = holder.and_then(|at| Some((at, self.slots[at as usize].added()?.entry.created())));
+        let holder = self.by_key.find(hashes.key, |holder| holder.key == *entry.key());
+        let by_key = holder
+            .and_then(|holder| holder.slot)
+            .and_then(|at| Some((at, self.slots[at as usize].added()?.entry.created())));
         let mut successors: Vec<_> = by_handle.into_iter().chain(by_key).collect();
         successors.dedup_by_key(|(at, _)| *at);
         successors
     }
 
-    /// Says nothing any more of the handle and of the key of a shape that stays after all, once its successors are
-    /// taken back: nobody has them here.
+    /// Forgets the handle and the key of a shape whose removal was rejected, after its successors were revoked.
     pub(crate) fn forget_freed(&mut self, hashes: Hashes, entry: &Entry) {
         let slots = &self.slots;
-        let is_of = |at: &u32| slots[*at as usize].handle == *entry.handle();
-        if let Ok(freed) = self.by_handle.find_entry(hashes.handle, is_of) {
+        let has_handle = |at: &u32| slots[*at as usize].handle == *entry.handle();
+        if let Ok(freed) = self.by_handle.find_entry(hashes.handle, has_handle) {
             freed.remove();
         }
-        if let Ok(freed) = self.by_key.find_entry(hashes.key, |keyed| keyed.key == *entry.key()) {
+        if let Ok(freed) = self.by_key.find_entry(hashes.key, |holder| holder.key == *entry.key()) {
             freed.remove();
         }
+    }
+}
+
+#[cfg(test)]
+impl Generation {
+    /// Returns the capacities of its tables: slots, handles, keys, and mutations.
+    pub(crate) fn capacities(&self) -> [usize; 4] {
+        [
+            self.slots.capacity(),
+            self.by_handle.capacity(),
+            self.by_key.capacity(),
+            self.slot_of_mutation.capacity(),
+        ]
+    }
+}
+
+#[cfg(test)]
+impl RelationChanges {
+    /// Returns how many changes a read of the relation walks.
+    pub(crate) fn walked(&self) -> usize {
+        self.added.len() + self.removed.len()
     }
 }

@@ -3,9 +3,10 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use shape_meta_core::{Key, Relation};
 
-/// Hashes what the overlay is asked for, once and outside of its lock. The same hash serves the tables of
-/// the generations and the filter before them. Seeded at random for each store, since handles come from
-/// requests.
+/// The hash function of the overlay, computed once per call and outside of its lock.
+///
+/// The same hash serves the filters and the tables of all generations. It is seeded at random for each store, since
+/// handles come from requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hashing(RandomState);
 

@@ -1,4 +1,4 @@
-//! Pending changes in memory: generations of changes (memtables), and the overlay that readers look them up in.
+//! Pending changes in memory: generations (memtables), and the overlay in which readers look them up.
 
 mod count_delta;
 mod filter;
@@ -6,10 +6,13 @@ mod generation;
 mod hashing;
 mod overlay;
 mod slot;
+mod state;
 
 pub(crate) use count_delta::CountDelta;
+#[cfg(test)]
 pub(crate) use filter::Filter;
-pub(crate) use generation::{Generation, Hashes, Seen};
+pub(crate) use generation::{Generation, Hashes, Lookup};
 pub(crate) use hashing::Hashing;
-pub(crate) use overlay::{Gate, Overlay, State};
-pub(crate) use slot::{Now, Slot};
+pub(crate) use overlay::Overlay;
+pub(crate) use slot::{Slot, SlotState};
+pub(crate) use state::State;

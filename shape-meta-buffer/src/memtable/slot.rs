@@ -2,47 +2,47 @@ use std::sync::Arc;
 
 use shape_meta_core::{Entry, Handle, Record, SnapshotState};
 
-/// What one generation knows of one handle.
+/// What one generation changes about one handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) handle: Handle,
     /// The hash of the handle.
     pub(crate) hash: u64,
-    /// The shape with this handle that is live below this generation, if there is one.
+    /// The shape that has this handle below the generation, if there is one.
     pub(crate) base: Option<Arc<Entry>>,
-    /// What has become of the handle.
-    pub(crate) now: Now,
+    pub(crate) state: SlotState,
 }
 
+/// The state of a handle after the changes of the generation.
 #[derive(Clone, Debug)]
-pub(crate) enum Now {
-    /// Added in this generation, with this state.
-    Here(Arc<Record>, SnapshotState),
-    /// The base is still live, with its snapshot advanced.
+pub(crate) enum SlotState {
+    /// The generation added this shape, in this snapshot state.
+    Added(Arc<Record>, SnapshotState),
+    /// The base is still live, with its snapshot advanced to this state.
     Marked(SnapshotState),
-    /// No shape has the handle. With a base, that has to be removed below; without, the shape came and
-    /// went within this generation, and the disk never hears of it.
-    Gone,
+    /// No shape has the handle. A base is to be removed below. Without a base, the shape was added and removed within
+    /// the generation, and costs the disk no row.
+    Tombstone,
 }
 
 impl Slot {
-    /// The base, if the generation removes it.
+    /// Returns the base, if the generation removes it.
     pub(crate) fn removed(&self) -> Option<&Arc<Entry>> {
-        match self.now {
-            Now::Marked(_) => None,
-            Now::Here(..) | Now::Gone => self.base.as_ref(),
+        match self.state {
+            SlotState::Marked(_) => None,
+            SlotState::Added(..) | SlotState::Tombstone => self.base.as_ref(),
         }
     }
 
-    /// The shape that the generation adds.
+    /// Returns the shape that the generation adds.
     pub(crate) fn added(&self) -> Option<&Arc<Record>> {
-        match &self.now {
-            Now::Here(record, _) => Some(record),
-            Now::Marked(_) | Now::Gone => None,
+        match &self.state {
+            SlotState::Added(record, _) => Some(record),
+            SlotState::Marked(_) | SlotState::Tombstone => None,
         }
     }
 
-    /// Whether the disk has to hear of it.
+    /// Whether the slot costs the disk anything.
     pub(crate) fn is_change(&self) -> bool {
         self.base.is_some() || self.added().is_some()
     }

@@ -4,13 +4,13 @@ use shape_meta_core::{Relation, conformance::key};
 
 use crate::memtable::Hashing;
 
-/// Hashes that collide would still be right, since what they find is compared.
+/// Colliding hashes would still be correct, since every hit is compared.
 #[test]
-fn each_has_a_hash_of_its_own() {
+fn different_values_have_different_hashes() {
     let hashing = Hashing::default();
     let different = |hash: &dyn Fn(u32) -> u64| (0..1_000).map(hash).collect::<HashSet<_>>().len();
     assert_eq!(different(&|number| hashing.handle(&number.to_le_bytes())), 1_000);
     assert_eq!(different(&|number| hashing.key(&key(number.into()))), 1_000);
     assert_eq!(different(&|number| hashing.relation(Relation::new(number))), 1_000);
-    assert_ne!(hashing.key(&key(1)), Hashing::default().key(&key(1)), "nobody can tell them beforehand");
+    assert_ne!(hashing.key(&key(1)), Hashing::default().key(&key(1)), "the seed is random");
 }

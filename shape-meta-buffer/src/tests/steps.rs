@@ -7,47 +7,46 @@ use shape_meta_core::{
 
 use crate::{BufferOptions, Buffered, flusher_pool::Step};
 
-type Late = Buffered<FailingStore<Arc<LateStore>>>;
+type Store = Buffered<FailingStore<Arc<LateStore>>>;
 
 const AN_HOUR: Duration = Duration::from_secs(3_600);
 
-/// Whose steps the test takes, and which is due when it has two changes.
-fn stepped() -> (Late, Faults) {
+/// Opens a store whose steps the test takes. A flush is due with two pending shapes.
+fn stepped() -> (Store, Faults) {
     stepped_with(|options| options)
 }
 
-fn stepped_with(more: impl FnOnce(BufferOptions) -> BufferOptions) -> (Late, Faults) {
+fn stepped_with(options: impl FnOnce(BufferOptions) -> BufferOptions) -> (Store, Faults) {
     let faults = Faults::default();
     let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
     let options =
-        more(BufferOptions::default().background_flush(false).flush_shapes(2).flush_interval(AN_HOUR));
+        options(BufferOptions::default().background_flush(false).flush_shapes(2).flush_interval(AN_HOUR));
     (Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet"), faults)
 }
 
-fn add(store: &Late, numbers: impl IntoIterator<Item = u64>) {
+fn add(store: &Store, numbers: impl IntoIterator<Item = u64>) {
     for number in numbers {
-        store.add(shape(number), Wait::No).expect("room");
+        store.add(shape(number), Wait::No).expect("below the bound");
     }
 }
 
-/// A flush is left to be published beside the next one only if that is due already; it would have to wait for it
-/// otherwise. And whatever was refused is put right at once.
+/// The publish of a flush is left to the next one only if that is due already, and only if nothing was rejected.
 #[test]
-fn what_is_committed_is_published_at_once_unless_the_next_flush_is_due() {
-    for (meanwhile, refused, is_left) in
+fn a_flush_is_published_at_once_unless_the_next_one_is_due() {
+    for (meanwhile, rejected, is_deferred) in
         [(0, false, false), (1, false, false), (2, false, true), (2, true, false)]
     {
         for is_step in [true, false] {
             let (store, faults) = stepped();
             add(&store, 1..=3);
-            if refused {
+            if rejected {
                 faults.refuse(&shape(1).handle, Naming::Culprit);
             }
             let gate = faults.block_apply(Side::Before);
             thread::scope(|scope| {
                 scope.spawn(|| {
                     if is_step {
-                        store.shared.step();
+                        store.flusher.step();
                     } else {
                         store.flush_once().expect("flush");
                     }
@@ -56,14 +55,14 @@ fn what_is_committed_is_published_at_once_unless_the_next_flush_is_due() {
                 add(&store, (4..).take(meanwhile));
                 gate.release();
             });
-            let case = format!("{meanwhile} meanwhile, refused: {refused}, by a step: {is_step}");
-            let shown = || store.inner().counts().expect("read").total;
-            let written = 3 - u64::from(refused);
-            assert_eq!(store.shared.overlay.read().is_flushing(), is_left && is_step, "{case}");
-            assert_eq!(shown(), if is_left && is_step { 0 } else { written }, "{case}");
-            store.shared.step();
+            let case = format!("{meanwhile} meanwhile, rejected: {rejected}, by a step: {is_step}");
+            let published = || store.inner().counts().expect("read").total;
+            let committed = 3 - u64::from(rejected);
+            assert_eq!(store.shared.overlay.read().is_flushing(), is_deferred && is_step, "{case}");
+            assert_eq!(published(), if is_deferred && is_step { 0 } else { committed }, "{case}");
+            store.flusher.step();
             let is_due = meanwhile == 2;
-            assert_eq!(shown(), written + if is_due { 2 } else { 0 }, "{case}");
+            assert_eq!(published(), committed + if is_due { 2 } else { 0 }, "{case}");
         }
     }
 }
@@ -72,24 +71,22 @@ fn what_is_committed_is_published_at_once_unless_the_next_flush_is_due() {
 fn i7_a_step_flushes_what_is_due_and_nothing_else() {
     let (store, faults) = stepped();
     add(&store, [1]);
-    store.shared.step();
-    assert_eq!(faults.changes(), 0, "it is young, and alone");
+    store.flusher.step();
+    assert_eq!(faults.changes(), 0, "a single change, and younger than the interval");
     add(&store, [2]);
-    store.shared.step();
+    store.flusher.step();
     assert_eq!(faults.changes(), 2);
 }
 
-/// Whether the next step saves last-read times: the failure that waits for that comes then, and not afterwards.
-fn saves(store: &Late, faults: &Faults) -> bool {
+/// Whether the next step saves last-read times: then it takes the fault, and the save after it succeeds.
+fn saves(store: &Store, faults: &Faults) -> bool {
     faults.fail_saves(1, ErrorKind::Io);
-    store.shared.step();
+    store.flusher.step();
     store.save_reads().is_ok()
 }
 
-/// Nor are last-read times saved when they are not due, while the disk is wanted for something else, or by a store
-/// that has stopped.
 #[test]
-fn last_read_times_are_saved_when_they_are_due() {
+fn a_step_saves_last_read_times_if_due_and_not_paused_or_stopped() {
     let every = |interval| stepped_with(|options| options.last_read_save_interval(interval));
     let (store, faults) = every(AN_HOUR);
     assert!(!saves(&store, &faults), "not due");

@@ -1,0 +1,45 @@
+//! Backpressure (C7): the bound on pending changes, and the estimate of how long a caller waits at it.
+
+mod drain_rate;
+
+pub(crate) use drain_rate::DrainRate;
+
+use shape_meta_core::{Refusal, Signal};
+
+use crate::{BufferOptions, memtable::State};
+
+/// The bound on pending changes (C7).
+pub(crate) struct Backpressure {
+    max_shapes: usize,
+    max_bytes: usize,
+    /// Raised when pending changes became fewer, or when mutations will be refused for another reason.
+    pub(crate) capacity: Signal,
+    pub(crate) drain_rate: DrainRate,
+}
+
+impl Backpressure {
+    pub(crate) fn new(options: &BufferOptions) -> Self {
+        Self {
+            max_shapes: options.max_pending_shapes,
+            max_bytes: options.max_pending_bytes,
+            capacity: Signal::new(),
+            drain_rate: DrainRate::default(),
+        }
+    }
+
+    /// Checks that one more change of `bytes` bytes stays within the bound. A change that is larger than the bound
+    /// in bytes is let in when nothing else is pending.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Overloaded`], with an estimate of when a retry will succeed.
+    pub(crate) fn check(&self, state: &State, bytes: usize) -> Result<(), Refusal> {
+        let (pending, pending_bytes) = (state.pending_shapes(), state.pending_bytes());
+        let is_full =
+            pending >= self.max_shapes || (pending_bytes > 0 && pending_bytes + bytes > self.max_bytes);
+        if is_full {
+            return Err(Refusal::Overloaded { retry_after: self.drain_rate.time_for(pending) });
+        }
+        Ok(())
+    }
+}

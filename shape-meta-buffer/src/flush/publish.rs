@@ -1,0 +1,61 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use shape_meta_core::{Result, ShapeStore};
+
+use super::{
+    Flusher,
+    committed::{Committed, Rejection},
+    panic_error,
+};
+use crate::sync::Mutex;
+
+impl<S: ShapeStore> Flusher<S> {
+    /// Publishes the committed generation, if there is one, drops it (I2) and reports what was rejected of it.
+    ///
+    /// The calling thread holds the flush lock, or runs in parallel with a commit of the thread that holds it.
+    ///
+    /// # Errors
+    ///
+    /// If the store below panics. The generation stays in its place and is published again.
+    pub(crate) fn publish(&self, committed: &Mutex<Option<Committed>>) -> Result<()> {
+        let mut guard = committed.lock();
+        let Some(committed) = &mut *guard else { return Ok(()) };
+        for batch in &committed.batches {
+            catch_unwind(AssertUnwindSafe(|| self.shared.store.publish(batch)))
+                .map_err(|panic| panic_error(&*panic))?;
+        }
+        let overlay = &self.shared.overlay;
+        let rejections = overlay.drop_committed(|state| committed.reconcile(state, &overlay.hashing));
+        let through = committed.generation.last();
+        let dropped = guard.take();
+        drop(guard);
+        for rejection in &rejections {
+            for seq in &rejection.mutations {
+                self.shared.durability.reject(*seq, rejection.error.clone());
+            }
+        }
+        self.shared.durability.settle(through);
+        self.shared.backpressure.capacity.raise();
+        // Its memory is freed here, where no thread waits for it.
+        drop(dropped);
+        for Rejection { change, error, mutations } in &rejections {
+            let handle = change.entry().map(|entry| entry.handle());
+            self.shared.observer.rejected(handle, mutations, error);
+        }
+        Ok(())
+    }
+
+    /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that to the
+    /// next flush; readers find it in the overlay until then.
+    pub(crate) fn settle_in_progress(&self) {
+        let flush = self.flush_lock.lock();
+        let _ = self.publish(&flush.committed);
+    }
+
+    /// Publishes what an earlier flush left committed, unless a flush is in progress: that one may hang.
+    pub(crate) fn publish_if_idle(&self) {
+        if let Some(flush) = self.flush_lock.try_lock() {
+            let _ = self.publish(&flush.committed);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use shape_meta_core::ShapeStore;
+
+use super::{Flusher, panic_error};
+use crate::{flusher_pool::Step, memtable::State};
+
+impl<S: ShapeStore> Step for Flusher<S> {
+    fn step(&self) -> Option<Instant> {
+        let flush_at = self.flush_if_due();
+        // After the flush, which callers may wait for.
+        let save_at = self.save_reads_if_due();
+        flush_at.into_iter().chain(save_at).min()
+    }
+}
+
+impl<S: ShapeStore> Flusher<S> {
+    /// Flushes if a flush is due, and returns when the next one is. A request ends a back-off; a new change does not.
+    fn flush_if_due(&self) -> Option<Instant> {
+        let ends_backoff = self.shared.requests.take_ends_backoff();
+        if self.shared.requests.is_paused() {
+            return None;
+        }
+        if !ends_backoff
+            && let Some(due) = self.due()
+            && due > Instant::now()
+        {
+            return Some(due);
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.flush_unless_paused())) {
+            self.record_observer_panic(&*panic);
+        }
+        self.due()
+    }
+
+    /// Records the panic of an observer during a flush: panics of the store are caught where it is called. If the flush
+    /// had not ended, it is resumed after a back-off, since the observer may panic again.
+    pub(crate) fn record_observer_panic(&self, panic: &(dyn Any + Send)) {
+        let _flush = self.flush_lock.lock();
+        if self.shared.overlay.read().is_flushing() {
+            // This calls an observer again.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.record_failure(&panic_error(panic))));
+        }
+    }
+
+    /// Returns when the next flush is due: at the end of a back-off; at once if a flush or a recovery is to be resumed;
+    /// otherwise when the active generation is due.
+    fn due(&self) -> Option<Instant> {
+        let state = self.shared.overlay.read();
+        if state.writing.stop_error().is_some() {
+            return None;
+        }
+        if let Some(retry_at) = state.writing.retry_at() {
+            return Some(retry_at);
+        }
+        if state.is_flushing() || state.writing.is_recovering() {
+            return Some(Instant::now());
+        }
+        self.active_due(&state)
+    }
+
+    /// Whether the next flush is due by now.
+    pub(super) fn is_next_due(&self) -> bool {
+        self.active_due(&self.shared.overlay.read()).is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Returns when the active generation is due: for its size, on request, or for its age.
+    ///
+    /// A request stays due until it is settled: the flush that served it may have resumed older changes alone.
+    fn active_due(&self, state: &State) -> Option<Instant> {
+        let since = state.active.since()?;
+        if self.shared.requests.is_due(self.shared.durability.settled())
+            || self.shared.options.is_large(&state.active)
+        {
+            Some(Instant::now())
+        } else {
+            // `None` for an interval that is too long for the clock: never due for its age.
+            since.checked_add(self.shared.options.flush_interval)
+        }
+    }
+}

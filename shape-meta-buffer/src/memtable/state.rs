@@ -1,0 +1,170 @@
+use std::{sync::Arc, time::Instant};
+
+use shape_meta_core::{Counts, Entry, Key, Record, Seq, SnapshotState};
+
+use super::{CountDelta, Generation, Hashes, Lookup, hashing::Hashing};
+use crate::write_state::WriteState;
+
+/// What the overlay's lock guards.
+pub(crate) struct State {
+    /// The generation that takes mutations.
+    pub(crate) active: Generation,
+    /// The generation that is being committed, or whose commit failed.
+    pub(crate) sealed: Option<Sealed>,
+    /// The generation that is committed, and is being published.
+    pub(crate) committed: Option<Sealed>,
+    /// The number of live shapes, including all pending changes.
+    pub(crate) counts: CountDelta,
+    /// The number of live shapes on disk.
+    pub(super) disk_counts: CountDelta,
+    /// The largest sequence number that was given to a mutation.
+    pub(crate) last: Seq,
+    pub(crate) writing: WriteState,
+    /// The hints of the active generation.
+    pub(super) hints: usize,
+}
+
+/// A generation that takes no more mutations.
+pub(crate) struct Sealed {
+    pub(super) generation: Arc<Generation>,
+    /// The number of live shapes at the moment of sealing.
+    pub(super) counts: CountDelta,
+    pub(super) hints: usize,
+}
+
+impl State {
+    /// Looks up a handle. A mark on a shape of an older generation is returned as that shape in the marked state.
+    pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
+        let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
+        for generation in self.all() {
+            match (generation.handle(hash, handle), marked) {
+                (None, _) => {}
+                (Some(Lookup::Marked(entry, state)), newer) => {
+                    marked = Some(newer.map_or((entry, state), |(entry, newer)| (entry, newer.max(state))));
+                }
+                (Some(Lookup::Added(record, state)), Some((_, newer))) => {
+                    return Some(Lookup::Added(record, newer.max(state)));
+                }
+                // A mark is only accepted on a live shape.
+                (Some(Lookup::Tombstone), Some(_)) => break,
+                (found, None) => return found,
+            }
+        }
+        marked.map(|(entry, state)| Lookup::Marked(entry, state))
+    }
+
+    /// Looks up the pending shape that has a key; `Some(None)` if the key is free.
+    pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
+        self.all().find_map(|generation| generation.key(hash, key))
+    }
+
+    /// Returns the generations that take no more mutations, the newest first.
+    fn older(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.sealed.iter().chain(&self.committed).map(|sealed| &sealed.generation)
+    }
+
+    /// Whether a flush is in progress, or has failed and is to be resumed.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.older().next().is_some()
+    }
+
+    /// Whether nothing is pending, and nothing is committed but not dropped yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all().all(Generation::is_empty)
+    }
+
+    /// Returns all generations, the newest first.
+    fn all(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.active).chain(self.older().map(|generation| &**generation))
+    }
+
+    /// Returns the sealed and committed generations that no pending reset hides, the newest first.
+    pub(crate) fn older_visible(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        let mut is_hidden = self.active.is_reset();
+        self.older().take_while(move |older| !std::mem::replace(&mut is_hidden, older.is_reset()))
+    }
+
+    /// Returns the generations that no pending reset hides, the newest first.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.active).chain(self.older_visible().map(|older| &**older))
+    }
+
+    /// Returns the generations that are not committed, the newest first.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Generation> {
+        let sealed = self.sealed.as_ref().map(|sealed| &*sealed.generation);
+        std::iter::once(&self.active).chain(sealed)
+    }
+
+    /// Returns the number of shapes with pending changes: what the bound counts (C7).
+    pub(crate) fn pending_shapes(&self) -> usize {
+        self.pending().map(Generation::len).sum()
+    }
+
+    /// Returns the memory of pending changes: what the bound counts (C7).
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending().map(Generation::bytes).sum()
+    }
+
+    /// Returns when the oldest pending change was accepted.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.pending().filter_map(Generation::since).min()
+    }
+
+    /// Returns the number of live shapes minus that on disk.
+    pub(crate) fn net(&self) -> i64 {
+        self.counts.total - self.disk_counts.total
+    }
+
+    /// Corrects the counts after a change of the committed generation was rejected: this shape still exists, or was
+    /// never added.
+    pub(crate) fn correct_counts(&mut self, entry: &Entry, exists: bool) {
+        let mut by = CountDelta::default();
+        if exists {
+            by.add(entry)
+        } else {
+            by.remove(entry)
+        }
+        self.disk_counts += by;
+        if !self.active.is_reset() {
+            self.counts += by;
+        }
+    }
+
+    /// Forgets a rejected shape as a base of the active generation. Returns the slot whose change has
+    /// become impossible with that.
+    pub(crate) fn forget_base(&mut self, hash: u64, entry: &Entry) -> Option<u32> {
+        let (gained, impossible) = self.active.forget_base(hash, entry);
+        self.counts += gained;
+        impossible
+    }
+
+    /// Revokes, in the active generation, what took over the handle or the key of a shape whose removal was rejected.
+    /// Returns the mutations that are rejected with it.
+    pub(crate) fn revoke_successors(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
+        if self.active.is_reset() {
+            // The reset removes the shape after all, and later changes took nothing over from it.
+            return Vec::new();
+        }
+        let hashes =
+            Hashes { handle: hashing.handle(entry.handle().as_bytes()), key: hashing.key(entry.key()) };
+        let mut mutations = Vec::new();
+        for (at, from) in self.active.successors(hashes, entry) {
+            mutations.extend(self.active.mutations_of(at, from));
+            let lost = self.active.revoke(at);
+            self.counts = self.counts - lost;
+        }
+        self.active.forget_freed(hashes, entry);
+        mutations
+    }
+
+    /// Sets the counts to those of the store below, when nothing is pending.
+    pub(crate) fn reset_counts(&mut self, below: Counts) {
+        let below = CountDelta::from(below);
+        (self.counts, self.disk_counts) = (below, below);
+    }
+
+    /// Whether a pending reset hides everything below.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.visible().any(Generation::is_reset)
+    }
+}

@@ -1,0 +1,246 @@
+//! Mutations: validated against the overlay and the store below, and inserted into the active generation.
+
+use std::{sync::Arc, time::Instant};
+
+use shape_meta_core::{
+    AttemptContext, Change, Existing, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Receipt,
+    Refusal, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
+};
+
+use crate::{
+    memtable::{CountDelta, Hashes, Lookup, State},
+    shared::Shared,
+};
+
+/// The outcome of a mutation that was not refused.
+enum Accepted {
+    /// The change has this sequence number.
+    New(Seq),
+    /// The change would have no effect. The outcome rests on the add of the shape (`created`), and is durable once
+    /// everything accepted so far (`last`) is settled.
+    NoOp { created: Seq, last: Seq },
+    /// A live shape has the key. Its add has this sequence number if it is pending; otherwise it is on disk.
+    Held(Handle, Option<Seq>),
+}
+
+impl<S: ShapeStore> Shared<S> {
+    pub(crate) fn mutate(
+        &self,
+        mutation: &Mutation,
+        attempt: AttemptContext,
+    ) -> Result<Receipt, MutateError> {
+        let started_at = self.started_at(attempt);
+        let limits = match mutation {
+            Mutation::Add(shape) => self.options.limits.check(shape),
+            _ => Ok(()),
+        };
+        let accepted =
+            limits.map_err(MutateError::from).and_then(|()| self.accept(mutation, Ok(()), started_at));
+        let outcome = accepted.and_then(|accepted| match accepted {
+            Accepted::New(seq) => Ok(self.receipt(seq)),
+            Accepted::NoOp { created, last } => Ok(self.receipt_up_to(last).relying_on(created)),
+            Accepted::Held(held_by, _) => {
+                let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
+                Err(Refusal::DuplicateKey { key: shape.key, held_by }.into())
+            }
+        });
+        self.report(outcome, attempt)
+    }
+
+    pub(crate) fn get_or_add(
+        &self,
+        shape: &NewShape,
+        attempt: AttemptContext,
+    ) -> Result<GetOrAdd, MutateError> {
+        let started_at = self.started_at(attempt);
+        // A live key is found, however large the rest of the new shape is.
+        let limits = self.options.limits.check(shape);
+        let outcome = self.accept(&Mutation::Add(shape.clone()), limits, started_at).map(|accepted| {
+            let (handle, added, receipt) = match accepted {
+                Accepted::New(seq) | Accepted::NoOp { created: seq, .. } => {
+                    (shape.handle.clone(), true, self.receipt(seq))
+                }
+                Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
+                Accepted::Held(handle, None) => {
+                    (handle, false, self.receipt_up_to(self.durability.settled()))
+                }
+            };
+            GetOrAdd { handle, added, receipt }
+        });
+        self.report(outcome, attempt)
+    }
+
+    /// Returns the handle of the live shape with this key: from the overlay, then from the store below (I3).
+    pub(crate) fn holder_of(&self, key: &Key) -> Result<Option<Handle>> {
+        let hash = self.overlay.hashing.key(key);
+        if self.overlay.may_contain(hash)
+            && let Some(holder) = self.overlay.read().key(hash, key)
+        {
+            return Ok(holder.map(|record| record.handle().clone()));
+        }
+        self.store.handle_for(key)
+    }
+
+    /// Returns when the caller started, if the observer wants latencies.
+    fn started_at(&self, attempt: AttemptContext) -> Option<Instant> {
+        self.measures_latency.then(|| attempt.first_tried.unwrap_or_else(Instant::now))
+    }
+
+    /// Reports a refusal or a failure to the observer. An overload is reported on the last attempt only, since the
+    /// caller waits and retries before.
+    fn report<T>(&self, outcome: Result<T, MutateError>, attempt: AttemptContext) -> Result<T, MutateError> {
+        match &outcome {
+            Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.is_final => {}
+            Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
+            Err(MutateError::Failed(error)) => self.observer.failed(error),
+            Ok(_) => {}
+        }
+        outcome
+    }
+
+    /// Validates a mutation and inserts its change into the active generation. `limits` is the outcome of the size
+    /// check, which counts only if the shape would be added.
+    ///
+    /// The store below is read before the lock is taken, so that no disk work runs under it (I5). The answer holds for
+    /// what the overlay has nothing about, unless a generation was dropped in between. The version shows that, and the
+    /// mutation starts again: at most once for each flush that ends.
+    fn accept(
+        &self,
+        mutation: &Mutation,
+        limits: Result<(), Refusal>,
+        started_at: Option<Instant>,
+    ) -> Result<Accepted, MutateError> {
+        let hashing = &self.overlay.hashing;
+        let hashes = Hashes {
+            handle: mutation.handle().map_or(0, |handle| hashing.handle(handle.as_bytes())),
+            key: match mutation {
+                Mutation::Add(shape) => hashing.key(&shape.key),
+                _ => 0,
+            },
+        };
+        let mut allocated = None;
+        // The shape of a mark is usually pending, and then the store below need not be read.
+        let mut reads_below =
+            matches!(mutation, Mutation::Add(_)) || !self.overlay.may_contain(hashes.handle);
+        loop {
+            let version = self.overlay.version();
+            let below = if reads_below { Some(Existing::of(mutation, &self.store)?) } else { None };
+            if let (Mutation::Add(shape), Some(Existing { by_key: None, .. })) = (mutation, &below) {
+                // Allocated before the lock is taken, and given its sequence number under it.
+                allocated.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
+            }
+            let mut state = self.overlay.write();
+            if let Some(error) = state.writing.refusal() {
+                return Err(error.into());
+            }
+            let Some(existing) = existing(&state, mutation, hashes, below) else {
+                reads_below = true;
+                continue;
+            };
+            if reads_below && self.overlay.version() != version {
+                continue;
+            }
+            let seq = state.last.next();
+            let (change, definition_bytes) = match (mutation, &existing.by_key) {
+                (Mutation::Add(shape), Some(held_by)) => {
+                    let pending = state.key(hashes.key, &shape.key).flatten();
+                    let created = pending.map(|record| record.entry.created());
+                    return Ok(Accepted::Held(held_by.clone(), created));
+                }
+                (Mutation::Add(shape), None) => {
+                    if let Err(refusal) = limits {
+                        return Err(refusal.into());
+                    }
+                    validate_add(shape, existing)?;
+                    let record = allocated.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
+                    let change = Change::Add { record: record.placed(seq), state: SnapshotState::Pending };
+                    (change, shape.definition.len())
+                }
+                _ => {
+                    let created = existing.by_handle.as_ref().map(|(entry, _)| entry.created());
+                    match validate(mutation, existing, seq)? {
+                        Some(change) => (change, 0),
+                        None => {
+                            let created = created.unwrap_or(seq);
+                            return Ok(Accepted::NoOp { created, last: state.last });
+                        }
+                    }
+                }
+            };
+            if let Err(refusal) = self.backpressure.check(&state, definition_bytes) {
+                drop(state);
+                self.requests.wake();
+                return Err(refusal.into());
+            }
+            let wakes_flusher = self.insert(&mut state, change, hashes, seq);
+            if let Some(started_at) = started_at {
+                // Under the lock, where a look at the clock costs those that wait for it. Outside, all threads would
+                // write one table of atomics.
+                state.active.record_latency(started_at.elapsed());
+            }
+            drop(state);
+            if wakes_flusher {
+                self.requests.wake();
+            }
+            return Ok(Accepted::New(seq));
+        }
+    }
+
+    /// Inserts an accepted change into the active generation. Returns whether the flusher has to be woken.
+    ///
+    /// Only the change of a removal says which key it frees, so that hash is computed here.
+    fn insert(&self, state: &mut State, change: Change, mut hashes: Hashes, seq: Seq) -> bool {
+        let (filter, hashing) = (self.overlay.active_filter(state), &self.overlay.hashing);
+        match change.entry() {
+            None => filter.set_all(),
+            Some(entry) => {
+                filter.set(hashes.handle);
+                if !matches!(change, Change::Mark { .. }) {
+                    if matches!(change, Change::Remove { .. }) {
+                        hashes.key = hashing.key(entry.key());
+                    }
+                    filter.set(hashes.key);
+                    for relation in entry.relations().iter() {
+                        filter.set(hashing.relation(*relation));
+                    }
+                }
+            }
+        }
+        let (was_empty, was_due) = (state.active.is_empty(), self.options.is_large(&state.active));
+        if let Change::Reset = &change {
+            state.counts = CountDelta::default();
+            state.active.insert(change, hashes, seq);
+        } else {
+            let before = state.active.count_delta();
+            state.active.insert(change, hashes, seq);
+            state.counts += state.active.count_delta() - before;
+        }
+        state.last = seq;
+        self.overlay.acknowledge(state);
+        was_empty || (!was_due && self.options.is_large(&state.active))
+    }
+}
+
+/// Returns the live shapes with the handle and the key of a mutation: from the overlay, then from `below`. Returns
+/// `None` if the store below decides and was not read.
+fn existing(state: &State, mutation: &Mutation, hashes: Hashes, below: Option<Existing>) -> Option<Existing> {
+    let Some(handle) = mutation.handle() else { return Some(Existing::default()) };
+    let pending = state.handle(hashes.handle, handle.as_bytes()).map(|found| match found {
+        Lookup::Added(record, snapshot) => Some((Arc::clone(&record.entry), snapshot)),
+        Lookup::Marked(entry, snapshot) => Some((Arc::clone(entry), snapshot)),
+        Lookup::Tombstone => None,
+    });
+    let (below_handle, below_key) = match below {
+        Some(found) => (Some(found.by_handle), Some(found.by_key)),
+        None => (None, None),
+    };
+    let by_handle = pending.or(below_handle)?;
+    let by_key = match mutation {
+        Mutation::Add(shape) => match state.key(hashes.key, &shape.key) {
+            Some(holder) => holder.map(|record| record.handle().clone()),
+            None => below_key?,
+        },
+        _ => None,
+    };
+    Some(Existing { by_handle, by_key })
+}
