@@ -22,28 +22,29 @@ use crate::{
     ownership::{file_id::FileId, presence::Presence},
 };
 
-/// Shapes in a SQLite database that somebody else owns and writes, for reading; and their owner, once it is
-/// [promoted](Self::promote).
+/// A read-only follower of a SQLite database that another process owns. [Promotion](Self::promote) makes it
+/// the owner.
 ///
-/// Until then every read shows what the owner has committed when the read begins, and changes are refused with
-/// [`ErrorKind::Standby`]. Under a mirror (`Cached` of `shape-meta-cache`), which shows what it was last
-/// refreshed with, [`changes_since`](ShapeStoreExt::changes_since) tells what has changed.
+/// Until then a read shows what the owner had committed when the read began, and changes fail with
+/// [`ErrorKind::Standby`]. A mirror above (`Cached` of `shape-meta-cache`) is refreshed from
+/// [`changes_since`](ShapeStoreExt::changes_since).
 ///
-/// It takes no lock, and the owner notices nothing but a log that is not reset while a scan is open. Last-read times are
-/// those that were saved when it was opened, and what is noted here since.
+/// A standby takes no lock. It affects the owner only while a scan is open, which keeps the WAL from being
+/// reset. Last-read times are those that were saved when the standby was opened, and those that it has
+/// recorded since.
 pub struct SqliteStandby {
     files: Files,
     options: SqliteOptions,
     observer: Arc<dyn Observer>,
-    reading: SqliteStore,
-    /// What is read, to be told from what may take its place.
-    read: Mutex<Source>,
+    reader: SqliteStore,
+    /// The file that the readers have open, to detect another one under its name.
+    source: Mutex<Source>,
     owner: OnceLock<SqliteStore>,
     /// One promotion at a time.
     promoting: Mutex<()>,
 }
 
-/// A file, and the version of its schema, as connections were made for it.
+/// The file, and its schema version, for which the readers were configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Source {
     file: FileId,
@@ -51,19 +52,20 @@ struct Source {
 }
 
 impl SqliteStandby {
-    /// Opens the database in this directory beside its owner, who need not be alive. Nothing is written, and nothing is
-    /// checked but that it is ours: rows are verified as they are read.
+    /// Opens the database in this directory, whose owner may or may not be alive. Writes nothing, and checks
+    /// only that the database is ours: rows are verified when they are read.
     ///
     /// # Errors
     ///
     /// With these [kinds](shape_meta_core::ErrorKind):
     ///
     /// - `NotFound`: there is no database yet.
-    /// - `NotADatabase`, `UnsupportedSchema`, `Corrupt`: there is something else, or a newer version has written it, or it
-    ///   is damaged.
-    /// - `Configuration`: an option cannot be used. [`Mode::Exclusive`] has one connection, and so no standby;
-    ///   [`DiskIndexes::Maintained`] needs an owner that keeps them.
-    /// - `Io`, `Busy`, `ReadOnly`: the file system does not let us.
+    /// - `NotADatabase`: the file is not a database, or another application's.
+    /// - `UnsupportedSchema`: a newer version of this crate has written it.
+    /// - `Corrupt`: it is damaged.
+    /// - `Configuration`: an option is invalid. [`Mode::Exclusive`] has a single connection, and so no
+    ///   standby; [`DiskIndexes::Maintained`] needs an owner that maintains the index tables.
+    /// - `Io`, `Busy`, `ReadOnly`: the file system fails.
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
         let opened = Self::open_files(Files::new(directory), options, &observer);
@@ -79,16 +81,16 @@ impl SqliteStandby {
         if options.mode == Mode::Exclusive {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                "in exclusive mode a database has one connection, which its owner has; a standby needs `Mode::Wal`",
+                "a standby cannot open a database in `Mode::Exclusive`, whose only connection belongs to the owner; use `Mode::Wal`",
             ));
         }
         let database = files.database();
-        if files::size(&database).map_err(failed_on("look at", &database))? == 0 {
-            return Err(nothing_there(&files));
+        if files::size(&database).map_err(failed_on("read the size of", &database))? == 0 {
+            return Err(no_database(&files));
         }
         let _presence = Presence::register(&files);
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
-        let (source, connection) = look(&files, &settings)?;
+        let (source, connection) = open_source(&files, &settings)?;
         let meta = Meta::read(&connection)?;
         let report = SqliteOpenReport {
             created: false,
@@ -101,121 +103,123 @@ impl SqliteStandby {
             took: started.elapsed(),
         };
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
-        let reading =
-            SqliteStore::reading(files.clone(), settings, &connection, report, Arc::clone(observer))?;
+        let reader =
+            SqliteStore::read_only(files.clone(), settings, &connection, report, Arc::clone(observer))?;
         Ok(Self {
             files,
             options,
             observer: Arc::clone(observer),
-            reading,
-            read: Mutex::new(source),
+            reader,
+            source: Mutex::new(source),
             owner: OnceLock::new(),
             promoting: Mutex::new(()),
         })
     }
 
-    /// Takes ownership, and returns the store that owns the database from now on. All reads and changes of this one go
-    /// there from now on, too; those under way end where they began. [Recover](SqliteStore::recover) before
-    /// anybody changes anything, and then [refresh](ShapeStoreExt::changes_since) what lies above.
+    /// Opens the database as its owner, and returns the owning store. Later reads and changes of this standby
+    /// go to it; reads in progress end on the readers of the standby. Promoting again returns the same store.
     ///
-    /// Does all that [`SqliteStore::open`] does: checks, migrates, repairs. Promoting again returns the same store.
+    /// The promotion takes all steps of [`SqliteStore::open`], including checks, migrations and repair.
+    /// [Recover](SqliteStore::recover) before the first change, and then [refresh](ShapeStoreExt::changes_since)
+    /// the layer above.
     ///
     /// # Errors
     ///
-    /// As with [`SqliteStore::open`], and `AlreadyOpen` in particular, if another owner is alive and is not to be taken
-    /// over. Then it is still a standby, and it can be tried again.
+    /// As [`SqliteStore::open`]: in particular `AlreadyOpen` if another owner is alive and `on_live_owner`
+    /// does not fence it. The standby stays a standby, and the promotion can be tried again.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&SqliteStore> {
-        let _one = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
         }
         let options = self.options.clone().on_live_owner(on_live_owner);
         let owner = SqliteStore::open(self.files.directory(), options, Arc::clone(&self.observer))?;
-        // Reads that are noted here from now on are forgotten, unless they find the owner already.
-        owner.recency.take_over(&self.reading.recency);
+        // A last read that is recorded here after this line is lost, unless it goes to the owner already.
+        owner.recency.merge(&self.reader.recency);
         let owner = self.owner.get_or_init(|| owner);
-        self.reading.connections.close_idle();
+        self.reader.connections.close_idle_readers();
         Ok(owner)
     }
 
-    /// The store that owns the database, once this one was promoted.
+    /// Returns the owning store, if this standby was promoted.
     pub fn owner(&self) -> Option<&SqliteStore> {
         self.owner.get()
     }
 
-    /// What opening found. Its `epoch` is that of the owner.
+    /// Returns the report of the open. Until the promotion its `epoch` is that of the current owner.
     pub fn report(&self) -> &SqliteOpenReport {
         self.current().report()
     }
 
-    /// The directory of the database.
+    /// Returns the directory of the database.
     pub fn directory(&self) -> &Path {
         self.files.directory()
     }
 
     fn current(&self) -> &SqliteStore {
-        self.owner.get().unwrap_or(&self.reading)
+        self.owner.get().unwrap_or(&self.reader)
     }
 
-    /// Makes sure that what is read is what has the name: an owner who repairs puts another file in its place, and
-    /// one of a later version changes the tables. Call it now and then, or
-    /// [`changes_since`](ShapeStoreExt::changes_since), which does it too. Some microseconds.
+    /// Checks whether the file that is read is still the database, and opens the new one if not: an owner
+    /// that repairs replaces the file, and an owner of a later version migrates it. Call it regularly, or
+    /// call [`changes_since`](ShapeStoreExt::changes_since), which does it too. Takes some microseconds.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no database any more, `UnsupportedSchema` if a later version has taken it, and if it cannot
-    /// be read. What was read before is read further then.
+    /// `NotFound` if the database is gone, `UnsupportedSchema` if a newer version of this crate has migrated
+    /// it, and the kinds of a database that cannot be read. Reads go on with the old file.
     pub fn check_source(&self) -> Result<()> {
         if self.owner.get().is_some() {
             return Ok(());
         }
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = identity(&self.files)?;
-        let connections = &self.reading.connections;
-        let is_same = file == read.file
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = file_id(&self.files)?;
+        let connections = &self.reader.connections;
+        let is_same = file == source.file
             && connections.read(Operation::ChangesSince, |connection| {
-                Ok(schema::version(connection).map_err(failed("read the schema version"))? == read.version)
+                Ok(schema::version(connection).map_err(failed("read the schema version"))? == source.version)
             })?;
         if !is_same {
-            (*read, _) = look(&self.files, connections.settings())?;
-            connections.renew();
+            (*source, _) = open_source(&self.files, connections.settings())?;
+            connections.renew_pool();
         }
         Ok(())
     }
 }
 
-/// Looks at what is there, through a connection of its own.
-fn look(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connection)> {
-    let file = identity(files)?;
+/// Opens the file that has the name of the database now, and identifies it.
+fn open_source(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connection)> {
+    let file = file_id(files)?;
     let opening = || format!("open {}", files.database().display());
     let connection = settings.open_reader().map_err(|error| failed(opening())(error))?;
     let database = IdentifiedDatabase::identify(connection, files)?;
     let version = database.version();
     if version == 0 {
-        return Err(nothing_there(files));
+        return Err(no_database(files));
     }
-    let has = schema::disk_indexes(database.connection()).map_err(|error| failed(opening())(error))?;
-    if settings.options.disk_indexes == DiskIndexes::Maintained && has == DiskIndexes::Omitted {
+    let disk_indexes =
+        schema::disk_indexes(database.connection()).map_err(|error| failed(opening())(error))?;
+    if settings.options.disk_indexes == DiskIndexes::Maintained && disk_indexes == DiskIndexes::Omitted {
         return Err(Error::new(
             ErrorKind::Configuration,
-            "the owner keeps no look-ups on disk, since it mirrors them in memory; put a cache with look-ups in \
-             memory over this standby, or let the owner keep them",
+            "the options want `DiskIndexes::Maintained`, but the owner of the database omits the index tables; put a \
+             cache that mirrors the look-ups above the standby, or open the owner with `DiskIndexes::Maintained`",
         ));
     }
     Ok((Source { file, version }, database.into_connection()))
 }
 
-fn identity(files: &Files) -> Result<FileId> {
+fn file_id(files: &Files) -> Result<FileId> {
     let path = files.database();
     FileId::at(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => nothing_there(files),
-        _ => failed_on("look at", &path)(error),
+        std::io::ErrorKind::NotFound => no_database(files),
+        _ => failed_on("read the identity of", &path)(error),
     })
 }
 
-fn nothing_there(files: &Files) -> Error {
+fn no_database(files: &Files) -> Error {
     let message = format!(
-        "there is no database in {} to be read; its owner has to create it first",
+        "there is no database in {}; its owner must create it before a standby can open it",
         files.directory().display()
     );
     Error::new(ErrorKind::NotFound, message)
@@ -226,7 +230,7 @@ impl ReadShapes for SqliteStandby {
     forward_reads!(self => self.current());
 }
 
-/// Changes are refused until it is promoted.
+/// Changes fail with [`ErrorKind::Standby`] until the promotion.
 #[deny(clippy::missing_trait_methods)]
 impl ShapeStore for SqliteStandby {
     fn apply(&self, batch: &Batch) -> Result<()> {
@@ -268,7 +272,7 @@ impl ShapeStore for SqliteStandby {
 }
 
 impl ChangeLog for SqliteStandby {
-    /// Also checks whether the database is still the one that is read.
+    /// Checks the [source](SqliteStandby::check_source) first.
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.check_source()?;
         self.current().since(seq)

@@ -17,12 +17,13 @@ use crate::{
     write::change_log::ChangeLogSize,
 };
 
-/// Shapes in a SQLite database.
+/// A store of shapes in a SQLite database, which it owns.
 ///
-/// One store owns its database: a second one on the same directory is refused. It is meant to lie under
-/// other layers, which decide what may be changed; see the [crate](crate) for an example.
+/// A database has one owner: opening it a second time fails. The store does not validate changes, which is
+/// left to the layer above; see the [crate](crate) for an example.
 pub struct SqliteStore {
-    // Fields are dropped in this order: the connections before the lock that makes them safe.
+    // The order of the fields is that of their drop: the connections before the lock that protects their
+    // writes.
     pub(crate) connections: Connections,
     lock: Mutex<Option<OwnerLock>>,
     pub(crate) files: Option<Files>,
@@ -31,26 +32,26 @@ pub struct SqliteStore {
     pub(crate) report: SqliteOpenReport,
     pub(crate) observer: Arc<dyn Observer>,
     disk_indexes: DiskIndexes,
-    /// What the latest commit that we know of came to.
-    counts: Mutex<Counts>,
+    /// The counts after the latest commit of this store.
+    cached_counts: Mutex<Counts>,
     pub(crate) change_log_size: ChangeLogSize,
-    /// When the database was last looked after.
-    pub(crate) maintained: Mutex<Instant>,
+    /// The time of the last maintenance.
+    pub(crate) last_maintenance: Mutex<Instant>,
 }
 
 impl SqliteStore {
-    /// Opens the database `shape-meta.sqlite3` in this directory, or creates both.
+    /// Opens the database `shape-meta.sqlite3` in this directory. Creates both if they are missing.
     ///
     /// # Errors
     ///
-    /// With these [kinds](shape_meta_core::ErrorKind), and nothing touched:
+    /// With these [kinds](shape_meta_core::ErrorKind). Nothing is changed then.
     ///
-    /// - `AlreadyOpen`: another process, or another store in this one, has it open.
-    /// - `NotADatabase`: the file is something else, or another application's.
+    /// - `AlreadyOpen`: another process, or another store in this process, owns the database.
+    /// - `NotADatabase`: the file is not a database, or another application's.
     /// - `UnsupportedSchema`: a newer version of this crate has written it.
-    /// - `ReadOnly`, `Io`, `Full`, `Busy`: the file system does not let us.
-    /// - `Configuration`: an option, or the path, cannot be used.
-    /// - `Corrupt`: it is damaged, and [`OnCorruption::Refuse`](crate::OnCorruption::Refuse) was chosen.
+    /// - `ReadOnly`, `Io`, `StorageFull`, `Busy`: the file system fails.
+    /// - `Configuration`: an option or the path is invalid.
+    /// - `Corrupt`: the database is damaged, with [`OnCorruption::Refuse`](crate::OnCorruption::Refuse).
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
         let files = Files::new(directory);
@@ -63,23 +64,23 @@ impl SqliteStore {
             span.end(opened.as_ref().err());
         }
         let (settings, opened) = opened?;
-        Self::of(settings, opened, Some(files), observer)
+        Self::new(settings, opened, Some(files), observer)
     }
 
-    /// Creates a database in memory, which is gone when the store is dropped. One connection serves all;
-    /// options that concern files are ignored.
+    /// Creates a database in memory, which is gone when the store is dropped. One connection serves all
+    /// operations. Options that concern files are ignored.
     ///
     /// # Errors
     ///
-    /// `Configuration`, if an option cannot be used.
+    /// `Configuration` if an option is invalid.
     pub fn open_in_memory(options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         options.validate()?;
         let settings = Settings { path: None, options, standby: false };
         let opened = pipeline::open_memory(&settings)?;
-        Self::of(settings, opened, None, observer)
+        Self::new(settings, opened, None, observer)
     }
 
-    fn of(
+    fn new(
         settings: Settings,
         opened: OpenedDatabase,
         files: Option<Files>,
@@ -91,7 +92,7 @@ impl SqliteStore {
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         Ok(Self {
             disk_indexes: settings.options.disk_indexes,
-            counts: Mutex::new(report.counts),
+            cached_counts: Mutex::new(report.counts),
             recency,
             preload: Preload::default(),
             change_log_size,
@@ -103,15 +104,15 @@ impl SqliteStore {
                 Arc::clone(&observer),
             )?,
             lock: Mutex::new(lock),
-            maintained: Mutex::new(Instant::now()),
+            last_maintenance: Mutex::new(Instant::now()),
             files,
             report,
             observer,
         })
     }
 
-    /// Of a database that somebody else writes, looked at through this connection.
-    pub(crate) fn reading(
+    /// The read-only part of a standby. `connection` is a reader of the database.
+    pub(crate) fn read_only(
         files: Files,
         settings: Settings,
         connection: &Connection,
@@ -120,66 +121,66 @@ impl SqliteStore {
     ) -> Result<Self> {
         Ok(Self {
             disk_indexes: settings.options.disk_indexes,
-            counts: Mutex::new(report.counts),
+            cached_counts: Mutex::new(report.counts),
             recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
             preload: Preload::default(),
             change_log_size: ChangeLogSize::default(),
-            connections: Connections::reading(
+            connections: Connections::read_only(
                 settings,
                 Some(Presence::register(&files)),
                 Arc::clone(&observer),
             ),
             lock: Mutex::new(None),
-            maintained: Mutex::new(Instant::now()),
+            last_maintenance: Mutex::new(Instant::now()),
             files: Some(files),
             report,
             observer,
         })
     }
 
-    /// Whether the lock on this machine is still ours: nobody has taken over.
+    /// Whether this store holds the owner lock: false after another process has fenced it.
     pub(crate) fn has_lock(&self) -> bool {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.as_ref().is_some_and(OwnerLock::is_current)
     }
 
-    /// What opening found and did.
+    /// Returns the report of the open.
     pub fn report(&self) -> &SqliteOpenReport {
         &self.report
     }
 
-    /// When an owner of the database first found the shape that was created at this place, as a shape that nobody has
-    /// read counts as read then; `None` if it was made since the database was opened.
+    /// Returns when an owner first opened the database with this shape in it: the last-read time of a shape
+    /// without reads. `None` if the shape was created since this store was opened.
     pub fn first_seen_at(&self, created: Seq) -> Option<Timestamp> {
         self.recency.first_seen_at(created)
     }
 
-    /// The directory of the database; none for one in memory.
+    /// Returns the directory of the database; `None` for a database in memory.
     pub fn directory(&self) -> Option<&Path> {
         self.files.as_ref().map(Files::directory)
     }
 
-    /// Whether look-ups are answered from disk.
+    /// Returns whether the database has index tables.
     pub fn disk_indexes(&self) -> DiskIndexes {
         self.disk_indexes
     }
 
-    /// How many shapes there are, without asking the database.
+    /// Returns the counts after the latest commit, without reading the database.
     pub(crate) fn cached_counts(&self) -> Counts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.cached_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_cached_counts(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        *self.cached_counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
-    /// Closes the database and gives up ownership. Scans that are still open can be read to their end;
-    /// everything else is refused from now on. Closing twice is fine; dropping the store closes it too,
-    /// but cannot say what went wrong.
+    /// Closes the database and releases the ownership. Open scans can be read to their end; all other
+    /// operations fail with `Closed`. Closing twice is fine. Dropping the store closes it, too, but cannot
+    /// report a failure.
     ///
     /// # Errors
     ///
-    /// If SQLite cannot close the file. Everything that was committed is safe all the same.
+    /// If SQLite cannot close the file. No commit is lost then.
     pub fn close(&self) -> Result<()> {
         self.preload.discard();
         let closed = self.connections.close();

@@ -5,36 +5,36 @@ use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{ConnectionLimit, DiskIndexes, Durability, Mode, OnLiveOwner, Verifier};
 
-/// How much of the database is checked when it is opened.
+/// The part of the database that an open checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum IntegrityCheck {
-    /// Nothing. Damage shows itself when a damaged page is read.
+    /// Nothing. Damage is found when a damaged page is read.
     Nothing,
-    /// All that opening reads anyway: every table but those of the definitions and of the look-ups. About
-    /// 0.2 seconds for every million shapes.
+    /// All that an open reads anyway: every table except the definitions and the index tables. About 0.2
+    /// seconds for every million shapes.
     #[default]
     Metadata,
     /// The whole file. About a second for every million shapes.
     Everything,
 }
 
-/// What happens to a database that is found damaged when it is opened, or when its rows are first gone through, in
+/// The reaction to a damaged database, found by an open or by the first pass over its rows in
 /// [`SqliteStore::recover`](crate::SqliteStore::recover).
 ///
-/// Only damage counts: a database that is busy, locked, or cannot be read is never taken for damaged.
+/// A database that is busy, locked, or cannot be read is never taken for damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OnCorruption {
-    /// All of it that is sound is carried into a new database, and the damaged one, its log and its journal are
-    /// moved aside together, under a name with the time. Nothing is deleted. The report of the opening and the
-    /// observer say what was saved, and what was lost and why. Takes some seconds for every million shapes, and
-    /// room for a second copy.
+    /// All sound rows are carried into a new database. The damaged one, its WAL and its journal are moved
+    /// aside together, under a name with the time. Nothing is deleted. The open report and the observer say
+    /// what was saved, and what was lost and why. Takes some seconds for every million shapes, and disk space
+    /// for a second copy.
     #[default]
     Quarantine,
-    /// Opening fails, and everything stays where it is.
+    /// The open fails with `Corrupt`, and all files stay in place.
     Refuse,
 }
 
-/// How a [`SqliteStore`](crate::SqliteStore) is opened.
+/// Options of a [`SqliteStore`](crate::SqliteStore).
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     pub(crate) mode: Mode,
@@ -85,176 +85,177 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// How the file is shared between connections. Default [`Mode::Wal`].
+    /// Sets the way in which connections share the file. Default [`Mode::Wal`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// What a committed change survives. Default [`Durability::PowerLossDurable`].
+    /// Sets the failures that a committed change survives. Default [`Durability::PowerLossDurable`].
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Whether look-ups are answered from disk. Default [`DiskIndexes::Maintained`]; choose
-    /// [`DiskIndexes::Omitted`] under a cache that mirrors everything.
+    /// Sets whether the database has index tables for look-ups. Default [`DiskIndexes::Maintained`]; choose
+    /// [`DiskIndexes::Omitted`] under a cache that mirrors all look-ups.
     pub fn disk_indexes(mut self, disk_indexes: DiskIndexes) -> Self {
         self.disk_indexes = disk_indexes;
         self
     }
 
-    /// The most reading connections of the pool, at least 1. Default 8. A read that finds all of them in
-    /// use waits; each costs up to [`reader_cache_size`](Self::reader_cache_size), and an open scan
-    /// keeps one.
+    /// Sets the maximum number of readers (reading connections), at least 1. Default 8. A read that finds all
+    /// of them in use waits. Each takes up to [`reader_cache_size`](Self::reader_cache_size) of memory, and
+    /// an open scan holds one.
     pub fn max_readers(mut self, connections: u32) -> Self {
         self.max_readers = connections;
         self
     }
 
-    /// How long a connection may be idle before it is closed. Default 60 seconds.
+    /// Sets the time after which an idle connection is closed. Default 60 seconds.
     ///
-    /// Those that read go first, and the one that writes too ([`Mode::Wal`] alone); its log is moved into the
-    /// database then. A store that is idle keeps nothing open but its lock file. The first read after
-    /// that opens a connection again, which takes about 0.1 milliseconds, and the first write half of one.
+    /// In [`Mode::Wal`] the writer is closed too, which checkpoints the WAL: an idle store keeps only its
+    /// lock file open. The next read opens a reader in about 0.1 milliseconds, and the next write the writer
+    /// in about 0.5.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// A bound on connections that this store shares with others. Default: none but its own
+    /// Sets a limit on connections that this store shares with others. Default: only its own
     /// [`max_readers`](Self::max_readers). For processes that open many stores.
-    pub fn connection_limit(mut self, cap: &ConnectionLimit) -> Self {
-        self.connection_limit = Some(cap.clone());
+    pub fn connection_limit(mut self, limit: &ConnectionLimit) -> Self {
+        self.connection_limit = Some(limit.clone());
         self
     }
 
-    /// How long a read waits for a connection when all are in use, before it fails as `Busy`. Default 5
-    /// seconds. Too short, and a storm of reads fails; too long, and a caller hangs where scans are kept
-    /// open.
+    /// Sets how long a read waits for a connection when all are in use, before it fails with `Busy`. Default
+    /// 5 seconds. If it is too short, a storm of reads fails; if it is too long, a caller hangs while scans
+    /// are kept open.
     pub fn checkout_timeout(mut self, timeout: Duration) -> Self {
         self.checkout_timeout = timeout;
         self
     }
 
-    /// How long an operation waits for a lock that a stranger holds on the file. Default 5 seconds. Too
-    /// short, and an operator's glance at the file fails a flush (which is retried); too long, and a caller
-    /// hangs.
+    /// Sets how long an operation waits for a lock that another program holds on the file, before it fails
+    /// with `Busy`. Default 5 seconds. If it is too short, an operator's query fails a flush, which is then
+    /// retried; if it is too long, a caller hangs.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
     }
 
-    /// The page cache of the writing connection, in bytes. Default 16 MiB. With
-    /// [`DiskIndexes::Maintained`], give it the size of the index tables (about 20 bytes a shape for each of the
-    /// three) if you can; with [`DiskIndexes::Omitted`], more does not help.
+    /// Sets the page cache of the writer, in bytes. Default 16 MiB. With [`DiskIndexes::Maintained`], the
+    /// best size is that of the index tables: about 20 bytes a shape for each of the three. With
+    /// [`DiskIndexes::Omitted`], more does not help.
     pub fn cache_size(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// The page cache of each reading connection, in bytes. Default 2 MiB. The kernel caches the file
-    /// too, so more saves system calls rather than disk reads.
+    /// Sets the page cache of each reader, in bytes. Default 2 MiB. The kernel caches the file too, so a
+    /// larger cache saves system calls rather than disk reads.
     pub fn reader_cache_size(mut self, bytes: u64) -> Self {
         self.reader_cache_bytes = bytes;
         self
     }
 
-    /// The page size of a database that is created: a power of two from 512 to 65536 bytes; an existing
-    /// database keeps its own. Default 16384 with [`DiskIndexes::Omitted`], where pages are only ever filled
-    /// up, and 4096 with [`DiskIndexes::Maintained`], where single changes are twice as fast as with 16384. In
-    /// batches of 10,000 it is the other way round (46 against 60 thousand a second, measured while
-    /// filling to half a million): choose 16384 under a write buffer.
+    /// Sets the page size of a new database: a power of two from 512 to 65536 bytes. An existing database
+    /// keeps its own. Default 16384 with [`DiskIndexes::Omitted`], where pages are only appended, and 4096
+    /// with [`DiskIndexes::Maintained`], where single changes are twice as fast as with 16384. Batches of
+    /// 10,000 are faster with 16384 (60 against 46 thousand a second, measured while filling to half a
+    /// million): choose it under a write buffer.
     pub fn page_size(mut self, bytes: u32) -> Self {
         self.page_size = Some(bytes);
         self
     }
 
-    /// How many bytes the write-ahead log gathers before the writer moves them into the database.
-    /// Default 16 MiB. More absorbs longer bursts and makes the longest commit longer (about 0.15 seconds
-    /// at 16 MiB, 0.35 at 64 MiB on the machine of the design's figures); less syncs more often.
+    /// Sets the size of the WAL at which the writer checkpoints it, in bytes. Default 16 MiB. A larger WAL
+    /// absorbs longer bursts and makes the longest commit longer (about 0.15 seconds at 16 MiB, 0.35 at 64
+    /// MiB on the machine of the design's figures); a smaller one syncs more often.
     pub fn wal_autocheckpoint_bytes(mut self, bytes: u64) -> Self {
         self.checkpoint_bytes = bytes;
         self
     }
 
-    /// How much is checked at open. Default [`IntegrityCheck::Metadata`].
+    /// Sets the part of the database that an open checks. Default [`IntegrityCheck::Metadata`].
     pub fn integrity_check(mut self, integrity_check: IntegrityCheck) -> Self {
         self.integrity_check = integrity_check;
         self
     }
 
-    /// What happens to a damaged database. Default [`OnCorruption::Quarantine`].
+    /// Sets the reaction to a damaged database. Default [`OnCorruption::Quarantine`].
     pub fn on_corruption(mut self, on_corruption: OnCorruption) -> Self {
         self.on_corruption = on_corruption;
         self
     }
 
-    /// What happens if another owner of the database is alive. Default [`OnLiveOwner::Fail`].
+    /// Sets the reaction to another live owner of the database. Default [`OnLiveOwner::Fail`].
     pub fn on_live_owner(mut self, on_live_owner: OnLiveOwner) -> Self {
         self.on_live_owner = on_live_owner;
         self
     }
 
-    /// What else must hold of a shape besides the checksums of its rows, for it to be saved from a damaged
-    /// database. Default nothing: rows of this version carry checksums. Databases that were written by
-    /// version 1 are better checked with it; see [`Verifier::of`].
+    /// Sets a check that a shape must pass, in addition to the checksums of its rows, to be saved from a
+    /// damaged database. Default: none. Worth setting for databases that version 1 wrote, whose rows have no
+    /// checksums; see [`Verifier::of`].
     pub fn verifier(mut self, verifier: Verifier) -> Self {
         self.verifier = Some(verifier);
         self
     }
 
-    /// Whether the store keeps last-read times itself, in memory: about 50 bytes for every shape that is
+    /// Sets whether the store keeps last-read times itself, in memory: about 50 bytes for every shape that is
     /// read. Default true; turn it off under a cache, which keeps them in its entries.
     ///
-    /// Without it a recovery keeps the entries that it has read, some 130 bytes each, until the cache loads them, or
-    /// something else is done that changes the database: so that they are read once at boot.
+    /// If it is off, a recovery keeps the entries that it reads, about 130 bytes each, until the cache loads
+    /// them or the database changes. So a boot reads each row once.
     pub fn last_reads(mut self, keep: bool) -> Self {
         self.last_reads = keep;
         self
     }
 
-    /// The largest row in bytes, at least 4,096, so that a larger definition is refused for good
-    /// ([`ErrorKind::Rejected`]). Default: SQLite's own limit of a billion. The limits of the layer on top
-    /// should be reached first; this one is for those who write batches themselves.
+    /// Sets the maximum size of a row in bytes, at least 4,096. A larger definition fails with
+    /// [`ErrorKind::Rejected`]. Default: SQLite's own limit of a billion. For callers that apply batches
+    /// themselves; under `Direct` or `Buffered` their limits apply first.
     pub fn max_row_bytes(mut self, bytes: u32) -> Self {
         self.max_row_bytes = Some(bytes);
         self
     }
 
-    /// The SQLite VFS through which the database, its log and its journal are read and written, by the
-    /// name under which it was registered in this process. Default: SQLite's own for this system.
+    /// Sets the SQLite VFS through which the database, its WAL and its journal are read and written, by the
+    /// name under which it is registered in this process. Default: SQLite's own for this system.
     ///
-    /// It must keep the files in the directory under their names: what is looked at before SQLite (the lock
-    /// of the owner, the first bytes of the file, the moving aside of a damaged database) does not go
-    /// through it. [`Mode::Wal`] needs one with shared memory. Opening fails with
-    /// [`ErrorKind::Configuration`] if there is none of this name. Without effect in memory.
+    /// The VFS must keep the files in the directory under their names: the owner lock, the inspection of the
+    /// first bytes, and quarantine do not go through it. [`Mode::Wal`] needs a VFS with shared memory. An
+    /// open fails with [`ErrorKind::Configuration`] if no VFS has this name. Has no effect in memory.
     pub fn vfs(mut self, name: impl Into<Arc<str>>) -> Self {
         self.vfs = Some(name.into());
         self
     }
 
+    /// Checks all options. Touches no file.
     pub(crate) fn validate(&self) -> Result<()> {
-        let wrong = |what: String| Err(Error::new(ErrorKind::Configuration, what));
+        let invalid = |what: String| Err(Error::new(ErrorKind::Configuration, what));
         if self.max_readers == 0 {
-            return wrong(
-                "the pool needs at least one reading connection; set `max_readers` to 1 or more".into(),
+            return invalid(
+                "`max_readers` is 0, and a store needs at least one reader; set it to 1 or more".into(),
             );
         }
         match self.page_size {
             Some(bytes) if !bytes.is_power_of_two() || !(512..=65_536).contains(&bytes) => {
-                wrong(format!("the page size must be a power of two from 512 to 65536, and is {bytes}"))
+                invalid(format!("`page_size` is {bytes}; it must be a power of two from 512 to 65536"))
             }
             _ => match self.max_row_bytes {
-                // The schema itself lies in rows.
+                // The texts of the schema are rows, too.
                 Some(bytes) if bytes < 4_096 => {
-                    wrong(format!("the largest row must be allowed at least 4096 bytes, not {bytes}"))
+                    invalid(format!("`max_row_bytes` is {bytes}; it must be at least 4096"))
                 }
                 _ => self.vfs.as_deref().map_or(Ok(()), has_vfs),
             },
         }
     }
 
+    /// Returns the page size of a database that is created.
     pub(crate) fn page_size_of_new(&self) -> u32 {
         self.page_size.unwrap_or(match self.disk_indexes {
             DiskIndexes::Maintained => 4_096,
@@ -263,13 +264,13 @@ impl SqliteOptions {
     }
 }
 
-/// Asked before anything is touched: what SQLite says to a name that it does not know could be taken for
-/// damage.
+/// Checks that SQLite has a VFS of this name. Checked first, because SQLite's error for an unknown name could
+/// be taken for damage.
 fn has_vfs(name: &str) -> Result<()> {
     Connection::open_in_memory_with_flags_and_vfs(OpenFlags::default(), name).map(drop).map_err(|source| {
         let message = format!(
-            "SQLite knows no VFS named {name:?} in this process; nothing was touched. Register it before \
-             opening, or leave the option out"
+            "no SQLite VFS named {name:?} is registered in this process; nothing was changed. Register it before \
+             opening, or leave the option `vfs` out"
         );
         Error::new(ErrorKind::Configuration, message).with_source(source)
     })

@@ -2,18 +2,19 @@ use std::{fmt, sync::Arc};
 
 use shape_meta_core::{Definition, Record, Relations};
 
-/// The caller's check of a shape: only the caller knows what a definition means.
+/// A check of shapes by the caller, which alone knows what a definition means.
 #[derive(Clone)]
 pub struct Verifier(Arc<dyn Fn(&Record) -> bool + Send + Sync>);
 
 impl Verifier {
-    /// A check of this making: whether the record is right.
+    /// Returns a verifier that accepts a record if `check` returns true.
     pub fn new(check: impl Fn(&Record) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }
 
-    /// The definition decodes as a `D`, and has the key, the hash, the relations and the dependencies that the
-    /// record says: for those who fill records by [`NewShape::of`](shape_meta_core::NewShape::of).
+    /// Returns a verifier that decodes the definition as a `D`, and compares its key, hash, relations and
+    /// dependencies with those of the record. For records that are made by
+    /// [`NewShape::of`](shape_meta_core::NewShape::of).
     pub fn of<D: Definition>() -> Self {
         Self::new(|record| {
             let entry = &record.entry;

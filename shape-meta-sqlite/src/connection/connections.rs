@@ -14,10 +14,10 @@ use crate::{
     ConnectionLimit,
     connection::{
         idle,
-        limit::Cap,
+        limit::LimitState,
         meter::{Lease, Meter},
         operation::Operation,
-        pool::{Pool, Pooled},
+        pool::{PooledReader, ReaderPool},
         settings::{Settings, set},
     },
     error::{failed, failed_on, invalidates_connection},
@@ -25,113 +25,114 @@ use crate::{
     ownership::{file_id::FileId, presence::Presence},
 };
 
-/// The connections of one store: one that writes, and the pool of those that read.
+/// The connections of one store: the writer, and the pool of readers.
 ///
-/// Where there is no pool ([`Mode::Exclusive`](crate::Mode::Exclusive), memory) the writer reads too.
+/// Without a pool ([`Mode::Exclusive`](crate::Mode::Exclusive), memory) the writer serves the reads, too.
 pub(crate) struct Connections {
     settings: Settings,
     meter: Meter,
-    cap: Arc<Cap>,
-    /// `None` if reads have no connections of their own, and once closed.
-    pool: RwLock<Option<Pool>>,
-    /// Readers that are in use have it too, so it lasts as long as any connection does.
+    limit: Arc<LimitState>,
+    /// `None` if reads have no connections of their own, and after the store is closed.
+    pool: RwLock<Option<ReaderPool>>,
+    /// Shared with the readers in use, so it lasts as long as any connection.
     presence: Mutex<Option<Arc<Presence>>>,
     writer: Arc<Mutex<Writer>>,
-    /// Whether this store writes, or reads what another one does.
-    writes: bool,
-    /// How far the order had come when the latest commit was confirmed: a file that is behind is another one.
+    /// Whether this store owns the database. A standby only reads it.
+    is_owner: bool,
+    /// The sequence number of the latest confirmed commit. A file that is behind it is another file.
     confirmed: AtomicU64,
 }
 
 struct Writer {
     /// `None` while the store has nothing to write, and after a failure that makes SQLite's view of the file
-    /// doubtful: the next use opens anew.
+    /// unreliable. The next use reopens it.
     connection: Option<Connection>,
-    /// It was closed because there was nothing to write: nothing about the file is doubtful. What the
-    /// database took then.
-    rests: Option<Pages>,
-    /// When it was last used.
-    used: Instant,
-    /// Whether a look for that is on its way.
-    watched: bool,
+    /// The size of the database, if the writer was closed because it was idle. `None` after a failure.
+    idle_size: Option<DatabaseSize>,
+    last_used: Instant,
+    /// Whether a check that closes the idle writer is scheduled.
+    close_scheduled: bool,
     closed: bool,
-    cap: Arc<Cap>,
-    /// The file that is open, to be told from another one that has its name; none for a database in memory.
-    file: Option<Open>,
+    limit: Arc<LimitState>,
+    /// The file that is open, to detect another file under its name; `None` for a database in memory.
+    file: Option<OpenFile>,
 }
 
-/// A file that is open.
-struct Open {
+/// The path and the identity of the file that a connection has open.
+struct OpenFile {
     path: PathBuf,
-    identity: FileId,
+    id: FileId,
 }
 
-impl Open {
+impl OpenFile {
     fn new(path: &Path) -> Result<Self> {
-        let identity = FileId::at(path).map_err(failed_on("look at", path))?;
-        Ok(Self { path: path.to_owned(), identity })
+        let id = FileId::at(path).map_err(failed_on("read the identity of", path))?;
+        Ok(Self { path: path.to_owned(), id })
     }
 
-    /// Whether it still has its name. What is written otherwise nobody would find again.
+    /// Whether the file still has its name. If not, the next open would not find what is written to it.
     fn is_in_place(&self) -> bool {
-        FileId::at(&self.path).is_ok_and(|there| there == self.identity)
+        FileId::at(&self.path).is_ok_and(|current| current == self.id)
     }
 }
 
-/// The size of a database in pages.
+/// The size of a database.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pages {
-    pub(crate) all: u64,
-    pub(crate) free: u64,
-    pub(crate) size: u64,
+pub(crate) struct DatabaseSize {
+    pub(crate) pages: u64,
+    pub(crate) free_pages: u64,
+    pub(crate) page_size: u64,
 }
 
-impl Pages {
-    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+impl DatabaseSize {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let number =
             |name| connection.pragma_query_value(None, name, |row| row.get(0).map(i64::cast_unsigned));
-        Ok(Self { all: number("page_count")?, free: number("freelist_count")?, size: number("page_size")? })
+        Ok(Self {
+            pages: number("page_count")?,
+            free_pages: number("freelist_count")?,
+            page_size: number("page_size")?,
+        })
     }
 }
 
 impl Writer {
-    fn set(&mut self, connection: Connection, file: Option<Open>) -> &mut Connection {
-        self.cap.writer_opened();
-        (self.rests, self.file) = (None, file);
+    fn set(&mut self, connection: Connection, file: Option<OpenFile>) -> &mut Connection {
+        self.limit.writer_opened();
+        (self.idle_size, self.file) = (None, file);
         self.connection.insert(connection)
     }
 
-    /// Gives the connection out, to be closed or dropped by the caller.
+    /// Takes the connection out, to be closed or dropped by the caller.
     fn take(&mut self) -> Option<Connection> {
         let connection = self.connection.take()?;
-        self.cap.writer_closed();
+        self.limit.writer_closed();
         if !self.is_in_place() {
-            // It takes the log away by its name as it is closed; what has that name now is another one's.
+            // On close SQLite deletes the WAL by its name, which belongs to another file now.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         Some(connection)
     }
 
     fn is_in_place(&self) -> bool {
-        self.file.as_ref().is_none_or(Open::is_in_place)
+        self.file.as_ref().is_none_or(OpenFile::is_in_place)
     }
 
-    /// Closes the connection, which moves the log into the database and takes it away: then all that an
-    /// idle store keeps open is its lock file. A writer that could not be closed in order is treated as
-    /// after a failure.
-    fn rest(&mut self) {
+    /// Closes the connection, which checkpoints the WAL and deletes it: an idle store keeps only its lock
+    /// file open. A writer that fails to close is treated as after any other failure.
+    fn close_idle(&mut self) {
         let Some(connection) = self.take() else { return };
-        let pages = Pages::of(&connection);
-        // If a reader is still open, closing would leave the log as it is.
+        let size = DatabaseSize::read(&connection);
+        // While a reader is open, closing does not checkpoint.
         let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if connection.close().is_ok() {
-            self.rests = pages.ok();
+            self.idle_size = size.ok();
         }
     }
 }
 
 impl Connections {
-    /// With this writer, which has found the order come so far.
+    /// The connections of an owner, with this writer. `last_seq` is the durable watermark of the database.
     pub(crate) fn new(
         settings: Settings,
         writer: Connection,
@@ -139,56 +140,58 @@ impl Connections {
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let file = settings.path.as_deref().map(Open::new).transpose()?;
-        let mut connections = Self::reading(settings, presence, observer);
-        connections.writes = true;
+        let file = settings.path.as_deref().map(OpenFile::new).transpose()?;
+        let mut connections = Self::read_only(settings, presence, observer);
+        connections.is_owner = true;
         connections.confirm(last_seq);
         {
             let mut inner = connections.lock_writer();
             inner.set(writer, file);
-            connections.may_rest(&mut inner);
+            connections.close_or_schedule(&mut inner);
         }
         Ok(connections)
     }
 
-    /// Without a writer: of a store that reads what another one writes.
-    pub(crate) fn reading(
+    /// The connections of a standby, without a writer.
+    pub(crate) fn read_only(
         settings: Settings,
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let cap = settings.options.connection_limit.clone();
-        let cap = Arc::clone(cap.unwrap_or_else(|| ConnectionLimit::new(u32::MAX)).cap());
+        let limit = settings.options.connection_limit.clone();
+        let limit = Arc::clone(limit.unwrap_or_else(|| ConnectionLimit::new(u32::MAX)).state());
         let presence = presence.map(Arc::new);
-        let pool =
-            settings.has_readers().then(|| Pool::new(settings.clone(), Arc::clone(&cap), presence.clone()));
+        let pool = settings
+            .has_readers()
+            .then(|| ReaderPool::new(settings.clone(), Arc::clone(&limit), presence.clone()));
         let writer = Writer {
             connection: None,
-            rests: None,
-            used: Instant::now(),
-            watched: false,
+            idle_size: None,
+            last_used: Instant::now(),
+            close_scheduled: false,
             closed: false,
-            cap: Arc::clone(&cap),
+            limit: Arc::clone(&limit),
             file: None,
         };
         Self {
             settings,
             meter: Meter::new(observer),
-            cap,
+            limit,
             pool: RwLock::new(pool),
             presence: Mutex::new(presence),
             writer: Arc::new(Mutex::new(writer)),
-            writes: false,
+            is_owner: false,
             confirmed: AtomicU64::new(0),
         }
     }
 
-    /// The order has come so far on disk, and somebody has been told.
+    /// Records that a commit up to this sequence number was confirmed to the caller.
     pub(crate) fn confirm(&self, last_seq: Seq) {
         self.confirmed.fetch_max(last_seq.get(), Ordering::Relaxed);
     }
 
-    /// Reads, on a connection of the pool if there is one.
+    /// Runs `work` on a reader of the pool, or on the writer if there is no pool. Waits for a connection if
+    /// all are in use.
     pub(crate) fn read<T>(
         &self,
         operation: Operation,
@@ -197,16 +200,16 @@ impl Connections {
         match self.reader(operation)? {
             Some((mut reader, mut lease)) => {
                 let outcome = work(reader.connection());
-                lease.note(&outcome);
-                reader.broken = outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
+                lease.record(&outcome);
+                reader.is_broken = outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
                 outcome
             }
             None => self.write(operation, |connection| work(connection)),
         }
     }
 
-    /// A connection of the pool for as long as it is wanted; `None` if there is no pool.
-    pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(Pooled, Lease<'_>)>> {
+    /// Checks out a reader for as long as the caller holds it; `None` if there is no pool.
+    pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(PooledReader, Lease<'_>)>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(pool) = pool else {
             return if self.settings.has_readers() { Err(closed()) } else { Ok(None) };
@@ -218,14 +221,19 @@ impl Connections {
         }
     }
 
-    /// Runs on the one connection that writes, after those who came before.
+    /// Runs `work` on the writer. Waits for the operations that were called earlier.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, `Standby` if this store does not own the database, `Closed`, and `Io` if the file was
+    /// moved away while it was written.
     pub(crate) fn write<T>(
         &self,
         operation: Operation,
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let waiting = self.meter.wait(operation);
-        if !self.writes {
+        if !self.is_owner {
             return Err(waiting.refused(is_standby()));
         }
         let mut writer = self.lock_writer();
@@ -234,136 +242,140 @@ impl Connections {
         }
         let connection = match &mut writer.connection {
             Some(connection) => connection,
-            None => match self.reopen(writer.rests.is_some()) {
+            None => match self.reopen(writer.idle_size.is_some()) {
                 Ok((connection, file)) => writer.set(connection, file),
                 Err(error) => return Err(waiting.refused(error)),
             },
         };
-        // Told back before the lock is released, so that the number in use is never above the truth.
+        // Dropped before the lock is released, so that the number of connections in use never exceeds the
+        // true one.
         let mut lease = waiting.granted();
         let mut outcome = work(connection);
         if outcome.is_ok() && operation.is_durable() && !writer.is_in_place() {
-            // It was written, to where nobody will find it.
+            // The commit went to a file that the next open does not find.
             outcome = Err(moved());
         }
-        lease.note(&outcome);
+        lease.record(&outcome);
         if outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind())) {
-            self.distrust(&mut writer);
+            self.discard(&mut writer);
         }
         drop(lease);
-        self.may_rest(&mut writer);
+        self.close_or_schedule(&mut writer);
         if operation != Operation::Stats {
-            // A gauge keeps nobody from resting.
-            writer.used = Instant::now();
+            // Reading a gauge does not keep the writer open.
+            writer.last_used = Instant::now();
         }
         outcome
     }
 
-    /// The writer has been used. If there are too many, it is closed at once, and if not, when it was idle
-    /// for long.
-    fn may_rest(&self, writer: &mut Writer) {
+    /// Called after each use of the writer: closes it at once if too many writers are open, and otherwise
+    /// schedules the check that closes it once it is idle.
+    fn close_or_schedule(&self, writer: &mut Writer) {
         if !self.settings.has_readers() {
-            // What is in memory would be gone, and what is locked for exclusive use would be open to others.
+            // Closing would lose a database in memory, and would give up the exclusive lock on a file.
             return;
         }
-        if self.cap.has_too_many_writers() {
-            writer.rest();
-        } else if writer.connection.is_some() && !std::mem::replace(&mut writer.watched, true) {
+        if self.limit.has_too_many_writers() {
+            writer.close_idle();
+        } else if writer.connection.is_some() && !std::mem::replace(&mut writer.close_scheduled, true) {
             let timeout = self.settings.options.idle_timeout;
-            watch(Arc::downgrade(&self.writer), timeout, timeout);
+            schedule_close(Arc::downgrade(&self.writer), timeout, timeout);
         }
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(|poisoned| {
-            // A panic while the connection was in use. Its transaction was rolled back on the way out.
+            // A panic while the connection was in use. Unwinding has rolled its transaction back.
             self.writer.clear_poison();
             let mut writer = poisoned.into_inner();
-            self.distrust(&mut writer);
+            self.discard(&mut writer);
             writer
         })
     }
 
-    fn distrust(&self, writer: &mut Writer) {
+    /// Closes the writer after a failure. The next use reopens it.
+    fn discard(&self, writer: &mut Writer) {
         // A database in memory lives and dies with its connection.
         if self.settings.path.is_some() {
             drop(writer.take());
-            writer.rests = None;
+            writer.idle_size = None;
         }
     }
 
-    /// Opens the writer again: after it rested, or after a failure. A commit that seemed to fail may lie in the log all the
-    /// same, written but not synced, and a retry would find its `last_seq` there and believe it durable.
-    /// So first everything in the log is moved into the database and synced, or the journal ended and
-    /// synced. Until that works, nothing is written.
-    fn reopen(&self, rested: bool) -> Result<(Connection, Option<Open>)> {
-        let doing = "open the database again";
+    /// Reopens the writer, after it was idle or after a failure.
+    ///
+    /// After a failure the order matters. A commit that seemed to fail may be in the WAL, written but not
+    /// synced, and a retry would find its `last_seq` there and take it for durable. So first the whole WAL is
+    /// checkpointed, which syncs it; with a rollback journal, a journal is ended and synced. Nothing is
+    /// written before that succeeds.
+    fn reopen(&self, was_idle: bool) -> Result<(Connection, Option<OpenFile>)> {
+        let doing = "reopen the database";
         let connection = self.settings.reopen_writer().map_err(failed(doing))?;
-        let file = self.settings.path.as_deref().map(Open::new).transpose()?;
-        // If it is another one, its log is not touched on the way out.
-        let keep_log = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
-        keep_log(true).map_err(failed(doing))?;
+        let file = self.settings.path.as_deref().map(OpenFile::new).transpose()?;
+        // If it turns out to be another file, closing the connection must not touch its WAL.
+        let keep_wal = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+        keep_wal(true).map_err(failed(doing))?;
         let confirmed = Seq::new(self.confirmed.load(Ordering::Relaxed));
         let last_seq = Meta::read(&connection)?.last_seq;
         if last_seq < confirmed {
             return Err(behind(last_seq, confirmed));
         }
-        keep_log(false).map_err(failed(doing))?;
-        if rested {
+        keep_wal(false).map_err(failed(doing))?;
+        if was_idle {
             return Ok((connection, file));
         }
         if self.settings.has_readers() {
             let busy: bool = connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-                .map_err(failed("make sure of the log after a failure"))?;
+                .map_err(failed("checkpoint the WAL after a failure"))?;
             if busy {
-                let message = "could not make sure of the log after a failure, because a reader still uses \
-                               it; nothing has changed, and it can be tried again. Drop scans soon";
+                let message = "could not checkpoint the WAL after a failure, because a reader still uses it; \
+                               nothing has changed, and it can be tried again. Drop scans earlier";
                 return Err(Error::new(ErrorKind::Busy, message));
             }
         } else {
-            // The end of a commit is the end of its journal. If that could not be synced, the journal is back
-            // after a power loss, and takes back what was committed. So a journal is begun and ended once
-            // more, around a write that changes nothing.
+            // A commit ends by ending its journal. If that could not be synced, the journal is back after a
+            // power loss, and rolls the commit back. So a write that changes nothing begins and ends another
+            // journal.
+            let doing = "end the journal after a failure";
             let version: i64 = connection
                 .pragma_query_value(None, "user_version", |row| row.get(0))
-                .map_err(failed("make sure of the journal after a failure"))?;
-            set(&connection, "user_version", version)
-                .map_err(failed("make sure of the journal after a failure"))?;
+                .map_err(failed(doing))?;
+            set(&connection, "user_version", version).map_err(failed(doing))?;
         }
         Ok((connection, file))
     }
 
-    /// Puts another file in the place of this one, while nobody writes. Reads go on with the connections that they
-    /// have; new ones are of the file that is there then.
+    /// Replaces the database file by `replace`, with the writer closed. Reads in progress end on the old
+    /// file; later reads use the new one.
     pub(crate) fn replace<T>(&self, replace: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut writer = self.lock_writer();
         if writer.closed {
             return Err(closed());
         }
-        // What replaces the file is to be looked at like one after a failure, and may have come less far.
-        writer.rests = None;
+        // The new file is treated as after a failure, and may be behind what was confirmed.
+        writer.idle_size = None;
         self.confirmed.store(0, Ordering::Relaxed);
         if let Some(connection) = writer.take() {
-            // Or else it would move the log into the file on its way out.
+            // Closing must not checkpoint the WAL into the damaged file.
             connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
                 .map_err(failed("close the database"))?;
             connection.close().map_err(|(_, error)| failed("close the database")(error))?;
         }
         let replaced = replace();
-        self.renew();
+        self.renew_pool();
         replaced
     }
 
-    /// How many connections are open, and how many of them are in use.
-    pub(crate) fn numbers(&self) -> (u32, usize) {
+    /// Returns how many connections are open, and how many of them are in use.
+    pub(crate) fn open_and_active(&self) -> (u32, usize) {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        let readers = pool.as_ref().map_or(0, Pool::open);
+        let readers = pool.as_ref().map_or(0, ReaderPool::open);
         (readers + u32::from(self.writer_is_open()), self.meter.active())
     }
 
-    /// Without waiting for whoever uses it.
+    /// Does not wait for the writer: one in use is open.
     fn writer_is_open(&self) -> bool {
         match self.writer.try_lock() {
             Ok(writer) => writer.connection.is_some(),
@@ -372,25 +384,26 @@ impl Connections {
         }
     }
 
-    /// The size of the database. A writer that rests knows it, and is not woken for it.
-    pub(crate) fn pages(&self) -> Result<Pages> {
-        if let Some(pages) = self.lock_writer().rests {
-            return Ok(pages);
+    /// Returns the size of the database. Does not reopen an idle writer.
+    pub(crate) fn size(&self) -> Result<DatabaseSize> {
+        if let Some(size) = self.lock_writer().idle_size {
+            return Ok(size);
         }
-        let pages =
-            |connection: &Connection| Pages::of(connection).map_err(failed("read the size of the database"));
-        match self.writes {
-            true => self.write(Operation::Stats, |connection| pages(connection)),
-            false => self.read(Operation::Stats, pages),
+        let read = |connection: &Connection| {
+            DatabaseSize::read(connection).map_err(failed("read the size of the database"))
+        };
+        match self.is_owner {
+            true => self.write(Operation::Stats, |connection| read(connection)),
+            false => self.read(Operation::Stats, read),
         }
     }
 
-    /// The same for gauges, and how many there can be. Waits for nobody; once closed, those that are still in
-    /// use are all.
+    /// Returns the usage of the connections, for gauges. Does not wait. After a close, only connections that
+    /// are still in use count.
     pub(crate) fn usage(&self) -> Usage {
         let readers = {
             let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-            pool.as_ref().map(Pool::open)
+            pool.as_ref().map(ReaderPool::open)
         };
         let used = self.meter.active();
         let open = match readers {
@@ -403,27 +416,27 @@ impl Connections {
         Usage { used, idle: open.saturating_sub(used), max, waiting: self.meter.waiting() }
     }
 
-    /// Reads that begin from now on are of the file that has the name now. Those under way go on.
-    pub(crate) fn renew(&self) {
+    /// Replaces the pool, so that later reads open the file that has the name now. Reads in progress go on.
+    pub(crate) fn renew_pool(&self) {
         let presence = self.presence().clone();
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         if pool.is_some() {
-            *pool = Some(Pool::new(self.settings.clone(), Arc::clone(&self.cap), presence));
+            *pool = Some(ReaderPool::new(self.settings.clone(), Arc::clone(&self.limit), presence));
         }
     }
 
-    /// Closes the connections of the pool that are not in use.
-    pub(crate) fn close_idle(&self) {
+    /// Closes the idle readers.
+    pub(crate) fn close_idle_readers(&self) {
         if let Some(pool) = &*self.pool.read().unwrap_or_else(PoisonError::into_inner) {
             pool.close_idle();
         }
     }
 
-    /// Closes the writer too, after whoever uses it.
-    pub(crate) fn rest(&self) {
-        self.close_idle();
+    /// Closes the idle readers and the writer. Waits for the operation that uses the writer.
+    pub(crate) fn close_idle(&self) {
+        self.close_idle_readers();
         if self.settings.has_readers() {
-            self.lock_writer().rest();
+            self.lock_writer().close_idle();
         }
     }
 
@@ -431,8 +444,8 @@ impl Connections {
         &self.settings
     }
 
-    /// Closes all connections that are not in use, and the others when they are given back. The writer
-    /// goes last, so that it is the one that empties the log.
+    /// Closes all connections: idle ones now, and readers in use when they are returned. The writer goes
+    /// last, so that it checkpoints the WAL.
     pub(crate) fn close(&self) -> Result<()> {
         self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
         let mut writer = self.lock_writer();
@@ -453,22 +466,23 @@ impl Connections {
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        // Nobody is left who could be told, and nothing can be lost: what is committed is in the log.
+        // A failure cannot be reported, and loses nothing: all commits are in the WAL.
         let _ = self.close();
     }
 }
 
-/// Looks after some time whether the writer was idle for so long, and closes it then.
-fn watch(writer: Weak<Mutex<Writer>>, after: Duration, timeout: Duration) {
+/// Schedules a check that closes the writer if it has been idle for `timeout`.
+fn schedule_close(writer: Weak<Mutex<Writer>>, after: Duration, timeout: Duration) {
     idle::after(after, move || {
         let Some(shared) = writer.upgrade() else { return };
-        // Whoever has it is using it, perhaps on a disk that hangs; and who comes after a panic looks first.
-        let Ok(mut inner) = shared.try_lock() else { return watch(writer, timeout, timeout) };
-        match timeout.checked_sub(inner.used.elapsed()).filter(|left| !left.is_zero()) {
-            Some(left) if inner.connection.is_some() => watch(writer, left, timeout),
+        // A locked writer is in use, perhaps on a disk that hangs. A poisoned one is for its next user to
+        // discard.
+        let Ok(mut inner) = shared.try_lock() else { return schedule_close(writer, timeout, timeout) };
+        match timeout.checked_sub(inner.last_used.elapsed()).filter(|left| !left.is_zero()) {
+            Some(left) if inner.connection.is_some() => schedule_close(writer, left, timeout),
             _ => {
-                inner.rest();
-                inner.watched = false;
+                inner.close_idle();
+                inner.close_scheduled = false;
             }
         }
     });
@@ -481,15 +495,15 @@ fn closed() -> Error {
 fn is_standby() -> Error {
     Error::new(
         ErrorKind::Standby,
-        "this is a standby: it reads what the owner of the database writes, and writes nothing itself; promote it first",
+        "this store is a standby and cannot write; nothing has changed. Promote it first",
     )
 }
 
 fn moved() -> Error {
     Error::new(
         ErrorKind::Io,
-        "the database file was moved away or replaced while it was open; what is not in it yet is kept in memory, and \
-         written when the file is back in its place",
+        "the database file was moved away or replaced while it was open; the commit is not in the file that has its \
+         name now. Put the file back and try again; a write buffer does so itself, and keeps the changes in memory",
     )
 }
 
@@ -497,9 +511,9 @@ fn behind(last_seq: Seq, confirmed: Seq) -> Error {
     Error::new(
         ErrorKind::Io,
         format!(
-            "the database has come to {last_seq} in the order, and had come to {confirmed}: an older copy was put in \
-             its place, or the disk has lost what it had confirmed. Nothing is written to it; put the right file \
-             back, or repair what is there"
+            "the database is at sequence number {last_seq}, but {confirmed} was already acknowledged as durable: an \
+             older copy was put in its place, or the disk lost confirmed writes. Nothing is written to it; put the \
+             right file back, or repair the database"
         ),
     )
 }

@@ -9,271 +9,281 @@ use rusqlite::Connection;
 
 use crate::connection::idle;
 
-/// A bound on the connections of many stores together: hand a clone to
-/// [`SqliteOptions::connection_limit`](crate::SqliteOptions::connection_limit) of each.
+/// A limit on the connections of many stores together. Pass it to
+/// [`SqliteOptions::connection_limit`](crate::SqliteOptions::connection_limit) of each store.
 ///
-/// For processes that open a store for each of their hundreds of tenants. A connection takes three file
-/// descriptors and its page cache; a store that is idle has none, and then takes a single descriptor, that
-/// of its lock file.
+/// For processes that open a store for each of hundreds of tenants. A connection takes three file descriptors
+/// and its page cache; an idle store has no connection, and takes one descriptor, that of its lock file.
 ///
-/// - At most so many *reading* connections are open. When there are, a read of a store that has none free
-///   closes the one of another store that has been idle for longest, and opens its own; if all are in
-///   use, it waits like one whose own [`readers`](crate::SqliteOptions::readers) are.
-/// - A *writing* connection is never waited for, so that no store holds up the flushes of others. But when
-///   more than so many are open, one is closed again as soon as its batch is written, instead of when it
-///   has been [idle](crate::SqliteOptions::idle_timeout) for long. Opening and closing takes about a
-///   millisecond and some syncs. So make the bound at least the number of stores that write all the time.
+/// - The number of *readers* never exceeds the limit. At the limit, a read of a store without an idle reader
+///   closes the reader, of any store, that has been idle for longest, and opens its own. If all readers are
+///   in use, the read waits, as it does when the [`max_readers`](crate::SqliteOptions::max_readers) of its
+///   own store are in use.
+/// - A *writer* is opened without waiting, so that no store delays the flushes of another. While more writers
+///   are open than the limit, a writer is closed as soon as its batch is committed, instead of after the
+///   [idle time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and
+///   some syncs. So the limit should be at least the number of stores that write all the time.
 #[derive(Clone)]
-pub struct ConnectionLimit(Arc<Cap>);
+pub struct ConnectionLimit(Arc<LimitState>);
 
 impl ConnectionLimit {
-    /// At most so many connections, and at least 1.
+    /// Creates a limit of `connections`, or of 1 if that is 0.
     pub fn new(connections: u32) -> Self {
-        Self(Arc::new(Cap { most: connections.max(1), state: Mutex::default(), changed: Condvar::new() }))
+        Self(Arc::new(LimitState {
+            max: connections.max(1),
+            counts: Mutex::default(),
+            reader_freed: Condvar::new(),
+        }))
     }
 
-    /// How many connections are open now, those of readers and of writers.
+    /// Returns the number of connections that are open now, readers and writers.
     pub fn open(&self) -> u32 {
-        let state = self.0.lock();
-        state.readers + state.writers
+        let counts = self.0.lock();
+        counts.readers + counts.writers
     }
 
-    pub(crate) fn cap(&self) -> &Arc<Cap> {
+    pub(crate) fn state(&self) -> &Arc<LimitState> {
         &self.0
     }
 }
 
 impl fmt::Debug for ConnectionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.lock();
+        let counts = self.0.lock();
         f.debug_struct("ConnectionLimit")
-            .field("most", &self.0.most)
-            .field("readers", &state.readers)
-            .field("writers", &state.writers)
+            .field("max", &self.0.max)
+            .field("readers", &counts.readers)
+            .field("writers", &counts.writers)
             .finish()
     }
 }
 
-/// The connections that are open under one bound, and the readers that are idle.
-pub(crate) struct Cap {
-    most: u32,
-    /// Held for moments: connections are opened and closed without it.
-    state: Mutex<State>,
-    /// A reader became idle, or was closed.
-    changed: Condvar,
+/// The open connections under one limit, and the idle readers among them.
+pub(crate) struct LimitState {
+    max: u32,
+    /// Held briefly: no connection is opened or closed under it.
+    counts: Mutex<OpenConnections>,
+    /// Notified when a reader becomes idle or is closed.
+    reader_freed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct OpenConnections {
     readers: u32,
     writers: u32,
-    /// By when they became idle: the first has been for longest.
-    idle: BTreeMap<u64, Idle>,
-    next: u64,
-    pools: HashMap<u64, Pool>,
-    next_pool: u64,
-    /// How many wait for a reader. Waking nobody is a system call as well, for each read.
+    /// Idle readers of all stores by ticket. The lowest ticket has been idle for longest.
+    idle: BTreeMap<u64, IdleReader>,
+    next_ticket: u64,
+    stores: HashMap<u64, StoreReaders>,
+    next_store: u64,
+    /// The number of threads that wait for a reader. Without waiters a notification, a system call, is
+    /// skipped.
     waiting: u32,
-    /// Whether a look for those that were idle for long is on its way.
-    watched: bool,
+    /// Whether a pass that closes idle readers is scheduled.
+    close_scheduled: bool,
 }
 
-struct Idle {
-    pool: u64,
+struct IdleReader {
+    store: u64,
     until: Instant,
-    reader: Connection,
+    connection: Connection,
 }
 
 /// The readers of one store.
-struct Pool {
-    most: u32,
+struct StoreReaders {
+    max: u32,
     open: u32,
-    /// The newest last.
+    /// Tickets of the idle readers, the newest last.
     idle: Vec<u64>,
 }
 
-/// What a store that wants a reader gets.
+/// The answer to a store that wants a reader.
 pub(crate) enum Granted {
+    /// An open reader.
     Idle(Connection),
-    /// To open one. The place is taken, and has to be given back if that fails.
-    Place,
+    /// The right to open one. It is counted already, and must be [released](LimitState::release) if opening
+    /// fails.
+    Permit,
 }
 
-impl Cap {
-    pub(crate) fn enter(&self, most: u32) -> u64 {
-        let mut state = self.lock();
-        let id = state.next_pool;
-        state.next_pool += 1;
-        state.pools.insert(id, Pool { most, open: 0, idle: Vec::new() });
+impl LimitState {
+    /// Registers a store with at most `max` readers. Returns its id.
+    pub(crate) fn register(&self, max: u32) -> u64 {
+        let mut counts = self.lock();
+        let id = counts.next_store;
+        counts.next_store += 1;
+        counts.stores.insert(id, StoreReaders { max, open: 0, idle: Vec::new() });
         id
     }
 
-    /// The store is closed. Readers that are still in use are closed when they are given back.
-    pub(crate) fn leave(&self, id: u64) {
+    /// Removes a store that is closed. Its readers that are still in use are closed when they are returned.
+    pub(crate) fn unregister(&self, store: u64) {
         let closed = {
-            let mut state = self.lock();
-            let closed = state.take_idle(id);
-            state.pools.remove(&id);
+            let mut counts = self.lock();
+            let closed = counts.take_idle_of(store);
+            counts.stores.remove(&store);
             closed
         };
         self.close(closed);
     }
 
-    /// A reader for this store, or the right to open one; `None` if there is none before the deadline.
-    pub(crate) fn take(&self, id: u64, timeout: Duration) -> Option<Granted> {
-        let mut begun = None;
-        let mut state = self.lock();
+    /// Returns a reader of this store, or the right to open one. Waits until there is one, at most for
+    /// `timeout`; returns `None` after that.
+    pub(crate) fn acquire(&self, store: u64, timeout: Duration) -> Option<Granted> {
+        let mut started = None;
+        let mut counts = self.lock();
         loop {
-            let full = state.readers >= self.most;
-            let pool = state.pools.get_mut(&id)?;
-            if let Some(ticket) = pool.idle.pop() {
-                return state.idle.remove(&ticket).map(|idle| Granted::Idle(idle.reader));
+            let at_limit = counts.readers >= self.max;
+            let readers = counts.stores.get_mut(&store)?;
+            if let Some(ticket) = readers.idle.pop() {
+                return counts.idle.remove(&ticket).map(|idle| Granted::Idle(idle.connection));
             }
-            if pool.open < pool.most && !full {
-                pool.open += 1;
-                state.readers += 1;
-                return Some(Granted::Place);
+            if readers.open < readers.max && !at_limit {
+                readers.open += 1;
+                counts.readers += 1;
+                return Some(Granted::Permit);
             }
-            if pool.open < pool.most
-                && let Some(other) = state.take_oldest()
+            if readers.open < readers.max
+                && let Some(oldest) = counts.take_oldest_idle()
             {
-                // Its place is given on. A reader never writes as it is closed, so this takes no longer
-                // because of the other store's disk.
-                drop(state);
-                self.close(vec![other]);
-                state = self.lock();
+                // Closing it makes the count drop below the limit. A reader never writes as it is closed, so
+                // this does not wait for the disk of another store.
+                drop(counts);
+                self.close(vec![oldest]);
+                counts = self.lock();
                 continue;
             }
-            let begun = *begun.get_or_insert_with(Instant::now);
-            let left = timeout.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())?;
-            state.waiting += 1;
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting -= 1;
+            let started = *started.get_or_insert_with(Instant::now);
+            let left = timeout.checked_sub(started.elapsed()).filter(|left| !left.is_zero())?;
+            counts.waiting += 1;
+            counts = self.reader_freed.wait_timeout(counts, left).unwrap_or_else(PoisonError::into_inner).0;
+            counts.waiting -= 1;
         }
     }
 
-    /// A reader is not in use any more, and kept for so long.
-    pub(crate) fn put(self: &Arc<Self>, id: u64, reader: Connection, keep: Duration) {
-        let mut state = self.lock();
-        if !state.pools.contains_key(&id) {
-            drop(state);
-            drop(reader);
-            return self.free(id);
+    /// Returns a reader that is not in use any more. It is closed if it stays idle for `keep`.
+    pub(crate) fn put_back(self: &Arc<Self>, store: u64, connection: Connection, keep: Duration) {
+        let mut counts = self.lock();
+        if !counts.stores.contains_key(&store) {
+            drop(counts);
+            drop(connection);
+            return self.release(store);
         }
-        let ticket = state.next;
-        state.next += 1;
-        state.idle.insert(ticket, Idle { pool: id, until: Instant::now() + keep, reader });
-        state.pools.entry(id).and_modify(|pool| pool.idle.push(ticket));
-        let watch = !std::mem::replace(&mut state.watched, true);
-        self.tell(state);
-        if watch {
-            self.watch(keep);
+        let ticket = counts.next_ticket;
+        counts.next_ticket += 1;
+        counts.idle.insert(ticket, IdleReader { store, until: Instant::now() + keep, connection });
+        counts.stores.entry(store).and_modify(|readers| readers.idle.push(ticket));
+        let schedule = !std::mem::replace(&mut counts.close_scheduled, true);
+        self.notify(counts);
+        if schedule {
+            self.schedule_close(keep);
         }
     }
 
-    /// The place of a reader that was closed, or could not be opened.
-    pub(crate) fn free(&self, id: u64) {
-        let mut state = self.lock();
-        state.readers -= 1;
-        if let Some(pool) = state.pools.get_mut(&id) {
-            pool.open -= 1;
+    /// Discounts a reader that was closed, or could not be opened.
+    pub(crate) fn release(&self, store: u64) {
+        let mut counts = self.lock();
+        counts.readers -= 1;
+        if let Some(readers) = counts.stores.get_mut(&store) {
+            readers.open -= 1;
         }
-        self.tell(state);
+        self.notify(counts);
     }
 
-    /// Closes the readers of a store that are not in use.
-    pub(crate) fn close_idle(&self, id: u64) {
-        let closed = self.lock().take_idle(id);
+    /// Closes the idle readers of a store.
+    pub(crate) fn close_idle(&self, store: u64) {
+        let closed = self.lock().take_idle_of(store);
         self.close(closed);
     }
 
-    /// How many readers a store has open.
-    pub(crate) fn open(&self, id: u64) -> u32 {
-        self.lock().pools.get(&id).map_or(0, |pool| pool.open)
+    /// Returns the number of readers that a store has open.
+    pub(crate) fn open_readers(&self, store: u64) -> u32 {
+        self.lock().stores.get(&store).map_or(0, |readers| readers.open)
     }
 
-    /// A writer was opened.
+    /// Counts a writer that was opened.
     pub(crate) fn writer_opened(&self) {
         self.lock().writers += 1;
     }
 
+    /// Discounts a writer that is about to be closed.
     pub(crate) fn writer_closed(&self) {
         self.lock().writers -= 1;
     }
 
-    /// Whether a writer that has nothing to do should be closed at once.
+    /// Whether an idle writer should be closed at once, because more are open than the limit.
     pub(crate) fn has_too_many_writers(&self) -> bool {
-        self.lock().writers > self.most
+        self.lock().writers > self.max
     }
 
-    fn watch(self: &Arc<Self>, after: Duration) {
-        let cap: Weak<Self> = Arc::downgrade(self);
+    fn schedule_close(self: &Arc<Self>, after: Duration) {
+        let limit: Weak<Self> = Arc::downgrade(self);
         idle::after(after, move || {
-            if let Some(cap) = cap.upgrade() {
-                cap.close_old();
+            if let Some(limit) = limit.upgrade() {
+                limit.close_expired();
             }
         });
     }
 
-    /// Closes what was idle for long, and looks again when the next one will have been.
-    fn close_old(self: &Arc<Self>) {
+    /// Closes the readers whose idle time is over, and schedules the next pass if readers are left.
+    fn close_expired(self: &Arc<Self>) {
         let (closed, next) = {
-            let mut state = self.lock();
+            let mut counts = self.lock();
             let now = Instant::now();
-            let old: Vec<_> =
-                state.idle.iter().filter(|(_, idle)| idle.until <= now).map(|(ticket, _)| *ticket).collect();
-            let closed: Vec<_> = old.into_iter().filter_map(|ticket| state.take_ticket(ticket)).collect();
-            let next = state.idle.values().map(|idle| idle.until).min();
-            state.watched = next.is_some();
+            let expired: Vec<_> =
+                counts.idle.iter().filter(|(_, idle)| idle.until <= now).map(|(ticket, _)| *ticket).collect();
+            let closed: Vec<_> = expired.into_iter().filter_map(|ticket| counts.take(ticket)).collect();
+            let next = counts.idle.values().map(|idle| idle.until).min();
+            counts.close_scheduled = next.is_some();
             (closed, next.map(|next| next - now))
         };
         self.close(closed);
         if let Some(next) = next {
-            self.watch(next);
+            self.schedule_close(next);
         }
     }
 
-    /// They are out of their pools, and counted until they are closed.
+    /// Closes readers that were taken out of their stores. They count as open until they are closed.
     fn close(&self, readers: Vec<Connection>) {
         let closed = readers.len() as u32;
         drop(readers);
-        let mut state = self.lock();
-        state.readers -= closed;
-        self.tell(state);
+        let mut counts = self.lock();
+        counts.readers -= closed;
+        self.notify(counts);
     }
 
-    /// Wakes those that wait, if there are any.
-    fn tell(&self, state: MutexGuard<'_, State>) {
-        let somebody_waits = state.waiting > 0;
-        drop(state);
-        if somebody_waits {
-            self.changed.notify_all();
+    /// Wakes the waiting threads, if there are any.
+    fn notify(&self, counts: MutexGuard<'_, OpenConnections>) {
+        let has_waiters = counts.waiting > 0;
+        drop(counts);
+        if has_waiters {
+            self.reader_freed.notify_all();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock can panic half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+        // No operation under this lock panics half-way.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn take_ticket(&mut self, ticket: u64) -> Option<Connection> {
+impl OpenConnections {
+    fn take(&mut self, ticket: u64) -> Option<Connection> {
         let idle = self.idle.remove(&ticket)?;
-        if let Some(pool) = self.pools.get_mut(&idle.pool) {
-            pool.idle.retain(|other| *other != ticket);
-            pool.open -= 1;
+        if let Some(readers) = self.stores.get_mut(&idle.store) {
+            readers.idle.retain(|other| *other != ticket);
+            readers.open -= 1;
         }
-        Some(idle.reader)
+        Some(idle.connection)
     }
 
-    fn take_oldest(&mut self) -> Option<Connection> {
+    fn take_oldest_idle(&mut self) -> Option<Connection> {
         let (ticket, _) = self.idle.first_key_value()?;
-        self.take_ticket(*ticket)
+        self.take(*ticket)
     }
 
-    fn take_idle(&mut self, pool: u64) -> Vec<Connection> {
-        let tickets = self.pools.get_mut(&pool).map(|pool| pool.idle.clone()).unwrap_or_default();
-        tickets.into_iter().filter_map(|ticket| self.take_ticket(ticket)).collect()
+    fn take_idle_of(&mut self, store: u64) -> Vec<Connection> {
+        let tickets = self.stores.get_mut(&store).map(|readers| readers.idle.clone()).unwrap_or_default();
+        tickets.into_iter().filter_map(|ticket| self.take(ticket)).collect()
     }
 }

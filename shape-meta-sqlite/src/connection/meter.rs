@@ -11,7 +11,7 @@ use shape_meta_core::{Activity, Checkin, Checkout, Error, ErrorKind, Observer, R
 
 use crate::connection::operation::Operation;
 
-/// Counts the connections in use, and tells the observer of each that is handed out and given back.
+/// Counts the connections in use and the operations that wait for one, and emits each checkout and checkin.
 pub(crate) struct Meter {
     observer: Arc<dyn Observer>,
     waiting: AtomicUsize,
@@ -23,48 +23,54 @@ impl Meter {
         Self { observer, waiting: AtomicUsize::new(0), active: AtomicUsize::new(0) }
     }
 
-    /// How many connections are in use now.
+    /// Returns the number of connections in use.
     pub(crate) fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// How many operations wait for one now.
+    /// Returns the number of operations that wait for a connection.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// An operation begins to wait for a connection.
+    /// Begins the wait of an operation for a connection.
     pub(crate) fn wait(&self, operation: Operation) -> Waiting<'_> {
         let label = operation.label();
         let span = self.observer.begin(Activity::Checkout { label });
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting { place: Place(self), label, since: Instant::now(), span }
+        Waiting { count: WaitingCount::add(self), label, since: Instant::now(), span }
     }
 }
 
-/// An operation waits for a connection.
+/// An operation that waits for a connection.
 pub(crate) struct Waiting<'a> {
-    place: Place<'a>,
+    count: WaitingCount<'a>,
     label: &'static str,
     since: Instant,
     span: Option<Box<dyn Span>>,
 }
 
-/// One of those that wait, until this is dropped.
-struct Place<'a>(&'a Meter);
+/// Counts one waiting operation until it is dropped.
+struct WaitingCount<'a>(&'a Meter);
 
-impl Drop for Place<'_> {
+impl<'a> WaitingCount<'a> {
+    fn add(meter: &'a Meter) -> Self {
+        meter.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(meter)
+    }
+}
+
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl<'a> Waiting<'a> {
-    /// It has got one. The queue time is told also when it was nothing.
+    /// Ends the wait with a connection, and emits the checkout, also if the operation did not have to wait.
     pub(crate) fn granted(self) -> Lease<'a> {
         let now = Instant::now();
-        let meter = self.place.0;
-        drop(self.place);
+        let meter = self.count.0;
+        drop(self.count);
         let active = meter.active.fetch_add(1, Ordering::Relaxed) + 1;
         let queued = now - self.since;
         meter.observer.checkout(&Checkout { label: self.label, queued, active });
@@ -74,7 +80,7 @@ impl<'a> Waiting<'a> {
         Lease { meter, label: self.label, queued, since: now, error: None }
     }
 
-    /// It gives up.
+    /// Ends the wait without a connection. Returns the error.
     pub(crate) fn refused(self, error: Error) -> Error {
         if let Some(span) = self.span {
             span.end(Some(&error));
@@ -83,20 +89,20 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// A connection is in use until this is dropped.
+/// Counts one connection in use, and emits the checkin when it is dropped.
 pub(crate) struct Lease<'a> {
     meter: &'a Meter,
     label: &'static str,
-    /// How long the operation had waited for it.
+    /// The time that the operation waited for the connection.
     queued: Duration,
     since: Instant,
-    /// How the operation failed, if it did.
+    /// The kind of the error, if the operation failed.
     error: Option<ErrorKind>,
 }
 
 impl Lease<'_> {
-    /// What the operation came to, for whoever hears of its end.
-    pub(crate) fn note<T>(&mut self, outcome: &Result<T>) {
+    /// Records the outcome of the operation, for the checkin.
+    pub(crate) fn record<T>(&mut self, outcome: &Result<T>) {
         if let Err(error) = outcome {
             self.error = Some(error.kind());
         }

@@ -1,4 +1,4 @@
-//! The connections of a store: one writer, a pool of readers, and the limit that stores share.
+//! The connections of a store: one writer, a pool of readers, and the limit that several stores share.
 
 pub(crate) mod connections;
 pub(crate) mod idle;

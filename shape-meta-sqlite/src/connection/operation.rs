@@ -1,4 +1,4 @@
-/// What a connection is checked out for: the label that observers are told.
+/// The purpose of a checkout of a connection, reported to observers as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Metadata,
@@ -26,11 +26,12 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Whether somebody relies on what it has written.
+    /// Whether its caller takes what it wrote for durable.
     pub(crate) fn is_durable(self) -> bool {
         matches!(self, Self::Apply | Self::SaveReads | Self::Recover | Self::AckCleanup)
     }
 
+    /// Returns the label of its checkouts.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Metadata => "metadata",

@@ -5,94 +5,102 @@ use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{
     connection::{
-        limit::{Cap, Granted},
+        limit::{Granted, LimitState},
         settings::Settings,
     },
     error::failed,
     ownership::presence::Presence,
 };
 
-/// Connections of one store for reading, opened when they are wanted and closed when they are not.
+/// The readers of one store, opened on demand and closed when they are idle.
 ///
-/// A pool of our own, because no other one shares a bound with others. It keeps no thread, and none of it
-/// is locked while a connection is opened or closed.
+/// No library has pools that share a limit with others, so this pool is our own. It has no thread, and no
+/// lock is held while a connection is opened or closed.
 #[derive(Clone)]
-pub(crate) struct Pool(Arc<Seat>);
+pub(crate) struct ReaderPool(Arc<Registration>);
 
-struct Seat {
+/// The registration of a store under its connection limit. Readers in use hold it, too.
+struct Registration {
     id: u64,
-    cap: Arc<Cap>,
+    limit: Arc<LimitState>,
     settings: Settings,
     _presence: Option<Arc<Presence>>,
 }
 
-impl Pool {
-    pub(crate) fn new(settings: Settings, cap: Arc<Cap>, presence: Option<Arc<Presence>>) -> Self {
-        let id = cap.enter(settings.options.max_readers);
-        Self(Arc::new(Seat { id, cap, settings, _presence: presence }))
+impl ReaderPool {
+    pub(crate) fn new(settings: Settings, limit: Arc<LimitState>, presence: Option<Arc<Presence>>) -> Self {
+        let id = limit.register(settings.options.max_readers);
+        Self(Arc::new(Registration { id, limit, settings, _presence: presence }))
     }
 
-    pub(crate) fn get(&self) -> Result<Pooled> {
-        let Seat { id, cap, settings, .. } = &*self.0;
-        let connection = match cap.take(*id, settings.options.checkout_timeout) {
+    /// Returns a reader. Waits for one at most for the checkout time-out.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if none became free, and the kinds of a failed open.
+    pub(crate) fn get(&self) -> Result<PooledReader> {
+        let Registration { id, limit, settings, .. } = &*self.0;
+        let options = &settings.options;
+        let connection = match limit.acquire(*id, options.checkout_timeout) {
             Some(Granted::Idle(connection)) => connection,
-            Some(Granted::Place) => settings.open_reader().map_err(|error| {
-                cap.free(*id);
-                failed("open a reading connection")(error)
+            Some(Granted::Permit) => settings.open_reader().map_err(|error| {
+                limit.release(*id);
+                failed("open a reader")(error)
             })?,
             None => {
-                let message = "no reading connection became free within the check-out time-out; nothing is \
-                               lost. Drop scans soon, or allow more `readers` (and connections, if there is \
-                               a cap)";
+                let message = format!(
+                    "no reader became free within the checkout time-out of {:?}; nothing has changed. Drop scans \
+                     earlier, or raise `max_readers` (and the connection limit, if there is one)",
+                    options.checkout_timeout
+                );
                 return Err(Error::new(ErrorKind::Busy, message));
             }
         };
-        Ok(Pooled { connection: Some(connection), broken: false, seat: Arc::clone(&self.0) })
+        Ok(PooledReader { connection: Some(connection), is_broken: false, registration: Arc::clone(&self.0) })
     }
 
-    /// Closes the connections that are not in use. They are closed by themselves when they were idle for
-    /// long; this is for those who do not want to wait.
+    /// Closes the idle readers now, instead of after the idle time-out.
     pub(crate) fn close_idle(&self) {
-        self.0.cap.close_idle(self.0.id);
+        self.0.limit.close_idle(self.0.id);
     }
 
-    /// How many connections are open.
+    /// Returns the number of open readers.
     pub(crate) fn open(&self) -> u32 {
-        self.0.cap.open(self.0.id)
+        self.0.limit.open_readers(self.0.id)
     }
 }
 
-impl Drop for Seat {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.cap.leave(self.id);
+        self.limit.unregister(self.id);
     }
 }
 
-/// A connection of the pool that is in use. It is given back when this is dropped.
-pub(crate) struct Pooled {
-    /// Taken out when it is given back.
+/// A reader in use. It is returned to the pool when this is dropped.
+pub(crate) struct PooledReader {
+    /// `None` only during the drop.
     connection: Option<Connection>,
-    /// It met a failure after which it should not be used.
-    pub(crate) broken: bool,
-    seat: Arc<Seat>,
+    /// Set after a failure that makes the connection unusable: it is closed instead of returned.
+    pub(crate) is_broken: bool,
+    registration: Arc<Registration>,
 }
 
-impl Pooled {
+impl PooledReader {
     pub(crate) fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("it has not been given back")
+        self.connection.as_ref().expect("it is taken only by the drop")
     }
 }
 
-impl Drop for Pooled {
+impl Drop for PooledReader {
     fn drop(&mut self) {
-        let Seat { id, cap, settings, .. } = &*self.seat;
+        let Registration { id, limit, settings, .. } = &*self.registration;
         match self.connection.take() {
-            Some(connection) if !self.broken && !thread::panicking() => {
-                cap.put(*id, connection, settings.options.idle_timeout);
+            Some(connection) if !self.is_broken && !thread::panicking() => {
+                limit.put_back(*id, connection, settings.options.idle_timeout);
             }
             broken => {
                 drop(broken);
-                cap.free(*id);
+                limit.release(*id);
             }
         }
     }

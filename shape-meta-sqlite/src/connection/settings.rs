@@ -9,32 +9,33 @@ use crate::{
     format::{compat, schema},
 };
 
-/// Enough for every statement there is, so that none is ever prepared twice on a connection.
+/// The capacity of the statement cache: more than there are statements, so none is prepared twice on a
+/// connection.
 const STATEMENTS: usize = 64;
 
-/// How every connection of one store is opened.
+/// Opens and configures the connections of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The database file; `None` for a database in memory.
     pub(crate) path: Option<PathBuf>,
     pub(crate) options: SqliteOptions,
-    /// Whether somebody else writes it, who may be of an earlier version.
+    /// Whether another process owns the database, perhaps with an earlier schema version.
     pub(crate) standby: bool,
 }
 
 impl Settings {
-    /// Whether reads have connections of their own.
+    /// Whether reads have connections of their own, in a pool.
     pub(crate) fn has_readers(&self) -> bool {
         self.path.is_some() && self.options.mode == Mode::Wal
     }
 
-    /// The first connection of a store: the only one that may create the file.
+    /// Opens the first connection of a store, which is the only one that may create the file.
     pub(crate) fn create(&self) -> rusqlite::Result<Connection> {
         let Some(path) = &self.path else { return Connection::open_in_memory() };
         self.open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
-    /// Makes a connection whose file has been found good the writer.
+    /// Configures a connection, whose file is verified, as the writer.
     pub(crate) fn make_writer(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.configure(connection, self.options.cache_bytes)?;
         let page_size: u64 =
@@ -45,7 +46,7 @@ impl Settings {
         connection.pragma_update(None, "synchronous", synchronous)?;
         if self.path.is_some() {
             set(connection, "wal_autocheckpoint", checkpoint)?;
-            // A log that a long scan let grow is cut back once it can be.
+            // A WAL that grew during a long scan is truncated at the next checkpoint.
             let limit = i64::try_from(self.options.checkpoint_bytes.saturating_mul(4)).unwrap_or(i64::MAX);
             set(connection, "journal_size_limit", limit)?;
         }
@@ -56,7 +57,7 @@ impl Settings {
         Ok(())
     }
 
-    /// A writer again, after one was given up. It never creates: if the file is gone, that is a failure.
+    /// Opens the writer again. Never creates the file: it fails if the file is gone.
     pub(crate) fn reopen_writer(&self) -> rusqlite::Result<Connection> {
         let Some(path) = &self.path else { return Connection::open_in_memory() };
         let connection = self.open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -64,7 +65,7 @@ impl Settings {
         Ok(connection)
     }
 
-    /// One more connection for reading. It cannot write, whatever is run on it.
+    /// Opens a reader, which SQLite does not allow to write.
     pub(crate) fn open_reader(&self) -> rusqlite::Result<Connection> {
         let Some(path) = &self.path else { return Connection::open_in_memory() };
         let connection = self.open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -76,7 +77,7 @@ impl Settings {
     }
 
     fn open(&self, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-        // Each connection has one user at a time: the pool and the writer's lock see to that.
+        // A connection has one user at a time: the pool and the lock of the writer guarantee that.
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self.options.vfs.as_deref() {
             Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
@@ -84,7 +85,7 @@ impl Settings {
         };
         connection.busy_timeout(self.options.busy_timeout)?;
         if self.options.mode == Mode::Exclusive {
-            // Before the file is first read, so that not even a log's index is put in shared memory.
+            // Set before the file is first read, so that not even the index of a WAL is put in shared memory.
             set(&connection, "locking_mode", "EXCLUSIVE")?;
         }
         Ok(connection)
@@ -98,14 +99,14 @@ impl Settings {
     }
 }
 
-/// At most so many bytes of pages are kept in memory.
+/// Sets the maximum size of the page cache, in bytes.
 pub(crate) fn set_cache(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
-    // Negative means KiB rather than pages.
+    // A negative number is in KiB, a positive one in pages.
     let cache = i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(1);
     set(connection, "cache_size", -cache)
 }
 
-/// Sets a pragma, whether or not it answers with a row.
+/// Sets a pragma, whether or not it returns a row.
 pub(crate) fn set(connection: &Connection, name: &str, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {
         rusqlite::Error::QueryReturnedNoRows => Ok(()),
@@ -113,11 +114,16 @@ pub(crate) fn set(connection: &Connection, name: &str, value: impl rusqlite::ToS
     })
 }
 
-/// Sets the journal mode of a file.
+/// Sets the journal mode of a database file.
+///
+/// # Errors
+///
+/// `Configuration` if the file system does not support it.
 pub(crate) fn set_journal_mode(connection: &Connection, mode: Mode) -> Result<()> {
     let wanted = match mode {
         Mode::Wal => "wal",
-        // In exclusive locking the journal is kept and its header overwritten, whatever the name says.
+        // With exclusive locking SQLite keeps the journal and overwrites its header, despite the name of the
+        // mode.
         Mode::Exclusive => "delete",
     };
     let got: String = connection
@@ -129,7 +135,7 @@ pub(crate) fn set_journal_mode(connection: &Connection, mode: Mode) -> Result<()
     Err(Error::new(
         ErrorKind::Configuration,
         format!(
-            "the file system does not allow the journal mode {wanted:?} (it stays {got:?}); use \
+            "the file system does not support the journal mode {wanted:?} (it stays {got:?}); use \
              `Mode::Exclusive` there"
         ),
     ))

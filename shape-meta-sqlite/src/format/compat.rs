@@ -12,8 +12,8 @@ const SINCE_1: &str = "
     CREATE TEMP TABLE owner (id INTEGER PRIMARY KEY, process INTEGER, host TEXT, since INTEGER);
 ";
 
-/// Lets a connection that only reads see a database of an earlier version as if it were of this one, so that the
-/// same statements serve: views and tables of its own, in memory, stand before those of the file.
+/// Lets a connection that only reads see a database of an earlier version as if it were of this one, so that
+/// the same statements serve: views and tables of its own, in memory, stand before those of the file.
 pub(crate) fn shadow(connection: &Connection, version: u32) -> rusqlite::Result<()> {
     match version {
         1 => connection.execute_batch(SINCE_1),

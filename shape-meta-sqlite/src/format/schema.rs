@@ -6,8 +6,8 @@
 //!   columns, and a mark rewrites a small row.
 //! - Nothing is declared unique but row ids. That handles and keys are unique is decided above, in
 //!   memory; a unique index over wide random keys would cost two thirds of the rate at a million rows.
-//! - Every row that is served carries a checksum, which is verified whenever the row is read: damage inside of a
-//!   value leaves a page that SQLite finds sound.
+//! - Every row that is served carries a checksum, which is verified whenever the row is read: damage inside
+//!   of a value leaves a page that SQLite finds sound.
 //! - The index tables hold 64 bits of a hash and the row id, and nothing else. A hit is checked against
 //!   the row. They are tables without row ids rather than indexes, so that a batch can insert in the
 //!   order of hashes.

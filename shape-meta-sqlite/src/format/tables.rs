@@ -9,8 +9,8 @@ use crate::format::{migrate, schema};
 /// Names and texts of the tables, without SQLite's own.
 type Tables = BTreeMap<String, String>;
 
-/// Whether the tables are those of this version, with or without look-ups: the text of a table in which a byte
-/// has changed may mean another table. Some other table beside them is let be.
+/// Whether the tables are those of this version, with or without look-ups: the text of a table in which a
+/// byte has changed may mean another table. Some other table beside them is let be.
 pub(crate) fn match_version(connection: &Connection, version: u32) -> rusqlite::Result<bool> {
     static EXPECTED: [OnceLock<Tables>; migrate::STEPS.len()] =
         [const { OnceLock::new() }; migrate::STEPS.len()];

@@ -7,96 +7,95 @@ use shape_meta_core::Result;
 
 use crate::{
     SqliteStore,
-    connection::{connections::Pages, operation::Operation},
+    connection::{connections::DatabaseSize, operation::Operation},
     error::{failed, failed_on},
     format::files,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a store takes, and what it does now.
+/// Disk usage and connections of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SqliteStats {
-    /// Bytes of the database file (of memory, for one in memory).
+    /// Bytes of the database file, or of memory for a database in memory.
     pub database_bytes: u64,
-    /// Bytes of the write-ahead log.
+    /// Bytes of the WAL.
     pub wal_bytes: u64,
-    /// Bytes of the database that are free to be used again.
+    /// Bytes of the free pages of the database, which later writes reuse.
     pub free_bytes: u64,
-    /// Connections that are open, the writer among them.
+    /// Open connections, including the writer.
     pub connections: u32,
-    /// Connections that are in use now.
+    /// Connections in use.
     pub active: usize,
 }
 
 impl SqliteStore {
-    /// What the store takes. Waits for the writer; for a gauge rather than for every request.
+    /// Returns disk usage and connections. Waits for the writer: for gauges, not for every request.
     ///
     /// # Errors
     ///
     /// If the database or the file system fails.
     pub fn stats(&self) -> Result<SqliteStats> {
-        let (connections, active) = self.connections.numbers();
-        let Pages { all, free, size } = self.connections.pages()?;
+        let (connections, active) = self.connections.open_and_active();
+        let DatabaseSize { pages, free_pages, page_size } = self.connections.size()?;
         let wal_bytes = match &self.files {
             Some(files) => {
-                let log = files.companion("-wal");
-                files::size(&log).map_err(failed_on("look at", &log))?
+                let wal = files.companion("-wal");
+                files::size(&wal).map_err(failed_on("read the size of", &wal))?
             }
             None => 0,
         };
         Ok(SqliteStats {
-            database_bytes: all * size,
+            database_bytes: pages * page_size,
             wal_bytes,
-            free_bytes: free * size,
+            free_bytes: free_pages * page_size,
             connections,
             active,
         })
     }
 
-    /// Closes the reading connections that are not in use. They close by themselves when they were idle
-    /// for long enough; this is for those who do not want to wait. The next read opens one again.
+    /// Closes the idle readers now, instead of after the
+    /// [idle time-out](crate::SqliteOptions::idle_timeout). The next read opens one again.
     pub fn close_idle_readers(&self) {
+        self.connections.close_idle_readers();
+    }
+
+    /// Closes the idle readers and the writer, which checkpoints the WAL; only the lock file stays open.
+    /// Waits for the operation that uses the writer. The next batch opens it again. Where one connection
+    /// serves all, it stays open.
+    pub fn close_idle(&self) {
         self.connections.close_idle();
     }
 
-    /// Closes the writing connection as well, after whoever uses it; it moves its log into the database on
-    /// its way out. All that stays open is the lock file. The next batch opens one again. Does nothing more
-    /// than [`close_idle_readers`](Self::close_idle_readers) where one connection serves all.
-    pub fn close_idle(&self) {
-        self.connections.rest();
-    }
-
-    /// Looks after the database if that was not done for an hour, as a batch is applied: so there is no
-    /// thread for it, and a store that nobody changes is left alone.
+    /// Runs the maintenance if the last one was more than an hour ago. Called after each batch, so it needs
+    /// no thread, and a store without changes is left alone.
     pub(crate) fn maintain_hourly(&self) {
         {
-            let mut last = self.maintained.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last_maintenance.lock().unwrap_or_else(PoisonError::into_inner);
             if last.elapsed() < HOUR {
                 return;
             }
             *last = Instant::now();
         }
-        // The batch is committed, and nothing depends on this; what is wrong with the file the next
-        // batch will tell.
+        // The batch is committed and does not depend on this. If the file is at fault, the next batch fails.
         let _ = self.maintain();
     }
 
-    /// What is good to do from time to time, and is done hourly while batches are applied: lets SQLite look after its statistics, and cuts
-    /// back a log that grew while a scan kept it from being reset. Short; batches wait for it.
+    /// Updates the statistics of SQLite, and truncates a WAL that grew while a scan kept it from being reset.
+    /// Short; batches wait for it. The store does this itself once an hour while batches are applied.
     ///
     /// # Errors
     ///
-    /// If the database fails. Nothing depends on it.
+    /// If the database fails. Nothing depends on the maintenance.
     pub fn maintain(&self) -> Result<()> {
-        let has_log = self.connections.settings().has_readers();
+        let has_wal = self.connections.settings().has_readers();
         self.connections.write(Operation::Maintain, |connection| {
             connection.execute_batch("PRAGMA optimize").map_err(failed("optimize"))?;
-            if has_log {
-                // Busy is an answer here, not a failure: a reader still uses the log.
+            if has_wal {
+                // A busy checkpoint is no failure: a reader still uses the WAL.
                 connection
                     .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-                    .map_err(failed("empty the log"))?;
+                    .map_err(failed("truncate the WAL"))?;
             }
             Ok(())
         })
@@ -113,9 +112,9 @@ mod tests {
     use crate::SqliteOptions;
 
     #[derive(Default)]
-    struct Maintained(std::sync::atomic::AtomicUsize);
+    struct MaintenanceCounter(std::sync::atomic::AtomicUsize);
 
-    impl Observer for Maintained {
+    impl Observer for MaintenanceCounter {
         fn checkout(&self, checkout: &Checkout) {
             if checkout.label == "maintain" {
                 self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -124,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn an_old_database_is_looked_after_with_the_next_batch_and_not_with_each() {
-        let maintained = Arc::new(Maintained::default());
+    fn maintenance_runs_with_the_first_batch_after_an_hour() {
+        let maintained = Arc::new(MaintenanceCounter::default());
         let observer = Arc::clone(&maintained) as Arc<dyn Observer>;
         let store = SqliteStore::open_in_memory(SqliteOptions::default(), observer).expect("memory");
         let Some(long_ago) = Instant::now().checked_sub(HOUR) else { return };
@@ -135,7 +134,7 @@ mod tests {
             maintained.0.load(std::sync::atomic::Ordering::SeqCst)
         };
         assert_eq!(apply(1), 0);
-        *store.maintained.lock().expect("not poisoned") = long_ago;
+        *store.last_maintenance.lock().expect("not poisoned") = long_ago;
         assert_eq!([apply(2), apply(3)], [1, 1]);
     }
 }

@@ -1,4 +1,4 @@
-//! Upkeep and statistics of an open store.
+//! Maintenance and statistics of an open store.
 
 pub(crate) mod maintain;
 pub(crate) mod query_plans;

@@ -10,14 +10,14 @@ use crate::{
     format::{migrate, sql},
 };
 
-/// How SQLite runs one of the store's statements.
+/// The query plan that SQLite chooses for one of the store's statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryPlan {
-    /// What the statement is for.
+    /// The name of the statement.
     pub name: &'static str,
-    /// Its text.
+    /// The SQL of the statement.
     pub sql: &'static str,
-    /// The steps, as `EXPLAIN QUERY PLAN` words them. Empty for a plain insert.
+    /// The steps, in the words of `EXPLAIN QUERY PLAN`. Empty for a plain insert.
     pub steps: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for QueryPlan {
 }
 
 impl SqliteStore {
-    /// The query plan of every statement that this store runs, as SQLite would choose it now.
+    /// Returns the query plan of every statement that this store runs, as SQLite would choose it now.
     ///
     /// # Errors
     ///
@@ -40,14 +40,14 @@ impl SqliteStore {
     }
 }
 
-/// The plans of all statements for a database with these look-ups. One of an earlier version lacks what some of
-/// them ask for; those are left out.
+/// Returns the plans of all statements for a database with these index tables. A database of an earlier
+/// version lacks some tables; statements that need them are left out.
 pub(crate) fn plans(
     connection: &Connection,
     disk_indexes: DiskIndexes,
     version: u32,
 ) -> Result<Vec<QueryPlan>> {
-    let more = match disk_indexes {
+    let with_indexes = match disk_indexes {
         DiskIndexes::Maintained => sql::WITH_LOOKUPS,
         DiskIndexes::Omitted => &[],
     };
@@ -59,9 +59,9 @@ pub(crate) fn plans(
     sql::ALWAYS
         .iter()
         .chain(sql::SINCE_VERSION_2)
-        .chain(more)
+        .chain(with_indexes)
         .map(plan)
         .filter(|plan| version == migrate::CURRENT || plan.is_ok())
         .collect::<rusqlite::Result<_>>()
-        .map_err(failed("ask for the query plans"))
+        .map_err(failed("read the query plans"))
 }

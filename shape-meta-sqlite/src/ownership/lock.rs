@@ -17,8 +17,8 @@ use crate::{Mode, OnLiveOwner, error::failed_on, format::files::Files, ownership
 /// locks do not reach, or lie (C11).
 #[derive(Debug)]
 pub(crate) struct OwnerLock {
-    /// The file stays when the lock goes: deleting it would let two owners lock two files of the same name. Who takes
-    /// over puts a file of its own in its place, which is locked already.
+    /// The file stays when the lock goes: deleting it would let two owners lock two files of the same name.
+    /// Who takes over puts a file of its own in its place, which is locked already.
     file: File,
     path: PathBuf,
 }
@@ -65,8 +65,8 @@ impl OwnerLock {
         }
     }
 
-    /// Puts a lock of our own in the place of that of a live owner. Only in the transaction that takes the turn from
-    /// it: so of several that do this, the last one has the turn and the lock.
+    /// Puts a lock of our own in the place of that of a live owner. Only in the transaction that takes the
+    /// turn from it: so of several that do this, the last one has the turn and the lock.
     pub(crate) fn take_over(files: &Files) -> Result<Self> {
         let path = files.lock();
         let beside = files.lock_of_process(process::id());

@@ -11,9 +11,9 @@ static OPEN: LazyLock<Mutex<HashMap<PathBuf, usize>>> = LazyLock::new(Mutex::def
 
 /// Says, for as long as it lives, that this process has a database open.
 ///
-/// A process that closes a file gives up all its locks on it (POSIX), also those of SQLite's connections. Another
-/// process would then take the database for one that nobody uses, and take the log away under its owner. SQLite
-/// itself sees to that, and everybody else must not open the file while it is open here.
+/// A process that closes a file gives up all its locks on it (POSIX), also those of SQLite's connections.
+/// Another process would then take the database for one that nobody uses, and take the log away under its
+/// owner. SQLite itself sees to that, and everybody else must not open the file while it is open here.
 ///
 /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2.)
 #[derive(Debug)]

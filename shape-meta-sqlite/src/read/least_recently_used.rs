@@ -12,11 +12,11 @@ use crate::{
     read::recency::{LastReadSnapshot, Recency},
 };
 
-/// The shapes that were not read for longest. Costs a pass over the times that are known, and beyond that
-/// as many rows as have to be looked at.
+/// Returns the `n` least recently used shapes that are not excluded. Costs a pass over the times in memory,
+/// and a read of as many rows as are examined.
 ///
-/// Two lists in the order of time are merged: the times that are known, and the shapes that an owner has
-/// found and nobody has read, which come by their creation: those that were made later were found later.
+/// Merges two lists in the order of time: the shapes with reads, and the shapes without, in the order of
+/// creation. A shape that was created later was also first seen by a later opening.
 pub(crate) fn least_recently_used(
     connection: &Connection,
     recency: &Recency,
@@ -26,35 +26,41 @@ pub(crate) fn least_recently_used(
     let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
     // A copy, so that no lock is held while the disk is read (I5).
     let LastReadSnapshot { at_open, since } = recency.snapshot();
-    let known = since.iter().map(|(id, at)| Reverse((*at, *id))).collect();
-    let mut selection =
-        Selection { connection: &transaction, known, excluded, n, shapes: Vec::new(), dead: Vec::new() };
+    let with_reads = since.iter().map(|(id, at)| Reverse((*at, *id))).collect();
+    let mut selection = Selection {
+        connection: &transaction,
+        with_reads,
+        excluded,
+        n,
+        shapes: Vec::new(),
+        removed: Vec::new(),
+    };
     if selection.wants_more() {
         each(&transaction, sql::FOUND_AT_OPEN, [at_open.through().get().cast_signed()], |found| {
             let row_id = row::integer(found, 0)?;
             let id = row::seq(row_id);
             if let (Some(at), false) = (at_open.last_read(id), since.contains_key(&id)) {
-                selection.take_known_before(Some((at, id)))?;
+                selection.take_with_reads_before(Some((at, id)))?;
                 selection.take(row::handle(found, row_id, 1)?, at);
             }
             Ok(selection.wants_more())
         })?;
     }
-    selection.take_known_before(None)?;
-    recency.forget(&selection.dead);
+    selection.take_with_reads_before(None)?;
+    recency.remove(&selection.removed);
     Ok(LeastRecentlyUsed { shapes: selection.shapes })
 }
 
-/// The list as it grows.
+/// The result while it is collected.
 struct Selection<'a> {
     connection: &'a Connection,
-    /// What is known and was not looked at yet, the stalest on top.
-    known: BinaryHeap<Reverse<(Timestamp, Seq)>>,
+    /// Shapes with reads that are not examined yet, the least recently used on top.
+    with_reads: BinaryHeap<Reverse<(Timestamp, Seq)>>,
     excluded: &'a HandleSet,
     n: usize,
     shapes: Vec<(Handle, Timestamp)>,
-    /// Known, and not live.
-    dead: Vec<Seq>,
+    /// Shapes with a last-read time that are not live any more.
+    removed: Vec<Seq>,
 }
 
 impl Selection<'_> {
@@ -68,17 +74,17 @@ impl Selection<'_> {
         }
     }
 
-    /// Takes what is known and comes before this; all of it, if there is no such bound.
-    fn take_known_before(&mut self, bound: Option<(Timestamp, Seq)>) -> Result<()> {
+    /// Takes the shapes with reads that come before `bound`, or all of them without a bound.
+    fn take_with_reads_before(&mut self, bound: Option<(Timestamp, Seq)>) -> Result<()> {
         while self.wants_more()
-            && let Some(Reverse((at, id))) = self.known.peek().copied()
+            && let Some(Reverse((at, id))) = self.with_reads.peek().copied()
             && bound.is_none_or(|bound| (at, id) < bound)
         {
-            self.known.pop();
+            self.with_reads.pop();
             let row_id = id.get().cast_signed();
             match one(self.connection, sql::HANDLE_OF, [row_id], |found| row::handle(found, row_id, 1))? {
                 Some(handle) => self.take(handle, at),
-                None => self.dead.push(id),
+                None => self.removed.push(id),
             }
         }
         Ok(())

@@ -19,12 +19,11 @@ use crate::{
     read::least_recently_used::least_recently_used,
 };
 
-/// What a read finds is what was committed when it began. In a write-ahead log that is everything whose
-/// commit has returned by then (C1), whichever connections were used.
+/// A read sees every batch whose commit returned before the read began (C1), on whichever connection.
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for SqliteStore {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         self.recency.read_consistently(|| {
             self.connections.read(Operation::Metadata, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
@@ -35,7 +34,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         self.connections.read(Operation::HandleFor, |connection| {
             one(connection, sql::HANDLE_FOR, params![prefix_hash::key(key), key.as_bytes()], |found| {
                 Ok(row::entry(found, |_| None)?.handle().clone())
@@ -44,7 +43,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         self.recency.read_consistently(|| {
             self.connections.read(Operation::Entry, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
@@ -55,7 +54,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         self.recency.read_consistently(|| {
             self.connections.read(Operation::Record, |connection| {
                 one(connection, sql::RECORD, params![prefix_hash::handle(handle), handle], |found| {
@@ -67,12 +66,12 @@ impl ReadShapes for SqliteStore {
     }
 
     fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         if relations.is_empty() {
             return Ok(Vec::new());
         }
         let mut found = self.connections.read(Operation::HandlesForRelations, |connection| {
-            // One transaction, so that all relations are asked of the same moment.
+            // One transaction, so that all relations are read from one snapshot.
             let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
             let mut found = Vec::new();
             for relation in relations {
@@ -100,7 +99,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        self.need_lookups()?;
+        self.require_disk_indexes()?;
         let found = self.connections.read(Operation::Touch, |connection| {
             one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
                 Ok(row::entry(found, |_| None)?.created())
@@ -110,7 +109,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        self.recency.need()?;
+        self.recency.require()?;
         self.recency.read_consistently(|| {
             self.connections.read(Operation::LeastRecentlyUsed, |connection| {
                 least_recently_used(connection, &self.recency, n, excluded)
@@ -124,13 +123,14 @@ impl ReadShapes for SqliteStore {
 }
 
 impl SqliteStore {
-    fn need_lookups(&self) -> Result<()> {
+    /// Returns `Unsupported` if the database has no index tables.
+    fn require_disk_indexes(&self) -> Result<()> {
         match self.disk_indexes() {
             DiskIndexes::Maintained => Ok(()),
             DiskIndexes::Omitted => Err(Error::new(
                 ErrorKind::Unsupported,
-                "the database was opened without look-ups, for a cache above that answers them; open it \
-                 with look-ups on disk to ask it directly",
+                "the database has no index tables, since it was opened with `DiskIndexes::Omitted`; read through a \
+                 cache that mirrors the look-ups, or open it with `DiskIndexes::Maintained`",
             )),
         }
     }

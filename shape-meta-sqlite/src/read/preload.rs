@@ -8,27 +8,28 @@ use crate::{
     read::{last_reads, recency::LastReadSnapshot},
 };
 
-/// The entries that a recovery has read, kept for the cache that is about to load them: so a boot reads and verifies every row
-/// once and not twice, which was a quarter of it.
+/// The entries that a recovery has read, kept for the load of the cache above. So a boot reads and verifies
+/// every row once instead of twice, which took a quarter of its time.
 ///
-/// They go to whoever loads first, if the database is still where it was then. Whatever else shows that nobody is
-/// about to load lets them go.
+/// The first load takes them, if the database has not changed since. Operations that show that no load will
+/// follow discard them.
 #[derive(Debug, Default)]
 pub(crate) struct Preload(Mutex<Option<(Meta, Vec<Arc<Entry>>)>>);
 
 impl Preload {
-    /// These are all shapes of a database in this state.
+    /// Keeps `entries`, all shapes of a database in the state `meta`.
     pub(crate) fn put(&self, meta: Meta, entries: Vec<Arc<Entry>>) {
         *self.lock() = Some((meta, entries));
     }
 
-    /// Those that were put here, if that was in this state: every batch and every owner makes another one.
+    /// Takes the entries, if the database is still in the state in which they were read: every batch and
+    /// every opening changes it.
     pub(crate) fn take(&self, meta: &Meta) -> Option<(Seq, Vec<Arc<Entry>>)> {
-        let (then, entries) = self.lock().take()?;
-        (then == *meta).then_some((then.last_seq, entries))
+        let (read_at, entries) = self.lock().take()?;
+        (read_at == *meta).then_some((read_at.last_seq, entries))
     }
 
-    /// Nobody needs them any more.
+    /// Drops the entries.
     pub(crate) fn discard(&self) {
         *self.lock() = None;
     }
@@ -38,20 +39,20 @@ impl Preload {
     }
 }
 
-/// Shows every entry in the order of creation, each with the time of its last read if these are given.
+/// Passes every entry to `visit`, in the order of creation. With `last_reads`, each has its last-read time.
 pub(crate) fn each_entry(
     connection: &Connection,
     last_reads: Option<&LastReadSnapshot>,
-    mut show: impl FnMut(Entry),
+    mut visit: impl FnMut(Entry),
 ) -> Result<()> {
     let mut saved = match last_reads {
-        Some(_) => last_reads::statement(connection)?,
+        Some(_) => last_reads::cursor_statement(connection)?,
         None => None,
     };
-    let mut saved = last_reads::SavedReadCursor::begin(saved.as_mut())?;
+    let mut cursor = last_reads::SavedReadCursor::open(saved.as_mut())?;
     each(connection, sql::LOAD, [], |found| {
-        let saved = saved.of(row::seq(row::integer(found, 0)?))?;
-        show(row::entry(found, |id| last_reads?.last_read_since(id, saved))?);
+        let saved = cursor.seek(row::seq(row::integer(found, 0)?))?;
+        visit(row::entry(found, |id| last_reads?.last_read_since(id, saved))?);
         Ok(true)
     })
 }

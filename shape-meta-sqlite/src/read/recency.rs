@@ -11,32 +11,33 @@ use shape_meta_core::{Batch, Change, Entry, Error, ErrorKind, Result, Seq, Times
 
 use crate::read::last_reads::{self, Openings};
 
-/// When shapes were last read, for compositions without a cache above.
+/// The last-read times of shapes, in memory, for compositions without a cache above.
 ///
-/// A shape that nobody has read counts as read when an owner first found it. So only those that were read
-/// take memory.
+/// A shape without reads counts as read when an owner first opened the database with it. So only shapes with
+/// reads take memory.
 #[derive(Debug)]
 pub(crate) struct Recency {
     at_open: Arc<Openings>,
     times: Option<RwLock<Times>>,
-    /// How many batches have made the times of removed shapes forgotten.
+    /// Counts the batches that removed the times of shapes.
     removals: AtomicU64,
 }
 
-/// The last-read times as they were at one moment.
+/// A consistent copy of the last-read times.
 #[derive(Debug)]
 pub(crate) struct LastReadSnapshot {
     pub(crate) at_open: Arc<Openings>,
-    /// Those that were read.
+    /// The times of shapes with reads.
     pub(crate) since: HashMap<Seq, Timestamp>,
 }
 
 impl LastReadSnapshot {
+    /// Returns the last-read time of a shape; `None` if no owner has opened the database with it yet.
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.since.get(&id).copied().or_else(|| self.at_open.last_read(id))
     }
 
-    /// The same, where the time that is on disk is known, and may not be in memory.
+    /// As [`last_read`](Self::last_read), for a shape whose `saved` time may be on disk and not in memory.
     pub(crate) fn last_read_since(&self, id: Seq, saved: Option<Timestamp>) -> Option<Timestamp> {
         self.since.get(&id).copied().max(saved).or_else(|| self.at_open.last_read(id))
     }
@@ -44,13 +45,12 @@ impl LastReadSnapshot {
 
 #[derive(Debug, Default)]
 struct Times {
-    /// The batches up to here are in this table.
+    /// The sequence number of the last batch that was applied to this table.
     through: Seq,
     read: HashMap<Seq, Time>,
-    /// Entries that came with a batch and that somebody else still holds: a buffer above may be noting a
-    /// read in one of them at this very moment. Once nobody else does, its time is copied and the entry
-    /// is let go.
-    young: HashMap<Seq, Arc<Entry>>,
+    /// Entries of recent batches that a layer above still holds, and in which it may be recording a read at
+    /// any moment. Once this table has the last reference, the time is copied and the entry is dropped.
+    shared: HashMap<Seq, Arc<Entry>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Time {
         Timestamp::from_micros(self.micros.load(Ordering::Relaxed))
     }
 
-    /// In this order, as in [`Entry::touch`].
+    /// Sets the time before the flag, as [`Entry::touch`] does.
     fn touch(&self, at: Timestamp) {
         if self.micros.fetch_max(at.as_micros(), Ordering::Relaxed) < at.as_micros() {
             self.unsaved.store(true, Ordering::Release);
@@ -80,11 +80,11 @@ impl Time {
     }
 }
 
-/// How many times are saved in one turn: some ten milliseconds of a disk that a flush then waits for.
-const PART: usize = 10_000;
+/// The number of times that one sweep saves: about ten milliseconds of disk work, for which a flush waits.
+const SWEEP_SIZE: usize = 10_000;
 
 impl Recency {
-    /// As the database has it, whose order has come so far.
+    /// Reads the times from a database that is at `last_seq`. Keeps none in memory if `keep` is false.
     pub(crate) fn read(connection: &Connection, last_seq: Seq, keep: bool) -> Result<Self> {
         let saved = if keep { last_reads::all(connection)? } else { HashMap::new() };
         let read = saved.into_iter().map(|(id, at)| (id, Time::saved(at))).collect();
@@ -95,25 +95,25 @@ impl Recency {
         })
     }
 
-    /// Some of the times that are not on disk, in the order of ids, and whether there are more. They count
-    /// as saved from now on.
+    /// Takes some of the unsaved times, in ascending order of ids. Returns them and whether there may be
+    /// more. They count as saved from now on.
     pub(crate) fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {
         let Some(times) = self.times() else { return (Vec::new(), false) };
-        let young = times.young.iter().map(|(id, entry)| (*id, entry.take_unsaved()));
-        let old = times.read.iter().map(|(id, time)| (*id, time.take_unsaved()));
-        let unsaved = young.chain(old).filter_map(|(id, at)| Some((id, at?)));
-        let mut reads: Vec<_> = unsaved.take(PART).collect();
+        let shared = times.shared.iter().map(|(id, entry)| (*id, entry.take_unsaved()));
+        let own = times.read.iter().map(|(id, time)| (*id, time.take_unsaved()));
+        let unsaved = shared.chain(own).filter_map(|(id, at)| Some((id, at?)));
+        let mut reads: Vec<_> = unsaved.take(SWEEP_SIZE).collect();
         drop(times);
         reads.sort_unstable_by_key(|(id, _)| *id);
-        let more = reads.len() == PART;
+        let more = reads.len() == SWEEP_SIZE;
         (reads, more)
     }
 
-    /// These were not saved after all.
-    pub(crate) fn not_saved(&self, reads: &[(Seq, Timestamp)]) {
+    /// Marks these times as unsaved again, after a save that failed.
+    pub(crate) fn mark_unsaved(&self, reads: &[(Seq, Timestamp)]) {
         let Some(times) = self.times() else { return };
         for (id, _) in reads {
-            if let Some(entry) = times.young.get(id) {
+            if let Some(entry) = times.shared.get(id) {
                 entry.not_saved();
             } else if let Some(time) = times.read.get(id) {
                 time.unsaved.store(true, Ordering::Release);
@@ -121,8 +121,8 @@ impl Recency {
         }
     }
 
-    /// Takes over the reads that another table of the same database has noted.
-    pub(crate) fn take_over(&self, other: &Self) {
+    /// Takes over the unsaved times of another table of the same database.
+    pub(crate) fn merge(&self, other: &Self) {
         loop {
             let (reads, more) = other.take_unsaved();
             reads.iter().for_each(|(id, at)| self.touch(*id, *at));
@@ -132,43 +132,45 @@ impl Recency {
         }
     }
 
-    /// Reads again if a removal came in between. A read that finds a shape on disk, and then finds its
-    /// time forgotten, would put together what never was so (C1). Reading again finds the shape gone.
+    /// Runs `read`, and runs it again if a removal happened meanwhile. A read that finds a shape on disk, and
+    /// then finds its time removed, would combine two states (C1). The next attempt finds the shape gone.
     pub(crate) fn read_consistently<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
         loop {
             let before = self.removals.load(Ordering::Acquire);
             let outcome = read()?;
-            // The removal is on disk before its time is forgotten, and that before this number grows. So
-            // if it has not grown, what was found missing was missing.
+            // A removal is committed, then its time is removed, then this number grows. So if the number is
+            // the same, no time was removed between the read of the disk and that of the table.
             if self.removals.load(Ordering::Acquire) == before {
                 return Ok(outcome);
             }
         }
     }
 
-    /// All times as they are now: a copy, for reads that go on while they change.
+    /// Returns a copy of all times. Costs one pass over the table under its shared lock.
     pub(crate) fn snapshot(&self) -> LastReadSnapshot {
         let mut since = HashMap::new();
         if let Some(times) = self.times() {
-            let ids = times.read.keys().chain(times.young.keys());
+            let ids = times.read.keys().chain(times.shared.keys());
             since.extend(ids.filter_map(|id| Some((*id, times.last_read(*id)?))));
         }
         LastReadSnapshot { at_open: Arc::clone(&self.at_open), since }
     }
 
-    /// When an owner has found this shape, as its database knew it at open.
+    /// Returns when an owner first opened the database with this shape; `None` if it was created since the
+    /// open.
     pub(crate) fn first_seen_at(&self, id: Seq) -> Option<Timestamp> {
         self.at_open.last_read(id)
     }
 
-    /// When this shape was last read, as far as is known here.
+    /// Returns the last-read time of a shape.
     pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.times().and_then(|times| times.last_read(id)).or_else(|| self.at_open.last_read(id))
     }
 
+    /// Records a read of a shape.
     pub(crate) fn touch(&self, id: Seq, at: Timestamp) {
         let Some(times) = self.times() else { return };
-        if let Some(entry) = times.young.get(&id) {
+        if let Some(entry) = times.shared.get(&id) {
             return entry.touch(at);
         }
         if let Some(time) = times.read.get(&id) {
@@ -177,33 +179,33 @@ impl Recency {
         drop(times);
         let at = self.at_open.last_read(id).map_or(at, |open| open.max(at));
         if let Some(mut times) = self.times_mut() {
-            times.note(id, at);
+            times.record(id, at);
         }
     }
 
-    /// A batch was committed: just now, or by an attempt that seemed to fail. Applying it again does
-    /// nothing (I6).
+    /// Applies a batch that was committed, now or by an earlier attempt that seemed to fail. Applying it
+    /// again does nothing (I6).
     pub(crate) fn apply(&self, batch: &Batch) {
         let Some(mut times) = self.times_mut() else { return };
         if batch.through <= times.through {
             return;
         }
         times.through = batch.through;
-        times.age();
+        times.drop_unshared();
         let mut removals = false;
         for change in &batch.changes {
             match change {
                 Change::Add { record, .. } => {
                     let entry = &record.entry;
-                    // A read may have been noted here since the commit.
+                    // A read may have been recorded here since the commit.
                     if let Some(time) = times.read.remove(&entry.created()) {
                         entry.touch(time.get());
                     }
-                    times.young.insert(entry.created(), Arc::clone(entry));
+                    times.shared.insert(entry.created(), Arc::clone(entry));
                 }
                 Change::Remove { entry } => {
                     removals = true;
-                    times.forget(entry.created());
+                    times.remove(entry.created());
                 }
                 Change::Mark { .. } => {}
                 Change::Reset => {
@@ -217,22 +219,22 @@ impl Recency {
         }
     }
 
-    /// Refuses to answer from nothing.
-    pub(crate) fn need(&self) -> Result<()> {
+    /// Returns `Unsupported` if the store keeps no last-read times.
+    pub(crate) fn require(&self) -> Result<()> {
         if self.times.is_some() {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Unsupported,
-            "the store was opened without last-read times, for a cache above that keeps them; open it with \
-             `last_reads(true)` to ask it directly",
+            "the store keeps no last-read times, since it was opened with `last_reads(false)`; read them from the \
+             cache above, or open it with `last_reads(true)`",
         ))
     }
 
-    /// Forgets shapes that turned out to be gone: a read can be noted while its shape is being removed.
-    pub(crate) fn forget(&self, dead: &[Seq]) {
-        if let Some(mut times) = self.times_mut().filter(|_| !dead.is_empty()) {
-            dead.iter().for_each(|id| times.forget(*id));
+    /// Removes the times of shapes that are gone: a read can be recorded while its shape is being removed.
+    pub(crate) fn remove(&self, removed: &[Seq]) {
+        if let Some(mut times) = self.times_mut().filter(|_| !removed.is_empty()) {
+            removed.iter().for_each(|id| times.remove(*id));
         }
     }
 
@@ -247,14 +249,14 @@ impl Recency {
 
 impl Times {
     fn last_read(&self, id: Seq) -> Option<Timestamp> {
-        if let Some(entry) = self.young.get(&id) {
+        if let Some(entry) = self.shared.get(&id) {
             return entry.last_read();
         }
         self.read.get(&id).map(Time::get)
     }
 
-    fn note(&mut self, id: Seq, at: Timestamp) {
-        match self.young.get(&id) {
+    fn record(&mut self, id: Seq, at: Timestamp) {
+        match self.shared.get(&id) {
             Some(entry) => entry.touch(at),
             None => {
                 self.read.entry(id).or_default().touch(at);
@@ -262,15 +264,16 @@ impl Times {
         }
     }
 
-    fn forget(&mut self, id: Seq) {
+    fn remove(&mut self, id: Seq) {
         self.read.remove(&id);
-        self.young.remove(&id);
+        self.shared.remove(&id);
     }
 
-    /// Lets go of entries that only this table holds: nobody else can note a read in them any more.
-    fn age(&mut self) {
+    /// Drops the entries to which this table has the last reference, and copies their times: no other thread
+    /// can record a read in them any more.
+    fn drop_unshared(&mut self) {
         let read = &mut self.read;
-        self.young.retain(|id, entry| {
+        self.shared.retain(|id, entry| {
             let Some(entry) = Arc::get_mut(entry) else { return true };
             if let Some(at) = entry.last_read() {
                 let unsaved = AtomicBool::new(entry.take_unsaved().is_some());
@@ -278,9 +281,9 @@ impl Times {
             }
             false
         });
-        if self.young.is_empty() {
-            // A batch of fifty thousand should not leave its table behind.
-            self.young.shrink_to_fit();
+        if self.shared.is_empty() {
+            // The table of a large batch is freed.
+            self.shared.shrink_to_fit();
         }
     }
 }

@@ -4,29 +4,29 @@ use rusqlite::Connection;
 use shape_meta_core::{Result, Scan, ScanItem};
 
 use crate::{
-    connection::{connections::Connections, meter::Lease, operation::Operation, pool::Pooled},
+    connection::{connections::Connections, meter::Lease, operation::Operation, pool::PooledReader},
     error::{failed, invalidates_connection},
     format::{meta::Meta, query::each, row, sql},
     read::recency::{LastReadSnapshot, Recency},
 };
 
-/// A page ends after so many shapes, or so many bytes of definitions.
+/// The maximum number of shapes, and of bytes, in a page of a scan.
 const PAGE: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
 
-/// All shapes as they are now, in the order of creation.
+/// Scans all shapes as they are now, in the order of creation.
 ///
-/// Where readers have connections of their own, one of them keeps a read transaction open until the scan
-/// is dropped, and holds a page in memory at a time. Where there is a single connection, nobody else could
-/// use it for that long; so there everything is read at once.
+/// With a pool of readers, one reader keeps a read transaction open until the scan is dropped, and the scan
+/// holds one page in memory. With a single connection, all shapes are read at once, since the connection
+/// could not be used until the scan ends.
 pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Result<Scan<'a>> {
     match connections.reader(Operation::Scan)? {
-        Some((reader, lease)) => Ok(Box::new(Pages::begin(reader, lease, recency)?)),
+        Some((reader, lease)) => Ok(Box::new(PagedScan::begin(reader, lease, recency)?)),
         None => {
             let all = connections.read(Operation::Scan, |connection| {
                 let mut all = Vec::new();
-                read_page(connection, &recency.snapshot(), 0, |listed| {
-                    all.push(Ok(listed));
+                read_page(connection, &recency.snapshot(), 0, |item| {
+                    all.push(Ok(item));
                     true
                 })?;
                 Ok(all)
@@ -36,21 +36,22 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
     }
 }
 
-struct Pages<'a> {
-    // Told back before the connection is, so that the number in use is never above the truth.
+struct PagedScan<'a> {
+    // Dropped before the reader is returned, so that the number of connections in use never exceeds the true
+    // one.
     lease: Lease<'a>,
-    reader: Pooled,
+    reader: PooledReader,
     last_reads: LastReadSnapshot,
     page: VecDeque<ScanItem>,
     after: i64,
     done: bool,
 }
 
-impl<'a> Pages<'a> {
-    fn begin(mut reader: Pooled, mut lease: Lease<'a>, recency: &Recency) -> Result<Self> {
-        let fixed = recency.read_consistently(|| {
-            // A read transaction sees the moment of its first read, not that of its beginning. So
-            // something is read before the caller goes on.
+impl<'a> PagedScan<'a> {
+    fn begin(mut reader: PooledReader, mut lease: Lease<'a>, recency: &Recency) -> Result<Self> {
+        let opened = recency.read_consistently(|| {
+            // SQLite fixes the snapshot of a transaction with its first read, not with `BEGIN`. So something
+            // is read before the caller goes on.
             let connection = reader.connection();
             if !connection.is_autocommit() {
                 connection.execute_batch("ROLLBACK").map_err(failed("begin a scan"))?;
@@ -59,37 +60,37 @@ impl<'a> Pages<'a> {
             Meta::read(connection)?;
             Ok(recency.snapshot())
         });
-        match fixed {
+        match opened {
             Ok(last_reads) => {
                 Ok(Self { reader, last_reads, page: VecDeque::new(), after: 0, done: false, lease })
             }
             Err(error) => {
-                lease.note(&Err::<(), _>(error.clone()));
-                // Whatever it was, its transaction may be open.
-                reader.broken = true;
+                lease.record(&Err::<(), _>(error.clone()));
+                // Its transaction may be open.
+                reader.is_broken = true;
                 Err(error)
             }
         }
     }
 
-    fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        self.lease.note(&outcome);
+    fn record<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.lease.record(&outcome);
         outcome.inspect_err(|error| {
             self.done = true;
-            self.reader.broken |= invalidates_connection(error.kind());
+            self.reader.is_broken |= invalidates_connection(error.kind());
         })
     }
 
-    fn turn(&mut self) -> Result<()> {
+    fn read_next_page(&mut self) -> Result<()> {
         let mut page = VecDeque::with_capacity(PAGE);
         let mut bytes = 0;
-        let read = read_page(self.reader.connection(), &self.last_reads, self.after, |listed| {
-            bytes += listed.record.memory();
-            page.push_back(listed);
+        let read = read_page(self.reader.connection(), &self.last_reads, self.after, |item| {
+            bytes += item.record.memory();
+            page.push_back(item);
             page.len() < PAGE && bytes < PAGE_BYTES
         });
-        let whole = self.note(read)?;
-        self.done = whole;
+        let was_last = self.record(read)?;
+        self.done = was_last;
         if let Some(last) = page.back() {
             self.after = last.metadata.created.get().cast_signed();
         }
@@ -98,13 +99,13 @@ impl<'a> Pages<'a> {
     }
 }
 
-impl Iterator for Pages<'_> {
+impl Iterator for PagedScan<'_> {
     type Item = Result<ScanItem>;
 
     fn next(&mut self) -> Option<Result<ScanItem>> {
         if self.page.is_empty()
             && !self.done
-            && let Err(error) = self.turn()
+            && let Err(error) = self.read_next_page()
         {
             return Some(Err(error));
         }
@@ -112,27 +113,27 @@ impl Iterator for Pages<'_> {
     }
 }
 
-impl Drop for Pages<'_> {
+impl Drop for PagedScan<'_> {
     fn drop(&mut self) {
-        // A connection that went back inside of a transaction would show old shapes to whoever gets it.
-        self.reader.broken |= self.reader.connection().execute_batch("COMMIT").is_err();
+        // A reader that is returned inside a transaction would show an old snapshot to its next user.
+        self.reader.is_broken |= self.reader.connection().execute_batch("COMMIT").is_err();
     }
 }
 
-/// Shows the shapes after this row id until `more` has enough, and says whether these were all.
+/// Passes the shapes after this row id to `more` until it returns false. Returns whether these were all.
 fn read_page(
     connection: &Connection,
     last_reads: &LastReadSnapshot,
     after: i64,
     mut more: impl FnMut(ScanItem) -> bool,
 ) -> Result<bool> {
-    let mut enough = false;
+    let mut stopped = false;
     each(connection, sql::SCAN, [after], |row| {
         let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
         let metadata = entry.metadata();
         let record = Arc::new(row::record(row, row::DEFINITION, entry)?);
-        enough = !more(ScanItem { record, metadata });
-        Ok(!enough)
+        stopped = !more(ScanItem { record, metadata });
+        Ok(!stopped)
     })?;
-    Ok(!enough)
+    Ok(!stopped)
 }

@@ -114,7 +114,7 @@ impl LastReadStore for SqliteStore {
     fn sweep(&self) -> Result<SweepProgress> {
         let (reads, more) = self.recency.take_unsaved();
         if !reads.is_empty() {
-            self.save(&reads).inspect_err(|_| self.recency.not_saved(&reads))?;
+            self.save(&reads).inspect_err(|_| self.recency.mark_unsaved(&reads))?;
         }
         Ok(SweepProgress { shapes: reads.len(), more })
     }
