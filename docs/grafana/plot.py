@@ -3,8 +3,8 @@
 
     docs/grafana/plot.py http://127.0.0.1:9090 MINUTES docs/grafana/storm.png [PANEL...]
 
-It asks the very queries of shape-meta.json, so a picture with curves in it says that they are right; a query that
-Prometheus refuses, or that finds nothing, is told. Needs matplotlib.
+It sends the queries of shape-meta.json, so a picture with curves shows that they work. A query that Prometheus refuses,
+or that finds nothing, is reported. Needs matplotlib.
 """
 import json, math, pathlib, re, sys, time, urllib.parse, urllib.request
 
@@ -34,11 +34,11 @@ def ask(query):
 
 
 def points(series):
-    """With a gap where nothing was told, rather than a line over it."""
-    told = [(float(at) - start, float(value)) for at, value in series["values"]]
-    told = [(at, value if math.isfinite(value) else math.nan) for at, value in told]
-    with_gaps = told[:1]
-    for before, after in zip(told, told[1:]):
+    """The samples of a series, with a gap where there are none, rather than a line over it."""
+    samples = [(float(at) - start, float(value)) for at, value in series["values"]]
+    samples = [(at, value if math.isfinite(value) else math.nan) for at, value in samples]
+    with_gaps = samples[:1]
+    for before, after in zip(samples, samples[1:]):
         if after[0] - before[0] > 2 * step:
             with_gaps.append((before[0] + step, math.nan))
         with_gaps.append(after)
@@ -46,7 +46,7 @@ def points(series):
 
 
 def spans(series):
-    """From when to when a series is there."""
+    """The intervals in which a series has samples."""
     whole = []
     for at, _ in series["values"]:
         at = float(at) - start
@@ -73,7 +73,7 @@ for axis, panel in zip(axes.flat, panels):
     unit = defaults["unit"]
     answers = [(target, series) for target in panel["targets"] for series in ask(target["expr"])]
     if not answers:
-        print(f"{panel['title']}: nothing was found", file=sys.stderr)
+        print(f"{panel['title']}: no series was found", file=sys.stderr)
     axis.set_title(panel["title"], fontsize=11)
     axis.set_xlim(0, end - start)
     axis.grid(alpha=0.3)
