@@ -9,22 +9,22 @@ use shape_meta::{NoopObserver, Shape, prelude::*};
 
 use crate::{Result, composition::Composition, trace::Definitions};
 
-/// What the reopened database says against the trace.
+/// The result of comparing the reopened database with the trace.
 pub(crate) struct Checked {
     pub(crate) shapes: usize,
     pub(crate) reopening: Duration,
     pub(crate) problems: Vec<String>,
 }
 
-/// Opens the database again and compares every shape with the trace.
+/// Reopens the database and compares every shape with the trace.
 pub(crate) fn check(composition: Composition, directory: &Path, trace: &Definitions) -> Result<Checked> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let store = composition.open(directory, Arc::new(NoopObserver))?;
-    let reopening = begun.elapsed();
+    let reopening = start.elapsed();
     let mut problems = Vec::new();
     let mut seen = HashSet::new();
     let mut readers: BTreeMap<Relation, HashSet<Handle>> = BTreeMap::new();
-    for definition in &trace.asked {
+    for definition in &trace.requested {
         let key = definition.key();
         if !seen.insert(key) {
             continue;

@@ -6,14 +6,13 @@ use std::{
     },
 };
 
-use clap::ValueEnum;
 use shape_meta::{BufferOptions, CacheOptions, Checkout, NoopCleaner, Observer, ShapeMeta};
 
 use crate::Result;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Composition {
-    /// Every mutation is a transaction of its own.
+    /// Each mutation is a transaction.
     Direct,
     /// The same, with the read cache.
     DirectCached,
@@ -24,8 +23,15 @@ pub(crate) enum Composition {
 }
 
 impl Composition {
-    pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
-        if only.is_empty() { vec![Self::Direct, Self::Buffered] } else { only.to_vec() }
+    const ALL: [Self; 4] = [Self::Direct, Self::DirectCached, Self::BufferedSqlite, Self::Buffered];
+
+    /// Returns the composition with this name.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|composition| composition.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("unknown composition {name:?}; the compositions are {names}").into()
+        })
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -8,30 +8,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
 use shape_meta::{Definition, NewShape, Shape, ShapeMeta, prelude::*};
 
-use crate::{Options, Result, composition::Composition, composition::Transactions, trace::Definitions};
+use crate::{
+    Result,
+    composition::{Composition, Transactions},
+    latencies::Latencies,
+    options::Options,
+    trace::Definitions,
+};
 
-/// How long a client waits for room before it gives up: what a request would.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Readers come in bursts of so many reads, a millisecond apart.
+/// How long a client waits for capacity in the buffer, as a request would.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of reads in a burst. Bursts are a millisecond apart.
 const BURST: usize = 100;
 
-/// What a storm came to.
+/// The measurements of a storm.
 pub(crate) struct Played {
     pub(crate) acknowledged: Duration,
     pub(crate) durable: Duration,
-    /// Nanoseconds.
-    pub(crate) creation: Histogram<u64>,
-    /// Nanoseconds.
-    pub(crate) reads: Histogram<u64>,
-    pub(crate) most_pending: usize,
+    pub(crate) creation: Latencies,
+    pub(crate) reads: Latencies,
+    pub(crate) max_pending: usize,
     pub(crate) transactions: u64,
 }
 
-/// What all threads of a storm share.
+/// State shared by the threads of a storm.
 struct Storm<'a> {
     store: ShapeMeta,
     trace: &'a Definitions,
@@ -47,7 +49,7 @@ pub(crate) fn play(
     options: &Options,
 ) -> Result<Played> {
     let transactions = Arc::new(Transactions::default());
-    let (clients, readers) = (usize::from(options.clients), usize::from(options.readers));
+    let (clients, readers) = (options.clients, options.readers);
     let storm = Storm {
         store: composition.open(directory, Arc::clone(&transactions) as _)?,
         trace,
@@ -56,26 +58,26 @@ pub(crate) fn play(
         over: AtomicBool::new(false),
     };
     let before = transactions.count();
-    let bar = bar(composition, trace.asked.len());
-    let mut most_pending = 0;
-    let (begun, acknowledged, creation, reads) = thread::scope(|scope| -> Result<_> {
+    let mut progress = Progress::new(composition, trace.requested.len());
+    let mut max_pending = 0;
+    let (start, acknowledged, creation, reads) = thread::scope(|scope| -> Result<_> {
         let storm = &storm;
         let clients: Vec<_> =
             (0..clients).map(|number| scope.spawn(move || client(storm, number, clients))).collect();
         let readers: Vec<_> = (0..readers).map(|number| scope.spawn(move || reader(storm, number))).collect();
         storm.start.wait();
         while clients.iter().any(|client| !client.is_finished()) {
-            most_pending = most_pending.max(storm.store.pending().shapes);
-            bar.set_position(storm.done.load(Ordering::Relaxed) as u64);
+            max_pending = max_pending.max(storm.store.pending().shapes);
+            progress.print_if_due(storm.done.load(Ordering::Relaxed));
             thread::park_timeout(Duration::from_millis(20));
         }
-        let mut creation = Histogram::new(3)?;
+        let mut creation = Vec::new();
         let mut times: Option<(Instant, Instant)> = None;
         let mut failed = None;
         for client in clients {
             match client.join().map_err(|_| "a client panicked")? {
-                Ok((histogram, begun, ended)) => {
-                    creation.add(histogram)?;
+                Ok((latencies, begun, ended)) => {
+                    creation.push(latencies);
                     let (first, last) = times.unwrap_or((begun, ended));
                     times = Some((first.min(begun), last.max(ended)));
                 }
@@ -83,47 +85,47 @@ pub(crate) fn play(
             }
         }
         storm.over.store(true, Ordering::Release);
-        let mut reads = Histogram::new(3)?;
+        let mut reads = Vec::new();
         for reader in readers {
-            reads.add(reader.join().map_err(|_| "a reader panicked")??)?;
+            reads.push(reader.join().map_err(|_| "a reader panicked")??);
         }
-        // From the first client's begin to the last one's end: this thread may have been late for both.
+        // From the first begin of a client to the last end of one. This thread may run later than both.
         let (begun, ended) = times.ok_or("there is a client")?;
+        let (creation, reads) = (Latencies::merge(creation), Latencies::merge(reads));
         failed.map_or(Ok((begun, ended - begun, creation, reads)), Err)
     })?;
-    most_pending = most_pending.max(storm.store.pending().shapes);
+    max_pending = max_pending.max(storm.store.pending().shapes);
     storm.store.flush(Duration::from_secs(600))?;
-    let durable = begun.elapsed();
-    bar.finish_and_clear();
+    let durable = start.elapsed();
 
     let report = storm.store.close(Duration::from_secs(60));
     if !report.is_complete() {
         return Err(format!("{} mutations were not written: {:?}", report.unwritten, report.error).into());
     }
     let transactions = transactions.count() - before;
-    Ok(Played { acknowledged, durable, creation, reads, most_pending, transactions })
+    Ok(Played { acknowledged, durable, creation, reads, max_pending, transactions })
 }
 
-/// Asks for every `step`-th shape, makes it if it is new, and reads it back.
-fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Histogram<u64>, Instant, Instant)> {
+/// Requests every `step`-th shape, adds it if it is new, and reads it back.
+fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Latencies, Instant, Instant)> {
     let store = &storm.store;
-    let mut creation = Histogram::new(3)?;
+    let mut creation = Latencies::default();
     storm.start.wait();
     let begun = Instant::now();
-    for (at, definition) in storm.trace.asked.iter().enumerate().skip(number).step_by(step) {
+    for (at, definition) in storm.trace.requested.iter().enumerate().skip(number).step_by(step) {
         let handle = Handle::new(format!("{:08}-{}", at, Timestamp::now().as_micros()))?;
         let shape = NewShape::of(handle, definition);
-        let asked = Instant::now();
-        let made = store.get_or_add(&shape, Wait::UpTo(PATIENCE))?;
-        creation.record(nanoseconds(asked))?;
+        let start = Instant::now();
+        let made = store.get_or_add(&shape, Wait::UpTo(CLIENT_TIMEOUT))?;
+        creation.record(start);
         if made.added {
-            store.mark_snapshot_started(&made.handle, Wait::UpTo(PATIENCE))?;
-            store.mark_snapshot_complete(&made.handle, Wait::UpTo(PATIENCE))?;
+            store.mark_snapshot_started(&made.handle, Wait::UpTo(CLIENT_TIMEOUT))?;
+            store.mark_snapshot_complete(&made.handle, Wait::UpTo(CLIENT_TIMEOUT))?;
         }
         if !store.validate_handle(&made.handle, shape.hash)? {
             return Err(format!("the handle {} is not valid for its definition", made.handle).into());
         }
-        let record = store.record(&made.handle)?.ok_or("a shape that was just made is not there")?;
+        let record = store.record(&made.handle)?.ok_or("a shape that was just added is missing")?;
         if record.decode::<Shape>()? != *definition {
             return Err(format!("the handle {} has another definition", made.handle).into());
         }
@@ -132,22 +134,25 @@ fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Histogram<u6
     Ok((creation, begun, Instant::now()))
 }
 
-/// Keeps asking which handle serves a definition, and whether its snapshot has begun.
-fn reader(storm: &Storm<'_>, number: usize) -> Result<Histogram<u64>> {
-    let keys: Vec<_> = storm.trace.asked.iter().map(|shape| (shape.key(), shape.hash())).collect();
-    let mut reads = Histogram::new(3)?;
+/// Looks up the handle of a definition and its snapshot state, until the storm is over.
+fn reader(storm: &Storm<'_>, number: usize) -> Result<Latencies> {
+    let keys: Vec<_> = storm.trace.requested.iter().map(|shape| (shape.key(), shape.hash())).collect();
+    let mut reads = Latencies::default();
     let mut at = number;
     storm.start.wait();
     while !storm.over.load(Ordering::Acquire) {
         for _ in 0..BURST.min(keys.len()) {
             at = (at + 7_919) % keys.len();
             let (key, hash) = &keys[at];
-            let asked = Instant::now();
+            let start = Instant::now();
             if let Some(handle) = storm.store.handle_for(key)? {
                 let metadata = storm.store.metadata(&handle)?;
-                reads.record(nanoseconds(asked))?;
+                reads.record(start);
                 if metadata.is_none_or(|metadata| metadata.hash != *hash) {
-                    return Err(format!("the handle {handle} was found by its key, and is not there").into());
+                    return Err(format!(
+                        "the handle {handle} was found by its key, but its metadata is missing or wrong"
+                    )
+                    .into());
                 }
             }
         }
@@ -156,15 +161,23 @@ fn reader(storm: &Storm<'_>, number: usize) -> Result<Histogram<u64>> {
     Ok(reads)
 }
 
-fn nanoseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+/// Prints the progress of a storm at most once a second, so that a slow composition is not taken for a
+/// hanging one.
+struct Progress {
+    composition: Composition,
+    total: usize,
+    last: Instant,
 }
 
-fn bar(composition: Composition, length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:16} {wide_bar} {human_pos}/{human_len} {per_sec}");
-    let bar = ProgressBar::new(length as u64).with_message(composition.name());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+impl Progress {
+    fn new(composition: Composition, total: usize) -> Self {
+        Self { composition, total, last: Instant::now() }
+    }
+
+    fn print_if_due(&mut self, done: usize) {
+        if self.last.elapsed() >= Duration::from_secs(1) {
+            println!("{}: {done} of {}", self.composition.name(), self.total);
+            self.last = Instant::now();
+        }
     }
 }

@@ -1,55 +1,53 @@
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use hdrhistogram::Histogram;
-
-use crate::{check::Checked, composition::Composition, play::Played, trace::Definitions};
+use crate::{
+    check::Checked, composition::Composition, latencies::Latencies, play::Played, trace::Definitions,
+};
 
 type Row = (Composition, Played, Checked);
 
-pub(crate) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header([""].into_iter().chain(rows.iter().map(|(composition, ..)| composition.name())));
+/// Returns a table with a column for each composition.
+pub(crate) fn table(results: &[Row]) -> String {
+    let mut table = String::new();
     let mut line = |name: &str, value: &dyn Fn(&Row) -> String| {
-        table.add_row([name.to_owned()].into_iter().chain(rows.iter().map(value)));
+        // Writing to a string cannot fail.
+        let _ = write!(table, "{name:<26}");
+        for result in results {
+            let _ = write!(table, " {:>16}", value(result));
+        }
+        table.push('\n');
     };
+    line("", &|(composition, ..)| composition.name().to_owned());
     line("shapes/s acknowledged", &|(_, played, checked)| rate(checked.shapes, played.acknowledged));
     line("shapes/s durable", &|(_, played, checked)| rate(checked.shapes, played.durable));
-    line("creation p50", &|(_, played, _)| at(&played.creation, 0.50));
-    line("creation p99", &|(_, played, _)| at(&played.creation, 0.99));
-    line("creation max", &|(_, played, _)| time(played.creation.max()));
-    line("reads (key, then handle)", &|(_, played, _)| count(played.reads.len()));
-    line("read p50", &|(_, played, _)| at(&played.reads, 0.50));
-    line("read p99", &|(_, played, _)| at(&played.reads, 0.99));
-    line("read max", &|(_, played, _)| time(played.reads.max()));
-    line("most pending (sampled)", &|(_, played, _)| count(played.most_pending as u64));
-    line("disk transactions", &|(_, played, _)| count(played.transactions));
+    line("creation p50", &|(_, played, _)| quantile(&played.creation, 0.50));
+    line("creation p99", &|(_, played, _)| quantile(&played.creation, 0.99));
+    line("creation max", &|(_, played, _)| quantile(&played.creation, 1.0));
+    line("reads (key, then handle)", &|(_, played, _)| grouped(played.reads.count()));
+    line("read p50", &|(_, played, _)| quantile(&played.reads, 0.50));
+    line("read p99", &|(_, played, _)| quantile(&played.reads, 0.99));
+    line("read max", &|(_, played, _)| quantile(&played.reads, 1.0));
+    line("max pending (sampled)", &|(_, played, _)| grouped(played.max_pending as u64));
+    line("disk transactions", &|(_, played, _)| grouped(played.transactions));
     line("reopening", &|(_, _, checked)| time(checked.reopening.as_nanos() as u64));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
     table
 }
 
-pub(crate) fn verdict(rows: &[Row], trace: &Definitions) -> String {
-    let problems: usize = rows.iter().map(|(_, _, checked)| checked.problems.len()).sum();
+pub(crate) fn verdict(results: &[Row], trace: &Definitions) -> String {
+    let problems: usize = results.iter().map(|(_, _, checked)| checked.problems.len()).sum();
     if problems == 0 {
-        format!(
-            "check passed: after reopening, all {} shapes of the trace are as they should be",
-            trace.different
-        )
+        format!("check passed: after reopening, all {} shapes equal the trace", trace.different)
     } else {
         format!("CHECK FAILED: {problems} problems after reopening")
     }
 }
 
-fn rate(shapes: usize, took: Duration) -> String {
-    count((shapes as f64 / took.as_secs_f64().max(1e-9)) as u64)
+fn rate(shapes: usize, elapsed: Duration) -> String {
+    grouped((shapes as f64 / elapsed.as_secs_f64().max(1e-9)) as u64)
 }
 
-fn at(histogram: &Histogram<u64>, quantile: f64) -> String {
-    time(histogram.value_at_quantile(quantile))
+fn quantile(latencies: &Latencies, share: f64) -> String {
+    time(latencies.quantile(share))
 }
 
 fn time(nanoseconds: u64) -> String {
@@ -61,6 +59,15 @@ fn time(nanoseconds: u64) -> String {
     }
 }
 
-fn count(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
+/// Writes a number with a comma after each group of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
