@@ -3,7 +3,7 @@ use std::{fmt, io, path::Path};
 use rusqlite::{ErrorCode, ffi};
 use shape_meta_core::{Error, ErrorKind};
 
-/// A failure of SQLite while doing this: told in the words of the store, with SQLite's as the source.
+/// Converts an error of SQLite into one that says what failed, with SQLite's as its source.
 pub(crate) fn failed(doing: impl fmt::Display) -> impl FnOnce(rusqlite::Error) -> Error {
     move |source| {
         let kind = kind_of(&source);
@@ -11,7 +11,7 @@ pub(crate) fn failed(doing: impl fmt::Display) -> impl FnOnce(rusqlite::Error) -
     }
 }
 
-/// A failure of the operating system while doing this to that path.
+/// Converts an error of the operating system into one that says what failed on which path.
 pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| {
         let kind = match source.kind() {
@@ -24,32 +24,31 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
             _ => ErrorKind::Io,
         };
         let advice = match kind {
-            ErrorKind::ReadOnly => {
-                "the permissions do not allow it; give this user the right to read and write there"
-            }
-            ErrorKind::Configuration => "something else is in the way; move it, or choose another path",
+            ErrorKind::ReadOnly => "permission denied; give this user the right to read and write there",
+            ErrorKind::Configuration => "another file is in the way; move it, or choose another path",
             kind => consequence(kind),
         };
         Error::new(kind, format!("could not {doing} {}: {advice}", path.display())).with_source(source)
     }
 }
 
-/// A row that this crate did not write.
-pub(crate) fn damaged_row(what: &str, id: i64) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("the row {id} of the database is damaged: {what}; {}", consequence(ErrorKind::Corrupt)),
-    )
+/// What still holds after a damaged row, and what to do.
+const ROW_ADVICE: &str = "nothing has changed. `repair` moves the database aside and carries all sound rows into a new one; \
+                          so does a recovery, unless the options say `OnCorruption::Refuse`";
+
+/// Returns the error of a row that does not verify. `place` names the row.
+pub(crate) fn damaged_row(place: &str, defect: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{place} is damaged: {defect}; {ROW_ADVICE}"))
 }
 
-/// Which kind a failure of SQLite is. Busy, locked, unreadable and full are never corruption.
+/// Returns the kind of an error of SQLite. Busy, locked, unreadable and full are never corruption.
 pub(crate) fn kind_of(error: &rusqlite::Error) -> ErrorKind {
     use rusqlite::Error as E;
     match error {
         E::SqliteFailure(failure, _) => kind_of_code(*failure),
         E::SqlInputError { error, .. } => kind_of_code(*error),
         E::ToSqlConversionFailure(_) => ErrorKind::Rejected,
-        // A column of another type than the schema says, or text that is no UTF-8.
+        // A column of another type than in the schema, or a text that is not UTF-8.
         E::FromSqlConversionFailure(..)
         | E::IntegralValueOutOfRange(..)
         | E::Utf8Error(..)
@@ -76,22 +75,22 @@ fn kind_of_code(failure: ffi::Error) -> ErrorKind {
         | ErrorCode::ParameterOutOfRange => ErrorKind::Rejected,
         ErrorCode::DatabaseCorrupt => ErrorKind::Corrupt,
         ErrorCode::NotADatabase => ErrorKind::NotADatabase,
-        // The statements are fixed and fit the schema that was checked at open. If one does not prepare
-        // any more, somebody has changed the tables.
+        // The statements are constants and match the schema that the open verified. If one cannot be prepared
+        // any more, another program has changed the tables.
         ErrorCode::Unknown if failure.extended_code == ffi::SQLITE_ERROR => ErrorKind::Corrupt,
         _ => ErrorKind::Io,
     }
 }
 
-/// What still holds, and what to do: the second half of a message.
+/// Returns the second half of a message: what still holds, and what to do.
 fn consequence(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Busy => {
-            "another connection held the database for longer than the busy time-out; nothing has changed, \
-             and it can be tried again"
+            "another program held the database locked for longer than the busy time-out; nothing has changed, and it \
+             can be tried again"
         }
         ErrorKind::StorageFull => {
-            "the disk is full; nothing has changed, make room and it can be tried again"
+            "the disk is full; nothing has changed. Free disk space, and it can be tried again"
         }
         ErrorKind::Io => {
             "reading or writing the file failed; nothing has changed, and it can be tried again once the \
@@ -99,26 +98,27 @@ fn consequence(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Interrupted => "it was interrupted; nothing has changed, and it can be tried again",
         ErrorKind::ReadOnly => {
-            "the database cannot be written to; nothing has changed, check the permissions and whether the \
-             file system is mounted read-only"
+            "the database is read-only; nothing has changed. Check the permissions, and whether the file system is \
+             mounted read-only"
         }
         ErrorKind::Rejected => {
-            "the database refuses this change for good; nothing has changed, take it out of the batch"
+            "the database rejects this change permanently; nothing has changed. Remove it from the batch"
         }
         ErrorKind::Corrupt => {
-            "the database is damaged; it is left as it is. `repair` moves it aside and carries all that is sound \
-             into a new one, and so does opening the store again, unless the options refuse it"
+            "the database is damaged; nothing has changed. `repair` moves it aside and carries all sound rows into a new \
+             one; so does an open, unless the options say `OnCorruption::Refuse`"
         }
         ErrorKind::NotADatabase => {
-            "the file is no SQLite database; it is left as it is. Move it away, or choose another directory"
+            "the file is not a SQLite database; it was not changed. Move it away, or choose another directory"
         }
-        ErrorKind::Configuration => "the path or an option cannot be used",
+        ErrorKind::Configuration => "the path or an option is invalid",
         _ => "the store cannot do this",
     }
 }
 
-/// Whether a connection that met this failure may be used again. After a failed write or sync SQLite's
-/// view of the file cannot be relied on: reopen, look, and apply again (I6).
+/// Returns whether a connection must not be used again after a failure of this kind. After a failed write or
+/// sync SQLite's view of the file is unreliable: the connection is reopened, and the batch is applied again
+/// (I6).
 pub(crate) fn invalidates_connection(kind: ErrorKind) -> bool {
     !matches!(
         kind,

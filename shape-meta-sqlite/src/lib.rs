@@ -1,10 +1,10 @@
-//! The durable store of `shape-meta`: shapes in a SQLite database, with batched changes.
+//! The durable store of `shape-meta`: shapes in a SQLite database, changed in batches.
 //!
 //! # What it is not
 //!
-//! It decides nothing: that handles and keys are unique is validated by the layer on top
-//! ([`Direct`](shape_meta_core::Direct), or `Buffered` of `shape-meta-buffer`). It is not a general
-//! wrapper of SQLite, and not a place for the logs of shapes.
+//! It does not validate: that handles and keys are unique is decided by the layer above
+//! ([`Direct`](shape_meta_core::Direct), or `Buffered` of `shape-meta-buffer`). It is neither a general
+//! wrapper of SQLite nor a store for the logs of shapes.
 //!
 //! # Example
 //!
@@ -42,27 +42,27 @@
 //!
 //! # Trade-offs
 //!
-//! - A look-up on disk costs a few microseconds, and keeping the index tables costs most of the rate of
-//!   adding once there are many shapes. Under a cache that mirrors everything, turn them off
+//! - A look-up on disk takes a few microseconds, and maintaining the index tables costs most of the rate of
+//!   adds once there are many shapes. Under a cache that mirrors all look-ups, omit them
 //!   ([`DiskIndexes::Omitted`]): rows are then only appended, and the rate does not depend on their number.
-//! - What a crash takes is a choice: see [`Durability`].
+//! - What a crash loses is a choice: see [`Durability`].
 //! - Network file systems need [`Mode::Exclusive`], which has a single connection.
 //!
 //! # How it works
 //!
-//! A shape's row id is the place of its add in the order, so rows are appended. A batch is one
-//! transaction, which also writes how far the order has come; so a batch that may or may not have been
-//! committed can simply be applied again. Every opening takes a turn as the owner, and each transaction
-//! checks that the turn is still its own.
+//! A shape's row id is the sequence number of its add, so rows are appended. A batch is one transaction,
+//! which also writes the sequence number of its last mutation; so a batch whose commit may have failed can be
+//! applied again. Every open bumps the epoch of the database, and each transaction checks that the epoch is
+//! still its own.
 //!
-//! Observers hear of every checkout of a connection under one of these labels: `metadata`, `handle_for`,
+//! Observers receive every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_for_relations`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
 //! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `ack_cleanup`,
-//! `maintain`, `explain`, `stats`, `repair`.
+//! `maintain`, `query_plans`, `stats`, `repair`.
 //!
 //! # Features
 //!
-//! None. SQLite is compiled in, so that its version is known.
+//! None. SQLite is compiled in, so its version is known.
 //!
 //! # Related crates
 //!

@@ -120,8 +120,8 @@ impl SqliteStandby {
     /// go to it; reads in progress end on the readers of the standby. Promoting again returns the same store.
     ///
     /// The promotion takes all steps of [`SqliteStore::open`], including checks, migrations and repair.
-    /// [Recover](SqliteStore::recover) before the first change, and then [refresh](ShapeStoreExt::changes_since)
-    /// the layer above.
+    /// [Recover](SqliteStore::recover) before the first change, and then
+    /// [refresh](ShapeStoreExt::changes_since) the layer above.
     ///
     /// # Errors
     ///

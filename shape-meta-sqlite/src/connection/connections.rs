@@ -284,10 +284,10 @@ impl Connections {
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(|poisoned| {
+        self.writer.lock().unwrap_or_else(|error| {
             // A panic while the connection was in use. Unwinding has rolled its transaction back.
             self.writer.clear_poison();
-            let mut writer = poisoned.into_inner();
+            let mut writer = error.into_inner();
             self.discard(&mut writer);
             writer
         })
@@ -475,8 +475,7 @@ impl Drop for Connections {
 fn schedule_close(writer: Weak<Mutex<Writer>>, after: Duration, timeout: Duration) {
     idle::after(after, move || {
         let Some(shared) = writer.upgrade() else { return };
-        // A locked writer is in use, perhaps on a disk that hangs. A poisoned one is for its next user to
-        // discard.
+        // A locked writer is in use, perhaps on a disk that hangs. After a panic its next user discards it.
         let Ok(mut inner) = shared.try_lock() else { return schedule_close(writer, timeout, timeout) };
         match timeout.checked_sub(inner.last_used.elapsed()).filter(|left| !left.is_zero()) {
             Some(left) if inner.connection.is_some() => schedule_close(writer, left, timeout),

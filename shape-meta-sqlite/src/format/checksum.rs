@@ -1,39 +1,40 @@
-//! What tells a row that was written from one that was damaged: XXH3-64 over all of its columns.
+//! Checksums of rows: XXH3-64 over all columns of a row.
 //!
-//! SQLite notices damage to the structure of a page, and nothing of a byte that was flipped inside of a
-//! handle, a key or a definition. The values are a part of the file format: they never change without a
-//! migration. Rows of version 1 have none, and cannot be checked.
+//! SQLite detects damage to the structure of a page, but not a byte that was flipped inside a handle, a key
+//! or a definition. The values are a part of the file format: they never change without a migration. Rows of
+//! version 1 have no checksum and cannot be verified.
 
 use shape_meta_core::{Entry, Key, Seq, SnapshotState};
 use twox_hash::XxHash3_64;
 
-/// Of a row of `shape`. The buffer is only there to be used again.
+/// Returns the checksum of a row of `shape`. `buffer` is only passed to be reused.
 pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
     buffer.clear();
-    // Who reads a row has a buffer for it alone, which would grow five times.
+    // A reader has a new buffer for each row, which would otherwise grow five times.
     buffer.reserve(64 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
     buffer.extend_from_slice(entry.key().as_bytes());
     buffer.extend_from_slice(&entry.hash().get().to_le_bytes());
     buffer.extend_from_slice(&[state.bits(), entry.is_indexed().into()]);
     entry.relations().iter().for_each(|one| buffer.extend_from_slice(&one.oid().to_le_bytes()));
-    // The handle is the only other part without a fixed length, and it comes last with its own.
+    // The handle is the only other part of variable length, so it comes last, followed by its length.
     let handle = entry.handle().as_bytes();
     buffer.extend_from_slice(handle);
     buffer.extend_from_slice(&(handle.len() as u64).to_le_bytes());
     of(entry.created(), buffer)
 }
 
-/// Of a row of `definition`. The key is in it, so that a definition never passes for that of another shape.
+/// Returns the checksum of a row of `definition`. It covers the key, so that a definition never verifies as
+/// that of another shape.
 pub(crate) fn of_definition(id: Seq, key: &Key, dependencies: &[Key], body: &[u8]) -> i64 {
     let mut sum = XxHash3_64::oneshot_with_seed(id.get(), key.as_bytes());
     for dependency in dependencies {
         sum = XxHash3_64::oneshot_with_seed(sum, dependency.as_bytes());
     }
-    // The last step is told from those before it by what it begins with.
+    // The inverted seed separates the body from the dependencies.
     XxHash3_64::oneshot_with_seed(!sum, body).cast_signed()
 }
 
-/// Of a row of numbers, or of texts, with this id.
+/// Returns the checksum of a row with this id and these bytes.
 pub(crate) fn of(id: Seq, bytes: &[u8]) -> i64 {
     XxHash3_64::oneshot_with_seed(id.get(), bytes).cast_signed()
 }
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn are_the_same_for_ever() {
+    fn the_values_never_change() {
         let sum = of_shape(&entry("a", &[16501]), SnapshotState::Complete, &mut Vec::new());
         let definition = of_definition(Seq::new(7), &Key::new([1; 32]), &[Key::new([2; 32])], b"body");
         let expected = [-7086382348138902739, -3718765814999692553, 4248060192468963510];
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn differ_where_a_byte_moves_from_one_column_to_the_next() {
+    fn a_byte_that_moves_to_another_column_changes_the_checksum() {
         let mut buffer = Vec::new();
         let mut sum = |handle, relations, state| of_shape(&entry(handle, relations), state, &mut buffer);
         let (pending, complete) = (SnapshotState::Pending, SnapshotState::Complete);

@@ -1,6 +1,6 @@
 use rusqlite::Connection;
 
-/// What version 1 lacks. The rows of its tables have no checksums, and of all else there is nothing.
+/// The tables and columns that version 1 lacks: checksums, which are null, and tables, which are empty.
 const SINCE_1: &str = "
     CREATE TEMP VIEW meta AS SELECT *, NULL AS checksum FROM main.meta;
     CREATE TEMP VIEW shape AS SELECT *, NULL AS checksum FROM main.shape;
@@ -12,8 +12,8 @@ const SINCE_1: &str = "
     CREATE TEMP TABLE owner (id INTEGER PRIMARY KEY, process INTEGER, host TEXT, since INTEGER);
 ";
 
-/// Lets a connection that only reads see a database of an earlier version as if it were of this one, so that
-/// the same statements serve: views and tables of its own, in memory, stand before those of the file.
+/// Shadows the tables of an earlier version with temporary views and tables of this connection, so that the
+/// statements of the current version can read them. For connections that only read.
 pub(crate) fn shadow(connection: &Connection, version: u32) -> rusqlite::Result<()> {
     match version {
         1 => connection.execute_batch(SINCE_1),

@@ -7,14 +7,14 @@ use shape_meta_core::Result;
 
 use crate::error::failed_on;
 
-/// The names of what lies in the directory of a store.
+/// The paths of the files in the directory of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     directory: PathBuf,
 }
 
-/// What SQLite appends to the name of a database for the files beside it: its log, the log's index, and
-/// the rollback journal. The log belongs to the database; one without the other is not whole.
+/// The suffixes that SQLite appends to the name of a database: the WAL, the index of the WAL, and the
+/// rollback journal. They belong to the database; without them it may lack commits.
 pub(crate) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 impl Files {
@@ -30,22 +30,22 @@ impl Files {
         self.directory.join("shape-meta.sqlite3")
     }
 
-    /// A database on its way: what could be saved of a damaged one.
+    /// A rebuilt database that is not complete yet.
     pub(crate) fn salvaging(&self) -> PathBuf {
         self.companion("-salvaging")
     }
 
-    /// The same once it is whole.
+    /// A rebuilt database that is complete and synced, before it gets the name of the database.
     pub(crate) fn salvaged(&self) -> PathBuf {
         self.companion("-salvaged")
     }
 
-    /// Whether a log or a journal lies there.
+    /// Returns whether the database has a WAL or a journal.
     pub(crate) fn has_companions(&self) -> bool {
         COMPANIONS.iter().any(|suffix| self.companion(suffix).symlink_metadata().is_ok())
     }
 
-    /// Makes the names in the directory survive a power loss, as the files themselves do.
+    /// Syncs the directory, so that renames survive a power loss.
     pub(crate) fn sync_directory(&self) -> Result<()> {
         let directory = self.directory();
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed_on("sync", directory))
@@ -55,7 +55,7 @@ impl Files {
         self.directory.join("shape-meta.lock")
     }
 
-    /// A lock on its way to the place of another one's.
+    /// The lock file that a take-over prepares, before it replaces the one of the live owner.
     pub(crate) fn lock_of_process(&self, process: u32) -> PathBuf {
         self.directory.join(format!("shape-meta.lock-{process}"))
     }
@@ -65,7 +65,7 @@ impl Files {
     }
 }
 
-/// The size of a file; nothing if it is not there.
+/// Returns the size of a file; 0 if it is missing.
 pub(crate) fn size(path: &Path) -> std::io::Result<u64> {
     match path.metadata() {
         Ok(metadata) => Ok(metadata.len()),

@@ -3,11 +3,11 @@ use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{error::failed, format::schema};
 
-/// One step of the schema: from the version that is its place in the list to the next.
+/// A step of the migration: from the version that is its position in the list to the next.
 pub(crate) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
-/// The steps, oldest first; the first makes an empty file a database. Released steps never change: a
-/// file of every released version lies in `tests/fixtures` and must open.
+/// The steps, oldest first. The first one creates the tables of an empty file. A released step never changes:
+/// a file of every released version is in `tests/fixtures` and must open.
 pub(crate) const STEPS: &[Step] = &[
     |transaction| {
         transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
@@ -16,11 +16,13 @@ pub(crate) const STEPS: &[Step] = &[
     |transaction| transaction.execute_batch(schema::V2),
 ];
 
-/// The version that this crate writes.
+/// The schema version that this crate writes.
 pub(crate) const CURRENT: u32 = STEPS.len() as u32;
 
-/// Brings the file to the version after the last of these steps, each step in a transaction of its own:
-/// a crash between two of them leaves a sound file of a version in between. Returns the version found.
+/// Migrates the database to the version after the last of these steps. Returns the version that it had.
+///
+/// Each step is a transaction of its own: a crash between two steps leaves a sound database of a version in
+/// between.
 pub(crate) fn migrate(connection: &mut Connection, steps: &[Step]) -> Result<u32> {
     let found = schema::version(connection).map_err(failed("read the schema version"))?;
     for (version, step) in (0..).zip(steps).skip(found as usize) {
@@ -37,7 +39,7 @@ pub(crate) fn migrate(connection: &mut Connection, steps: &[Step]) -> Result<u32
     Ok(found)
 }
 
-/// Refuses a file from the future.
+/// Returns `UnsupportedSchema` for a database that a newer version of this crate has written.
 pub(crate) fn refuse_newer(version: u32) -> Result<()> {
     if version <= CURRENT {
         return Ok(());
@@ -45,8 +47,8 @@ pub(crate) fn refuse_newer(version: u32) -> Result<()> {
     Err(Error::new(
         ErrorKind::UnsupportedSchema,
         format!(
-            "the database has schema version {version}, and this build of shape-meta knows versions up to \
-             {CURRENT}; it is left as it is. Open it with the newer build, or choose another directory"
+            "the database has schema version {version}, and this build of shape-meta supports versions up to \
+             {CURRENT}; it was not changed. Open it with the newer build, or choose another directory"
         ),
     ))
 }
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_run_once_each_and_a_failing_one_leaves_the_version_before_it() -> Result<(), Error> {
+    fn each_step_runs_once_and_a_failed_one_changes_nothing() -> Result<(), Error> {
         let mut connection = Connection::open_in_memory().expect("memory");
         let first: Step = |transaction| transaction.execute_batch("CREATE TABLE a (x)");
         let broken: Step = |transaction| transaction.execute_batch("CREATE TABLE b (x); CREATE TABLE a (x)");
@@ -67,7 +69,7 @@ mod tests {
         let tables: String = connection
             .query_row("SELECT group_concat(name) FROM sqlite_schema", [], |row| row.get(0))
             .expect("reads");
-        assert_eq!(tables, "a", "the step that failed left nothing behind");
+        assert_eq!(tables, "a", "the failed step was rolled back");
 
         assert_eq!(migrate(&mut connection, &[first, second])?, 1);
         assert_eq!(migrate(&mut connection, &[first, second])?, 2);

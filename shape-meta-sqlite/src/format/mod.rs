@@ -1,4 +1,4 @@
-//! The file format: tables, rows, checksums, and the statements that read and write them.
+//! The file format: files, tables, rows and checksums, and the statements that read and write them.
 
 pub(crate) mod checksum;
 pub(crate) mod compat;

@@ -1,11 +1,12 @@
-//! The narrow forms under which the index tables know things: a part of the file format, so they never
+//! The 64-bit forms of handles, keys and relations in the index tables. A part of the file format: they never
 //! change without a migration.
 
 use shape_meta_core::{Key, Relation};
 
-/// 64 bits of a handle: FNV-1a, with a finalizer that spreads its weak high bits. Two handles may share
-/// them; a hit is checked against the row. Handles are the engine's to choose, so this need not withstand
-/// an attacker: one who could choose them would only make look-ups slow.
+/// Returns 64 bits of a handle: FNV-1a, with a finalizer that spreads its weak high bits.
+///
+/// Two handles may have the same bits, so a hit is compared with the row. Handles are chosen by the engine,
+/// so this need not withstand an attacker, who could only make look-ups slow.
 pub(crate) fn handle(text: &str) -> i64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in text.bytes() {
@@ -16,12 +17,12 @@ pub(crate) fn handle(text: &str) -> i64 {
     (hash ^ (hash >> 33)).cast_signed()
 }
 
-/// 64 bits of a key. It is a cryptographic hash already.
+/// Returns 64 bits of a key, which is a cryptographic hash already.
 pub(crate) fn key(key: &Key) -> i64 {
     key.prefix().cast_signed()
 }
 
-/// A relation is narrow as it is.
+/// Returns the OID of a relation, which fits as it is.
 pub(crate) fn relation(relation: Relation) -> i64 {
     relation.oid().into()
 }
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn are_the_same_for_ever() {
+    fn the_values_never_change() {
         assert_eq!(handle(""), -1166397803181037274);
         assert_eq!(handle("54334872-1768476874000000"), 7078943681883571613);
         assert_eq!(key(&Key::new([0xff; 32])), -1);

@@ -3,7 +3,7 @@ use shape_meta_core::Result;
 
 use crate::error::failed;
 
-/// The first row of a look-up, if there is one.
+/// Returns the first row of a query, if there is one.
 pub(crate) fn one<T>(
     connection: &Connection,
     sql: &str,
@@ -15,7 +15,7 @@ pub(crate) fn one<T>(
     rows.next().map_err(failed("read"))?.map(map).transpose()
 }
 
-/// Every row, one after the other, for as long as `each` wants more.
+/// Passes every row to `each`, until it returns false.
 pub(crate) fn each(
     connection: &Connection,
     sql: &str,

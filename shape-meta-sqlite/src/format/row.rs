@@ -1,10 +1,11 @@
-//! Rows to entries and back. Every row is verified where it is read, so that what is damaged is never served.
+//! Decoding of rows. Every row is verified where it is read, so that a damaged one is never served.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use rusqlite::{Row, types::ValueRef};
 use shape_meta_core::{
-    DefinitionHash, Entry, Handle, Key, Record, Relation, Relations, Result, Seq, SnapshotState, Timestamp,
+    DefinitionHash, Entry, Error, Handle, Key, Record, Relation, Relations, Result, Seq, SnapshotState,
+    Timestamp,
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     format::checksum,
 };
 
-/// The columns of `shape` as [`entry`] wants them.
+/// The columns of `shape` in the order that [`entry`] expects.
 macro_rules! entry_columns {
     () => {
         "shape.id, shape.handle, shape.key, shape.hash, shape.state, shape.indexed, shape.relations, \
@@ -21,10 +22,13 @@ macro_rules! entry_columns {
 }
 pub(crate) use entry_columns;
 
-/// Where the columns of `definition` stand if they follow those of `shape`.
+/// The position of the columns of `definition`, after those of `shape`.
 pub(crate) const DEFINITION: usize = 8;
-/// Where the time of the last read stands if it follows them.
+/// The position of the last-read time, after the columns of `shape`.
 pub(crate) const LAST_READ: usize = 8;
+
+/// The reason why a row does not verify.
+pub(crate) type Defect = Cow<'static, str>;
 
 /// A row of `shape`.
 #[derive(Clone, Copy, Debug)]
@@ -36,38 +40,42 @@ pub(crate) struct ShapeRow<'r> {
     pub(crate) state: i64,
     pub(crate) indexed: i64,
     pub(crate) relations: &'r [u8],
-    /// None in a row of version 1.
+    /// `None` in a row of version 1.
     pub(crate) checksum: Option<i64>,
 }
 
 impl ShapeRow<'_> {
-    /// The entry in this row, or what is wrong with it.
-    pub(crate) fn entry(&self) -> Result<Entry, &'static str> {
-        let handle = str::from_utf8(self.handle).map_err(|_| "its handle is no text")?;
-        let handle = Handle::new(handle).map_err(|_| "its handle is not printable")?;
-        let key = self.key.try_into().map_err(|_| "its key is not 32 bytes long")?;
+    /// Returns the entry in this row, without a last-read time.
+    pub(crate) fn entry(&self) -> Result<Entry, Defect> {
+        let handle = str::from_utf8(self.handle).map_err(|_| "column `handle`: not UTF-8")?;
+        let handle = Handle::new(handle).map_err(|error| format!("column `handle`: {error}"))?;
+        let key = self
+            .key
+            .try_into()
+            .map_err(|_| format!("column `key`: {} bytes instead of 32", self.key.len()))?;
         let state = match self.state {
             0 => SnapshotState::Pending,
             1 => SnapshotState::Started,
             3 => SnapshotState::Complete,
-            _ => return Err("its snapshot state is none"),
+            state => return Err(format!("column `state`: invalid value {state}").into()),
         };
         let indexed = match self.indexed {
             0 => false,
             1 => true,
-            _ => return Err("it is neither indexed nor not"),
+            indexed => return Err(format!("column `indexed`: invalid value {indexed}").into()),
         };
         let (oids, []) = self.relations.as_chunks::<4>() else {
-            return Err("its relations are not 4 bytes each");
+            let length = self.relations.len();
+            return Err(format!("column `relations`: {length} bytes are no multiple of 4").into());
         };
         let relations: Relations = oids.iter().map(|oid| Relation::new(u32::from_le_bytes(*oid))).collect();
         if relations.len() != oids.len() {
-            return Err("it reads a relation twice");
+            return Err("column `relations`: a relation occurs twice".into());
         }
         let hash = DefinitionHash::new(self.hash.cast_unsigned());
         let entry = Entry::new(seq(self.id), handle, Key::new(key), hash, relations, indexed);
         if self.checksum.is_some_and(|sum| sum != checksum::of_shape(&entry, state, &mut Vec::new())) {
-            return Err("its checksum does not fit it");
+            return Err("its checksum does not match".into());
         }
         Ok(entry.with(state, None))
     }
@@ -78,20 +86,24 @@ impl ShapeRow<'_> {
 pub(crate) struct DefinitionRow<'r> {
     pub(crate) dependencies: &'r [u8],
     pub(crate) body: &'r [u8],
-    /// None in a row of version 1.
+    /// `None` in a row of version 1.
     pub(crate) checksum: Option<i64>,
 }
 
 impl DefinitionRow<'_> {
-    /// The record with this entry and the definition in this row, or what is wrong with the row.
-    pub(crate) fn record(&self, entry: Arc<Entry>) -> Result<Record, &'static str> {
+    /// Returns the record of this entry, with the definition in this row.
+    pub(crate) fn record(&self, entry: Arc<Entry>) -> Result<Record, Defect> {
         let (keys, []) = self.dependencies.as_chunks::<32>() else {
-            return Err("the dependencies of its definition are not 32 bytes each");
+            let length = self.dependencies.len();
+            return Err(format!(
+                "its definition: column `dependencies`: {length} bytes are no multiple of 32"
+            )
+            .into());
         };
         let dependencies: Box<[Key]> = keys.iter().map(|key| Key::new(*key)).collect();
         let sum = || checksum::of_definition(entry.created(), entry.key(), &dependencies, self.body);
         if self.checksum.is_some_and(|found| found != sum()) {
-            return Err("the checksum of its definition does not fit it");
+            return Err("its definition: the checksum does not match".into());
         }
         Ok(Record { entry, dependencies, definition: self.body.into() })
     }
@@ -101,8 +113,8 @@ fn column<'r>(row: &'r Row<'_>, at: usize) -> Result<ValueRef<'r>> {
     row.get_ref(at).map_err(failed("read a row"))
 }
 
-fn blob<'r>(row: &'r Row<'_>, id: i64, at: usize, what: &str) -> Result<&'r [u8]> {
-    column(row, at)?.as_blob().map_err(|_| damaged_row(what, id))
+fn blob<'r>(row: &'r Row<'_>, id: i64, at: usize, name: &str) -> Result<&'r [u8]> {
+    column(row, at)?.as_blob().map_err(|_| damaged_shape(id, &format!("{name} is not a blob")))
 }
 
 pub(crate) fn integer(row: &Row<'_>, at: usize) -> Result<i64> {
@@ -121,52 +133,64 @@ fn checksum_of(row: &Row<'_>, at: usize) -> Result<Option<i64>> {
     row.get(at).map_err(failed("read a row"))
 }
 
-/// A place in the order, as a row id.
+/// Names a row of `shape` in an error.
+pub(crate) fn shape_row(id: i64) -> String {
+    format!("shape {id}")
+}
+
+fn damaged_shape(id: i64, defect: &str) -> Error {
+    damaged_row(&shape_row(id), defect)
+}
+
+/// Returns the sequence number that is this row id.
 pub(crate) fn seq(id: i64) -> Seq {
     Seq::new(id.cast_unsigned())
 }
 
-pub(crate) fn handle(row: &Row<'_>, id: i64, at: usize) -> Result<Handle> {
-    let text = column(row, at)?.as_str().map_err(|_| damaged_row("its handle is no text", id))?;
-    Handle::new(text).map_err(|_| damaged_row("its handle is not printable", id))
+/// Returns the handle in this column of a row, which `place` names in an error.
+pub(crate) fn handle(row: &Row<'_>, at: usize, place: impl Fn() -> String) -> Result<Handle> {
+    let text =
+        column(row, at)?.as_str().map_err(|_| damaged_row(&place(), "column `handle` is not a text"))?;
+    Handle::new(text).map_err(|error| damaged_row(&place(), &format!("column `handle`: {error}")))
 }
 
-/// The entry in a row of [`entry_columns`].
+/// Returns the entry in a row of [`entry_columns`], with the last-read time that `last_read` returns for its
+/// id.
 pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timestamp>) -> Result<Entry> {
     let id = integer(row, 0)?;
     let found = ShapeRow {
         id,
-        handle: column(row, 1)?.as_bytes().map_err(|_| damaged_row("its handle is no text", id))?,
-        key: blob(row, id, 2, "its key is no blob")?,
+        handle: column(row, 1)?.as_bytes().map_err(|_| damaged_shape(id, "column `handle` is not a text"))?,
+        key: blob(row, id, 2, "column `key`")?,
         hash: integer(row, 3)?,
         state: integer(row, 4)?,
         indexed: integer(row, 5)?,
-        relations: blob(row, id, 6, "its relations are no blob")?,
+        relations: blob(row, id, 6, "column `relations`")?,
         checksum: checksum_of(row, 7)?,
     };
-    let entry = found.entry().map_err(|what| damaged_row(what, id))?;
+    let entry = found.entry().map_err(|defect| damaged_shape(id, &defect))?;
     let state = entry.state();
     Ok(entry.with(state, last_read(seq(id))))
 }
 
-/// The record of this entry, in a row that has the columns of `definition` from `at`.
+/// Returns the record of this entry, in a row with the columns of `definition` from `at` on.
 pub(crate) fn record(row: &Row<'_>, at: usize, entry: Arc<Entry>) -> Result<Record> {
     let id = entry.created().get().cast_signed();
     let found = DefinitionRow {
-        dependencies: blob(row, id, at, "its dependencies are no blob")?,
-        body: blob(row, id, at + 1, "its definition is no blob")?,
+        dependencies: blob(row, id, at, "column `dependencies`")?,
+        body: blob(row, id, at + 1, "column `body`")?,
         checksum: checksum_of(row, at + 2)?,
     };
-    found.record(entry).map_err(|what| damaged_row(what, id))
+    found.record(entry).map_err(|defect| damaged_shape(id, &defect))
 }
 
-/// Writes relations as [`ShapeRow`] reads them.
+/// Encodes relations as [`ShapeRow`] decodes them.
 pub(crate) fn encode_relations(relations: &[Relation], into: &mut Vec<u8>) {
     into.clear();
     relations.iter().for_each(|one| into.extend_from_slice(&one.oid().to_le_bytes()));
 }
 
-/// Writes dependencies as [`DefinitionRow`] reads them.
+/// Encodes dependencies as [`DefinitionRow`] decodes them.
 pub(crate) fn encode_dependencies(keys: &[Key], into: &mut Vec<u8>) {
     into.clear();
     keys.iter().for_each(|key| into.extend_from_slice(key.as_bytes()));

@@ -1,27 +1,27 @@
-//! What the file looks like.
+//! The tables of the database.
 //!
-//! - A shape's row id is the place of its add in the order, which only ever grows. So new rows are
-//!   appended, whatever the number of shapes, and a batch fills pages instead of touching old ones.
-//! - The definition, four fifths of the bytes, lies in a table of its own: a boot reads only the small
-//!   columns, and a mark rewrites a small row.
-//! - Nothing is declared unique but row ids. That handles and keys are unique is decided above, in
-//!   memory; a unique index over wide random keys would cost two thirds of the rate at a million rows.
-//! - Every row that is served carries a checksum, which is verified whenever the row is read: damage inside
-//!   of a value leaves a page that SQLite finds sound.
-//! - The index tables hold 64 bits of a hash and the row id, and nothing else. A hit is checked against
-//!   the row. They are tables without row ids rather than indexes, so that a batch can insert in the
-//!   order of hashes.
+//! - A shape's row id is the sequence number of its add, which only grows. So new rows are appended, whatever
+//!   the number of shapes, and a batch fills new pages instead of changing old ones.
+//! - The definition, four fifths of the bytes, is in a table of its own: a boot reads only the small columns,
+//!   and a mark rewrites a small row.
+//! - Only row ids are unique. The layer above decides in memory that handles and keys are unique; a unique
+//!   index over wide random keys would cost two thirds of the rate at a million rows.
+//! - Every row that is served has a checksum, which is verified whenever the row is read: damage inside a
+//!   value leaves a page that SQLite finds sound.
+//! - The index tables hold 64 bits of a hash and the row id, and nothing else. A hit is compared with the
+//!   row. They are tables without row ids rather than indexes, so that a batch can insert in the order of
+//!   hashes.
 
 use rusqlite::Connection;
 
 use crate::DiskIndexes;
 
-/// "shap": so that no other application's file is taken for ours, nor ours for another's.
+/// The application id of our files, "shap". It keeps files of other applications and ours apart.
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"shap");
 
-/// The tables of version 1, without the look-ups.
+/// Creates the tables of version 1, without the index tables.
 pub(crate) const V1: &str = "
-    -- One row. `last_seq` is how far the order has come (I1, I6), `epoch` whose turn it is to write (C11).
+    -- One row. `last_seq` is the durable watermark (I1, I6), `epoch` the fencing token of the owner (C11).
     CREATE TABLE meta (
         id       INTEGER PRIMARY KEY CHECK (id = 1),
         last_seq INTEGER NOT NULL,
@@ -31,7 +31,7 @@ pub(crate) const V1: &str = "
     ) STRICT;
     INSERT INTO meta VALUES (1, 0, 0, 0, 0);
 
-    -- What memory keeps of a live shape. `state`: 1 started, 2 complete. `relations`: 4 bytes each, little
+    -- What memory keeps of a live shape. `state`: 0 pending, 1 started, 3 complete. `relations`: 4 bytes each, little
     -- endian, ascending.
     CREATE TABLE shape (
         id        INTEGER PRIMARY KEY,
@@ -43,52 +43,52 @@ pub(crate) const V1: &str = "
         relations BLOB    NOT NULL
     ) STRICT;
 
-    -- The rest. `dependencies`: keys, 32 bytes each.
+    -- The definition of a live shape. `dependencies`: keys, 32 bytes each.
     CREATE TABLE definition (
         id           INTEGER PRIMARY KEY,
         dependencies BLOB NOT NULL,
         body         BLOB NOT NULL
     ) STRICT;
 
-    -- Shapes that a recovery removed and whose stored data has still to be deleted.
+    -- Handles of shapes that are gone and whose stored data is not deleted yet.
     CREATE TABLE to_clean (
         handle TEXT PRIMARY KEY
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 2 adds. A row that was written by version 1 has no checksum until it is written again.
+/// Migrates version 1 to version 2. A row of version 1 has no checksum until it is written again.
 pub(crate) const V2: &str = "
-    -- See `checksum.rs` for what each is over.
+    -- `checksum.rs` defines the checksums.
     ALTER TABLE meta ADD COLUMN checksum INTEGER;
     ALTER TABLE shape ADD COLUMN checksum INTEGER;
     ALTER TABLE definition ADD COLUMN checksum INTEGER;
     ALTER TABLE to_clean ADD COLUMN checksum INTEGER;
 
-    -- What batches have done to shapes that were there before them, for those who follow: see change_log.rs.
-    -- The oldest row only says that nothing is known of it and of what came before.
+    -- Changes of batches to shapes that existed before them, for standbys: see change_log.rs. The oldest row is
+    -- the floor: its changes and those before it are unknown.
     CREATE TABLE change_log (
         through  INTEGER PRIMARY KEY,
         changed  BLOB    NOT NULL,
         checksum INTEGER NOT NULL
     ) STRICT;
-    -- Nobody reads what the oldest row says, so nobody checks it.
+    -- The content of the oldest row is never read, so its checksum is never verified.
     INSERT INTO change_log (through, changed, checksum) SELECT last_seq, x'', 0 FROM meta;
 
-    -- When shapes were last read, in microseconds since the Unix epoch. Not in `shape`: so many of them
-    -- lie on a page, and saving those of very many shapes touches few pages.
+    -- Last-read times, in microseconds since the Unix epoch. Not a column of `shape`: many of these small rows
+    -- share a page, so a save writes few pages.
     CREATE TABLE last_read (
         id INTEGER PRIMARY KEY,
         at INTEGER NOT NULL
     ) STRICT;
 
-    -- When owners found the shapes up to a place in the order: those which nobody has read count as read
-    -- when the first owner found them.
+    -- The times of openings, each with the last sequence number that its owner found. A shape without reads
+    -- counts as read at the first opening that found it.
     CREATE TABLE opening (
         through INTEGER PRIMARY KEY,
         at      INTEGER NOT NULL
     ) STRICT;
 
-    -- Who has the turn `epoch` of `meta`. One row; for people.
+    -- The owner with the `epoch` of `meta`. One row; for operators.
     CREATE TABLE owner (
         id      INTEGER PRIMARY KEY CHECK (id = 1),
         process INTEGER NOT NULL,
@@ -97,7 +97,7 @@ pub(crate) const V2: &str = "
     ) STRICT;
 ";
 
-/// The index tables of [`DiskIndexes::Maintained`].
+/// Creates the index tables of [`DiskIndexes::Maintained`].
 pub(crate) const LOOKUPS: &str = "
     CREATE TABLE handle_lookup (
         hash INTEGER NOT NULL,
@@ -116,26 +116,26 @@ pub(crate) const LOOKUPS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Undoes [`LOOKUPS`].
+/// Drops the index tables.
 pub(crate) const DROP_LOOKUPS: &str =
     "DROP TABLE handle_lookup; DROP TABLE key_lookup; DROP TABLE relation_lookup;";
 
-/// The version that the file says it has.
+/// Returns the schema version of the file.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Whose file it says it is.
+/// Returns the application id of the file.
 pub(crate) fn application_id(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
-/// Whether there is anything in the file at all.
+/// Returns whether the file has no tables at all.
 pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
 }
 
-/// Which index tables the file has.
+/// Returns which index tables the file has.
 pub(crate) fn disk_indexes(connection: &Connection) -> rusqlite::Result<DiskIndexes> {
     let present: bool = connection.query_row(
         "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'handle_lookup'",

@@ -1,8 +1,8 @@
-//! Every statement that runs more than once, in one place, so that the plans of all can be asked for.
+//! All statements that run more than once, in one place, so that their query plans can be checked.
 
 use crate::format::row::entry_columns;
 
-/// What a statement is for, and its text.
+/// The name of a statement, and its text.
 pub(crate) type Named = (&'static str, &'static str);
 
 pub(crate) const META: &str = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
@@ -45,7 +45,7 @@ pub(crate) const SCAN: &str = concat!(
     WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
-pub(crate) const FOUND_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
+pub(crate) const SEEN_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
 
 pub(crate) const ADDED_SINCE: &str = concat!(
     "SELECT ",
@@ -72,14 +72,14 @@ pub(crate) const SAVE_READ: &str = "
     ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at";
 pub(crate) const DELETE_READ: &str = "DELETE FROM last_read WHERE id = ?1";
 pub(crate) const OPENINGS: &str = "SELECT through, at FROM opening ORDER BY through";
-pub(crate) const NOTE_OPENING: &str = "
+pub(crate) const RECORD_OPENING: &str = "
     INSERT INTO opening (through, at)
     SELECT ?1, max(?2, coalesce((SELECT at FROM opening ORDER BY through DESC LIMIT 1), 0))
     WHERE ?1 > coalesce((SELECT max(through) FROM opening), 0)";
 pub(crate) const TRIM_OPENINGS: &str = "
     DELETE FROM opening WHERE through < (SELECT through FROM opening ORDER BY through DESC LIMIT 1 OFFSET ?1 - 1)";
 pub(crate) const OWNER: &str = "SELECT process, host, since FROM owner WHERE id = 1";
-pub(crate) const NOTE_OWNER: &str = "
+pub(crate) const RECORD_OWNER: &str = "
     INSERT INTO owner (id, process, host, since) VALUES (1, ?1, ?2, ?3)
     ON CONFLICT (id) DO UPDATE SET process = excluded.process, host = excluded.host, since = excluded.since";
 
@@ -88,7 +88,7 @@ pub(crate) const INSERT_SHAPE: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
 pub(crate) const INSERT_DEFINITION: &str =
     "INSERT INTO definition (id, dependencies, body, checksum) VALUES (?1, ?2, ?3, ?4)";
-// States only grow.
+// A snapshot state only advances.
 pub(crate) const MARK: &str = "UPDATE shape SET state = ?2, checksum = ?3 WHERE id = ?1 AND state < ?2";
 pub(crate) const DELETE_SHAPE: &str = "DELETE FROM shape WHERE id = ?1";
 pub(crate) const DELETE_DEFINITION: &str = "DELETE FROM definition WHERE id = ?1";
@@ -116,7 +116,7 @@ pub(crate) const ALWAYS: &[Named] = &[
     ("handle_of", HANDLE_OF),
     ("scan", SCAN),
     ("load", LOAD),
-    ("found_at_open", FOUND_AT_OPEN),
+    ("found_at_open", SEEN_AT_OPEN),
     ("insert_shape", INSERT_SHAPE),
     ("insert_definition", INSERT_DEFINITION),
     ("mark", MARK),
@@ -141,14 +141,14 @@ pub(crate) const SINCE_VERSION_2: &[Named] = &[
     ("save_read", SAVE_READ),
     ("delete_read", DELETE_READ),
     ("openings", OPENINGS),
-    ("note_opening", NOTE_OPENING),
+    ("note_opening", RECORD_OPENING),
     ("trim_openings", TRIM_OPENINGS),
     ("owner", OWNER),
-    ("note_owner", NOTE_OWNER),
+    ("note_owner", RECORD_OWNER),
 ];
 
 /// Statements that need the index tables.
-pub(crate) const WITH_LOOKUPS: &[Named] = &[
+pub(crate) const WITH_DISK_INDEXES: &[Named] = &[
     ("entry", ENTRY),
     ("record", RECORD),
     ("handle_for", HANDLE_FOR),

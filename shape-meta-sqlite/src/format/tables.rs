@@ -6,11 +6,11 @@ use rusqlite::Connection;
 
 use crate::format::{migrate, schema};
 
-/// Names and texts of the tables, without SQLite's own.
+/// Names and texts of tables, without those of SQLite itself.
 type Tables = BTreeMap<String, String>;
 
-/// Whether the tables are those of this version, with or without look-ups: the text of a table in which a
-/// byte has changed may mean another table. Some other table beside them is let be.
+/// Returns whether the tables are those of this version, with or without index tables. A table whose text has
+/// a flipped byte may have other columns. Additional tables are ignored.
 pub(crate) fn match_version(connection: &Connection, version: u32) -> rusqlite::Result<bool> {
     static EXPECTED: [OnceLock<Tables>; migrate::STEPS.len()] =
         [const { OnceLock::new() }; migrate::STEPS.len()];
@@ -18,19 +18,19 @@ pub(crate) fn match_version(connection: &Connection, version: u32) -> rusqlite::
     let expected = match expected.get() {
         Some(expected) => expected,
         None => {
-            let made = made(version)?;
-            expected.get_or_init(|| made)
+            let created = create_tables(version)?;
+            expected.get_or_init(|| created)
         }
     };
     let found = tables(connection)?;
     let has = |name: &String, text: &String| found.get(name) == Some(text);
-    let is_lookup = |name: &str| name.ends_with("_lookup");
-    let with_lookups = found.keys().any(|name| is_lookup(name));
-    Ok(expected.iter().all(|(name, text)| has(name, text) || (is_lookup(name) && !with_lookups)))
+    let is_index = |name: &str| name.ends_with("_lookup");
+    let with_indexes = found.keys().any(|name| is_index(name));
+    Ok(expected.iter().all(|(name, text)| has(name, text) || (is_index(name) && !with_indexes)))
 }
 
-/// The tables that this version makes.
-fn made(version: u32) -> rusqlite::Result<Tables> {
+/// Returns the tables that this version creates.
+fn create_tables(version: u32) -> rusqlite::Result<Tables> {
     let mut connection = Connection::open_in_memory()?;
     let transaction = connection.transaction()?;
     for step in &migrate::STEPS[..version as usize] {

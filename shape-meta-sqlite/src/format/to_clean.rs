@@ -33,12 +33,13 @@ pub(crate) fn delete(connection: &Connection, handle: &Handle) -> Result<()> {
 ///
 /// `Corrupt` if a row does not match its checksum: a damaged handle could be that of a live shape.
 pub(crate) fn all(connection: &Connection) -> Result<Vec<Handle>> {
+    let place = || "a row of table `to_clean`".to_owned();
     let mut all = Vec::new();
     each(connection, sql::TO_CLEAN, [], |found| {
-        let handle = row::handle(found, 0, 0)?;
+        let handle = row::handle(found, 0, place)?;
         let checksum: Option<i64> = found.get(1).map_err(failed("read the handles to clean"))?;
         if checksum.is_some_and(|sum| sum != checksum::of(Seq::ZERO, handle.as_bytes())) {
-            return Err(damaged_row("the checksum of a handle to be cleaned does not fit it", 0));
+            return Err(damaged_row(&place(), "its checksum does not match"));
         }
         all.push(handle);
         Ok(true)

@@ -134,7 +134,7 @@ mod tests {
             maintained.0.load(std::sync::atomic::Ordering::SeqCst)
         };
         assert_eq!(apply(1), 0);
-        *store.last_maintenance.lock().expect("not poisoned") = long_ago;
+        *store.last_maintenance.lock().expect("no panic") = long_ago;
         assert_eq!([apply(2), apply(3)], [1, 1]);
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn plans(
     version: u32,
 ) -> Result<Vec<QueryPlan>> {
     let with_indexes = match disk_indexes {
-        DiskIndexes::Maintained => sql::WITH_LOOKUPS,
+        DiskIndexes::Maintained => sql::WITH_DISK_INDEXES,
         DiskIndexes::Omitted => &[],
     };
     let plan = |&(name, sql): &sql::Named| {

@@ -1,16 +1,17 @@
 use std::{fs, io, path::Path};
 
-/// What tells a file from another one that has its name now. Nothing is told where the system does not say.
+/// The identity of a file, by device and inode: another file under the same name has another identity. On
+/// systems without inodes all identities are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId(Option<(u64, u64)>);
 
 impl FileId {
-    /// Of the file that has this name. Does not open it.
+    /// Returns the identity of the file that has this name. Does not open it.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self(of(&metadata)))
     }
 
-    /// Of a file that is open.
+    /// Returns the identity of an open file.
     pub(crate) fn of(file: &fs::File) -> io::Result<Self> {
         file.metadata().map(|metadata| Self(of(&metadata)))
     }

@@ -1,5 +1,4 @@
-//! What keeps two owners apart: the owner lock, the identity of files, and the files that this process has
-//! open.
+//! Ownership of a database: the owner lock, the row that names the owner, and the identity of files.
 
 pub(crate) mod file_id;
 pub(crate) mod lock;

@@ -6,28 +6,28 @@ use std::{
 
 use crate::format::files::Files;
 
-/// The directories whose databases this process has open, and how often.
+/// The directories whose databases this process has open, with the number of guards for each.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, usize>>> = LazyLock::new(Mutex::default);
 
-/// Says, for as long as it lives, that this process has a database open.
+/// A guard that registers the database of a directory as open in this process.
 ///
-/// A process that closes a file gives up all its locks on it (POSIX), also those of SQLite's connections.
-/// Another process would then take the database for one that nobody uses, and take the log away under its
-/// owner. SQLite itself sees to that, and everybody else must not open the file while it is open here.
+/// With POSIX locks, a process that closes a file gives up all of its locks on it, also those of SQLite's
+/// connections. Another process would then take the database for unused, and delete the WAL of its owner.
+/// SQLite itself avoids that; all other code must not open the file while it is registered.
 ///
 /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2.)
 #[derive(Debug)]
 pub(crate) struct Presence(PathBuf);
 
 impl Presence {
-    /// From now on. The directory must be there.
+    /// Registers the database until the guard is dropped. The directory must exist.
     pub(crate) fn register(files: &Files) -> Self {
         let name = name(files);
         *open().entry(name.clone()).or_default() += 1;
         Self(name)
     }
 
-    /// Whether this process has the database open.
+    /// Returns whether this process has the database open.
     pub(crate) fn is_open_here(files: &Files) -> bool {
         open().contains_key(&name(files))
     }
@@ -36,9 +36,9 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut open = open();
-        if let Some(times) = open.get_mut(&self.0) {
-            *times -= 1;
-            if *times == 0 {
+        if let Some(guards) = open.get_mut(&self.0) {
+            *guards -= 1;
+            if *guards == 0 {
                 open.remove(&self.0);
             }
         }

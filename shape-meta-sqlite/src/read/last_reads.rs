@@ -40,7 +40,7 @@ impl Openings {
     pub(crate) fn record(connection: &Connection, through: Seq, at: Timestamp) -> Result<()> {
         let values = [through.get(), at.as_micros()].map(u64::cast_signed);
         connection
-            .prepare_cached(sql::NOTE_OPENING)
+            .prepare_cached(sql::RECORD_OPENING)
             .and_then(|mut statement| statement.execute(values))
             .and_then(|_| connection.prepare_cached(sql::TRIM_OPENINGS)?.execute([OPENINGS]))
             .map_err(failed("record the opening"))?;

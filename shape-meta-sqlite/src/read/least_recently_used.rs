@@ -36,12 +36,12 @@ pub(crate) fn least_recently_used(
         removed: Vec::new(),
     };
     if selection.wants_more() {
-        each(&transaction, sql::FOUND_AT_OPEN, [at_open.through().get().cast_signed()], |found| {
+        each(&transaction, sql::SEEN_AT_OPEN, [at_open.through().get().cast_signed()], |found| {
             let row_id = row::integer(found, 0)?;
             let id = row::seq(row_id);
             if let (Some(at), false) = (at_open.last_read(id), since.contains_key(&id)) {
                 selection.take_with_reads_before(Some((at, id)))?;
-                selection.take(row::handle(found, row_id, 1)?, at);
+                selection.take(row::handle(found, 1, || row::shape_row(row_id))?, at);
             }
             Ok(selection.wants_more())
         })?;
@@ -82,7 +82,9 @@ impl Selection<'_> {
         {
             self.with_reads.pop();
             let row_id = id.get().cast_signed();
-            match one(self.connection, sql::HANDLE_OF, [row_id], |found| row::handle(found, row_id, 1))? {
+            match one(self.connection, sql::HANDLE_OF, [row_id], |found| {
+                row::handle(found, 1, || row::shape_row(row_id))
+            })? {
                 Some(handle) => self.take(handle, at),
                 None => self.removed.push(id),
             }

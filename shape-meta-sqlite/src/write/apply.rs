@@ -21,7 +21,7 @@ impl ShapeStore for SqliteStore {
         self.preload.discard();
         self.connections.write(Operation::Apply, |connection| {
             commit(self, connection, batch)?;
-            // While the connection is still ours, so that batches arrive here in their order.
+            // Under the lock of the writer, so that batches are applied here in the order of their commits.
             self.recency.apply(batch);
             Ok(())
         })?;
@@ -34,7 +34,7 @@ impl ShapeStore for SqliteStore {
         self.apply(batch)
     }
 
-    /// What is committed is what reads show.
+    /// Does nothing: reads show what is committed.
     fn publish(&self, _: &Batch) {}
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
@@ -88,7 +88,7 @@ impl ChangeLog for SqliteStore {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.preload.discard();
         self.connections.read(Operation::ChangesSince, |connection| {
-            let transaction = connection.unchecked_transaction().map_err(failed("read what has changed"))?;
+            let transaction = connection.unchecked_transaction().map_err(failed("read the change log"))?;
             change_log::since(&transaction, seq)
         })
     }
@@ -126,7 +126,7 @@ impl RebuildStore for SqliteStore {
     }
 }
 
-/// One transaction for the whole batch (I1).
+/// Commits a batch in one transaction (I1).
 fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -134,16 +134,16 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
     let mut meta = Meta::read(&transaction)?;
     meta.check_owner(store.report.epoch)?;
     if batch.through <= meta.last_seq {
-        // Committed already, by an attempt that seemed to fail (I6).
+        // An earlier attempt, which seemed to fail, has committed it (I6).
         store.set_cached_counts(meta.counts);
         return Ok(());
     }
-    let mut writing = BatchWriter::new(&transaction, store.disk_indexes(), &meta)?;
+    let mut writer = BatchWriter::new(&transaction, store.disk_indexes(), &meta)?;
     for change in &batch.changes {
-        writing.change(change)?;
+        writer.apply(change)?;
     }
     let changed;
-    (meta.counts, changed) = writing.finish()?;
+    (meta.counts, changed) = writer.finish()?;
     change_log::append(&transaction, batch.through, &changed, &store.change_log_size)?;
     meta.last_seq = batch.through;
     meta.write(&transaction)?;

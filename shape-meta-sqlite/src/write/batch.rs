@@ -8,35 +8,40 @@ use crate::{
     write::change_log::LoggedChanges,
 };
 
-/// Changes on their way into the tables, inside of a transaction that somebody else opens and commits.
+/// Writes the changes of a batch to the tables, in the transaction of the caller.
 pub(crate) struct BatchWriter<'c> {
     connection: &'c Connection,
     insert_shape: CachedStatement<'c>,
     insert_definition: CachedStatement<'c>,
-    /// Bytes of relations, of dependencies, and of what a checksum is over.
-    buffer: [Vec<u8>; 3],
+    /// Reused buffers for relations, for dependencies, and for the input of a checksum.
+    buffers: [Vec<u8>; 3],
     index: Option<IndexChanges>,
     counts: Counts,
-    changed: LoggedChanges,
+    logged: LoggedChanges,
 }
 
 impl<'c> BatchWriter<'c> {
-    /// After what `meta` says.
+    /// Begins a batch on a database in the state `meta`.
     pub(crate) fn new(connection: &'c Connection, disk_indexes: DiskIndexes, meta: &Meta) -> Result<Self> {
         let prepare = |sql| connection.prepare_cached(sql).map_err(failed("prepare a batch"));
         Ok(Self {
             connection,
             insert_shape: prepare(sql::INSERT_SHAPE)?,
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
-            buffer: Default::default(),
+            buffers: Default::default(),
             index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
             counts: meta.counts,
-            changed: LoggedChanges::since(meta.last_seq),
+            logged: LoggedChanges::since(meta.last_seq),
         })
     }
 
-    /// One change. What is not there to be removed or marked, or is there already, is let be (I6).
-    pub(crate) fn change(&mut self, change: &Change) -> Result<()> {
+    /// Applies one change. Adding a shape that exists, and removing or marking one that does not, do nothing
+    /// (I6).
+    ///
+    /// # Errors
+    ///
+    /// Those of the database, with the sequence number of the shape as `rejected_seq`.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<()> {
         let outcome = match change {
             Change::Add { record, state } => self.add(record, *state),
             Change::Remove { entry } => self.remove(entry),
@@ -49,21 +54,21 @@ impl<'c> BatchWriter<'c> {
         })
     }
 
-    /// Writes what was gathered, and says how many shapes there are now, and what followers have to hear.
+    /// Writes the index changes. Returns the counts after the batch, and its row of the change log.
     pub(crate) fn finish(mut self) -> Result<(Counts, LoggedChanges)> {
         if let Some(index) = &mut self.index {
             index.write(self.connection)?;
         }
-        Ok((self.counts, self.changed))
+        Ok((self.counts, self.logged))
     }
 
     fn add(&mut self, record: &Record, state: SnapshotState) -> Result<()> {
         let entry = &*record.entry;
         let id = row_id(entry.created())?;
-        let [relations, dependencies, buffer] = &mut self.buffer;
+        let [relations, dependencies, buffer] = &mut self.buffers;
         row::encode_relations(entry.relations(), relations);
         row::encode_dependencies(&record.dependencies, dependencies);
-        let new = self.insert_shape.execute(params![
+        let inserted = self.insert_shape.execute(params![
             id,
             entry.handle().as_str(),
             entry.key().as_bytes(),
@@ -73,7 +78,7 @@ impl<'c> BatchWriter<'c> {
             &*relations,
             checksum::of_shape(entry, state, buffer),
         ]);
-        if new.map_err(failed("add a shape"))? == 0 {
+        if inserted.map_err(failed("add a shape"))? == 0 {
             return Ok(());
         }
         let sum =
@@ -85,7 +90,7 @@ impl<'c> BatchWriter<'c> {
             index.add(id, entry);
         }
         self.counts.add(entry.is_indexed());
-        self.changed.added(entry.created());
+        self.logged.added(entry.created());
         Ok(())
     }
 
@@ -96,7 +101,7 @@ impl<'c> BatchWriter<'c> {
         }
         self.execute(sql::DELETE_DEFINITION, [id], "remove a shape")?;
         self.execute(sql::DELETE_READ, [id], "remove a shape")?;
-        self.changed.removed(entry.created());
+        self.logged.removed(entry.created());
         if let Some(index) = &mut self.index {
             index.remove(id, entry);
         }
@@ -107,16 +112,16 @@ impl<'c> BatchWriter<'c> {
 
     fn mark(&mut self, entry: &Entry, state: SnapshotState) -> Result<()> {
         let id = row_id(entry.created())?;
-        let [.., buffer] = &mut self.buffer;
+        let [.., buffer] = &mut self.buffers;
         let sum = checksum::of_shape(entry, state, buffer);
         if self.execute(sql::MARK, (id, state.bits(), sum), "mark a shape")? > 0 {
-            self.changed.marked(entry.created(), state);
+            self.logged.marked(entry.created(), state);
         }
         Ok(())
     }
 
     fn reset(&mut self) -> Result<()> {
-        // Without a condition SQLite drops the pages of a table rather than its rows one by one.
+        // Without a condition SQLite frees the pages of a table instead of deleting row by row.
         self.connection
             .execute_batch("DELETE FROM shape; DELETE FROM definition; DELETE FROM last_read;")
             .map_err(failed("remove all shapes"))?;
@@ -124,7 +129,7 @@ impl<'c> BatchWriter<'c> {
             index.clear(self.connection)?;
         }
         self.counts = Counts::default();
-        self.changed.reset();
+        self.logged.reset();
         Ok(())
     }
 
@@ -138,7 +143,10 @@ impl<'c> BatchWriter<'c> {
 
 fn row_id(created: Seq) -> Result<i64> {
     i64::try_from(created.get()).map_err(|_| {
-        let message = format!("the place {created} in the order is beyond what a row id can be");
+        let message = format!(
+            "sequence number {created} is above the largest row id, {}; nothing has changed",
+            i64::MAX
+        );
         Error::new(ErrorKind::Rejected, message).with_culprit(created)
     })
 }

@@ -1,12 +1,12 @@
-//! What has changed since a place in the order, for those who follow: standbys.
+//! The change log: the changes since a sequence number, for standbys.
 //!
-//! A batch leaves a row if it removed or marked shapes that had been there before it, or removed all. Adds
-//! leave nothing: a shape's row id is the place of its add, so those after a place are a range of rows. A
-//! recovery, which takes no place in the order, adds to the row of the last place; so whoever has come to a
-//! place reads the row of that place once more, which does no harm (I6).
+//! A batch writes a row if it removed or marked shapes that existed before it, or reset the store. Adds are
+//! not logged: a shape's row id is the sequence number of its add, so the adds after a sequence number are a
+//! range of rows. A recovery takes no sequence number, and appends to the row of the last one. So a standby
+//! reads the row of its own sequence number again, which is idempotent (I6).
 //!
-//! The oldest row is the floor: nothing is known of what it did, nor of anything before. To drop rows is to
-//! make a later one the floor.
+//! The oldest row is the floor: its changes, and those before it, are unknown. Trimming the log makes a later
+//! row the floor.
 
 use std::{
     collections::BTreeMap,
@@ -30,58 +30,61 @@ use crate::{
     read::last_reads::Openings,
 };
 
-/// So many bytes are kept at least: some 250,000 removals and marks in large batches, or 50,000 that were
-/// written one by one. A standby that is further behind reads everything again.
+/// The minimum number of bytes that is kept: about 250,000 removals and marks of large batches, or 50,000
+/// that were committed one by one. A standby that is further behind reloads everything.
 const KEPT: u64 = 1 << 20;
-/// What a row takes besides its blob, about.
+/// The approximate size of a row without its blob.
 const ROW: u64 = 16;
 
-/// The lowest bits of a number say what was done; the others to whom. A mark has the bits of its state.
+/// A logged change is one number: the lowest bits are the kind, the others the id of the shape. The kind of a
+/// mark is the bits of its state.
 const REMOVED: u64 = 4;
 const RESET: u64 = 5;
-const BITS: u32 = 3;
+const KIND_BITS: u32 = 3;
 
-/// What one batch has to tell.
+/// The row of the change log that one batch writes.
 #[derive(Debug)]
 pub(crate) struct LoggedChanges {
-    /// The place in the order before the batch: nobody has seen shapes that were added after it.
+    /// The sequence number before the batch. No standby has seen shapes that were added after it.
     before: Seq,
     bytes: Vec<u8>,
-    /// It did what cannot be told: followers must read everything.
-    untold: bool,
+    /// The batch cannot be logged: standbys must reload everything.
+    needs_full_reload: bool,
 }
 
 impl LoggedChanges {
+    /// Begins the row of a batch on a database at sequence number `before`.
     pub(crate) fn since(before: Seq) -> Self {
-        Self { before, bytes: Vec::new(), untold: false }
+        Self { before, bytes: Vec::new(), needs_full_reload: false }
     }
 
-    /// Ids are places in the order, so an add is after all that was there. It is not where a flush fell into
-    /// several transactions to find the change that the store refuses.
+    /// Logs nothing for an add after `before`. An add can have an earlier id when a flush was split into
+    /// several transactions to isolate a rejected change; that cannot be logged.
     pub(crate) fn added(&mut self, id: Seq) {
-        self.untold |= id <= self.before;
+        self.needs_full_reload |= id <= self.before;
     }
 
     pub(crate) fn removed(&mut self, id: Seq) {
-        self.tell(id, REMOVED);
+        self.log(id, REMOVED);
     }
 
     pub(crate) fn marked(&mut self, id: Seq, state: SnapshotState) {
-        self.tell(id, state.bits().into());
+        self.log(id, state.bits().into());
     }
 
-    /// All that anybody has seen is gone. What this batch said before goes without saying.
+    /// Replaces what the batch has logged so far: all shapes that a standby can know are gone.
     pub(crate) fn reset(&mut self) {
         self.bytes.clear();
-        self.tell(self.before, RESET);
+        self.log(self.before, RESET);
     }
 
-    fn tell(&mut self, id: Seq, what: u64) {
+    /// Appends a change as a variable-length integer. Skips shapes that no standby knows.
+    fn log(&mut self, id: Seq, kind: u64) {
         if id > self.before {
             return;
         }
-        let mut number = id.get() << BITS | what;
-        self.untold |= number >> BITS != id.get();
+        let mut number = id.get() << KIND_BITS | kind;
+        self.needs_full_reload |= number >> KIND_BITS != id.get();
         while number >= 0x80 {
             self.bytes.push(number as u8 | 0x80);
             number >>= 7;
@@ -90,7 +93,7 @@ impl LoggedChanges {
     }
 }
 
-/// About how large the log is.
+/// The approximate size of the log in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeLogSize(AtomicU64);
 
@@ -106,36 +109,36 @@ impl ChangeLogSize {
     }
 }
 
-/// Writes the row of a batch, if it has anything to tell, in the transaction of the batch. Drops the oldest
-/// rows when there are twice as many as are kept.
+/// Writes the row of a batch, if it logged anything, in the transaction of the batch. Trims the log when it
+/// is twice as large as the part that is kept.
 pub(crate) fn append(
     connection: &Connection,
     through: Seq,
-    changed: &LoggedChanges,
+    logged: &LoggedChanges,
     size: &ChangeLogSize,
 ) -> Result<()> {
-    if changed.bytes.is_empty() && !changed.untold {
+    if logged.bytes.is_empty() && !logged.needs_full_reload {
         return Ok(());
     }
-    let there = one(connection, sql::CHANGES_AT, [through.get().cast_signed()], sound_bytes)?;
-    let mut bytes = match there {
-        Some(Some(bytes)) if !changed.untold => bytes,
-        None if !changed.untold => Vec::new(),
+    let existing = one(connection, sql::CHANGES_AT, [through.get().cast_signed()], verified_bytes)?;
+    let mut bytes = match existing {
+        Some(Some(bytes)) if !logged.needs_full_reload => bytes,
+        None if !logged.needs_full_reload => Vec::new(),
         _ => {
-            connection.execute("DELETE FROM change_log", []).map_err(failed("empty the change log"))?;
+            connection.execute("DELETE FROM change_log", []).map_err(failed("clear the change log"))?;
             return write(connection, through, &[]);
         }
     };
-    bytes.extend_from_slice(&changed.bytes);
+    bytes.extend_from_slice(&logged.bytes);
     write(connection, through, &bytes)?;
-    if size.add(changed.bytes.len() as u64 + ROW) > 2 * KEPT {
+    if size.add(logged.bytes.len() as u64 + ROW) > 2 * KEPT {
         trim(connection, size)?;
     }
     Ok(())
 }
 
-/// What a row says, if it is not damaged.
-fn sound_bytes(row: &Row<'_>) -> Result<Option<Vec<u8>>> {
+/// Returns the blob of a row; `None` if it does not match its checksum.
+fn verified_bytes(row: &Row<'_>) -> Result<Option<Vec<u8>>> {
     let (through, bytes) = (row::seq(row::integer(row, 0)?), row::bytes(row, 1)?);
     let is_sound = row::integer(row, 2)? == checksum::of(through, &bytes);
     Ok(is_sound.then_some(bytes))
@@ -161,26 +164,25 @@ fn trim(connection: &Connection, size: &ChangeLogSize) -> Result<()> {
     connection
         .prepare_cached(sql::TRIM_CHANGE_LOG)
         .and_then(|mut statement| statement.execute([floor]))
-        .map_err(failed("cut the change log back"))?;
-    // If the transaction fails, this is too little, and the log is cut back a little later.
+        .map_err(failed("trim the change log"))?;
+    // If the transaction fails, this is too low, and the log is trimmed a little later.
     size.0.store(kept, Ordering::Relaxed);
     Ok(())
 }
 
-/// What has changed since this place, asked in a read transaction that the caller has opened. `None` if it
-/// is not known.
-pub(crate) fn since(connection: &Connection, place: Seq) -> Result<Option<Delta>> {
+/// Returns the changes after `seq`; `None` if they are unknown. The caller has opened a read transaction.
+pub(crate) fn since(connection: &Connection, seq: Seq) -> Result<Option<Delta>> {
     let meta = Meta::read(connection)?;
-    let place_id = place.get().cast_signed();
+    let row_id = seq.get().cast_signed();
     let floor = one(connection, sql::CHANGE_LOG_FLOOR, [], |row| row::integer(row, 0))?;
-    // A store that is behind what was seen of it is another one.
-    if meta.last_seq < place || floor.is_none_or(|floor| place_id <= floor) {
+    // A database that is behind what the standby has read is another one.
+    if meta.last_seq < seq || floor.is_none_or(|floor| row_id <= floor) {
         return Ok(None);
     }
-    let mut told = FoldedLog::default();
+    let mut folded = FoldedLog::default();
     let mut readable = true;
-    each(connection, sql::CHANGES_FROM, [place_id], |row| {
-        readable = sound_bytes(row)?.and_then(|bytes| told.read(&bytes)).is_some();
+    each(connection, sql::CHANGES_FROM, [row_id], |row| {
+        readable = verified_bytes(row)?.and_then(|bytes| folded.read(&bytes)).is_some();
         Ok(readable)
     })?;
     if !readable {
@@ -188,25 +190,25 @@ pub(crate) fn since(connection: &Connection, place: Seq) -> Result<Option<Delta>
     }
     let openings = Openings::read(connection)?;
     let mut added: Vec<Arc<Entry>> = Vec::new();
-    each(connection, sql::ADDED_SINCE, [place_id], |row| {
+    each(connection, sql::ADDED_SINCE, [row_id], |row| {
         let saved = row::integer(row, row::LAST_READ)?;
         let saved = (saved > 0).then(|| Timestamp::from_micros(saved.cast_unsigned()));
         added.push(Arc::new(row::entry(row, |id| saved.or_else(|| openings.last_read(id)))?));
         Ok(true)
     })?;
-    Ok(Some(told.delta(added, meta)))
+    Ok(Some(folded.into_delta(added, meta)))
 }
 
-/// What the log says, one thing of each shape.
+/// The rows of the log, reduced to one change for each shape.
 #[derive(Default)]
 struct FoldedLog {
     reset: Option<Seq>,
-    /// What was last told of each shape.
+    /// The kind of the change of each shape.
     shapes: BTreeMap<Seq, u64>,
 }
 
 impl FoldedLog {
-    /// Reads one row; `None` if it cannot be read.
+    /// Adds one row. Returns `None` if it cannot be decoded.
     fn read(&mut self, bytes: &[u8]) -> Option<()> {
         let mut bytes = bytes.iter();
         while !bytes.as_slice().is_empty() {
@@ -218,19 +220,19 @@ impl FoldedLog {
                     break;
                 }
             }
-            let (id, what) = (Seq::new(number >> BITS), number & ((1 << BITS) - 1));
-            match what {
+            let (id, kind) = (Seq::new(number >> KIND_BITS), number & ((1 << KIND_BITS) - 1));
+            match kind {
                 RESET => {
                     self.reset = self.reset.max(Some(id));
                     self.shapes.retain(|shape, _| *shape > id);
                 }
                 REMOVED => {
-                    self.shapes.insert(id, what);
+                    self.shapes.insert(id, kind);
                 }
                 state if state < REMOVED => {
-                    let told = self.shapes.entry(id).or_insert(state);
-                    if *told != REMOVED {
-                        *told |= state;
+                    let logged = self.shapes.entry(id).or_insert(state);
+                    if *logged != REMOVED {
+                        *logged |= state;
                     }
                 }
                 _ => return None,
@@ -239,7 +241,7 @@ impl FoldedLog {
         Some(())
     }
 
-    fn delta(self, added: Vec<Arc<Entry>>, meta: Meta) -> Delta {
+    fn into_delta(self, added: Vec<Arc<Entry>>, meta: Meta) -> Delta {
         let mut delta = Delta {
             reset: self.reset,
             added,
@@ -247,8 +249,8 @@ impl FoldedLog {
             through: meta.last_seq,
             ..Delta::default()
         };
-        for (id, what) in self.shapes {
-            match what {
+        for (id, kind) in self.shapes {
+            match kind {
                 REMOVED => delta.removed.push(id),
                 state => delta.marked.push((id, SnapshotState::from_bits(state as u8))),
             }
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn is_cut_back_to_what_is_promised() -> Result<()> {
+    fn is_trimmed_to_what_is_kept() -> Result<()> {
         let connection = log().map_err(failed("make a log"))?;
         let size = ChangeLogSize::default();
         let kept = || {
@@ -296,7 +298,7 @@ mod tests {
         assert_eq!(
             ChangeLogSize::read(&connection)?.0.into_inner(),
             size.0.into_inner(),
-            "and that is known"
+            "the size is tracked"
         );
         let mut meta = Meta::read(&connection)?;
         meta.last_seq = Seq::new(100);
@@ -307,14 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_it_writes_and_no_more() {
+    fn a_row_is_decoded_as_it_was_encoded() {
         let numbers = [1, 15, 16, 127, 128, 1 << 32, (1 << 60) - 1];
         let changed = removals(u64::MAX, numbers);
-        assert!(!changed.untold);
-        let mut told = FoldedLog::default();
-        told.read(&changed.bytes).expect("it is sound");
-        assert!(told.shapes.keys().map(|id| id.get()).eq(numbers));
-        assert!(removals(u64::MAX, [1 << 61]).untold, "rather than told of another one");
+        assert!(!changed.needs_full_reload);
+        let mut folded = FoldedLog::default();
+        folded.read(&changed.bytes).expect("it is sound");
+        assert!(folded.shapes.keys().map(|id| id.get()).eq(numbers));
+        assert!(
+            removals(u64::MAX, [1 << 61]).needs_full_reload,
+            "an id that does not fit is not logged as another one"
+        );
         for damaged in [&[0x80][..], &[0xff; 20], &[6], &[7]] {
             assert!(FoldedLog::default().read(damaged).is_none(), "{damaged:?}");
         }

@@ -1,4 +1,4 @@
-//! Writes: batches and the change log.
+//! Writes: batches, and the change log that standbys read.
 
 pub(crate) mod apply;
 pub(crate) mod batch;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     connection::settings::{self, Settings, set},
     error::failed,
-    format::{index, meta::Meta, migrate, prefix_hash, to_clean},
+    format::{index, meta::Meta, migrate, prefix_hash, row::Defect, to_clean},
     write::batch::BatchWriter,
 };
 
@@ -88,10 +88,10 @@ impl Carrying<'_> {
                 Ok(record) => {
                     let state = record.entry.state();
                     saved.insert(prefix_hash::handle(record.handle()));
-                    writing.change(&Change::Add { record: Arc::new(record), state })?;
+                    writing.apply(&Change::Add { record: Arc::new(record), state })?;
                     last = created;
                 }
-                Err(why) => lost.push(Lost { created, handle, why: why.into() }),
+                Err(why) => lost.push(Lost { created, handle, why }),
             }
         }
         let (counts, _) = writing.finish()?;
@@ -142,7 +142,7 @@ impl Carrying<'_> {
     }
 
     /// What memory knows counts more than what the file says.
-    fn entry(&self, shapes: &mut Reader<'_>, id: i64, place: Option<Place>) -> Result<Entry, &'static str> {
+    fn entry(&self, shapes: &mut Reader<'_>, id: i64, place: Option<Place>) -> Result<Entry, Defect> {
         if let Some(entry) = self.known.entry(Seq::new(id.cast_unsigned())) {
             let (handle, relations) = (entry.handle().clone(), entry.relations().to_vec().into());
             let (key, hash) = (*entry.key(), entry.hash());
@@ -158,16 +158,16 @@ impl Carrying<'_> {
         newest: &Newest,
         entry: Entry,
         place: Option<Place>,
-    ) -> Result<Record, &'static str> {
+    ) -> Result<Record, Defect> {
         if !newest.has(&entry) {
-            return Err(SUPERSEDED);
+            return Err(SUPERSEDED.into());
         }
         let id = entry.created().get().cast_signed();
         let place = place.ok_or("its definition is gone")?;
         let record = definitions.definition(id, place, |row| row.record(Arc::new(entry)))?;
         match &self.settings.options.verifier {
             Some(verifier) if !verifier.accepts(&record) => {
-                Err("its definition is not what its key stands for")
+                Err("its definition does not pass the verifier".into())
             }
             _ => Ok(record),
         }

@@ -10,7 +10,7 @@ use super::{
 use crate::format::{
     checksum,
     meta::Meta,
-    row::{DefinitionRow, ShapeRow},
+    row::{Defect, DefinitionRow, ShapeRow},
 };
 
 /// Where a row lies: its page, and its place among the rows of the page.
@@ -159,13 +159,13 @@ impl<'a> Reader<'a> {
         self.page.as_ref()?.1.get(place.row as usize)
     }
 
-    pub(super) fn shape(&mut self, id: i64, place: Place) -> Result<Entry, &'static str> {
+    pub(super) fn shape(&mut self, id: i64, place: Place) -> Result<Entry, Defect> {
         let gone = "its row cannot be read again";
         let cell = self.cell(place).ok_or(gone)?;
         let values = values(&cell.payload).ok_or(gone)?;
         match row(Some(id), &values) {
             Row::Shape(row) => row.entry(),
-            _ => Err(gone),
+            _ => Err(gone.into()),
         }
     }
 
@@ -173,14 +173,14 @@ impl<'a> Reader<'a> {
         &mut self,
         id: i64,
         place: Place,
-        take: impl FnOnce(DefinitionRow<'_>) -> Result<T, &'static str>,
-    ) -> Result<T, &'static str> {
+        take: impl FnOnce(DefinitionRow<'_>) -> Result<T, Defect>,
+    ) -> Result<T, Defect> {
         let gone = "the row of its definition cannot be read again";
         let cell = self.cell(place).ok_or(gone)?;
         let values = values(&cell.payload).ok_or(gone)?;
         match row(Some(id), &values) {
             Row::Definition(row) => take(row),
-            _ => Err(gone),
+            _ => Err(gone.into()),
         }
     }
 }
