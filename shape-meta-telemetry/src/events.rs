@@ -11,22 +11,20 @@ use crate::spans;
 /// The target of the event for every single change.
 const CHANGE: &str = "shape_meta::change";
 
-/// Tells what the layers do through the [`tracing`] crate. The [names](crate#names) of all spans and events
-/// are in a table.
+/// An observer that emits spans and events through the [`tracing`] crate. The [table](crate#names) lists them all.
 #[derive(Clone, Debug)]
 pub struct TracingObserver {
     stack: Arc<str>,
 }
 
 impl TracingObserver {
-    /// An observer of the store that this name stands for: it comes with every span and event, in the
-    /// field `stack`.
+    /// An observer of the store with this name, which is the field `stack` of every span and event.
     pub fn new(stack: impl Into<Arc<str>>) -> Self {
         Self { stack: stack.into() }
     }
 }
 
-/// An event, with the name of the store in front of its fields.
+/// Emits an event with the name of the store as its first field.
 macro_rules! event {
     ($self:ident, $level:ident, $name:literal, { $($fields:tt)* }, $text:literal) => {
         event!($self, "shape_meta", $level, $name, { $($fields)* }, $text)
@@ -39,7 +37,7 @@ macro_rules! event {
     };
 }
 
-#[deny(clippy::missing_trait_methods)] // What happens and is not told would not be missed.
+#[deny(clippy::missing_trait_methods)] // A missing method would silently lose an event.
 impl Observer for TracingObserver {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
         spans::begin(&self.stack, activity)
@@ -49,7 +47,7 @@ impl Observer for TracingObserver {
         event!(
             self, TRACE, "shape_meta.checked_out",
             { operation = label, queued_us = micros(queued), active },
-            "a connection was handed out"
+            "connection checked out"
         );
     }
 
@@ -60,7 +58,7 @@ impl Observer for TracingObserver {
                 operation = label, used_us = micros(used), active,
                 error.type = error.map(ErrorKind::name)
             },
-            "a connection was given back"
+            "connection returned"
         );
     }
 
@@ -72,7 +70,7 @@ impl Observer for TracingObserver {
                 mutations, changes, coalesced = flush.coalesced(), bytes,
                 took_us = micros(took), oldest_us = micros(oldest)
             },
-            "a flush was committed"
+            "flush committed"
         );
     }
 
@@ -83,7 +81,7 @@ impl Observer for TracingObserver {
                 failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
                 error = source(error), error.type = error.kind().name()
             },
-            "a flush failed and will be tried again; what is pending is kept"
+            "flush failed and will be retried; pending changes are kept"
         );
     }
 
@@ -91,10 +89,10 @@ impl Observer for TracingObserver {
         event!(
             self, ERROR, "shape_meta.rejected",
             {
-                handle = handle.map(Handle::as_str), mutations = %Places(mutations),
+                handle = handle.map(Handle::as_str), mutations = %SeqList(mutations),
                 error = source(error), error.type = error.kind().name()
             },
-            "the store refused a change for good; it was taken out"
+            "change rejected permanently"
         );
     }
 
@@ -102,7 +100,7 @@ impl Observer for TracingObserver {
         event!(
             self, DEBUG, "shape_meta.refused",
             { refusal = refusal.name(), reason = %refusal },
-            "a mutation was refused"
+            "mutation refused"
         );
     }
 
@@ -110,11 +108,11 @@ impl Observer for TracingObserver {
         event!(
             self, DEBUG, "shape_meta.failed",
             { error = source(error), error.type = error.kind().name() },
-            "a mutation was not accepted because the store failed"
+            "mutation not accepted, because the store failed"
         );
     }
 
-    /// Whether anybody listens may change while the store is open, and is asked only when it is made.
+    /// `false`: this is read only once, when the store is created, and subscribers may change later.
     fn wants_acknowledged(&self) -> bool {
         false
     }
@@ -125,7 +123,7 @@ impl Observer for TracingObserver {
         event!(
             self, TRACE, "shape_meta.awaited",
             { took_us = micros(took), error.type = error },
-            "somebody has waited for something to be on disk"
+            "durability wait finished"
         );
     }
 
@@ -133,7 +131,7 @@ impl Observer for TracingObserver {
         event!(
             self, ERROR, "shape_meta.stopped",
             { error = source(error), error.type = error.kind().name() },
-            "writing has stopped for good; reads go on"
+            "writing stopped permanently; reads continue"
         );
     }
 
@@ -141,7 +139,7 @@ impl Observer for TracingObserver {
         event!(
             self, TRACE, "shape_meta.published",
             { changes, took_us = micros(took) },
-            "the cache has published a batch"
+            "batch published"
         );
     }
 
@@ -156,7 +154,7 @@ impl Observer for TracingObserver {
                 change = change.name(), handle = change.entry().map(|entry| entry.handle().as_str()),
                 created = change.entry().map(|entry| entry.created().get())
             },
-            "a change was committed"
+            "change committed"
         );
     }
 
@@ -164,7 +162,7 @@ impl Observer for TracingObserver {
         event!(
             self, INFO, "shape_meta.opened",
             { shapes, took_us = micros(took) },
-            "the database was opened"
+            "database opened"
         );
     }
 
@@ -172,7 +170,7 @@ impl Observer for TracingObserver {
         event!(
             self, INFO, "shape_meta.recovered",
             { valid, removed, took_us = micros(took) },
-            "what a crash left behind was put in order"
+            "recovery finished"
         );
     }
 
@@ -180,7 +178,7 @@ impl Observer for TracingObserver {
         event!(
             self, ERROR, "shape_meta.quarantined",
             { path = %path.display(), error = source(error), error.type = error.kind().name() },
-            "a damaged database was moved aside"
+            "damaged database moved aside"
         );
     }
 
@@ -191,7 +189,7 @@ impl Observer for TracingObserver {
                 path = %repaired.path.display(), saved = repaired.saved, lost = repaired.missing(),
                 took_us = micros(repaired.took)
             },
-            "what is sound of a damaged database was carried into a new one"
+            "damaged database repaired"
         );
     }
 }
@@ -200,15 +198,15 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// As an error rather than as a text, so that a subscriber can tell its causes too.
+/// Returns the error as a value and not as text, so that a subscriber can read its sources.
 fn source(error: &Error) -> &(dyn std::error::Error + 'static) {
     error
 }
 
-/// Places in the order, as in `3, 4, 9`.
-struct Places<'a>(&'a [Seq]);
+/// Displays sequence numbers as `3, 4, 9`.
+struct SeqList<'a>(&'a [Seq]);
 
-impl fmt::Display for Places<'_> {
+impl fmt::Display for SeqList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, seq) in self.0.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };

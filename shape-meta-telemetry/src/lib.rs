@@ -1,10 +1,10 @@
-//! Observers for the `shape-meta` crates: [`TracingObserver`] tells what the layers do in spans and events of
-//! the [`tracing`] crate, `MetricsObserver` (feature `metrics`) counts and measures it through the `metrics`
-//! facade, and [`Observers`] joins several observers to one.
+//! Observers for the `shape-meta` crates. [`TracingObserver`] emits spans and events of the [`tracing`] crate,
+//! `MetricsObserver` (feature `metrics`) records metrics through the `metrics` facade, and [`Observers`] combines
+//! several observers.
 //!
 //! # What it is not
 //!
-//! It sets up no subscriber and no recorder, and exports nothing: that is the application's choice.
+//! It installs no subscriber and no recorder, and exports nothing. These are choices of the application.
 //!
 //! # Example
 //!
@@ -22,15 +22,15 @@
 //!
 //! # Cost
 //!
-//! Where nobody listens, an event or a span costs one or two atomic loads; nothing is formatted or
-//! allocated. What happens once a connection or once a publish is at the level `TRACE`, once a flush at `DEBUG`.
-//! The event for every single change has a target of its own, `shape_meta::change`, so that a
-//! filter like `shape_meta=debug,shape_meta::change=off` can leave it out.
+//! Without an interested subscriber, an event or a span costs one or two atomic loads, without formatting or
+//! allocation. Events for each use of a connection and each publish have the level `TRACE`, those for each flush
+//! `DEBUG`. The event for each single change has its own target, `shape_meta::change`, so that a filter like
+//! `shape_meta=debug,shape_meta::change=off` excludes it.
 //!
-//! A metric costs a look-up in the recorder by its name and labels, and an allocation for those: some for each flush, and
-//! three for each use of a connection, about a microsecond together. How long mutations took is counted in a table as they are acknowledged, for the
-//! price of two looks at the clock, and told once a flush. Reads that are answered from memory are not told to any
-//! observer, so that they cost nothing here.
+//! A metric costs a look-up in the recorder by its name and labels, and an allocation for these. There are some for
+//! each flush, and three for each use of a connection, about a microsecond together. The latency of mutations is
+//! counted in a table as they are acknowledged, which costs two reads of the clock, and recorded once for each flush.
+//! Reads that are answered from memory call no observer and cost nothing here.
 //!
 //! # Features
 //!
@@ -44,7 +44,7 @@
 //!
 //! # Related crates
 //!
-//! `shape-meta-core` defines what can be observed; `shape-meta` composes the store that tells it.
+//! `shape-meta-core` defines the `Observer` trait. `shape-meta` composes the store that calls it.
 
 #![forbid(unsafe_code)]
 

@@ -5,7 +5,7 @@ use shape_meta_core::{
     OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
-/// Several observers as one: each is told everything, in their order.
+/// Several observers as one. Each call goes to all of them, in their order.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -15,7 +15,7 @@ use shape_meta_core::{
 /// struct Alarm;
 /// impl Observer for Alarm {
 ///     fn stopped(&self, error: &shape_meta_core::Error) {
-///         // Wake somebody up.
+///         // Page the operator.
 ///     }
 /// }
 ///
@@ -25,7 +25,7 @@ use shape_meta_core::{
 pub struct Observers(Vec<Arc<dyn Observer>>);
 
 impl Observers {
-    /// With this observer after the others.
+    /// Adds an observer after the others.
     pub fn and(mut self, observer: Arc<dyn Observer>) -> Self {
         self.0.push(observer);
         self
@@ -44,11 +44,11 @@ impl fmt::Debug for Observers {
     }
 }
 
-#[deny(clippy::missing_trait_methods)] // A method that is forgotten here is heard by none of them.
+#[deny(clippy::missing_trait_methods)] // A missing method would reach none of them.
 impl Observer for Observers {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
         let mut spans: Vec<_> = self.0.iter().filter_map(|observer| observer.begin(activity)).collect();
-        // The last to begin is the first to end, so that spans lie one inside of the other.
+        // The last to begin is the first to end, so that the spans nest.
         spans.reverse();
         match spans.len() {
             0 | 1 => spans.pop(),
@@ -89,8 +89,8 @@ impl Observer for Observers {
     }
 
     fn acknowledged(&self, latencies: &Latencies) {
-        let wanting = self.0.iter().filter(|observer| observer.wants_acknowledged());
-        wanting.for_each(|observer| observer.acknowledged(latencies));
+        let interested = self.0.iter().filter(|observer| observer.wants_acknowledged());
+        interested.for_each(|observer| observer.acknowledged(latencies));
     }
 
     fn awaited(&self, awaited: &DurabilityWait) {
@@ -110,8 +110,8 @@ impl Observer for Observers {
     }
 
     fn committed(&self, change: &Change) {
-        let wanting = self.0.iter().filter(|observer| observer.wants_committed());
-        wanting.for_each(|observer| observer.committed(change));
+        let interested = self.0.iter().filter(|observer| observer.wants_committed());
+        interested.for_each(|observer| observer.committed(change));
     }
 
     fn opened(&self, opened: &OpenStats) {
@@ -131,7 +131,7 @@ impl Observer for Observers {
     }
 }
 
-/// In the order in which they end. A vector that is dropped drops them in it too.
+/// Spans in the order in which they end, which is also the order in which the vector drops them.
 struct Spans(Vec<Box<dyn Span>>);
 
 impl Span for Spans {

@@ -3,7 +3,7 @@ use std::thread;
 use shape_meta_core::{Activity, Error, ErrorKind, Span};
 use tracing::{Level, field::Empty, span::EnteredSpan};
 
-/// Begins the span of an activity, if anybody listens.
+/// Begins the span of an activity; `None` if no subscriber is interested.
 pub(crate) fn begin(stack: &str, activity: Activity<'_>) -> Option<Box<dyn Span>> {
     macro_rules! span {
         ($level:expr, $name:literal $(, $field:ident = $value:expr)*) => {
@@ -29,13 +29,13 @@ pub(crate) fn begin(stack: &str, activity: Activity<'_>) -> Option<Box<dyn Span>
             span!(Level::DEBUG, "shape_meta.flush", changes = changes, bytes = bytes)
         }
         Activity::Checkout { label } => span!(Level::TRACE, "shape_meta.checkout", operation = label),
-        // An activity that this version has no name for.
+        // An activity that this version does not know.
         _ => return None,
     };
     (!span.is_disabled()).then(|| Box::new(Entered { span: span.entered(), ended: false }) as _)
 }
 
-/// A span that events on this thread belong to until it ends.
+/// An entered span: events on this thread belong to it until it ends.
 struct Entered {
     span: EnteredSpan,
     ended: bool,

@@ -5,19 +5,20 @@ use shape_meta_core::{Connections, Counts, Health, HealthState, Pending, StoreCo
 use super::{MetricsObserver, metric::*};
 
 impl MetricsObserver {
-    /// Sets the gauges of a store to what they are now. Call it now and then, for example before each scrape; a
-    /// [`Reporter`](crate::Reporter) does so for many stores.
+    /// Sets the gauges of a store to their current values. Call it regularly, for example before each scrape. A
+    /// [`Reporter`](crate::Reporter) does that for many stores.
     ///
-    /// All of it comes from memory, and no reader or writer of the store waits for it. It may be called at
-    /// any time, also while the store is being closed.
+    /// Reads only memory and delays no reader or writer of the store. It can be called at any time, also while the
+    /// store is closing.
     pub fn record_gauges<S: StoreControl + ?Sized>(&self, store: &S) {
         self.record_pending(store.pending());
         self.record_health(&store.health());
         self.record_usage(store.usage());
     }
 
-    /// Sets the gauges to those of a store that is not there any more, so that none goes on telling what was.
-    pub fn record_gone(&self) {
+    /// Sets the gauges to those of a closed and empty store. For a store that was dropped, whose gauges would otherwise
+    /// keep their last values.
+    pub fn record_closed(&self) {
         self.record_pending(Pending::default());
         self.record_health(&Health::new(HealthState::Closed));
         let mut usage = Usage::default();
@@ -35,10 +36,10 @@ impl MetricsObserver {
     }
 
     fn record_health(&self, health: &Health) {
-        let now = health.state.name();
-        // First the one that it is, so that who looks meanwhile sees two rather than none.
-        HEALTH.gauge(self.labels([("state", now)])).set(1);
-        for other in HealthState::NAMES.into_iter().filter(|state| *state != now) {
+        let current = health.state.name();
+        // The current state first, so that a concurrent scrape sees two states rather than none.
+        HEALTH.gauge(self.labels([("state", current)])).set(1);
+        for other in HealthState::NAMES.into_iter().filter(|state| *state != current) {
             HEALTH.gauge(self.labels([("state", other)])).set(0);
         }
         let degraded = match health.state {
@@ -49,7 +50,7 @@ impl MetricsObserver {
         DRAIN_RATE.gauge(self.labels([])).set(health.drain_rate);
     }
 
-    /// Sets the gauges of what a store holds: for one that has no way to disk of its own. Part of
+    /// Sets the gauges of the resources of a store. For a store without [`StoreControl`]; otherwise part of
     /// [`record_gauges`](Self::record_gauges).
     pub fn record_usage(&self, usage: Usage) {
         CACHE_BYTES.gauge(self.labels([])).set(usage.cache_bytes as f64);
@@ -63,7 +64,7 @@ impl MetricsObserver {
                 CONNECTIONS.gauge(labels).set(count as f64);
             }
             CONNECTIONS_MAX.gauge(self.pool_labels([])).set(max as f64);
-            CONNECTIONS_WAITED_FOR.gauge(self.pool_labels([])).set(waiting as f64);
+            PENDING_REQUESTS.gauge(self.pool_labels([])).set(waiting as f64);
         }
     }
 }
@@ -75,8 +76,8 @@ mod tests {
 
     use super::*;
 
-    /// The state that is told, and for how many seconds it is degraded.
-    fn told(states: [HealthState; 2]) -> (Vec<String>, f64) {
+    /// Records these states in turn. Returns the states whose gauge is 1, and the degraded duration in seconds.
+    fn recorded(states: [HealthState; 2]) -> (Vec<String>, f64) {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         metrics::with_local_recorder(&recorder, || {
@@ -98,20 +99,20 @@ mod tests {
     }
 
     #[test]
-    fn one_state_at_a_time_whatever_it_was_before() {
+    fn only_the_current_state_is_one() {
         let error = || Error::new(ErrorKind::StorageFull, "the disk is full");
         let degraded = || {
             let why = Degradation::Failing { error: error(), failures: 2 };
             HealthState::Degraded { why, since: Duration::from_secs(5) }
         };
         let ready = || HealthState::Ready;
-        assert_eq!(told([ready(), degraded()]), (vec!["degraded".to_owned()], 5.0));
-        assert_eq!(told([degraded(), ready()]), (vec!["ready".to_owned()], 0.0));
+        assert_eq!(recorded([ready(), degraded()]), (vec!["degraded".to_owned()], 5.0));
+        assert_eq!(recorded([degraded(), ready()]), (vec!["ready".to_owned()], 0.0));
         let stopped = HealthState::Stopped { error: error() };
-        assert_eq!(told([degraded(), stopped]), (vec!["stopped".to_owned()], 0.0));
+        assert_eq!(recorded([degraded(), stopped]), (vec!["stopped".to_owned()], 0.0));
         let fenced = HealthState::Fenced { error: error() };
-        assert_eq!(told([degraded(), fenced]), (vec!["fenced".to_owned()], 0.0));
-        assert_eq!(told([degraded(), HealthState::Closing]), (vec!["closing".to_owned()], 0.0));
-        assert_eq!(told([HealthState::Closing, HealthState::Closed]), (vec!["closed".to_owned()], 0.0));
+        assert_eq!(recorded([degraded(), fenced]), (vec!["fenced".to_owned()], 0.0));
+        assert_eq!(recorded([degraded(), HealthState::Closing]), (vec!["closing".to_owned()], 0.0));
+        assert_eq!(recorded([HealthState::Closing, HealthState::Closed]), (vec!["closed".to_owned()], 0.0));
     }
 }

@@ -2,11 +2,11 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
 use super::buckets::{SIZE_BUCKETS, TIME_BUCKETS};
 
-/// A metric: its name, and what an exporter tells about it.
+/// A metric: its name and its description for exporters.
 pub(super) struct Metric {
     name: &'static str,
     kind: Kind,
-    /// As OpenTelemetry writes it: seconds (`s`), bytes (`By`), or what is counted, in braces.
+    /// In the notation of OpenTelemetry: seconds (`s`), bytes (`By`), or the counted thing in braces.
     unit: &'static str,
     text: &'static str,
 }
@@ -25,94 +25,94 @@ macro_rules! metrics {
         $(pub(super) const $constant: Metric =
             Metric { name: $name, kind: Kind::$kind, unit: $unit, text: $text };)*
 
-        /// All of them.
+        /// All metrics.
         const ALL: &[Metric] = &[$($constant),*];
     };
 }
 
-// The table in metrics.md has the same texts; a test compares them with what is emitted.
+// The table in metrics.md has the same texts. A test compares them.
 metrics! {
     WAIT: Histogram, "s", "db.client.connection.wait_time",
-        "How long an operation waited for a connection, also when it did not have to";
+        "Time to obtain a connection from the pool";
     USE: Histogram, "s", "db.client.connection.use_time",
-        "How long an operation had its connection";
+        "Time between taking a connection and returning it";
     TIMEOUTS: Counter, "{timeout}", "db.client.connection.timeouts",
-        "Operations that gave up waiting for a connection";
+        "Operations that timed out while waiting for a connection";
     CONNECTIONS: Gauge, "{connection}", "db.client.connection.count",
-        "Connections that are open, used or idle";
+        "Open connections, used or idle";
     CONNECTIONS_MAX: Gauge, "{connection}", "db.client.connection.max",
-        "How many connections there can be";
-    CONNECTIONS_WAITED_FOR: Gauge, "{request}", "db.client.connection.pending_requests",
+        "Maximum number of open connections";
+    PENDING_REQUESTS: Gauge, "{request}", "db.client.connection.pending_requests",
         "Operations that wait for a connection";
     OPERATION: Histogram, "s", "db.client.operation.duration",
-        "How long an operation took, failed or not, the wait for its connection included";
+        "Duration of an operation, successful or failed, including the wait for its connection";
     ACKNOWLEDGE: Histogram, "s", "shape_meta.acknowledge.duration",
-        "How long a mutation took until it was acknowledged, the wait for room included";
-    AWAITED: Histogram, "s", "shape_meta.durability.wait",
-        "How long callers waited for something to be on disk";
+        "Time from the call of a mutation to its acknowledgement, including the wait under backpressure";
+    DURABILITY_WAIT: Histogram, "s", "shape_meta.durability.wait",
+        "Time that callers waited for durability";
     ACTIVITY: Histogram, "s", "shape_meta.activity.duration",
-        "How long opening, recovery, cleaning, refreshing, promotion, saving last-read times or closing took";
+        "Duration of open, recovery, cleaning, refresh, promotion, saving last-read times, and close";
     FLUSH_DURATION: Histogram, "s", "shape_meta.flush.duration",
-        "How long committing and publishing a flush took";
+        "Duration of the commit of a flush";
     FLUSH_CHANGES: Histogram, "{change}", "shape_meta.flush.changes",
         "Changes in a flush";
     FLUSH_BYTES: Histogram, "By", "shape_meta.flush.bytes",
-        "Memory that the changes of a flush took";
+        "Memory of the changes in a flush";
     FLUSH_AGE: Histogram, "s", "shape_meta.flush.oldest_age",
-        "How old the oldest change of a flush was when it was committed";
+        "Age of the oldest change in a flush when it was committed";
     RETRIES: Counter, "{flush}", "shape_meta.flush.retries",
-        "Flushes that failed and are tried again";
+        "Failed flushes that are retried";
     FLUSHED: Counter, "{mutation}", "shape_meta.mutations.flushed",
         "Mutations that a flush has made durable";
     COALESCED: Counter, "{mutation}", "shape_meta.mutations.coalesced",
-        "Mutations that cost the disk nothing, because others in the same flush undid or included them";
+        "Mutations that caused no disk write, because others in the same flush undid or included them";
     REFUSED: Counter, "{mutation}", "shape_meta.mutations.refused",
-        "Mutations that were refused, for what they ask or for want of room (overloaded)";
+        "Mutations that were refused, because they are invalid or because of backpressure (overloaded)";
     FAILED: Counter, "{mutation}", "shape_meta.mutations.failed",
         "Mutations that were not accepted because the store failed, is stopped or is closed";
     REJECTED: Counter, "{change}", "shape_meta.changes.rejected",
-        "Changes that the store refused for good and that were taken out";
+        "Changes that the store rejected permanently";
     STOPS: Counter, "{stop}", "shape_meta.stops",
-        "How often writing has stopped for good: because of damage, or because another owner took over (fenced)";
+        "How often writing stopped permanently, because of damage or because a newer owner fenced this one (fenced)";
     PUBLISH: Histogram, "s", "shape_meta.publish.duration",
-        "How long the cache took to update its map and to wait for readers";
+        "Duration of a publish of the cache, including the wait for readers";
     RECOVERED: Counter, "{shape}", "shape_meta.recovery.removed",
         "Shapes that were removed at open because their snapshot was not complete";
     QUARANTINES: Counter, "{database}", "shape_meta.quarantines",
         "Damaged databases that were moved aside";
-    UNSAVED: Counter, "{shape}", "shape_meta.repair.lost",
-        "Shapes that could not be saved from a damaged database";
+    REPAIR_LOST: Counter, "{shape}", "shape_meta.repair.lost",
+        "Shapes that could not be salvaged from a damaged database";
     PENDING_SHAPES: Gauge, "{shape}", "shape_meta.pending.shapes",
-        "Shapes with changes that are not on disk yet: what the bound counts";
+        "Shapes with changes that are not durable yet; the limit on pending shapes applies to it";
     PENDING_MUTATIONS: Gauge, "{mutation}", "shape_meta.pending.mutations",
-        "Mutations that are not on disk yet";
+        "Mutations that are not durable yet";
     PENDING_BYTES: Gauge, "By", "shape_meta.pending.bytes",
-        "Memory that pending changes take";
+        "Memory of pending changes";
     PENDING_AGE: Gauge, "s", "shape_meta.pending.oldest_age",
-        "Age of the oldest pending change: what a crash of the process would lose now, at most";
+        "Age of the oldest pending change (the durability window): a crash of the process loses at most the changes of this time";
     DRAIN_RATE: Gauge, "{change}/s", "shape_meta.drain_rate",
-        "Measured rate of writing in changes a second; zero before the first flush or without a buffer";
+        "Measured write rate in changes per second; zero before the first flush or without a buffer";
     HEALTH: Gauge, "{store}", "shape_meta.health",
-        "1 for the state that writing is in, 0 for the others";
+        "1 for the current state of writing, 0 for the others";
     DEGRADED: Gauge, "s", "shape_meta.degraded.duration",
-        "For how long the store is degraded; zero while it is not";
+        "Time since the store became degraded; zero while it is not degraded";
     CACHE_BYTES: Gauge, "By", "shape_meta.cache.bytes",
-        "Memory that the read cache takes, about";
+        "Estimated memory of the read cache";
     SHAPES: Gauge, "{shape}", "shape_meta.shapes",
         "Live shapes";
 }
 
-/// The names of the histograms, with the bounds that fit each.
+/// Returns the names of the histograms with the bucket bounds of each.
 pub(super) fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
     let histograms = ALL.iter().filter(|metric| matches!(metric.kind, Kind::Histogram));
     histograms.map(|metric| (metric.name, if metric.unit == "s" { TIME_BUCKETS } else { SIZE_BUCKETS }))
 }
 
-/// Tells the recorder the units and texts of all metrics.
+/// Describes all metrics to the current recorder.
 pub(super) fn describe() {
     metrics::with_recorder(|recorder| {
         for metric in ALL {
-            let (name, unit, text) = (metric.name.into(), metric.told_unit(), metric.text.into());
+            let (name, unit, text) = (metric.name.into(), metric.facade_unit(), metric.text.into());
             match metric.kind {
                 Kind::Counter => recorder.describe_counter(name, unit, text),
                 Kind::Gauge => recorder.describe_gauge(name, unit, text),
@@ -122,8 +122,8 @@ pub(super) fn describe() {
     });
 }
 
-// Looked up each time rather than kept: a handle that is kept is that of no recorder if the recorder is installed
-// later, and of nothing after an exporter has dropped what was idle for long.
+// Handles are looked up for each record and not stored. A stored handle would belong to no recorder if the
+// recorder is installed later, and would be stale after an exporter has dropped an idle metric.
 impl Metric {
     pub(super) fn counter(&self, labels: Vec<Label>) -> Counter {
         metrics::with_recorder(|recorder| recorder.register_counter(&self.key(labels), &METADATA))
@@ -141,9 +141,9 @@ impl Metric {
         Key::from_parts(self.name, labels)
     }
 
-    /// For what is counted none: the facade can only say `Count`, which OpenTelemetry takes for the unit `1`, that of
-    /// ratios, and a collector then adds `_ratio` to the names of gauges.
-    fn told_unit(&self) -> Option<Unit> {
+    /// Returns the unit for the facade; `None` for counted things. The facade only has `Count`, which OpenTelemetry
+    /// maps to the unit `1` of ratios, and a collector then adds `_ratio` to the names of gauges.
+    fn facade_unit(&self) -> Option<Unit> {
         match self.unit {
             "s" => Some(Unit::Seconds),
             "By" => Some(Unit::Bytes),
@@ -156,9 +156,9 @@ impl Metric {
 mod tests {
     use super::*;
 
-    /// The labels, and that all of them are emitted, are another test's matter.
+    /// Labels and emission are tested in tests/main/metering.rs.
     #[test]
-    fn the_table_in_the_docs_is_that_of_the_code() {
+    fn the_table_in_the_docs_equals_the_code() {
         let rows = include_str!("../metrics.md").lines().filter(|line| line.starts_with("| `"));
         let documented: Vec<_> = rows
             .map(|row| {

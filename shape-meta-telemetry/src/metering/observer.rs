@@ -6,10 +6,10 @@ use shape_meta_core::{
     Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
-use super::{metric::*, span::Timed};
+use super::{metric::*, span::TimedSpan};
 
-/// Counts and measures what the layers do, through the [`metrics`] facade. The [names](crate#metrics) of all
-/// metrics are in a table.
+/// An observer that records counters and histograms through the [`metrics`] facade. The [table](crate#metrics) lists
+/// all metrics.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::{metric::*, span::Timed};
 /// use shape_meta_telemetry::MetricsObserver;
 ///
 /// # fn main() -> Result<(), shape_meta_core::Error> {
-/// let observer = Arc::new(MetricsObserver::new("tenant-7")); // after the exporter was installed
+/// let observer = Arc::new(MetricsObserver::new("tenant-7")); // after the exporter is installed
 /// let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::clone(&observer) as _)?;
 /// observer.record_gauges(&store); // before each scrape
 /// # Ok(())
@@ -29,24 +29,24 @@ pub struct MetricsObserver {
 }
 
 impl MetricsObserver {
-    /// An observer of the store that this name stands for: it is the label `stack` of every metric.
+    /// An observer of the store with this name, which is the label `stack` of every metric.
     ///
-    /// Install the recorder before: units and texts are told to the one that is there now.
+    /// Install the recorder first: the metrics are described to the recorder that is installed now.
     pub fn new(stack: impl Into<Arc<str>>) -> Self {
         describe();
         Self { stack: stack.into() }
     }
 
-    /// The names of all histograms, each with bounds of its buckets that fit it: [`TIME_BUCKETS`](crate::TIME_BUCKETS) or
+    /// Returns the names of all histograms, each with its bucket bounds: [`TIME_BUCKETS`](crate::TIME_BUCKETS) or
     /// [`SIZE_BUCKETS`](crate::SIZE_BUCKETS).
     ///
-    /// For an exporter that has to be told: that of Prometheus makes summaries without, which cannot be added up over
-    /// several processes, and OpenTelemetry has bounds that fit milliseconds.
+    /// Configure the exporter with them. Without bounds, the exporter of Prometheus writes summaries, which cannot be
+    /// aggregated over several processes, and OpenTelemetry uses bounds for milliseconds.
     pub fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
         histograms()
     }
 
-    /// The label of the store, and these.
+    /// Returns the label of the store and these labels.
     pub(super) fn labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = Vec::with_capacity(N + 2);
         labels.push(Label::new("stack", SharedString::from(Arc::clone(&self.stack))));
@@ -54,7 +54,7 @@ impl MetricsObserver {
         labels
     }
 
-    /// The same for a metric of the connections, which the conventions want to know the pool of.
+    /// Returns the labels of a connection metric, which also name the pool, as the conventions require.
     pub(super) fn pool_labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = self.labels(more);
         let pool = SharedString::from(Arc::clone(&self.stack));
@@ -62,7 +62,12 @@ impl MetricsObserver {
         labels
     }
 
-    pub(super) fn ended(&self, activity: &'static str, took: Duration, failure: Option<&'static str>) {
+    pub(super) fn record_activity(
+        &self,
+        activity: &'static str,
+        took: Duration,
+        failure: Option<&'static str>,
+    ) {
         let labels = match failure {
             None => self.labels([("activity", activity)]),
             Some(failure) => self.labels([("activity", activity), ("error.type", failure)]),
@@ -70,30 +75,30 @@ impl MetricsObserver {
         ACTIVITY.histogram(labels).record(took);
     }
 
-    /// An operation is over, perhaps without a connection.
-    fn operated(&self, label: &'static str, took: Duration, failure: Option<ErrorKind>) {
+    /// Records an operation, with or without a connection.
+    fn record_operation(&self, label: &'static str, took: Duration, failure: Option<ErrorKind>) {
         let mut labels = self.labels([("db.system.name", "sqlite"), ("db.operation.name", label)]);
         labels.extend(failure.map(|failure| Label::from_static_parts("error.type", failure.name())));
         OPERATION.histogram(labels).record(took);
     }
 
-    /// An operation got no connection.
-    pub(super) fn gave_up(&self, label: &'static str, waited: Duration, failure: ErrorKind) {
-        self.operated(label, waited, Some(failure));
+    /// Records an operation that got no connection.
+    pub(super) fn record_no_connection(&self, label: &'static str, waited: Duration, failure: ErrorKind) {
+        self.record_operation(label, waited, Some(failure));
         if failure == ErrorKind::Busy {
             TIMEOUTS.counter(self.pool_labels([("db.operation.name", label)])).increment(1);
         }
     }
 }
 
-#[deny(clippy::missing_trait_methods)] // What happens and is not counted would not be missed.
+#[deny(clippy::missing_trait_methods)] // A missing method would silently lose a metric.
 impl Observer for MetricsObserver {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
         match activity {
-            // Measured by whoever tells `flushed`; failures are told to `retrying`.
+            // `flushed` and `retrying` record it.
             Activity::Flush { .. } => None,
-            Activity::Checkout { label } => Some(Box::new(Timed::checkout(self.clone(), label))),
-            _ => Some(Box::new(Timed::activity(self.clone(), activity.name()))),
+            Activity::Checkout { label } => Some(Box::new(TimedSpan::checkout(self.clone(), label))),
+            _ => Some(Box::new(TimedSpan::activity(self.clone(), activity.name()))),
         }
     }
 
@@ -103,7 +108,7 @@ impl Observer for MetricsObserver {
 
     fn checkin(&self, &Checkin { label, queued, used, error, .. }: &Checkin) {
         USE.histogram(self.pool_labels([("db.operation.name", label)])).record(used);
-        self.operated(label, queued.saturating_add(used), error);
+        self.record_operation(label, queued.saturating_add(used), error);
     }
 
     fn flushed(&self, flush: &FlushStats) {
@@ -136,7 +141,7 @@ impl Observer for MetricsObserver {
         true
     }
 
-    /// The middle of each step, so that a thousand mutations cost a few calls.
+    /// Records the middle of each step of the table, so that a thousand mutations cost a few calls.
     fn acknowledged(&self, latencies: &Latencies) {
         let histogram = ACKNOWLEDGE.histogram(self.labels([]));
         for (took, count) in latencies.iter() {
@@ -147,7 +152,7 @@ impl Observer for MetricsObserver {
     fn awaited(&self, &DurabilityWait { took, error }: &DurabilityWait) {
         let mut labels = self.labels([]);
         labels.extend(error.map(|error| Label::from_static_parts("error.type", error)));
-        AWAITED.histogram(labels).record(took);
+        DURABILITY_WAIT.histogram(labels).record(took);
     }
 
     fn stopped(&self, error: &Error) {
@@ -164,7 +169,7 @@ impl Observer for MetricsObserver {
 
     fn committed(&self, _: &Change) {}
 
-    /// Its duration is that of the activity, its shapes are a gauge.
+    /// Nothing: the activity has its duration, and a gauge the number of shapes.
     fn opened(&self, _: &OpenStats) {}
 
     fn recovered(&self, &RecoveryStats { removed, .. }: &RecoveryStats) {
@@ -176,6 +181,6 @@ impl Observer for MetricsObserver {
     }
 
     fn repaired(&self, repaired: &Repaired) {
-        UNSAVED.counter(self.labels([])).increment(repaired.missing());
+        REPAIR_LOST.counter(self.labels([])).increment(repaired.missing());
     }
 }

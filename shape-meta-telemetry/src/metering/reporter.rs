@@ -13,10 +13,10 @@ use shape_meta_core::StoreControl;
 
 use super::MetricsObserver;
 
-/// Sets the gauges of all stores of a process. Clones are the same reporter.
+/// Sets the gauges of all stores of a process. Clones share one state.
 ///
-/// Call [`record`](Self::record) before each scrape or from a timer of your own; [`every`](Self::every) is one thread
-/// for those who have none, however many stores there are.
+/// Call [`record`](Self::record) before each scrape or from a timer. Alternatively, [`every`](Self::every) starts one
+/// thread for all stores.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -36,17 +36,17 @@ use super::MetricsObserver;
 #[derive(Clone, Default)]
 pub struct Reporter(Arc<Mutex<Vec<Source>>>);
 
-/// Sets gauges, and says whether it wants to be called again.
+/// Sets gauges, and returns whether it wants to be called again.
 type Source = Box<dyn FnMut() -> bool + Send>;
 
 impl Reporter {
-    /// Sets the gauges of this store from now on. Begin it when the store is open: what is not watched yet says
-    /// nothing.
+    /// Adds a store, whose gauges are set by every [`record`](Self::record) from now on. Call it when the store is
+    /// open.
     ///
-    /// The closure is to hold a weak reference, so that the reporter does not keep the store open. When it gives
-    /// none any more, the gauges are set to [those of a store that is gone](MetricsObserver::record_gone), once. If you
-    /// drop the last reference of your own in the very moment in which the store is looked at, it is dropped here, and
-    /// what is pending is flushed on the reporter's thread: close a store before you drop it.
+    /// The closure should hold a weak reference, so that the reporter does not keep the store open. When the closure
+    /// returns `None`, the gauges are set once to those of a [closed store](MetricsObserver::record_closed). If the last
+    /// other reference is dropped while the gauges are set, the store is dropped here, and its pending changes are
+    /// flushed on the reporter's thread. Close a store before you drop it.
     pub fn watch<S: StoreControl>(
         &self,
         observer: MetricsObserver,
@@ -58,27 +58,28 @@ impl Reporter {
                 true
             }
             None => {
-                observer.record_gone();
+                observer.record_closed();
                 false
             }
         });
     }
 
-    /// Calls this too, until it returns false: for gauges of your own.
+    /// Adds a function that sets other gauges. It is called by every [`record`](Self::record) until it returns `false`.
     pub fn add(&self, source: impl FnMut() -> bool + Send + 'static) {
         self.sources().push(Box::new(source));
     }
 
-    /// Sets all gauges to what they are now, in the order in which they were added; some microseconds a store. If
-    /// another thread is at it, that one does it.
+    /// Sets all gauges to their current values, in the order in which they were added. Takes some microseconds a store.
+    ///
+    /// Returns at once if another thread is setting them.
     pub fn record(&self) {
-        // Taken out, so that whoever adds one does not wait for those that are there.
+        // Taken out of the lock, so that `add` does not wait while the gauges are set.
         let mut taken = Taken { sources: mem::take(&mut *self.sources()), reporter: self };
-        // What panics is not asked again, and does not keep the others from being asked.
+        // A source that panics is removed, and the others are still called.
         taken.sources.retain_mut(|source| catch_unwind(AssertUnwindSafe(source)).unwrap_or(false));
     }
 
-    /// Starts a thread that calls [`record`](Self::record) at this interval until it is dropped.
+    /// Starts a thread that calls [`record`](Self::record) at this interval until the returned value is dropped.
     ///
     /// # Errors
     ///
@@ -95,12 +96,12 @@ impl Reporter {
     }
 
     fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
-        // Nothing that could panic runs under it.
+        // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The sources while they are asked. They go back before those that were added meanwhile.
+/// The sources while they are called. `drop` puts them back, before those that were added meanwhile.
 struct Taken<'a> {
     sources: Vec<Source>,
     reporter: &'a Reporter,
@@ -120,7 +121,7 @@ impl fmt::Debug for Reporter {
     }
 }
 
-/// The thread that [`Reporter::every`] has started. Dropping it stops the thread and waits for its end.
+/// The thread of [`Reporter::every`]. Dropping it stops the thread and waits for its end.
 #[derive(Debug)]
 #[must_use = "dropping it stops the thread"]
 pub struct ReporterThread {
@@ -132,7 +133,7 @@ impl Drop for ReporterThread {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // Its panics were caught.
+            // The thread catches all panics.
             let _ = thread.join();
         }
     }

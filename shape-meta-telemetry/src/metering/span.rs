@@ -4,51 +4,55 @@ use shape_meta_core::{Error, ErrorKind, Span};
 
 use super::MetricsObserver;
 
-/// An activity that is measured until it ends.
-pub(super) struct Timed {
+/// A span that measures an activity until it ends.
+pub(super) struct TimedSpan {
     observer: MetricsObserver,
-    what: What,
-    since: Instant,
+    activity: Timed,
+    started_at: Instant,
     ended: bool,
 }
 
 #[derive(Clone, Copy)]
-enum What {
+enum Timed {
     Activity(&'static str),
-    /// Its wait is told to the observer when it is over; only that it got no connection is not.
+    /// Recorded here only if it fails: `checkout` records a successful wait.
     Checkout(&'static str),
 }
 
-impl Timed {
+impl TimedSpan {
     pub(super) fn activity(observer: MetricsObserver, name: &'static str) -> Self {
-        Self { observer, what: What::Activity(name), since: Instant::now(), ended: false }
+        Self { observer, activity: Timed::Activity(name), started_at: Instant::now(), ended: false }
     }
 
     pub(super) fn checkout(observer: MetricsObserver, label: &'static str) -> Self {
-        Self { observer, what: What::Checkout(label), since: Instant::now(), ended: false }
+        Self { observer, activity: Timed::Checkout(label), started_at: Instant::now(), ended: false }
     }
 
-    fn ends(&mut self, failure: Option<ErrorKind>) {
+    fn record_end(&mut self, failure: Option<ErrorKind>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let took = self.since.elapsed();
-        match (self.what, failure) {
-            (What::Activity(name), _) => self.observer.ended(name, took, failure.map(ErrorKind::name)),
-            (What::Checkout(label), Some(failure)) => self.observer.gave_up(label, took, failure),
-            (What::Checkout(_), None) => {}
+        let took = self.started_at.elapsed();
+        match (self.activity, failure) {
+            (Timed::Activity(name), _) => {
+                self.observer.record_activity(name, took, failure.map(ErrorKind::name))
+            }
+            (Timed::Checkout(label), Some(failure)) => {
+                self.observer.record_no_connection(label, took, failure)
+            }
+            (Timed::Checkout(_), None) => {}
         }
     }
 }
 
-impl Span for Timed {
+impl Span for TimedSpan {
     fn end(mut self: Box<Self>, error: Option<&Error>) {
-        self.ends(error.map(Error::kind));
+        self.record_end(error.map(Error::kind));
     }
 }
 
-impl Drop for Timed {
+impl Drop for TimedSpan {
     fn drop(&mut self) {
-        self.ends(thread::panicking().then_some(ErrorKind::Panicked));
+        self.record_end(thread::panicking().then_some(ErrorKind::Panicked));
     }
 }

@@ -1,4 +1,4 @@
-//! A subscriber that writes down what it hears.
+//! A subscriber that records spans and events as text.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,7 +12,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, prelude::*, registry::LookupSpan};
 
-/// Runs this with a subscriber of all that is enabled, and returns what was told, a line each.
+/// Runs `run` with a subscriber for what is `enabled`, and returns the spans and events, one line each.
 pub(crate) fn capture(
     enabled: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static,
     run: impl FnOnce(),
@@ -20,13 +20,13 @@ pub(crate) fn capture(
     let lines = Arc::new(Mutex::new(Vec::new()));
     let filter = tracing_subscriber::filter::filter_fn(move |metadata| enabled(metadata));
     let layer = Capture(Arc::clone(&lines)).with_filter(filter);
-    listening(tracing_subscriber::registry().with(layer), run);
+    with_subscriber(tracing_subscriber::registry().with(layer), run);
     std::mem::take(&mut *lines.lock().expect("no panic"))
 }
 
-/// Runs this with a subscriber, and no other test at the same time: `tracing` keeps, for the whole process, what
-/// the subscribers of all threads are interested in.
-pub(crate) fn listening(subscriber: impl Subscriber + Send + Sync + 'static, run: impl FnOnce()) {
+/// Runs `run` with a subscriber, and no other test at the same time: `tracing` caches the interest of the subscribers
+/// of all threads for the whole process.
+pub(crate) fn with_subscriber(subscriber: impl Subscriber + Send + Sync + 'static, run: impl FnOnce()) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     tracing::subscriber::with_default(subscriber, run);
@@ -35,14 +35,20 @@ pub(crate) fn listening(subscriber: impl Subscriber + Send + Sync + 'static, run
 struct Capture(Arc<Mutex<Vec<String>>>);
 
 impl Capture {
-    fn write(&self, what: &str, of: &Metadata<'_>, level: Option<&Level>, values: impl FnOnce(&mut Values)) {
-        let mut line = format!("{what} {}", of.name());
+    fn write(
+        &self,
+        what: &str,
+        metadata: &Metadata<'_>,
+        level: Option<&Level>,
+        values: impl FnOnce(&mut Values),
+    ) {
+        let mut line = format!("{what} {}", metadata.name());
         if let Some(level) = level {
-            write!(line, " {level} {}", of.target()).expect("a string");
+            write!(line, " {level} {}", metadata.target()).expect("a string");
         }
-        let mut values_of = Values(line);
-        values(&mut values_of);
-        self.0.lock().expect("no panic").push(values_of.0);
+        let mut written = Values(line);
+        values(&mut written);
+        self.0.lock().expect("no panic").push(written.0);
     }
 }
 
@@ -61,18 +67,18 @@ impl Visit for Values {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Capture {
     fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        let of = span.metadata();
-        self.write("span", of, Some(of.level()), |values| span.record(values));
+        let metadata = span.metadata();
+        self.write("span", metadata, Some(metadata.level()), |values| span.record(values));
     }
 
     fn on_record(&self, id: &Id, record: &Record<'_>, context: Context<'_, S>) {
-        let of = context.metadata(id).expect("a span that is there");
-        self.write("record", of, None, |values| record.record(values));
+        let metadata = context.metadata(id).expect("a span that exists");
+        self.write("record", metadata, None, |values| record.record(values));
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let of = event.metadata();
-        self.write("event", of, Some(of.level()), |values| event.record(values));
+        let metadata = event.metadata();
+        self.write("event", metadata, Some(metadata.level()), |values| event.record(values));
         if let Some(span) = context.lookup_current() {
             let last = self.0.lock().expect("no panic").pop().expect("just written");
             self.0.lock().expect("no panic").push(format!("{last} inside of {}", span.name()));
@@ -80,6 +86,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Capture {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        self.write("end", context.metadata(&id).expect("a span that is there"), None, |_| {});
+        self.write("end", context.metadata(&id).expect("a span that exists"), None, |_| {});
     }
 }

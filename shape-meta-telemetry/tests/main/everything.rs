@@ -1,4 +1,4 @@
-//! All that can be told, once.
+//! Calls every method of an observer.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use shape_meta_core::{
     Repaired, Seq,
 };
 
-pub(crate) fn tell_everything(to: &dyn Observer) {
+pub(crate) fn observe_everything(observer: &dyn Observer) {
     let path = Path::new("/var/lib/shapes");
     let error = Error::new(ErrorKind::StorageFull, "the disk is full").with_source("SQLITE_FULL");
     let handle = Handle::new("1-2").expect("valid");
@@ -34,48 +34,48 @@ pub(crate) fn tell_everything(to: &dyn Observer) {
         Activity::Flush { changes: 3, bytes: 700 },
         Activity::Checkout { label: "record" },
     ];
-    let told: BTreeSet<_> = activities.iter().map(Activity::name).collect();
-    assert_eq!(told, Activity::NAMES.into());
+    let names: BTreeSet<_> = activities.iter().map(Activity::name).collect();
+    assert_eq!(names, Activity::NAMES.into());
     for activity in activities {
-        drop(to.begin(activity));
-        if let Some(span) = to.begin(activity) {
+        drop(observer.begin(activity));
+        if let Some(span) = observer.begin(activity) {
             span.end(None);
         }
-        let span = to.begin(activity);
-        to.checkout(&Checkout { label: "apply", queued: ms(1), active: 2 });
+        let span = observer.begin(activity);
+        observer.checkout(&Checkout { label: "apply", queued: ms(1), active: 2 });
         if let Some(span) = span {
             span.end(Some(&error));
         }
     }
 
-    if let Some(span) = to.begin(Activity::Checkout { label: "record" }) {
+    if let Some(span) = observer.begin(Activity::Checkout { label: "record" }) {
         span.end(Some(&Error::new(ErrorKind::Busy, "no connection became free")));
     }
 
-    to.stopped(&error);
-    to.rejected(Some(&handle), &[Seq::new(3), Seq::new(9)], &error);
-    to.rejected(None, &[], &error);
-    to.quarantined(path, &error);
+    observer.stopped(&error);
+    observer.rejected(Some(&handle), &[Seq::new(3), Seq::new(9)], &error);
+    observer.rejected(None, &[], &error);
+    observer.quarantined(path, &error);
     let mut repaired = Repaired::new(path.to_owned(), error.clone(), 990, Vec::new());
     (repaired.vanished, repaired.took) = (10, ms(40));
-    to.repaired(&repaired);
-    to.retrying(&error, 4, ms(250));
-    to.opened(&OpenStats { shapes: 1_000_000, took: ms(900) });
-    to.recovered(&RecoveryStats { valid: 5, removed: 1, took: ms(2) });
-    to.flushed(&FlushStats { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
-    to.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
-    to.failed(&error);
+    observer.repaired(&repaired);
+    observer.retrying(&error, 4, ms(250));
+    observer.opened(&OpenStats { shapes: 1_000_000, took: ms(900) });
+    observer.recovered(&RecoveryStats { valid: 5, removed: 1, took: ms(2) });
+    observer.flushed(&FlushStats { mutations: 5, changes: 3, bytes: 700, took: ms(1), oldest: ms(20) });
+    observer.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
+    observer.failed(&error);
     let mut latencies = Latencies::default();
     [1, 1, 3].into_iter().for_each(|took| latencies.record(Duration::from_micros(took)));
-    to.acknowledged(&latencies);
-    to.awaited(&DurabilityWait { took: ms(20), error: None });
-    to.awaited(&DurabilityWait { took: ms(500), error: Some(NotDurable::TimedOut.name()) });
-    to.committed(&Change::Remove { entry });
-    to.committed(&Change::Reset);
-    to.published(&PublishStats { changes: 3, took: ms(1) });
-    to.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
-    to.checkin(&Checkin { label: "apply", queued: ms(1), used: ms(3), active: 1, error: None });
-    to.checkin(&Checkin {
+    observer.acknowledged(&latencies);
+    observer.awaited(&DurabilityWait { took: ms(20), error: None });
+    observer.awaited(&DurabilityWait { took: ms(500), error: Some(NotDurable::TimedOut.name()) });
+    observer.committed(&Change::Remove { entry });
+    observer.committed(&Change::Reset);
+    observer.published(&PublishStats { changes: 3, took: ms(1) });
+    observer.checkout(&Checkout { label: "apply", queued: Duration::MAX, active: 2 });
+    observer.checkin(&Checkin { label: "apply", queued: ms(1), used: ms(3), active: 1, error: None });
+    observer.checkin(&Checkin {
         label: "apply",
         queued: ms(0),
         used: ms(9),

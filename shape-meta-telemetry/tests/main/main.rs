@@ -1,4 +1,4 @@
-//! What is told, under which names, at which levels and with which fields.
+//! The emitted spans, events and metrics: names, levels, fields and labels.
 
 mod capture;
 mod everything;

@@ -1,4 +1,4 @@
-//! The metrics: their names are a promise, written down here and in a table of the crate's docs.
+//! The metrics. Their names are stable: recorded in a snapshot and in a table of the crate docs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use shape_meta_core::{
 };
 use shape_meta_telemetry::MetricsObserver;
 
-use crate::everything::tell_everything;
+use crate::everything::observe_everything;
 
 struct Emitted {
     name: String,
@@ -25,12 +25,12 @@ struct Emitted {
     value: String,
 }
 
-/// What the checkouts of [`tell_everything`] that come to nothing are for.
-fn of_a_span(label: &metrics::Label) -> bool {
+/// Whether a label is that of the failed checkouts of [`observe_everything`], whose duration is measured.
+fn is_failed_checkout(label: &metrics::Label) -> bool {
     label.key() == "db.operation.name" && label.value() == "record"
 }
 
-/// Runs this with a recorder, and returns what was recorded.
+/// Runs `run` with a recorder, and returns the recorded metrics.
 fn record(run: impl FnOnce()) -> Vec<Emitted> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -41,9 +41,9 @@ fn record(run: impl FnOnce()) -> Vec<Emitted> {
         let (kind, value) = match value {
             DebugValue::Counter(count) => ("counter", count.to_string()),
             DebugValue::Gauge(value) => ("gauge", value.to_string()),
-            // Measured with the clock.
+            // These values come from the clock.
             DebugValue::Histogram(values)
-                if key.name() == "shape_meta.activity.duration" || key.labels().any(of_a_span) =>
+                if key.name() == "shape_meta.activity.duration" || key.labels().any(is_failed_checkout) =>
             {
                 assert!(values.iter().all(|seconds| (0.0..60.0).contains(&**seconds)), "{values:?}");
                 ("histogram", format!("{} times", values.len()))
@@ -81,12 +81,12 @@ fn store() -> Direct<MemoryStore> {
 fn all() -> Vec<Emitted> {
     record(|| {
         let observer = MetricsObserver::new("main");
-        tell_everything(&observer);
-        let mut everything = Usage::default();
-        everything.shapes = Some(Counts::default());
-        everything.connections = Some(Connections { used: 1, idle: 2, max: 5, waiting: 3 });
+        observe_everything(&observer);
+        let mut usage = Usage::default();
+        usage.shapes = Some(Counts::default());
+        usage.connections = Some(Connections { used: 1, idle: 2, max: 5, waiting: 3 });
         observer.record_gauges(&store());
-        observer.record_usage(everything);
+        observer.record_usage(usage);
     })
 }
 
@@ -95,7 +95,7 @@ fn names_labels_and_values() {
     insta::assert_snapshot!(lines(&all()).join("\n"));
 }
 
-/// Kind, unit, labels and text by name.
+/// Kind, unit, labels and text of each metric, by name.
 type Table = BTreeMap<String, (String, String, BTreeSet<String>, String)>;
 
 fn emitted() -> Table {
@@ -104,15 +104,15 @@ fn emitted() -> Table {
         let unit = match unit {
             Some(Unit::Seconds) => "`s`",
             Some(Unit::Bytes) => "`By`",
-            // What is counted, the facade cannot say.
+            // The facade has no units for counted things.
             None => "",
             other => panic!("{name}: {other:?}"),
         };
         let row =
             table.entry(name).or_insert_with(|| (kind.to_owned(), unit.to_owned(), BTreeSet::new(), text));
         let mut keys: BTreeSet<_> = labels.iter().map(|(key, _)| key.clone()).collect();
-        assert_eq!(keys.len(), labels.len(), "a label is there twice");
-        assert!(keys.remove("stack"), "without the name of the store");
+        assert_eq!(keys.len(), labels.len(), "a duplicate label");
+        assert!(keys.remove("stack"), "the name of the store is missing");
         row.2.extend(keys);
     }
     table
@@ -131,12 +131,12 @@ fn documented() -> Table {
 }
 
 #[test]
-fn the_table_in_the_docs_is_what_is_emitted() {
+fn the_table_in_the_docs_equals_the_emitted_metrics() {
     assert_eq!(documented(), emitted());
 }
 
 #[test]
-fn no_label_is_of_a_shape() {
+fn no_label_value_comes_from_a_shape() {
     for Emitted { name, labels, .. } in all() {
         for (key, value) in labels {
             let bounded = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -146,7 +146,7 @@ fn no_label_is_of_a_shape() {
 }
 
 #[test]
-fn stacks_are_told_apart() {
+fn each_stack_has_its_own_label() {
     let emitted = record(|| {
         for stack in ["one", "other"] {
             let checkout = Checkout { label: "apply", queued: Duration::ZERO, active: 1 };
@@ -163,7 +163,7 @@ fn stacks_are_told_apart() {
 }
 
 #[test]
-fn an_activity_that_panics_has_failed() {
+fn an_activity_that_panics_is_recorded_as_failed() {
     let emitted = record(|| {
         let observer = MetricsObserver::new("main");
         let panic = std::panic::catch_unwind(|| {
@@ -193,7 +193,7 @@ fn gauges_follow_the_store() {
     store.add(shape, Wait::No).expect("new");
     let gauges = |store: &dyn StoreControl| {
         let emitted = record(|| MetricsObserver::new("main").record_gauges(store));
-        // Only what is not zero.
+        // Only the values other than zero.
         lines(&emitted).into_iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>()
     };
     let shapes = "shape_meta.shapes {stack=main, indexed=true} 1";
@@ -205,7 +205,7 @@ fn gauges_follow_the_store() {
 #[test]
 fn without_a_recorder_nothing_happens() {
     let observer = MetricsObserver::new("main");
-    tell_everything(&observer);
+    observe_everything(&observer);
     observer.record_gauges(&store());
     observer.stopped(&Error::new(ErrorKind::Fenced, "another owner"));
     assert!(!observer.wants_committed());

@@ -1,14 +1,14 @@
-//! The names are a promise: they are written down here, and in a table of the crate's docs.
+//! The names are stable: recorded in a snapshot and in a table of the crate docs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shape_meta_core::{Activity, Observer};
 use shape_meta_telemetry::TracingObserver;
 
-use crate::{capture::capture, everything::tell_everything};
+use crate::{capture::capture, everything::observe_everything};
 
 fn all() -> Vec<String> {
-    capture(|_| true, || tell_everything(&TracingObserver::new("main")))
+    capture(|_| true, || observe_everything(&TracingObserver::new("main")))
 }
 
 #[test]
@@ -22,21 +22,21 @@ fn emitted() -> BTreeMap<String, (String, BTreeSet<String>)> {
     for line in all() {
         let words: Vec<_> = line.split(' ').collect();
         let (what, name) = (words[0], words[1]);
-        let told = names.entry(name.to_owned()).or_default();
+        let emitted = names.entry(name.to_owned()).or_default();
         if what == "span" || what == "event" {
             assert!(matches!(words[3], "shape_meta" | "shape_meta::change"), "{line}");
-            told.0 = words[2].to_owned();
+            emitted.0 = words[2].to_owned();
         }
-        let known = |word: &str| {
+        let is_field = |word: &str| {
             word.starts_with(|first: char| first.is_ascii_lowercase()) && !word.contains(['"', '<', '('])
         };
         let fields = words.iter().filter_map(|word| word.split_once('=')).map(|(field, _)| field);
-        told.1.extend(fields.filter(|field| known(field) && *field != "message").map(str::to_owned));
+        emitted.1.extend(fields.filter(|field| is_field(field) && *field != "message").map(str::to_owned));
     }
     names
 }
 
-/// The same, as the table in the docs says it.
+/// Level and fields of each span and event in the table of the docs, by name.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let rows = include_str!("../../src/names.md").lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
@@ -49,11 +49,11 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_table_in_the_docs_is_what_is_emitted() {
+fn the_table_in_the_docs_equals_the_emitted_names() {
     assert_eq!(documented(), emitted());
 }
 
-/// So that no name can be forgotten both in the table and where everything is told.
+/// A name could otherwise be missing both in the table and in `observe_everything`.
 #[test]
 fn every_name_in_the_code_is_in_the_table() {
     let sources = [include_str!("../../src/spans.rs"), include_str!("../../src/events.rs")];
@@ -64,7 +64,7 @@ fn every_name_in_the_code_is_in_the_table() {
 }
 
 #[test]
-fn a_span_that_ends_in_a_panic_has_failed() {
+fn a_span_that_ends_in_a_panic_is_recorded_as_failed() {
     let lines = capture(
         |_| true,
         || {

@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex};
 use shape_meta_core::{Activity, Change, Error, NoopObserver, Observer, Span};
 use shape_meta_telemetry::{Observers, TracingObserver};
 
-use crate::{capture::capture, everything::tell_everything};
+use crate::{capture::capture, everything::observe_everything};
 
 #[test]
-fn each_of_them_is_told_everything() {
-    let alone = capture(|_| true, || tell_everything(&TracingObserver::new("main")));
+fn each_observer_gets_every_call() {
+    let alone = capture(|_| true, || observe_everything(&TracingObserver::new("main")));
     let one = || Arc::new(TracingObserver::new("main"));
     let two = capture(
         |_| true,
-        || tell_everything(&Observers::default().and(one()).and(Arc::new(NoopObserver)).and(one())),
+        || observe_everything(&Observers::default().and(one()).and(Arc::new(NoopObserver)).and(one())),
     );
     let sorted = |lines: &[String]| {
-        // The second observer's spans lie inside of the first's, so they are told in another order.
+        // The second observer's spans are nested in those of the first, so the order differs.
         let mut lines = lines.to_vec();
         lines.sort();
         lines
@@ -24,7 +24,7 @@ fn each_of_them_is_told_everything() {
     assert_eq!(sorted(&two), sorted(&[alone.clone(), alone].concat()));
 }
 
-/// Writes down when its spans end, and whether changes are told.
+/// Records when its spans end, and its changes.
 struct Named {
     name: &'static str,
     wants: bool,
@@ -32,7 +32,7 @@ struct Named {
 }
 
 impl Named {
-    fn note(&self, what: &str) {
+    fn record(&self, what: &str) {
         self.log.lock().expect("no panic").push(format!("{} {what}", self.name));
     }
 }
@@ -41,19 +41,19 @@ struct NamedSpan(Named);
 
 impl Span for NamedSpan {
     fn end(self: Box<Self>, error: Option<&Error>) {
-        self.0.note(if error.is_some() { "fails" } else { "ends" });
+        self.0.record(if error.is_some() { "fails" } else { "ends" });
     }
 }
 
 impl Drop for NamedSpan {
     fn drop(&mut self) {
-        self.0.note("drops");
+        self.0.record("drops");
     }
 }
 
 impl Observer for Named {
     fn begin(&self, _: Activity<'_>) -> Option<Box<dyn Span>> {
-        self.note("begins");
+        self.record("begins");
         let Self { name, wants, ref log } = *self;
         Some(Box::new(NamedSpan(Self { name, wants, log: Arc::clone(log) })))
     }
@@ -63,7 +63,7 @@ impl Observer for Named {
     }
 
     fn committed(&self, _: &Change) {
-        self.note("change");
+        self.record("change");
     }
 }
 
@@ -89,7 +89,7 @@ fn spans_end_in_the_reverse_order() {
 }
 
 #[test]
-fn changes_are_told_only_to_those_who_want_them() {
+fn changes_go_only_to_observers_that_want_them() {
     let (observers, log) = pair();
     assert!(observers.wants_committed());
     observers.committed(&Change::Reset);

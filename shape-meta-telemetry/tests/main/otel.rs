@@ -1,4 +1,4 @@
-//! The way to OpenTelemetry that the docs tell: what the facade is told arrives at an exporter of its SDK.
+//! The bridge to OpenTelemetry of the docs: every metric of the facade arrives at an exporter of the SDK.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
 use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver};
 use shape_meta_telemetry::{MetricsObserver, SIZE_BUCKETS, TIME_BUCKETS};
 
-use crate::everything::tell_everything;
+use crate::everything::observe_everything;
 
 /// Kind, unit and the keys of the attributes, by name.
 type Arrived = BTreeMap<String, (&'static str, String, Vec<String>)>;
@@ -46,7 +46,7 @@ fn kind_and_keys<T>(data: &MetricData<T>) -> (&'static str, Vec<String>) {
             assert!(bounds == TIME_BUCKETS || bounds == SIZE_BUCKETS, "{bounds:?}");
             ("histogram", keys(point.attributes()))
         }
-        MetricData::ExponentialHistogram(_) => panic!("nobody asks for one"),
+        MetricData::ExponentialHistogram(_) => panic!("no metric uses one"),
     }
 }
 
@@ -78,7 +78,7 @@ impl PushMetricExporter for Collector {
 }
 
 #[test]
-fn every_metric_of_the_table_arrives_there_under_its_name() {
+fn every_metric_of_the_table_arrives_under_its_name() {
     let collector = Collector::default();
     let reader = PeriodicReader::builder(collector.clone()).with_interval(Duration::from_secs(3600)).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
@@ -89,9 +89,9 @@ fn every_metric_of_the_table_arrives_there_under_its_name() {
     let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     metrics::with_local_recorder(&recorder, || {
         let observer = MetricsObserver::new("main");
-        tell_everything(&observer);
+        observe_everything(&observer);
         observer.record_gauges(&store);
-        observer.record_gone();
+        observer.record_closed();
     });
     provider.force_flush().expect("it is exported");
 
@@ -100,10 +100,11 @@ fn every_metric_of_the_table_arrives_there_under_its_name() {
     for row in table {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let (name, kind, unit) = (cells[0].trim_matches('`'), cells[1], cells[2].trim_matches('`'));
-        let (found, told_unit, keys) = arrived.get(name).unwrap_or_else(|| panic!("{name} did not arrive"));
+        let (found, exported_unit, keys) =
+            arrived.get(name).unwrap_or_else(|| panic!("{name} did not arrive"));
         assert_eq!(*found, kind, "{name}");
-        // What is counted, the facade cannot say; a unit of 1 would make ratios of the gauges.
-        assert_eq!(told_unit, if unit.contains('{') { "" } else { unit }, "{name}");
+        // The facade has no units for counted things; a unit of 1 would turn the gauges into ratios.
+        assert_eq!(exported_unit, if unit.contains('{') { "" } else { unit }, "{name}");
         assert!(keys.iter().any(|key| key == "stack"), "{name}: {keys:?}");
     }
     let (_, _, keys) = &arrived["db.client.operation.duration"];

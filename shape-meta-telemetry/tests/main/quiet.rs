@@ -1,17 +1,17 @@
-//! Nothing is done for nobody.
+//! Without an interested subscriber nothing is emitted.
 
 use shape_meta_core::{Activity, Observer};
 use shape_meta_telemetry::TracingObserver;
 use tracing::{Level, subscriber::NoSubscriber};
 
 use crate::{
-    capture::{capture, listening},
-    everything::tell_everything,
+    capture::{capture, with_subscriber},
+    everything::observe_everything,
 };
 
 #[test]
-fn without_a_listener_no_span_is_made_and_no_change_is_asked_for() {
-    listening(NoSubscriber::new(), || {
+fn without_a_subscriber_no_span_and_no_change_is_emitted() {
+    with_subscriber(NoSubscriber::new(), || {
         let observer = TracingObserver::new("main");
         assert!(observer.begin(Activity::Close).is_none());
         assert!(!observer.wants_committed());
@@ -19,14 +19,14 @@ fn without_a_listener_no_span_is_made_and_no_change_is_asked_for() {
 }
 
 #[test]
-fn levels_are_heeded() {
+fn only_enabled_levels_are_emitted() {
     let lines = capture(
         |metadata| *metadata.level() <= Level::WARN,
         || {
             let observer = TracingObserver::new("main");
             assert!(observer.begin(Activity::Close).is_none());
             assert!(!observer.wants_committed());
-            tell_everything(&observer);
+            observe_everything(&observer);
         },
     );
     let names: Vec<_> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
@@ -44,7 +44,7 @@ fn levels_are_heeded() {
 }
 
 #[test]
-fn single_changes_can_be_left_out_of_the_debug_level() {
+fn single_changes_can_be_excluded_from_the_debug_level() {
     let lines = capture(
         |metadata| metadata.target() != "shape_meta::change",
         || {

@@ -26,33 +26,33 @@ fn watched(reporter: &Reporter, stack: &'static str) -> Arc<Direct<MemoryStore>>
     store
 }
 
-/// The state that each stack is told to be in.
+/// Returns the recorded health state of each stack.
 fn states(run: impl FnOnce()) -> Vec<String> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, run);
-    let told = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+    let states = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let label = |name| key.key().labels().find(|label| label.key() == name).map(|label| label.value());
-        let is_so = matches!(value, DebugValue::Gauge(value) if *value == 1.0);
-        (is_so && key.key().name() == "shape_meta.health")
+        let is_set = matches!(value, DebugValue::Gauge(value) if *value == 1.0);
+        (is_set && key.key().name() == "shape_meta.health")
             .then(|| format!("{} {}", label("stack").expect("a stack"), label("state").expect("a state")))
     });
-    let mut told: Vec<_> = told.collect();
-    told.sort();
-    told
+    let mut states: Vec<_> = states.collect();
+    states.sort();
+    states
 }
 
 #[test]
-fn each_store_is_told_of_while_it_is_there() {
+fn each_store_is_reported_until_it_is_dropped() {
     let reporter = Reporter::default();
-    assert!(states(|| reporter.record()).is_empty(), "a store that is not open yet says nothing");
+    assert!(states(|| reporter.record()).is_empty(), "a store that is not open yet has no gauges");
     let (one, other) = (watched(&reporter, "one"), watched(&reporter, "other"));
     assert_eq!(states(|| reporter.record()), ["one ready", "other ready"]);
     one.close(Duration::ZERO);
     assert_eq!(states(|| reporter.record()), ["one closed", "other ready"]);
     drop((one, other));
     assert_eq!(states(|| reporter.record()), ["one closed", "other closed"], "once more");
-    assert!(states(|| reporter.record()).is_empty(), "and then never");
+    assert!(states(|| reporter.record()).is_empty(), "and then never again");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_store_is_not_kept_open() {
 }
 
 #[test]
-fn one_that_is_opened_again_under_its_name_is_the_one_that_counts() {
+fn a_store_reopened_under_its_name_replaces_the_old_one() {
     let reporter = Reporter::default();
     drop(watched(&reporter, "main"));
     let _again = watched(&reporter, "main");
@@ -72,13 +72,13 @@ fn one_that_is_opened_again_under_its_name_is_the_one_that_counts() {
 }
 
 #[test]
-fn one_may_be_added_while_others_are_asked() {
+fn a_source_can_be_added_while_others_are_called() {
     let reporter = Reporter::default();
     let added = Arc::new(Mutex::new(0));
-    let (of_reporter, of_source) = (reporter.clone(), Arc::clone(&added));
+    let (reporter_clone, of_source) = (reporter.clone(), Arc::clone(&added));
     reporter.add(move || {
         let count = Arc::clone(&of_source);
-        of_reporter.add(move || {
+        reporter_clone.add(move || {
             *count.lock().expect("no panic") += 1;
             true
         });
@@ -101,17 +101,21 @@ fn a_source_that_panics_does_not_silence_the_others() {
 }
 
 #[test]
-fn the_thread_asks_again_and_again_until_it_is_dropped() {
+fn the_thread_records_repeatedly_until_it_is_dropped() {
     let reporter = Reporter::default();
-    let (asked, asks) = channel();
-    reporter.add(move || asked.send(()).is_ok());
+    let (call, calls) = channel();
+    reporter.add(move || call.send(()).is_ok());
     let thread = reporter.every(Duration::from_millis(1)).expect("a thread");
     for _ in 0..3 {
-        asks.recv_timeout(Duration::from_secs(60)).expect("it asks");
+        calls.recv_timeout(Duration::from_secs(60)).expect("it is called");
     }
     drop(thread);
-    while asks.try_recv().is_ok() {}
-    assert_eq!(asks.try_recv(), Err(mpsc::TryRecvError::Empty), "the thread is gone, the reporter is not");
+    while calls.try_recv().is_ok() {}
+    assert_eq!(
+        calls.try_recv(),
+        Err(mpsc::TryRecvError::Empty),
+        "the thread has ended, the reporter has not"
+    );
     reporter.record();
-    assert!(asks.try_recv().is_ok());
+    assert!(calls.try_recv().is_ok());
 }
