@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("a refresh showed {} new shape(s) in {:?}", report.added, report.took);
     assert!(standby.has_handle(&first)? && standby.has_handle(&second)?);
 
-    // The old process is asked to end: it closes its store and drops it. The new one waits for that.
+    // The old process closes its store and drops it. The new one waits for that.
     let reader = standby.clone();
     let store = thread::scope(|scope| {
         scope.spawn(move || {

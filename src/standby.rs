@@ -57,7 +57,7 @@ struct Inner {
     promotion: Mutex<Promotion>,
 }
 
-/// What a promotion needs besides the layers that already serve reads.
+/// What a promotion needs in addition to the layers that already serve reads.
 struct Promotion {
     cleaner: Box<dyn ShapeCleaner>,
     upper: Layers,

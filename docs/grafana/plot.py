@@ -107,6 +107,6 @@ for axis, panel in zip(axes.flat, panels):
             fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, frameon=False,
             columnspacing=1.2, handlelength=1.4,
         )
-figure.supxlabel("seconds; shaded: degraded, since somebody else holds the database", fontsize=10)
+figure.supxlabel("seconds; shaded: degraded, while another process holds the database", fontsize=10)
 figure.tight_layout(h_pad=1.5)
 figure.savefig(picture, dpi=80)
