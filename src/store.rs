@@ -111,8 +111,8 @@ impl MutateShapes for ShapeMeta {
         self.0.stack.attempt_get_or_add(shape, attempt)
     }
 
-    fn room(&self) -> Option<&Signal> {
-        self.0.stack.room()
+    fn capacity_signal(&self) -> Option<&Signal> {
+        self.0.stack.capacity_signal()
     }
 }
 

@@ -133,7 +133,7 @@ impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
         self.shared.get_or_add(shape, attempt)
     }
 
-    fn room(&self) -> Option<&Signal> {
+    fn capacity_signal(&self) -> Option<&Signal> {
         Some(&self.shared.backpressure.capacity)
     }
 }

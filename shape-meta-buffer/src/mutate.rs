@@ -153,7 +153,7 @@ impl<S: ShapeStore> Shared<S> {
                     }
                     validate_add(shape, existing)?;
                     let record = allocated.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
-                    let change = Change::Add { record: record.placed(seq), state: SnapshotState::Pending };
+                    let change = Change::Add { record: record.with_seq(seq), state: SnapshotState::Pending };
                     (change, shape.definition.len())
                 }
                 _ => {

@@ -123,7 +123,7 @@ fn c7_waits_for_room_as_a_future() {
 fn c7_room_is_told_when_it_is_there() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
-    let room = store.room().expect("it is bounded").listen();
+    let room = store.capacity_signal().expect("it is bounded").listen();
     let mutation = Mutation::Add(shape("b", 2));
     let mut waiting = pin!(store.mutate_async(&mutation));
     let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -32,7 +32,7 @@ fn every_look_up_finds_applied_shapes() {
         assert_eq!(handles, expected);
         assert!(cached.touch(&handle(60), Timestamp::from_micros(7)).unwrap());
         assert!(!cached.touch(&handle(40), Timestamp::from_micros(7)).unwrap());
-        let least_recently_used = cached.stalest(10).unwrap();
+        let least_recently_used = cached.lru(10).unwrap();
         assert_eq!(least_recently_used.shapes, [(handle(60), Timestamp::from_micros(7))]);
         assert_eq!(cached.list().unwrap().len(), 50);
         assert!(cached.changes_since(Seq::ZERO).unwrap().is_none(), "a mirror has no change log");

@@ -28,7 +28,7 @@ fn i4_a_miss_never_fills_the_cache() {
             assert!(cached.entry(&handle(1)).unwrap().is_none());
             assert!(cached.record(&handle(1)).unwrap().is_none());
             assert!(!cached.validate_handle(&handle(1), shape(1).hash).unwrap());
-            assert!(cached.stalest(9).unwrap().shapes.is_empty());
+            assert!(cached.lru(9).unwrap().shapes.is_empty());
             assert_eq!(below.faults().reads(), reads, "a miss is the answer, without a disk read");
             let found = lookup_index == LookupIndex::Disk;
             assert_eq!(cached.handle_for(&key(1)).unwrap().is_some(), found);

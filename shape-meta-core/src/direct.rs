@@ -265,7 +265,7 @@ impl<S: ShapeStore> MutateShapes for Direct<S> {
         self.try_get_or_add(shape)
     }
 
-    fn room(&self) -> Option<&Signal> {
+    fn capacity_signal(&self) -> Option<&Signal> {
         None
     }
 }

@@ -85,7 +85,7 @@ impl DurabilityTracker {
 
     /// Writing goes on after it had [stopped](Self::stop): what was told that it will not be written may be written
     /// all the same.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.exceptions().stopped = None;
     }
 

@@ -22,14 +22,14 @@ pub struct Entry {
     others: Option<Box<Relations>>,
     /// That one.
     relation: Relation,
-    /// [`SnapshotState::bits`], [`INDEXED`] and [`UNSAVED`].
+    /// [`SnapshotState::bits`], [`INDEXED`] and [`READ_DIRTY`].
     flags: AtomicU8,
 }
 
 const STATE: u8 = 0b0011;
 const INDEXED: u8 = 0b0100;
 /// The last read is not known to be on disk.
-const UNSAVED: u8 = 0b1000;
+const READ_DIRTY: u8 = 0b1000;
 
 impl Entry {
     /// The entry of a shape that has just been accepted: snapshot pending, never read.
@@ -50,7 +50,7 @@ impl Entry {
     }
 
     /// The same entry in another state and with another last-read time: for stores that read it back.
-    pub fn with(mut self, state: SnapshotState, last_read: Option<Timestamp>) -> Self {
+    pub fn with_state(mut self, state: SnapshotState, last_read: Option<Timestamp>) -> Self {
         let flags = self.flags.get_mut();
         *flags = *flags & !STATE | state.bits();
         *self.last_read.get_mut() = last_read.map_or(0, Timestamp::as_micros);
@@ -58,12 +58,12 @@ impl Entry {
     }
 
     /// Gives the shape its place in the order.
-    pub(crate) fn place(&mut self, created: Seq) {
+    pub(crate) fn set_seq(&mut self, created: Seq) {
         self.created = created;
     }
 
     /// The same shape at another place in the order, as if it had just been accepted.
-    pub(crate) fn again(&self, created: Seq) -> Self {
+    pub(crate) fn clone_with_seq(&self, created: Seq) -> Self {
         let (handle, relations) = (self.handle.clone(), self.relations().to_vec().into());
         Self::new(created, handle, self.key, self.hash, relations, self.is_indexed())
     }
@@ -127,23 +127,23 @@ impl Entry {
             self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
             // After the time, and whether or not it is set: whoever takes this finds the time (or a later
             // one), or leaves it for the next one to take.
-            self.not_saved();
+            self.mark_read_dirty();
         }
     }
 
     /// Takes over a time that somebody else has noted, and that is on disk: like [`touch`](Self::touch),
     /// but it does not have to be saved.
-    pub fn learn(&self, at: Timestamp) {
+    pub fn merge_last_read(&self, at: Timestamp) {
         self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
     }
 
     /// The last read, if it is not known to be on disk; from now on it counts as saved. Who cannot save it
-    /// after all says so with [`not_saved`](Self::not_saved).
-    pub fn take_unsaved(&self) -> Option<Timestamp> {
+    /// after all says so with [`mark_read_dirty`](Self::mark_read_dirty).
+    pub fn take_dirty_read(&self) -> Option<Timestamp> {
         // Looking is cheaper than writing, and most were not read since the last time.
-        let is_unsaved = |flags: u8| flags & UNSAVED != 0;
-        if !is_unsaved(self.flags.load(Ordering::Relaxed))
-            || !is_unsaved(self.flags.fetch_and(!UNSAVED, Ordering::Acquire))
+        let is_dirty = |flags: u8| flags & READ_DIRTY != 0;
+        if !is_dirty(self.flags.load(Ordering::Relaxed))
+            || !is_dirty(self.flags.fetch_and(!READ_DIRTY, Ordering::Acquire))
         {
             return None;
         }
@@ -151,8 +151,8 @@ impl Entry {
     }
 
     /// The last read has still to be saved.
-    pub fn not_saved(&self) {
-        self.flags.fetch_or(UNSAVED, Ordering::Release);
+    pub fn mark_read_dirty(&self) {
+        self.flags.fetch_or(READ_DIRTY, Ordering::Release);
     }
 
     /// The small facts about the shape, copied out.
@@ -210,17 +210,25 @@ mod tests {
         let at = Timestamp::from_micros;
         for indexed in [false, true] {
             for state in [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete] {
-                let entry = entry(&[1], indexed).with(SnapshotState::Complete, None).with(state, Some(at(3)));
-                assert_eq!((entry.state(), entry.is_indexed(), entry.take_unsaved()), (state, indexed, None));
+                let entry = entry(&[1], indexed)
+                    .with_state(SnapshotState::Complete, None)
+                    .with_state(state, Some(at(3)));
+                assert_eq!(
+                    (entry.state(), entry.is_indexed(), entry.take_dirty_read()),
+                    (state, indexed, None)
+                );
                 entry.touch(at(9));
                 assert_eq!((entry.state(), entry.is_indexed()), (state, indexed));
                 entry.advance(SnapshotState::Started);
                 assert_eq!((entry.state(), entry.is_indexed()), (state.max(SnapshotState::Started), indexed));
-                assert_eq!(entry.take_unsaved(), Some(at(9)));
+                assert_eq!(entry.take_dirty_read(), Some(at(9)));
                 assert_eq!((entry.state(), entry.is_indexed()), (state.max(SnapshotState::Started), indexed));
-                assert_eq!(entry.take_unsaved(), None);
+                assert_eq!(entry.take_dirty_read(), None);
                 assert_eq!(
-                    (entry.again(Seq::new(2)).state(), entry.again(Seq::new(2)).is_indexed()),
+                    (
+                        entry.clone_with_seq(Seq::new(2)).state(),
+                        entry.clone_with_seq(Seq::new(2)).is_indexed()
+                    ),
                     (SnapshotState::Pending, indexed)
                 );
             }
@@ -242,16 +250,16 @@ mod tests {
     fn a_read_is_to_be_saved_once() {
         let at = Timestamp::from_micros;
         let entry = entry(&[], false);
-        assert_eq!(entry.take_unsaved(), None);
+        assert_eq!(entry.take_dirty_read(), None);
         entry.touch(at(9));
         entry.touch(at(5));
-        assert_eq!((entry.take_unsaved(), entry.take_unsaved()), (Some(at(9)), None));
+        assert_eq!((entry.take_dirty_read(), entry.take_dirty_read()), (Some(at(9)), None));
         entry.touch(at(7));
         entry.touch(at(9));
-        assert_eq!(entry.take_unsaved(), None, "that read is on disk, or a later one");
-        entry.learn(at(12));
-        assert_eq!((entry.last_read(), entry.take_unsaved()), (Some(at(12)), None));
-        entry.not_saved();
-        assert_eq!(entry.take_unsaved(), Some(at(12)));
+        assert_eq!(entry.take_dirty_read(), None, "that read is on disk, or a later one");
+        entry.merge_last_read(at(12));
+        assert_eq!((entry.last_read(), entry.take_dirty_read()), (Some(at(12)), None));
+        entry.mark_read_dirty();
+        assert_eq!(entry.take_dirty_read(), Some(at(12)));
     }
 }

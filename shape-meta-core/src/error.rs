@@ -142,7 +142,7 @@ impl Error {
 
     /// The same failure with the shape (by its place in the order) whose change was refused, so that it
     /// can be isolated without a search.
-    pub fn with_culprit(self, rejected_seq: Seq) -> Self {
+    pub fn with_rejected_seq(self, rejected_seq: Seq) -> Self {
         self.edit(|inner| inner.rejected_seq = Some(rejected_seq))
     }
 

@@ -50,7 +50,7 @@ pub trait ReadShapesExt: ReadShapes {
     }
 
     /// Up to `n` shapes that were not read for longest, the stalest first.
-    fn stalest(&self, n: usize) -> Result<LeastRecentlyUsed> {
+    fn lru(&self, n: usize) -> Result<LeastRecentlyUsed> {
         self.least_recently_used(n, &HandleSet::new())
     }
 
@@ -191,7 +191,7 @@ fn with_room<S: MutateShapes + ?Sized, T>(
     wait: Wait,
     attempt: impl Fn(AttemptContext) -> Result<T, MutateError>,
 ) -> Result<T, MutateError> {
-    let (Wait::UpTo(longest), Some(room)) = (wait, store.room()) else {
+    let (Wait::UpTo(longest), Some(room)) = (wait, store.capacity_signal()) else {
         return attempt(AttemptContext::ONLY);
     };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
@@ -218,7 +218,7 @@ async fn with_room_async<S: MutateShapes + ?Sized, T>(
     store: &S,
     attempt: impl Fn(AttemptContext) -> Result<T, MutateError> + Send,
 ) -> Result<T, MutateError> {
-    let Some(room) = store.room() else { return attempt(AttemptContext::ONLY) };
+    let Some(room) = store.capacity_signal() else { return attempt(AttemptContext::ONLY) };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
     if !is_overloaded(&first) {
         return first;

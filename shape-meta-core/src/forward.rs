@@ -151,8 +151,8 @@ macro_rules! forward {
             ) -> Result<GetOrAdd, MutateError> {
                 self.deref().attempt_get_or_add(shape, attempt)
             }
-            fn room(&self) -> Option<&Signal> {
-                self.deref().room()
+            fn capacity_signal(&self) -> Option<&Signal> {
+                self.deref().capacity_signal()
             }
         }
 

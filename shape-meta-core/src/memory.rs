@@ -46,7 +46,8 @@ impl MemoryStore {
             let state = record.entry.state();
             if state.is_complete() {
                 let last_read = record.entry.last_read().unwrap_or(at);
-                let entry = record.entry.again(record.entry.created()).with(state, Some(last_read));
+                let entry =
+                    record.entry.clone_with_seq(record.entry.created()).with_state(state, Some(last_read));
                 shapes.add(Arc::new(Record { entry: Arc::new(entry), ..(*record).clone() }));
             } else {
                 removed.push(record.handle().clone());
@@ -238,7 +239,7 @@ impl LastReadStore for MemoryStore {
         let shapes = self.read();
         for (created, at) in reads {
             if let Some(record) = shapes.by_seq.get(created) {
-                record.entry.learn(*at);
+                record.entry.merge_last_read(*at);
             }
         }
         Ok(())

@@ -46,7 +46,7 @@ pub trait MutateShapes: ReadShapes {
 
     /// Raised when there is room again after [`Refusal::Overloaded`](crate::Refusal::Overloaded);
     /// `None` if that never happens here.
-    fn room(&self) -> Option<&Signal>;
+    fn capacity_signal(&self) -> Option<&Signal>;
 }
 
 /// Which attempt of its caller a mutation is.

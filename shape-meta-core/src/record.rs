@@ -35,15 +35,15 @@ impl Record {
 
     /// The same record at this place in the order. Moves nothing if nobody shares it yet: so the one that
     /// is made ahead of a lock gets its place under it for the price of a store.
-    pub fn placed(mut self: Arc<Self>, created: Seq) -> Arc<Self> {
+    pub fn with_seq(mut self: Arc<Self>, created: Seq) -> Arc<Self> {
         let place = Arc::get_mut(&mut self).and_then(|record| Arc::get_mut(&mut record.entry));
         match place {
             Some(entry) => {
-                entry.place(created);
+                entry.set_seq(created);
                 self
             }
             None => {
-                let entry = Arc::new(self.entry.again(created));
+                let entry = Arc::new(self.entry.clone_with_seq(created));
                 Arc::new(Self { entry, ..(*self).clone() })
             }
         }

@@ -96,7 +96,7 @@ fn reads_fail_of_every_kind() {
         ("counts", &|| kind(store.counts())),
         ("scan", &|| kind(store.scan())),
         ("touch", &|| kind(store.touch_now("h"))),
-        ("least_recently_used", &|| kind(store.stalest(1))),
+        ("least_recently_used", &|| kind(store.lru(1))),
         ("last_seq", &|| kind(store.last_seq())),
         ("load", &|| kind(store.load(&mut |_| {}))),
         ("record_of", &|| kind(store.record_of(&entry))),

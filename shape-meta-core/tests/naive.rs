@@ -37,7 +37,7 @@ impl Shape {
         let record = self.new.record(Seq::new(self.created));
         let NewShape { handle, key, hash, relations, indexed, .. } = self.new.clone();
         let entry = Entry::new(Seq::new(self.created), handle, key, hash, relations, indexed);
-        Arc::new(Record { entry: Arc::new(entry.with(self.state, self.last_read)), ..record })
+        Arc::new(Record { entry: Arc::new(entry.with_state(self.state, self.last_read)), ..record })
     }
 }
 
@@ -207,7 +207,7 @@ impl MutateShapes for Naive {
         }
     }
 
-    fn room(&self) -> Option<&Signal> {
+    fn capacity_signal(&self) -> Option<&Signal> {
         None
     }
 }

@@ -99,7 +99,7 @@ fn c9_after_a_stop_only_what_was_pending_is_lost() {
 fn c9_after_a_stop_that_was_got_over_what_is_pending_is_waited_for_again() {
     let progress = progress(2);
     progress.stop(failure(ErrorKind::Corrupt));
-    progress.go_on();
+    progress.resume();
     assert_eq!(now(&progress, 3), Err("pending".to_owned()));
     progress.settle(Seq::new(3));
     assert_eq!(now(&progress, 3), Ok(()));

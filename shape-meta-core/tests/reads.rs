@@ -167,5 +167,5 @@ fn reads_that_were_saved_are_shown_and_outlive_a_reopening() {
     assert!(store.reopen(at(7)).is_empty());
     assert_eq!(saved(&store), [(1, 5), (2, 9), (3, 7)], "never read counts as read now");
     let entry = store.entry(&handle(1)).expect("memory").expect("live");
-    assert_eq!(entry.take_unsaved(), None, "what is saved has not to be saved");
+    assert_eq!(entry.take_dirty_read(), None, "what is saved has not to be saved");
 }

@@ -36,13 +36,13 @@ fn c7_memory_counts_all_that_a_record_holds() {
 fn a_record_gets_its_place_whether_or_not_somebody_shares_it() {
     let own = record(&shape(1), 0);
     let address = Arc::as_ptr(&own);
-    let own = own.placed(Seq::new(7));
+    let own = own.with_seq(Seq::new(7));
     assert_eq!((own.entry.created(), Arc::as_ptr(&own)), (Seq::new(7), address), "moves nothing");
 
     let shared = Arc::clone(&own);
-    let placed = shared.placed(Seq::new(8));
+    let placed = shared.with_seq(Seq::new(8));
     assert_eq!((own.entry.created(), placed.entry.created()), (Seq::new(7), Seq::new(8)));
-    let with_entry_shared = Arc::new(Record::clone(&own)).placed(Seq::new(9));
+    let with_entry_shared = Arc::new(Record::clone(&own)).with_seq(Seq::new(9));
     assert_eq!((own.entry.created(), with_entry_shared.entry.created()), (Seq::new(7), Seq::new(9)));
     assert_eq!(with_entry_shared.key(), own.key());
 }

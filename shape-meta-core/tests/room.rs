@@ -71,7 +71,7 @@ impl MutateShapes for Crowded {
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
         self.if_room(|| self.inner.try_get_or_add(shape))
     }
-    fn room(&self) -> Option<&Signal> {
+    fn capacity_signal(&self) -> Option<&Signal> {
         Some(&self.made)
     }
 }
@@ -181,6 +181,6 @@ fn c7_many_waiters_share_the_room_that_is_made() {
 #[test]
 fn a_composition_without_a_bound_does_not_wait() {
     let store = direct(MemoryStore::new());
-    assert!(store.room().is_none());
+    assert!(store.capacity_signal().is_none());
     assert!(block_on(store.mutate_async(&Mutation::Add(shape(1)))).is_ok());
 }

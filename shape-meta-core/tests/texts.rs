@@ -55,10 +55,11 @@ fn c4_an_unknown_handle_is_told_up_to_a_length() {
 #[test]
 fn of_failures() {
     let cause = std::io::Error::other("no space left on device");
-    let error =
-        Error::new(ErrorKind::StorageFull, "the disk is full").with_source(cause).with_culprit(Seq::new(7));
+    let error = Error::new(ErrorKind::StorageFull, "the disk is full")
+        .with_source(cause)
+        .with_rejected_seq(Seq::new(7));
     let mutate = MutateError::from(error.clone());
-    let shared = error.clone().with_culprit(Seq::new(8));
+    let shared = error.clone().with_rejected_seq(Seq::new(8));
     let texts = [
         format!("display: {error}"),
         format!("debug: {error:?}"),

@@ -36,8 +36,7 @@ fn c9_a_clock_set_back_decreases_no_last_read() {
         let store = composition.open(directory.path());
         assert_eq!([last_read(&store, 2), last_read(&store, 1)], [late, later], "{composition:?}");
         assert!(last_read(&store, 3) < late, "it was first seen after the clock was corrected");
-        let oldest: Vec<_> =
-            store.stalest(3).expect("reads").shapes.into_iter().map(|(one, _)| one).collect();
+        let oldest: Vec<_> = store.lru(3).expect("reads").shapes.into_iter().map(|(one, _)| one).collect();
         assert_eq!(oldest, [3, 2, 1].map(handle), "{composition:?}");
         // New shapes are accepted, written and found as before.
         store.add(shape(4), WAIT).expect("it is new");

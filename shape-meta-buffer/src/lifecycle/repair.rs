@@ -36,7 +36,7 @@ impl<S: ShapeStore> Flusher<S> {
         }
         drop(state);
         if repaired.is_ok() {
-            self.shared.durability.go_on();
+            self.shared.durability.resume();
         }
         repaired
     }

@@ -98,7 +98,7 @@ fn c1_least_recently_used_returns_only_published_shapes() {
         |record: &Arc<Record>| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending };
     cached.apply(&Batch { changes: vec![add(&old)], through: Seq::new(1) }).unwrap();
     let last_reads = || {
-        let shapes = cached.stalest(9).unwrap().shapes;
+        let shapes = cached.lru(9).unwrap().shapes;
         shapes.into_iter().map(|(_, at)| at.as_micros()).collect::<Vec<_>>()
     };
     let cached = &cached;

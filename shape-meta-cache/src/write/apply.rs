@@ -145,7 +145,7 @@ impl<S: ShapeStore> LastReadStore for Cached<S> {
     fn save(&self, reads: &[(Seq, Timestamp)]) -> Result<()> {
         for (created, at) in reads {
             if let Some(entry) = self.mirror.entry_list.get(*created) {
-                entry.learn(*at);
+                entry.merge_last_read(*at);
             }
         }
         self.inner.save_reads(reads)

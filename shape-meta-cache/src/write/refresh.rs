@@ -56,13 +56,13 @@ impl<S: ShapeStore> Cached<S> {
     pub fn merge_saved_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
         self.inner.saved_reads(&mut |created, at| {
             if let Some(entry) = self.mirror.entry_list.get(created) {
-                entry.learn(at);
+                entry.merge_last_read(at);
             }
         })?;
         for chunk in self.mirror.entry_list.chunks() {
             for entry in chunk.entries().iter().filter(|entry| entry.last_read().is_none()) {
                 if let Some(at) = first_seen_at(entry.created()) {
-                    entry.learn(at);
+                    entry.merge_last_read(at);
                 }
             }
         }
@@ -150,7 +150,7 @@ impl<S: ShapeStore> Cached<S> {
                     reloaded.marked += usize::from(own.state() < entry.state());
                     own.advance(entry.state());
                     if let Some(at) = entry.last_read() {
-                        own.learn(at);
+                        own.merge_last_read(at);
                     }
                 }
                 other => {

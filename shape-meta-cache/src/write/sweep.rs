@@ -17,7 +17,7 @@ struct TakenReads {
 impl Drop for TakenReads {
     fn drop(&mut self) {
         if !self.saved {
-            self.entries.iter().for_each(|entry| entry.not_saved());
+            self.entries.iter().for_each(|entry| entry.mark_read_dirty());
         }
     }
 }
@@ -54,7 +54,7 @@ fn take_unsaved(entry_list: &EntryList, after: Seq) -> (Vec<(Seq, Timestamp)>, T
             if reads.len() == MAX_SWEEP {
                 return (reads, taken);
             }
-            if let Some(at) = entry.take_unsaved() {
+            if let Some(at) = entry.take_dirty_read() {
                 reads.push((entry.created(), at));
                 taken.entries.push(Arc::clone(entry));
             }

@@ -240,7 +240,7 @@ impl Faults {
         batch.changes.iter().filter_map(|change| change.entry()).find_map(|entry| {
             let refusal = Error::new(ErrorKind::Rejected, "the test refuses this change for good");
             match script.refused.get(entry.handle())? {
-                Naming::Culprit => Some(refusal.with_culprit(entry.created())),
+                Naming::Culprit => Some(refusal.with_rejected_seq(entry.created())),
                 Naming::Nobody => Some(refusal),
             }
         })

@@ -60,7 +60,7 @@ fn show(memory: &MemoryStore, batch: &Batch) {
 fn written(change: &Change) -> Change {
     match change {
         Change::Add { record, state } => {
-            let entry = Arc::new(record.entry.again(record.entry.created()));
+            let entry = Arc::new(record.entry.clone_with_seq(record.entry.created()));
             Change::Add { record: Arc::new(Record { entry, ..(**record).clone() }), state: *state }
         }
         other => other.clone(),

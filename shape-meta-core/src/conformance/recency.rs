@@ -54,7 +54,7 @@ pub fn c1_a_touch_is_for_live_shapes<F: Fixture>(fixture: &F) {
         fixture.flush(&store);
         remove(&store, &new.handle);
         assert_handle_gone(&store, &new.handle);
-        assert_eq!(read(store.stalest(9)), LeastRecentlyUsed::default());
+        assert_eq!(read(store.lru(9)), LeastRecentlyUsed::default());
     }
     add(&store, &new);
     let before = Timestamp::now();
@@ -74,7 +74,7 @@ pub fn c1_the_stalest_come_first<F: Fixture>(fixture: &F) {
             fixture.flush(&store);
         }
     }
-    assert_eq!(read(store.stalest(100)), LeastRecentlyUsed::default(), "none was read yet");
+    assert_eq!(read(store.lru(100)), LeastRecentlyUsed::default(), "none was read yet");
     for (number, micros) in (0..).zip(times) {
         assert!(read(store.touch(&handle(number), at(micros))));
     }
@@ -94,9 +94,9 @@ pub fn c1_the_stalest_come_first<F: Fixture>(fixture: &F) {
         assert_eq!(stalest(2, &[3, 1]), expect(&[(5, 20), (2, 50)]));
         assert_eq!(stalest(9, &[3, 5, 1, 2, 0, 4]), []);
         assert_eq!(stalest(3, &[8, 9, 77]), expect(&all[..3]));
-        assert_eq!(read(store.stalest(2)).shapes, expect(&all[..2]));
+        assert_eq!(read(store.lru(2)).shapes, expect(&all[..2]));
 
-        let two = read(store.stalest(2));
+        let two = read(store.lru(2));
         assert_eq!(two.most_recent(), Some(at(20)));
         assert_eq!(two.age(at(1_000_020)), Some(Duration::from_secs(1)));
         assert_eq!(two.age(at(5)), Some(Duration::ZERO));
@@ -105,7 +105,7 @@ pub fn c1_the_stalest_come_first<F: Fixture>(fixture: &F) {
     }
     remove(&store, &handle(3));
     assert!(read(store.touch(&handle(5), at(95))));
-    let now: Vec<_> = read(store.stalest(9)).shapes.into_iter().map(|(handle, _)| handle).collect();
+    let now: Vec<_> = read(store.lru(9)).shapes.into_iter().map(|(handle, _)| handle).collect();
     assert_eq!(now, [1, 2, 0, 4, 5].map(handle));
 }
 
@@ -120,7 +120,7 @@ pub fn c1_equal_times_all_come<F: Fixture>(fixture: &F) {
         }
     }
     for n in [1, 99, 100, 101, 199, 200, 201] {
-        let shapes = read(store.stalest(n)).shapes;
+        let shapes = read(store.lru(n)).shapes;
         assert_eq!(shapes.len(), n.min(200));
         assert!(shapes.is_sorted_by_key(|(_, at)| *at));
         assert_eq!(shapes.iter().filter(|(_, last_read)| *last_read == at(7)).count(), n.min(100));

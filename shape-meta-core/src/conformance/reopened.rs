@@ -52,7 +52,7 @@ pub fn c6_complete_shapes_survive_a_reopening<F: Fixture>(fixture: &F) {
         assert_gone(&store, &shape(number));
         assert!(read(store.handles_for_relations(&[Relation::new(number as u32)])).is_empty());
     }
-    assert_eq!(read(store.stalest(9)).shapes.len(), 2);
+    assert_eq!(read(store.lru(9)).shapes.len(), 2);
 
     let created = add(&store, &shape(2)).seq();
     assert_eq!(created, before.last_seq.next(), "a place in the order is never used again");

@@ -250,7 +250,7 @@ pub fn c1_every_form_of_call_is_the_same<F: Fixture>(fixture: &F) {
     assert_eq!((made.handle, made.added), (three.handle.clone(), true));
     accepted(store.try_mutate(&Mutation::Reset));
     assert_eq!(View::of(&store).counts, Counts::default());
-    if let Some(room) = store.room() {
+    if let Some(room) = store.capacity_signal() {
         room.raise();
     }
 }

@@ -78,7 +78,7 @@ impl IndexRows {
 fn step(statement: &mut CachedStatement<'_>, hash: i64, id: i64) -> Result<()> {
     match statement.execute([hash, id]) {
         Ok(_) => Ok(()),
-        Err(error) => Err(failed("write an index table")(error).with_culprit(row::seq(id))),
+        Err(error) => Err(failed("write an index table")(error).with_rejected_seq(row::seq(id))),
     }
 }
 

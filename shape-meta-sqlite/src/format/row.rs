@@ -77,7 +77,7 @@ impl ShapeRow<'_> {
         if self.checksum.is_some_and(|sum| sum != checksum::of_shape(&entry, state, &mut Vec::new())) {
             return Err("its checksum does not match".into());
         }
-        Ok(entry.with(state, None))
+        Ok(entry.with_state(state, None))
     }
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
     };
     let entry = found.entry().map_err(|defect| damaged_shape(id, &defect))?;
     let state = entry.state();
-    Ok(entry.with(state, last_read(seq(id))))
+    Ok(entry.with_state(state, last_read(seq(id))))
 }
 
 /// Returns the record of this entry, in a row with the columns of `definition` from `at` on.

@@ -99,7 +99,7 @@ impl Recency {
     /// more. They count as saved from now on.
     pub(crate) fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {
         let Some(times) = self.times() else { return (Vec::new(), false) };
-        let shared = times.shared.iter().map(|(id, entry)| (*id, entry.take_unsaved()));
+        let shared = times.shared.iter().map(|(id, entry)| (*id, entry.take_dirty_read()));
         let own = times.read.iter().map(|(id, time)| (*id, time.take_unsaved()));
         let unsaved = shared.chain(own).filter_map(|(id, at)| Some((id, at?)));
         let mut reads: Vec<_> = unsaved.take(SWEEP_SIZE).collect();
@@ -114,7 +114,7 @@ impl Recency {
         let Some(times) = self.times() else { return };
         for (id, _) in reads {
             if let Some(entry) = times.shared.get(id) {
-                entry.not_saved();
+                entry.mark_read_dirty();
             } else if let Some(time) = times.read.get(id) {
                 time.unsaved.store(true, Ordering::Release);
             }
@@ -276,7 +276,7 @@ impl Times {
         self.shared.retain(|id, entry| {
             let Some(entry) = Arc::get_mut(entry) else { return true };
             if let Some(at) = entry.last_read() {
-                let unsaved = AtomicBool::new(entry.take_unsaved().is_some());
+                let unsaved = AtomicBool::new(entry.take_dirty_read().is_some());
                 read.insert(*id, Time { micros: AtomicU64::new(at.as_micros()), unsaved });
             }
             false

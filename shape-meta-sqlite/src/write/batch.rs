@@ -49,7 +49,7 @@ impl<'c> BatchWriter<'c> {
             Change::Reset => self.reset(),
         };
         outcome.map_err(|error| match change.entry() {
-            Some(entry) => error.with_culprit(entry.created()),
+            Some(entry) => error.with_rejected_seq(entry.created()),
             None => error,
         })
     }
@@ -147,6 +147,6 @@ fn row_id(created: Seq) -> Result<i64> {
             "sequence number {created} is above the largest row id, {}; nothing has changed",
             i64::MAX
         );
-        Error::new(ErrorKind::Rejected, message).with_culprit(created)
+        Error::new(ErrorKind::Rejected, message).with_rejected_seq(created)
     })
 }

@@ -35,7 +35,7 @@ fn run(run: &mut Run<'_>) -> Result {
             }
             let touch = begun.elapsed().as_nanos() as f64 / handles.len() as f64;
             let begun = Instant::now();
-            let stalest = black_box(store.stalest(1_000)?);
+            let stalest = black_box(store.lru(1_000)?);
             let took = begun.elapsed().as_secs_f64() * 1e3;
             let found = stalest.shapes.len() as u64;
             let there = 1_000.min(*shapes);

@@ -147,7 +147,7 @@ impl Carrying<'_> {
             let (handle, relations) = (entry.handle().clone(), entry.relations().to_vec().into());
             let (key, hash) = (*entry.key(), entry.hash());
             let copy = Entry::new(entry.created(), handle, key, hash, relations, entry.is_indexed());
-            return Ok(copy.with(entry.state(), entry.last_read()));
+            return Ok(copy.with_state(entry.state(), entry.last_read()));
         }
         shapes.shape(id, place.ok_or("its row is gone, and only its definition was found")?)
     }

@@ -147,7 +147,7 @@ fn c1_no_touch_is_lost_between_overlay_and_store() {
             scope.spawn(|| store.flush_once().expect("flush"));
             scope.spawn(|| {
                 assert!(store.touch("h", at).expect("memory"));
-                let stalest = store.stalest(1).expect("memory").shapes;
+                let stalest = store.lru(1).expect("memory").shapes;
                 let stalest: Vec<_> = stalest.iter().map(|(handle, at)| (handle.as_str(), *at)).collect();
                 assert_eq!(stalest, [("h", at)]);
             });
