@@ -137,7 +137,7 @@ impl Verifying<'_> {
                 Err(error) => self.problem(error.to_string()),
                 Ok(record) if verifier.is_some_and(|verifier| !verifier.accepts(&record)) => {
                     self.problem(format!(
-                        "the definition of shape {id} ({}) does not match its key",
+                        "the definition of shape {id} ({}) does not pass the verifier",
                         record.handle()
                     ));
                 }

@@ -12,37 +12,41 @@ use crate::{
     write::{batch::BatchWriter, change_log},
 };
 
-/// Bytes of pages that are enough to walk through a table.
-const SCANNING: u64 = 256 << 10;
-/// What the database says of the number of its shapes is believed up to here, before they are counted.
-const MOST_AT_ONCE: usize = 1 << 20;
+/// Bytes of page cache for a scan of a table.
+const SCAN_CACHE_BYTES: u64 = 256 << 10;
+/// Limit on the capacity that is reserved from the stored count of shapes, which may be damaged.
+const MAX_RESERVED: usize = 1 << 20;
 
-/// What [`SqliteStore::recover`] found and did.
+/// Result of [`SqliteStore::recover`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// How many shapes are valid, and stay.
+    /// Number of complete shapes, which stay.
     pub valid: u64,
-    /// Those that were removed now, because their snapshot was not complete, in the order of creation.
+    /// Shapes that were removed because their snapshot was not complete, oldest first.
     pub removed: Vec<Handle>,
-    /// Those whose stored data has still to be deleted: the removed ones, and what an earlier recovery
-    /// left because the process ended before its cleaner was done.
+    /// Shapes whose stored data is not yet cleaned: the removed ones, and those of earlier recoveries whose
+    /// cleanup was not acknowledged.
     pub to_clean: Vec<Handle>,
-    /// The damaged database that was moved aside, and what was saved of it, if a row was found damaged and
-    /// the options allow it.
+    /// Report of the repair, if a damaged row was found and the options allow a quarantine.
     pub quarantined: Option<Repaired>,
 }
 
 impl SqliteStore {
-    /// Removes the shapes whose snapshot is not complete, in one transaction that also notes that their
-    /// stored data has still to be deleted. Call it once after opening, before anybody mutates; then
-    /// delete the data of [`Recovery::to_clean`], and say so with [`ack_cleanup`](Self::ack_cleanup).
+    /// Removes the shapes whose snapshot is not complete. The same transaction records their handles for the
+    /// cleaner.
     ///
-    /// A handle may be used again at once after a removal (C3): so let nobody add shapes before that data
-    /// is gone. If no shape is valid, all stored data can go.
+    /// Call it once after the open and before any mutation. Then delete the stored data of
+    /// [`Recovery::to_clean`], and acknowledge that with [`ack_cleanup`](Self::ack_cleanup). A removal frees
+    /// its handle at once (C3), so add no shape before that data is deleted. If no shape is valid, all stored
+    /// data can be deleted.
+    ///
+    /// Reads and verifies all shape rows, but no definitions. Repairs the database if a row is damaged and
+    /// the options allow it.
     ///
     /// # Errors
     ///
-    /// If the database fails; nothing has changed then.
+    /// `Corrupt` if a row is damaged and the options refuse a repair. Otherwise an error of SQLite or the
+    /// disk; then nothing has changed.
     pub fn recover(&self) -> Result<Recovery> {
         let span = self.observer.begin(Activity::Recovery);
         let started = Instant::now();
@@ -53,7 +57,8 @@ impl SqliteStore {
             && options.on_corruption == OnCorruption::Quarantine
             && self.files.is_some()
         {
-            // Damage inside of a row, which no check at open sees. Or else every opening would end here.
+            // No check at open finds damage inside of a row. Without a repair, every later open would fail
+            // here.
             recovered = self
                 .repair_for(Some(error.clone()), TrustedState::default())
                 .and_then(|repaired| Ok(Recovery { quarantined: Some(repaired), ..self.recover_once()? }));
@@ -81,61 +86,62 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         meta.check_owner(self.report.epoch)?;
 
-        let noted: HashSet<Handle> = to_clean::all(&transaction)?.into_iter().collect();
+        let recorded: HashSet<Handle> = to_clean::all(&transaction)?.into_iter().collect();
         let mut incomplete = Vec::new();
         let mut complete = Vec::new();
-        // All rows rather than those that say that they are not complete: so each is verified before any is
-        // served. And if a cache above is about to load them, this was it.
+        // Reads all rows, not only incomplete ones, so that each is verified before any is served. A cache
+        // above then loads the entries from memory (`Preload`).
         let mut live = HashSet::new();
         let options = &self.connections.settings().options;
-        let for_a_cache = !options.last_reads;
-        if for_a_cache {
-            complete.reserve_exact(usize::try_from(meta.counts.total).unwrap_or(0).min(MOST_AT_ONCE));
+        let keeps_preload = !options.last_reads;
+        if keeps_preload {
+            complete.reserve_exact(usize::try_from(meta.counts.total).unwrap_or(0).min(MAX_RESERVED));
         }
-        // What goes by once is not worth keeping, and what SQLite once keeps it keeps for good.
-        settings::set_cache(&transaction, SCANNING).map_err(failed("go through the shapes"))?;
-        let last_reads = for_a_cache.then(|| self.recency.snapshot());
+        // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
+        settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
+        let last_reads = keeps_preload.then(|| self.recency.snapshot());
         let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
-            if noted.contains(entry.handle()) && entry.state().is_complete() {
+            if recorded.contains(entry.handle()) && entry.state().is_complete() {
                 live.insert(entry.handle().clone());
             }
             match entry.state().is_complete() {
                 false => incomplete.push(entry),
-                true if for_a_cache => complete.push(Arc::new(entry)),
+                true if keeps_preload => complete.push(Arc::new(entry)),
                 true => {}
             }
         });
-        settings::set_cache(&transaction, options.cache_bytes).map_err(failed("go through the shapes"))?;
+        settings::set_cache(&transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
         scanned?;
-        let mut writing = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?;
+        let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?;
         for entry in &incomplete {
-            writing.remove(entry)?;
+            writer.remove(entry)?;
             to_clean::insert(&transaction, entry.handle())?;
         }
         let changed;
-        (meta.counts, changed) = writing.finish()?;
+        (meta.counts, changed) = writer.finish()?;
         change_log::append(&transaction, meta.last_seq, &changed, &self.change_log_size)?;
         meta.write(&transaction)?;
 
-        // One that has its handle back is not to be touched.
+        // The stored data of a live shape must not be cleaned, although its handle was once recorded.
         for handle in &live {
             to_clean::delete(&transaction, handle)?;
         }
         let to_clean = to_clean::all(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
         self.set_cached_counts(meta.counts);
-        if for_a_cache {
+        if keeps_preload {
             self.preload.put(meta, complete);
         }
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
     }
 
-    /// The stored data of these shapes has been deleted; they are not handed out again.
+    /// Acknowledges that the stored data of these shapes is deleted. Later recoveries do not return them
+    /// again.
     ///
     /// # Errors
     ///
-    /// If the database fails; all of them will be handed out again then.
+    /// An error if the database cannot be written. Then later recoveries return all of them again.
     pub fn ack_cleanup(&self, handles: &[Handle]) -> Result<()> {
         if handles.is_empty() {
             return Ok(());
@@ -143,12 +149,12 @@ impl SqliteStore {
         self.connections.write(Operation::AckCleanup, |connection| {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(failed("note what was cleaned"))?;
+                .map_err(failed("acknowledge a cleanup"))?;
             Meta::read(&transaction)?.check_owner(self.report.epoch)?;
             for handle in handles {
                 to_clean::delete(&transaction, handle)?;
             }
-            transaction.commit().map_err(failed("note what was cleaned"))
+            transaction.commit().map_err(failed("acknowledge a cleanup"))
         })
     }
 }

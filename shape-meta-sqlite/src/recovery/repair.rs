@@ -3,34 +3,43 @@ use shape_meta_core::{Error, ErrorKind, Repaired, Result, TrustedState};
 use crate::{SqliteStore, connection::operation::Operation, format::meta::Meta, recovery::salvage};
 
 impl SqliteStore {
-    /// What [`rebuild`](shape_meta_core::RebuildStore::rebuild) does, for this reason. Batches wait; reads go on, from the
-    /// old file until the new one is in place.
-    pub(crate) fn repair_for(&self, error: Option<Error>, known: TrustedState<'_>) -> Result<Repaired> {
+    /// Repairs the database as [`rebuild`](shape_meta_core::RebuildStore::rebuild) does, and reports `error`
+    /// as the reason. Commits wait meanwhile. Reads go on, from the old file until the new one is in place.
+    ///
+    /// # Errors
+    ///
+    /// `Fenced` if the store has lost ownership, `Unsupported` for a database in memory.
+    pub(crate) fn repair_for(&self, error: Option<Error>, trusted: TrustedState<'_>) -> Result<Repaired> {
         let Some(files) = &self.files else {
-            let message = "a database in memory cannot be repaired; nothing of it lies in a file";
+            let message = "a database in memory cannot be repaired, since it has no file; open a new one";
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
-        // A damaged one may not be able to say whose turn it is; then the lock has to do.
-        let turn = self
+        // The stored epoch may be unreadable in a damaged database. Then the lock decides.
+        let ownership = self
             .connections
             .write(Operation::Repair, |connection| Meta::read(connection)?.check_owner(self.report.epoch));
-        match &turn {
+        match &ownership {
             Err(error)
                 if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Closed | ErrorKind::Standby) =>
             {
                 return Err(error.clone());
             }
             Err(_) if !self.has_lock() => {
-                let message = "another owner has taken the database over; nothing is repaired from here";
+                let message = "a newer owner has taken over the database, so this store must not repair it; no \
+                               file has changed. Repair it from its owner";
                 return Err(Error::new(ErrorKind::Fenced, message));
             }
             _ => {}
         }
-        let error = error.or(turn.err()).unwrap_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "its owner asked for a repair; what is damaged is told below")
+        let error = error.or(ownership.err()).unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "the owner requested a repair; the lost shapes are listed in the report",
+            )
         });
         self.preload.discard();
         let (settings, epoch) = (self.connections.settings(), Some(self.report.epoch));
-        self.connections.replace(|| salvage::rebuild(files, settings, error, &known, epoch, &*self.observer))
+        self.connections
+            .replace(|| salvage::rebuild(files, settings, error, &trusted, epoch, &*self.observer))
     }
 }

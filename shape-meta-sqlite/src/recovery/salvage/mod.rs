@@ -1,17 +1,19 @@
-//! Carrying what is sound in a damaged database into a fresh one.
+//! Salvage: copies the sound rows of a damaged database into a new one.
 //!
-//! The damaged file is read page by page and without SQLite, which gives up a table at its first damaged page.
-//! Each row is told by its columns, and taken if it verifies. Nothing is written to the damaged file, or beside
-//! it under a name of SQLite's.
+//! The damaged file is read page by page and without SQLite, which gives up on a table at its first damaged
+//! page. The columns of a row identify its table, and a row is copied if its checksum matches. The damaged
+//! file and its companions are only read.
 
 mod btree;
-mod cells;
-mod found;
-mod image;
-mod log;
+mod journal;
+mod page_cells;
+mod page_image;
+mod page_overrides;
 mod record;
+mod scan;
+mod wal;
 
-mod carry;
+mod copy;
 mod rebuild;
 
 pub(crate) use rebuild::{finish, rebuild};

@@ -2,7 +2,7 @@ use std::{fs, io, path::Path, time::Instant};
 
 use shape_meta_core::{Error, Observer, Repaired, Result, TrustedState};
 
-use super::carry::carry;
+use super::copy::copy;
 use crate::{
     connection::settings::Settings,
     error::failed_on,
@@ -10,49 +10,55 @@ use crate::{
     recovery::quarantine,
 };
 
-/// Puts a fresh database in the place of a damaged one: with all of it that is sound, and with what memory
-/// knows. The damaged one is moved aside, and not a byte of it is changed.
+/// Replaces a damaged database by a new one with its sound rows and the trusted state of memory. Quarantines
+/// the damaged one, of which no byte changes.
 ///
-/// The order matters. First the fresh one is made beside it, whole and synced, and only then gets the name that
-/// says so. Then the damaged one is moved aside, and the fresh one into its place. Whenever the process dies,
-/// the next opening finds the damaged one still in its place, or [finishes](finish) what was begun.
+/// The order matters:
+///
+/// 1. The new database is written under the name `-salvaging` and synced.
+/// 2. It is renamed to `-salvaged`, which says that it is complete.
+/// 3. The damaged database is quarantined.
+/// 4. The new database is renamed to its final name.
+///
+/// After a crash, the next open finds the damaged database in its place and starts again, or
+/// [finishes](finish) the rebuild.
 pub(crate) fn rebuild(
     files: &Files,
     settings: &Settings,
     error: Error,
-    known: &TrustedState<'_>,
+    trusted: &TrustedState<'_>,
     epoch: Option<u64>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
-    let begun = Instant::now();
-    let (making, made) = (files.salvaging(), files.salvaged());
-    remove(&making)?;
-    let carried = carry(&files.database(), &making, settings, known, epoch)?;
-    fs::rename(&making, &made).map_err(failed_on("rename", &making))?;
+    let started = Instant::now();
+    let (partial, complete) = (files.salvaging(), files.salvaged());
+    remove(&partial)?;
+    let copied = copy(&files.database(), &partial, settings, trusted, epoch)?;
+    fs::rename(&partial, &complete).map_err(failed_on("rename", &partial))?;
     files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;
-    let mut repaired = Repaired::new(path, error, carried.saved, carried.lost);
-    repaired.vanished = carried.vanished;
-    repaired.took = begun.elapsed();
+    let mut repaired = Repaired::new(path, error, copied.salvaged, copied.lost);
+    repaired.vanished = copied.vanished;
+    repaired.took = started.elapsed();
     observer.quarantined(&repaired.path, &repaired.error);
     observer.repaired(&repaired);
     Ok(repaired)
 }
 
-/// Goes on with a rebuilding that was cut off, before anything is looked at.
+/// Finishes or discards a rebuild that a crash interrupted. Call it before the database is read.
 pub(crate) fn finish(files: &Files) -> Result<()> {
     remove(&files.salvaging())?;
-    let made = files.salvaged();
-    if !made.exists() {
+    let complete = files.salvaged();
+    if !complete.exists() {
         return Ok(());
     }
     let database = files.database();
     if files::size(&database).map_err(failed_on("look at", &database))? > 0 {
-        // The damaged one is still in its place, and is found again.
-        return remove(&made);
+        // The damaged database is still in its place. The open finds it, and rebuilds it again.
+        return remove(&complete);
     }
-    // Its log may have been left behind.
+    // The crash may have hit between the renames of the damaged database and its companions.
     if files.has_companions() {
         quarantine::quarantine(files)?;
     }
@@ -60,12 +66,12 @@ pub(crate) fn finish(files: &Files) -> Result<()> {
 }
 
 fn put_in_place(files: &Files) -> Result<()> {
-    let made = files.salvaged();
-    fs::rename(&made, files.database()).map_err(failed_on("rename", &made))?;
+    let complete = files.salvaged();
+    fs::rename(&complete, files.database()).map_err(failed_on("rename", &complete))?;
     files.sync_directory()
 }
 
-/// Of what an earlier attempt left: nobody has ever read it.
+/// Deletes a database of an unfinished rebuild, if it exists. It was never in use.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed_on("remove", path)(error)),

@@ -1,17 +1,17 @@
-//! One row as SQLite writes it: a header of types, then the values.
+//! SQLite's record format: a header with the types, then the values.
 
-/// A value of a row.
+/// Value of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
     Integer(i64),
-    /// Nothing of ours is one.
+    /// No column of ours is a float, so its value is not kept.
     Real,
     Blob(&'a [u8]),
     Text(&'a [u8]),
 }
 
-/// An integer of one to nine bytes, and how many bytes it took.
+/// Returns a variable-length integer and its length of one to nine bytes.
 pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().take(9).enumerate() {
@@ -26,7 +26,7 @@ pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
-/// The values of a row; `None` if these bytes are not one whole row.
+/// Returns the values of a record; `None` if the bytes are not exactly one record.
 pub(super) fn values(payload: &[u8]) -> Option<Vec<Value<'_>>> {
     let (header, mut at) = varint(payload)?;
     let header = usize::try_from(header).ok().filter(|end| (at..=payload.len()).contains(end))?;
@@ -58,7 +58,7 @@ pub(super) fn values(payload: &[u8]) -> Option<Vec<Value<'_>>> {
     (from == payload.len()).then_some(values)
 }
 
-/// Big-endian, with the sign of its first byte.
+/// Returns a big-endian integer with the sign of its first byte.
 fn integer(bytes: &[u8]) -> i64 {
     let sign = if bytes.first().is_some_and(|first| first & 0x80 != 0) { -1 } else { 0 };
     bytes.iter().fold(sign, |value, byte| value << 8 | i64::from(*byte))
@@ -69,13 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_sqlite_writes() {
+    fn reads_records_of_sqlite() {
         assert_eq!(varint(&[0x7f]), Some((127, 1)));
         assert_eq!(varint(&[0x81, 0x00]), Some((128, 2)));
         assert_eq!(varint(&[0xff; 9]), Some((u64::MAX, 9)));
         assert_eq!(varint(&[0xff; 8]), None);
         let row = [6, 0, 1, 2, 8, 17, 0xff, 1, 0, b'h', b'i'];
-        let values = values(&row).expect("a row");
+        let values = values(&row).expect("the record is well-formed");
         assert_eq!(
             values,
             [Value::Null, Value::Integer(-1), Value::Integer(256), Value::Integer(0), Value::Text(b"hi"),]
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_cut_off_or_too_long() {
+    fn rejects_records_of_a_wrong_length() {
         let row = [3, 1, 14, 5, b'x'];
         assert!(values(&row).is_some());
         for end in 0..row.len() {

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, HashMap};
 use shape_meta_core::{Entry, Handle, Seq};
 
 use super::{
-    cells::{Cell, cells},
-    image::Image,
+    page_cells::{Cell, cells},
+    page_image::PageImage,
     record::{Value, values},
 };
 use crate::format::{
@@ -13,32 +13,32 @@ use crate::format::{
     row::{Defect, DefinitionRow, ShapeRow},
 };
 
-/// Where a row lies: its page, and its place among the rows of the page.
+/// Location of a row: its page, and its index among the cells of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct RowLocation {
     page: u32,
     row: u32,
 }
 
-/// The rows that were found, as far as they could be told. Some 40 bytes for each shape.
+/// The recognised rows of a damaged database. Takes about 40 bytes per shape.
 #[derive(Default)]
-pub(super) struct Found {
-    /// The state, if its row is whole.
+pub(super) struct FoundRows {
+    /// Row of `meta`, if it is sound.
     pub(super) meta: Option<Meta>,
-    /// Row ids in ascending order.
-    pub(super) shapes: Vec<(i64, Place)>,
-    pub(super) definitions: Vec<(i64, Place)>,
+    /// Row ids and locations, in ascending order.
+    pub(super) shapes: Vec<(i64, RowLocation)>,
+    pub(super) definitions: Vec<(i64, RowLocation)>,
     pub(super) to_clean: Vec<Handle>,
-    /// Handles that were to be cleaned, and are damaged.
+    /// Number of damaged rows of `to_clean`.
     pub(super) to_clean_lost: u64,
     pub(super) last_reads: HashMap<i64, i64>,
-    /// When owners found the shapes up to a place in the order.
+    /// Open times by the sequence number up to which shapes existed then.
     pub(super) openings: BTreeMap<i64, i64>,
-    /// The highest row id in any table, whether or not its row is whole.
+    /// Highest row id in any table with sequence numbers as row ids, of sound and damaged rows.
     pub(super) highest: i64,
 }
 
-/// What a row is, told by its columns alone: no two tables have the same, but for the last reads and the openings.
+/// Row, recognised by its columns alone. Only `last_read` and `opening` have the same columns.
 enum Row<'a> {
     Meta([i64; 4], Option<i64>),
     Shape(ShapeRow<'a>),
@@ -50,13 +50,13 @@ enum Row<'a> {
 
 fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
     use Value::{Blob, Integer, Null, Text};
-    // A row that an earlier version has written lacks the columns that came later.
+    // A row of schema version 1 lacks the checksum.
     let sum = |value: Option<&Value<'_>>| match value {
         Some(Integer(sum)) => Some(Some(*sum)),
         Some(Null) | None => Some(None),
         _ => None,
     };
-    let told = match (id, values) {
+    let row = match (id, values) {
         (Some(1), [Null, Integer(a), Integer(b), Integer(c), Integer(d), rest @ ..]) if rest.len() <= 1 => {
             sum(rest.first()).map(|sum| Row::Meta([*a, *b, *c, *d], sum))
         }
@@ -85,21 +85,21 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
         }
         _ => None,
     };
-    told.unwrap_or(Row::Other)
+    row.unwrap_or(Row::Other)
 }
 
-impl Found {
-    /// Looks through all pages that count.
-    pub(super) fn in_image(image: &Image) -> Self {
+impl FoundRows {
+    /// Reads all pages in use.
+    pub(super) fn scan(image: &PageImage) -> Self {
         let mut found = Self::default();
-        let mut live: Vec<_> = image.live().into_iter().collect();
+        let mut live: Vec<_> = image.live_pages().into_iter().collect();
         live.sort_unstable();
         let openings = image.pages_of("opening");
         for number in live {
             let Some(page) = image.page(number) else { continue };
             let is_openings = openings.contains(&number);
             for (row, cell) in (0..).zip(cells(&page, number, image)) {
-                found.take(&cell, Place { page: number, row }, is_openings);
+                found.add(&cell, RowLocation { page: number, row }, is_openings);
             }
         }
         for rows in [&mut found.shapes, &mut found.definitions] {
@@ -108,15 +108,15 @@ impl Found {
         found
     }
 
-    fn take(&mut self, cell: &Cell, place: Place, is_openings: bool) {
+    fn add(&mut self, cell: &Cell, location: RowLocation, is_openings: bool) {
         let Some(values) = values(&cell.payload) else { return };
         let id = cell.id.filter(|id| *id > 0);
         match (id, row(id, &values)) {
             (_, Row::Meta(columns, checksum)) => {
                 self.meta = self.meta.or(Meta::of(columns, checksum).ok());
             }
-            (Some(id), Row::Shape(_)) => self.shapes.push((id, place)),
-            (Some(id), Row::Definition(_)) => self.definitions.push((id, place)),
+            (Some(id), Row::Shape(_)) => self.shapes.push((id, location)),
+            (Some(id), Row::Definition(_)) => self.definitions.push((id, location)),
             (Some(through), Row::LastRead(at)) if is_openings => {
                 self.openings.insert(through, at);
                 return;
@@ -127,9 +127,9 @@ impl Found {
             }
             (_, Row::ToClean(handle, sum)) => {
                 let handle = str::from_utf8(handle).ok().and_then(|handle| Handle::new(handle).ok());
-                let whole =
+                let is_sound =
                     |handle: &Handle| sum.is_none_or(|sum| sum == checksum::of(Seq::ZERO, handle.as_bytes()));
-                match handle.filter(whole) {
+                match handle.filter(is_sound) {
                     Some(handle) => self.to_clean.push(handle),
                     None => self.to_clean_lost += 1,
                 }
@@ -140,47 +140,48 @@ impl Found {
     }
 }
 
-/// Reads rows again at their places, a page at a time: shapes and definitions were written in the same order.
-pub(super) struct Reader<'a> {
-    image: &'a Image,
+/// Reads rows by their location. Caches one page, since rows are read in the order in which they were
+/// written.
+pub(super) struct RowReader<'a> {
+    image: &'a PageImage,
     page: Option<(u32, Vec<Cell>)>,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(image: &'a Image) -> Self {
+impl<'a> RowReader<'a> {
+    pub(super) fn new(image: &'a PageImage) -> Self {
         Self { image, page: None }
     }
 
-    fn cell(&mut self, place: Place) -> Option<&Cell> {
-        if self.page.as_ref().is_none_or(|(number, _)| *number != place.page) {
-            let page = self.image.page(place.page)?;
-            self.page = Some((place.page, cells(&page, place.page, self.image).collect()));
+    fn cell(&mut self, location: RowLocation) -> Option<&Cell> {
+        if self.page.as_ref().is_none_or(|(number, _)| *number != location.page) {
+            let page = self.image.page(location.page)?;
+            self.page = Some((location.page, cells(&page, location.page, self.image).collect()));
         }
-        self.page.as_ref()?.1.get(place.row as usize)
+        self.page.as_ref()?.1.get(location.row as usize)
     }
 
-    pub(super) fn shape(&mut self, id: i64, place: Place) -> Result<Entry, Defect> {
-        let gone = "its row cannot be read again";
-        let cell = self.cell(place).ok_or(gone)?;
-        let values = values(&cell.payload).ok_or(gone)?;
+    pub(super) fn shape(&mut self, id: i64, location: RowLocation) -> Result<Entry, Defect> {
+        let unreadable = "its row became unreadable";
+        let cell = self.cell(location).ok_or(unreadable)?;
+        let values = values(&cell.payload).ok_or(unreadable)?;
         match row(Some(id), &values) {
             Row::Shape(row) => row.entry(),
-            _ => Err(gone.into()),
+            _ => Err(unreadable.into()),
         }
     }
 
     pub(super) fn definition<T>(
         &mut self,
         id: i64,
-        place: Place,
+        location: RowLocation,
         take: impl FnOnce(DefinitionRow<'_>) -> Result<T, Defect>,
     ) -> Result<T, Defect> {
-        let gone = "the row of its definition cannot be read again";
-        let cell = self.cell(place).ok_or(gone)?;
-        let values = values(&cell.payload).ok_or(gone)?;
+        let unreadable = "the row of its definition became unreadable";
+        let cell = self.cell(location).ok_or(unreadable)?;
+        let values = values(&cell.payload).ok_or(unreadable)?;
         match row(Some(id), &values) {
             Row::Definition(row) => take(row),
-            _ => Err(gone.into()),
+            _ => Err(unreadable.into()),
         }
     }
 }

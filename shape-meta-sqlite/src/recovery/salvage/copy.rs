@@ -1,0 +1,255 @@
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+use rusqlite::Connection;
+use shape_meta_core::{Change, Counts, Entry, Lost, Record, Result, Seq, Timestamp, TrustedState};
+
+use super::{
+    btree,
+    page_image::PageImage,
+    scan::{FoundRows, RowLocation, RowReader},
+};
+use crate::{
+    connection::settings::{self, Settings, set},
+    error::failed,
+    format::{index, meta::Meta, migrate, prefix_hash, row::Defect, to_clean},
+    write::batch::BatchWriter,
+};
+
+/// Result of a copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Number of shapes in the new database.
+    pub(crate) salvaged: u64,
+    pub(crate) lost: Vec<Lost>,
+    /// Number of shapes that the damaged database or memory counted, and of which no row was found.
+    pub(crate) vanished: u64,
+}
+
+/// Distance from the highest sequence number that was found to the next one, if the stored last sequence
+/// number is lost. Sequence numbers are never assigned twice, and mutations without a row have one, too.
+const SEQ_GAP: u64 = 1 << 32;
+
+/// Creates a database at `to` with the sound rows of the database at `from`, and the trusted state of memory.
+///
+/// # Errors
+///
+/// `Io` if a read of the damaged file fails, since its rows may be readable from a copy. Otherwise an error
+/// of the new database.
+pub(crate) fn copy(
+    from: &Path,
+    to: &Path,
+    settings: &Settings,
+    trusted: &TrustedState<'_>,
+    epoch: Option<u64>,
+) -> Result<Copied> {
+    let image = btree::open(from)?;
+    let found = FoundRows::scan(&image);
+    let operation = "write the salvaged rows";
+    let settings = Settings { path: Some(to.to_owned()), ..settings.clone() };
+    let mut connection = settings.create().map_err(failed(operation))?;
+    // The new database is used only once it is complete, so it needs no rollback.
+    set(&connection, "page_size", settings.options.page_size_of_new()).map_err(failed(operation))?;
+    set(&connection, "journal_mode", "OFF").map_err(failed(operation))?;
+    set(&connection, "synchronous", "FULL").map_err(failed(operation))?;
+    migrate::migrate(&mut connection, migrate::STEPS)?;
+    index::ensure(&mut connection, settings.options.disk_indexes)?;
+
+    let transaction = connection.transaction().map_err(failed(operation))?;
+    let copied =
+        Copier { image: &image, found: &found, trusted, epoch, settings: &settings }.run(&transaction)?;
+    image.finish(from)?;
+    transaction.commit().map_err(failed(operation))?;
+    settings::set_journal_mode(&connection, settings.options.mode)?;
+    connection.close().map_err(|(_, error)| failed(operation)(error))?;
+    Ok(copied)
+}
+
+struct Copier<'a> {
+    image: &'a PageImage,
+    found: &'a FoundRows,
+    trusted: &'a TrustedState<'a>,
+    /// Epoch of the owner, if it is known.
+    epoch: Option<u64>,
+    settings: &'a Settings,
+}
+
+impl Copier<'_> {
+    fn run(&self, connection: &Connection) -> Result<Copied> {
+        let newest = self.newest();
+        let empty = Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0 };
+        let mut writer = BatchWriter::new(connection, self.settings.options.disk_indexes, &empty)?;
+        let (mut shapes, mut definitions) = (RowReader::new(self.image), RowReader::new(self.image));
+        let (mut salvaged, mut lost) = (HashSet::new(), Vec::new());
+        let mut last = Seq::ZERO;
+        for (id, shape, definition) in self.candidates() {
+            let created = Seq::new(id.cast_unsigned());
+            let entry = self.entry(&mut shapes, id, shape);
+            let handle = entry.as_ref().ok().map(|entry| entry.handle().clone());
+            match entry.and_then(|entry| self.record(&mut definitions, &newest, entry, definition)) {
+                Ok(record) => {
+                    let state = record.entry.state();
+                    salvaged.insert(prefix_hash::handle(record.handle()));
+                    writer.apply(&Change::Add { record: Arc::new(record), state })?;
+                    last = created;
+                }
+                Err(why) => lost.push(Lost { created, handle, why }),
+            }
+        }
+        let (counts, _) = writer.finish()?;
+
+        // The stored data of lost shapes can be cleaned, unless a salvaged shape has the same handle.
+        let lost_handles = lost.iter().filter_map(|one| one.handle.as_ref());
+        for handle in self.found.to_clean.iter().chain(lost_handles) {
+            if !salvaged.contains(&prefix_hash::handle(handle)) {
+                to_clean::insert(connection, handle)?;
+            }
+        }
+
+        let stored = self.found.meta;
+        let last_seq = match (self.trusted.last_seq, stored) {
+            (Some(last_seq), _) => last_seq,
+            (None, Some(meta)) => meta.last_seq.max(last),
+            (None, None) => Seq::new(self.found.highest.cast_unsigned() + SEQ_GAP),
+        };
+        // The time is larger than any earlier epoch, which counts opens.
+        let seconds = Timestamp::now().as_micros() / 1_000_000;
+        let epoch = self.epoch.or(stored.map(|meta| meta.epoch)).unwrap_or(seconds);
+        Meta { last_seq, counts, epoch }.write(connection)?;
+        self.copy_other_tables(connection, last_seq)?;
+        let expected = match self.trusted.entries {
+            Some(entries) => entries.len() as u64,
+            None => stored.map_or(0, |meta| meta.counts.total),
+        };
+        let vanished = expected.saturating_sub(counts.total + lost.len() as u64);
+        Ok(Copied { salvaged: counts.total, lost, vanished })
+    }
+
+    /// Returns each shape of which a row or a trusted entry exists, with its locations, oldest first.
+    fn candidates(&self) -> Vec<(i64, Option<RowLocation>, Option<RowLocation>)> {
+        let mut all = BTreeMap::new();
+        for (id, location) in &self.found.shapes {
+            all.entry(*id).or_insert((None, None)).0 = Some(*location);
+        }
+        for (id, location) in &self.found.definitions {
+            all.entry(*id).or_insert((None, None)).1 = Some(*location);
+        }
+        if let Some(entries) = self.trusted.entries {
+            // A shape that memory does not have was removed, or its add was never acknowledged.
+            all.retain(|id, _| self.trusted.entry(Seq::new(id.cast_unsigned())).is_some());
+            for entry in entries {
+                all.entry(entry.created().get().cast_signed()).or_default();
+            }
+        }
+        all.into_iter().map(|(id, (shape, definition))| (id, shape, definition)).collect()
+    }
+
+    /// Returns the trusted entry if memory has one, and the entry of the row otherwise.
+    fn entry(
+        &self,
+        shapes: &mut RowReader<'_>,
+        id: i64,
+        location: Option<RowLocation>,
+    ) -> Result<Entry, Defect> {
+        if let Some(entry) = self.trusted.entry(Seq::new(id.cast_unsigned())) {
+            let (handle, relations) = (entry.handle().clone(), entry.relations().to_vec().into());
+            let (key, hash) = (*entry.key(), entry.hash());
+            let copy = Entry::new(entry.created(), handle, key, hash, relations, entry.is_indexed());
+            return Ok(copy.with_state(entry.state(), entry.last_read()));
+        }
+        shapes.shape(id, location.ok_or("its row is lost, and only its definition was found")?)
+    }
+
+    fn record(
+        &self,
+        definitions: &mut RowReader<'_>,
+        newest: &Newest,
+        entry: Entry,
+        location: Option<RowLocation>,
+    ) -> Result<Record, Defect> {
+        if !newest.has(&entry) {
+            return Err(SUPERSEDED.into());
+        }
+        let id = entry.created().get().cast_signed();
+        let location = location.ok_or("its definition is lost")?;
+        let record = definitions.definition(id, location, |row| row.record(Arc::new(entry)))?;
+        match &self.settings.options.verifier {
+            Some(verifier) if !verifier.accepts(&record) => {
+                Err("its definition does not pass the verifier".into())
+            }
+            _ => Ok(record),
+        }
+    }
+
+    /// Returns the newest shape of each handle and key. With a damaged free list, rows of removed shapes may
+    /// be found, too.
+    fn newest(&self) -> Newest {
+        let mut newest = Newest::default();
+        let mut shapes = RowReader::new(self.image);
+        for (id, location, _) in self.candidates() {
+            if let Ok(entry) = self.entry(&mut shapes, id, location) {
+                newest.handles.insert(prefix_hash::handle(entry.handle()), id);
+                newest.keys.insert(prefix_hash::key(entry.key()), id);
+            }
+        }
+        newest
+    }
+
+    /// Copies the last reads of salvaged shapes and the open times, and begins a new change log.
+    fn copy_other_tables(&self, connection: &Connection, last_seq: Seq) -> Result<()> {
+        let operation = "write the salvaged rows";
+        let has = |table| {
+            let sql = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1";
+            connection.query_row(sql, [table], |row| row.get::<_, bool>(0)).map_err(failed(operation))
+        };
+        if has("last_read")? {
+            let sql = "INSERT INTO last_read (id, at) SELECT id, ?2 FROM shape WHERE id = ?1";
+            let mut insert = connection.prepare(sql).map_err(failed(operation))?;
+            let mut reads: Vec<_> = self.found.last_reads.iter().filter(|(_, at)| **at > 0).collect();
+            reads.sort_unstable();
+            for (id, at) in reads {
+                insert.execute([id, at]).map_err(failed(operation))?;
+            }
+        }
+        if has("opening")? {
+            let mut insert = connection
+                .prepare("INSERT INTO opening (through, at) VALUES (?1, ?2)")
+                .map_err(failed(operation))?;
+            // Both columns ascend. A row that breaks the order is damaged, and the next row replaces it.
+            let mut latest = 0;
+            for (through, at) in self.found.openings.iter().filter(|(through, at)| **through > 0 && **at > 0)
+            {
+                if *at >= latest && *through <= last_seq.get().cast_signed() {
+                    insert.execute([through, at]).map_err(failed(operation))?;
+                    latest = *at;
+                }
+            }
+        }
+        if has("change_log")? {
+            // A standby must reload everything, since earlier changes are lost.
+            let last = last_seq.get().cast_signed();
+            connection.execute("UPDATE change_log SET through = ?1", [last]).map_err(failed(operation))?;
+        }
+        Ok(())
+    }
+}
+
+const SUPERSEDED: &str = "a newer shape has its handle or its key";
+
+/// Row id of the newest shape by handle hash and by key hash.
+#[derive(Default)]
+struct Newest {
+    handles: HashMap<i64, i64>,
+    keys: HashMap<i64, i64>,
+}
+
+impl Newest {
+    fn has(&self, entry: &Entry) -> bool {
+        let id = entry.created().get().cast_signed();
+        self.handles.get(&prefix_hash::handle(entry.handle())) == Some(&id)
+            && self.keys.get(&prefix_hash::key(entry.key())) == Some(&id)
+    }
+}
