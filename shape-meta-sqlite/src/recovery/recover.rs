@@ -37,8 +37,8 @@ impl SqliteStore {
     ///
     /// Call it once after the open and before any mutation. Then delete the stored data of
     /// [`Recovery::to_clean`], and acknowledge that with [`ack_cleanup`](Self::ack_cleanup). A removal frees
-    /// its handle at once (C3), so add no shape before that data is deleted. If no shape is valid, all stored
-    /// data can be deleted.
+    /// its handle at once (C3), so add no shape before that data is deleted. If no shape is valid and nothing
+    /// was quarantined, all stored data can be deleted.
     ///
     /// Reads and verifies all shape rows, but no definitions. Repairs the database if a row is damaged and
     /// the options allow it.
