@@ -141,7 +141,7 @@ fn c11_of_several_takeovers_the_last_one_owns() {
 }
 
 #[test]
-fn c11_nothing_is_moved_aside_under_a_live_owner() {
+fn c11_a_takeover_of_a_damaged_database_is_refused() {
     let directory = support::directory();
     let owner = support::open(directory.path(), support::options());
     support::fill(&owner, 1..=3);
