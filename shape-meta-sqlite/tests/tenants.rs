@@ -28,7 +28,7 @@ fn connections(store: &SqliteStore) -> u32 {
 }
 
 fn files(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).expect("the file exists");
+    let entries = std::fs::read_dir(directory).expect("reads");
     let mut names: Vec<_> =
         entries.map(|entry| entry.expect("reads").file_name().into_string().expect("UTF-8")).collect();
     names.sort_unstable();

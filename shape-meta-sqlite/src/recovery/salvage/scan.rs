@@ -34,7 +34,7 @@ pub(super) struct FoundRows {
     pub(super) last_reads: HashMap<i64, i64>,
     /// Open times by the sequence number up to which shapes existed then.
     pub(super) openings: BTreeMap<i64, i64>,
-    /// Highest row id in any table with sequence numbers as row ids, of sound and damaged rows.
+    /// Highest row id of any row, sound or damaged, except last reads and open times.
     pub(super) highest: i64,
 }
 
