@@ -8,15 +8,15 @@ use std::{
 
 use crate::{AdmissionLimits, Kind, KindStats, Permit, Rejected, RetryAfter, Stats};
 
-/// The limiter of one stack. Clones share it.
+/// The limiter of one store. Clones share its state.
 #[derive(Clone)]
 pub struct Admission(Arc<Inner>);
 
 struct Inner {
     limits: AdmissionLimits,
     retry_after: RetryAfter,
-    /// How many permits are out, both kinds in one word: those of `Initial` in the upper half, those of
-    /// `Existing` in the lower. No half exceeds its limit, a `u32`, so that none flows over into the other.
+    /// The number of permits of both kinds in one word: `Initial` in the upper half, `Existing` in the lower. Each half
+    /// stays within its limit, a `u32`, so it cannot overflow into the other.
     current: AtomicU64,
     totals: [Totals; 2],
 }
@@ -27,7 +27,7 @@ struct Totals {
     rejected: AtomicU64,
 }
 
-/// One permit, in the half of its kind.
+/// Returns one permit, in the half of its kind.
 fn one(kind: Kind) -> u64 {
     match kind {
         Kind::Initial => 1 << 32,
@@ -35,7 +35,7 @@ fn one(kind: Kind) -> u64 {
     }
 }
 
-/// How many permits of this kind a word counts.
+/// Returns the number of permits of this kind in a word.
 fn count(word: u64, kind: Kind) -> u32 {
     match kind {
         Kind::Initial => (word >> 32) as u32,
@@ -44,41 +44,41 @@ fn count(word: u64, kind: Kind) -> u32 {
 }
 
 impl Admission {
-    /// A limiter with the usual way to say when to come again: after one to one and a half seconds.
+    /// A limiter with the default [`RetryAfter`]: one to one and a half seconds.
     pub fn new(limits: AdmissionLimits) -> Self {
         Self::with_retry_after(limits, RetryAfter::default())
     }
 
-    /// A limiter that says when to come again in this way.
+    /// A limiter with this [`RetryAfter`].
     pub fn with_retry_after(limits: AdmissionLimits, retry_after: RetryAfter) -> Self {
         let (current, totals) = (AtomicU64::new(0), Default::default());
         Self(Arc::new(Inner { limits, retry_after, current, totals }))
     }
 
-    /// Admits a request, or refuses it at once.
+    /// Admits a request, or rejects it at once.
     ///
     /// # Errors
     ///
-    /// If as many requests of that kind are being worked on as the limit allows.
+    /// If the number of concurrent requests of this kind has reached the limit.
     pub fn try_acquire(&self, kind: Kind) -> Result<Permit, Rejected> {
-        self.count_in(kind, one(kind))?;
+        self.try_add(kind, one(kind))?;
         Ok(Permit::new(self.clone(), kind))
     }
 
-    /// Moves one permit from one kind to another.
+    /// Moves one permit from one kind to the other.
     pub(crate) fn switch(&self, from: Kind, to: Kind) -> Result<(), Rejected> {
-        // The permit is still counted in `from`, so that taking it away there borrows nothing.
-        self.count_in(to, one(to).wrapping_sub(one(from)))
+        // The permit is still counted in `from`, so the subtraction does not borrow from the other half.
+        self.try_add(to, one(to).wrapping_sub(one(from)))
     }
 
-    /// Adds this to the word, if that leaves room for one more of this kind.
+    /// Adds a value to the word, if this kind is below its limit.
     ///
-    /// Looked at and added in one step: adding first and taking back what is too much would refuse others who had
-    /// room, and let the count stand above the limit for a moment.
-    fn count_in(&self, kind: Kind, add: u64) -> Result<(), Rejected> {
+    /// Check and addition are one step. Adding first and undoing it above the limit would exceed the limit for a
+    /// moment, and could reject other requests below the limit.
+    fn try_add(&self, kind: Kind, add: u64) -> Result<(), Rejected> {
         let Inner { limits, current, .. } = &*self.0;
         let limit = limits.of(kind);
-        // Acquire, with the release in `release`: who takes a place sees what its last holder did.
+        // Acquire, paired with the release in `release`: a new holder sees what the previous one did.
         let admitted = current.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
             (count(word, kind) < limit).then(|| word.wrapping_add(add))
         });
@@ -96,13 +96,13 @@ impl Admission {
         }
     }
 
-    /// Called once for each permit, when it is dropped.
+    /// Returns a permit. Called once for each, when it is dropped.
     pub(crate) fn release(&self, kind: Kind) {
         let before = self.0.current.fetch_sub(one(kind), Ordering::AcqRel);
         debug_assert_ne!(count(before, kind), 0, "a permit was freed twice");
     }
 
-    /// What it has done so far. Two atomic reads a kind; call it as often as you like.
+    /// Returns the counts since the limiter was created. Costs two atomic reads for each kind.
     pub fn stats(&self) -> Stats {
         let word = self.0.current.load(Ordering::Acquire);
         let of = |kind| {
@@ -117,7 +117,7 @@ impl Admission {
         Stats { initial: of(Kind::Initial), existing: of(Kind::Existing) }
     }
 
-    /// The limits.
+    /// Returns the limits.
     pub fn limits(&self) -> AdmissionLimits {
         self.0.limits
     }

@@ -1,19 +1,19 @@
 use std::fmt;
 
-/// What a request costs, and so which limit it counts against.
+/// The cost class of a request, and thereby its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It asks for a shape without a handle, and may have to make it.
+    /// A request without a handle, which may create a shape.
     Initial,
-    /// It reads a shape that is there.
+    /// A request that reads an existing shape.
     Existing,
 }
 
 impl Kind {
-    /// Both of them.
+    /// Both kinds.
     pub const ALL: [Self; 2] = [Self::Initial, Self::Existing];
 
-    /// Its name: the key of its limit, fit for a label of a metric.
+    /// Returns the name: the JSON key of its limit, and the value of the metric label.
     pub fn name(self) -> &'static str {
         match self {
             Self::Initial => "initial",

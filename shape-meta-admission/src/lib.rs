@@ -1,11 +1,11 @@
-//! Admission control for whoever serves requests from a `shape-meta` store: at most so many requests of a kind
-//! are worked on at a time, and the others are told at once when to come again.
+//! Admission control for servers on a `shape-meta` store. It limits the concurrent requests of each kind. A request
+//! above the limit is rejected at once, with the time after which to retry.
 //!
 //! # What it is not
 //!
-//! No queue: nobody waits here, because a request that waits keeps its memory and its client's patience for
-//! nothing. No rate limit either: it bounds how many requests there are at a time, not how many come in a second.
-//! And it is not the bound of the write buffer, which stands below it and has its own refusal.
+//! It is not a queue: a request that waits would hold memory and keep its client waiting. It is not a rate limit: it
+//! bounds the number of concurrent requests, not the number per second. It is not the limit of the write buffer below,
+//! which applies its own backpressure.
 //!
 //! # Example
 //!
@@ -17,10 +17,10 @@
 //! let admission = Admission::new(limits);
 //!
 //! let mut permit = admission.try_acquire(Kind::Initial)?;
-//! let refused = admission.try_acquire(Kind::Initial).expect_err("there is room for one");
-//! println!("Retry-After: {}", refused.retry_after_seconds());
+//! let rejected = admission.try_acquire(Kind::Initial).expect_err("the limit is one");
+//! println!("Retry-After: {}", rejected.retry_after_seconds());
 //!
-//! permit.switch_to(Kind::Existing)?; // the shape exists now: others may make theirs
+//! permit.switch_to(Kind::Existing)?; // the shape exists now: other requests may create theirs
 //! assert_eq!(admission.stats().initial.current, 0);
 //! drop(permit);
 //! assert_eq!(admission.stats().existing.current, 0);
@@ -30,29 +30,28 @@
 //!
 //! # Kinds
 //!
-//! A request that may have to make a shape ([`Kind::Initial`]) costs far more than one that reads a shape which is
-//! there ([`Kind::Existing`]). Each has its own limit, so that a redeploy, in which all clients make
-//! shapes at once, does not shut out those who only read. [`Permit::switch_to`] moves a request from one
-//! to the other when it turns out what it is.
+//! A request that may create a shape ([`Kind::Initial`]) costs far more than one that reads an existing shape
+//! ([`Kind::Existing`]). Each kind has its own limit. A redeploy, in which all clients create shapes at once, therefore
+//! does not block clients that only read. [`Permit::switch_to`] moves a request to the other kind when its cost
+//! changes.
 //!
 //! # Trade-offs
 //!
-//! The counts of both kinds are the two halves of one atomic word. So a permit is moved in one step, nobody
-//! ever sees it in both kinds or in neither, and no moment exists in which a limit is exceeded. The price is that
-//! the kinds share a cache line: under contention an acquire may repeat its compare-and-swap, tens of
-//! nanoseconds each.
+//! The counts of both kinds are the two halves of one atomic word. A permit therefore moves in one step: it is never
+//! counted in both kinds or in neither, and no limit is ever exceeded. The price is that the kinds share a cache line.
+//! Under contention an acquire may repeat its compare-and-swap, tens of nanoseconds each.
 //!
-//! # When to come again
+//! # When to retry
 //!
-//! [`RetryAfter`] makes the delay from how much is pending and how fast it is written, both measured, with
-//! a random part so that those who are refused together do not come back together.
+//! [`RetryAfter`] computes the delay from the measured number of pending changes and the measured write rate. A random
+//! part spreads the retries of requests that are rejected together.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `metrics` | no | `Admission::record_metrics`, for the `metrics` facade |
-//! | `tower` | no | `AdmissionLayer`: a refusal becomes 503 with `Retry-After` |
+//! | `tower` | no | `AdmissionLayer`: a rejected request is answered with 503 and `Retry-After` |
 //!
 #![cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
 //!

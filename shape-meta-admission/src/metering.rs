@@ -8,11 +8,10 @@ const ACQUIRED: &str = "shape_meta.admission.acquired";
 const REJECTED: &str = "shape_meta.admission.rejected";
 
 impl Admission {
-    /// Tells the [metrics](crate#metrics) what they are now, through the `metrics` facade, under this name of the
-    /// stack. Call it now and then, for example before each scrape: some microseconds, and no request waits for
-    /// it.
+    /// Records the [metrics](crate#metrics) through the `metrics` facade, with this name of the store as the label
+    /// `stack`. Call it regularly, for example before each scrape. Takes some microseconds and delays no request.
     ///
-    /// The `Reporter` of `shape-meta-telemetry` can do it with the gauges of the stores:
+    /// The `Reporter` of `shape-meta-telemetry` can call it together with the gauges of the stores:
     /// `reporter.add(move || { admission.record_metrics("main"); true })`.
     pub fn record_metrics(&self, stack: impl Into<SharedString>) {
         let stack = stack.into();
@@ -27,12 +26,12 @@ impl Admission {
         }
     }
 
-    /// Tells the recorder that is installed now the texts of the [metrics](crate#metrics). Once is enough.
+    /// Describes the [metrics](crate#metrics) to the recorder that is installed now. Call it once.
     pub fn describe_metrics() {
-        // Without units: the facade could only say `Count`, which OpenTelemetry takes for that of ratios.
-        describe_gauge!(CURRENT, "Requests that are being worked on");
-        describe_gauge!(LIMIT, "How many there can be at a time");
-        describe_counter!(ACQUIRED, "Requests that were admitted, those that were moved here included");
-        describe_counter!(REJECTED, "Requests that were refused, those that were not moved here included");
+        // Without units: the facade only has `Count`, which OpenTelemetry maps to the unit of ratios.
+        describe_gauge!(CURRENT, "Requests in progress");
+        describe_gauge!(LIMIT, "Maximum number of concurrent requests");
+        describe_counter!(ACQUIRED, "Requests that were admitted, including those moved to this kind");
+        describe_counter!(REJECTED, "Requests that were rejected, including failed moves to this kind");
     }
 }

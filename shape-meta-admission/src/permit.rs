@@ -2,31 +2,31 @@ use std::fmt;
 
 use crate::{Admission, Kind, Rejected};
 
-/// The right to work on one request. Dropping it frees its place, once, also on a panic and when a future that
-/// holds it is dropped. (A permit that is leaked with [`std::mem::forget`] is never freed.)
-#[must_use = "the place is free again as soon as the permit is dropped"]
+/// The permission to process one request. Dropping it releases it, also on a panic and when a future that holds it is
+/// dropped. (A permit that is leaked with [`std::mem::forget`] is never released.)
+#[must_use = "a permit is released as soon as it is dropped"]
 pub struct Permit {
     admission: Admission,
     kind: Kind,
 }
 
 impl Permit {
-    /// The caller has counted it in.
+    /// A permit that the caller has counted already.
     pub(crate) fn new(admission: Admission, kind: Kind) -> Self {
         Self { admission, kind }
     }
 
-    /// What it counts as.
+    /// Returns the kind as which the permit is counted.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Lets it count as another kind from now on. In one step: nobody sees it in both or in neither. Where it
-    /// is already, nothing happens and nothing is counted.
+    /// Moves the permit to another kind, in one step: it is never counted in both kinds or in neither. Does nothing if
+    /// the permit has this kind already.
     ///
     /// # Errors
     ///
-    /// If the limit of that kind is met. The permit is what it was then.
+    /// If the limit of that kind is reached. The permit keeps its kind then.
     pub fn switch_to(&mut self, kind: Kind) -> Result<(), Rejected> {
         if kind != self.kind {
             self.admission.switch(self.kind, kind)?;

@@ -2,22 +2,23 @@ use std::{error, fmt, time::Duration};
 
 use crate::Kind;
 
-/// A request that was not admitted. Nothing has changed.
+/// The error of a request that was not admitted. No count has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejected {
-    /// Which limit it met.
+    /// The kind whose limit is reached.
     pub kind: Kind,
-    /// That limit.
+    /// The limit of this kind.
     pub limit: u32,
-    /// How many were being worked on.
+    /// The number of requests of this kind in progress.
     pub current: u32,
-    /// When to come again; see [`RetryAfter`](crate::RetryAfter).
+    /// The time after which to retry; see [`RetryAfter`](crate::RetryAfter).
     pub retry_after: Duration,
 }
 
 impl Rejected {
-    /// When to come again, in whole seconds, rounded up and at least 1: the value of a `Retry-After` header.
+    /// Returns the time after which to retry, in whole seconds, rounded up and at least 1: the value of a `Retry-After`
+    /// header.
     pub fn retry_after_seconds(&self) -> u64 {
         let up = u64::from(self.retry_after.subsec_nanos() > 0);
         self.retry_after.as_secs().saturating_add(up).max(1)
@@ -28,9 +29,9 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} requests of the kind {:?} are being worked on, and the limit is {}: try again in {} ms",
-            self.current,
+            "too many concurrent requests of the kind {:?}: {} are in progress, the limit is {}; try again in {} ms",
             self.kind.name(),
+            self.current,
             self.limit,
             self.retry_after.as_millis().max(1)
         )

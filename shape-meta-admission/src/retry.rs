@@ -1,16 +1,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-/// How much waits to be written, and how fast it is.
+/// The amount of pending changes, and the rate at which they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct Drain {
-    /// How many changes wait.
+    /// The number of pending changes.
     pub pending: usize,
-    /// How many are written in a second, as measured; zero (or no number) if that is not known.
+    /// The measured number of changes that are written per second; zero (or NaN) if it is unknown.
     pub per_second: f64,
 }
 
-/// Where the measured rate comes from. The `WeakShapeMeta` of `shape-meta` (what `downgrade` of a store returns) is
-/// such a place, and so is any closure that returns a [`Drain`]:
+/// A source of the measured rate. The `WeakShapeMeta` of `shape-meta` (returned by `downgrade` of a store) implements
+/// it, and so does any closure that returns a [`Drain`]:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Drain {
 /// # }
 /// ```
 pub trait DrainRate: Send + Sync {
-    /// How it is now. Called once for each refusal, on the thread that is refused: it should not block.
+    /// Returns the current state. Called once for each rejection, on the thread of the request: it should not block.
     fn drain(&self) -> Drain;
 }
 
@@ -43,8 +43,8 @@ impl<F: Fn() -> Drain + Send + Sync> DrainRate for F {
     }
 }
 
-/// How the delay after which to come again is made: as long as writing what is pending takes at the measured
-/// rate, and up to half as much again at random, all within bounds.
+/// The rule for the delay after which to retry: the time to write the pending changes at the measured rate, plus a
+/// random part of up to half of that, within bounds.
 #[derive(Clone)]
 pub struct RetryAfter {
     min: Duration,
@@ -53,43 +53,42 @@ pub struct RetryAfter {
 }
 
 impl RetryAfter {
-    /// The shortest delay, and the one before its random part when no rate is known. 1 second by default, which is
-    /// what a `Retry-After` header can say at least. Too short, and those who are refused come back
-    /// before anything has changed.
+    /// The minimum delay, which is also the delay before its random part if the rate is unknown. Default: 1 second,
+    /// the minimum of a `Retry-After` header. If it is too short, clients retry before the load has changed.
     pub fn min(mut self, min: Duration) -> Self {
         self.min = min;
         self
     }
 
-    /// The longest delay, its random part included. 30 seconds by default. Too long, and clients stay away
-    /// after the storm is over. Where it is below [`min`](Self::min), that counts.
+    /// The maximum delay, including its random part. Default: 30 seconds. If it is too long, clients stay away after
+    /// the load has gone. If it is below [`min`](Self::min), the minimum applies.
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// Where the measured rate comes from. Nowhere by default: then the delay is the shortest, and its random part.
+    /// The source of the measured rate. Default: none; the delay is then the minimum plus its random part.
     pub fn drain(mut self, drain: impl DrainRate + 'static) -> Self {
         self.drain = Some(Arc::new(drain));
         self
     }
 
-    /// A delay, another one each time.
+    /// Returns a delay, with a new random part for each call.
     pub(crate) fn delay(&self) -> Duration {
         let drain = self.drain.as_ref().map(|drain| drain.drain()).unwrap_or_default();
         self.delay_for(drain, fastrand::f64())
     }
 
-    /// The delay for this much, `at` this part of the way (from 0 to 1) through its random part.
-    fn delay_for(&self, drain: Drain, at: f64) -> Duration {
+    /// Returns the delay for this state. `random` selects the random part, from 0 (none) to 1 (all of it).
+    fn delay_for(&self, drain: Drain, random: f64) -> Duration {
         let max = self.max.max(self.min);
         let needed = match drain.per_second > 0.0 {
             true => Duration::try_from_secs_f64(drain.pending as f64 / drain.per_second).unwrap_or(max),
             false => self.min,
         };
-        // Below the longest by its random part: at the longest all who are refused would come back together.
+        // The base leaves space for the random part. Otherwise all rejected requests would retry together at the maximum.
         let base = needed.clamp(self.min, (max / 3 * 2).max(self.min));
-        base.saturating_add((base / 2).mul_f64(at)).min(max)
+        base.saturating_add((base / 2).mul_f64(random)).min(max)
     }
 }
 
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_the_disk_needs_and_up_to_half_as_much_again() {
+    fn the_delay_is_the_drain_time_and_up_to_half_as_much_again() {
         let retry = RetryAfter::default();
         let drain = Drain { pending: 40_000, per_second: 10_000.0 };
         assert_eq!(retry.delay_for(drain, 0.0), secs(4.0));
@@ -127,17 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_it_is_the_shortest() {
+    fn without_a_rate_the_delay_is_the_minimum() {
         let retry = RetryAfter::default();
         for per_second in [0.0, -0.0, -1.0, f64::NAN] {
             assert_eq!(retry.delay_for(Drain { pending: 9, per_second }, 0.0), secs(1.0));
         }
         let delays: std::collections::BTreeSet<_> = (0..50).map(|_| retry.delay()).collect();
-        assert!(delays.len() > 25, "they come back together: {delays:?}");
+        assert!(delays.len() > 25, "they retry together: {delays:?}");
     }
 
     #[test]
-    fn at_the_longest_they_do_not_come_back_together() {
+    fn retries_are_spread_at_the_maximum_delay() {
         let retry = RetryAfter::default();
         let drain = Drain { pending: usize::MAX, per_second: f64::MIN_POSITIVE };
         assert_eq!(retry.delay_for(drain, 0.0), secs(20.0));
@@ -146,11 +145,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_bounded_whatever_is_measured(
-            pending: usize, per_second: f64, at in 0.0..=1.0, min: u64, max: u64,
+        fn the_delay_is_bounded_for_every_measurement(
+            pending: usize, per_second: f64, random in 0.0..=1.0, min: u64, max: u64,
         ) {
             let (min, max) = (Duration::from_nanos(min), Duration::from_nanos(max));
-            let delay = RetryAfter::default().min(min).max(max).delay_for(Drain { pending, per_second }, at);
+            let delay = RetryAfter::default().min(min).max(max).delay_for(Drain { pending, per_second }, random);
             prop_assert!(delay >= min && delay <= max.max(min), "{delay:?}");
         }
     }

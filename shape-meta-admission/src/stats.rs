@@ -1,19 +1,19 @@
 use crate::Kind;
 
-/// What an [`Admission`](crate::Admission) has done so far.
+/// The counts of an [`Admission`](crate::Admission) since it was created.
 ///
-/// Both `current` are of one moment, so that a permit which is being moved is counted once. The totals are read
-/// beside them, and may be ahead of or behind what is going on at that moment.
+/// Both `current` values are read in one step, so that a permit that is being moved is counted once. The totals are
+/// read separately, and may be ahead of them or lag them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Of [`Kind::Initial`].
+    /// The counts of [`Kind::Initial`].
     pub initial: KindStats,
-    /// Of [`Kind::Existing`].
+    /// The counts of [`Kind::Existing`].
     pub existing: KindStats,
 }
 
 impl Stats {
-    /// Those of this kind.
+    /// Returns the counts of this kind.
     pub fn of(&self, kind: Kind) -> KindStats {
         match kind {
             Kind::Initial => self.initial,
@@ -22,15 +22,15 @@ impl Stats {
     }
 }
 
-/// What an [`Admission`](crate::Admission) has done so far for one kind.
+/// The counts of an [`Admission`](crate::Admission) for one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindStats {
-    /// How many permits were given out, those that were moved here included.
+    /// The number of permits that were acquired, including those moved to this kind.
     pub acquired: u64,
-    /// How many requests were refused, those that were not moved here included.
+    /// The number of requests that were rejected, including failed moves to this kind.
     pub rejected: u64,
-    /// How many permits are out now.
+    /// The number of permits that are held now.
     pub current: u32,
-    /// How many there can be.
+    /// The maximum number of permits.
     pub limit: u32,
 }

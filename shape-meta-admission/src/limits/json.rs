@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{AdmissionLimits, LimitsProblem};
 use crate::Kind;
 
-/// Reads limits strictly. The syntax is looked at first, so that whatever is wrong after that has a key.
+/// Parses limits strictly. The syntax is checked first, so that every later problem has a key.
 pub(super) fn parse(text: &str) -> Result<AdmissionLimits, LimitsProblem> {
     if text.trim_ascii().is_empty() {
         return Err(LimitsProblem::Empty);
@@ -14,14 +14,14 @@ pub(super) fn parse(text: &str) -> Result<AdmissionLimits, LimitsProblem> {
     let syntax = |why: serde_json::Error| LimitsProblem::Syntax { why: why.to_string() };
     let whole: &RawValue = serde_json::from_str(text).map_err(syntax)?;
     if !whole.get().starts_with('{') {
-        return Err(LimitsProblem::NotAnObject { found: sort(whole) });
+        return Err(LimitsProblem::NotAnObject { found: json_type(whole) });
     }
     let Members(members) = serde_json::from_str(text).map_err(syntax)?;
 
     let mut found = [None; 2];
     for (key, value) in members {
         let Some(at) = Kind::ALL.iter().position(|kind| kind.name() == key) else {
-            return Err(LimitsProblem::UnknownKey { key: cut(&key) });
+            return Err(LimitsProblem::UnknownKey { key: truncate(&key) });
         };
         let key = Kind::ALL[at].name();
         if found[at].replace(number(key, &value)?).is_some() {
@@ -36,24 +36,25 @@ pub(super) fn parse(text: &str) -> Result<AdmissionLimits, LimitsProblem> {
     })
 }
 
-/// Reads the number as it was written: through a float, 300.0 or 3e2 would pass for whole and 1e999 for no JSON.
+/// Parses a number as it was written. Through a float, 300.0 and 3e2 would count as integers, and 1e999 as a syntax
+/// error.
 fn number(key: &'static str, value: &RawValue) -> Result<u32, LimitsProblem> {
     let text = value.get();
-    let quoted = || cut(text);
+    let quoted = || truncate(text);
     if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-        Err(LimitsProblem::NotANumber { key, found: sort(value) })
+        Err(LimitsProblem::NotANumber { key, found: json_type(value) })
     } else if text.starts_with('-') {
         Err(LimitsProblem::Negative { key, value: quoted() })
     } else if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         Err(LimitsProblem::NotWhole { key, value: quoted() })
     } else {
-        // Digits only, so that all that can go wrong is that they are too many.
+        // Digits only, so the only possible error is overflow.
         text.parse().map_err(|_| LimitsProblem::TooLarge { key, value: quoted() })
     }
 }
 
-/// What a value is, by the first character of its valid JSON.
-fn sort(value: &RawValue) -> &'static str {
+/// Returns the type of a value, by the first character of its valid JSON.
+fn json_type(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
@@ -64,12 +65,12 @@ fn sort(value: &RawValue) -> &'static str {
     }
 }
 
-/// Cut to a length that is fit for a log.
-fn cut(text: &str) -> String {
+/// Truncates a text to a length that is suitable for a log.
+fn truncate(text: &str) -> String {
     text[..text.floor_char_boundary(64)].to_owned()
 }
 
-/// The members of an object as they stand: a map would lose a key that is there twice.
+/// The members of an object in their order. A map would lose duplicate keys.
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {

@@ -10,14 +10,14 @@ pub use problem::{InvalidLimits, LimitsProblem};
 /// The environment variable that [`AdmissionLimits::from_env`] reads.
 pub const ENV: &str = "SHAPE_META_MAX_CONCURRENT_REQUESTS";
 
-/// How many requests of each kind may be worked on at a time.
+/// The maximum number of concurrent requests of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Of [`Kind::Initial`]; 300 by default. Each may make a shape and its snapshot: too many, and all of them
-    /// are slow; too few, and a redeploy takes longer than it must. Zero admits none.
+    /// The limit of [`Kind::Initial`]. Default: 300. Each request may create a shape and its snapshot. If the limit is
+    /// too high, all of them are slow; if it is too low, a redeploy takes longer than necessary. Zero admits none.
     pub initial: u32,
-    /// Of [`Kind::Existing`]; 10,000 by default. Mostly connections that wait for news: too many cost memory,
-    /// too few shut clients out that cost next to nothing. Zero admits none.
+    /// The limit of [`Kind::Existing`]. Default: 10,000. These are mostly connections that wait for changes. If the
+    /// limit is too high, they cost memory; if it is too low, cheap requests are rejected. Zero admits none.
     pub existing: u32,
 }
 
@@ -26,8 +26,8 @@ impl AdmissionLimits {
     ///
     /// # Errors
     ///
-    /// For anything but an object with just these two keys, once each, and whole numbers from 0 to
-    /// 4,294,967,295. The error names the key.
+    /// If the text is not an object with exactly these two keys, once each, and integers from 0 to 4,294,967,295. The
+    /// error names the key.
     pub fn from_json(text: &str) -> Result<Self, InvalidLimits> {
         json::parse(text).map_err(InvalidLimits::new)
     }
@@ -37,19 +37,20 @@ impl AdmissionLimits {
     ///
     /// # Errors
     ///
-    /// If it is set to anything else, the empty text included. Call it at start, and do not start then:
-    /// limits that are silently not those that were meant are noticed in the next storm.
+    /// If the value is invalid; an empty value is invalid, too. Read it at start and do not start with an invalid
+    /// value: wrong limits would otherwise be noticed only under load.
     pub fn from_env() -> Result<Option<Self>, InvalidLimits> {
         env::var_os(ENV).as_deref().map(Self::from_os).transpose()
     }
 
-    /// What [`from_env`](Self::from_env) makes of the value. Tests cannot set a variable safely.
+    /// Parses the value for [`from_env`](Self::from_env). A function of its own, because tests cannot set a variable
+    /// safely.
     fn from_os(value: &OsStr) -> Result<Self, InvalidLimits> {
         let text = value.to_str().ok_or(LimitsProblem::NotUnicode);
         text.and_then(json::parse).map_err(InvalidLimits::of_env)
     }
 
-    /// The limit of this kind.
+    /// Returns the limit of this kind.
     pub fn of(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Initial => self.initial,
@@ -85,7 +86,7 @@ mod tests {
         );
         insta::assert_snapshot!(
             text(OsStr::new("")),
-            @r#"SHAPE_META_MAX_CONCURRENT_REQUESTS: the value is empty, and has to be an object like {"initial":300,"existing":10000}"#
+            @r#"SHAPE_META_MAX_CONCURRENT_REQUESTS: the value is empty; expected an object like {"initial":300,"existing":10000}"#
         );
         #[cfg(unix)]
         insta::assert_snapshot!(

@@ -2,10 +2,10 @@ use std::{error, fmt};
 
 use super::ENV;
 
-/// Limits that cannot be used. The text says which key it is and what is wrong with it.
+/// The error of invalid limits. Its text names the key and the problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidLimits {
-    /// The environment variable that they come from.
+    /// The environment variable from which the limits were read.
     variable: Option<&'static str>,
     problem: LimitsProblem,
 }
@@ -19,41 +19,41 @@ impl InvalidLimits {
         Self { variable: Some(ENV), problem }
     }
 
-    /// What is wrong.
+    /// Returns the problem.
     pub fn problem(&self) -> &LimitsProblem {
         &self.problem
     }
 }
 
-/// What is wrong with limits. Keys and values are cut after 64 bytes.
+/// The problem of invalid limits. Keys and values are truncated to 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitsProblem {
     /// The environment variable is not UTF-8.
     NotUnicode,
-    /// There is nothing, or nothing but white space.
+    /// The text is empty or only white space.
     Empty,
     /// The text is not JSON.
     Syntax {
-        /// Why, and where.
+        /// The message of the parser, with the position.
         why: String,
     },
     /// The JSON is not an object.
     NotAnObject {
-        /// What it is instead.
+        /// Its JSON type.
         found: &'static str,
     },
-    /// There is no such limit.
+    /// The key is unknown.
     UnknownKey {
         /// The key.
         key: String,
     },
-    /// A key is there twice.
+    /// A key occurs more than once.
     DuplicateKey {
         /// The key.
         key: &'static str,
     },
-    /// A key is not there.
+    /// A key is missing.
     MissingKey {
         /// The key.
         key: &'static str,
@@ -62,28 +62,28 @@ pub enum LimitsProblem {
     NotANumber {
         /// Its key.
         key: &'static str,
-        /// What it is instead.
+        /// Its JSON type.
         found: &'static str,
     },
-    /// The number is below zero.
+    /// The number is negative.
     Negative {
         /// Its key.
         key: &'static str,
-        /// As it was written.
+        /// The value as it was written.
         value: String,
     },
     /// The number has a fraction or an exponent.
     NotWhole {
         /// Its key.
         key: &'static str,
-        /// As it was written.
+        /// The value as it was written.
         value: String,
     },
     /// The number is too large.
     TooLarge {
         /// Its key.
         key: &'static str,
-        /// As it was written.
+        /// The value as it was written.
         value: String,
     },
 }
@@ -93,32 +93,29 @@ impl fmt::Display for LimitsProblem {
         match self {
             Self::NotUnicode => f.write_str("the value is not UTF-8"),
             Self::Empty => f.write_str(
-                "the value is empty, and has to be an object like {\"initial\":300,\"existing\":10000}",
+                "the value is empty; expected an object like {\"initial\":300,\"existing\":10000}",
             ),
             Self::Syntax { why } => write!(f, "the value is not JSON: {why}"),
             Self::NotAnObject { found } => write!(
                 f,
-                "the value is {found}, and has to be an object like {{\"initial\":300,\"existing\":10000}}"
+                "the value is {found}; expected an object like {{\"initial\":300,\"existing\":10000}}"
             ),
             Self::UnknownKey { key } => {
                 write!(f, "the key {key:?} is unknown; the keys are \"initial\" and \"existing\"")
             }
-            Self::DuplicateKey { key } => write!(f, "the key {key:?} is there more than once"),
+            Self::DuplicateKey { key } => write!(f, "the key {key:?} occurs more than once"),
             Self::MissingKey { key } => write!(f, "the key {key:?} is missing"),
             Self::NotANumber { key, found } => {
-                write!(f, "the value of {key:?} is {found}, and has to be a whole number")
+                write!(f, "the value of {key:?} is {found}; expected an integer")
             }
             Self::Negative { key, value } => {
-                write!(f, "the value of {key:?} is {value}, and must not be negative")
+                write!(f, "the value of {key:?} is {value}; it must not be negative")
             }
             Self::NotWhole { key, value } => {
-                write!(
-                    f,
-                    "the value of {key:?} is {value}, and has to be a whole number, written as digits only"
-                )
+                write!(f, "the value of {key:?} is {value}; expected an integer, written with digits only")
             }
             Self::TooLarge { key, value } => {
-                write!(f, "the value of {key:?} is {value}, and the largest possible is {}", u32::MAX)
+                write!(f, "the value of {key:?} is {value}; the maximum is {}", u32::MAX)
             }
         }
     }

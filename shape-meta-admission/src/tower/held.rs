@@ -5,46 +5,46 @@ use std::{
 
 use crate::{Kind, Permit, Rejected};
 
-/// The permit of a request, for whoever handles it: it is in the extensions of every request that an
-/// [`AdmissionService`](crate::AdmissionService) has admitted, and moves it to another kind.
+/// The permit of a request, for its handler. It is in the extensions of every request that an
+/// [`AdmissionService`](crate::AdmissionService) has admitted, and can move the request to another kind.
 ///
-/// It does not keep the place: that is free when the response has ended, however many clones are left.
+/// It does not keep the permit alive: the permit is released when the response has ended, regardless of clones.
 ///
 /// ```
 /// use http::Request;
 /// use shape_meta_admission::{Kind, RequestPermit};
 ///
 /// # struct Engine;
-/// # impl Engine { fn find_or_make<B>(&self, _: &Request<B>) {} }
+/// # impl Engine { fn find_or_create<B>(&self, _: &Request<B>) {} }
 /// fn serve<B>(engine: &Engine, request: Request<B>) {
-///     engine.find_or_make(&request); // what makes it expensive
+///     engine.find_or_create(&request); // the expensive part
 ///     if let Some(permit) = request.extensions().get::<RequestPermit>() {
-///         // The shape is there now. Where too many read already, it goes on counting as what it was.
+///         // The shape exists now. At the limit of `Existing`, the request keeps its kind.
 ///         let _ = permit.switch_to(Kind::Existing);
 ///     }
-///     // .. and streams.
+///     // Stream the shape here.
 /// }
 /// ```
 #[derive(Clone)]
 pub struct RequestPermit(Arc<Mutex<Option<Permit>>>);
 
 impl RequestPermit {
-    /// What the request counts as; `None` if it is over.
+    /// Returns the kind as which the request is counted; `None` if it has ended.
     pub fn kind(&self) -> Option<Kind> {
         self.lock().as_ref().map(Permit::kind)
     }
 
-    /// Lets the request count as another kind from now on; see [`Permit::switch_to`]. Nothing happens if it is over.
+    /// Moves the request to another kind; see [`Permit::switch_to`]. Does nothing if it has ended.
     ///
     /// # Errors
     ///
-    /// If the limit of that kind is met. The permit is what it was then.
+    /// If the limit of that kind is reached. The permit keeps its kind then.
     pub fn switch_to(&self, kind: Kind) -> Result<(), Rejected> {
         self.lock().as_mut().map_or(Ok(()), |permit| permit.switch_to(kind))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Permit>> {
-        // A panic under it was that of a `DrainRate`, and a permit that was not moved is whole.
+        // Only a `DrainRate` can panic under this lock, and the permit is then not moved and still valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +55,7 @@ impl fmt::Debug for RequestPermit {
     }
 }
 
-/// What keeps the place of a request: dropping this frees it.
+/// The owner of the permit of a request: dropping it releases the permit.
 pub(super) struct Held(RequestPermit);
 
 impl Held {

@@ -5,18 +5,19 @@ use tower_layer::Layer;
 use super::AdmissionService;
 use crate::Admission;
 
-/// Puts admission control around a service of HTTP requests.
+/// A layer that adds admission control to an HTTP service.
 ///
-/// A request that is refused never reaches the service: it is answered with 503, a `Retry-After` header in whole
-/// seconds, and an empty body; the [`Rejected`](crate::Rejected) is in the extensions of that response, for
-/// whoever wants to write a body or a log. One that is admitted holds its permit until the *body* of its
-/// response is dropped, so that a client which reads slowly still counts. Where no response comes
-/// about (the service fails or panics, or the future is dropped), the permit is freed right then. While it lasts, whoever
-/// handles the request can [move it to another kind](crate::RequestPermit).
+/// A rejected request does not reach the service. It is answered with 503, a `Retry-After` header in whole seconds, and
+/// an empty body. The extensions of the response contain the [`Rejected`](crate::Rejected), for a body or a log.
 ///
-/// It is ready when the service is, and waits as long as that one: put it outside of what makes requests wait, such as a limit
-/// on concurrency, or requests queue up where nobody counts them. A service that reserves something when it is
-/// [ready](tower_service::Service::poll_ready) keeps that for the next call if a request is refused.
+/// An admitted request holds its permit until the *body* of its response is dropped, so that slow clients count. If
+/// there is no response (the service fails or panics, or the future is dropped), the permit is released at once. Until
+/// then, the handler can [move the request to another kind](crate::RequestPermit).
+///
+/// The service is ready when the inner service is ready. Put this layer outside of layers that make requests wait,
+/// such as a concurrency limit; otherwise requests queue without being counted. If the inner service reserves
+/// something when it is [ready](tower_service::Service::poll_ready), a rejected request leaves the reservation to the
+/// next call.
 ///
 /// ```
 /// use http::Request;
@@ -26,7 +27,7 @@ use crate::Admission;
 /// let layer = AdmissionLayer::new(admission, |request: &Request<()>| {
 ///     let query = request.uri().query().unwrap_or_default();
 ///     match request.uri().path() {
-///         "/health" => None, // never refused
+///         "/health" => None, // never rejected
 ///         _ if query.contains("handle=") => Some(Kind::Existing),
 ///         _ => Some(Kind::Initial),
 ///     }
@@ -39,8 +40,7 @@ pub struct AdmissionLayer<F> {
 }
 
 impl<F> AdmissionLayer<F> {
-    /// Limits with this admission, by the kind that this function (of `&http::Request<_>`) says a request
-    /// is of; `None` is never limited.
+    /// A layer with this admission. `classify` maps an `&http::Request<_>` to its kind; `None` is not limited.
     pub fn new(admission: Admission, classify: F) -> Self {
         Self { admission, classify }
     }

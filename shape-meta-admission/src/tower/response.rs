@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use super::{RequestPermit, held::Held};
 use crate::{Permit, Rejected};
 
-/// The response of one who was refused.
-pub(super) fn refusal<R>(rejected: Rejected) -> Response<Admitted<R>> {
+/// Returns the response to a rejected request.
+pub(super) fn rejection<R>(rejected: Rejected) -> Response<Admitted<R>> {
     let mut response = Response::new(Admitted { body: None, held: None });
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rejected.retry_after_seconds()));
@@ -21,10 +21,10 @@ pub(super) fn refusal<R>(rejected: Rejected) -> Response<Admitted<R>> {
 }
 
 pin_project! {
-    /// The body of a response, with the permit of its request: dropping it frees the permit. That of a refusal is
-    /// empty.
+    /// The body of a response with the permit of its request: dropping it releases the permit. The body of a rejection
+    /// is empty.
     pub struct Admitted<R> {
-        // Before the permit, so that it is dropped before.
+        // Before the permit, so that it is dropped first.
         #[pin]
         body: Option<R>,
         held: Option<Held>,
@@ -36,13 +36,13 @@ impl<R> Admitted<R> {
         Self { body: Some(body), held }
     }
 
-    /// The body of the service, none if it was not asked; and the permit, if the request has one: for who keeps them
-    /// together in another way. Such a one is a connection that is upgraded, which goes on when its body has ended.
+    /// Returns the body of the service, unless the request was rejected, and the permit, if the request has one. For
+    /// callers that tie the permit to something else, such as an upgraded connection, which outlives its body.
     pub fn into_parts(self) -> (Option<R>, Option<Permit>) {
         (self.body, self.held.and_then(Held::into_permit))
     }
 
-    /// The permit, for example to [switch](RequestPermit::switch_to) it.
+    /// Returns the permit, for example to [switch](RequestPermit::switch_to) it.
     pub fn permit(&self) -> Option<&RequestPermit> {
         self.held.as_ref().map(Held::shared)
     }

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{AdmissionFuture, Admitted, held::Held};
 use crate::{Admission, Kind};
 
-/// The service that [`AdmissionLayer`](crate::AdmissionLayer) makes.
+/// The service of an [`AdmissionLayer`](crate::AdmissionLayer).
 #[derive(Clone)]
 pub struct AdmissionService<S, F> {
     inner: S,

@@ -1,9 +1,9 @@
-//! Limits from JSON: strict, and each error names the key.
+//! Limits from JSON: parsing is strict, and each error names the key.
 
 use shape_meta_admission::{AdmissionLimits, LimitsProblem};
 
 #[test]
-fn good_ones() {
+fn valid_limits_are_parsed() {
     for (text, initial, existing) in [
         (r#"{"initial":300,"existing":10000}"#, 300, 10_000),
         (" { \"existing\" : 1 ,\n\"initial\" : 0 } ", 0, 1),
@@ -15,20 +15,20 @@ fn good_ones() {
 }
 
 #[test]
-fn texts_of_bad_ones() {
+fn texts_of_invalid_limits() {
     let long = format!(r#"{{"{}":1}}"#, "é".repeat(1000));
     let many = format!(r#"{{"initial":{},"existing":1}}"#, "9".repeat(1000));
     let deep = "[".repeat(100_000);
     let bad = [
-        // Nothing.
+        // Empty.
         "",
-        // No JSON.
+        // Not JSON.
         "initial=300",
         r#"{"initial":300,"existing":10000"#,
         r#"{"initial":300,"existing":10000} and"#,
         r#"{"initial":300,"existing":010}"#,
         r#"{"initial":+1,"existing":1}"#,
-        // No object.
+        // Not an object.
         "300",
         "null",
         "[300,10000]",
@@ -65,13 +65,13 @@ fn texts_of_bad_ones() {
         format!("{text}\n    {error}")
     });
     insta::assert_snapshot!(texts.join("\n"));
-    // Too deep to quote, and no reason to overflow the stack.
+    // Deep nesting must not overflow the stack. Too long for the snapshot.
     let deep = AdmissionLimits::from_json(&deep).expect_err("not closed");
     assert!(matches!(deep.problem(), LimitsProblem::Syntax { .. }), "{deep}");
 }
 
 #[test]
-fn bad_ones_can_be_told_apart_without_reading_the_text() {
+fn problems_can_be_distinguished_without_the_text() {
     let problem = |text| AdmissionLimits::from_json(text).expect_err("bad").problem().clone();
     assert_eq!(problem(" \t\n"), LimitsProblem::Empty);
     assert_eq!(problem(r#"{"a":1}"#), LimitsProblem::UnknownKey { key: "a".into() });

@@ -1,4 +1,4 @@
-//! Admission control from outside.
+//! The public interface of admission control.
 
 mod limits;
 #[cfg(feature = "metrics")]

@@ -1,11 +1,11 @@
-//! The metrics are those of the table in the docs, and say what the admission says.
+//! The metrics equal the table in the docs and the counts of the admission.
 
 use std::collections::BTreeMap;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta_admission::{Admission, AdmissionLimits, Kind};
 
-/// Kind, unit, labels and text of each metric, and the values with their labels.
+/// Returns the table rows of the emitted metrics by name, and their values with labels.
 fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -24,7 +24,7 @@ fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let keys: Vec<_> = key.labels().map(|label| format!("`{}`", label.key())).collect();
         assert_eq!(keys[0], "`stack`");
-        assert!(unit.is_none(), "the facade cannot say what is counted");
+        assert!(unit.is_none(), "the facade has no units for counted things");
         let (keys, text) = (keys[1..].join(", "), text.expect("a text"));
         let row = format!("| `{}` | {kind} | `{{request}}` | {keys} | {text} |", key.name());
         rows.insert(key.name().to_owned(), row);
@@ -39,7 +39,7 @@ fn emitted(admission: &Admission) -> (BTreeMap<String, String>, Vec<String>) {
 }
 
 #[test]
-fn the_table_in_the_docs_is_what_is_emitted() {
+fn the_table_in_the_docs_equals_the_emitted_metrics() {
     let (rows, _) = emitted(&Admission::new(AdmissionLimits::default()));
     let documented = include_str!("../../src/metrics.md").lines().filter(|line| line.starts_with("| `"));
     let documented: BTreeMap<_, _> =
@@ -48,12 +48,12 @@ fn the_table_in_the_docs_is_what_is_emitted() {
 }
 
 #[test]
-fn each_kind_has_its_own_numbers() {
+fn each_kind_has_its_own_values() {
     let limits = AdmissionLimits::from_json(r#"{"initial":1,"existing":2}"#).expect("valid");
     let admission = Admission::new(limits);
-    let _held = admission.try_acquire(Kind::Initial).expect("room");
+    let _held = admission.try_acquire(Kind::Initial).expect("below the limit");
     assert!(admission.try_acquire(Kind::Initial).is_err());
-    drop(admission.try_acquire(Kind::Existing).expect("room"));
+    drop(admission.try_acquire(Kind::Existing).expect("below the limit"));
     let (_, values) = emitted(&admission);
     assert_eq!(
         values,

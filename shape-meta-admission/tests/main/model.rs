@@ -1,4 +1,4 @@
-//! Any sequence of operations does what it does to a plain list of kinds.
+//! Random operations compared with a plain list of kinds.
 
 use proptest::prelude::*;
 use shape_meta_admission::{Kind, Permit};
@@ -10,7 +10,7 @@ enum Op {
     Acquire(Kind),
     Switch(prop::sample::Index, Kind),
     Release(prop::sample::Index),
-    /// Released on a stack that unwinds.
+    /// A release during unwinding.
     Panic(prop::sample::Index),
 }
 
@@ -26,7 +26,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn it_is_a_list_of_kinds(initial in 0..5_u32, existing in 0..5_u32, ops in prop::collection::vec(op(), 0..80)) {
+    fn permits_equal_a_list_of_kinds(initial in 0..5_u32, existing in 0..5_u32, ops in prop::collection::vec(op(), 0..80)) {
         let admission = admission(initial, existing);
         let limit = |kind| match kind { Kind::Initial => initial, Kind::Existing => existing };
         let mut permits: Vec<Permit> = Vec::new();
@@ -34,7 +34,7 @@ proptest! {
         let mut totals = [(0, 0); 2];
 
         for op in ops {
-            let room = |model: &[Kind], kind| {
+            let has_capacity = |model: &[Kind], kind| {
                 (model.iter().filter(|held| **held == kind).count() as u32) < limit(kind)
             };
             let mut count = |kind: Kind, admitted: bool| {
@@ -44,7 +44,7 @@ proptest! {
             match op {
                 Op::Acquire(kind) => {
                     let admitted = admission.try_acquire(kind);
-                    prop_assert_eq!(admitted.is_ok(), room(&model, kind));
+                    prop_assert_eq!(admitted.is_ok(), has_capacity(&model, kind));
                     count(kind, admitted.is_ok());
                     if let Ok(permit) = admitted {
                         permits.push(permit);
@@ -53,7 +53,7 @@ proptest! {
                 }
                 Op::Switch(at, kind) if !model.is_empty() => {
                     let at = at.index(model.len());
-                    let expected = model[at] == kind || room(&model, kind);
+                    let expected = model[at] == kind || has_capacity(&model, kind);
                     prop_assert_eq!(permits[at].switch_to(kind).is_ok(), expected);
                     if model[at] != kind {
                         count(kind, expected);
@@ -84,11 +84,11 @@ proptest! {
             }
             let stats = admission.stats();
             for kind in Kind::ALL {
-                let of = stats.of(kind);
+                let stats = stats.of(kind);
                 let held = model.iter().filter(|held| **held == kind).count();
-                prop_assert_eq!(of.current as usize, held);
-                prop_assert_eq!((of.acquired, of.rejected), totals[kind as usize]);
-                prop_assert_eq!(of.limit, limit(kind));
+                prop_assert_eq!(stats.current as usize, held);
+                prop_assert_eq!((stats.acquired, stats.rejected), totals[kind as usize]);
+                prop_assert_eq!(stats.limit, limit(kind));
             }
         }
         drop(permits);

@@ -1,4 +1,4 @@
-//! Many threads: permits neither leak nor double, and no limit is exceeded at any step.
+//! Many threads: permits neither leak nor are released twice, and no limit is exceeded at any step.
 
 use std::{
     future::{Future, poll_fn},
@@ -21,21 +21,21 @@ const THREADS: usize = 8;
 
 struct OnPurpose;
 
-/// What the callers hold, counted by themselves: never more than the limiter says, and that never more
-/// than the limit.
+/// The permits that the callers hold, by their own count: at most the count of the limiter, which is at most the
+/// limit.
 struct Held([AtomicU32; 2]);
 
 impl Held {
-    /// Counted after the permit was given out, so that it counts too few rather than too many.
-    fn take(&self, admission: &Admission, kind: Kind) {
+    /// Counts a permit after it was acquired, so that the count is too low rather than too high.
+    fn add(&self, admission: &Admission, kind: Kind) {
         let held = self.0[kind as usize].fetch_add(1, Ordering::SeqCst) + 1;
         let limit = admission.limits().of(kind);
-        assert!(held <= limit, "{held} hold a permit of the kind {kind}, and the limit is {limit}");
+        assert!(held <= limit, "{held} permits of the kind {kind} are held, and the limit is {limit}");
         check(admission);
     }
 
-    /// Counted before the permit is given back, for the same reason.
-    fn give(&self, kind: Kind) {
+    /// Uncounts a permit before it is released, for the same reason.
+    fn remove(&self, kind: Kind) {
         self.0[kind as usize].fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -43,12 +43,12 @@ impl Held {
 fn check(admission: &Admission) {
     let stats = admission.stats();
     for kind in Kind::ALL {
-        let of = stats.of(kind);
-        assert!(of.current <= of.limit, "{kind}: {of:?}");
+        let stats = stats.of(kind);
+        assert!(stats.current <= stats.limit, "{kind}: {stats:?}");
     }
 }
 
-/// A permit that is counted by its holder too, however it ends.
+/// A permit that its holder counts as well, however it ends.
 struct Counted<'a> {
     permit: Permit,
     held: &'a Held,
@@ -58,7 +58,7 @@ struct Counted<'a> {
 impl<'a> Counted<'a> {
     fn acquire(admission: &'a Admission, held: &'a Held, kind: Kind) -> Option<Self> {
         let permit = admission.try_acquire(kind).ok()?;
-        held.take(admission, kind);
+        held.add(admission, kind);
         Some(Self { permit, held, admission })
     }
 
@@ -67,32 +67,32 @@ impl<'a> Counted<'a> {
         if from == kind {
             return;
         }
-        self.held.give(from);
+        self.held.remove(from);
         match self.permit.switch_to(kind) {
-            Ok(()) => self.held.take(self.admission, kind),
-            Err(_) => self.held.take(self.admission, from),
+            Ok(()) => self.held.add(self.admission, kind),
+            Err(_) => self.held.add(self.admission, from),
         }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.held.give(self.permit.kind());
+        self.held.remove(self.permit.kind());
     }
 }
 
 type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// A request as a future: it acquires when it is polled first, moves its permit when polled again, and ends
-/// at the third time, if it gets that far.
+/// A request as a future. The first poll acquires a permit, the second one moves it, and the third one ends the
+/// request.
 async fn request(admission: &Admission, held: &Held, kind: Kind, to: Kind) {
     let Some(mut counted) = Counted::acquire(admission, held, kind) else { return };
-    once_more().await;
+    yield_once().await;
     counted.switch_to(to);
-    once_more().await;
+    yield_once().await;
 }
 
-fn once_more() -> impl Future<Output = ()> {
+fn yield_once() -> impl Future<Output = ()> {
     let mut polled = false;
     poll_fn(move |_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending })
 }
@@ -102,16 +102,16 @@ fn kind(random: &mut fastrand::Rng) -> Kind {
 }
 
 #[test]
-fn permits_neither_leak_nor_double() {
+fn permits_neither_leak_nor_are_released_twice() {
     let admission = admission(6, 8);
     let held = Held([AtomicU32::new(0), AtomicU32::new(0)]);
-    let (acquired, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (acquired, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let start = Barrier::new(THREADS + 1);
 
     thread::scope(|scope| {
         scope.spawn(|| {
             start.wait();
-            while !over.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 check(&admission);
                 thread::yield_now();
             }
@@ -126,58 +126,58 @@ fn permits_neither_leak_nor_double() {
             })
             .collect();
         let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        over.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         outcomes.into_iter().for_each(|outcome| outcome.expect("no check failed"));
     });
 
     assert!(acquired.load(Ordering::Relaxed) > 10_000);
-    all_are_free_again(&admission, &held);
+    assert_all_released(&admission, &held);
 }
 
-/// All places are there again, and not one more.
-fn all_are_free_again(admission: &Admission, held: &Held) {
+/// Asserts that all permits can be acquired again, and not one more.
+fn assert_all_released(admission: &Admission, held: &Held) {
     let stats = admission.stats();
     for kind in Kind::ALL {
         assert_eq!(stats.of(kind).current, 0, "{kind}: a permit has leaked");
         assert_eq!(held.0[kind as usize].load(Ordering::SeqCst), 0);
-        assert!(stats.of(kind).rejected > 0, "{kind}: the limit was never met");
+        assert!(stats.of(kind).rejected > 0, "{kind}: the limit was never reached");
         let permits: Vec<_> = std::iter::from_fn(|| admission.try_acquire(kind).ok()).collect();
         assert_eq!(permits.len() as u32, admission.limits().of(kind));
     }
 }
 
 /// Requests of each thread, half of each kind.
-const AT_ONCE: usize = 5_000;
+const REQUESTS: usize = 5_000;
 
-/// 40,000 requests at once, of which 8,000 find room: all of these hold their permits at the same moment, and then end in
-/// every way in which a request can.
+/// 40,000 requests, of which 8,000 are admitted. These hold their permits at the same time, and then end in every way
+/// in which a request can end.
 #[test]
-fn thousands_at_once_end_in_every_way() {
+fn thousands_of_concurrent_requests_end_in_every_way() {
     let admission = admission(2_000, 6_000);
     let held = Held([AtomicU32::new(0), AtomicU32::new(0)]);
-    let begin = || {
+    let start = || {
         let mut context = Context::from_waker(Waker::noop());
-        let kinds = Kind::ALL.into_iter().cycle().take(AT_ONCE);
+        let kinds = Kind::ALL.into_iter().cycle().take(REQUESTS);
         let requests = kinds.map(|kind| Box::pin(request(&admission, &held, kind, Kind::Existing)) as _);
         let mut requests: Vec<Request<'_>> = requests.collect();
         requests.retain_mut(|request| request.as_mut().poll(&mut context).is_pending());
         requests
     };
-    let begun: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(begin)).collect();
+    let started: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(start)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no check failed")).collect()
     });
-    assert_eq!(begun.iter().map(Vec::len).sum::<usize>(), 8_000);
+    assert_eq!(started.iter().map(Vec::len).sum::<usize>(), 8_000);
     let stats = admission.stats();
     for kind in Kind::ALL {
         let KindStats { acquired, rejected, current, limit } = stats.of(kind);
         assert_eq!((acquired, current), (limit.into(), limit), "{kind}");
-        assert_eq!(acquired + rejected, (THREADS * AT_ONCE / 2) as u64, "{kind}");
+        assert_eq!(acquired + rejected, (THREADS * REQUESTS / 2) as u64, "{kind}");
     }
 
     let (hand_over, handed): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::channel()).unzip();
     thread::scope(|scope| {
-        for (at, (requests, handed)) in begun.into_iter().zip(handed).enumerate() {
+        for (at, (requests, handed)) in started.into_iter().zip(handed).enumerate() {
             let neighbour = hand_over[(at + 1) % THREADS].clone();
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(at as u64);
@@ -192,17 +192,17 @@ fn thousands_at_once_end_in_every_way() {
         }
         drop(hand_over);
     });
-    all_are_free_again(&admission, &held);
+    assert_all_released(&admission, &held);
 }
 
 fn end<'a>(mut request: Request<'a>, neighbour: &mpsc::Sender<Request<'a>>, random: &mut fastrand::Rng) {
     let mut context = Context::from_waker(Waker::noop());
-    // Perhaps it tries to move its permit before.
+    // Some try to move their permit first.
     if random.bool() {
         let _ = request.as_mut().poll(&mut context);
     }
     match random.bool() {
-        true => neighbour.send(request).expect("it takes them until all have ended"),
+        true => neighbour.send(request).expect("it receives until all have ended"),
         false => end_here(request, random),
     }
 }
@@ -211,7 +211,7 @@ fn end_here(mut request: Request<'_>, random: &mut fastrand::Rng) {
     let mut context = Context::from_waker(Waker::noop());
     match random.u8(..4) {
         0 => drop(request),
-        // A time-out: whoever polls it drops it in the midst of a poll of its own.
+        // A time-out: the polling future drops the request within its own poll.
         1 => {
             let mut limited = Some(request);
             let mut timed_out = pin!(poll_fn(|context| {
@@ -245,7 +245,7 @@ fn work(admission: &Admission, held: &Held, acquired: &AtomicU64, random: &mut f
                     drop(waiting.swap_remove(at));
                 }
             }
-            // Cancelled: perhaps before its first poll, perhaps with a permit.
+            // Cancelled, before the first poll or with a permit.
             4 if !waiting.is_empty() => drop(waiting.swap_remove(random.usize(..waiting.len()))),
             5 => {
                 let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -253,7 +253,7 @@ fn work(admission: &Admission, held: &Held, acquired: &AtomicU64, random: &mut f
                     counted.switch_to(second);
                     std::panic::resume_unwind(Box::new(OnPurpose));
                 }));
-                // What a check said goes on.
+                // A failed check is passed on.
                 if let Err(panic) = unwound.or_else(|panic| panic.downcast::<OnPurpose>().map(|_| ())) {
                     std::panic::resume_unwind(panic);
                 }

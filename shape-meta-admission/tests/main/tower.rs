@@ -1,4 +1,4 @@
-//! The layer: 503 with Retry-After, and how long a request holds its permit.
+//! The tower layer: 503 with Retry-After, and how long a request holds its permit.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use crate::admission;
 
-/// A body of so many frames.
+/// A body of this number of frames.
 #[derive(Debug, PartialEq)]
 struct Frames(u64);
 
@@ -48,7 +48,7 @@ impl Body for Frames {
     }
 }
 
-/// A service that this function is.
+/// A service that calls a function.
 #[derive(Clone)]
 struct Calls<F>(F);
 
@@ -106,7 +106,7 @@ macro_rules! ready {
 }
 
 #[test]
-fn a_refusal_is_503_with_retry_after_and_does_not_reach_the_service() {
+fn a_rejected_request_gets_503_and_does_not_reach_the_service() {
     let retry = RetryAfter::default().min(Duration::from_millis(2001)).max(Duration::from_millis(2001));
     let admission = Admission::with_retry_after(AdmissionLimits { initial: 1, existing: 1 }, retry);
     let calls = Cell::new(0);
@@ -125,7 +125,11 @@ fn a_refusal_is_503_with_retry_after_and_does_not_reach_the_service() {
     assert!(second.body().is_end_stream());
     assert_eq!(calls.get(), 1);
 
-    assert_eq!(ready!(service.call(get("/existing"))).status(), StatusCode::OK, "the other kind");
+    assert_eq!(
+        ready!(service.call(get("/existing"))).status(),
+        StatusCode::OK,
+        "the other kind has its own limit"
+    );
     let health: Vec<_> = (0..5).map(|_| ready!(service.call(get("/health"))).status()).collect();
     assert_eq!(health, [StatusCode::OK; 5], "never limited");
 }
@@ -159,7 +163,7 @@ fn a_permit_lives_as_long_as_the_body() {
 fn a_permit_can_be_moved_and_taken_from_the_response() {
     let admission = admission(1, 1);
     let response = ready!(service(&admission, answer).call(get("/initial")));
-    response.body().permit().expect("limited").switch_to(Kind::Existing).expect("room");
+    response.body().permit().expect("limited").switch_to(Kind::Existing).expect("below the limit");
     let (body, permit) = response.into_body().into_parts();
     assert_eq!(body, Some(Frames(2)));
     assert_eq!(admission.stats().existing.current, 1);
@@ -171,39 +175,38 @@ fn a_permit_can_be_moved_and_taken_from_the_response() {
     assert!(unlimited.body().permit().is_none());
     let (body, permit) = unlimited.into_body().into_parts();
     assert_eq!((body, permit.is_none()), (Some(Frames(2)), true));
-    let mut none_of_it =
-        AdmissionLayer::new(self::admission(0, 0), classify as Classify).layer(Calls(answer));
-    let (body, permit) = ready!(none_of_it.call(get("/initial"))).into_body().into_parts();
+    let mut rejecting = AdmissionLayer::new(self::admission(0, 0), classify as Classify).layer(Calls(answer));
+    let (body, permit) = ready!(rejecting.call(get("/initial"))).into_body().into_parts();
     assert!(body.is_none() && permit.is_none());
 }
 
 #[test]
-fn whoever_handles_a_request_can_move_its_permit_while_it_lasts() {
+fn a_handler_can_move_the_permit_until_the_request_ends() {
     let admission = admission(1, 1);
     let kept = Cell::new(None);
     let mut service = service(&admission, |request: Request<()>| {
         let permit = request.extensions().get::<RequestPermit>().expect("limited").clone();
         assert_eq!(permit.kind(), Some(Kind::Initial));
-        permit.switch_to(Kind::Existing).expect("room");
+        permit.switch_to(Kind::Existing).expect("below the limit");
         kept.set(Some(permit));
         answer(request)
     });
     let response = ready!(service.call(get("/initial")));
     assert_eq!(admission.stats().existing.current, 1);
     let permit = kept.take().expect("it was called");
-    let other = admission.try_acquire(Kind::Initial).expect("its place is free");
-    let refused = permit.switch_to(Kind::Initial).expect_err("and taken again");
-    assert_eq!((refused.kind, permit.kind()), (Kind::Initial, Some(Kind::Existing)));
+    let other = admission.try_acquire(Kind::Initial).expect("the permit was moved away");
+    let rejected = permit.switch_to(Kind::Initial).expect_err("the limit is reached again");
+    assert_eq!((rejected.kind, permit.kind()), (Kind::Initial, Some(Kind::Existing)));
 
     drop(response);
-    assert_eq!(admission.stats().existing.current, 0, "although there is still a reference to it");
+    assert_eq!(admission.stats().existing.current, 0, "although a reference is left");
     assert_eq!(permit.kind(), None);
     permit.switch_to(Kind::Existing).expect("nothing happens");
     assert_eq!(admission.stats().existing.current, 0);
     drop(other);
 }
 
-/// Ready as often as it is told, and then not; each call takes one reservation.
+/// A service with scripted readiness. Each call uses one reservation.
 struct Reserving<'a> {
     ready: VecDeque<Poll<Result<(), &'static str>>>,
     reserved: &'a Cell<u32>,
@@ -215,7 +218,7 @@ impl Service<Request<()>> for Reserving<'_> {
     type Future = Ready<Result<Response<Frames>, &'static str>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
-        let ready = self.ready.pop_front().expect("asked more often than expected");
+        let ready = self.ready.pop_front().expect("polled more often than expected");
         if ready == Poll::Ready(Ok(())) {
             self.reserved.set(1);
         }
@@ -229,7 +232,7 @@ impl Service<Request<()>> for Reserving<'_> {
 }
 
 #[test]
-fn it_is_ready_when_the_service_is_and_a_refusal_leaves_that_for_the_next() {
+fn readiness_is_that_of_the_service_and_survives_a_rejection() {
     let admission = admission(1, 1);
     let reserved = Cell::new(0);
     let ready = [Poll::Pending, Poll::Ready(Ok(())), Poll::Ready(Ok(())), Poll::Ready(Err("down"))].into();
@@ -239,10 +242,10 @@ fn it_is_ready_when_the_service_is_and_a_refusal_leaves_that_for_the_next() {
 
     assert_eq!(service.poll_ready(&mut context), Poll::Pending);
     assert_eq!(service.poll_ready(&mut context), Poll::Ready(Ok(())));
-    assert_eq!(admission.stats().initial.acquired, 0, "a place is taken by a call alone");
-    let permit = admission.try_acquire(Kind::Initial).expect("room");
-    let refused = ready!(service.call(get("/initial")));
-    assert_eq!((refused.status(), reserved.get()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    assert_eq!(admission.stats().initial.acquired, 0, "only a call acquires a permit");
+    let permit = admission.try_acquire(Kind::Initial).expect("below the limit");
+    let rejected = ready!(service.call(get("/initial")));
+    assert_eq!((rejected.status(), reserved.get()), (StatusCode::SERVICE_UNAVAILABLE, 1));
     drop(permit);
 
     assert_eq!(service.poll_ready(&mut context), Poll::Ready(Ok(())));
@@ -251,7 +254,7 @@ fn it_is_ready_when_the_service_is_and_a_refusal_leaves_that_for_the_next() {
 }
 
 #[test]
-fn where_no_response_comes_about_the_permit_is_free() {
+fn without_a_response_the_permit_is_released() {
     let admission = admission(1, 1);
     let current = || admission.stats().initial.current;
 
@@ -259,7 +262,7 @@ fn where_no_response_comes_about_the_permit_is_free() {
     let mut failed = pin!(fails.call(get("/initial")));
     let outcome = failed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(outcome, Poll::Ready(Err("down"))));
-    assert_eq!(current(), 0, "although the future is still there");
+    assert_eq!(current(), 0, "although the future still exists");
 
     let panics = |_| -> Ready<Result<Response<Frames>, &'static str>> {
         std::panic::resume_unwind(Box::new("on purpose"))
@@ -277,7 +280,7 @@ fn where_no_response_comes_about_the_permit_is_free() {
     assert_eq!(current(), 1);
     let poll = || panicked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
-    assert_eq!(current(), 0, "although the future is still there");
+    assert_eq!(current(), 0, "although the future still exists");
 
     let mut hangs = service(&admission, |_| pending::<Result<Response<Frames>, &'static str>>());
     let mut hanging = Box::pin(hangs.call(get("/initial")));
@@ -288,7 +291,7 @@ fn where_no_response_comes_about_the_permit_is_free() {
 }
 
 #[test]
-fn thousands_of_requests_and_cancellations() {
+fn permits_survive_thousands_of_requests_and_cancellations() {
     let admission = admission(300, 500);
     std::thread::scope(|scope| {
         for seed in 0..4 {
