@@ -17,15 +17,16 @@ use crate::{
     sync::Mutex,
 };
 
-/// A store with a write buffer: mutations are validated and visible to every reader at once, and a background flusher
-/// writes them to the store below in batches.
+/// A store with a write buffer: mutations are validated and visible to every reader at once, and a background
+/// flusher writes them to the store below in batches.
 ///
 /// Share it behind an [`Arc`]. Dropping it flushes pending changes within
 /// [`BufferOptions::drop_timeout`]; [`close`](StoreControl::close) does the same and reports the outcome.
 pub struct Buffered<S: ShapeStore + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     pub(crate) flusher: Arc<Flusher<S>>,
-    /// The registration with the flusher pool, until the store is closed; `None` without a background flusher.
+    /// The registration with the flusher pool, until the store is closed; `None` without a background
+    /// flusher.
     ///
     /// Lock 2 of the table in `shared.rs`.
     pub(crate) registration: Mutex<Option<Registration>>,
@@ -36,8 +37,8 @@ pub struct Buffered<S: ShapeStore + 'static> {
 impl<S: ShapeStore + 'static> Buffered<S> {
     /// Puts a buffer over this store, which nothing else may change from now on.
     ///
-    /// Starts a flusher thread, unless the options turn [`background_flush`](BufferOptions::background_flush) off or name
-    /// shared [`flushers`](BufferOptions::flushers).
+    /// Starts a flusher thread, unless the options turn [`background_flush`](BufferOptions::background_flush)
+    /// off or name shared [`flushers`](BufferOptions::flushers).
     ///
     /// # Errors
     ///
@@ -62,7 +63,8 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         &self.shared.store
     }
 
-    /// Flushes everything accepted so far on this thread, in one transaction. Returns `None` if nothing is pending.
+    /// Flushes everything accepted so far on this thread, in one transaction. Returns `None` if nothing is
+    /// pending.
     ///
     /// Waits for a flush in progress. A pause does not hold it up.
     ///
@@ -99,8 +101,8 @@ impl<S: ShapeStore + 'static> Buffered<S> {
     }
 }
 
-/// Registers with a shared pool, or with a pool of one thread. The first step is due when last-read times are: a store
-/// that is only read has those to save.
+/// Registers with a shared pool, or with a pool of one thread. The first step is due when last-read times
+/// are: a store that is only read has those to save.
 fn register<S: ShapeStore + 'static>(
     flusher: &Arc<Flusher<S>>,
     flushers: Option<FlusherPool>,
@@ -185,8 +187,8 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
         usage
     }
 
-    /// Mutations are refused as busy until pending changes are written. If those cannot be written, mutations stay
-    /// refused until a later flush, which is retried, has written them. Waits for a flush in progress.
+    /// Mutations are refused as busy until pending changes are written. If those cannot be written, mutations
+    /// stay refused until a later flush, which is retried, has written them. Waits for a flush in progress.
     fn repair(&self) -> Result<Repaired> {
         let close_report = self.close_report.lock();
         if close_report.is_some() {
@@ -195,11 +197,11 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
         self.flusher.repair()
     }
 
-    /// Also while paused. Does not wait for other stores of the same [`FlusherPool`], however busy it is. Ends a flusher
-    /// thread of its own.
+    /// Also while paused. Does not wait for other stores of the same [`FlusherPool`], however busy it is.
+    /// Ends a flusher thread of its own.
     ///
-    /// A write that hangs in the store below is not waited for beyond the timeout. Its changes are reported as unwritten,
-    /// although it may still succeed.
+    /// A write that hangs in the store below is not waited for beyond the timeout. Its changes are reported
+    /// as unwritten, although it may still succeed.
     fn close(&self, timeout: Duration) -> CloseReport {
         self.close_once(timeout)
     }

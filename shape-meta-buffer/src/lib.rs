@@ -35,21 +35,22 @@
 //!
 //! # Trade-offs
 //!
-//! An acknowledged mutation is not durable until its receipt says so. By default that takes about 100 ms, and longer
-//! when the disk does not keep up, until the [bound](BufferOptions::max_pending_shapes) on pending changes makes callers
-//! wait. A crash leaves a prefix of the acknowledged sequence (C6), with one exception: if the store below rejects a
-//! change for good without naming it, the flush is split into several transactions, and a crash between them
-//! leaves a part of it.
+//! An acknowledged mutation is not durable until its receipt says so. By default that takes about 100 ms, and
+//! longer when the disk does not keep up, until the [bound](BufferOptions::max_pending_shapes) on pending
+//! changes makes callers wait. A crash leaves a prefix of the acknowledged sequence (C6), with one exception:
+//! if the store below rejects a change for good without naming it, the flush is split into several
+//! transactions, and a crash between them leaves a part of it.
 //!
 //! # How it works
 //!
-//! The overlay holds generations of pending changes, with every index that a reader needs. Mutations go to the active
-//! one, under a short lock that is never held across disk work. A flush seals it, commits it below as one batch,
-//! publishes that there, in parallel with the next commit if that is due, and then drops the generation whole: commit,
-//! publish, drop. Readers skip the overlay's lock when a filter shows that no pending change concerns them.
+//! The overlay holds generations of pending changes, with every index that a reader needs. Mutations go to
+//! the active one, under a short lock that is never held across disk work. A flush seals it, commits it below
+//! as one batch, publishes that there, in parallel with the next commit if that is due, and then drops the
+//! generation whole: commit, publish, drop. Readers skip the overlay's lock when a filter shows that no
+//! pending change concerns them.
 //!
-//! Generations are the memtables of an LSM tree. The overlay adds that an add and a remove within one generation cancel
-//! each other.
+//! Generations are the memtables of an LSM tree. The overlay adds that an add and a remove within one
+//! generation cancel each other.
 //!
 //! # Features
 //!
@@ -57,8 +58,8 @@
 //!
 //! # Related crates
 //!
-//! `shape-meta-core` (the traits), `shape-meta-cache` and `shape-meta-sqlite` (stores below), `shape-meta` (the
-//! composition of all).
+//! `shape-meta-core` (the traits), `shape-meta-cache` and `shape-meta-sqlite` (stores below), `shape-meta`
+//! (the composition of all).
 
 #![forbid(unsafe_code)]
 

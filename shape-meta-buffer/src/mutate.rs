@@ -16,8 +16,8 @@ use crate::{
 enum Accepted {
     /// The change has this sequence number.
     New(Seq),
-    /// The change would have no effect. The outcome rests on the add of the shape (`created`), and is durable once
-    /// everything accepted so far (`last`) is settled.
+    /// The change would have no effect. The outcome rests on the add of the shape (`created`), and is durable
+    /// once everything accepted so far (`last`) is settled.
     NoOp { created: Seq, last: Seq },
     /// A live shape has the key. Its add has this sequence number if it is pending; otherwise it is on disk.
     Held(Handle, Option<Seq>),
@@ -86,8 +86,8 @@ impl<S: ShapeStore> Shared<S> {
         self.measures_latency.then(|| attempt.first_tried.unwrap_or_else(Instant::now))
     }
 
-    /// Reports a refusal or a failure to the observer. An overload is reported on the last attempt only, since the
-    /// caller waits and retries before.
+    /// Reports a refusal or a failure to the observer. An overload is reported on the last attempt only,
+    /// since the caller waits and retries before.
     fn report<T>(&self, outcome: Result<T, MutateError>, attempt: AttemptContext) -> Result<T, MutateError> {
         match &outcome {
             Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.is_final => {}
@@ -98,12 +98,12 @@ impl<S: ShapeStore> Shared<S> {
         outcome
     }
 
-    /// Validates a mutation and inserts its change into the active generation. `limits` is the outcome of the size
-    /// check, which counts only if the shape would be added.
+    /// Validates a mutation and inserts its change into the active generation. `limits` is the outcome of the
+    /// size check, which counts only if the shape would be added.
     ///
-    /// The store below is read before the lock is taken, so that no disk work runs under it (I5). The answer holds for
-    /// what the overlay has nothing about, unless a generation was dropped in between. The version shows that, and the
-    /// mutation starts again: at most once for each flush that ends.
+    /// The store below is read before the lock is taken, so that no disk work runs under it (I5). The answer
+    /// holds for what the overlay has nothing about, unless a generation was dropped in between. The version
+    /// shows that, and the mutation starts again: at most once for each flush that ends.
     fn accept(
         &self,
         mutation: &Mutation,
@@ -174,8 +174,8 @@ impl<S: ShapeStore> Shared<S> {
             }
             let wakes_flusher = self.insert(&mut state, change, hashes, seq);
             if let Some(started_at) = started_at {
-                // Under the lock, where a look at the clock costs those that wait for it. Outside, all threads would
-                // write one table of atomics.
+                // Under the lock, where a look at the clock costs those that wait for it. Outside, all
+                // threads would write one table of atomics.
                 state.active.record_latency(started_at.elapsed());
             }
             drop(state);
@@ -221,8 +221,8 @@ impl<S: ShapeStore> Shared<S> {
     }
 }
 
-/// Returns the live shapes with the handle and the key of a mutation: from the overlay, then from `below`. Returns
-/// `None` if the store below decides and was not read.
+/// Returns the live shapes with the handle and the key of a mutation: from the overlay, then from `below`.
+/// Returns `None` if the store below decides and was not read.
 fn existing(state: &State, mutation: &Mutation, hashes: Hashes, below: Option<Existing>) -> Option<Existing> {
     let Some(handle) = mutation.handle() else { return Some(Existing::default()) };
     let pending = state.handle(hashes.handle, handle.as_bytes()).map(|found| match found {

@@ -49,9 +49,9 @@ impl Default for BufferOptions {
 impl BufferOptions {
     /// Sets the bound on pending changes (C7), as a number of shapes. Default 100,000; at least 1.
     ///
-    /// Several mutations of one shape count once. Too few make callers wait in an ordinary storm. More ride out a longer
-    /// storm or outage, and a crash loses as many more. Memory holds up to twice as many while a committed flush is being
-    /// published.
+    /// Several mutations of one shape count once. Too few make callers wait in an ordinary storm. More ride
+    /// out a longer storm or outage, and a crash loses as many more. Memory holds up to twice as many while a
+    /// committed flush is being published.
     pub fn max_pending_shapes(mut self, shapes: usize) -> Self {
         self.max_pending_shapes = shapes.max(1);
         self
@@ -59,8 +59,8 @@ impl BufferOptions {
 
     /// Sets the bound on pending changes in bytes of memory. Default 256 MiB; at least 1.
     ///
-    /// Too few make callers wait although the number of shapes is small; more take that memory while the disk is slow.
-    /// A single change that is larger is accepted when nothing else is pending.
+    /// Too few make callers wait although the number of shapes is small; more take that memory while the disk
+    /// is slow. A single change that is larger is accepted when nothing else is pending.
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes.max(1);
         self
@@ -69,8 +69,8 @@ impl BufferOptions {
     /// Sets how many shapes with pending changes make a flush due. Default 10,000; at least 1. A value above
     /// [`max_pending_shapes`](Self::max_pending_shapes) counts as that.
     ///
-    /// It is a trigger and not a batch size: a flush takes everything that is pending when it begins. Too few make many
-    /// small transactions; too many let a crash lose more.
+    /// It is a trigger and not a batch size: a flush takes everything that is pending when it begins. Too few
+    /// make many small transactions; too many let a crash lose more.
     pub fn flush_shapes(mut self, shapes: usize) -> Self {
         self.flush_shapes = shapes.max(1);
         self
@@ -87,8 +87,8 @@ impl BufferOptions {
 
     /// Sets the age at which the oldest pending change makes a flush due. Default 100 ms.
     ///
-    /// This is about what a crash loses while the disk keeps up. Too short costs a synced transaction for every few
-    /// changes; too long lets a crash lose more.
+    /// This is about what a crash loses while the disk keeps up. Too short costs a synced transaction for
+    /// every few changes; too long lets a crash lose more.
     pub fn flush_interval(mut self, age: Duration) -> Self {
         self.flush_interval = age;
         self
@@ -98,25 +98,25 @@ impl BufferOptions {
     /// [`health`](shape_meta_core::StoreControl::health) reports the store as
     /// [lagging](shape_meta_core::Degradation::Lagging), although no write has failed. Default 10 s.
     ///
-    /// It changes the report alone. Too short reports a slow disk as degraded; too long hides a disk that hangs. A store
-    /// that is paused, or has no [`background_flush`](Self::background_flush), never lags.
+    /// It changes the report alone. Too short reports a slow disk as degraded; too long hides a disk that
+    /// hangs. A store that is paused, or has no [`background_flush`](Self::background_flush), never lags.
     pub fn lag_threshold(mut self, age: Duration) -> Self {
         self.lag_threshold = age;
         self
     }
 
-    /// Sets how many changes a flush must have to be published on a thread of its own, in parallel with the next commit,
-    /// if that is due already. Default 500; at least 1.
+    /// Sets how many changes a flush must have to be published on a thread of its own, in parallel with the
+    /// next commit, if that is due already. Default 500; at least 1.
     ///
-    /// Starting the thread takes about 30 microseconds, as long as publishing 50 changes. Too few waste those; with
-    /// `usize::MAX` the disk is idle while the cache below is updated.
+    /// Starting the thread takes about 30 microseconds, as long as publishing 50 changes. Too few waste
+    /// those; with `usize::MAX` the disk is idle while the cache below is updated.
     pub fn concurrent_publish_min_changes(mut self, changes: usize) -> Self {
         self.concurrent_publish_min_changes = changes.max(1);
         self
     }
 
-    /// Sets the delays between attempts while flushes fail: the first one, which doubles with each failure in a row, up
-    /// to the longest. Default 10 ms to 5 s. A request to flush ends the delay.
+    /// Sets the delays between attempts while flushes fail: the first one, which doubles with each failure in
+    /// a row, up to the longest. Default 10 ms to 5 s. A request to flush ends the delay.
     ///
     /// Too short keeps a failing disk busy; too long leaves changes pending after the disk has recovered.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
@@ -124,11 +124,11 @@ impl BufferOptions {
         self
     }
 
-    /// Sets how often the flusher saves the times at which shapes were last read. Default 60 s. Closing saves them too;
-    /// with `Duration::MAX` nothing else does.
+    /// Sets how often the flusher saves the times at which shapes were last read. Default 60 s. Closing saves
+    /// them too; with `Duration::MAX` nothing else does.
     ///
-    /// Each shape costs the disk one small row in this time at most, however often it is read. Too short costs those
-    /// rows; too long makes shapes look older to eviction after a crash, and has no other effect.
+    /// Each shape costs the disk one small row in this time at most, however often it is read. Too short
+    /// costs those rows; too long makes shapes look older to eviction after a crash, and has no other effect.
     pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
         self.last_read_save_interval = interval;
         self
@@ -146,8 +146,8 @@ impl BufferOptions {
     /// Sets whether a flusher thread commits pending changes in the background. Default `true`.
     ///
     /// With `false`, changes are committed only by [`flush_once`](crate::Buffered::flush_once),
-    /// [`flush`](shape_meta_core::StoreControl::flush), [`close`](shape_meta_core::StoreControl::close) and drop, on the
-    /// thread of the caller. For tests, and for callers that bring their own thread.
+    /// [`flush`](shape_meta_core::StoreControl::flush), [`close`](shape_meta_core::StoreControl::close) and
+    /// drop, on the thread of the caller. For tests, and for callers that bring their own thread.
     pub fn background_flush(mut self, background_flush: bool) -> Self {
         self.background_flush = background_flush;
         self
@@ -155,9 +155,10 @@ impl BufferOptions {
 
     /// Sets the pool of flusher threads that this store shares with others. Default: a thread of its own.
     ///
-    /// For processes that open many stores, most of them idle. The store also starts with smaller tables: 40 KiB instead
-    /// of half a megabyte, which then grow while writers wait. [`FlusherPool`] documents how slow stores are kept from
-    /// holding up the others. Has no effect without [`background_flush`](Self::background_flush).
+    /// For processes that open many stores, most of them idle. The store also starts with smaller tables: 40
+    /// KiB instead of half a megabyte, which then grow while writers wait. [`FlusherPool`] documents how slow
+    /// stores are kept from holding up the others. Has no effect without
+    /// [`background_flush`](Self::background_flush).
     pub fn flushers(mut self, flushers: &FlusherPool) -> Self {
         self.flushers = Some(flushers.clone());
         self.is_one_of_many = true;
@@ -176,14 +177,14 @@ impl BufferOptions {
             || generation.bytes() >= self.flush_bytes.min(self.max_pending_bytes)
     }
 
-    /// Returns for how many shapes the tables of a generation are allocated. They grow under the overlay's lock, so this is
-    /// the size of a usual flush. One of many stores starts small.
+    /// Returns for how many shapes the tables of a generation are allocated. They grow under the overlay's
+    /// lock, so this is the size of a usual flush. One of many stores starts small.
     pub(crate) fn initial_capacity(&self) -> usize {
         if self.is_one_of_many { 0 } else { self.flush_shapes.min(self.max_pending_shapes).min(16_384) }
     }
 
-    /// Returns how many pending shapes the filters tell apart well; with more, readers take the lock more often. All that
-    /// may be pending; for one of many stores, the size of a usual flush.
+    /// Returns how many pending shapes the filters tell apart well; with more, readers take the lock more
+    /// often. All that may be pending; for one of many stores, the size of a usual flush.
     pub(crate) fn filter_capacity(&self) -> usize {
         if self.is_one_of_many {
             self.flush_shapes.min(self.max_pending_shapes)

@@ -11,13 +11,15 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct FlushRequests {
     is_paused: AtomicBool,
-    /// A flush was requested since the flusher last looked. It is then tried at once, whatever back-off is left.
+    /// A flush was requested since the flusher last looked. It is then tried at once, whatever back-off is
+    /// left.
     ///
     /// `through` does not say this: a second request for the same mutations must end a back-off too.
     ends_backoff: AtomicBool,
     /// The largest sequence number that a flush was requested for: a flush is due until it is settled.
     ///
-    /// `ends_backoff` does not say this: a flush that retries older changes leaves the requested ones pending.
+    /// `ends_backoff` does not say this: a flush that retries older changes leaves the requested ones
+    /// pending.
     through: AtomicU64,
     /// Empty without a background flusher.
     task: OnceLock<Arc<Task>>,

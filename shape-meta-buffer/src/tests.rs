@@ -17,8 +17,8 @@ use shape_meta_core::{
 
 use crate::memtable::{Generation, Hashes};
 
-/// A read of a relation costs as much as the changes to that relation, however many others are pending. A system that
-/// walked all of them took 41 to 81 ms with 50,000 pending changes.
+/// A read of a relation costs as much as the changes to that relation, however many others are pending. A
+/// system that walked all of them took 41 to 81 ms with 50,000 pending changes.
 #[test]
 fn c1_a_read_of_a_relation_walks_its_own_changes_alone() {
     let mut generation = Generation::default();

@@ -2,10 +2,11 @@ use std::time::{Duration, Instant};
 
 use shape_meta_core::{Degradation, Error, ErrorKind, HealthState, Remedy};
 
-/// The state of writing (I8), from which the gate for mutations, the next flush attempt and health are derived.
+/// The state of writing (I8), from which the gate for mutations, the next flush attempt and health are
+/// derived.
 ///
-/// It lives under the overlay's lock, which every mutation holds while it is accepted. So no mutation is accepted
-/// after a transition to a state that refuses it.
+/// It lives under the overlay's lock, which every mutation holds while it is accepted. So no mutation is
+/// accepted after a transition to a state that refuses it.
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
     phase: Phase,
@@ -22,8 +23,8 @@ enum Phase {
     Open,
     /// The store below is being repaired. A repair that fails returns to the phase before it.
     Repairing { was_recovering: bool },
-    /// The repair is done, and what was pending before it is not committed yet. A pending change may rest on a
-    /// shape that the repair did not save, so nothing is accepted on top of it.
+    /// The repair is done, and what was pending before it is not committed yet. A pending change may rest on
+    /// a shape that the repair did not save, so nothing is accepted on top of it.
     Recovering,
     /// `close` was called. Holds the reason for which mutations are refused.
     Closing(Error),
@@ -131,15 +132,16 @@ impl WriteState {
         self.phase = Phase::Repairing { was_recovering: self.is_recovering() };
     }
 
-    /// Returns to the phase before the repair. A flush may have stopped meanwhile: then mutations stay refused.
+    /// Returns to the phase before the repair. A flush may have stopped meanwhile: then mutations stay
+    /// refused.
     pub(crate) fn repair_failed(&mut self) {
         if let Phase::Repairing { was_recovering } = self.phase {
             self.phase = if was_recovering { Phase::Recovering } else { Phase::Open };
         }
     }
 
-    /// The store below is repaired: flushes are tried again, and mutations refused until one has committed all
-    /// that was pending.
+    /// The store below is repaired: flushes are tried again, and mutations refused until one has committed
+    /// all that was pending.
     pub(crate) fn repaired(&mut self) {
         (self.phase, self.flushes) = (Phase::Recovering, Flushes::Succeeding);
     }
@@ -167,7 +169,8 @@ impl WriteState {
         }
     }
 
-    /// Returns the state for probes and people. `lagging` is for how long the oldest pending change is overdue.
+    /// Returns the state for probes and people. `lagging` is for how long the oldest pending change is
+    /// overdue.
     pub(crate) fn health(&self, lagging: Option<Duration>) -> HealthState {
         match (&self.phase, self.refusal(), &self.flushes) {
             (Phase::Closing(_), ..) => HealthState::Closing,

@@ -1,4 +1,4 @@
-//! C7: what is pending is bounded, and callers are told.
+//! C7: pending changes are bounded, and callers wait or are refused at the bound.
 
 use std::{
     pin::pin,
@@ -13,7 +13,7 @@ use shape_meta_core::{
     conformance::{Side, block_on},
 };
 
-use crate::support::{PATIENT, add, during_a_flush, manual_with, shape};
+use crate::support::{LONG_TIMEOUT, add, during_a_flush, manual_with, shape};
 
 fn is_overloaded<T>(outcome: Result<T, MutateError>) -> bool {
     match outcome {
@@ -26,7 +26,7 @@ fn is_overloaded<T>(outcome: Result<T, MutateError>) -> bool {
 }
 
 #[test]
-fn c7_refuses_at_once_at_the_bound_and_loses_nothing() {
+fn c7_at_the_bound_a_mutation_is_refused_and_nothing_lost() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(3));
     for key in 0..3 {
         add(&store, &format!("h{key}"), key);
@@ -35,14 +35,14 @@ fn c7_refuses_at_once_at_the_bound_and_loses_nothing() {
     assert!(!store.has_handle("h3").expect("read"));
     assert_eq!(store.pending().shapes, 3);
     assert!(store.has_handle("h2").expect("read"));
-    assert!(!store.get_or_add(&shape("other", 2), Wait::No).expect("a live key needs no room").added);
+    assert!(!store.get_or_add(&shape("other", 2), Wait::No).expect("a live key needs no capacity").added);
 
     store.flush_once().expect("flush");
     assert!(store.add(shape("h3", 3), Wait::No).is_ok());
 }
 
 #[test]
-fn c7_the_sealed_part_counts_until_it_is_written() {
+fn c7_a_sealed_generation_counts_until_it_is_committed() {
     let (store, faults) = manual_with(BufferOptions::default().max_pending_shapes(2));
     add(&store, "a", 1);
     during_a_flush(&store, &faults, Side::Before, || {
@@ -53,7 +53,7 @@ fn c7_the_sealed_part_counts_until_it_is_written() {
 }
 
 #[test]
-fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
+fn c7_the_bound_in_bytes_admits_one_large_change() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_bytes(10_000));
     let mut large = shape("large", 1);
     large.definition = vec![7; 50_000].into();
@@ -63,7 +63,7 @@ fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
     store.flush_once().expect("flush");
     assert_eq!(store.pending().bytes, 0);
 
-    // It is asked before it is let in, with what it would take.
+    // A change is checked before it is accepted, with the bytes that it would take.
     add(&store, "small", 2);
     let before = store.pending().bytes;
     let mut large = shape("not so large", 3);
@@ -71,7 +71,7 @@ fn c7_is_bounded_by_bytes_but_lets_one_large_change_in() {
     assert!(is_overloaded(store.add(large.clone(), Wait::No)));
     assert_eq!(store.pending().bytes, before);
     large.definition = vec![7; 10_000 - before].into();
-    store.add(large, Wait::No).expect("what its definition takes counts beforehand, and the rest afterwards");
+    store.add(large, Wait::No).expect("only its definition counts in the check");
 }
 
 #[test]
@@ -84,33 +84,33 @@ fn c7_mutations_of_one_shape_are_bounded_too() {
             Ok(_) => accepted += 1,
             Err(error) => break error,
         }
-        assert!(accepted < 10_000, "the log of mutations grows without bound");
+        assert!(accepted < 10_000, "the memory of mutations grows without bound");
     };
     assert!(is_overloaded::<()>(Err(refused)));
 }
 
 #[test]
-fn c7_waits_for_room_at_most_as_long_as_the_caller_allows() {
+fn c7_a_caller_waits_for_capacity_up_to_its_timeout() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
     assert!(is_overloaded(store.add(shape("b", 2), Wait::UpTo(Duration::from_millis(1)))));
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| store.add(shape("b", 2), Wait::UpTo(PATIENT)));
-        // Whether it waits already or not, it must get the room.
+        let waiting = scope.spawn(|| store.add(shape("b", 2), Wait::UpTo(LONG_TIMEOUT)));
+        // Whether it waits already or not, it must be accepted.
         store.flush_once().expect("flush");
-        waiting.join().expect("no panic").expect("room");
+        waiting.join().expect("no panic").expect("below the bound");
     });
     assert!(store.has_handle("b").expect("read"));
 }
 
 #[test]
-fn c7_waits_for_room_as_a_future() {
+fn c7_a_future_waits_for_capacity() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| block_on(store.mutate_async(&Mutation::Add(shape("b", 2)))));
         store.flush_once().expect("flush");
-        waiting.join().expect("no panic").expect("room");
+        waiting.join().expect("no panic").expect("below the bound");
     });
     // A future that is dropped has changed nothing.
     let mutation = Mutation::Add(shape("c", 3));
@@ -118,23 +118,23 @@ fn c7_waits_for_room_as_a_future() {
     assert!(store.try_mutate(&mutation).is_err());
 }
 
-/// Whoever waits is told, and does not have to look again and again.
+/// A caller that waits is woken, and need not poll.
 #[test]
-fn c7_room_is_told_when_it_is_there() {
+fn c7_a_waiting_caller_is_woken_when_there_is_capacity() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(1));
     add(&store, "a", 1);
-    let room = store.capacity_signal().expect("it is bounded").listen();
+    let capacity = store.capacity_signal().expect("it is bounded").listen();
     let mutation = Mutation::Add(shape("b", 2));
     let mut waiting = pin!(store.mutate_async(&mutation));
     let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll().is_pending());
     store.flush_once().expect("flush");
-    assert!(room.wait(Some(Instant::now() + PATIENT)));
+    assert!(capacity.wait(Some(Instant::now() + LONG_TIMEOUT)));
     assert!(matches!(poll(), Poll::Ready(Ok(_))));
 }
 
 #[test]
-fn c7_how_fast_room_is_made_is_told() {
+fn c7_the_drain_rate_is_reported() {
     let (store, _) = manual_with(BufferOptions::default());
     assert_eq!(store.drain_rate(), 0.0, "nothing is known before the first flush");
     add(&store, "a", 1);

@@ -10,14 +10,14 @@ use shape_meta_core::{
 
 use crate::support::{add, below, buffered, during_a_flush, handles, manual, shape};
 
-/// Remove and re-create one shape across a flush: what was written must not take the index entry of the
-/// new handle with it.
+/// A shape is removed and created again during a flush: dropping the flushed one must keep the key of the new
+/// one.
 #[test]
-fn c3_a_flush_never_deletes_what_is_newer() {
+fn c3_a_flush_never_deletes_a_newer_shape() {
     let (store, faults) = manual();
     add(&store, "h1", 1);
     during_a_flush(&store, &faults, Side::After, || {
-        // h1 is committed below, and not dropped from the overlay yet.
+        // h1 is committed, and not dropped from the overlay yet.
         store.remove("h1", Wait::No).expect("live");
         add(&store, "h2", 1);
     });
@@ -29,7 +29,7 @@ fn c3_a_flush_never_deletes_what_is_newer() {
     assert_eq!(handles(below(&store)), ["h2"]);
 }
 
-/// A removal that is pending must not hide what was added again under the same handle.
+/// A pending removal must not hide a shape that was added again under the same handle.
 #[test]
 fn c3_a_pending_removal_does_not_hide_the_new_shape() {
     let (store, _) = manual();
@@ -44,9 +44,8 @@ fn c3_a_pending_removal_does_not_hide_the_new_shape() {
     assert_eq!(below(&store).handle_for(&key(2)).expect("read").as_deref(), Some("h"));
 }
 
-/// What comes and goes within one window costs the disk no row.
 #[test]
-fn an_add_and_a_remove_meet_in_memory() {
+fn an_add_and_a_remove_in_one_flush_cost_no_row() {
     let (store, faults) = manual();
     add(&store, "h", 1);
     let receipt = store.remove("h", Wait::No).expect("live");
@@ -57,9 +56,8 @@ fn an_add_and_a_remove_meet_in_memory() {
     assert_eq!(store.pending().shapes, 0);
 }
 
-/// Marks are part of the add that they follow in the same window.
 #[test]
-fn marks_cost_no_change_of_their_own() {
+fn a_mark_in_the_flush_of_its_add_costs_no_change() {
     let (store, faults) = manual();
     add(&store, "h", 1);
     store.mark_snapshot_started("h", Wait::No).expect("live");
@@ -69,9 +67,9 @@ fn marks_cost_no_change_of_their_own() {
     assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
 }
 
-/// C6: what is accepted while a batch is being written is not in it.
+/// C6: a mutation that is accepted during a commit is not part of it.
 #[test]
-fn c6_a_mark_does_not_slip_into_the_batch_before_it() {
+fn c6_a_mark_is_not_part_of_the_batch_before_it() {
     let (store, faults) = manual();
     add(&store, "h", 1);
     during_a_flush(&store, &faults, Side::Before, || {
@@ -84,9 +82,9 @@ fn c6_a_mark_does_not_slip_into_the_batch_before_it() {
     assert_eq!(below(&store).snapshot_state("h").expect("read"), Some(SnapshotState::Complete));
 }
 
-/// I2: between commit and drop a shape is below and in the overlay, and is still one shape.
+/// I2: between commit and drop a shape is in the store below and in the overlay, and counts once.
 #[test]
-fn i2_what_is_published_and_not_dropped_counts_once() {
+fn i2_a_published_shape_counts_once_until_it_is_dropped() {
     let (store, faults) = manual();
     let relation = shape("h", 1).relations[0];
     add(&store, "h", 1);
@@ -101,7 +99,7 @@ fn i2_what_is_published_and_not_dropped_counts_once() {
     assert!(store.handles_for_relations(&[relation]).expect("read").is_empty());
 }
 
-/// I3: a scan that a flush overtakes shows one moment.
+/// I3: a scan that overlaps with a flush shows one moment.
 #[test]
 fn i3_a_scan_and_a_flush_do_not_mix() {
     let (store, faults) = manual();
@@ -120,9 +118,9 @@ fn i3_a_scan_and_a_flush_do_not_mix() {
     });
 }
 
-/// A reset hides all that was before it, also what is being written.
+/// A reset hides everything before it, including the batch that is being committed.
 #[test]
-fn a_reset_hides_the_batch_under_way() {
+fn a_reset_hides_the_batch_in_progress() {
     let (store, faults) = manual();
     add(&store, "h1", 1);
     during_a_flush(&store, &faults, Side::After, || {
@@ -132,20 +130,20 @@ fn a_reset_hides_the_batch_under_way() {
         assert_eq!(store.counts().expect("read").total, 1);
     });
     assert_eq!(handles(&store), ["h2"]);
-    assert_eq!(store.pending().net, 0, "one goes, one comes");
+    assert_eq!(store.pending().net, 0, "one shape is removed, one added");
     store.flush_once().expect("flush");
     assert_eq!(handles(below(&store)), ["h2"]);
     assert!(store.handles_for_relations(&[Relation::new(u32::MAX)]).expect("read").is_empty());
 }
 
-/// A mutation that asked below before a generation was dropped asks again.
+/// A mutation that read the store below before a generation was dropped reads it again.
 #[test]
-fn c2_validation_is_not_fooled_by_a_flush_that_ends_meanwhile() {
+fn c2_validation_starts_again_if_a_flush_ends_meanwhile() {
     let (store, faults) = manual();
     add(&store, "h1", 1);
     let reading = faults.block_read(Side::After);
     thread::scope(|scope| {
-        // It finds nothing below, since h1 is not written yet, and stands there with that answer.
+        // It finds nothing below, since h1 is not committed yet, and is blocked with that answer.
         let adding = scope.spawn(|| store.add(shape("h1", 9), Wait::No));
         reading.wait_until_blocked();
         store.flush_once().expect("flush");
@@ -156,11 +154,11 @@ fn c2_validation_is_not_fooled_by_a_flush_that_ends_meanwhile() {
     assert_eq!(store.counts().expect("read").total, 1);
 }
 
-/// A flush that is worth a thread is published beside the commit of the next one, which so is written although that
-/// fails. Otherwise the next one waits its turn, and so it does if something of the flush has to be put right first.
+/// A large flush is published while the next one is committed, so that one is written although the publish
+/// fails. Otherwise the next commit waits, and so it does if something was rejected.
 #[test]
-fn only_a_flush_of_so_many_changes_is_published_beside_the_next() {
-    for (changes, refused, is_beside) in [(1, 0, false), (2, 0, true), (3, 0, true), (4, 1, false)] {
+fn only_a_large_flush_is_published_during_the_next_commit() {
+    for (changes, rejected, is_joined) in [(1, 0, false), (2, 0, true), (3, 0, true), (4, 1, false)] {
         let faults = Faults::default();
         let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
         let store = buffered(
@@ -169,20 +167,20 @@ fn only_a_flush_of_so_many_changes_is_published_beside_the_next() {
         );
         faults.panic_publishes(2, Side::Before);
         for number in 1..=changes {
-            store.add(conformance::shape(number), Wait::No).expect("room");
+            store.add(conformance::shape(number), Wait::No).expect("below the bound");
         }
-        for number in 1..=refused {
+        for number in 1..=rejected {
             faults.refuse(&conformance::shape(number).handle, Naming::Culprit);
         }
-        store.flush_once().expect_err("it cannot be published");
-        let next = store.add(conformance::shape(9), Wait::No).expect("room");
-        store.flush_once().expect_err("and again");
-        let written = changes - refused;
-        assert_eq!(faults.changes() - written, u64::from(is_beside), "after a flush of {changes}");
-        assert!(!next.is_durable(), "that is told in turn");
-        while store.flush_once().expect("nothing fails any more").is_some() {}
+        store.flush_once().expect_err("the publish panics");
+        let next = store.add(conformance::shape(9), Wait::No).expect("below the bound");
+        store.flush_once().expect_err("the publish panics again");
+        let committed = changes - rejected;
+        assert_eq!(faults.changes() - committed, u64::from(is_joined), "after a flush of {changes}");
+        assert!(!next.is_durable(), "flushes settle in order");
+        while store.flush_once().expect("no fault is left").is_some() {}
         assert!(next.is_durable());
-        let shown = store.inner().counts().expect("read").total;
-        assert_eq!((faults.changes(), shown), (written + 1, written + 1), "each once");
+        let published = store.inner().counts().expect("read").total;
+        assert_eq!((faults.changes(), published), (committed + 1, committed + 1), "each change once");
     }
 }

@@ -1,4 +1,4 @@
-//! C10: closing writes what is pending, and tells.
+//! C10: close writes pending changes, and reports what it could not write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,23 +9,23 @@ use shape_meta_core::{
     conformance::{FailingStore, Fixture, Side},
 };
 
-use crate::support::{OverFailing, PATIENT, add, below, buffered, handles, manual, shape};
+use crate::support::{LONG_TIMEOUT, OverFailing, add, below, buffered, handles, manual, shape};
 
 #[test]
-fn c10_close_writes_what_is_pending_also_while_paused() {
+fn c10_close_writes_pending_changes_even_while_paused() {
     for fixture in [OverFailing::stepped(), OverFailing::threaded()] {
         let store = fixture.open();
         store.pause();
         add(&store, "h", 1);
-        let report = store.close(PATIENT);
+        let report = store.close(LONG_TIMEOUT);
         assert!(report.is_complete() && report.error.is_none(), "{report:?}");
         assert_eq!(report.flushed, 1);
         assert_eq!(handles(below(&store)), ["h"]);
         assert!(store.has_handle("h").expect("reads go on"));
-        let refused = store.add(shape("i", 2), Wait::UpTo(PATIENT));
+        let refused = store.add(shape("i", 2), Wait::UpTo(LONG_TIMEOUT));
         assert!(matches!(refused, Err(MutateError::Failed(error)) if error.kind() == ErrorKind::Closed));
         assert!(matches!(store.health().state, HealthState::Closed));
-        assert_eq!(store.close(PATIENT).flushed, 1, "again, the same report");
+        assert_eq!(store.close(LONG_TIMEOUT).flushed, 1, "a second close returns the same report");
     }
 }
 
@@ -51,11 +51,11 @@ fn c10_close_reports_what_it_could_not_write() {
             "Marked(Handle(\"marked\"), Complete)"
         ]
     );
-    assert!(matches!(receipt.wait_durable(PATIENT), Err(NotDurable::Stopped(_))));
+    assert!(matches!(receipt.wait_durable(LONG_TIMEOUT), Err(NotDurable::Stopped(_))));
 }
 
 #[test]
-fn c10_a_write_that_hangs_is_not_waited_for() {
+fn c10_close_does_not_wait_for_a_write_that_hangs() {
     let store = OverFailing::threaded().open();
     let gate = store.inner().faults().block_apply(Side::Before);
     add(&store, "h", 1);
@@ -66,13 +66,13 @@ fn c10_a_write_that_hangs_is_not_waited_for() {
 }
 
 #[test]
-fn c10_dropping_the_last_handle_flushes() {
+fn c10_a_drop_of_the_store_flushes() {
     for options in [BufferOptions::default(), BufferOptions::default().background_flush(false)] {
         let memory = Arc::new(MemoryStore::new());
         let store = buffered(FailingStore::new(Arc::clone(&memory)), options);
-        store.add(shape("h", 1), Wait::No).expect("room");
+        store.add(shape("h", 1), Wait::No).expect("below the bound");
         drop(store);
         assert_eq!(handles(&memory), ["h"]);
-        assert_eq!(Arc::strong_count(&memory), 1, "the thread has let the store go");
+        assert_eq!(Arc::strong_count(&memory), 1, "the thread does not hold the store");
     }
 }

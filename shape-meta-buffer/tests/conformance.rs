@@ -21,8 +21,7 @@ mod late_and_threaded {
 }
 
 #[test]
-fn the_way_to_disk() {
-    // Requests are served by the thread.
+fn control_with_a_background_flusher() {
     shape_meta_core::conformance::control::run_all(&OverFailing::threaded());
     shape_meta_core::conformance::control::run_all(&OverFailing::sharing());
     shape_meta_core::conformance::control::run_all(&OverFailing::late_and_threaded());

@@ -1,4 +1,4 @@
-//! C9: what fails below is survived.
+//! C9: faults of the store below are survived.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use shape_meta_core::{
     conformance::{FailingStore, Fixture, Side, key},
 };
 
-use crate::support::{OverFailing, PATIENT, add, below, buffered, handles, manual, shape};
+use crate::support::{LONG_TIMEOUT, OverFailing, add, below, buffered, handles, manual, shape};
 
 #[test]
-fn c9_the_batch_stays_and_is_written_when_the_fault_goes() {
+fn c9_a_failed_batch_stays_pending_and_is_written_later() {
     for kind in
         [ErrorKind::Busy, ErrorKind::StorageFull, ErrorKind::Io, ErrorKind::Interrupted, ErrorKind::ReadOnly]
     {
@@ -20,15 +20,15 @@ fn c9_the_batch_stays_and_is_written_when_the_fault_goes() {
         let receipt = add(&store, "h", 1);
         faults.fail_applies(2, kind, Side::Before);
         for failures in 1..=2 {
-            assert_eq!(store.flush_once().expect_err("told to fail").kind(), kind);
+            assert_eq!(store.flush_once().expect_err("the injected fault").kind(), kind);
             assert!(
                 matches!(store.health().state, HealthState::Degraded { why: Degradation::Failing { failures: n, .. }, .. } if n == failures)
             );
-            assert!(store.has_handle("h").expect("readers notice nothing"));
+            assert!(store.has_handle("h").expect("reads are not affected"));
             assert!(!receipt.is_durable());
         }
         add(&store, "later", 2);
-        store.flush(PATIENT).expect("the fault is gone");
+        store.flush(LONG_TIMEOUT).expect("the fault is gone");
         assert!(matches!(store.health().state, HealthState::Ready));
         assert!(receipt.is_durable());
         assert_eq!(handles(below(&store)), ["h", "later"]);
@@ -36,52 +36,52 @@ fn c9_the_batch_stays_and_is_written_when_the_fault_goes() {
 }
 
 #[test]
-fn i6_a_commit_whose_answer_was_lost_is_not_done_twice() {
+fn i6_a_commit_whose_answer_was_lost_applies_once() {
     let (store, faults) = manual();
     add(&store, "h", 1);
     faults.fail_applies(1, ErrorKind::Io, Side::After);
-    store.flush_once().expect_err("told to fail");
+    store.flush_once().expect_err("the injected fault");
     store.remove("h", Wait::No).expect("live");
-    store.flush(PATIENT).expect("flush");
+    store.flush(LONG_TIMEOUT).expect("flush");
     assert!(handles(below(&store)).is_empty());
     assert_eq!(below(&store).counts().expect("read").total, 0);
 }
 
 #[test]
-fn c9_a_panic_in_the_flusher_is_survived_by_the_thread() {
+fn c9_the_flusher_thread_survives_a_panic_of_the_store() {
     let store = OverFailing::threaded().open();
     store.inner().faults().panic_applies(3, Side::Before);
     let receipt = add(&store, "h", 1);
-    receipt.wait_durable(PATIENT).expect("the next flush goes on");
+    receipt.wait_durable(LONG_TIMEOUT).expect("the flush is retried");
     assert!(matches!(store.health().state, HealthState::Ready));
 }
 
 #[test]
-fn c9_what_cannot_be_retried_stops_writing_and_leaves_reading() {
+fn c9_a_fatal_error_stops_writing_and_reads_go_on() {
     for kind in [ErrorKind::Corrupt, ErrorKind::Fenced, ErrorKind::NotADatabase] {
         let (store, faults) = manual();
         let receipt = add(&store, "h", 1);
         faults.fail_applies(1, kind, Side::Before);
-        assert_eq!(store.flush_once().expect_err("told to fail").kind(), kind);
+        assert_eq!(store.flush_once().expect_err("the injected fault").kind(), kind);
         match store.health().state {
             HealthState::Fenced { error } if kind == ErrorKind::Fenced => assert_eq!(error.kind(), kind),
             HealthState::Stopped { error } => assert_eq!(error.kind(), kind),
             other => panic!("{kind:?}: {other:?}"),
         }
-        assert!(matches!(receipt.wait_durable(PATIENT), Err(NotDurable::Stopped(_))));
-        let refused = store.add(shape("i", 2), Wait::UpTo(PATIENT));
+        assert!(matches!(receipt.wait_durable(LONG_TIMEOUT), Err(NotDurable::Stopped(_))));
+        let refused = store.add(shape("i", 2), Wait::UpTo(LONG_TIMEOUT));
         assert!(matches!(refused, Err(MutateError::Failed(error)) if error.kind() == kind));
         assert!(store.has_handle("h").expect("reads go on"));
         assert_eq!(store.handle_for(&key(1)).expect("reads go on").as_deref(), Some("h"));
         let attempts = faults.attempts();
         store.flush_once().expect_err("stopped");
-        assert_eq!(faults.attempts(), attempts, "the store below is left alone");
-        assert_eq!(store.close(PATIENT).unwritten, 1);
+        assert_eq!(faults.attempts(), attempts, "the store below is not called");
+        assert_eq!(store.close(LONG_TIMEOUT).unwritten, 1);
     }
 }
 
 #[test]
-fn c9_a_read_that_fails_below_refuses_nothing_for_good() {
+fn c9_a_read_that_fails_below_has_no_lasting_effect() {
     let (store, faults) = manual();
     faults.fail_reads(1, ErrorKind::Io);
     let failed = store.add(shape("h", 1), Wait::No);
@@ -96,51 +96,52 @@ fn the_thread_flushes_by_age_by_size_and_on_request() {
     let open = |options| buffered(FailingStore::new(Arc::default()), options);
 
     let by_age = open(BufferOptions::default().flush_interval(Duration::from_millis(1)));
-    add(&by_age, "h", 1).wait_durable(PATIENT).expect("by age");
+    add(&by_age, "h", 1).wait_durable(LONG_TIMEOUT).expect("by age");
 
     let by_size = open(BufferOptions::default().flush_interval(never).flush_shapes(2));
     let first = add(&by_size, "h1", 1);
     assert!(matches!(first.wait_durable(Duration::from_millis(1)), Err(NotDurable::TimedOut)));
     add(&by_size, "h2", 2);
-    first.wait_durable(PATIENT).expect("by size");
+    first.wait_durable(LONG_TIMEOUT).expect("by size");
 
     let by_bytes = open(BufferOptions::default().flush_interval(never).flush_bytes(1));
-    add(&by_bytes, "h", 1).wait_durable(PATIENT).expect("by bytes");
+    add(&by_bytes, "h", 1).wait_durable(LONG_TIMEOUT).expect("by bytes");
 
     let on_request = open(BufferOptions::default().flush_interval(never));
     let receipt = add(&on_request, "h", 1);
-    on_request.flush(PATIENT).expect("on request");
+    on_request.flush(LONG_TIMEOUT).expect("on request");
     assert!(receipt.is_durable());
 }
 
 #[test]
-fn a_pause_holds_all_of_them_up() {
+fn a_pause_holds_up_flushes_of_every_trigger() {
     let store = OverFailing::threaded().open();
     store.pause();
     let receipt = add(&store, "h", 1);
     assert!(matches!(store.flush(Duration::from_millis(5)), Err(NotDurable::TimedOut)));
     assert_eq!(store.inner().faults().attempts(), 0);
     store.resume();
-    receipt.wait_durable(PATIENT).expect("it goes on");
+    receipt.wait_durable(LONG_TIMEOUT).expect("flushing resumes");
 }
 
-/// A flush that failed on a caller's thread is tried again by the flusher's, without being asked for.
+/// A flush that failed on the thread of a caller is retried by the flusher, without a request.
 #[test]
-fn c9_the_thread_goes_on_with_what_a_caller_could_not_flush() {
+fn c9_the_flusher_retries_what_a_caller_failed_to_flush() {
     let options = BufferOptions::default().flush_interval(Duration::from_secs(3600));
     let options = options.backoff(Duration::from_millis(1), Duration::from_millis(1));
     let store = buffered(FailingStore::new(Arc::default()), options);
     let first = add(&store, "h1", 1);
     store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
-    store.flush_once().expect_err("told to fail");
+    store.flush_once().expect_err("the injected fault");
     let second = add(&store, "h2", 2);
-    first.wait_durable(PATIENT).expect("tried again by the thread");
+    first.wait_durable(LONG_TIMEOUT).expect("retried by the thread");
     assert!(matches!(second.wait_durable(Duration::ZERO), Ok(()) | Err(NotDurable::TimedOut)));
 }
 
-/// Found by the interleavings: the request went to what had failed before, and the rest waited for its age.
+/// Found by the interleavings: the request was served by the retry of older changes, and the rest waited for
+/// its age.
 #[test]
-fn c10_a_request_behind_a_failed_flush_covers_what_came_after_it() {
+fn c10_a_request_after_a_failed_flush_covers_later_changes() {
     let hour = Duration::from_secs(3_600);
     let options = BufferOptions::default().flush_interval(hour).backoff(hour, hour);
     let store = buffered(FailingStore::new(Arc::default()), options);
@@ -151,6 +152,6 @@ fn c10_a_request_behind_a_failed_flush_covers_what_came_after_it() {
         std::thread::yield_now();
     }
     add(&store, "h2", 2);
-    store.flush(PATIENT).expect("the fault has gone");
+    store.flush(LONG_TIMEOUT).expect("no fault is left");
     assert_eq!(handles(below(&store)), ["h1", "h2"]);
 }

@@ -17,14 +17,14 @@ use shape_meta_core::{
     conformance::{FailingStore, GateKeeper, Side},
 };
 
-use crate::support::{Failing, PATIENT, add, below, buffered, handles, shape};
+use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, shape};
 
 fn sharing(flushers: &FlusherPool) -> Buffered<Failing> {
     let options = BufferOptions::default().flush_interval(Duration::ZERO).flushers(flushers);
     buffered(FailingStore::new(Arc::default()), options.lag_threshold(Duration::from_millis(1)))
 }
 
-/// A store in the middle of a flush that does not end.
+/// Opens a store whose flush hangs.
 fn hanging(flushers: &FlusherPool) -> (Buffered<Failing>, GateKeeper) {
     let store = sharing(flushers);
     let gate = hang(&store);
@@ -38,31 +38,31 @@ fn hang(store: &Buffered<Failing>) -> GateKeeper {
     gate
 }
 
-fn until(what: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !what() {
-        assert!(begun.elapsed() < PATIENT);
+fn until(condition: impl Fn() -> bool) {
+    let started_at = Instant::now();
+    while !condition() {
+        assert!(started_at.elapsed() < LONG_TIMEOUT);
         thread::yield_now();
     }
 }
 
-fn threads(threads: usize, most: usize) -> FlusherPool {
-    let options = FlusherOptions::default().threads(threads).max_threads(most);
+fn pool(threads: usize, max_threads: usize) -> FlusherPool {
+    let options = FlusherOptions::default().threads(threads).max_threads(max_threads);
     FlusherPool::new(options.slow_threshold(Duration::from_millis(1)))
 }
 
 #[test]
-fn a_thousand_idle_stores_have_one_thread_and_a_thousand_busy_ones_few() {
-    let flushers = threads(3, 3);
+fn a_thousand_idle_stores_share_one_thread() {
+    let flushers = pool(3, 3);
     let stores: Vec<_> = (0..1_000).map(|_| sharing(&flushers)).collect();
     assert_eq!(flushers.stats().stores, 1_000);
     assert_eq!(flushers.stats().threads, 1);
     let receipts: Vec<_> = stores.iter().map(|store| add(store, "h", 1)).collect();
     for receipt in receipts {
-        receipt.wait_durable(PATIENT).expect("flushed");
+        receipt.wait_durable(LONG_TIMEOUT).expect("flushed");
     }
     let threads = flushers.stats().threads;
-    assert!((1..=4).contains(&threads), "three that flush and one that watches, not {threads}");
+    assert!((1..=4).contains(&threads), "three that flush and a watcher, not {threads}");
     drop(stores);
     assert_eq!(flushers.stats().stores, 0);
 }
@@ -70,76 +70,76 @@ fn a_thousand_idle_stores_have_one_thread_and_a_thousand_busy_ones_few() {
 #[test]
 fn stores_that_hang_hold_up_no_other() {
     for opened_before in [true, false] {
-        let flushers = threads(1, 3);
+        let flushers = pool(1, 3);
         let [first, second] = [sharing(&flushers), sharing(&flushers)];
         let good = opened_before.then(|| sharing(&flushers));
         let (_first_gate, second_gate) = (hang(&first), hang(&second));
         let good = good.unwrap_or_else(|| sharing(&flushers));
         for key in 0..10 {
-            add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("a third thread");
+            add(&good, &format!("h{key}"), key).wait_durable(LONG_TIMEOUT).expect("a third thread");
         }
         assert_eq!(flushers.stats().slow, 2);
         assert_eq!(flushers.stats().threads, 3);
         second_gate.release();
-        second.flush(PATIENT).expect("it hangs no more");
+        second.flush(LONG_TIMEOUT).expect("it does not hang any more");
         assert!(matches!(second.health().state, HealthState::Ready));
     }
 }
 
-/// Sends what its store begins to do.
-struct Tells(Mutex<mpsc::Sender<()>>);
+/// Sends a message when its store saves last-read times.
+struct SaveEvents(Mutex<mpsc::Sender<()>>);
 
-impl Observer for Tells {
+impl Observer for SaveEvents {
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
         if let Activity::SaveReads = activity {
-            // Nobody may listen any more.
-            let _ = self.0.lock().expect("nothing panics here").send(());
+            // The test may have ended.
+            let _ = self.0.lock().expect("no panic").send(());
         }
         None
     }
 }
 
-/// A thread that waits for what is due in an hour hears of a store that has something due before.
+/// A watcher that waits for a distant timer is notified of a store that is due before that.
 #[test]
-fn a_store_that_is_opened_later_and_due_earlier_is_not_forgotten() {
+fn a_store_that_is_opened_later_and_due_earlier_runs_first() {
     let hour = Duration::from_secs(3_600);
     for first_due in [hour, Duration::MAX] {
-        let flushers = threads(2, 2);
+        let flushers = pool(2, 2);
         let options = BufferOptions::default().flush_interval(Duration::ZERO).flushers(&flushers);
         let quiet = buffered(
             FailingStore::new(Arc::<MemoryStore>::default()),
             options.clone().last_read_save_interval(first_due),
         );
-        // After this, or almost, its thread waits.
-        add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed");
-        let (sender, told) = mpsc::channel();
+        // About then its thread begins to wait.
+        add(&quiet, "h", 1).wait_durable(LONG_TIMEOUT).expect("flushed");
+        let (sender, events) = mpsc::channel();
         let options = options.last_read_save_interval(Duration::from_millis(1));
-        let observer = Arc::new(Tells(Mutex::new(sender)));
+        let observer = Arc::new(SaveEvents(Mutex::new(sender)));
         let _busy = Buffered::new(MemoryStore::new(), options, observer).expect("memory does not fail");
-        told.recv_timeout(PATIENT).expect("it is due in a millisecond");
+        events.recv_timeout(LONG_TIMEOUT).expect("it is due in a millisecond");
     }
 }
 
-/// So it does of a timer that another thread leaves.
+/// The same for the timer of a store whose flush has just ended on another thread.
 #[test]
-fn what_is_due_after_a_flush_is_not_forgotten_by_the_thread_that_waits() {
+fn the_watcher_is_notified_of_an_earlier_timer_after_a_flush() {
     for quiet_due in [Duration::from_secs(3_600), Duration::MAX] {
-        let flushers = threads(2, 2);
+        let flushers = pool(2, 2);
         let options = BufferOptions::default().flushers(&flushers).last_read_save_interval(quiet_due);
         let open = |age| buffered(FailingStore::new(Arc::default()), options.clone().flush_interval(age));
         let (quiet, timed) = (open(Duration::ZERO), open(Duration::from_millis(20)));
         let gate = hang(&timed);
-        add(&quiet, "h", 1).wait_durable(PATIENT).expect("flushed by another thread, which then waits");
+        add(&quiet, "h", 1).wait_durable(LONG_TIMEOUT).expect("flushed by another thread, which then waits");
         let receipt = add(&timed, "h", 1);
         gate.release();
-        receipt.wait_durable(PATIENT).expect("it is due in 20 ms");
+        receipt.wait_durable(LONG_TIMEOUT).expect("it is due in 20 ms");
     }
 }
 
-/// What the documentation says of a pool in which everything hangs, and C10 in it.
+/// As documented for a pool in which every thread hangs, and C10 in such a pool.
 #[test]
 fn c10_a_store_is_closed_although_all_threads_hang() {
-    let flushers = threads(1, 1);
+    let flushers = pool(1, 1);
     let (_hangs, gate) = hanging(&flushers);
     let good = sharing(&flushers);
     let receipt = add(&good, "h", 1);
@@ -150,41 +150,41 @@ fn c10_a_store_is_closed_although_all_threads_hang() {
     let state = good.health().state;
     assert!(matches!(state, HealthState::Degraded { why: Degradation::Lagging, .. }), "{state:?}");
 
-    let report = good.close(PATIENT);
+    let report = good.close(LONG_TIMEOUT);
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(handles(below(&good)), ["h"]);
 
-    // Also if it is only dropped, and fails at first.
+    // A drop flushes too, even if the first attempts fail.
     let memory = Arc::new(MemoryStore::new());
-    let options = BufferOptions::default().drop_timeout(PATIENT).flushers(&flushers);
+    let options = BufferOptions::default().drop_timeout(LONG_TIMEOUT).flushers(&flushers);
     let dropped = buffered(FailingStore::new(Arc::clone(&memory)), options);
-    dropped.add(shape("i", 2), Wait::No).expect("room");
+    dropped.add(shape("i", 2), Wait::No).expect("below the bound");
     dropped.inner().faults().fail_applies(3, ErrorKind::Busy, Side::Before);
     drop(dropped);
     assert_eq!(handles(&memory), ["i"]);
     assert_eq!(Arc::strong_count(&memory), 1);
-    assert_eq!(flushers.stats().flushing, 1, "the one that hangs still does");
+    assert_eq!(flushers.stats().flushing, 1, "the hanging flush");
     drop(gate);
 }
 
 #[test]
-fn c10_a_write_that_hangs_is_left_to_itself_and_its_thread_comes_back() {
-    let flushers = threads(1, 1);
+fn c10_close_leaves_a_write_that_hangs_on_its_thread() {
+    let flushers = pool(1, 1);
     let (hangs, gate) = hanging(&flushers);
     let memory = Arc::clone(hangs.inner().inner());
     let report = hangs.close(Duration::from_millis(5));
     assert_eq!(report.unwritten, 1);
     drop(hangs);
-    assert!(Arc::strong_count(&memory) > 1, "the thread has it still");
+    assert!(Arc::strong_count(&memory) > 1, "the thread still holds it");
     gate.release();
     until(|| Arc::strong_count(&memory) == 1);
     let good = sharing(&flushers);
-    add(&good, "h", 1).wait_durable(PATIENT).expect("the thread is free");
+    add(&good, "h", 1).wait_durable(LONG_TIMEOUT).expect("the thread is free");
 }
 
 #[test]
-fn a_store_that_fails_waits_for_its_next_attempt_on_no_thread() {
-    let flushers = threads(1, 1);
+fn a_store_that_fails_occupies_no_thread_during_its_back_off() {
+    let flushers = pool(1, 1);
     let hour = Duration::from_secs(3600);
     let options =
         BufferOptions::default().flush_interval(Duration::ZERO).backoff(hour, hour).flushers(&flushers);
@@ -195,33 +195,33 @@ fn a_store_that_fails_waits_for_its_next_attempt_on_no_thread() {
 
     let good = sharing(&flushers);
     for key in 0..10 {
-        add(&good, &format!("h{key}"), key).wait_durable(PATIENT).expect("the only thread is free");
-        // What is accepted meanwhile is no reason to hurry.
+        add(&good, &format!("h{key}"), key).wait_durable(LONG_TIMEOUT).expect("the only thread is free");
+        // A new change does not end the back-off.
         add(&fails, &format!("h{key}-later"), 100 + key);
     }
     assert_eq!(fails.inner().faults().attempts(), 1);
-    // A request is.
+    // A request does.
     assert!(!first.is_durable());
     fails.request_flush();
     until(|| fails.inner().faults().attempts() == 2);
-    fails.flush(PATIENT).expect("told to fail twice");
+    fails.flush(LONG_TIMEOUT).expect("both faults are used up");
     assert!(first.is_durable());
 }
 
 #[test]
-fn stores_and_pool_go_in_any_order() {
-    let flushers = threads(2, 2);
+fn stores_and_pool_are_dropped_in_any_order() {
+    let flushers = pool(2, 2);
     let stores: Vec<_> = (0..10).map(|_| sharing(&flushers)).collect();
     let memories: Vec<_> = stores.iter().map(|store| Arc::clone(store.inner().inner())).collect();
     drop(flushers);
     let receipts: Vec<_> = stores.iter().map(|store| add(store, "h", 1)).collect();
     for receipt in receipts {
-        receipt.wait_durable(PATIENT).expect("the stores keep the pool alive");
+        receipt.wait_durable(LONG_TIMEOUT).expect("the stores keep the pool alive");
     }
     for store in &stores {
         add(store, "i", 2);
     }
-    // Those that are dropped at the same time are all flushed; the last one ends the threads.
+    // Stores that are dropped at the same time are all flushed; the last one ends the threads.
     thread::scope(|scope| {
         for store in stores {
             scope.spawn(move || drop(store));
@@ -231,14 +231,14 @@ fn stores_and_pool_go_in_any_order() {
         assert_eq!(handles(&memory), ["h", "i"]);
         assert_eq!(Arc::strong_count(&memory), 1);
     }
-    drop(threads(1, 1));
+    drop(pool(1, 1));
 }
 
-/// The last one that holds a store, and with it the pool, may be a thread of the pool: here one that hung
-/// while the store was dropped.
+/// The last owner of a store, and with it of the pool, may be a thread of the pool: here one that hung while
+/// the store was dropped.
 #[test]
 fn the_last_store_of_a_pool_may_end_on_its_own_thread() {
-    let flushers = threads(1, 1);
+    let flushers = pool(1, 1);
     let memory = Arc::new(MemoryStore::new());
     let options =
         BufferOptions::default().flush_interval(Duration::ZERO).drop_timeout(Duration::from_millis(1));
@@ -253,7 +253,7 @@ fn the_last_store_of_a_pool_may_end_on_its_own_thread() {
     assert_eq!(handles(&memory), ["h"]);
 }
 
-/// An observer whose first flush makes it panic.
+/// An observer that panics at the first flush.
 #[derive(Default)]
 struct Panics(AtomicBool);
 
@@ -268,21 +268,21 @@ impl Observer for Panics {
     }
 }
 
-/// The batch was forgotten with the panic, and never written.
+/// Once, the batch was lost with the panic.
 #[test]
 fn c9_an_observer_that_panics_as_a_flush_begins_loses_nothing() {
     let options = BufferOptions::default().flush_interval(Duration::ZERO);
     let memory = Arc::new(MemoryStore::new());
     let store = Buffered::new(Arc::clone(&memory), options, Arc::new(Panics::default())).expect("memory");
-    let receipt = store.add(shape("h", 1), Wait::No).expect("room");
-    receipt.wait_durable(PATIENT).expect("the next attempt");
+    let receipt = store.add(shape("h", 1), Wait::No).expect("below the bound");
+    receipt.wait_durable(LONG_TIMEOUT).expect("the next attempt");
     assert_eq!(handles(&memory), ["h"]);
     drop(store);
 
-    let by_hand = Buffered::new(
+    let manual = Buffered::new(
         MemoryStore::new(),
         BufferOptions::default().background_flush(false),
         Arc::new(NoopObserver),
     );
-    assert!(by_hand.is_ok(), "and without a thread there is nothing to share");
+    assert!(manual.is_ok(), "no pool is needed without a background flusher");
 }

@@ -10,10 +10,10 @@ use shape_meta_core::{
 
 use crate::support::{add, below, handles, manual};
 
-/// While threads mutate, whatever a flush has written is the state after everything that was accepted up to
-/// one place in the order, and it took one transaction.
+/// While threads mutate, each flush brings the store to the state after all mutations up to one sequence
+/// number, in one transaction.
 #[test]
-fn i1_a_flush_is_everything_up_to_one_place() {
+fn i1_a_flush_is_everything_up_to_one_seq() {
     const THREADS: u64 = 4;
     const EACH: u64 = 400;
     let (store, faults) = manual();
@@ -33,10 +33,10 @@ fn i1_a_flush_is_everything_up_to_one_place() {
                             8 => Mutation::snapshot_complete(&*handle(number)),
                             _ => Mutation::Reset,
                         };
-                        let place = store.last_seq().expect("memory");
+                        let last = store.last_seq().expect("memory");
                         match store.mutate(&mutation, Wait::No) {
-                            // A mark may find things so already, and has no place of its own then.
-                            Ok(receipt) if receipt.seq() > place => {
+                            // A mark without effect has no sequence number of its own.
+                            Ok(receipt) if receipt.seq() > last => {
                                 accepted.lock().expect("no panic").push((receipt.seq(), mutation));
                             }
                             Ok(_) | Err(MutateError::Refused(_)) => {}
@@ -65,7 +65,7 @@ fn i1_a_flush_is_everything_up_to_one_place() {
         while let Some((seq, mutation)) = accepted.next_if(|(seq, _)| *seq <= view.last_seq) {
             match model.try_mutate(&mutation) {
                 Ok(receipt) => assert!(receipt.seq() <= seq, "{mutation:?} at {seq}"),
-                // Of two marks that were told the same place, one was not that place's.
+                // Of two marks with the same sequence number, one had no effect.
                 Err(error) => {
                     assert!(matches!(mutation, Mutation::Mark(..)), "{mutation:?} at {seq}: {error}")
                 }
@@ -76,9 +76,9 @@ fn i1_a_flush_is_everything_up_to_one_place() {
     assert_eq!(accepted.next().map(|(seq, _)| seq), None::<Seq>);
 }
 
-/// Without a thread nothing is written but by a step, whatever is asked.
+/// Without a thread nothing is written except by a step.
 #[test]
-fn i7_nothing_happens_but_by_a_step() {
+fn i7_nothing_is_written_except_by_a_step() {
     let (store, faults) = manual();
     for number in 0..20_000 {
         add(&store, &number.to_string(), number);

@@ -1,4 +1,4 @@
-//! When last-read times are saved: the store below does it, and the buffer says when.
+//! When the buffer makes the store below save last-read times.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -11,11 +11,12 @@ use shape_meta_core::{
     conformance::{FailingStore, Faults, Side},
 };
 
-use crate::support::{Failing, PATIENT, add};
+use crate::support::{Failing, LONG_TIMEOUT, add};
 
-/// Told for each time that they were saved: the error, if there was one.
+/// Receives the outcome of each save: the error, if it failed.
 type Saved = mpsc::Receiver<Option<ErrorKind>>;
 
+/// Sends the outcome of each save.
 struct Saves(Mutex<mpsc::Sender<Option<ErrorKind>>>);
 
 struct Save(mpsc::Sender<Option<ErrorKind>>);
@@ -29,7 +30,7 @@ impl Observer for Saves {
 
 impl Span for Save {
     fn end(self: Box<Self>, error: Option<&Error>) {
-        // The test may have seen enough.
+        // The test may have ended.
         let _ = self.0.send(error.map(Error::kind));
     }
 }
@@ -43,48 +44,48 @@ fn over(options: BufferOptions) -> (Buffered<Failing>, Faults, Saved) {
 }
 
 #[test]
-fn c9_a_failure_to_save_is_told_and_stops_nothing() {
+fn c9_a_failed_save_is_reported_and_has_no_other_effect() {
     let (store, faults, saved) = over(BufferOptions::default().background_flush(false));
     assert_eq!(store.save_reads().expect("nothing fails yet"), SweepProgress::default());
     faults.fail_saves(1, ErrorKind::StorageFull);
-    assert_eq!(store.save_reads().expect_err("it is full").kind(), ErrorKind::StorageFull);
-    store.save_reads().expect("it is not any more");
+    assert_eq!(store.save_reads().expect_err("the disk is full").kind(), ErrorKind::StorageFull);
+    store.save_reads().expect("the disk has space again");
     assert_eq!(saved.try_iter().collect::<Vec<_>>(), [None, Some(ErrorKind::StorageFull), None]);
     add(&store, "h", 1);
     store.flush_once().expect("flush");
-    assert_eq!(saved.try_iter().count(), 0, "a flush is no reason to save them");
+    assert_eq!(saved.try_iter().count(), 0, "a flush does not save them");
 }
 
 #[test]
-fn c10_closing_saves_them_unless_writing_has_stopped() {
+fn c10_close_saves_them_unless_writing_has_stopped() {
     for is_fenced in [false, true] {
         let (store, faults, saved) = over(BufferOptions::default().background_flush(false));
         add(&store, "h", 1);
         if is_fenced {
             faults.fail_applies(1, ErrorKind::Fenced, Side::Before);
-            store.flush_once().expect_err("somebody else has it");
+            store.flush_once().expect_err("fenced");
         }
-        assert_eq!(store.close(PATIENT).is_complete(), !is_fenced);
+        assert_eq!(store.close(LONG_TIMEOUT).is_complete(), !is_fenced);
         assert_eq!(saved.try_iter().count(), usize::from(!is_fenced));
     }
 }
 
 #[test]
-fn the_flusher_saves_them_again_and_again_also_when_there_is_nothing_to_flush() {
+fn the_flusher_saves_them_regularly_even_with_nothing_to_flush() {
     let (_store, faults, saved) =
         over(BufferOptions::default().last_read_save_interval(Duration::from_millis(1)));
     faults.fail_saves(1, ErrorKind::Busy);
-    let seen: Vec<_> = (0..50).map(|_| saved.recv_timeout(PATIENT).expect("it goes on")).collect();
+    let seen: Vec<_> = (0..50).map(|_| saved.recv_timeout(LONG_TIMEOUT).expect("the next save")).collect();
     assert!(seen.iter().filter(|error| **error == Some(ErrorKind::Busy)).count() <= 1, "{seen:?}");
 }
 
 #[test]
-fn with_the_longest_interval_they_are_saved_by_closing_alone() {
+fn with_the_longest_interval_only_close_saves_them() {
     let options = BufferOptions::default().last_read_save_interval(Duration::MAX);
     let (store, _, saved) = over(options.flush_interval(Duration::ZERO));
     add(&store, "h", 1);
-    store.flush(PATIENT).expect("flush");
+    store.flush(LONG_TIMEOUT).expect("flush");
     assert_eq!(saved.try_iter().count(), 0);
-    store.close(PATIENT);
+    store.close(LONG_TIMEOUT);
     assert_eq!(saved.try_iter().count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Tests of the buffer: the conformance suite over its compositions, and what is its own.
+//! Tests of the buffer: the conformance suite on its configurations, and its own behaviour.
 
 mod observer_events;
 mod support;

@@ -1,14 +1,13 @@
-//! C5 to C9 by histories of any kind, each step compared with the reference model. Nothing here is slow, so
-//! these are many; what fails is shrunk.
+//! C5 to C9 by random histories, each step compared with the reference model. A failing history is shrunk.
 
 use proptest::prelude::*;
 use shape_meta_core::conformance::ops::{Op, Spec, lockstep};
 
 use crate::support::OverFailing;
 
-/// Few shapes that take each other's handles and keys while changes of some are refused for good, in a flush that
-/// others are accepted during: hardly ever do histories of all operations come to that.
-fn of_refusals() -> impl Strategy<Value = Op> {
+/// Operations on a few shapes that take over each other's handles and keys, while changes of some are
+/// rejected in a flush during which others are accepted. Histories of all operations hardly ever do that.
+fn rejections() -> impl Strategy<Value = Op> {
     let few = || 0..3_u8;
     let add = (few(), few(), 1..3_u8).prop_map(|(handle, key, relations)| {
         Op::Add(Spec { handle, key, relations, dependencies: 0, size: 1 })
@@ -36,14 +35,14 @@ proptest! {
     }
 
     #[test]
-    fn c5_c6_c8_c9_over_a_store_that_shows_things_late(
+    fn c5_c6_c8_c9_with_a_deferred_publish(
         ops in prop::collection::vec(any::<[u8; 6]>().prop_map(Op::from), 1..80),
     ) {
         lockstep(&OverFailing::late_and_stepped(), &ops);
     }
 
     #[test]
-    fn c8_whatever_is_refused_while_more_is_accepted(ops in prop::collection::vec(of_refusals(), 1..60)) {
+    fn c8_rejections_while_more_is_accepted(ops in prop::collection::vec(rejections(), 1..60)) {
         lockstep(&OverFailing::stepped(), &ops);
         lockstep(&OverFailing::late_and_stepped(), &ops);
     }

@@ -1,4 +1,4 @@
-//! What observers are told.
+//! Events that observers receive.
 
 use std::{
     sync::{
@@ -16,11 +16,11 @@ use shape_meta_core::{
     conformance::{FailingStore, Side},
 };
 
-use crate::support::{PATIENT, handles, shape};
+use crate::support::{LONG_TIMEOUT, handles, shape};
 
 type Store = Buffered<FailingStore<Arc<MemoryStore>>>;
 
-/// Writes down what it is told.
+/// Records events.
 #[derive(Default)]
 struct Log {
     untimed: bool,
@@ -30,11 +30,11 @@ struct Log {
 }
 
 impl Log {
-    fn note(&self, line: impl Into<String>) {
+    fn record(&self, line: impl Into<String>) {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.into());
     }
 
-    /// What was told since this was last asked.
+    /// Takes the events recorded since the last call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -42,11 +42,11 @@ impl Log {
 
 impl Observer for Log {
     fn refused(&self, refusal: &Refusal) {
-        self.note(format!("refused {}", refusal.name()));
+        self.record(format!("refused {}", refusal.name()));
     }
 
     fn failed(&self, error: &Error) {
-        self.note(format!("failed {}", error.kind().name()));
+        self.record(format!("failed {}", error.kind().name()));
     }
 
     fn wants_acknowledged(&self) -> bool {
@@ -54,7 +54,7 @@ impl Observer for Log {
     }
 
     fn acknowledged(&self, latencies: &Latencies) {
-        self.note(format!("acknowledged {}", latencies.count()));
+        self.record(format!("acknowledged {}", latencies.count()));
         self.latencies.lock().expect("no panic").push(latencies.clone());
     }
 
@@ -63,7 +63,7 @@ impl Observer for Log {
     }
 
     fn flushed(&self, flush: &FlushStats) {
-        self.note(format!("flushed {}", flush.mutations));
+        self.record(format!("flushed {}", flush.mutations));
     }
 }
 
@@ -78,23 +78,23 @@ fn logged(options: BufferOptions) -> (Store, Arc<Log>) {
 }
 
 #[test]
-fn c7_a_caller_that_waits_for_room_is_refused_once_when_it_gives_up() {
+fn c7_a_caller_that_waits_is_refused_once_when_it_gives_up() {
     let (store, log) = logged(BufferOptions::default().max_pending_shapes(1));
-    store.add(shape("h", 1), Wait::No).expect("room");
+    store.add(shape("h", 1), Wait::No).expect("below the bound");
     assert!(store.add(shape("i", 2), Wait::UpTo(Duration::from_millis(1))).is_err());
     assert_eq!(log.take(), ["refused overloaded"]);
     assert!(store.get_or_add(&shape("i", 2), Wait::UpTo(Duration::ZERO)).is_err());
     assert_eq!(log.take(), ["refused overloaded"]);
     assert!(store.add(shape("i", 2), Wait::No).is_err());
     assert_eq!(log.take(), ["refused overloaded"]);
-    assert!(store.add(shape("h", 2), Wait::UpTo(PATIENT)).is_err());
-    assert_eq!(log.take(), ["refused duplicate_handle"], "no room is not what is wrong with it");
+    assert!(store.add(shape("h", 2), Wait::UpTo(LONG_TIMEOUT)).is_err());
+    assert_eq!(log.take(), ["refused duplicate_handle"], "the duplicate comes first");
 }
 
 #[test]
-fn c7_who_has_got_room_in_the_end_was_never_refused() {
+fn c7_a_caller_that_waits_and_is_accepted_was_not_refused() {
     let (store, log) = logged(BufferOptions::default().max_pending_shapes(1));
-    store.add(shape("h", 1), Wait::No).expect("room");
+    store.add(shape("h", 1), Wait::No).expect("below the bound");
     let waiting = |since| AttemptContext { first_tried: since, is_final: false };
     let add = Mutation::Add(shape("i", 2));
     let outcome = store.attempt(&add, waiting(None));
@@ -103,22 +103,22 @@ fn c7_who_has_got_room_in_the_end_was_never_refused() {
     assert!(log.take().is_empty());
     store.flush_once().expect("memory does not fail");
     let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).expect("the clock is older than that");
-    store.attempt(&add, waiting(Some(long_ago))).expect("room");
+    store.attempt(&add, waiting(Some(long_ago))).expect("below the bound");
     store.flush_once().expect("memory does not fail");
     assert_eq!(log.take(), ["acknowledged 1", "flushed 1", "acknowledged 1", "flushed 1"]);
-    let told = log.latencies.lock().expect("no panic");
-    assert!(told[0].quantile(1.0) < Duration::from_secs(4), "{told:?}");
-    assert!(told[1].quantile(1.0) > Duration::from_secs(4), "the wait for room is in it: {told:?}");
+    let latencies = log.latencies.lock().expect("no panic");
+    assert!(latencies[0].quantile(1.0) < Duration::from_secs(4), "{latencies:?}");
+    assert!(latencies[1].quantile(1.0) > Duration::from_secs(4), "includes the wait: {latencies:?}");
 }
 
 #[test]
-fn how_long_mutations_took_is_told_once_a_flush_also_if_that_fails() {
+fn latencies_are_reported_once_per_flush_even_if_it_fails() {
     let (store, log) = logged(BufferOptions::default());
-    store.add(shape("h", 1), Wait::No).expect("room");
+    store.add(shape("h", 1), Wait::No).expect("below the bound");
     store.mark_snapshot_started("h", Wait::No).expect("live");
-    store.mark_snapshot_started("h", Wait::No).expect("so already");
-    store.reset(Wait::No).expect("room");
-    store.add(shape("i", 2), Wait::No).expect("room");
+    store.mark_snapshot_started("h", Wait::No).expect("live");
+    store.reset(Wait::No).expect("below the bound");
+    store.add(shape("i", 2), Wait::No).expect("below the bound");
     store.inner().faults().fail_applies(2, ErrorKind::StorageFull, Side::Before);
     for _ in 0..3 {
         let _ = store.flush_once();
@@ -127,54 +127,54 @@ fn how_long_mutations_took_is_told_once_a_flush_also_if_that_fails() {
 }
 
 #[test]
-fn where_nobody_wants_to_know_nothing_is_measured() {
+fn latencies_are_measured_only_if_the_observer_wants_them() {
     let log = Arc::new(Log { untimed: true, ..Log::default() });
     let store = over(BufferOptions::default(), Arc::clone(&log) as _);
-    store.add(shape("h", 1), Wait::No).expect("room");
+    store.add(shape("h", 1), Wait::No).expect("below the bound");
     store.flush_once().expect("memory does not fail");
     assert_eq!(log.take(), ["flushed 1"]);
 }
 
 #[test]
-fn a_mutation_that_the_store_cannot_take_has_failed() {
+fn a_mutation_that_fails_below_or_after_close_is_reported() {
     let (store, log) = logged(BufferOptions::default());
     store.inner().faults().fail_reads(1, ErrorKind::Io);
     assert!(store.add(shape("h", 1), Wait::No).is_err());
     assert_eq!(log.take(), ["failed io"]);
-    store.close(PATIENT);
-    assert!(store.add(shape("h", 1), Wait::UpTo(PATIENT)).is_err());
+    store.close(LONG_TIMEOUT);
+    assert!(store.add(shape("h", 1), Wait::UpTo(LONG_TIMEOUT)).is_err());
     assert_eq!(log.take(), ["failed closed"]);
 }
 
 #[test]
-fn c6_waiting_for_a_receipt_is_told() {
+fn c6_a_wait_for_durability_is_reported() {
     let (store, log) = logged(BufferOptions::default());
-    let receipt = store.add(shape("h", 1), Wait::No).expect("room");
+    let receipt = store.add(shape("h", 1), Wait::No).expect("below the bound");
     let _ = receipt.wait_durable(Duration::from_millis(1));
     store.flush_once().expect("memory does not fail");
-    receipt.wait_durable(PATIENT).expect("written");
+    receipt.wait_durable(LONG_TIMEOUT).expect("written");
     let awaited = log.awaited.lock().expect("no panic");
     assert_eq!(awaited.iter().map(|one| one.error).collect::<Vec<_>>(), [Some("timed_out"), None]);
     assert!(awaited[0].took >= Duration::from_millis(1), "{awaited:?}");
 }
 
-/// Panics at the n-th thing that it is told.
+/// Panics at the n-th event.
 struct Panics {
     at: usize,
-    told: AtomicUsize,
+    events: AtomicUsize,
 }
 
 impl Panics {
-    fn tell(&self) {
-        if self.told.fetch_add(1, Ordering::Relaxed) == self.at {
-            std::panic::resume_unwind(Box::new("on purpose"));
+    fn count(&self) {
+        if self.events.fetch_add(1, Ordering::Relaxed) == self.at {
+            std::panic::resume_unwind(Box::new("the test lets this observer panic"));
         }
     }
 }
 
 impl Observer for Panics {
     fn begin(&self, _: Activity<'_>) -> Option<Box<dyn Span>> {
-        self.tell();
+        self.count();
         None
     }
 
@@ -183,35 +183,34 @@ impl Observer for Panics {
     }
 
     fn acknowledged(&self, _: &Latencies) {
-        self.tell();
+        self.count();
     }
 
     fn wants_committed(&self) -> bool {
-        self.tell();
+        self.count();
         true
     }
 
     fn committed(&self, _: &Change) {
-        self.tell();
+        self.count();
     }
 
     fn flushed(&self, _: &FlushStats) {
-        self.tell();
+        self.count();
     }
 }
 
-/// An observer that panicked as a flush began took the batch with it: the next flush replaced the sealed generation,
-/// and what was in it was lost though acknowledged.
+/// Once, a panic as a flush began lost acknowledged changes: the next flush replaced the sealed generation.
 #[test]
-fn c9_a_panic_of_an_observer_loses_nothing_of_the_flush_that_it_observes() {
+fn c9_a_panic_of_an_observer_loses_nothing_of_a_flush() {
     for at in 0..7 {
-        let store = over(BufferOptions::default(), Arc::new(Panics { at, told: AtomicUsize::new(0) }));
-        let first = store.add(shape("h", 1), Wait::No).expect("room");
-        store.add(shape("i", 2), Wait::No).expect("room");
+        let store = over(BufferOptions::default(), Arc::new(Panics { at, events: AtomicUsize::new(0) }));
+        let first = store.add(shape("h", 1), Wait::No).expect("below the bound");
+        store.add(shape("i", 2), Wait::No).expect("below the bound");
         let flush = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.flush_once()));
         let panicked = flush().is_err();
-        assert_eq!(panicked, at < 6, "{at}: two begins, then two commits and the end of it");
-        store.add(shape("j", 3), Wait::No).expect("room");
+        assert_eq!(panicked, at < 6, "{at}: a flush of two changes has six events");
+        store.add(shape("j", 3), Wait::No).expect("below the bound");
         for _ in 0..2 {
             let _ = flush();
         }

@@ -14,24 +14,24 @@ use shape_meta_core::{
     Activity, Error, ErrorKind, FlushStats, MemoryStore, MutateShapesExt, Observer, Span, Wait,
 };
 
-use crate::support::{PATIENT, shape};
+use crate::support::{LONG_TIMEOUT, shape};
 
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum Event {
     Retrying(ErrorKind, u32),
-    FlushStats(u64),
+    Flushed(u64),
 }
 
-/// Panics so often before a flush, and goes on to tell.
+/// Panics when a flush begins, this many times, and sends later events.
 struct Panicking {
     panics: AtomicUsize,
-    told: Mutex<mpsc::Sender<Told>>,
+    events: Mutex<mpsc::Sender<Event>>,
 }
 
 impl Panicking {
-    fn tell(&self, told: Told) {
-        // The test may have seen enough.
-        let _ = self.told.lock().expect("no panic").send(told);
+    fn send(&self, event: Event) {
+        // The test may have ended.
+        let _ = self.events.lock().expect("no panic").send(event);
     }
 }
 
@@ -40,31 +40,31 @@ impl Observer for Panicking {
         if matches!(activity, Activity::Flush { .. })
             && self.panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
         {
-            panic!("on purpose");
+            panic!("the test lets this observer panic");
         }
         None
     }
 
     fn retrying(&self, error: &Error, failures: u32, _: Duration) {
-        self.tell(Told::Retrying(error.kind(), failures));
+        self.send(Event::Retrying(error.kind(), failures));
     }
 
     fn flushed(&self, flushed: &FlushStats) {
-        self.tell(Told::FlushStats(flushed.mutations));
+        self.send(Event::Flushed(flushed.mutations));
     }
 }
 
 #[test]
-fn c9_a_flush_that_an_observer_breaks_off_is_gone_on_with_later() {
-    let (sender, told) = mpsc::channel();
-    let observer = Panicking { panics: AtomicUsize::new(2), told: Mutex::new(sender) };
+fn c9_a_flush_that_an_observer_interrupts_is_resumed() {
+    let (sender, received) = mpsc::channel();
+    let observer = Panicking { panics: AtomicUsize::new(2), events: Mutex::new(sender) };
     let options = BufferOptions::default()
         .flush_interval(Duration::ZERO)
         .backoff(Duration::from_millis(1), Duration::from_millis(1));
-    let store = Buffered::new(MemoryStore::new(), options, Arc::new(observer)).expect("nothing fails");
-    let receipt = store.add(shape("h", 1), Wait::No).expect("room");
-    receipt.wait_durable(PATIENT).expect("it is written in the end");
-    let told: Vec<_> = (0..3).map(|_| told.recv_timeout(PATIENT).expect("that is told")).collect();
-    let retrying = |failures| Told::Retrying(ErrorKind::Panicked, failures);
-    assert_eq!(told, [retrying(1), retrying(2), Told::FlushStats(1)]);
+    let store = Buffered::new(MemoryStore::new(), options, Arc::new(observer)).expect("memory does not fail");
+    let receipt = store.add(shape("h", 1), Wait::No).expect("below the bound");
+    receipt.wait_durable(LONG_TIMEOUT).expect("written after two retries");
+    let events: Vec<_> = (0..3).map(|_| received.recv_timeout(LONG_TIMEOUT).expect("an event")).collect();
+    let retrying = |failures| Event::Retrying(ErrorKind::Panicked, failures);
+    assert_eq!(events, [retrying(1), retrying(2), Event::Flushed(1)]);
 }

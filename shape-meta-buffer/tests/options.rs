@@ -1,4 +1,4 @@
-//! What is asked for, and what is then told.
+//! Options, and what the store reports about itself.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{add, manual};
 type Setter = Box<dyn Fn(BufferOptions) -> BufferOptions>;
 
 #[test]
-fn each_option_leaves_the_others_as_they_are() {
+fn each_option_sets_its_own_value_only() {
     let flushers = FlusherPool::new(FlusherOptions::default());
     let ms = Duration::from_millis;
     let setters: Vec<(Setter, &str)> = vec![
@@ -33,9 +33,9 @@ fn each_option_leaves_the_others_as_they_are() {
         (Box::new(|options| options.limits(Limits::default().max_relations(21))), "relations: 21"),
     ];
     let set = |options, (setter, _): &(Setter, _)| setter(options);
-    let forth = setters.iter().fold(BufferOptions::default(), set);
-    let back = setters.iter().rev().fold(BufferOptions::default(), set);
-    for options in [forth, back] {
+    let in_order = setters.iter().fold(BufferOptions::default(), set);
+    let reversed = setters.iter().rev().fold(BufferOptions::default(), set);
+    for options in [in_order, reversed] {
         let shown = format!("{options:?}");
         for (_, expected) in &setters {
             assert!(shown.contains(expected), "{expected} is missing in {shown}");
@@ -44,7 +44,7 @@ fn each_option_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn what_makes_no_sense_is_the_nearest_that_does() {
+fn values_out_of_range_are_clamped() {
     let options =
         BufferOptions::default().max_pending_shapes(0).max_pending_bytes(0).flush_shapes(0).flush_bytes(0);
     let options =
@@ -63,7 +63,7 @@ fn what_makes_no_sense_is_the_nearest_that_does() {
 }
 
 #[test]
-fn pausing_is_told_until_it_ends() {
+fn a_store_is_paused_until_it_is_resumed() {
     let (store, _) = manual();
     assert!(!store.is_paused());
     store.pause();
@@ -73,7 +73,7 @@ fn pausing_is_told_until_it_ends() {
 }
 
 #[test]
-fn usage_counts_what_is_pending() {
+fn usage_counts_pending_shapes() {
     let (store, _) = manual();
     add(&store, "a", 1);
     store.flush_once().expect("flush");
@@ -82,11 +82,11 @@ fn usage_counts_what_is_pending() {
 }
 
 #[test]
-fn each_option_of_flushers_leaves_the_others_as_they_are() {
+fn each_flusher_option_sets_its_own_value_only() {
     let second = Duration::from_secs(1);
-    let forth = FlusherOptions::default().threads(3).max_threads(33).slow_threshold(second);
-    let back = FlusherOptions::default().slow_threshold(second).max_threads(33).threads(3);
-    for options in [forth, back] {
+    let in_order = FlusherOptions::default().threads(3).max_threads(33).slow_threshold(second);
+    let reversed = FlusherOptions::default().slow_threshold(second).max_threads(33).threads(3);
+    for options in [in_order, reversed] {
         let shown = format!("{options:?}");
         assert_eq!(shown, "FlusherOptions { threads: 3, max_threads: 33, slow_threshold: 1s }");
     }
@@ -95,7 +95,7 @@ fn each_option_of_flushers_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn a_flush_says_what_it_took_away() {
+fn a_flush_reports_what_it_committed() {
     let (store, _) = manual();
     add(&store, "a", 1);
     add(&store, "b", 2);
@@ -105,7 +105,7 @@ fn a_flush_says_what_it_took_away() {
     assert_eq!((flushed.mutations, flushed.changes, flushed.coalesced()), (3, 1, 2));
     assert_eq!(flushed.bytes, pending.bytes);
     assert!(flushed.took > Duration::ZERO && flushed.oldest >= flushed.took);
-    store.reset(Wait::No).expect("room");
+    store.reset(Wait::No).expect("below the bound");
     let flushed = store.flush_once().expect("flush").expect("something is pending");
     assert_eq!((flushed.mutations, flushed.changes), (1, 1));
 }

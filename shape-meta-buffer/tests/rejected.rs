@@ -1,4 +1,4 @@
-//! C8: a change that the store refuses for good is taken out, the rest goes on.
+//! C8: a change that the store rejects for good is isolated, and the rest is committed.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use shape_meta_core::{
     conformance::{Naming, Side, key},
 };
 
-use crate::support::{PATIENT, add, below, during_a_flush, handles, manual, shape};
+use crate::support::{LONG_TIMEOUT, add, below, during_a_flush, handles, manual, shape};
 
 fn handle(text: &str) -> Handle {
     Handle::new(text).expect("valid")
 }
 
 #[test]
-fn c8_the_rest_of_the_batch_and_all_later_ones_commit() {
+fn c8_the_rest_of_the_batch_and_later_ones_commit() {
     for naming in [Naming::Culprit, Naming::Nobody] {
         for bad in 0..7 {
             let (store, faults) = manual();
@@ -27,9 +27,12 @@ fn c8_the_rest_of_the_batch_and_all_later_ones_commit() {
             for (at, receipt) in (0..).zip(&receipts) {
                 assert_eq!(receipt.is_durable(), at != bad, "{naming:?} h{at}");
             }
-            assert!(matches!(receipts[bad as usize].wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-            assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-            assert!(!store.has_handle(&bad_handle).expect("read"), "taken out of the overlay");
+            assert!(matches!(
+                receipts[bad as usize].wait_durable(LONG_TIMEOUT),
+                Err(NotDurable::Rejected(_))
+            ));
+            assert!(matches!(mark.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
+            assert!(!store.has_handle(&bad_handle).expect("read"), "removed from the overlay");
             assert_eq!(store.handle_for(&key(bad)).expect("read"), None);
             assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
             assert_eq!(handles(&store), handles(below(&store)));
@@ -44,7 +47,7 @@ fn c8_the_rest_of_the_batch_and_all_later_ones_commit() {
 }
 
 #[test]
-fn c8_one_transaction_suffices_if_the_store_names_the_culprit() {
+fn c8_a_named_rejection_costs_no_further_transaction() {
     let (store, faults) = manual();
     for at in 0..50 {
         add(&store, &format!("h{at}"), at);
@@ -57,7 +60,7 @@ fn c8_one_transaction_suffices_if_the_store_names_the_culprit() {
 }
 
 #[test]
-fn c8_a_removal_that_is_refused_brings_the_shape_back_and_refuses_its_successors() {
+fn c8_a_rejected_removal_restores_the_shape() {
     let (store, faults) = manual();
     add(&store, "old", 1);
     store.flush_once().expect("flush");
@@ -66,8 +69,8 @@ fn c8_a_removal_that_is_refused_brings_the_shape_back_and_refuses_its_successors
     let other = add(&store, "other", 2);
     faults.refuse(&handle("old"), Naming::Culprit);
     store.flush_once().expect("isolated");
-    assert!(matches!(removed.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-    assert!(matches!(successor.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(removed.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(successor.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
     assert!(other.is_durable());
     assert_eq!(handles(&store), ["old", "other"]);
     assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
@@ -75,9 +78,9 @@ fn c8_a_removal_that_is_refused_brings_the_shape_back_and_refuses_its_successors
     assert_eq!(handles(&store), handles(below(&store)));
 }
 
-/// What was accepted while the batch was being written may rest on the change that is refused.
+/// A change that was accepted while the batch was being committed may rest on the rejected one.
 #[test]
-fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
+fn c8_changes_that_rest_on_a_rejected_change_are_rejected() {
     let (store, faults) = manual();
     for (text, number) in [("marked", 1), ("removed", 2), ("replaced", 3)] {
         add(&store, text, number);
@@ -90,24 +93,24 @@ fn c8_what_rests_on_a_refused_change_is_refused_with_it() {
         let replacement = add(&store, "replaced", 4);
         (mark, removal, replacement)
     });
-    assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(mark.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
     assert!(!store.has_handle("marked").expect("read"));
     assert!(!store.has_handle("removed").expect("read"));
     assert!(store.has_handle("replaced").expect("read"));
     assert_eq!(store.counts().expect("read").total, 1);
     faults.heal();
     store.flush_once().expect("flush");
-    assert!(matches!(mark.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-    removal.wait_durable(PATIENT).expect("there is nothing left to remove");
-    replacement.wait_durable(PATIENT).expect("another shape");
+    assert!(matches!(mark.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
+    removal.wait_durable(LONG_TIMEOUT).expect("there is nothing to remove");
+    replacement.wait_durable(LONG_TIMEOUT).expect("another shape");
     assert_eq!(handles(below(&store)), ["replaced"]);
     assert_eq!(store.counts().expect("read"), below(&store).counts().expect("read"));
 }
 
-/// A shape whose removal was refused was removed by a reset after all, and yet what had its key since the reset was
-/// taken out.
+/// A reset removes a shape whose removal was rejected. Once, the shape that took its key after the reset was
+/// lost.
 #[test]
-fn c8_what_comes_after_a_reset_rests_on_nothing_that_was_refused() {
+fn c8_changes_after_a_reset_rest_on_no_rejected_change() {
     let (store, faults) = manual();
     add(&store, "old", 1);
     store.flush_once().expect("flush");
@@ -123,10 +126,10 @@ fn c8_what_comes_after_a_reset_rests_on_nothing_that_was_refused() {
     assert_eq!(handles(below(&store)), ["new"]);
 }
 
-/// A shape stays because its removal was refused. What came and went under its handle meanwhile hid it until the next
-/// flush, and then it was there again, although the last thing that was told durable was a removal.
+/// The removal of a shape is rejected. Once, a shape that was added and removed under its handle meanwhile
+/// hid it until the next flush; then it reappeared, although a removal had been confirmed as durable.
 #[test]
-fn c8_what_came_and_went_does_not_hide_a_shape_that_stays() {
+fn c8_a_tombstone_does_not_hide_a_shape_that_is_not_removed() {
     for added_again_before in [false, true] {
         let (store, faults) = manual();
         let relation = shape("old", 1).relations[0];
@@ -144,8 +147,8 @@ fn c8_what_came_and_went_does_not_hide_a_shape_that_stays() {
             store.remove("old", Wait::No).expect("live")
         });
         for _ in 0..2 {
-            let told = removed.wait_durable(Duration::ZERO);
-            assert!(matches!(told, Err(NotDurable::Rejected(_))), "it is not removed: {told:?}");
+            let outcome = removed.wait_durable(Duration::ZERO);
+            assert!(matches!(outcome, Err(NotDurable::Rejected(_))), "it is not removed: {outcome:?}");
             assert_eq!(handles(&store), ["old"]);
             assert!(store.has_handle("old").expect("read"));
             assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
@@ -157,9 +160,9 @@ fn c8_what_came_and_went_does_not_hide_a_shape_that_stays() {
     }
 }
 
-/// And what came and went with its key left the key free, so that it could be taken a second time.
+/// The same with the key: once, it was left free and could be taken a second time.
 #[test]
-fn c8_a_key_is_not_free_while_a_shape_stays_that_has_it() {
+fn c8_a_key_is_not_free_while_its_shape_is_not_removed() {
     for added_before in [false, true] {
         let (store, faults) = manual();
         add(&store, "old", 1);
@@ -184,9 +187,9 @@ fn c8_a_key_is_not_free_while_a_shape_stays_that_has_it() {
     }
 }
 
-/// A receipt speaks of what its caller relies on, and of nobody else's change.
+/// A receipt reports the rejection of the change that its caller relies on, and no other.
 #[test]
-fn c8_whoever_found_a_shape_is_told_of_that_shape() {
+fn c8_the_receipt_of_a_found_shape_reports_that_shape() {
     let (store, faults) = manual();
     add(&store, "good", 1);
     add(&store, "bad", 2);
@@ -198,19 +201,19 @@ fn c8_whoever_found_a_shape_is_told_of_that_shape() {
     faults.refuse(&handle("bad"), Naming::Culprit);
     faults.refuse(&handle("last"), Naming::Culprit);
     store.flush_once().expect("isolated");
-    found_good.wait_durable(PATIENT).expect("on disk");
-    assert!(matches!(found_bad.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-    assert!(matches!(again.wait_durable(PATIENT), Err(NotDurable::Rejected(_))));
-    store.flush(PATIENT).expect("what was refused is told to those who asked for it");
+    found_good.wait_durable(LONG_TIMEOUT).expect("on disk");
+    assert!(matches!(found_bad.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
+    assert!(matches!(again.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
+    store.flush(LONG_TIMEOUT).expect("rejections are reported on their own receipts");
     let found = store.get_or_add(&shape("x", 1), Wait::No).expect("live").receipt;
     assert!(found.is_durable());
 }
 
 #[test]
-fn c8_what_was_accepted_before_a_reset_is_not_taken_for_what_was_refused_after_it() {
+fn c8_a_rejection_after_a_reset_is_not_reported_before_it() {
     let (store, faults) = manual();
     let before: Vec<_> = (0..3).map(|at| add(&store, &format!("h{at}"), at)).collect();
-    let reset = store.reset(Wait::No).expect("room");
+    let reset = store.reset(Wait::No).expect("below the bound");
     let after: Vec<_> = (3..6).map(|at| add(&store, &format!("h{at}"), at)).collect();
     faults.refuse(&handle("h4"), Naming::Culprit);
     store.flush_once().expect("isolated");
@@ -221,13 +224,13 @@ fn c8_what_was_accepted_before_a_reset_is_not_taken_for_what_was_refused_after_i
     assert_eq!(rejected, [false, true, false]);
 }
 
-/// What takes over the key of a shape that stays is taken back; that its handle was free for it stands. Once that
-/// removal was taken back too: then two shapes had the key that it had freed.
+/// The add that takes over the key of a shape is rejected with the removal of that shape; the removal that
+/// freed its handle stands. Once, that removal was revoked too, and two shapes had the key that it had freed.
 #[test]
-fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
-    for (gone_again, in_one_flush) in [(false, false), (true, false), (false, true), (true, true)] {
+fn c8_a_removal_stands_although_the_add_after_it_is_rejected() {
+    for (is_reused, in_one_flush) in [(false, false), (true, false), (false, true), (true, true)] {
         let (store, faults) = manual();
-        let [of_stays, of_took] = [1, 2].map(|number| shape("any", number).relations);
+        let [relations_of_stays, relations_of_took] = [1, 2].map(|number| shape("any", number).relations);
         add(&store, "stays", 1);
         add(&store, "moves", 2);
         store.flush_once().expect("flush");
@@ -236,11 +239,11 @@ fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
         let take_over = || {
             let removed = store.remove("moves", Wait::No).expect("live");
             let took_key = add(&store, "took", 2);
-            let came_and_went =
-                gone_again.then(|| (add(&store, "moves", 3), store.remove("moves", Wait::No).expect("live")));
-            (removed, took_key, came_and_went, add(&store, "moves", 1))
+            let cancelled =
+                is_reused.then(|| (add(&store, "moves", 3), store.remove("moves", Wait::No).expect("live")));
+            (removed, took_key, cancelled, add(&store, "moves", 1))
         };
-        let (removed, took_key, came_and_went, moved) = if in_one_flush {
+        let (removed, took_key, cancelled, moved) = if in_one_flush {
             let taken = take_over();
             store.flush_once().expect("isolated");
             taken
@@ -253,13 +256,13 @@ fn c8_a_removal_stands_though_what_was_added_under_its_handle_is_refused() {
             for (number, held_by) in [(1, Some("stays")), (2, Some("took")), (3, None)] {
                 assert_eq!(store.handle_for(&key(number)).expect("read").as_deref(), held_by);
             }
-            assert_eq!(store.handles_for_relations(&of_stays).expect("read"), [handle("stays")]);
-            assert_eq!(store.handles_for_relations(&of_took).expect("read"), [handle("took")]);
+            assert_eq!(store.handles_for_relations(&relations_of_stays).expect("read"), [handle("stays")]);
+            assert_eq!(store.handles_for_relations(&relations_of_took).expect("read"), [handle("took")]);
             assert_eq!(store.counts().expect("read").total, 2);
             store.flush_once().expect("flush");
         }
         assert!(removed.is_durable() && took_key.is_durable());
-        assert!(came_and_went.is_none_or(|(came, went)| came.is_durable() && went.is_durable()));
+        assert!(cancelled.is_none_or(|(added, removed)| added.is_durable() && removed.is_durable()));
         assert_eq!(handles(below(&store)), ["stays", "took"]);
         assert_eq!(store.pending().bytes, 0);
     }

@@ -1,11 +1,11 @@
-//! How often the store below is asked: each time may be a read of the disk.
+//! How often the store below is read: each read may be one of the disk.
 
 use shape_meta_core::{HandleSet, MutateShapesExt, ReadShapes, Timestamp, Wait};
 
 use crate::support::{add, manual};
 
 #[test]
-fn a_mark_on_what_is_pending_asks_nothing_below() {
+fn a_mark_on_a_pending_shape_reads_nothing_below() {
     let (store, faults) = manual();
     add(&store, "h", 1);
     let before = faults.reads();
@@ -20,28 +20,28 @@ fn a_mark_on_what_is_pending_asks_nothing_below() {
     assert_eq!(faults.reads(), before + 1);
 }
 
-/// Pending shapes are looked through only if one of them was read as early as those that are found below.
+/// Pending shapes are walked only if one of them was read as early as those that the store below returns.
 #[test]
-fn who_was_read_least_recently_is_asked_once_if_nothing_pending_was_read_so_early() {
+fn least_recently_used_reads_once_if_no_pending_shape_is_early() {
     let (store, faults) = manual();
-    let (nobody, at) = (HandleSet::default(), Timestamp::from_micros);
+    let (none, at) = (HandleSet::default(), Timestamp::from_micros);
     add(&store, "first", 1);
     add(&store, "second", 2);
     store.flush_once().expect("flush");
     store.touch("first", at(10)).expect("read");
     store.touch("second", at(20)).expect("read");
     add(&store, "pending", 3);
-    let asked = |n: usize, expected: &[&str]| {
+    let reads = |n: usize, expected: &[&str]| {
         let before = faults.reads();
-        let found = store.least_recently_used(n, &nobody).expect("read");
+        let found = store.least_recently_used(n, &none).expect("read");
         let found: Vec<_> = found.shapes.iter().map(|(handle, _)| handle.as_ref()).collect();
         assert_eq!(found, expected);
         faults.reads() - before
     };
     store.touch("pending", at(30)).expect("read");
-    assert_eq!(asked(2, &["first", "second"]), 1);
-    assert_eq!(asked(3, &["first", "second", "pending"]), 2, "there are not enough below");
+    assert_eq!(reads(2, &["first", "second"]), 1);
+    assert_eq!(reads(3, &["first", "second", "pending"]), 2, "the store below has too few");
     add(&store, "early", 4);
     store.touch("early", at(15)).expect("read");
-    assert_eq!(asked(2, &["first", "early"]), 2);
+    assert_eq!(reads(2, &["first", "early"]), 2);
 }

@@ -1,4 +1,4 @@
-//! Buffers over a store in memory that fails on command.
+//! Buffers over a store in memory with fault injection.
 
 use std::{marker::PhantomData, sync::Arc, thread, time::Duration};
 
@@ -11,14 +11,14 @@ use shape_meta_core::{
 
 pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
 
-/// Longer than anything takes that works.
-pub(crate) const PATIENT: Duration = Duration::from_secs(60);
+/// Longer than any step takes, unless it hangs.
+pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn buffered<S: ShapeStore + 'static>(inner: S, options: BufferOptions) -> Buffered<S> {
     Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet")
 }
 
-/// Flushed by the test alone.
+/// Opens a store without a background flusher.
 pub(crate) fn manual() -> (Buffered<Failing>, Faults) {
     manual_with(BufferOptions::default())
 }
@@ -40,10 +40,10 @@ pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
 }
 
 pub(crate) fn add(store: &Buffered<Failing>, handle: &str, key: u64) -> shape_meta_core::Receipt {
-    store.add(shape(handle, key), Wait::No).expect("room for a new shape")
+    store.add(shape(handle, key), Wait::No).expect("below the bound")
 }
 
-/// Does something while a flush stands on this side of the commit, and lets the flush end.
+/// Runs `meanwhile` while a flush is blocked before or after its commit, and then lets the flush end.
 pub(crate) fn during_a_flush<T>(
     store: &Buffered<Failing>,
     faults: &Faults,
@@ -54,9 +54,9 @@ pub(crate) fn during_a_flush<T>(
     thread::scope(|scope| {
         scope.spawn(|| store.flush_once().expect("flush"));
         gate.wait_until_blocked();
-        let done = meanwhile();
+        let outcome = meanwhile();
         gate.release();
-        done
+        outcome
     })
 }
 
@@ -77,7 +77,7 @@ impl Memory for LateStore {
     }
 }
 
-/// A buffer that is flushed by steps, or by its thread, over a store that fails when it is told to.
+/// A buffer over a store with fault injection, flushed by steps of the test or by its thread.
 pub(crate) struct OverFailing<M = MemoryStore> {
     pub(crate) options: BufferOptions,
     is_stepped: bool,
@@ -91,29 +91,29 @@ impl OverFailing {
 
     /// The thread flushes all the time, a few changes at once.
     pub(crate) fn threaded() -> Self {
-        Self::new(all_the_time(), false)
+        Self::new(frequent_flushes(), false)
     }
 
-    /// The same, on threads that all its stores share, where each flush counts as slow.
+    /// The same on threads that all stores share, where each flush counts as slow.
     pub(crate) fn sharing() -> Self {
         let threads = FlusherOptions::default().threads(1).max_threads(3).slow_threshold(Duration::ZERO);
-        Self::new(all_the_time().flushers(&FlusherPool::new(threads)), false)
+        Self::new(frequent_flushes().flushers(&FlusherPool::new(threads)), false)
     }
 }
 
 impl OverFailing<LateStore> {
-    /// Over a store that shows what is committed when it is published.
+    /// Over a store that shows committed changes only once they are published.
     pub(crate) fn late_and_stepped() -> Self {
         Self::new(BufferOptions::default().background_flush(false), true)
     }
 
-    /// The same, and the next flush does not wait for that.
+    /// The same, where the next commit does not wait for the publish.
     pub(crate) fn late_and_threaded() -> Self {
-        Self::new(all_the_time(), false)
+        Self::new(frequent_flushes(), false)
     }
 }
 
-fn all_the_time() -> BufferOptions {
+fn frequent_flushes() -> BufferOptions {
     BufferOptions::default()
         .flush_interval(Duration::from_micros(50))
         .flush_shapes(3)
@@ -135,8 +135,8 @@ impl<M: Memory> Fixture for OverFailing<M> {
     }
 
     fn flush(&self, store: &Self::Store) {
-        // As often as it was told to fail; each attempt takes one failure from the queue.
-        while store.flush(PATIENT).is_err() {}
+        // Each attempt takes one fault from the queue.
+        while store.flush(LONG_TIMEOUT).is_err() {}
     }
 
     fn pause(&self, store: &Self::Store) -> bool {
@@ -157,7 +157,7 @@ impl<M: Memory> Fixture for OverFailing<M> {
             3 => faults.panic_applies(1, Side::After),
             4 => faults.panic_publishes(1, Side::Before),
             5 => faults.panic_publishes(1, Side::After),
-            // A flush that may fail, with what follows still to be accepted.
+            // A flush that may fail, before more is accepted.
             _ => drop(store.flush_once()),
         }
     }
@@ -182,7 +182,7 @@ impl<M: Memory> Fixture for OverFailing<M> {
 
     fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         let memory = Arc::clone(store.inner().inner());
-        // Nothing that is written from here on gets through.
+        // No later commit succeeds.
         store.inner().faults().heal();
         store.inner().faults().fail_applies(1, ErrorKind::Fenced, Side::Before);
         drop(store);

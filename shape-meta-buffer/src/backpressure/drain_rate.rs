@@ -17,8 +17,8 @@ pub(crate) struct DrainRate {
 
 /// The assumed disk: 1,000 changes in one synced transaction of 20 ms.
 ///
-/// It stays in the average like one recent flush. A flush of a single change measures nothing but the sync: alone, it
-/// would report a few hundred changes per second at the very moment in which a storm begins.
+/// It stays in the average like one recent flush. A flush of a single change measures nothing but the sync:
+/// alone, it would report a few hundred changes per second at the very moment in which a storm begins.
 const ASSUMED: (f64, f64) = (1_000.0, 0.02);
 /// The weight that past flushes keep with each new one.
 const DECAY: f64 = 0.7;

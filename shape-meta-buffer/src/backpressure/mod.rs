@@ -27,8 +27,8 @@ impl Backpressure {
         }
     }
 
-    /// Checks that one more change of `bytes` bytes stays within the bound. A change that is larger than the bound
-    /// in bytes is let in when nothing else is pending.
+    /// Checks that one more change of `bytes` bytes stays within the bound. A change that is larger than the
+    /// bound in bytes is accepted when nothing else is pending.
     ///
     /// # Errors
     ///

@@ -36,8 +36,9 @@ impl Committed {
         self.rejections.is_empty()
     }
 
-    /// Corrects the overlay for the rejected changes, as the generation is dropped: the counts, and what the active
-    /// generation accepted since and rests on them. Returns the rejections with all mutations that they reject.
+    /// Corrects the overlay for the rejected changes, as the generation is dropped: the counts, and what the
+    /// active generation accepted since and rests on them. Returns the rejections with all mutations that
+    /// they reject.
     pub(super) fn reconcile(&mut self, state: &mut State, hashing: &Hashing) -> Vec<Rejection> {
         let mut rejections = std::mem::take(&mut self.rejections);
         for Rejection { change, mutations, .. } in &mut rejections {

@@ -17,7 +17,8 @@ use crate::{
 /// Writes pending changes to the store below, on the thread that calls it.
 pub(crate) struct Flusher<S> {
     pub(crate) shared: Arc<Shared<S>>,
-    /// Held by a flush across disk work; lock 3 of the table in `shared.rs`. No reader and no mutation takes it.
+    /// Held by a flush across disk work; lock 3 of the table in `shared.rs`. No reader and no mutation takes
+    /// it.
     pub(crate) flush_lock: Mutex<FlushState>,
     pub(crate) save_schedule: SaveSchedule,
 }
@@ -49,8 +50,8 @@ impl<S: ShapeStore> Flusher<S> {
         Self { shared, flush_lock: Mutex::default(), save_schedule }
     }
 
-    /// Flushes everything that is accepted when it starts: commit, publish, drop (I1, I2). Resumes the latest flush if
-    /// that failed. Returns `None` if nothing is pending. Waits for a flush in progress.
+    /// Flushes everything that is accepted when it starts: commit, publish, drop (I1, I2). Resumes the latest
+    /// flush if that failed. Returns `None` if nothing is pending. Waits for a flush in progress.
     ///
     /// # Errors
     ///
@@ -59,8 +60,8 @@ impl<S: ShapeStore> Flusher<S> {
         self.flush(self.flush_lock.lock(), Publish::AtOnce)
     }
 
-    /// Flushes unless the store is paused. A pause is checked under the flush lock, which pausing waits for, so no flush
-    /// begins after `pause` has returned.
+    /// Flushes unless the store is paused. A pause is checked under the flush lock, which pausing waits for,
+    /// so no flush begins after `pause` has returned.
     pub(super) fn flush_unless_paused(&self) -> Result<Option<FlushStats>> {
         let flush = self.flush_lock.lock();
         if self.shared.requests.is_paused() { Ok(None) } else { self.flush(flush, Publish::WithNext) }
@@ -88,8 +89,8 @@ impl<S: ShapeStore> Flusher<S> {
 
     fn flush_with(&self, flush: &mut FlushState, publish: Publish) -> Result<Option<FlushStats>> {
         let FlushState { work, last_size, committed } = flush;
-        // Only a large generation is worth the thread. Only one without rejections: those are reconciled before
-        // anything that depends on them is committed. A publish that panicked may have left some.
+        // Only a large generation is worth the thread. Only one without rejections: those are reconciled
+        // before anything that depends on them is committed. A publish that panicked may have left some.
         let min_changes = self.shared.options.concurrent_publish_min_changes;
         let is_joined = |committed: &Committed| committed.is_whole() && committed.changes() >= min_changes;
         let stats = if committed.lock().as_ref().is_some_and(is_joined) {
@@ -112,8 +113,8 @@ impl<S: ShapeStore> Flusher<S> {
 
     /// Commits the next generation, or resumes one whose commit failed.
     ///
-    /// The generation stays in `work` until it is committed and published, so that a panic of an observer leaves it to be
-    /// resumed.
+    /// The generation stays in `work` until it is committed and published, so that a panic of an observer
+    /// leaves it to be resumed.
     fn commit_next(&self, work: &mut Option<FlushWork>, last_size: usize) -> Result<Option<FlushStats>> {
         let is_new = work.is_none();
         let work = match work {
@@ -150,8 +151,8 @@ impl<S: ShapeStore> Flusher<S> {
         if self.shared.overlay.read().active.is_empty() {
             return None;
         }
-        // The flush lock is held, so no other thread seals. The empty generation is allocated before the overlay's lock
-        // is taken.
+        // The flush lock is held, so no other thread seals. The empty generation is allocated before the
+        // overlay's lock is taken.
         let capacity = last_size.max(self.shared.options.initial_capacity());
         self.shared.overlay.seal(Generation::with_capacity(capacity)).map(FlushWork::new)
     }
@@ -185,8 +186,8 @@ impl<S: ShapeStore> Flusher<S> {
             .unwrap_or_else(|panic| Err(panic_error(&*panic)))
     }
 
-    /// Settles a generation that is committed, once the one before it is published. Returns whether all of it was
-    /// committed.
+    /// Settles a generation that is committed, once the one before it is published. Returns whether all of it
+    /// was committed.
     fn mark_committed(&self, committed: &Mutex<Option<Committed>>, done: FlushWork) -> bool {
         self.shared.overlay.mark_committed();
         let done = done.into_committed();
@@ -199,8 +200,8 @@ impl<S: ShapeStore> Flusher<S> {
         is_whole
     }
 
-    /// Accepts mutations again once everything that was pending before a repair is published. The counts are then
-    /// those of the store below: the repair may have lost shapes.
+    /// Accepts mutations again once everything that was pending before a repair is published. The counts are
+    /// then those of the store below: the repair may have lost shapes.
     fn finish_recovery(&self) -> Result<()> {
         let is_done = |state: &State| state.writing.is_recovering() && state.is_empty();
         if !is_done(&self.shared.overlay.read()) {

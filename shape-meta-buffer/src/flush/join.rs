@@ -5,8 +5,8 @@ use std::{
 
 use crate::sync::thread::{self, Scope, ScopedJoinHandle};
 
-/// Runs two functions in parallel, `here` on this thread and `there` on a new one, and returns when both have ended.
-/// If no thread can be started, `there` runs first, on this thread.
+/// Runs two functions in parallel, `here` on this thread and `there` on a new one, and returns when both have
+/// ended. If no thread can be started, `there` runs first, on this thread.
 ///
 /// # Panics
 ///

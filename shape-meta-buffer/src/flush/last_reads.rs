@@ -36,8 +36,8 @@ impl SaveSchedule {
 impl<S: ShapeStore> Flusher<S> {
     /// Saves a part of the last-read times if that is due, and returns when the next part is.
     ///
-    /// A failure is reported to the observer alone: the same times are saved again the next time, and no mutation is
-    /// affected.
+    /// A failure is reported to the observer alone: the same times are saved again the next time, and no
+    /// mutation is affected.
     pub(super) fn save_reads_if_due(&self) -> Option<Instant> {
         if self.shared.requests.is_paused() || self.is_stopped() {
             return None;

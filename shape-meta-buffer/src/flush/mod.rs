@@ -1,4 +1,5 @@
-//! The flush path: seal, commit, publish, drop (I1, I2), step by step (I7). Nothing else writes the store below (I4).
+//! The flush path: seal, commit, publish, drop (I1, I2), step by step (I7). Nothing else writes the store
+//! below (I4).
 
 mod flusher;
 mod publish;
@@ -30,8 +31,6 @@ pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> Error {
         .unwrap_or("no message");
     Error::new(
         ErrorKind::Panicked,
-        format!(
-            "the store below or an observer panicked ({message}); pending changes are kept and will be written again"
-        ),
+        format!("the store below or an observer panicked ({message}); pending changes are kept and retried"),
     )
 }

@@ -10,9 +10,11 @@ use super::{
 use crate::sync::Mutex;
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Publishes the committed generation, if there is one, drops it (I2) and reports what was rejected of it.
+    /// Publishes the committed generation, if there is one, drops it (I2) and reports what was rejected of
+    /// it.
     ///
-    /// The calling thread holds the flush lock, or runs in parallel with a commit of the thread that holds it.
+    /// The calling thread holds the flush lock, or runs in parallel with a commit of the thread that holds
+    /// it.
     ///
     /// # Errors
     ///
@@ -45,8 +47,8 @@ impl<S: ShapeStore> Flusher<S> {
         Ok(())
     }
 
-    /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that to the
-    /// next flush; readers find it in the overlay until then.
+    /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that
+    /// to the next flush; readers find it in the overlay until then.
     pub(crate) fn settle_in_progress(&self) {
         let flush = self.flush_lock.lock();
         let _ = self.publish(&flush.committed);

@@ -19,7 +19,8 @@ impl<S: ShapeStore> Step for Flusher<S> {
 }
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Flushes if a flush is due, and returns when the next one is. A request ends a back-off; a new change does not.
+    /// Flushes if a flush is due, and returns when the next one is. A request ends a back-off; a new change
+    /// does not.
     fn flush_if_due(&self) -> Option<Instant> {
         let ends_backoff = self.shared.requests.take_ends_backoff();
         if self.shared.requests.is_paused() {
@@ -37,8 +38,8 @@ impl<S: ShapeStore> Flusher<S> {
         self.due()
     }
 
-    /// Records the panic of an observer during a flush: panics of the store are caught where it is called. If the flush
-    /// had not ended, it is resumed after a back-off, since the observer may panic again.
+    /// Records the panic of an observer during a flush: panics of the store are caught where it is called. If
+    /// the flush had not ended, it is resumed after a back-off, since the observer may panic again.
     pub(crate) fn record_observer_panic(&self, panic: &(dyn Any + Send)) {
         let _flush = self.flush_lock.lock();
         if self.shared.overlay.read().is_flushing() {
@@ -47,8 +48,8 @@ impl<S: ShapeStore> Flusher<S> {
         }
     }
 
-    /// Returns when the next flush is due: at the end of a back-off; at once if a flush or a recovery is to be resumed;
-    /// otherwise when the active generation is due.
+    /// Returns when the next flush is due: at the end of a back-off; at once if a flush or a recovery is to
+    /// be resumed; otherwise when the active generation is due.
     fn due(&self) -> Option<Instant> {
         let state = self.shared.overlay.read();
         if state.writing.stop_error().is_some() {
@@ -70,7 +71,8 @@ impl<S: ShapeStore> Flusher<S> {
 
     /// Returns when the active generation is due: for its size, on request, or for its age.
     ///
-    /// A request stays due until it is settled: the flush that served it may have resumed older changes alone.
+    /// A request stays due until it is settled: the flush that served it may have resumed older changes
+    /// alone.
     fn active_due(&self, state: &State) -> Option<Instant> {
         let since = state.active.since()?;
         if self.shared.requests.is_due(self.shared.durability.settled())

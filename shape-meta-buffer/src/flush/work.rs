@@ -7,17 +7,18 @@ use crate::memtable::Generation;
 
 /// What is left to commit of one generation: usually one segment with all its changes.
 ///
-/// A store that rejects one change for good (C8) mostly names it. Then the change is taken out and the rest is tried
-/// again, still as one transaction (I1). If the store does not name it, the segment is halved until the change is
-/// found. Only then does a flush take several transactions, and a crash between them leaves a part of it.
+/// A store that rejects one change for good (C8) mostly names it. Then the change is taken out and the rest
+/// is tried again, still as one transaction (I1). If the store does not name it, the segment is halved until
+/// the change is found. Only then does a flush take several transactions, and a crash between them leaves a
+/// part of it.
 pub(super) struct FlushWork {
     pub(super) generation: Arc<Generation>,
     /// The next segment last.
     segments: Vec<Vec<Change>>,
     /// The sequence number that the next segment brings the store to, unless it is the last one.
     ///
-    /// Each change comes from at least one mutation, so there are never more segments than mutations, and this stays
-    /// below the last sequence number of the generation.
+    /// Each change comes from at least one mutation, so there are never more segments than mutations, and
+    /// this stays below the last sequence number of the generation.
     next: Seq,
     batches: Vec<Batch>,
     rejections: Vec<Rejection>,
@@ -31,8 +32,8 @@ impl FlushWork {
 
     /// Returns the next segment, and the sequence number that it brings the store to.
     ///
-    /// The last segment may be empty. Mutations without a change cost no row, but their sequence numbers must not be
-    /// given again.
+    /// The last segment may be empty. Mutations without a change cost no row, but their sequence numbers must
+    /// not be given again.
     pub(super) fn next(&mut self) -> Option<(Vec<Change>, Seq)> {
         loop {
             let segment = self.segments.pop()?;
@@ -93,8 +94,8 @@ impl FlushWork {
         Ok(())
     }
 
-    /// Rejects the adds that were to take over the handle or the key of a shape whose removal was rejected. Removals
-    /// are committed before adds, so none of those was committed yet.
+    /// Rejects the adds that were to take over the handle or the key of a shape whose removal was rejected.
+    /// Removals are committed before adds, so none of those was committed yet.
     fn reject_successors(&mut self, handle: &[u8], key: &Key, error: &Error) {
         for segment in &mut self.segments {
             let successors = segment.extract_if(.., |change| match change {

@@ -17,8 +17,8 @@ use pool::Pool;
 /// A pool of threads that flush many stores: pass it to
 /// [`BufferOptions::flushers`](crate::BufferOptions::flushers) of each.
 ///
-/// Without it every store has a thread of its own. With it, a process that opens a store for each of its hundreds of
-/// tenants has a handful of threads, and a store without pending changes costs none.
+/// Without it every store has a thread of its own. With it, a process that opens a store for each of its
+/// hundreds of tenants has a handful of threads, and a store without pending changes costs none.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -41,26 +41,27 @@ use pool::Pool;
 ///
 /// # Scheduling
 ///
-/// Each store is flushed by one thread at a time, and stores in the order in which they became due, as many at once as
-/// [`threads`](FlusherOptions::threads) says. These rules keep one store from holding up others:
+/// Each store is flushed by one thread at a time, and stores in the order in which they became due, as many
+/// at once as [`threads`](FlusherOptions::threads) says. These rules keep one store from holding up others:
 ///
 /// - A store whose flush failed waits for its next attempt in a timer, not on a thread.
-/// - A flush that takes longer than [`slow_threshold`](FlusherOptions::slow_threshold) no longer counts: another thread
-///   is used in its place, up to [`max_threads`](FlusherOptions::max_threads) in all.
-/// - A store whose latest flush was slow is flushed on those additional threads. If none is free, it waits for eight
-///   times the threshold and is then flushed among the others. So slow stores are flushed late, and however many there
-///   are, the others are not.
-/// - A store that is being closed is flushed at once, beyond all limits: the thread that closes it waits for that, so
-///   there are no more of these than threads that close.
+/// - A flush that takes longer than [`slow_threshold`](FlusherOptions::slow_threshold) no longer counts:
+///   another thread is used in its place, up to [`max_threads`](FlusherOptions::max_threads) in all.
+/// - A store whose latest flush was slow is flushed on those additional threads. If none is free, it waits
+///   for eight times the threshold and is then flushed among the others. So slow stores are flushed late, and
+///   however many there are, the others are not.
+/// - A store that is being closed is flushed at once, beyond all limits: the thread that closes it waits for
+///   that, so there are no more of these than threads that close.
 ///
-/// If enough flushes hang that no thread may be added, the other stores accept mutations in memory up to their bounds
-/// (C7), and their health reports them as [lagging](shape_meta_core::Degradation::Lagging). Then [`FlusherStats::slow`]
-/// is as large as [`max_threads`](FlusherOptions::max_threads), and [`FlusherStats::behind`] grows: alert on that.
+/// If enough flushes hang that no thread may be added, the other stores accept mutations in memory up to
+/// their bounds (C7), and their health reports them as [lagging](shape_meta_core::Degradation::Lagging). Then
+/// [`FlusherStats::slow`] is as large as [`max_threads`](FlusherOptions::max_threads), and
+/// [`FlusherStats::behind`] grows: alert on that.
 ///
 /// # Lifetime
 ///
-/// The stores keep the pool alive. When the last of them is closed and the last clone is dropped, the threads end, and
-/// the drop waits for them, except for those in a flush that hangs.
+/// The stores keep the pool alive. When the last of them is closed and the last clone is dropped, the threads
+/// end, and the drop waits for them, except for those in a flush that hangs.
 #[derive(Clone)]
 pub struct FlusherPool(Arc<EndOnDrop>);
 

@@ -22,9 +22,9 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// The threads around a [`Schedule`].
 ///
-/// One idle thread is the *watcher*: it waits for the next timer or wake. Before it runs a step, it hands the watch to
-/// another idle thread, and starts one if there is none. So while there is a store whose step is not running, there is
-/// a watcher, and a pool of a single store has a single thread.
+/// One idle thread is the *watcher*: it waits for the next timer or wake. Before it runs a step, it hands the
+/// watch to another idle thread, and starts one if there is none. So while there is a store whose step is not
+/// running, there is a watcher, and a pool of a single store has a single thread.
 pub(super) struct Pool {
     /// Lock 7 of the table in `shared.rs`. No code of a store runs under it.
     state: Mutex<State>,
@@ -103,8 +103,8 @@ impl Pool {
         if state.has_watcher {
             self.news.notify_one();
         }
-        // A thread that could not be started before is tried again. If that fails too, close reports what it could not
-        // write.
+        // A thread that could not be started before is tried again. If that fails too, close reports what it
+        // could not write.
         let _ = self.ensure_watcher(&mut state);
     }
 
@@ -124,8 +124,8 @@ impl Pool {
         FlusherStats { threads: state.threads.len(), ..state.schedule.stats(Instant::now()) }
     }
 
-    /// Ends the idle threads and waits for them. A thread that runs a step ends after it. It may be the calling thread,
-    /// if the step dropped the last owner of the store.
+    /// Ends the idle threads and waits for them. A thread that runs a step ends after it. It may be the
+    /// calling thread, if the step dropped the last owner of the store.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_ending = true;
@@ -162,7 +162,8 @@ impl Pool {
                 Next::Run(task) => {
                     state.set_running(me, true);
                     if !state.has_watcher {
-                        // If there is no idle thread and none can be started, the other stores wait for this step.
+                        // If there is no idle thread and none can be started, the other stores wait for this
+                        // step.
                         let _ = self.ensure_watcher(&mut state);
                         self.idle.notify_one();
                     }
@@ -184,7 +185,8 @@ impl Pool {
                     state.has_watcher = false;
                 }
                 Next::Wait(until) => {
-                    // The step that just ended may have left a timer, or capacity, that the watcher does not know of.
+                    // The step that just ended may have left a timer, or capacity, that the watcher does not
+                    // know of.
                     if until.is_some_and(|until| state.watcher_until.is_none_or(|watched| until < watched)) {
                         self.news.notify_one();
                     }
@@ -211,7 +213,8 @@ impl State {
     }
 }
 
-/// Runs a step. Steps catch their own panics, but the close of a store whose last owner is this thread runs here too.
+/// Runs a step. Steps catch their own panics, but the close of a store whose last owner is this thread runs
+/// here too.
 pub(super) fn step(task: &Task) -> Option<Instant> {
     catch_unwind(AssertUnwindSafe(|| task.run())).unwrap_or_else(|_| Some(Instant::now() + AFTER_PANIC))
 }

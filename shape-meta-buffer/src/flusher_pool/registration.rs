@@ -34,17 +34,17 @@ impl Task {
 
     /// Makes a thread run a step. Takes the pool's lock only if no thread is about to run one anyway.
     ///
-    /// No wake is lost: every call changes `state`, and so does the thread that begins a step. If the thread's change
-    /// comes after this one, the step sees everything that was done before this call. If it came before, this call finds
-    /// the task running, and the thread runs one more step afterwards.
+    /// No wake is lost: every call changes `state`, and so does the thread that begins a step. If the
+    /// thread's change comes after this one, the step sees everything that was done before this call. If it
+    /// came before, this call finds the task running, and the thread runs one more step afterwards.
     pub(crate) fn wake(&self) {
         if self.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
             self.pool.wake(self.id);
         }
     }
 
-    /// Runs one step, on the thread that was given the task. If every other owner has dropped the store meanwhile, the
-    /// store is closed here.
+    /// Runs one step, on the thread that was given the task. If every other owner has dropped the store
+    /// meanwhile, the store is closed here.
     pub(super) fn run(&self) -> Option<Instant> {
         self.state.swap(RUNNING, Ordering::AcqRel);
         self.store.upgrade()?.step()
@@ -77,8 +77,8 @@ impl Registration {
         self.task.pool.expedite(self.task.id);
     }
 
-    /// Ends the registration. Waits for a step in progress until the deadline. A step that takes longer keeps its
-    /// thread until it ends.
+    /// Ends the registration. Waits for a step in progress until the deadline. A step that takes longer keeps
+    /// its thread until it ends.
     pub(crate) fn unregister(self, deadline: Instant) {
         self.task.pool.unregister(self.task.id, deadline);
     }

@@ -15,8 +15,8 @@ pub(super) struct Schedule {
     /// Stores that are being closed, which run at once.
     urgent: VecDeque<u64>,
     ready: VecDeque<u64>,
-    /// Ready stores whose latest step was slow. They run on the threads for slow stores, or among the others as if they
-    /// had become ready [`slow_delay`](FlusherOptions::slow_delay) later.
+    /// Ready stores whose latest step was slow. They run on the threads for slow stores, or among the others
+    /// as if they had become ready [`slow_delay`](FlusherOptions::slow_delay) later.
     ready_slow: VecDeque<u64>,
     timers: BTreeSet<(Instant, u64)>,
     running: HashMap<u64, Running>,
@@ -378,8 +378,8 @@ mod tests {
         pool.end(5, None, 2_002);
         pool.end(0, Some(2_003), 2_003);
         assert_eq!(pool.begin(2_003), [2, 0], "a store that was quick is not slow any more");
-        // A slow store that waits in vain for a thread for slow stores runs among the others in the end: stores
-        // that hang do not keep out those that do not.
+        // A slow store that waits in vain for a thread for slow stores runs among the others in the end:
+        // stores that hang do not keep out those that do not.
         assert_eq!(pool.waits_until(2_004), None);
         pool.end(0, None, 2_004);
         assert_eq!(pool.waits_until(2_005), Some(Duration::from_millis(4_000)));

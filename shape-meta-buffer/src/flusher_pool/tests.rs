@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{BufferOptions, Buffered};
 
-/// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in either order.
+/// Nothing of a pool is left when the last of its stores is closed and the last clone dropped, in either
+/// order.
 #[test]
 fn c10_the_threads_of_a_pool_end_with_it() {
     for store_first in [true, false] {

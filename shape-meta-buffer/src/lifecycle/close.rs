@@ -31,7 +31,7 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         if let Some(registration) = registration {
             registration.unregister(deadline);
         }
-        // A publish that panicked left its generation in the overlay, where reads would go on to find it.
+        // A publish that panicked left its generation in the overlay, where reads would still find it.
         self.flusher.publish_if_idle();
         self.flusher.save_all_reads(deadline);
         // Resolves every receipt, and every wait for capacity, that is still open.

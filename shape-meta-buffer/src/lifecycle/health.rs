@@ -3,7 +3,8 @@ use shape_meta_core::{Health, LastError};
 use crate::shared::Shared;
 
 impl<S> Shared<S> {
-    /// Returns the health, which is derived from the state of writing (I8). Takes the overlay's lock, twice and shortly.
+    /// Returns the health, which is derived from the state of writing (I8). Takes the overlay's lock, twice
+    /// and shortly.
     pub(crate) fn health(&self) -> Health {
         let window = self.oldest_pending().unwrap_or_default();
         let overdue = self.options.flush_interval.saturating_add(self.options.lag_threshold);

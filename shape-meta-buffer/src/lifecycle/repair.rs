@@ -5,15 +5,15 @@ use shape_meta_core::{Repaired, Result, ShapeStore, ShapeStoreExt, TrustedState}
 use crate::flush::{Flusher, panic_error};
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Repairs the store below, writes what is pending, and only then accepts mutations again: a pending change may rest
-    /// on a shape that the repair did not save, and no further change shall rest on that.
+    /// Repairs the store below, writes what is pending, and only then accepts mutations again: a pending
+    /// change may rest on a shape that the repair did not save, and no further change shall rest on that.
     ///
     /// Not while the store is being closed.
     ///
     /// # Errors
     ///
-    /// If the store below could not be repaired, everything is as before. If something pending could not be written,
-    /// mutations stay refused until a later flush, which is retried, has written it.
+    /// If the store below could not be repaired, everything is as before. If something pending could not be
+    /// written, mutations stay refused until a later flush, which is retried, has written it.
     pub(crate) fn repair(&self) -> Result<Repaired> {
         self.shared.overlay.write().writing.begin_repair();
         let outcome = self.repair_below().and_then(|repaired| self.write_pending().map(|()| repaired));

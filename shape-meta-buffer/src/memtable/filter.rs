@@ -2,11 +2,11 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A bitmap of the hashes in one generation, with which a reader skips the overlay's lock.
 ///
-/// A set bit means "look under the lock", a clear one "not here". Bits are set before the change is acknowledged, and
-/// cleared all at once after the generation was published and dropped.
+/// A set bit means "look under the lock", a clear one "not here". Bits are set before the change is
+/// acknowledged, and cleared all at once after the generation was published and dropped.
 ///
-/// The rejected alternative is a table of counters that are decremented one by one: eight times as large, where the
-/// flusher clears this one in a single pass of 128 KiB.
+/// The rejected alternative is a table of counters that are decremented one by one: eight times as large,
+/// where the flusher clears this one in a single pass of 128 KiB.
 #[derive(Debug)]
 pub(crate) struct Filter {
     bits: Box<[AtomicU64]>,

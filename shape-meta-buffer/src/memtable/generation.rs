@@ -10,17 +10,17 @@ use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, S
 
 use super::{CountDelta, Slot, SlotState};
 
-/// Bytes that a mutation takes besides its change: its element of `slot_of_mutation`.
+/// Bytes that a mutation takes in addition to its change: its element of `slot_of_mutation`.
 const MUTATION_BYTES: usize = size_of::<u32>();
-/// Bytes that a handle takes besides its record: its slot, and its elements of the three indexes.
+/// Bytes that a handle takes in addition to its record: its slot, and its elements of the three indexes.
 const SLOT_BYTES: usize = size_of::<Slot>() + 2 * size_of::<KeyHolder>() + 32;
 /// The element of `slot_of_mutation` for a reset.
 const RESET: u32 = u32::MAX;
 
 /// The changes accepted between two flushes (a memtable), with every index that a reader needs.
 ///
-/// It is filled under the overlay's lock, sealed, committed and dropped whole. Nothing is ever removed from it entry by
-/// entry after a commit, so an older flush cannot delete a newer change.
+/// It is filled under the overlay's lock, sealed, committed and dropped whole. Nothing is ever removed from
+/// it entry by entry after a commit, so an older flush cannot delete a newer change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generation {
     /// Hides everything below this generation.
@@ -29,8 +29,8 @@ pub(crate) struct Generation {
     by_handle: HashTable<u32>,
     by_key: HashTable<KeyHolder>,
     by_relation: HashMap<Relation, RelationChanges, RandomState>,
-    /// The slot of each mutation from `slot_of_mutation_from` on, so that a rejected slot is reported to every mutation
-    /// that went to it.
+    /// The slot of each mutation from `slot_of_mutation_from` on, so that a rejected slot is reported to
+    /// every mutation that went to it.
     slot_of_mutation: Vec<u32>,
     /// The first mutation, or the latest reset.
     slot_of_mutation_from: Seq,
@@ -99,7 +99,8 @@ impl Generation {
         self.reset
     }
 
-    /// Returns the number of handles that it knows of: what the bound counts, and at least the number of changes.
+    /// Returns the number of handles that it knows of: what the bound counts, and at least the number of
+    /// changes.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() + usize::from(self.reset)
     }
@@ -154,8 +155,8 @@ impl Generation {
         })
     }
 
-    /// Looks up the record that holds a key: `Some(None)` if the key is free, `None` if older generations and the
-    /// store below decide.
+    /// Looks up the record that holds a key: `Some(None)` if the key is free, `None` if older generations and
+    /// the store below decide.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
         match self.by_key.find(hash, |holder| holder.key == *key) {
             Some(holder) => Some(holder.slot.and_then(|at| self.slots[at as usize].added())),
@@ -184,7 +185,8 @@ impl Generation {
         &self.slots
     }
 
-    /// Inserts a change. Its hashes are those of its handle, and of the key of the shape that it adds or removes.
+    /// Inserts a change. Its hashes are those of its handle, and of the key of the shape that it adds or
+    /// removes.
     pub(crate) fn insert(&mut self, change: Change, hashes: Hashes, seq: Seq) {
         if self.is_empty() {
             self.since = Some(Instant::now());
@@ -277,8 +279,8 @@ impl Generation {
             .or_insert_with(|| KeyHolder { key, hash, slot });
     }
 
-    /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order of
-    /// creation, then marks.
+    /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order
+    /// of creation, then marks.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.len());
         if self.reset {
@@ -343,8 +345,8 @@ impl Generation {
         }
     }
 
-    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns what the counts
-    /// gain by not removing it, and the slot if its own change, a mark, has become impossible.
+    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns what the
+    /// counts gain by not removing it, and the slot if its own change, a mark, has become impossible.
     pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (CountDelta, Option<u32>) {
         let mut gained = CountDelta::default();
         let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gained, None) };
@@ -362,9 +364,9 @@ impl Generation {
         (gained, matches!(slot.state, SlotState::Marked(_)).then_some(at))
     }
 
-    /// Returns the slots that took over the handle or the key of a shape whose removal was rejected, each with the first
-    /// mutation to report: all mutations of the slot with its handle, and of the shape with its key those from its add
-    /// on.
+    /// Returns the slots that took over the handle or the key of a shape whose removal was rejected, each
+    /// with the first mutation to report: all mutations of the slot with its handle, and of the shape with
+    /// its key those from its add on.
     pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<(u32, Seq)> {
         let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes()).map(|at| (at, Seq::ZERO));
         let holder = self.by_key.find(hashes.key, |holder| holder.key == *entry.key());
@@ -376,7 +378,8 @@ impl Generation {
         successors
     }
 
-    /// Forgets the handle and the key of a shape whose removal was rejected, after its successors were revoked.
+    /// Forgets the handle and the key of a shape whose removal was rejected, after its successors were
+    /// revoked.
     pub(crate) fn forget_freed(&mut self, hashes: Hashes, entry: &Entry) {
         let slots = &self.slots;
         let has_handle = |at: &u32| slots[*at as usize].handle == *entry.handle();

@@ -5,8 +5,8 @@ use shape_meta_core::{Key, Relation};
 
 /// The hash function of the overlay, computed once per call and outside of its lock.
 ///
-/// The same hash serves the filters and the tables of all generations. It is seeded at random for each store, since
-/// handles come from requests.
+/// The same hash serves the filters and the tables of all generations. It is seeded at random for each store,
+/// since handles come from requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hashing(RandomState);
 

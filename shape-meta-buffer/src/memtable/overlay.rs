@@ -14,31 +14,31 @@ use crate::{
 
 /// The view of pending changes, which every reader looks up before the store below.
 ///
-/// There are up to three generations. Mutations go to the *active* one. A flush seals it, puts an empty one in its
-/// place, and commits the *sealed* one. Then that is the *committed* one, and is dropped whole when it is published; the
-/// next commit may run meanwhile. All indexes of a generation are behind one lock, so they change in one step (C1). No
-/// disk work runs under the lock (I5).
+/// There are up to three generations. Mutations go to the *active* one. A flush seals it, puts an empty one
+/// in its place, and commits the *sealed* one. Then that is the *committed* one, and is dropped whole when it
+/// is published; the next commit may run meanwhile. All indexes of a generation are behind one lock, so they
+/// change in one step (C1). No disk work runs under the lock (I5).
 ///
 /// # Why a reader is never wrong
 ///
-/// A reader looks up the overlay first and the store below second (I3). Say that the overlay has nothing about a
-/// shape. Then every change to the shape that was acknowledged before the read has been published, because a
-/// generation is dropped only after that (I2). The store below has that state, or a newer one that was acknowledged
-/// during the read. Either was current at one moment of the read.
+/// A reader looks up the overlay first and the store below second (I3). Say that the overlay has nothing
+/// about a shape. Then every change to the shape that was acknowledged before the read has been published,
+/// because a generation is dropped only after that (I2). The store below has that state, or a newer one that
+/// was acknowledged during the read. Either was current at one moment of the read.
 ///
-/// A read that merges both (relations, lists) needs both at one moment. The store below only contains what was sealed.
-/// If nothing was sealed between the view of the overlay and the read below, the view contains everything that the
-/// read can show, and the view decides. Otherwise [`version`] has changed and the read starts again: as often as flushes
-/// begin, which is a few times per second.
+/// A read that merges both (relations, lists) needs both at one moment. The store below only contains what
+/// was sealed. If nothing was sealed between the view of the overlay and the read below, the view contains
+/// everything that the read can show, and the view decides. Otherwise [`version`] has changed and the read
+/// starts again: as often as flushes begin, which is a few times per second.
 ///
 /// [`version`]: Self::version
 pub(crate) struct Overlay {
     /// Lock 5 of the table in `shared.rs`.
     ///
-    /// It is the lock of the standard library, which lets a running thread overtake a sleeping one. A fair lock
-    /// (`parking_lot`) hands itself over every half millisecond, and with 64 threads adding on 2 cores each hand-over is a
-    /// context switch: the p99 of an add was 1 ms with it, and is 3 us without. The price is the longest wait, a tenth
-    /// of a second in a storm of adds.
+    /// It is the lock of the standard library, which lets a running thread overtake a sleeping one. A fair
+    /// lock (`parking_lot`) hands itself over every half millisecond, and with 64 threads adding on 2 cores
+    /// each hand-over is a context switch: the p99 of an add was 1 ms with it, and is 3 us without. The price
+    /// is the longest wait, a tenth of a second in a storm of adds.
     state: RwLock<State>,
     /// Changes with every seal and every drop. Written under the lock, read without.
     version: AtomicU64,
@@ -92,17 +92,18 @@ impl Overlay {
         self.is_empty.load(Ordering::Acquire)
     }
 
-    /// Whether the overlay may have something about this hash. Takes no lock; one load when nothing is pending.
+    /// Whether the overlay may have something about this hash. Takes no lock; one load when nothing is
+    /// pending.
     ///
-    /// Loads one after the other miss nothing. A change that was acknowledged before the read began, and is not
-    /// published by its end, has its bit set in one and the same filter all that time: a generation keeps its filter
-    /// from active to dropped.
+    /// Loads one after the other miss nothing. A change that was acknowledged before the read began, and is
+    /// not published by its end, has its bit set in one and the same filter all that time: a generation keeps
+    /// its filter from active to dropped.
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         !self.is_empty() && self.hints.iter().any(|hints| hints.filter.may_contain(hash))
     }
 
-    // A panic under the lock could only be a defect of this crate, since no code of a store or an observer runs there.
-    // Reads then continue with the state as it is.
+    // A panic under the lock could only be a defect of this crate, since no code of a store or an observer
+    // runs there. Reads then continue with the state as it is.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +134,8 @@ impl Overlay {
 
     /// Records the touch of a pending shape.
     pub(crate) fn record_touch(&self, at: Timestamp) {
-        // Recorded for every generation: a look-up of the right one would cost more than a needless walk later.
+        // Recorded for every generation: a look-up of the right one would cost more than a needless walk
+        // later.
         for hints in &self.hints {
             if hints.earliest_touch.load(Ordering::Relaxed) > at.as_micros() {
                 hints.earliest_touch.fetch_min(at.as_micros(), Ordering::Relaxed);
@@ -146,8 +148,8 @@ impl Overlay {
         self.hints.iter().any(|hints| hints.earliest_touch.load(Ordering::Relaxed) <= at.as_micros())
     }
 
-    /// Seals the active generation and puts this empty one in its place. Returns `None`, without a change, if the active
-    /// generation is empty. No other generation may be sealed.
+    /// Seals the active generation and puts this empty one in its place. Returns `None`, without a change, if
+    /// the active generation is empty. No other generation may be sealed.
     pub(crate) fn seal(&self, empty: Generation) -> Option<Arc<Generation>> {
         let mut state = self.write();
         debug_assert!(state.sealed.is_none(), "one commit at a time");
@@ -156,15 +158,16 @@ impl Overlay {
         }
         let generation = Arc::new(std::mem::replace(&mut state.active, empty));
         let sealed = Sealed { generation: Arc::clone(&generation), counts: state.counts, hints: state.hints };
-        // The next hints are free: there are as many as generations, and generations are dropped in the order in which
-        // they were active.
+        // The next hints are free: there are as many as generations, and generations are dropped in the order
+        // in which they were active.
         state.hints = (state.hints + 1) % GENERATIONS;
         state.sealed = Some(sealed);
         self.version.fetch_add(1, Ordering::AcqRel);
         Some(generation)
     }
 
-    /// Makes the sealed generation, which the store below has committed, the committed one. There must be no other.
+    /// Makes the sealed generation, which the store below has committed, the committed one. There must be no
+    /// other.
     pub(crate) fn mark_committed(&self) {
         let mut state = self.write();
         debug_assert!(state.committed.is_none(), "generations are published in the order of commits");
@@ -176,8 +179,9 @@ impl Overlay {
         state.writing.flush_succeeded();
     }
 
-    /// Drops the committed generation, which the store below has published (I2), after `edit` has corrected the state
-    /// for rejected changes. The flusher still holds the generation, so its memory is not freed under the lock.
+    /// Drops the committed generation, which the store below has published (I2), after `edit` has corrected
+    /// the state for rejected changes. The flusher still holds the generation, so its memory is not freed
+    /// under the lock.
     pub(crate) fn drop_committed<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.write();
         let edited = edit(&mut state);
@@ -186,8 +190,8 @@ impl Overlay {
         self.is_empty.store(state.is_empty(), Ordering::Release);
         drop(state);
         if let Some(Sealed { hints, .. }) = dropped {
-            // A reader that still sees the old bits looks here in vain, and then below. The hints are used again by a
-            // later seal, which the flush lock orders after this.
+            // A reader that still sees the old bits looks here in vain, and then below. The hints are used
+            // again by a later seal, which the flush lock orders after this.
             self.hints[hints].earliest_touch.store(u64::MAX, Ordering::Relaxed);
             self.hints[hints].filter.clear();
         }

@@ -20,8 +20,8 @@ pub(crate) enum SlotState {
     Added(Arc<Record>, SnapshotState),
     /// The base is still live, with its snapshot advanced to this state.
     Marked(SnapshotState),
-    /// No shape has the handle. A base is to be removed below. Without a base, the shape was added and removed within
-    /// the generation, and costs the disk no row.
+    /// No shape has the handle. A base is to be removed below. Without a base, the shape was added and
+    /// removed within the generation, and costs the disk no row.
     Tombstone,
 }
 

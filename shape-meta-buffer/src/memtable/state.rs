@@ -33,7 +33,8 @@ pub(crate) struct Sealed {
 }
 
 impl State {
-    /// Looks up a handle. A mark on a shape of an older generation is returned as that shape in the marked state.
+    /// Looks up a handle. A mark on a shape of an older generation is returned as that shape in the marked
+    /// state.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
         let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
         for generation in self.all() {
@@ -115,8 +116,8 @@ impl State {
         self.counts.total - self.disk_counts.total
     }
 
-    /// Corrects the counts after a change of the committed generation was rejected: this shape still exists, or was
-    /// never added.
+    /// Corrects the counts after a change of the committed generation was rejected: this shape still exists,
+    /// or was never added.
     pub(crate) fn correct_counts(&mut self, entry: &Entry, exists: bool) {
         let mut by = CountDelta::default();
         if exists {
@@ -138,8 +139,8 @@ impl State {
         impossible
     }
 
-    /// Revokes, in the active generation, what took over the handle or the key of a shape whose removal was rejected.
-    /// Returns the mutations that are rejected with it.
+    /// Revokes, in the active generation, what took over the handle or the key of a shape whose removal was
+    /// rejected. Returns the mutations that are rejected with it.
     pub(crate) fn revoke_successors(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
         if self.active.is_reset() {
             // The reset removes the shape after all, and later changes took nothing over from it.

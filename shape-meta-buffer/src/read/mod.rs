@@ -1,4 +1,5 @@
-//! Reads: the overlay first, then the store below (I3). [`Overlay`](crate::memtable::Overlay) argues why they are right.
+//! Reads: the overlay first, then the store below (I3). [`Overlay`](crate::memtable::Overlay) argues why they
+//! are right.
 
 mod recency;
 mod relations;
@@ -49,8 +50,8 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         }
     }
 
-    /// Takes a view of the overlay and reads below, until no generation was sealed or dropped in between. Then both are
-    /// of one moment.
+    /// Takes a view of the overlay and reads below, until no generation was sealed or dropped in between.
+    /// Then both are of one moment.
     fn at_one_moment<V, T>(
         &self,
         view: impl Fn(&State) -> V,

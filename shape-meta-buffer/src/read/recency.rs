@@ -35,8 +35,8 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         Ok(below)
     }
 
-    /// Returns the least recently used shapes of the store below that no pending change removes, and the `view` of the
-    /// overlay at the same moment.
+    /// Returns the least recently used shapes of the store below that no pending change removes, and the
+    /// `view` of the overlay at the same moment.
     fn least_recently_used_below<V>(
         &self,
         n: usize,

@@ -47,7 +47,8 @@ impl ScanView {
 
     fn add(&mut self, record: &Arc<Record>, state: SnapshotState) {
         let created = record.entry.created();
-        // A newer generation may have removed or marked the shape. The store below may list it already, or not.
+        // A newer generation may have removed or marked the shape. The store below may list it already, or
+        // not.
         let state = match self.overrides.insert(created, Override::Hidden) {
             Some(Override::Hidden) => return,
             Some(Override::Marked(newer)) => newer.max(state),

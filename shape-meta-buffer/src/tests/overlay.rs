@@ -52,7 +52,8 @@ fn the_filters_forget_a_generation_when_it_is_dropped() {
     assert!(overlay.is_empty());
 }
 
-/// The least recently used shapes are found without a walk of pending changes, if none of those was read early.
+/// The least recently used shapes are found without a walk of pending changes, if none of those was read
+/// early.
 #[test]
 fn the_earliest_touch_of_pending_shapes_is_known() {
     let overlay = Overlay::new(Counts::default(), Seq::ZERO, &BufferOptions::default());

@@ -30,7 +30,8 @@ fn add(store: &Store, numbers: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// The publish of a flush is left to the next one only if that is due already, and only if nothing was rejected.
+/// The publish of a flush is left to the next one only if that is due already, and only if nothing was
+/// rejected.
 #[test]
 fn a_flush_is_published_at_once_unless_the_next_one_is_due() {
     for (meanwhile, rejected, is_deferred) in

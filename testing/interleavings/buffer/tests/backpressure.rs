@@ -1,4 +1,4 @@
-//! C7: back-pressure. Nobody is let in beyond the bound, and nobody who waits is forgotten.
+//! C7: backpressure. No change is accepted beyond the bound, and every waiting caller is woken.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
 
 const HANDLES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Threads and futures that wait for room for ever all get it: whoever finds the buffer full wakes the
-/// flusher, and whoever makes room wakes those who wait.
+/// Threads and futures that wait without a deadline are all accepted: a caller at the bound wakes the
+/// flusher, and the flush wakes the callers.
 #[test]
-fn c7_whoever_waits_for_room_gets_it() {
+fn c7_every_caller_that_waits_is_accepted() {
     explore(|| {
         let bound = 1 + choose(2);
         let (store, faults, memory) = open(threaded(64).max_pending_shapes(bound));
@@ -30,11 +30,11 @@ fn c7_whoever_waits_for_room_gets_it() {
                 scope.spawn(move || {
                     let shape = shape(handle, key);
                     if key % 2 == 0 {
-                        store.add(shape, Wait::UpTo(Duration::MAX)).expect("room in the end");
+                        store.add(shape, Wait::UpTo(Duration::MAX)).expect("accepted in the end");
                     } else {
-                        block_on(store.mutate_async(&Mutation::Add(shape))).expect("room in the end");
+                        block_on(store.mutate_async(&Mutation::Add(shape))).expect("accepted in the end");
                     }
-                    assert!(store.pending().shapes <= bound, "let in beyond the bound");
+                    assert!(store.pending().shapes <= bound, "accepted beyond the bound");
                 });
             }
         });
@@ -44,17 +44,17 @@ fn c7_whoever_waits_for_room_gets_it() {
     });
 }
 
-/// Whoever gives up is told so, and has changed nothing; whoever is let in is not lost.
+/// A caller that gives up is refused and has changed nothing; an accepted change is not lost.
 #[test]
-fn c7_whoever_gives_up_has_changed_nothing() {
+fn c7_a_caller_that_gives_up_has_changed_nothing() {
     explore(|| {
         let (store, _, _) = open(small().max_pending_shapes(1).background_flush(false));
-        let let_in = std::sync::Mutex::new(Vec::new());
+        let accepted = std::sync::Mutex::new(Vec::new());
         thread::scope(|scope| {
             for (key, handle) in (0..3).zip(HANDLES) {
-                let (store, let_in) = (&store, &let_in);
+                let (store, accepted) = (&store, &accepted);
                 scope.spawn(move || match store.add(shape(handle, key), Wait::UpTo(SHORT)) {
-                    Ok(_) => let_in.lock().expect("nobody panicked").push(handle.to_owned()),
+                    Ok(_) => accepted.lock().expect("no panic").push(handle.to_owned()),
                     Err(MutateError::Refused(Refusal::Overloaded { .. })) => {}
                     Err(error) => panic!("{error}"),
                 });
@@ -64,29 +64,29 @@ fn c7_whoever_gives_up_has_changed_nothing() {
                 assert!(store.pending().shapes <= 1);
             });
         });
-        let (mut let_in, mut seen) = (let_in.into_inner().expect("nobody panicked"), handles(&store));
-        let_in.sort();
+        let (mut accepted, mut seen) = (accepted.into_inner().expect("no panic"), handles(&store));
+        accepted.sort();
         seen.sort();
-        assert_eq!(seen, let_in);
+        assert_eq!(seen, accepted);
     });
 }
 
-/// Closing tells whoever waits for room.
+/// Close wakes the callers that wait at the bound.
 #[test]
-fn c10_whoever_waits_for_room_is_told_of_the_end() {
+fn c10_close_wakes_callers_that_wait_at_the_bound() {
     explore(|| {
         let (store, _, memory) = open(small().max_pending_shapes(1).background_flush(false));
-        store.add(shape("first", 9), Wait::No).expect("room");
+        store.add(shape("first", 9), Wait::No).expect("below the bound");
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 let outcome = store.add(shape("a", 0), Wait::UpTo(Duration::MAX));
                 matches!(outcome, Ok(_) | Err(MutateError::Failed(_))).then_some(outcome.is_ok())
             });
             scope.spawn(|| store.close(Duration::MAX));
-            let was_let_in = waiting.join().expect("no panic").expect("room, or the end");
-            assert_eq!(handles(&store).contains(&"a".to_owned()), was_let_in);
+            let was_accepted = waiting.join().expect("no panic").expect("accepted, or closed");
+            assert_eq!(handles(&store).contains(&"a".to_owned()), was_accepted);
         });
-        // What was let in before the end is written; what came later was refused.
+        // A change that was accepted before the close is written; a later one was refused.
         assert_eq!(handles(&*memory), handles(&store));
     });
 }

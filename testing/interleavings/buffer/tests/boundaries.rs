@@ -1,4 +1,4 @@
-//! Directed histories across the boundary of a flush, with readers that must see them in order.
+//! Directed histories across the boundary of a flush, with readers that must see the states in sequence.
 
 use std::sync::Mutex;
 
@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// The case to beat: a shape is removed and made anew while its add is being committed. A clean-up after
-/// that commit, entry by entry, would take the key from the new shape.
+/// A shape is removed and added again while its first add is being committed. A clean-up after that commit,
+/// entry by entry, would take the key from the new shape.
 #[test]
-fn c3_a_shape_made_anew_while_its_first_add_commits_keeps_its_key() {
+fn c3_a_shape_added_again_during_its_first_commit_keeps_its_key() {
     explore(|| {
         let (store, _, memory) = manual();
         add(&store, "h1", 1);
@@ -47,7 +47,7 @@ fn assert_key_is_held(store: &Store) {
     assert_eq!(holder(store, 1).as_deref(), Some("h2"));
 }
 
-/// C1: handle, relation, list and count of one shape, while it comes, is written and goes.
+/// C1: relation, list and count of a shape, while it is added, committed and removed.
 #[test]
 fn c1_every_index_follows_across_flushes() {
     explore(|| {
@@ -77,10 +77,9 @@ fn c1_every_index_follows_across_flushes() {
     });
 }
 
-/// The filter by which readers pass the lock: it must go on to know what was accepted during a flush, when it
-/// forgets what that flush has written.
+/// When the filter of a dropped generation is cleared, changes accepted during the flush must stay in theirs.
 #[test]
-fn c1_what_is_accepted_during_a_flush_stays_visible() {
+fn c1_a_change_accepted_during_a_flush_stays_visible() {
     explore(|| {
         let (store, _, _) = manual();
         add(&store, "a", 1);
@@ -106,9 +105,9 @@ fn c1_what_is_accepted_during_a_flush_stays_visible() {
     });
 }
 
-/// The state of a snapshot moves one way, wherever the mark stands at the moment.
+/// A snapshot only advances, whichever layer holds the mark.
 #[test]
-fn c1_marks_move_one_way_across_flushes() {
+fn c1_a_snapshot_only_advances_across_flushes() {
     explore(|| {
         let (store, _, memory) = manual();
         add(&store, "h", 1);
@@ -135,7 +134,7 @@ fn c1_marks_move_one_way_across_flushes() {
     });
 }
 
-/// A touch that has returned counts, also while the shape moves from the overlay to the store below.
+/// A touch that has returned counts, even while the shape moves from the overlay to the store below.
 #[test]
 fn c1_no_touch_is_lost_between_overlay_and_store() {
     explore(|| {
@@ -147,37 +146,37 @@ fn c1_no_touch_is_lost_between_overlay_and_store() {
             scope.spawn(|| store.flush_once().expect("flush"));
             scope.spawn(|| {
                 assert!(store.touch("h", at).expect("memory"));
-                let stalest = store.lru(1).expect("memory").shapes;
-                let stalest: Vec<_> = stalest.iter().map(|(handle, at)| (handle.as_str(), *at)).collect();
-                assert_eq!(stalest, [("h", at)]);
+                let found = store.lru(1).expect("memory").shapes;
+                let found: Vec<_> = found.iter().map(|(handle, at)| (handle.as_str(), *at)).collect();
+                assert_eq!(found, [("h", at)]);
             });
         });
     });
 }
 
-/// C2: of many that ask for one key at once, while a flush runs, one makes the shape.
+/// C2: of callers that race for one key during a flush, one adds the shape.
 #[test]
-fn c2_racing_get_or_add_makes_one_shape() {
+fn c2_racing_get_or_add_adds_one_shape() {
     explore(|| {
         let (store, _, memory) = open(threaded(1));
-        let made = Mutex::new(Vec::new());
+        let outcomes = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for handle in ["a", "b", "c"] {
-                let (store, made) = (&store, &made);
+                let (store, outcomes) = (&store, &outcomes);
                 scope.spawn(move || {
-                    let found = store.get_or_add(&shape(handle, 1), Wait::No).expect("room");
+                    let found = store.get_or_add(&shape(handle, 1), Wait::No).expect("below the bound");
                     assert_eq!(holder(store, 1).as_deref(), Some(found.handle.as_str()));
-                    // Whoever found it may wait for it as well as the one who made it.
+                    // A caller that found the shape can wait for it like the one that added it.
                     found.receipt.wait_durable(NEVER).expect("the thread flushes");
                     let written = holder(store.inner().inner().committed(), 1);
                     assert_eq!(written.as_deref(), Some(found.handle.as_str()));
-                    made.lock().expect("nobody panicked").push((found.handle, found.added));
+                    outcomes.lock().expect("no panic").push((found.handle, found.added));
                 });
             }
         });
-        let made = made.into_inner().expect("nobody panicked");
-        assert_eq!(made.iter().filter(|(_, added)| *added).count(), 1);
-        assert!(made.iter().all(|(handle, _)| *handle == made[0].0));
+        let outcomes = outcomes.into_inner().expect("no panic");
+        assert_eq!(outcomes.iter().filter(|(_, added)| *added).count(), 1);
+        assert!(outcomes.iter().all(|(handle, _)| *handle == outcomes[0].0));
         assert_eq!(handles(memory.committed()).len(), 1);
         assert!(store.close(NEVER).is_complete());
     });

@@ -1,4 +1,4 @@
-//! C10: closing and dropping beside mutations and flushes.
+//! C10: close and drop in parallel with mutations and flushes.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,9 +13,9 @@ use crate::{
     support::{choose, handles, manual, open, shape, threaded},
 };
 
-/// What is accepted while the store is being closed is written, or was refused.
+/// A mutation during the close is refused, or written.
 #[test]
-fn c10_what_was_accepted_before_the_end_is_written() {
+fn c10_every_accepted_mutation_is_written_by_close() {
     explore(|| {
         let (store, _, memory) = if choose(2) == 0 { manual() } else { open(threaded(1)) };
         let accepted = Mutex::new(Vec::new());
@@ -23,7 +23,7 @@ fn c10_what_was_accepted_before_the_end_is_written() {
             for (key, handle) in [(1, "a"), (2, "b")] {
                 let (store, accepted) = (&store, &accepted);
                 scope.spawn(move || match store.add(shape(handle, key), Wait::No) {
-                    Ok(_) => accepted.lock().expect("nobody panicked").push(handle.to_owned()),
+                    Ok(_) => accepted.lock().expect("no panic").push(handle.to_owned()),
                     Err(MutateError::Failed(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
                     Err(error) => panic!("{error}"),
                 });
@@ -36,16 +36,16 @@ fn c10_what_was_accepted_before_the_end_is_written() {
                 });
             }
         });
-        let (mut accepted, mut below) = (accepted.into_inner().expect("nobody panicked"), handles(&*memory));
+        let (mut accepted, mut below) = (accepted.into_inner().expect("no panic"), handles(&*memory));
         accepted.sort();
         below.sort();
         assert_eq!(below, accepted);
     });
 }
 
-/// The last handle may be dropped by whoever is last; the thread lets the store below go.
+/// Any thread may drop the last owner. The flusher does not keep the store below.
 #[test]
-fn c10_dropping_writes_and_lets_everything_go() {
+fn c10_a_drop_writes_and_frees_everything() {
     explore(|| {
         let (store, _, memory) = open(threaded(1 + choose(3)));
         let store = Arc::new(store);
@@ -61,6 +61,6 @@ fn c10_dropping_writes_and_lets_everything_go() {
             thread.join().expect("no panic");
         }
         assert_eq!(handles(&*memory).len(), 2);
-        assert_eq!(Arc::strong_count(&memory), 1, "the thread has let the store go");
+        assert_eq!(Arc::strong_count(&memory), 1, "the thread does not hold the store");
     });
 }

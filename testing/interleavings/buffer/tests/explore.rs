@@ -5,18 +5,18 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler, Scheduler},
 };
 
-/// How many schedules of each kind a scenario is run under, unless `INTERLEAVINGS` says otherwise.
+/// The number of schedules of each kind for a scenario, unless `INTERLEAVINGS` is set.
 const SCHEDULES: usize = 2_000;
 
-/// The schedules that [`PctScheduler`] makes find what needs up to so many switches at the wrong moment.
+/// The number of unlucky context switches that a schedule of [`PctScheduler`] makes, at most.
 const DEPTH: usize = 3;
 
-/// Runs a scenario under many schedules: half of them chosen at random at each step, half of them with a few
-/// switches at chosen moments (probabilistic concurrency testing). A panic in any thread fails, and so does a
-/// schedule in which all threads wait.
+/// Runs a scenario under many schedules. Half of them choose the next thread at random at each step; the
+/// other half make a few switches at chosen moments (probabilistic concurrency testing). A panic in any
+/// thread fails the test, and so does a schedule in which all threads wait.
 ///
-/// `INTERLEAVINGS=100000` runs so many of each. What fails prints its schedule; `INTERLEAVING=...`, with the
-/// name of the test, runs that one alone.
+/// `INTERLEAVINGS=100000` sets the number of schedules of each kind. A failure prints its schedule;
+/// `INTERLEAVING=...`, with the name of the test, replays it.
 pub(crate) fn explore(scenario: impl Fn() + Copy + Send + Sync + 'static) {
     if let Ok(schedule) = env::var("INTERLEAVING") {
         return shuttle::replay(scenario, &schedule);
@@ -31,7 +31,7 @@ pub(crate) fn explore(scenario: impl Fn() + Copy + Send + Sync + 'static) {
 fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = 256 << 10;
-    // That an atomic is seen in one order by all: what needs less is argued where it stands.
+    // Shuttle makes all atomics sequentially consistent. Weaker orderings are argued where they are used.
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(scenario);
 }

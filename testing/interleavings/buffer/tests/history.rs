@@ -5,10 +5,10 @@ use std::sync::{
 
 use crate::model::{Answer, Model, Op};
 
-/// What was called when, and what came of it.
+/// The calls of all threads, with their times and answers.
 ///
-/// Its lock and its clock are the standard library's: to write something down is no moment at which the
-/// scheduler may switch.
+/// Its lock and its clock are those of the standard library, so that the scheduler does not switch while a
+/// call is recorded.
 #[derive(Default)]
 pub(crate) struct History {
     clock: AtomicUsize,
@@ -37,9 +37,10 @@ impl History {
     }
 }
 
-/// An order of the calls in which each comes before all that began after it had ended, and in which the model
-/// gives the same answers, if there is one (Wing and Gong's search; a history has some ten calls).
-pub(crate) fn explain(calls: &[Call], model: &Model) -> Option<Vec<Op>> {
+/// Returns a sequence of the calls in which each comes before all that began after it ended, and in which the
+/// model gives the same answers, if there is one. This is the search of Wing and Gong; a history has about
+/// ten calls.
+pub(crate) fn linearize(calls: &[Call], model: &Model) -> Option<Vec<Op>> {
     let Some(earliest_end) = calls.iter().map(|call| call.ended).min() else { return Some(Vec::new()) };
     (0..calls.len()).filter(|next| calls[*next].begun < earliest_end).find_map(|next| {
         let mut model = model.clone();
@@ -48,20 +49,20 @@ pub(crate) fn explain(calls: &[Call], model: &Model) -> Option<Vec<Op>> {
         if !model.step(&op).fits(&answer) {
             return None;
         }
-        let mut order = explain(&rest, &model)?;
-        order.insert(0, op);
-        Some(order)
+        let mut sequence = linearize(&rest, &model)?;
+        sequence.insert(0, op);
+        Some(sequence)
     })
 }
 
 #[test]
-fn the_search_bites() {
+fn the_search_detects_wrong_answers() {
     let call = |op, answer, begun, ended| Call { op, answer, begun, ended };
     let added = call(Op::Add("a", 1), Answer::At(1), 0, 3);
     let seen = |total, begun, ended| call(Op::Counts, Answer::Total(total), begun, ended);
-    let is = |calls: &[Call]| explain(calls, &Model::default()).is_some();
-    assert!(is(&[added.clone(), seen(0, 1, 2), seen(1, 4, 5)]), "either, while it is being added");
+    let is = |calls: &[Call]| linearize(calls, &Model::default()).is_some();
+    assert!(is(&[added.clone(), seen(0, 1, 2), seen(1, 4, 5)]), "either answer is right during the add");
     assert!(is(&[added.clone(), seen(1, 1, 2), seen(1, 4, 5)]));
-    assert!(!is(&[added.clone(), seen(0, 4, 5)]), "it was added before");
-    assert!(!is(&[added, seen(1, 1, 2), seen(0, 2, 6)]), "it was seen before");
+    assert!(!is(&[added.clone(), seen(0, 4, 5)]), "the add had ended");
+    assert!(!is(&[added, seen(1, 1, 2), seen(0, 2, 6)]), "an earlier read had seen it");
 }

@@ -1,5 +1,5 @@
-//! C1 and C2: whatever threads do while flushes succeed and fail, there is an order of it that explains all
-//! answers; and what is below is a prefix of that order (C6).
+//! C1 and C2: the calls of threads are linearizable while flushes succeed and fail, and the store below holds
+//! a prefix of that sequence (C6).
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use shuttle::thread;
 
 use crate::{
     explore::explore,
-    history::{History, explain},
+    history::{History, linearize},
     model::{Answer, Model, Op},
     support::{NEVER, Store, choose, holder, listed, manual, open, readers, shape, threaded},
 };
 
 const HANDLES: [&str; 3] = ["a", "b", "c"];
-/// The search for an order takes long with more than some ten calls.
+/// The search takes long with more than about ten calls.
 const CALLS_PER_THREAD: usize = 3;
 
 fn any_mutation() -> Op {
@@ -78,14 +78,14 @@ fn accepted(store: &Store, outcome: Result<Receipt, MutateError>) -> Answer {
                 Refusal::DuplicateKey { held_by, .. } => Answer::Held(held_by.to_string()),
                 Refusal::DuplicateHandle { .. } => Answer::DuplicateHandle,
                 Refusal::UnknownHandle { .. } => Answer::Unknown,
-                other => panic!("nothing else is wrong here: {other:?}"),
+                other => panic!("unexpected: {other:?}"),
             };
         }
         Err(error) => panic!("memory does not fail: {error}"),
     };
     if receipt.is_durable() {
         let committed = store.inner().inner().committed().last_seq();
-        assert!(committed.expect("memory does not fail") >= receipt.seq(), "what is durable is committed");
+        assert!(committed.expect("memory does not fail") >= receipt.seq(), "a durable change is committed");
     }
     Answer::At(receipt.seq().get())
 }
@@ -94,7 +94,7 @@ fn all(store: &impl ReadShapes) -> Vec<(String, u64, SnapshotState)> {
     listed(store).into_iter().map(|(handle, created, state)| (handle, created.get(), state)).collect()
 }
 
-/// One of the ways in which the next flush may go.
+/// Injects a fault into the next flush, or none.
 fn disturb(faults: &Faults) {
     match choose(8) {
         0 => faults.fail_applies(1, ErrorKind::Busy, Side::Before),
@@ -106,14 +106,12 @@ fn disturb(faults: &Faults) {
 
 fn check(store: &Store, history: History) {
     let calls = history.into_calls();
-    let Some(order) = explain(&calls, &Model::default()) else {
-        panic!("no order explains this: {calls:#?}")
-    };
+    let Some(sequence) = linearize(&calls, &Model::default()) else { panic!("not linearizable: {calls:#?}") };
     let (written, below) = written(store);
     let mut model = Model::default();
-    for op in &order {
+    for op in &sequence {
         if model.last == written {
-            assert_eq!(below, model.all(), "C6: what is below is a prefix");
+            assert_eq!(below, model.all(), "C6: the store below holds a prefix");
         }
         model.step(op);
     }
@@ -124,7 +122,7 @@ fn check(store: &Store, history: History) {
     assert_eq!(all(store.inner().inner()), model.all(), "C10");
 }
 
-/// What is below at one moment, and how far it has come by then.
+/// Returns the last sequence number of the store below, and its shapes at that moment.
 fn written(store: &Store) -> (u64, Vec<(String, u64, SnapshotState)>) {
     let below = store.inner().inner().committed();
     let written = || below.last_seq().expect("memory does not fail").get();
@@ -159,7 +157,7 @@ fn race(store: Store, faults: &Faults, flush: impl Fn(&Store) + Sync) {
 }
 
 #[test]
-fn c1_an_order_explains_what_threads_see_beside_flushes() {
+fn c1_calls_are_linearizable_during_manual_flushes() {
     explore(|| {
         let (store, faults, _) = manual();
         race(store, &faults, |store| drop(store.flush_once()));
@@ -167,7 +165,7 @@ fn c1_an_order_explains_what_threads_see_beside_flushes() {
 }
 
 #[test]
-fn c1_an_order_explains_what_threads_see_beside_the_flusher() {
+fn c1_calls_are_linearizable_during_background_flushes() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
         race(store, &faults, |_| thread::yield_now());

@@ -1,5 +1,6 @@
-//! Every switch of threads in the buffer, chosen by a scheduler: the boundary of a flush, back-pressure,
-//! receipts, closing and pausing, one flush being published while the next is committed. See [`explore`](explore::explore) for how many, and how to repeat one.
+//! The buffer under a scheduler that chooses every context switch: the boundary of a flush, backpressure,
+//! receipts, close and pause, and a flush that is published while the next one is committed.
+//! [`explore`](explore::explore) says how many schedules are run, and how to replay one.
 
 mod explore;
 mod support;

@@ -1,6 +1,6 @@
 use shape_meta_core::SnapshotState;
 
-/// What threads do, and what came of it.
+/// A call of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Add(&'static str, u64),
@@ -15,12 +15,13 @@ pub(crate) enum Op {
     Scan,
 }
 
+/// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Accepted at this place in the order.
+    /// Accepted with this sequence number.
     At(u64),
-    /// It was so already, when everything up to this place had been accepted.
-    Already(u64),
+    /// Without effect; this was the last sequence number.
+    NoOp(u64),
     /// The key is held by this handle.
     Held(String),
     DuplicateHandle,
@@ -33,18 +34,18 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// Whether a call can have had this answer, where the model gives `self`. A mutation that finds things so
-    /// already has a receipt too: of the latest place, and none of its own.
+    /// Whether a call may have had the answer `given` where the model gives `self`. A mutation without effect
+    /// has a receipt too, for the last sequence number.
     pub(crate) fn fits(&self, given: &Self) -> bool {
-        self == given || matches!((self, given), (Self::Already(last), Self::At(place)) if last == place)
+        self == given || matches!((self, given), (Self::NoOp(last), Self::At(seq)) if last == seq)
     }
 }
 
-/// The rules, written down a second time in the shortest form.
+/// The contract in its shortest form, written independently of the product.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     live: Vec<Live>,
-    /// The place of the latest accepted mutation.
+    /// The sequence number of the latest accepted mutation.
     pub(crate) last: u64,
 }
 
@@ -57,7 +58,7 @@ struct Live {
 }
 
 impl Model {
-    /// What must come of this, if it happens now.
+    /// Executes a call and returns the answer.
     pub(crate) fn step(&mut self, op: &Op) -> Answer {
         let by_handle = |handle: &str| self.live.iter().position(|live| live.handle == handle);
         let by_key = |key: u64| self.live.iter().find(|live| live.key == key);
@@ -66,23 +67,23 @@ impl Model {
                 (Some(holder), _) => Answer::Held(holder.handle.to_owned()),
                 (None, Some(_)) => Answer::DuplicateHandle,
                 (None, None) => {
-                    let at = self.accept();
+                    let answer = self.accept();
                     self.live.push(Live { handle, key, created: self.last, state: SnapshotState::Pending });
-                    at
+                    answer
                 }
             },
             Op::Remove(handle) => match by_handle(handle) {
                 None => Answer::Unknown,
-                Some(place) => {
-                    self.live.remove(place);
+                Some(at) => {
+                    self.live.remove(at);
                     self.accept()
                 }
             },
             Op::Mark(handle, state) => match by_handle(handle) {
                 None => Answer::Unknown,
-                Some(place) if self.live[place].state >= state => Answer::Already(self.last),
-                Some(place) => {
-                    self.live[place].state = state;
+                Some(at) if self.live[at].state >= state => Answer::NoOp(self.last),
+                Some(at) => {
+                    self.live[at].state = state;
                     self.accept()
                 }
             },
@@ -91,7 +92,7 @@ impl Model {
                 self.accept()
             }
             Op::Metadata(handle) => {
-                let live = by_handle(handle).map(|place| &self.live[place]);
+                let live = by_handle(handle).map(|at| &self.live[at]);
                 Answer::Metadata(live.map(|live| (live.created, live.state)))
             }
             Op::HandleFor(key) => Answer::Handle(by_key(key).map(|live| live.handle.to_owned())),

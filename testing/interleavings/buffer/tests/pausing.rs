@@ -1,4 +1,4 @@
-//! Pausing: nothing begins after it has returned, and nothing is forgotten when it ends.
+//! Pause: no flush begins after it has returned, and held-up changes are flushed when it ends.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ fn nothing_is_written_between_pause_and_resume() {
                 let receipt = add(&store, "b", 2);
                 store.request_flush();
                 thread::yield_now();
-                assert_eq!(attempts(), before, "a flush has begun in a pause");
+                assert_eq!(attempts(), before, "a flush began during the pause");
                 assert!(!receipt.is_durable());
                 store.resume();
-                receipt.wait_durable(Duration::MAX).expect("what was held up is written at once");
+                receipt.wait_durable(Duration::MAX).expect("held-up changes are flushed at once");
             });
             scope.spawn(|| drop(store.request_flush()));
         });

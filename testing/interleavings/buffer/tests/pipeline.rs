@@ -14,10 +14,10 @@ use crate::{
     support::{NEVER, add, choose, handles, holder, manual, open, readers, see_in_order, shape, threaded},
 };
 
-/// C1: handle, key, relation, list and count, in the three generations that there are at a time. The flusher's
-/// thread is always due, so that it goes on.
+/// C1: handle, key, relation, list and count, over three generations at a time. The flusher always has a next
+/// flush due.
 #[test]
-fn c1_every_index_follows_while_one_generation_is_published_and_the_next_committed() {
+fn c1_every_index_follows_while_publish_and_commit_overlap() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
         faults.fail_applies(choose(2), ErrorKind::Busy, Side::After);
@@ -33,7 +33,7 @@ fn c1_every_index_follows_while_one_generation_is_published_and_the_next_committ
                 };
                 add("a", 1);
                 add("b", 2);
-                assert_eq!(holder(&store, 1).as_deref(), Some("a"), "it may be two generations back");
+                assert_eq!(holder(&store, 1).as_deref(), Some("a"), "the shape may be two generations old");
                 store.remove("a", Wait::No).expect("live");
                 add("c", 1);
                 store.remove("b", Wait::No).expect("live");
@@ -65,7 +65,7 @@ fn c1_every_index_follows_while_one_generation_is_published_and_the_next_committ
     });
 }
 
-/// C1: a mark, on a shape whose add is a generation or two before it.
+/// C1: a mark on a shape whose add is one or two generations older.
 #[test]
 fn c1_marks_follow_their_shape_through_the_generations() {
     explore(|| {
@@ -91,9 +91,9 @@ fn c1_marks_follow_their_shape_through_the_generations() {
     });
 }
 
-/// C9: either of the two fails or panics while the other one goes on.
+/// C9: the publish or the commit fails or panics while the other one runs.
 #[test]
-fn c9_what_happens_to_a_publish_or_to_the_commit_beside_it_loses_nothing() {
+fn c9_a_fault_of_overlapping_publish_or_commit_loses_nothing() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
         faults.spare_applies(choose(2));
@@ -109,28 +109,27 @@ fn c9_what_happens_to_a_publish_or_to_the_commit_beside_it_loses_nothing() {
         for (number, (handle, key)) in names.into_iter().enumerate() {
             let receipt = add(&store, handle, key);
             if number == choose(3) {
-                receipt.wait_durable(Duration::MAX).expect("tried until it is");
+                receipt.wait_durable(Duration::MAX).expect("retried until it succeeds");
             }
             assert_eq!(handles(&store).len(), number + 1);
         }
-        store.flush(Duration::MAX).expect("tried until it is");
-        assert_eq!(store.pending().shapes, 0, "what is on disk is not pending");
+        store.flush(Duration::MAX).expect("retried until it succeeds");
+        assert_eq!(store.pending().shapes, 0, "a committed shape is not pending");
         assert_eq!((handles(&store).len(), handles(memory.committed()).len()), (3, 3));
         assert!(store.close(Duration::MAX).is_complete());
         assert_eq!(handles(&store).len(), 3);
     });
 }
 
-/// C8: what is refused for good is put right before the next flush begins, so that nothing in that one rests on
-/// it.
+/// C8: a rejection is reconciled before the next commit, so that nothing in that one rests on it.
 #[test]
-fn c8_what_is_refused_is_put_right_before_the_next_commit() {
+fn c8_a_rejection_is_reconciled_before_the_next_commit() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
         let naming = if choose(2) == 0 { Naming::Culprit } else { Naming::Nobody };
-        faults.refuse(&shape("poison", 0).handle, naming);
+        faults.refuse(&shape("rejected", 0).handle, naming);
         store.pause();
-        let [a, poison] = [add(&store, "a", 1), add(&store, "poison", 2)];
+        let [a, rejected] = [add(&store, "a", 1), add(&store, "rejected", 2)];
         store.resume();
         let is_rejected = |receipt: &Receipt| match receipt.wait_durable(Duration::MAX) {
             Ok(()) => false,
@@ -139,27 +138,28 @@ fn c8_what_is_refused_is_put_right_before_the_next_commit() {
         };
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mark = store.mark_snapshot_started("poison", Wait::No);
-                assert!(!is_rejected(&add(&store, "b", 3)), "it rests on nothing");
+                let mark = store.mark_snapshot_started("rejected", Wait::No);
+                assert!(!is_rejected(&add(&store, "b", 3)), "it rests on no other change");
                 if let Ok(mark) = mark {
-                    assert_eq!(is_rejected(&mark), is_rejected(&poison), "it rests on that");
+                    assert_eq!(is_rejected(&mark), is_rejected(&rejected), "it rests on the add");
                 }
             });
-            // It is refused, or it is not; a mark of it is never refused for itself by then.
+            // The add is rejected or not, but a mark is never rejected on its own.
             scope.spawn(|| faults.heal());
         });
         assert!(!is_rejected(&a));
         assert!(store.close(Duration::MAX).is_complete());
         let is_there = holder(&store, 2).is_some();
-        assert_eq!(is_there, !is_rejected(&poison));
+        assert_eq!(is_there, !is_rejected(&rejected));
         assert_eq!(store.counts().expect("memory").total, 2 + u64::from(is_there));
         assert_eq!(handles(&store), handles(memory.committed()));
     });
 }
 
-/// C8: also if a publish panicked, so that what was refused is still to be put right when the next flush begins.
+/// C8: the same if a publish panicked, so that the rejection is still to be reconciled when the next flush
+/// begins.
 #[test]
-fn c8_nothing_is_committed_that_rests_on_what_was_refused() {
+fn c8_nothing_that_rests_on_a_rejection_is_committed() {
     explore(|| {
         let (store, faults, memory) = manual();
         add(&store, "good", 1);
@@ -168,7 +168,7 @@ fn c8_nothing_is_committed_that_rests_on_what_was_refused() {
         faults.panic_publishes(1, if choose(2) == 0 { Side::Before } else { Side::After });
         assert_eq!(store.flush_once().expect_err("a panic").kind(), ErrorKind::Panicked);
         faults.heal();
-        // It goes when it is dropped, with all that rests on it.
+        // The rejected shape disappears with the drop of its generation, and the mark with it.
         let mark = store.mark_snapshot_started("bad", Wait::No).expect("live");
         thread::scope(|scope| {
             scope.spawn(|| store.flush_once().expect("flush"));
@@ -182,9 +182,9 @@ fn c8_nothing_is_committed_that_rests_on_what_was_refused() {
     });
 }
 
-/// What is committed is published when a pause has begun.
+/// A pause returns only after committed changes are published.
 #[test]
-fn a_pause_leaves_nothing_half_done() {
+fn a_pause_leaves_nothing_unpublished() {
     explore(|| {
         let (store, _, memory) = open(threaded(1));
         thread::scope(|scope| {

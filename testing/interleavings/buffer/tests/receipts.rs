@@ -1,4 +1,4 @@
-//! Receipts: whoever waits is told, by a thread's wait or a future, of every way in which it can end.
+//! Receipts: every outcome reaches every waiter, be it a thread or a future.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn is_below(store: &Store, receipt: &Receipt) -> bool {
 }
 
 #[test]
-fn c6_whoever_waits_for_a_receipt_is_told_that_it_is_durable() {
+fn c6_a_durable_change_resolves_its_receipt() {
     explore(|| {
         let (store, faults, _) = manual();
         let receipts = [add(&store, "a", 1), add(&store, "b", 2)];
@@ -36,7 +36,7 @@ fn c6_whoever_waits_for_a_receipt_is_told_that_it_is_durable() {
             for receipt in &receipts {
                 let store = &store;
                 scope.spawn(move || {
-                    wait(receipt).expect("durable in the end");
+                    wait(receipt).expect("durable after the retry");
                     assert!(is_below(store, receipt), "I2");
                 });
             }
@@ -50,12 +50,12 @@ fn c6_whoever_waits_for_a_receipt_is_told_that_it_is_durable() {
 }
 
 #[test]
-fn c8_whoever_waits_for_a_receipt_is_told_that_it_was_rejected() {
+fn c8_a_rejection_resolves_its_receipt() {
     explore(|| {
         let (store, faults, _) = manual();
         let naming = if choose(2) == 0 { Naming::Culprit } else { Naming::Nobody };
-        faults.refuse(&shape("poison", 0).handle, naming);
-        let receipts = [add(&store, "a", 1), add(&store, "poison", 2), add(&store, "b", 3)];
+        faults.refuse(&shape("rejected", 0).handle, naming);
+        let receipts = [add(&store, "a", 1), add(&store, "rejected", 2), add(&store, "b", 3)];
         thread::scope(|scope| {
             for (number, receipt) in receipts.iter().enumerate() {
                 scope.spawn(move || match (number, wait(receipt)) {
@@ -69,9 +69,9 @@ fn c8_whoever_waits_for_a_receipt_is_told_that_it_was_rejected() {
     });
 }
 
-/// Nobody takes for lost what is on disk, and nobody waits for what will not be written.
+/// A change on disk is never reported as lost, and no waiter hangs on a change that will not be written.
 #[test]
-fn c9_whoever_waits_for_a_receipt_is_told_that_writing_has_stopped() {
+fn c9_a_stop_resolves_every_receipt() {
     explore(|| {
         let (store, faults, _) = manual();
         let first = add(&store, "a", 1);
@@ -80,11 +80,11 @@ fn c9_whoever_waits_for_a_receipt_is_told_that_writing_has_stopped() {
                 drop(store.flush_once());
                 faults.fail_applies(1, ErrorKind::Corrupt, Side::Before);
                 add(&store, "b", 2);
-                store.flush_once().expect_err("told to fail");
+                store.flush_once().expect_err("the injected fault");
             });
             scope.spawn(|| match wait(&first) {
                 Ok(()) => assert!(is_below(&store, &first)),
-                other => panic!("it was written: {other:?}"),
+                other => panic!("it was committed: {other:?}"),
             });
         });
         let second = store.request_flush();
@@ -93,9 +93,9 @@ fn c9_whoever_waits_for_a_receipt_is_told_that_writing_has_stopped() {
 }
 
 #[test]
-fn c10_whoever_waits_for_a_receipt_is_told_of_the_end() {
+fn c10_close_resolves_every_receipt() {
     explore(|| {
-        // Only a request lets it try again.
+        // Only a request ends the back-off.
         let (store, faults, _) = open(threaded(64).backoff(NEVER, NEVER));
         let receipt = add(&store, "a", 1);
         let fails = choose(2) == 0;
@@ -116,7 +116,7 @@ fn c10_whoever_waits_for_a_receipt_is_told_of_the_end() {
     });
 }
 
-/// A request is served by the thread also if it comes while the thread is busy, or after it has failed.
+/// The flusher serves a request that arrives while it is busy, or after it has failed.
 #[test]
 fn no_request_to_flush_is_lost() {
     explore(|| {
@@ -137,9 +137,9 @@ fn no_request_to_flush_is_lost() {
     });
 }
 
-/// Whoever finds things so already relies on nothing that comes later.
+/// A mutation without effect relies on nothing that is accepted after it.
 #[test]
-fn c1_a_receipt_of_what_was_so_is_of_no_later_place() {
+fn c1_the_receipt_of_a_no_op_is_of_no_later_change() {
     explore(|| {
         let (store, _, _) = manual();
         add(&store, "a", 1);

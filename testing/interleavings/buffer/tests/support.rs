@@ -9,13 +9,13 @@ use shuttle::rand::{Rng, thread_rng};
 
 pub(crate) type Store = Buffered<FailingStore<Arc<LateStore>>>;
 
-/// Nothing is due at this age while a test runs.
+/// Longer than any test runs.
 pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
 
 /// A deadline that may pass at any moment.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
-/// Over a store that shows what is committed at once, or not before it is published.
+/// Opens a store over one that shows committed changes at once, or only once they are published.
 pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
     let memory = if choose(2) == 0 { LateStore::new() } else { LateStore::prompt() };
     let (memory, faults) = (Arc::new(memory), Faults::default());
@@ -24,17 +24,17 @@ pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
     (store, faults, memory)
 }
 
-/// The smallest filters, since every word of them is a step to the scheduler.
+/// Options with the smallest filters, since every word of them is a step of the scheduler.
 pub(crate) fn small() -> BufferOptions {
     BufferOptions::default().max_pending_shapes(64).concurrent_publish_min_changes(1)
 }
 
-/// Flushed by the test alone.
+/// Opens a store without a background flusher.
 pub(crate) fn manual() -> (Store, Faults, Arc<LateStore>) {
     open(small().background_flush(false))
 }
 
-/// Flushed by its thread, on request or when so many shapes have changed.
+/// Options for a background flusher that flushes on request, or with this number of pending shapes.
 pub(crate) fn threaded(changes: usize) -> BufferOptions {
     small()
         .backoff(Duration::ZERO, Duration::ZERO)
@@ -43,7 +43,7 @@ pub(crate) fn threaded(changes: usize) -> BufferOptions {
         .drop_timeout(NEVER)
 }
 
-/// A shape with this handle and this key. All of them read one relation.
+/// Returns a shape with this handle and this key. All shapes read the same relation.
 pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
     let mut shape = shape_meta_core::conformance::shape(key * 7 + 1);
     shape.handle = Handle::new(handle).expect("valid");
@@ -51,7 +51,7 @@ pub(crate) fn shape(handle: &str, key: u64) -> NewShape {
 }
 
 pub(crate) fn add(store: &Store, handle: &str, key: u64) -> Receipt {
-    store.add(shape(handle, key), Wait::No).expect("room for a new shape")
+    store.add(shape(handle, key), Wait::No).expect("below the bound")
 }
 
 pub(crate) fn holder(store: &impl ReadShapes, key: u64) -> Option<String> {
@@ -59,7 +59,7 @@ pub(crate) fn holder(store: &impl ReadShapes, key: u64) -> Option<String> {
     holder.map(|handle| handle.to_string())
 }
 
-/// All live shapes, in the order of creation.
+/// Returns all live shapes, in the order of creation.
 pub(crate) fn listed(store: &impl ReadShapes) -> Vec<(String, Seq, SnapshotState)> {
     let scan = store.scan().expect("memory does not fail");
     let all = scan.map(|listed| listed.expect("memory does not fail"));
@@ -71,7 +71,7 @@ pub(crate) fn handles(store: &impl ReadShapes) -> Vec<String> {
     listed(store).into_iter().map(|(handle, ..)| handle).collect()
 }
 
-/// The handles of all shapes, by way of the relation that they read.
+/// Returns the handles of all shapes, through the relation that they read.
 pub(crate) fn readers(store: &impl ReadShapes) -> Vec<String> {
     let relations: Vec<_> = shape("any", 0).relations.iter().copied().collect();
     let readers = store.handles_for_relations(&relations).expect("memory does not fail");
@@ -80,7 +80,7 @@ pub(crate) fn readers(store: &impl ReadShapes) -> Vec<String> {
     readers
 }
 
-/// Reads again and again, and checks that what is seen follows these states, never back.
+/// Reads repeatedly, and checks that the results follow these states in sequence.
 pub(crate) fn see_in_order<T: PartialEq + std::fmt::Debug>(states: &[T], read: impl Fn() -> T) {
     let mut at = 0;
     for _ in 0..4 {
@@ -90,7 +90,7 @@ pub(crate) fn see_in_order<T: PartialEq + std::fmt::Debug>(states: &[T], read: i
     }
 }
 
-/// A number below this one, chosen by the scheduler's seed.
+/// Returns a number below this one, chosen by the seed of the scheduler.
 pub(crate) fn choose(below: usize) -> usize {
     thread_rng().gen_range(0..below)
 }

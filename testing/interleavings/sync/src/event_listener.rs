@@ -1,5 +1,5 @@
-//! The event of `event-listener`, as far as it is in use: whoever listened before it was notified goes on,
-//! whoever listens afterwards waits for the next time.
+//! The used part of `event-listener`: a notification wakes the listeners that registered before it, and no
+//! later ones.
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use crate::{
     thread,
 };
 
-/// Something that happens.
+/// An event that threads and futures wait for.
 #[derive(Debug)]
 pub struct Event(Mutex<Vec<Weak<Slot>>>);
 
@@ -38,19 +38,19 @@ impl Default for Event {
 }
 
 impl Event {
-    /// Nobody listens.
+    /// An event without listeners.
     pub const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Registers for the next time.
+    /// Registers for the next notification.
     pub fn listen(&self) -> EventListener {
         let slot = Arc::new(Slot::default());
         self.0.lock().push(Arc::downgrade(&slot));
         EventListener(slot)
     }
 
-    /// Lets so many listeners go on, the oldest first.
+    /// Wakes this number of listeners, the oldest first.
     pub fn notify(&self, listeners: usize) {
         let mut waiting = self.0.lock();
         let first = waiting.len().min(listeners);
@@ -69,16 +69,16 @@ impl Event {
     }
 }
 
-/// A registration.
+/// A registration for the next notification of an [`Event`].
 #[derive(Debug)]
 pub struct EventListener(Arc<Slot>);
 
-/// The waits of a thread.
+/// How a thread waits.
 pub trait Listener {
-    /// Until it is notified.
+    /// Waits for the notification.
     fn wait(self);
 
-    /// The same until a deadline; `None` if that passed first.
+    /// Waits for the notification until a deadline; returns `None` if that passed first.
     fn wait_deadline(self, deadline: Instant) -> Option<()>;
 }
 

@@ -1,4 +1,4 @@
-//! The locks of `parking_lot` that are in use: without poisoning.
+//! The used part of `parking_lot`: locks that a panic leaves usable.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -8,11 +8,11 @@ use std::{
 
 use crate::is_near;
 
-/// A lock.
+/// A mutual exclusion lock.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-/// Whoever has it has the lock.
+/// Holds a [`Mutex`] locked until it is dropped.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
     lock: &'a Mutex<T>,
@@ -21,7 +21,7 @@ pub struct MutexGuard<'a, T> {
 }
 
 impl<T> Mutex<T> {
-    /// A free lock.
+    /// An unlocked mutex.
     pub const fn new(value: T) -> Self {
         Self(shuttle::sync::Mutex::new(value))
     }
@@ -35,7 +35,7 @@ impl<T> Mutex<T> {
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let guard = match self.0.try_lock() {
             Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
         Some(MutexGuard { lock: self, guard: Some(guard) })
@@ -50,47 +50,47 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.guard.as_ref().expect("nobody waits with it")
+        self.guard.as_ref().expect("no wait is in progress")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("nobody waits with it")
+        self.guard.as_mut().expect("no wait is in progress")
     }
 }
 
-/// Where threads wait for what changes under a [`Mutex`].
+/// Wakes threads that wait for a change under a [`Mutex`].
 #[derive(Debug, Default)]
 pub struct Condvar(shuttle::sync::Condvar);
 
-/// Whether a wait has ended because its time was over.
+/// Whether a wait ended because its deadline passed.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether it has.
+    /// Whether the deadline passed.
     pub fn timed_out(&self) -> bool {
         self.0
     }
 }
 
 impl Condvar {
-    /// Nobody waits.
+    /// A condition variable without waiting threads.
     pub const fn new() -> Self {
         Self(shuttle::sync::Condvar::new())
     }
 
     /// Waits until it is notified.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        let inner = guard.guard.take().expect("nobody else waits with it");
+        let inner = guard.guard.take().expect("no other wait is in progress");
         guard.guard = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The same, until a deadline.
+    /// Waits until it is notified, or until a deadline.
     pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> WaitTimeoutResult {
         if is_near(deadline) {
-            // Its time is over before it was notified, but not before others have run.
+            // The deadline passes without a notification, but not before other threads have run.
             guard.guard = None;
             shuttle::thread::yield_now();
             guard.guard = Some(guard.lock.inner());
@@ -100,12 +100,12 @@ impl Condvar {
         WaitTimeoutResult(false)
     }
 
-    /// Lets one go on.
+    /// Wakes one thread.
     pub fn notify_one(&self) {
         self.0.notify_one();
     }
 
-    /// Lets all go on.
+    /// Wakes all threads.
     pub fn notify_all(&self) {
         self.0.notify_all();
     }
