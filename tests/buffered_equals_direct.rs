@@ -2,13 +2,14 @@
 //! model, and writes the rows of the direct composition.
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use shape_meta_core::conformance::ops::{Op, Spec};
+use shape_meta_core::conformance::ops::{Op, ShapeSpec};
 
 use shape_meta_harness::{
     compositions::{
-        ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PRODUCT, PRODUCT_ON_DISK,
+        ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_DISK_LOOKUPS, FlushSchedule, PRODUCT,
+        PRODUCT_DISK_LOOKUPS,
     },
-    one_file::follows_the_model,
+    database_fixture::follows_the_model,
 };
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -29,7 +30,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 fn stepped(composition: Composition, ops: &[Op]) {
-    follows_the_model(composition.flushing(Flushing::Stepped), ops);
+    follows_the_model(composition.with_flush_schedule(FlushSchedule::Manual), ops);
 }
 
 proptest! {
@@ -47,7 +48,7 @@ proptest! {
 
     #[test]
     fn c5_direct_with_lookups_on_disk_follows_the_model(ops in ops()) {
-        stepped(DIRECT_ON_DISK, &ops);
+        stepped(DIRECT_DISK_LOOKUPS, &ops);
     }
 
     #[test]
@@ -62,7 +63,7 @@ proptest! {
 
     #[test]
     fn c5_the_product_with_lookups_on_disk_equals_direct(ops in ops()) {
-        stepped(PRODUCT_ON_DISK, &ops);
+        stepped(PRODUCT_DISK_LOOKUPS, &ops);
     }
 }
 
@@ -73,8 +74,8 @@ proptest! {
     /// scheduler, so it may not come back for the same case.
     #[test]
     fn c5_buffered_equals_direct_with_constant_flushes(ops in ops()) {
-        for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
-            follows_the_model(composition.flushing(Flushing::Busy), &ops);
+        for composition in [BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS] {
+            follows_the_model(composition.with_flush_schedule(FlushSchedule::Continuous), &ops);
         }
     }
 }
@@ -83,9 +84,9 @@ proptest! {
 /// the damage.
 #[test]
 fn c5_a_repair_knows_removals_of_a_commit_that_panicked() {
-    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let shape = ShapeSpec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let remove = [Op::Add(shape), Op::Flush, Op::Remove { handle: 3 }];
-    for composition in [PRODUCT, PRODUCT_ON_DISK] {
+    for composition in [PRODUCT, PRODUCT_DISK_LOOKUPS] {
         stepped(composition, &[&remove[..], &PANIC_AFTER_COMMIT].concat());
     }
 }
@@ -94,9 +95,9 @@ fn c5_a_repair_knows_removals_of_a_commit_that_panicked() {
 /// read.
 #[test]
 fn c5_a_repair_keeps_last_reads_after_a_commit_that_panicked() {
-    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let shape = ShapeSpec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let add = [Op::Add(shape), Op::Touch { handle: 3, at: 7 }];
-    for composition in [PRODUCT, PRODUCT_ON_DISK] {
+    for composition in [PRODUCT, PRODUCT_DISK_LOOKUPS] {
         stepped(composition, &[&add[..], &PANIC_AFTER_COMMIT].concat());
     }
 }
@@ -104,7 +105,7 @@ fn c5_a_repair_keeps_last_reads_after_a_commit_that_panicked() {
 /// Found by random histories: a reader without a cache kept using the file that a repair had quarantined.
 #[test]
 fn c5_a_standby_follows_a_repair() {
-    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let shape = ShapeSpec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     for composition in ALL {
         stepped(composition, &[Op::Refresh, Op::Repair, Op::Add(shape), Op::Flush, Op::Refresh]);
     }
@@ -114,7 +115,7 @@ fn c5_a_standby_follows_a_repair() {
 /// seen.
 #[test]
 fn c5_a_repair_keeps_the_time_of_the_first_sighting() {
-    let shape = Spec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
+    let shape = ShapeSpec { handle: 3, key: 0, relations: 1, dependencies: 0, size: 0 };
     let ops = [Op::Add(shape), Op::MarkComplete { handle: 3 }, Op::Reopen, Op::Repair, Op::Reopen];
     for composition in ALL {
         stepped(composition, &ops);
@@ -125,7 +126,7 @@ fn c5_a_repair_keeps_the_time_of_the_first_sighting() {
 /// its owner was reopened.
 #[test]
 fn c5_a_standby_knows_which_owner_saw_a_shape_first() {
-    let shape = |handle| Op::Add(Spec { handle, key: handle, relations: 1, dependencies: 0, size: 0 });
+    let shape = |handle| Op::Add(ShapeSpec { handle, key: handle, relations: 1, dependencies: 0, size: 0 });
     let made = [shape(1), Op::MarkComplete { handle: 1 }, Op::Flush];
     let ops = [&made[..], &[Op::Refresh, Op::Reopen, shape(2), Op::Promote]].concat();
     for composition in ALL {
@@ -134,4 +135,4 @@ fn c5_a_standby_knows_which_owner_saw_a_shape_first() {
 }
 
 /// The next commit panics after it has committed. The repair meets that panic, and is retried.
-const PANIC_AFTER_COMMIT: [Op; 3] = [Op::Disturb { way: 3 }, Op::Repair, Op::Flush];
+const PANIC_AFTER_COMMIT: [Op; 3] = [Op::InjectFault { kind: 3 }, Op::Repair, Op::Flush];

@@ -13,8 +13,8 @@ use shape_meta::{
 use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::{
-    compositions::{ALL, Composition, PATIENT, PRODUCT, WAIT, directory, sqlite},
-    rows::{Rows, damage},
+    compositions::{ALL, Composition, PRODUCT, TIMEOUT, WAIT, directory, sqlite},
+    rows::{Rows, corrupt_file},
 };
 
 /// One call of the cleaner.
@@ -76,7 +76,7 @@ impl ShapeCleaner for Recorder {
 }
 
 fn open(composition: Composition, directory: &Path, cleaner: &Recorder) -> Result<ShapeMeta> {
-    composition.stacked_by(ShapeMeta::builder(cleaner.clone()).sqlite(sqlite())).open(directory)
+    composition.apply_to(ShapeMeta::builder(cleaner.clone()).sqlite(sqlite())).open(directory)
 }
 
 /// Writes shapes `1..=numbers` to the database, and completes the snapshots of those that `is_complete`
@@ -90,7 +90,7 @@ fn written(composition: Composition, directory: &Path, numbers: u64, is_complete
             false => store.mark_snapshot_started(&handle(number), WAIT).expect("it is live"),
         };
     }
-    assert!(store.close(PATIENT).is_complete());
+    assert!(store.close(TIMEOUT).is_complete());
 }
 
 fn handles(numbers: impl IntoIterator<Item = u64>) -> Vec<Handle> {
@@ -199,7 +199,7 @@ fn cleans_nothing_after_a_database_was_quarantined() {
     for composition in ALL {
         let (directory, cleaner) = (directory(), Recorder::default());
         written(composition, directory.path(), 3, |_| true);
-        let bytes = damage(directory.path());
+        let bytes = corrupt_file(directory.path());
         let store = open(composition, directory.path(), &cleaner).expect("a new database is created");
         let report = store.open_report().expect("it has a database");
         let quarantined = report.database.quarantined.as_ref().expect("the damaged file was quarantined");

@@ -3,15 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shape_meta::{Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp};
-use shape_meta_core::{
-    MemoryStore,
-    conformance::{Fixture, control},
-};
+use shape_meta_core::{MemoryStore, conformance::CompositionFixture};
 use tempfile::TempDir;
 
 use shape_meta_harness::compositions::{
-    BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
-    PRODUCT_DEFINITIONS, PRODUCT_ON_DISK, directory, sqlite,
+    BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_DISK_LOOKUPS, FlushSchedule, PRODUCT,
+    PRODUCT_DEFINITION_CACHE, PRODUCT_DISK_LOOKUPS, TIMEOUT, directory, sqlite,
 };
 
 /// The store below a composition.
@@ -51,7 +48,7 @@ fn model(composition: Composition) -> Composed {
     Composed { composition, base: Base::Model(Mutex::default()) }
 }
 
-impl Fixture for Composed {
+impl CompositionFixture for Composed {
     type Store = ShapeMeta;
 
     fn open(&self) -> ShapeMeta {
@@ -77,7 +74,7 @@ impl Fixture for Composed {
     }
 
     fn flush(&self, store: &ShapeMeta) {
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
     }
 
     fn pause(&self, store: &ShapeMeta) -> bool {
@@ -94,7 +91,7 @@ impl Fixture for Composed {
             Base::File(mode, _) => {
                 let database = store.database().expect("it has a database");
                 let own = database.directory().expect("it is on disk").to_owned();
-                assert!(store.close(PATIENT).is_complete());
+                assert!(store.close(TIMEOUT).is_complete());
                 drop(store);
                 Ok(self.composition.builder().sqlite(sqlite().mode(*mode)).open(own).expect("it opens"))
             }
@@ -102,13 +99,13 @@ impl Fixture for Composed {
                 let database = store.database().expect("it has a database");
                 let own = database.directory().expect("it is on disk").to_owned();
                 let standby = self.composition.builder().open_standby(own).expect("there is a database");
-                assert!(store.close(PATIENT).is_complete());
+                assert!(store.close(TIMEOUT).is_complete());
                 drop(store);
                 Ok(standby.promote(OnLiveOwner::Fail).expect("it has no owner"))
             }
             Base::Memory => Err(store),
             Base::Model(latest) => {
-                assert!(store.close(PATIENT).is_complete());
+                assert!(store.close(TIMEOUT).is_complete());
                 drop(store);
                 let model = Arc::clone(&latest.lock().unwrap_or_else(PoisonError::into_inner));
                 model.reopen(at);
@@ -117,7 +114,7 @@ impl Fixture for Composed {
         }
     }
 
-    fn many(&self) -> usize {
+    fn large_count(&self) -> usize {
         if self.composition.buffer.is_some() { 2_000 } else { 400 }
     }
 }
@@ -128,12 +125,7 @@ macro_rules! conforms {
         $(mod $name {
             use super::*;
 
-            shape_meta_core::conformance_tests!($fixture);
-
-            #[test]
-            fn control() {
-                control::run_all(&$fixture);
-            }
+            shape_meta_core::conformance_tests!(composition: $fixture);
         })*
     };
 }
@@ -146,19 +138,19 @@ conforms! {
 
     direct_cached_over_wal: wal(DIRECT_CACHED);
     direct_cached_over_a_model: model(DIRECT_CACHED);
-    direct_cached_with_lookups_on_disk: wal(DIRECT_ON_DISK);
+    direct_cached_with_lookups_on_disk: wal(DIRECT_DISK_LOOKUPS);
 
-    buffered_over_wal: wal(BUFFERED.flushing(Flushing::Busy));
-    buffered_over_a_model: model(BUFFERED.flushing(Flushing::Busy));
+    buffered_over_wal: wal(BUFFERED.with_flush_schedule(FlushSchedule::Continuous));
+    buffered_over_a_model: model(BUFFERED.with_flush_schedule(FlushSchedule::Continuous));
 
     product_over_wal: wal(PRODUCT);
-    product_over_wal_with_constant_flushes: wal(PRODUCT.flushing(Flushing::Busy));
+    product_over_wal_with_constant_flushes: wal(PRODUCT.with_flush_schedule(FlushSchedule::Continuous));
     product_after_a_promotion: promoted(PRODUCT);
-    buffered_after_a_promotion: promoted(BUFFERED.flushing(Flushing::Busy));
+    buffered_after_a_promotion: promoted(BUFFERED.with_flush_schedule(FlushSchedule::Continuous));
     product_over_exclusive: exclusive(PRODUCT);
     product_in_memory: in_memory(PRODUCT);
-    product_over_a_model: model(PRODUCT.flushing(Flushing::Stepped));
-    product_with_cached_definitions: wal(PRODUCT_DEFINITIONS.flushing(Flushing::Busy));
-    product_with_cached_definitions_after_a_promotion: promoted(PRODUCT_DEFINITIONS);
-    product_with_lookups_on_disk: wal(PRODUCT_ON_DISK.flushing(Flushing::Busy));
+    product_over_a_model: model(PRODUCT.with_flush_schedule(FlushSchedule::Manual));
+    product_with_cached_definitions: wal(PRODUCT_DEFINITION_CACHE.with_flush_schedule(FlushSchedule::Continuous));
+    product_with_cached_definitions_after_a_promotion: promoted(PRODUCT_DEFINITION_CACHE);
+    product_with_lookups_on_disk: wal(PRODUCT_DISK_LOOKUPS.with_flush_schedule(FlushSchedule::Continuous));
 }

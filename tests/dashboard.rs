@@ -15,7 +15,7 @@ use shape_meta::{
 use shape_meta_core::conformance::shape;
 use tempfile::tempdir;
 
-use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, sqlite};
+use shape_meta_harness::compositions::{FlushSchedule, PRODUCT, TIMEOUT, sqlite};
 
 /// Returns the series in the tables of the docs: the labels by the series' name in Prometheus.
 fn series() -> BTreeMap<String, BTreeSet<String>> {
@@ -282,16 +282,16 @@ fn the_exporter_writes_the_documented_series() {
         let observer = MetricsObserver::new("main");
         let builder = ShapeMeta::builder(NoopCleaner).observer(Arc::new(observer.clone())).sqlite(sqlite());
         // The flush runs on this thread, which has the recorder.
-        let composition = PRODUCT.flushing(Flushing::Stepped);
-        let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
+        let composition = PRODUCT.with_flush_schedule(FlushSchedule::Manual);
+        let store = composition.apply_to(builder).open(directory.path()).expect("a directory of our own");
         let receipt = store.add(shape(1), Wait::No).expect("room");
         assert!(store.add(shape(1), Wait::No).is_err());
-        store.flush(PATIENT).expect("it is written");
-        receipt.wait_durable(PATIENT).expect("it is");
+        store.flush(TIMEOUT).expect("it is written");
+        receipt.wait_durable(TIMEOUT).expect("it is");
         store.record(shape(1).handle.as_str()).expect("it reads");
         observer.record_gauges(&store);
         Admission::new(AdmissionLimits::default()).record_metrics("main");
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         recorder.handle().render()
     });
 

@@ -19,7 +19,7 @@ use shape_meta::{
 use shape_meta_core::conformance::{FailingStore, Faults, Side, shape};
 use tempfile::tempdir;
 
-use shape_meta_harness::compositions::{ALL, Composition, Flushing, PATIENT, PRODUCT, sqlite};
+use shape_meta_harness::compositions::{ALL, Composition, FlushSchedule, PRODUCT, TIMEOUT, sqlite};
 
 /// Returns the gauges by name and by the label that distinguishes gauges of one name.
 fn gauges(reporter: &Reporter) -> BTreeMap<String, f64> {
@@ -62,7 +62,7 @@ fn every_composition_reports_its_gauges_until_it_is_dropped() {
         assert!(open["db.client.connection.count idle"] + open["db.client.connection.count used"] >= 1.0);
         assert_eq!(open["shape_meta.cache.bytes"] > 0.0, composition.cache.is_some(), "{composition:?}");
 
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         let closed = gauges(&reporter);
         assert_eq!(states(&closed), ["closed"], "{composition:?}");
         assert_eq!(closed["shape_meta.pending.changes"], 0.0, "{composition:?}");
@@ -81,8 +81,8 @@ fn every_composition_reports_its_gauges_until_it_is_dropped() {
 #[test]
 fn gauges_do_not_wait_for_a_store_that_closes() {
     let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
-    let composition = PRODUCT.flushing(Flushing::Busy);
-    let below = FailingStore::new(Arc::new(composition.below(directory.path())));
+    let composition = PRODUCT.with_flush_schedule(FlushSchedule::Continuous);
+    let below = FailingStore::new(Arc::new(composition.open_sqlite(directory.path())));
     let faults = below.faults().clone();
     let store = composition.builder().over(below).expect("it can be read");
     let weak = store.downgrade();
@@ -93,8 +93,8 @@ fn gauges_do_not_wait_for_a_store_that_closes() {
     gate.wait_until_blocked();
     store.add(shape(2), Wait::No).expect("there is capacity");
     thread::scope(|scope| {
-        let closing = scope.spawn(|| store.close(PATIENT));
-        let deadline = Instant::now() + PATIENT;
+        let closing = scope.spawn(|| store.close(TIMEOUT));
+        let deadline = Instant::now() + TIMEOUT;
         while !matches!(store.health().state, HealthState::Closing) && Instant::now() < deadline {
             thread::yield_now();
         }
@@ -164,7 +164,7 @@ impl Watcher {
     /// Returns after a whole round of the watcher that began after this call. So the watcher is not blocked.
     fn wait_for_a_round(&self) {
         let target = self.rounds.load(Ordering::Acquire) + 2;
-        let deadline = Instant::now() + PATIENT;
+        let deadline = Instant::now() + TIMEOUT;
         while self.rounds.load(Ordering::Acquire) < target {
             assert!(Instant::now() < deadline, "recording the gauges is blocked");
             thread::yield_now();
@@ -177,14 +177,14 @@ impl Watcher {
 fn run_lives(composition: Composition, watcher: &Watcher) {
     let directory = tempdir().expect("a directory");
     for life in 0..3 {
-        let below = FailingStore::new(Arc::new(composition.below(directory.path())));
+        let below = FailingStore::new(Arc::new(composition.open_sqlite(directory.path())));
         let faults = below.faults().clone();
         let store = composition.over(below);
         watcher.wait_for_a_round();
         let weak = store.downgrade();
         watcher.reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
         let add = |number: u64| {
-            drop(store.add(shape(life * 10 + number), Wait::UpTo(PATIENT)).expect("there is capacity"))
+            drop(store.add(shape(life * 10 + number), Wait::UpTo(TIMEOUT)).expect("there is capacity"))
         };
         (0..5).for_each(add);
         watcher.wait_for_a_round();
@@ -192,7 +192,7 @@ fn run_lives(composition: Composition, watcher: &Watcher) {
         (6..9).for_each(add);
         let add_and_close = || {
             add(9);
-            assert!(store.close(PATIENT).is_complete());
+            assert!(store.close(TIMEOUT).is_complete());
         };
         while_a_write_hangs(&faults, add_and_close, || watcher.wait_for_a_round());
         watcher.wait_for_a_round();
@@ -236,8 +236,8 @@ fn c10_gauges_are_always_right_and_never_wait() {
 fn gauges_do_not_wait_for_a_hanging_connection() {
     for composition in ALL {
         let (directory, reporter) = (tempdir().expect("a directory"), Reporter::default());
-        let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().busy_timeout(PATIENT));
-        let store = composition.stacked_by(builder).open(directory.path()).expect("a directory of our own");
+        let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().busy_timeout(TIMEOUT));
+        let store = composition.apply_to(builder).open(directory.path()).expect("a directory of our own");
         let weak = store.downgrade();
         reporter.watch(MetricsObserver::new("main"), move || weak.upgrade());
 
@@ -249,25 +249,25 @@ fn gauges_do_not_wait_for_a_hanging_connection() {
             // An add may read before it writes, and such a read uses its connection only briefly. Three
             // samples in a row show the write. A gauge that waited would deadlock with the rollback below.
             let is_used = || gauges(&reporter)["db.client.connection.count used"] == 1.0;
-            let deadline = Instant::now() + PATIENT;
+            let deadline = Instant::now() + TIMEOUT;
             while !(0..3).all(|_| is_used()) {
                 assert!(Instant::now() < deadline, "{composition:?}");
                 thread::yield_now();
             }
             other_connection.execute_batch("ROLLBACK").expect("it was begun");
         });
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
     }
 }
 
 #[test]
 fn a_shed_request_learns_the_backlog_and_its_drain_rate() {
     let directory = tempdir().expect("a directory");
-    let store = PRODUCT.flushing(Flushing::Stepped).open(directory.path());
+    let store = PRODUCT.with_flush_schedule(FlushSchedule::Manual).open(directory.path());
     let weak = store.downgrade();
     (0..4).for_each(|number| drop(store.add(shape(number), Wait::No).expect("there is capacity")));
     assert_eq!(weak.drain(), Drain { pending: 4, per_second: 0.0 });
-    store.flush(PATIENT).expect("it is written");
+    store.flush(TIMEOUT).expect("it is written");
     let drain = weak.drain();
     assert!(drain.pending == 0 && drain.per_second > 0.0, "{drain:?}");
     drop(store);

@@ -7,7 +7,7 @@ use shape_meta::{MutateShapesExt, ReadShapes, StoreControl, Timestamp};
 use shape_meta_core::conformance::{FailingStore, Faults, Side, handle, shape};
 
 use shape_meta_harness::compositions::{
-    ALL, BUFFERED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory,
+    ALL, BUFFERED, FlushSchedule, PRODUCT, PRODUCT_DISK_LOOKUPS, TIMEOUT, WAIT, directory,
 };
 
 const AT: Timestamp = Timestamp::from_micros(7);
@@ -23,10 +23,10 @@ fn c1_a_scan_keeps_the_last_read_of_a_shape_removed_meanwhile() {
             store.add(shape(number), WAIT).expect("it is new");
             assert!(store.touch(&handle(number), AT).expect("it reads"));
         }
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         let scan = store.scan().expect("it scans");
         store.remove(&handle(2), WAIT).expect("it is live");
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         let times: Vec<_> = scan.map(|listed| listed.expect("it reads").metadata.last_read).collect();
         assert_eq!(times, [Some(AT); 2], "{composition:?}");
     }
@@ -36,15 +36,15 @@ fn c1_a_scan_keeps_the_last_read_of_a_shape_removed_meanwhile() {
 /// must keep their last reads from memory.
 #[test]
 fn c9_a_commit_with_unknown_outcome_keeps_last_reads() {
-    for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
+    for composition in [BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS] {
         let (directory, faults) = (directory(), Faults::default());
-        let composition = composition.flushing(Flushing::Stepped);
-        let below = Arc::new(composition.below(directory.path()));
+        let composition = composition.with_flush_schedule(FlushSchedule::Manual);
+        let below = Arc::new(composition.open_sqlite(directory.path()));
         let store = composition.over(FailingStore::with(below, faults.clone()));
         store.add(shape(1), WAIT).expect("it is new");
         assert!(store.touch(&handle(1), AT).expect("it reads"));
         faults.panic_applies(1, Side::After);
-        while store.flush(PATIENT).is_err() {}
+        while store.flush(TIMEOUT).is_err() {}
         let metadata = store.metadata(&handle(1)).expect("it reads").expect("it is live");
         assert_eq!(metadata.last_read, Some(AT), "{composition:?}");
     }

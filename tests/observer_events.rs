@@ -19,7 +19,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, prelude::*, registry::LookupSpan};
 
-use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, directory, sqlite};
+use shape_meta_harness::compositions::{FlushSchedule, PRODUCT, TIMEOUT, directory, sqlite};
 
 /// Records spans and events as lines, indented by their enclosing spans.
 #[derive(Clone, Default)]
@@ -79,8 +79,8 @@ fn open(directory: &Path) -> ShapeMeta {
     let observer = Arc::new(TracingObserver::new("main"));
     let builder = ShapeMeta::builder(Cleaner).observer(observer).sqlite(sqlite());
     // The flush runs on this thread, which has the subscriber.
-    let composition = PRODUCT.flushing(Flushing::Stepped);
-    composition.stacked_by(builder).open(directory).expect("it opens")
+    let composition = PRODUCT.with_flush_schedule(FlushSchedule::Manual);
+    composition.apply_to(builder).open(directory).expect("it opens")
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_events_of_two_lives_of_a_database() {
     }
     store.mark_snapshot_complete(&shape(1).handle, Wait::No).expect("it is there");
     assert!(store.add(shape(1), Wait::No).is_err());
-    store.flush(PATIENT).expect("it is written");
+    store.flush(TIMEOUT).expect("it is written");
     assert!(store.record(shape(1).handle.as_str()).expect("it reads").is_some());
     insta::assert_snapshot!("working", lines.take());
 
@@ -106,6 +106,6 @@ fn the_events_of_two_lives_of_a_database() {
 
     let store = open(directory.path());
     insta::assert_snapshot!("opening_what_was_left", lines.take());
-    assert!(store.close(PATIENT).is_complete());
+    assert!(store.close(TIMEOUT).is_complete());
     insta::assert_snapshot!("closing", lines.take());
 }

@@ -7,7 +7,7 @@ use shape_meta_core::conformance::shape;
 
 use shape_meta_harness::{
     compositions::{ALL, Composition, PRODUCT, WAIT, directory, sqlite},
-    rows::{Rows, damage, stranger},
+    rows::{Rows, corrupt_file, raw_connection},
 };
 
 const NAME: &str = "shape-meta.sqlite3";
@@ -102,9 +102,9 @@ fn a_database_with_a_newer_schema() {
         let directory = directory();
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
-        assert!(store.close(shape_meta_harness::compositions::PATIENT).is_complete());
+        assert!(store.close(shape_meta_harness::compositions::TIMEOUT).is_complete());
         drop(store);
-        stranger(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
+        raw_connection(directory.path()).pragma_update(None, "user_version", 99).expect("writes");
         let rows = Rows::of(directory.path());
         let before = files(directory.path());
         let error = open_error(composition, directory.path());
@@ -131,7 +131,7 @@ fn c11_a_second_owner() {
             insta::allow_duplicates! { insta::assert_snapshot!(text(&error, directory.path())) }
         }
         store.add(shape(2), WAIT).expect("the owner still works");
-        store.flush(shape_meta_harness::compositions::PATIENT).expect("nothing fails");
+        store.flush(shape_meta_harness::compositions::TIMEOUT).expect("nothing fails");
         assert_eq!(store.counts().expect("it reads").total, 2);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
         drop(store);
@@ -144,7 +144,7 @@ fn c11_a_second_owner() {
 fn c11_a_damaged_database_is_left_on_request() {
     let directory = directory();
     drop(PRODUCT.open(directory.path()));
-    let bytes = damage(directory.path());
+    let bytes = corrupt_file(directory.path());
     let builder = PRODUCT.builder().sqlite(sqlite().on_corruption(OnCorruption::Refuse));
     let error = builder.open(directory.path()).expect_err("it is damaged");
     assert_eq!(error.kind(), ErrorKind::Corrupt);

@@ -4,7 +4,7 @@ use shape_meta::{Handle, MutateError, MutateShapesExt, NewShape, ReadShapesExt, 
 use shape_meta_core::conformance::{View, handle, key, relations, shape};
 
 use shape_meta_harness::{
-    compositions::{ALL, PATIENT, WAIT, directory},
+    compositions::{ALL, TIMEOUT, WAIT, directory},
     rows::Rows,
 };
 
@@ -56,7 +56,7 @@ fn c4_each_invalid_request_is_refused_and_changes_nothing() {
         let directory = directory();
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         store.pause();
         store.add(shape(2), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");
@@ -77,7 +77,7 @@ fn c4_each_invalid_request_is_refused_and_changes_nothing() {
         insta::allow_duplicates! { insta::assert_snapshot!(texts.join("\n")) }
 
         store.resume();
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         let rows = Rows::of(directory.path());
         assert_eq!((rows.count("shape"), rows.count("definition")), (2, 2), "{composition:?}");
         drop(store);

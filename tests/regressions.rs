@@ -15,17 +15,20 @@ use shape_meta::{
 };
 use shape_meta_core::{
     Signal,
-    conformance::{FailingStore, Faults, Side, View, handle, key, reading, relations, shape},
+    conformance::{
+        FailingStore, Faults, Side, View, distinct_handles_for_relations, handle, key, relations, shape,
+    },
 };
 
 use shape_meta_harness::{
     compositions::{
-        ALL, BUFFERED, Composition, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT, directory, sqlite,
+        ALL, BUFFERED, Composition, FlushSchedule, PRODUCT, PRODUCT_DISK_LOOKUPS, TIMEOUT, WAIT, directory,
+        sqlite,
     },
-    rows::{Rows, stranger},
+    rows::{Rows, raw_connection},
 };
 
-const WITH_A_BUFFER: [Composition; 3] = [BUFFERED, PRODUCT, PRODUCT_ON_DISK];
+const WITH_A_BUFFER: [Composition; 3] = [BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS];
 
 fn add(store: &ShapeMeta, handle: &str, number: u64) {
     let handle = Handle::new(handle).expect("printable");
@@ -63,7 +66,7 @@ fn c2_a_duplicate_of_a_stored_shape_is_refused_and_flushes_go_on() {
         let found = store.get_or_add(&shape(1), WAIT).expect("it is found");
         assert!(found.handle == "old" && !found.added);
         add(&store, "new", 2);
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(live(&store), ["old", "new"]);
         assert_eq!(Rows::of(directory.path()).count("shape"), 2, "{composition:?}");
@@ -78,15 +81,15 @@ fn c3_a_shape_added_again_while_its_removal_commits_is_found() {
     for composition in WITH_A_BUFFER {
         for side in [Side::Before, Side::After] {
             let (directory, faults) = (directory(), Faults::default());
-            let composition = composition.flushing(Flushing::Stepped);
-            let below = Arc::new(composition.below(directory.path()));
+            let composition = composition.with_flush_schedule(FlushSchedule::Manual);
+            let below = Arc::new(composition.open_sqlite(directory.path()));
             let store = composition.over(FailingStore::with(below, faults.clone()));
             for round in 0..3 {
                 let [h1, h2] = [format!("{round}-first"), format!("{round}-second")];
                 add(&store, &h1, 1);
                 let gate = faults.block_apply(side);
                 thread::scope(|scope| {
-                    let flushing = scope.spawn(|| store.flush(PATIENT));
+                    let flushing = scope.spawn(|| store.flush(TIMEOUT));
                     gate.wait_until_blocked();
                     store.remove(&h1, WAIT).expect("it is live");
                     add(&store, &h2, 1);
@@ -99,7 +102,7 @@ fn c3_a_shape_added_again_while_its_removal_commits_is_found() {
                     let again = store.get_or_add(&shape(1), WAIT).expect("it is found");
                     assert!(!again.added && again.handle == *h2, "{composition:?}: {again:?}");
                     assert_eq!(live(&store), [&*h2]);
-                    store.flush(PATIENT).expect("nothing fails");
+                    store.flush(TIMEOUT).expect("nothing fails");
                 }
                 complete(&store, &h2);
                 if round < 2 {
@@ -122,7 +125,7 @@ fn c3_a_shape_added_again_while_its_removal_is_pending_is_visible() {
         let directory = directory();
         let store = composition.open(directory.path());
         add(&store, "h", 1);
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         store.pause();
         // Includes adds with the same key.
         for (number, before) in [(1, 1), (2, 1), (2, 2), (3, 2), (4, 3)] {
@@ -139,7 +142,7 @@ fn c3_a_shape_added_again_while_its_removal_is_pending_is_visible() {
         }
         complete(&store, "h");
         store.resume();
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         assert_eq!(Rows::of(directory.path()).count("shape"), 1);
         drop(store);
         let store = composition.open(directory.path());
@@ -166,18 +169,18 @@ fn c9_a_lock_held_by_another_process_delays_and_loses_nothing() {
         let builder = ShapeMeta::builder(NoopCleaner)
             .sqlite(sqlite().busy_timeout(Duration::from_millis(500)))
             .observer(Arc::clone(&retries) as Arc<dyn Observer>);
-        let store = composition.stacked_by(builder).open(directory.path()).expect("it opens");
+        let store = composition.apply_to(builder).open(directory.path()).expect("it opens");
         add(&store, "before", 1);
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
 
-        let holder = stranger(directory.path());
+        let holder = raw_connection(directory.path());
         holder.execute_batch("BEGIN IMMEDIATE").expect("it takes the lock");
         let mut receipts = vec![store.remove("before", WAIT).expect("it is live")];
         for number in 2..4 {
             let retried = retries.0.listen();
             receipts.push(store.add(shape(number), WAIT).expect("it is accepted"));
             store.request_flush();
-            assert!(retried.wait(Some(Instant::now() + PATIENT)), "the flusher retries");
+            assert!(retried.wait(Some(Instant::now() + TIMEOUT)), "the flusher retries");
             match store.health().state {
                 HealthState::Degraded { why: Degradation::Failing { error, failures }, .. } => {
                     assert_eq!(error.kind(), ErrorKind::Busy);
@@ -191,7 +194,7 @@ fn c9_a_lock_held_by_another_process_delays_and_loses_nothing() {
         assert_eq!(Rows::of(directory.path()).count("shape"), 1);
 
         holder.execute_batch("ROLLBACK").expect("the lock is released");
-        store.flush(PATIENT).expect("writing resumes");
+        store.flush(TIMEOUT).expect("writing resumes");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 2);
@@ -205,7 +208,7 @@ fn c9_a_lock_held_by_another_process_delays_and_loses_nothing() {
 fn c7_c9_a_full_disk_is_reported_and_bounds_pending_changes() {
     for composition in WITH_A_BUFFER {
         let (directory, faults) = (directory(), Faults::default());
-        let below = Arc::new(composition.below(directory.path()));
+        let below = Arc::new(composition.open_sqlite(directory.path()));
         let mut builder = composition.builder();
         builder = builder.buffered(BufferOptions::default().max_pending_shapes(50).background_flush(false));
         let store = builder.over(FailingStore::with(below, faults.clone())).expect("it can be read");
@@ -213,7 +216,7 @@ fn c7_c9_a_full_disk_is_reported_and_bounds_pending_changes() {
         for number in 1..=50 {
             store.add(shape(number), Wait::No).expect("there is capacity");
             if number % 10 == 0 {
-                assert!(store.flush(PATIENT).is_err());
+                assert!(store.flush(TIMEOUT).is_err());
             }
         }
         let refused = store.add(shape(51), Wait::UpTo(Duration::from_millis(1)));
@@ -227,8 +230,8 @@ fn c7_c9_a_full_disk_is_reported_and_bounds_pending_changes() {
         assert_eq!(View::of(&store).counts.total, 50, "reads go on");
         assert_eq!(Rows::of(directory.path()).count("shape"), 0);
 
-        faults.heal();
-        store.flush(PATIENT).expect("there is space again");
+        faults.clear();
+        store.flush(TIMEOUT).expect("there is space again");
         store.add(shape(51), Wait::No).expect("there is capacity again");
         assert!(matches!(store.health().state, HealthState::Ready));
         assert_eq!(Rows::of(directory.path()).count("shape"), 50);
@@ -260,7 +263,7 @@ fn c1_relations_are_right_while_50_000_changes_are_pending() {
         store.add(with(number, &read_by(number)), WAIT).expect("it is new");
         expect(number, &read_by(number), true);
     }
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
     store.pause();
     for number in COMMITTED..TOTAL {
         store.add(with(number, &read_by(number)), WAIT).expect("it is new");
@@ -279,14 +282,20 @@ fn c1_relations_are_right_while_50_000_changes_are_pending() {
 
     let agrees = |when: &str| {
         for (relation, expected) in &readers {
-            assert!(reading(&store, &[Relation::new(*relation)]) == *expected, "{relation} {when}");
+            assert!(
+                distinct_handles_for_relations(&store, &[Relation::new(*relation)]) == *expected,
+                "{relation} {when}"
+            );
         }
         let (one, other) = (&readers[&3], &readers[&20]);
         let both = [3, 20].map(Relation::new);
-        assert!(reading(&store, &both).iter().eq(one.union(other)), "two relations {when}");
+        assert!(
+            distinct_handles_for_relations(&store, &both).iter().eq(one.union(other)),
+            "two relations {when}"
+        );
     };
     agrees("while all is pending");
     store.resume();
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
     agrees("when all is on disk");
 }

@@ -9,15 +9,15 @@ use shape_meta::{
 use shape_meta_core::conformance::{handle, shape};
 
 use shape_meta_harness::{
-    compositions::{ALL, Composition, PATIENT, WAIT, directory, sqlite},
-    rows::stranger,
+    compositions::{ALL, Composition, TIMEOUT, WAIT, directory, sqlite},
+    rows::raw_connection,
 };
 
 const SHAPES: u64 = 20;
 
 fn open(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
     let builder = ShapeMeta::builder(shape_meta::NoopCleaner).sqlite(sqlite());
-    composition.stacked_by(builder).open(directory).expect("it opens")
+    composition.apply_to(builder).open(directory).expect("it opens")
 }
 
 fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
@@ -26,7 +26,7 @@ fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
         store.add(shape(number), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
     }
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
     store
 }
 
@@ -36,7 +36,7 @@ fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
         let directory = directory();
         let store = filled(composition, directory.path());
         // Another process changes the row that every commit reads, and two definitions.
-        stranger(directory.path())
+        raw_connection(directory.path())
             .execute_batch(
                 "UPDATE meta SET total = total + 1;
                  UPDATE definition SET body = zeroblob(length(body)) WHERE id IN (SELECT id FROM definition LIMIT 2);",
@@ -47,7 +47,7 @@ fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
         match &added {
             Ok(receipt) => {
                 let NotDurable::Stopped(error) =
-                    receipt.wait_durable(PATIENT).expect_err("writing has stopped")
+                    receipt.wait_durable(TIMEOUT).expect_err("writing has stopped")
                 else {
                     panic!("{composition:?}: the reason is missing");
                 };
@@ -97,9 +97,9 @@ fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
         if pending == 1 {
             store.mark_snapshot_complete(&handle(21), WAIT).expect("it is live");
         }
-        store.flush(PATIENT).expect("writing resumes");
+        store.flush(TIMEOUT).expect("writing resumes");
         check(&store);
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         drop(store);
         let store = open(composition, directory.path());
         assert!(
@@ -117,7 +117,7 @@ fn c9_a_repair_takes_lost_rows_from_memory() {
         let directory = directory();
         let store = filled(composition, directory.path());
         let damage = "UPDATE shape SET handle = 'x' || handle, key = zeroblob(32) WHERE state = 3";
-        stranger(directory.path()).execute_batch(damage).expect("SQLite executes it");
+        raw_connection(directory.path()).execute_batch(damage).expect("SQLite executes it");
         let repaired = store.repair().expect("it repairs");
         let cached = composition.cache.is_some();
         assert_eq!(repaired.saved, if cached { SHAPES } else { 0 }, "{composition:?}: {repaired:?}");
@@ -132,7 +132,7 @@ fn c9_a_repair_takes_lost_rows_from_memory() {
 fn a_closed_store_and_one_without_a_file_cannot_be_repaired() {
     for composition in ALL {
         let memory = ShapeMeta::builder(shape_meta::NoopCleaner);
-        let memory = composition.stacked_by(memory).open_in_memory().expect("it opens");
+        let memory = composition.apply_to(memory).open_in_memory().expect("it opens");
         assert_eq!(memory.repair().expect_err("it has no file").kind(), ErrorKind::Unsupported);
         memory.add(shape(1), WAIT).expect("it still works");
         let directory = directory();

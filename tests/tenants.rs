@@ -6,12 +6,12 @@ use shape_meta::{
     BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool, HealthState, MutateShapesExt,
     NoopCleaner, ReadShapes, ReadShapesExt, ShapeMeta, SqliteOptions, StoreControl, Timestamp, Wait,
 };
-use shape_meta_core::conformance::{self, Fixture, control};
+use shape_meta_core::conformance::{self, CompositionFixture};
 use tempfile::TempDir;
 
 use shape_meta_harness::{
-    compositions::{PATIENT, directory, sqlite},
-    rows::stranger,
+    compositions::{TIMEOUT, directory, sqlite},
+    rows::raw_connection,
 };
 
 /// The stores of a process that serves many tenants.
@@ -56,7 +56,7 @@ impl Tenants {
     }
 }
 
-impl Fixture for Tenants {
+impl CompositionFixture for Tenants {
     type Store = ShapeMeta;
 
     fn open(&self) -> ShapeMeta {
@@ -64,7 +64,7 @@ impl Fixture for Tenants {
     }
 
     fn flush(&self, store: &ShapeMeta) {
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
     }
 
     fn pause(&self, store: &ShapeMeta) -> bool {
@@ -76,14 +76,14 @@ impl Fixture for Tenants {
         store.resume();
     }
 
-    fn disturb(&self, store: &ShapeMeta, _: u8) {
+    fn inject_fault(&self, store: &ShapeMeta, _: u8) {
         store.database().expect("it has a database").close_idle();
     }
 
     fn reopen(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
         let database = store.database().expect("it has a database");
         let own = database.directory().expect("it is on disk").to_owned();
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         drop(store);
         Ok(self.open_in(&own))
     }
@@ -92,29 +92,24 @@ impl Fixture for Tenants {
 mod one_of_many {
     use super::*;
 
-    shape_meta_core::conformance_tests!(Tenants::with_constant_flushes(true));
-
-    #[test]
-    fn control() {
-        control::run_all(&Tenants::with_constant_flushes(true));
-    }
+    shape_meta_core::conformance_tests!(composition: Tenants::with_constant_flushes(true));
 }
 
 mod one_of_many_without_a_cache {
     use super::*;
 
-    shape_meta_core::conformance_tests!(Tenants::with_constant_flushes(false));
+    shape_meta_core::conformance_tests!(composition: Tenants::with_constant_flushes(false));
 }
 
 /// Another process holds the files of two stores, as many as there are threads at first.
 #[test]
 fn stores_that_cannot_write_do_not_delay_others() {
     let mut tenants = Tenants::new(true);
-    tenants.sqlite = tenants.sqlite.busy_timeout(PATIENT);
+    tenants.sqlite = tenants.sqlite.busy_timeout(TIMEOUT);
     let stores = tenants.many(5);
     let holders: Vec<_> = (0..2)
         .map(|number| {
-            let holder = stranger(&tenants.all.path().join(number.to_string()));
+            let holder = raw_connection(&tenants.all.path().join(number.to_string()));
             holder.execute_batch("BEGIN IMMEDIATE").expect("there is no other writer");
             holder
         })
@@ -129,14 +124,14 @@ fn stores_that_cannot_write_do_not_delay_others() {
     for round in 1..=5 {
         for store in &stores[2..] {
             store.add(conformance::shape(round), Wait::No).expect("there is capacity");
-            store.flush(PATIENT).expect("the held stores do not delay it");
+            store.flush(TIMEOUT).expect("the held stores do not delay it");
         }
     }
     assert!(held.iter().all(|receipt| !receipt.is_durable()));
     assert!(stores[0].has_handle(&conformance::shape(1).handle).expect("reads go on"));
     drop(holders);
     for receipt in held {
-        receipt.wait_durable(PATIENT).expect("the lock was released");
+        receipt.wait_durable(TIMEOUT).expect("the lock was released");
     }
     assert!(stores.iter().all(|store| matches!(store.health().state, HealthState::Ready)));
 }
@@ -163,7 +158,7 @@ fn idle_stores_cost_no_thread_and_one_descriptor_each() {
         store.add(conformance::shape(1), Wait::No).expect("there is capacity");
     }
     for store in &stores {
-        store.flush(PATIENT).expect("it flushes");
+        store.flush(TIMEOUT).expect("it flushes");
         assert_eq!(store.counts().expect("it reads").total, 1);
         store.database().expect("it has a database").close_idle();
     }

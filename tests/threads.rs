@@ -21,12 +21,12 @@ use shape_meta::{
 };
 use shape_meta_core::{
     Direct, MemoryStore,
-    conformance::{Seen, View, key, relations},
+    conformance::{ShapeView, View, key, relations},
 };
 
 use shape_meta_harness::compositions::{
-    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, Flushing, PATIENT, PRODUCT, PRODUCT_ON_DISK, WAIT,
-    directory,
+    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, FlushSchedule, PRODUCT, PRODUCT_DISK_LOOKUPS, TIMEOUT,
+    WAIT, directory,
 };
 
 const KEYS: u64 = 4;
@@ -86,7 +86,7 @@ fn write(store: &ShapeMeta, seed: u64, rounds: u64) -> Vec<Done> {
         }
         match random.u8(..40) {
             0 => drop(store.request_flush()),
-            1 => store.flush(PATIENT).expect("nothing fails"),
+            1 => store.flush(TIMEOUT).expect("nothing fails"),
             2 => {
                 let touched = store.touch_now(&format!("{}-0", random.u64(..KEYS)));
                 touched.expect("it can be read");
@@ -244,7 +244,7 @@ fn storm(composition: Composition, rounds: u64) {
         let done = writers.into_iter().map(|writer| writer.join().expect("a writer panicked"));
         done.flatten().collect::<Vec<_>>()
     });
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
 
     let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     done.sort_by_key(|done| done.seq);
@@ -252,7 +252,7 @@ fn storm(composition: Composition, rounds: u64) {
     let view = View::of(&store);
     assert_eq!(forget_reads(view), forget_reads(View::of(&model)), "C1: {composition:?}");
 
-    assert!(store.close(PATIENT).is_complete());
+    assert!(store.close(TIMEOUT).is_complete());
     drop(store);
     model.inner().reopen(Timestamp::from_micros(1));
     let view = View::of(&composition.open(directory.path()));
@@ -298,7 +298,7 @@ fn advance(model: &Direct<MemoryStore>, mutation: &Mutation) -> Option<SnapshotS
 }
 
 fn forget_reads(view: View) -> View {
-    let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
+    let shapes = view.shapes.into_iter().map(|shape| ShapeView { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }
 }
 
@@ -317,14 +317,14 @@ fn c1_c2_c3_threads_are_linearizable_on_every_composition() {
 
 #[test]
 fn c1_c2_c3_threads_are_linearizable_with_constant_flushes() {
-    for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
-        storm(composition.flushing(Flushing::Busy), 1_000);
+    for composition in [BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS] {
+        storm(composition.with_flush_schedule(FlushSchedule::Continuous), 1_000);
     }
 }
 
 #[test]
 fn c1_c2_c3_threads_are_linearizable_with_default_flushes() {
-    for composition in [BUFFERED, PRODUCT, PRODUCT_ON_DISK] {
+    for composition in [BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS] {
         storm(composition, 3_000);
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, thread};
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     MutateShapesExt, ReadShapes, ReadShapesExt, Refusal, Relation, SnapshotState, StoreControl, Wait,
-    conformance::{self, FailingStore, Faults, LateStore, Naming, Side, key},
+    conformance::{self, DeferredPublishStore, FailingStore, Faults, RejectedSeq, Side, key},
 };
 
 use crate::support::{add, below, buffered, during_a_flush, handles, manual, shape};
@@ -160,7 +160,7 @@ fn c2_validation_starts_again_if_a_flush_ends_meanwhile() {
 fn only_a_large_flush_is_published_during_the_next_commit() {
     for (changes, rejected, is_joined) in [(1, 0, false), (2, 0, true), (3, 0, true), (4, 1, false)] {
         let faults = Faults::default();
-        let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
+        let inner = FailingStore::with(Arc::new(DeferredPublishStore::default()), faults.clone());
         let store = buffered(
             inner,
             BufferOptions::default().background_flush(false).concurrent_publish_min_changes(2),
@@ -170,7 +170,7 @@ fn only_a_large_flush_is_published_during_the_next_commit() {
             store.add(conformance::shape(number), Wait::No).expect("below the bound");
         }
         for number in 1..=rejected {
-            faults.refuse(&conformance::shape(number).handle, Naming::Culprit);
+            faults.reject_handle(&conformance::shape(number).handle, RejectedSeq::Reported);
         }
         store.flush_once().expect_err("the publish panics");
         let next = store.add(conformance::shape(9), Wait::No).expect("below the bound");

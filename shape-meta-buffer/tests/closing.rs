@@ -6,7 +6,7 @@ use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     ErrorKind, HealthState, MemoryStore, MutateError, MutateShapesExt, NotDurable, ReadShapesExt,
     StoreControl, Unwritten, Wait,
-    conformance::{FailingStore, Fixture, Side},
+    conformance::{CompositionFixture, FailingStore, Side},
 };
 
 use crate::support::{LONG_TIMEOUT, OverFailing, add, below, buffered, handles, manual, shape};

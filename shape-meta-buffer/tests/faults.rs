@@ -6,7 +6,7 @@ use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     Degradation, ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt,
     StoreControl, Wait,
-    conformance::{FailingStore, Fixture, Side, key},
+    conformance::{CompositionFixture, FailingStore, Side, key},
 };
 
 use crate::support::{LONG_TIMEOUT, OverFailing, add, below, buffered, handles, manual, shape};

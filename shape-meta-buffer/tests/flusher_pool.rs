@@ -14,7 +14,7 @@ use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
 use shape_meta_core::{
     Activity, Degradation, ErrorKind, HealthState, MemoryStore, MutateShapesExt, NoopObserver, NotDurable,
     Observer, Span, StoreControl, Wait,
-    conformance::{FailingStore, GateKeeper, Side},
+    conformance::{FailingStore, Gate, Side},
 };
 
 use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, shape};
@@ -25,13 +25,13 @@ fn sharing(flushers: &FlusherPool) -> Buffered<Failing> {
 }
 
 /// Opens a store whose flush hangs.
-fn hanging(flushers: &FlusherPool) -> (Buffered<Failing>, GateKeeper) {
+fn hanging(flushers: &FlusherPool) -> (Buffered<Failing>, Gate) {
     let store = sharing(flushers);
     let gate = hang(&store);
     (store, gate)
 }
 
-fn hang(store: &Buffered<Failing>) -> GateKeeper {
+fn hang(store: &Buffered<Failing>) -> Gate {
     let gate = store.inner().faults().block_apply(Side::Before);
     add(store, "hangs", 1_000);
     gate.wait_until_blocked();

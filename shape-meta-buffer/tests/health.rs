@@ -8,7 +8,7 @@ use std::{
 use shape_meta_buffer::BufferOptions;
 use shape_meta_core::{
     Degradation, ErrorKind, HealthState, StoreControl,
-    conformance::{FailingStore, Fixture, Side},
+    conformance::{CompositionFixture, FailingStore, Side},
 };
 
 use crate::support::{LONG_TIMEOUT, OverFailing, add, buffered, manual};

@@ -1,7 +1,7 @@
 //! C5 to C9 by random histories, each step compared with the reference model. A failing history is shrunk.
 
 use proptest::prelude::*;
-use shape_meta_core::conformance::ops::{Op, Spec, lockstep};
+use shape_meta_core::conformance::ops::{Op, ShapeSpec, lockstep};
 
 use crate::support::OverFailing;
 
@@ -10,17 +10,17 @@ use crate::support::OverFailing;
 fn rejections() -> impl Strategy<Value = Op> {
     let few = || 0..3_u8;
     let add = (few(), few(), 1..3_u8).prop_map(|(handle, key, relations)| {
-        Op::Add(Spec { handle, key, relations, dependencies: 0, size: 1 })
+        Op::Add(ShapeSpec { handle, key, relations, dependencies: 0, size: 1 })
     });
     prop_oneof![
         8 => add,
         8 => few().prop_map(|handle| Op::Remove { handle }),
         1 => few().prop_map(|handle| Op::MarkStarted { handle }),
         1 => Just(Op::Reset),
-        3 => (0..2_u8).prop_map(|way| Op::FlushInPart { way }),
+        3 => (0..2_u8).prop_map(|kind| Op::PartialFlush { kind }),
         2 => Just(Op::Flush),
-        3 => (few(), 0..2_u8).prop_map(|(handle, way)| Op::Refuse { handle, way }),
-        1 => Just(Op::Heal),
+        3 => (few(), 0..2_u8).prop_map(|(handle, kind)| Op::RejectHandle { handle, kind }),
+        1 => Just(Op::ClearFaults),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shape_meta_core::{
     Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal, StoreControl, Wait,
-    conformance::{Naming, Side, key},
+    conformance::{RejectedSeq, Side, key},
 };
 
 use crate::support::{LONG_TIMEOUT, add, below, during_a_flush, handles, manual, shape};
@@ -15,13 +15,13 @@ fn handle(text: &str) -> Handle {
 
 #[test]
 fn c8_the_rest_of_the_batch_and_later_ones_commit() {
-    for naming in [Naming::Culprit, Naming::Nobody] {
+    for naming in [RejectedSeq::Reported, RejectedSeq::Omitted] {
         for bad in 0..7 {
             let (store, faults) = manual();
             let receipts: Vec<_> = (0..7).map(|at| add(&store, &format!("h{at}"), at)).collect();
             let bad_handle = format!("h{bad}");
             let mark = store.mark_snapshot_started(&bad_handle, Wait::No).expect("live");
-            faults.refuse(&handle(&bad_handle), naming);
+            faults.reject_handle(&handle(&bad_handle), naming);
             store.flush_once().expect("isolated");
 
             for (at, receipt) in (0..).zip(&receipts) {
@@ -38,7 +38,7 @@ fn c8_the_rest_of_the_batch_and_later_ones_commit() {
             assert_eq!(handles(&store), handles(below(&store)));
             assert!(matches!(store.health().state, HealthState::Ready));
 
-            faults.heal();
+            faults.clear();
             add(&store, &bad_handle, bad);
             store.flush_once().expect("later ones commit");
             assert_eq!(store.counts().expect("read").total, 7);
@@ -52,8 +52,8 @@ fn c8_a_named_rejection_costs_no_further_transaction() {
     for at in 0..50 {
         add(&store, &format!("h{at}"), at);
     }
-    faults.refuse(&handle("h7"), Naming::Culprit);
-    faults.refuse(&handle("h31"), Naming::Culprit);
+    faults.reject_handle(&handle("h7"), RejectedSeq::Reported);
+    faults.reject_handle(&handle("h31"), RejectedSeq::Reported);
     store.flush_once().expect("isolated");
     assert_eq!(faults.applied(), 1);
     assert_eq!(handles(below(&store)).len(), 48);
@@ -67,7 +67,7 @@ fn c8_a_rejected_removal_restores_the_shape() {
     let removed = store.remove("old", Wait::No).expect("live");
     let successor = add(&store, "new", 1);
     let other = add(&store, "other", 2);
-    faults.refuse(&handle("old"), Naming::Culprit);
+    faults.reject_handle(&handle("old"), RejectedSeq::Reported);
     store.flush_once().expect("isolated");
     assert!(matches!(removed.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
     assert!(matches!(successor.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
@@ -84,7 +84,7 @@ fn c8_changes_that_rest_on_a_rejected_change_are_rejected() {
     let (store, faults) = manual();
     for (text, number) in [("marked", 1), ("removed", 2), ("replaced", 3)] {
         add(&store, text, number);
-        faults.refuse(&handle(text), Naming::Culprit);
+        faults.reject_handle(&handle(text), RejectedSeq::Reported);
     }
     let (mark, removal, replacement) = during_a_flush(&store, &faults, Side::Before, || {
         let mark = store.mark_snapshot_started("marked", Wait::No).expect("live");
@@ -98,7 +98,7 @@ fn c8_changes_that_rest_on_a_rejected_change_are_rejected() {
     assert!(!store.has_handle("removed").expect("read"));
     assert!(store.has_handle("replaced").expect("read"));
     assert_eq!(store.counts().expect("read").total, 1);
-    faults.heal();
+    faults.clear();
     store.flush_once().expect("flush");
     assert!(matches!(mark.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
     removal.wait_durable(LONG_TIMEOUT).expect("there is nothing to remove");
@@ -115,7 +115,7 @@ fn c8_changes_after_a_reset_rest_on_no_rejected_change() {
     add(&store, "old", 1);
     store.flush_once().expect("flush");
     store.remove("old", Wait::No).expect("live");
-    faults.refuse(&handle("old"), Naming::Culprit);
+    faults.reject_handle(&handle("old"), RejectedSeq::Reported);
     let new = during_a_flush(&store, &faults, Side::Before, || {
         store.reset(Wait::No).expect("reset");
         add(&store, "new", 1)
@@ -139,7 +139,7 @@ fn c8_a_tombstone_does_not_hide_a_shape_that_is_not_removed() {
         if added_again_before {
             add(&store, "old", 1);
         }
-        faults.refuse(&handle("old"), Naming::Culprit);
+        faults.reject_handle(&handle("old"), RejectedSeq::Reported);
         let removed = during_a_flush(&store, &faults, Side::Before, || {
             if !added_again_before {
                 add(&store, "old", 1);
@@ -171,7 +171,7 @@ fn c8_a_key_is_not_free_while_its_shape_is_not_removed() {
         if added_before {
             add(&store, "new", 1);
         }
-        faults.refuse(&handle("old"), Naming::Culprit);
+        faults.reject_handle(&handle("old"), RejectedSeq::Reported);
         during_a_flush(&store, &faults, Side::Before, || {
             if !added_before {
                 add(&store, "new", 1);
@@ -198,8 +198,8 @@ fn c8_the_receipt_of_a_found_shape_reports_that_shape() {
     let found_bad = store.get_or_add(&shape("x", 2), Wait::No).expect("live").receipt;
     store.mark_snapshot_started("bad", Wait::No).expect("live");
     let again = store.mark_snapshot_started("bad", Wait::No).expect("live");
-    faults.refuse(&handle("bad"), Naming::Culprit);
-    faults.refuse(&handle("last"), Naming::Culprit);
+    faults.reject_handle(&handle("bad"), RejectedSeq::Reported);
+    faults.reject_handle(&handle("last"), RejectedSeq::Reported);
     store.flush_once().expect("isolated");
     found_good.wait_durable(LONG_TIMEOUT).expect("on disk");
     assert!(matches!(found_bad.wait_durable(LONG_TIMEOUT), Err(NotDurable::Rejected(_))));
@@ -215,7 +215,7 @@ fn c8_a_rejection_after_a_reset_is_not_reported_before_it() {
     let before: Vec<_> = (0..3).map(|at| add(&store, &format!("h{at}"), at)).collect();
     let reset = store.reset(Wait::No).expect("below the bound");
     let after: Vec<_> = (3..6).map(|at| add(&store, &format!("h{at}"), at)).collect();
-    faults.refuse(&handle("h4"), Naming::Culprit);
+    faults.reject_handle(&handle("h4"), RejectedSeq::Reported);
     store.flush_once().expect("isolated");
     let is_rejected = |receipt| matches!(receipt, Err(NotDurable::Rejected(_)));
     assert!(before.iter().chain([&reset]).all(|receipt| receipt.is_durable()));
@@ -235,7 +235,7 @@ fn c8_a_removal_stands_although_the_add_after_it_is_rejected() {
         add(&store, "moves", 2);
         store.flush_once().expect("flush");
         store.remove("stays", Wait::No).expect("live");
-        faults.refuse(&handle("stays"), Naming::Culprit);
+        faults.reject_handle(&handle("stays"), RejectedSeq::Reported);
         let take_over = || {
             let removed = store.remove("moves", Wait::No).expect("live");
             let took_key = add(&store, "took", 2);

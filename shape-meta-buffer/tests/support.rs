@@ -6,7 +6,7 @@ use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
 use shape_meta_core::{
     ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, NoopObserver, ReadShapes, ShapeStore,
     StoreControl, Timestamp, Wait,
-    conformance::{FailingStore, Faults, Fixture, LateStore, Naming, Side},
+    conformance::{CompositionFixture, DeferredPublishStore, FailingStore, Faults, RejectedSeq, Side},
 };
 
 pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
@@ -71,7 +71,7 @@ impl Memory for MemoryStore {
     }
 }
 
-impl Memory for LateStore {
+impl Memory for DeferredPublishStore {
     fn reopen(&self, at: Timestamp) {
         self.reopen(at);
     }
@@ -101,7 +101,7 @@ impl OverFailing {
     }
 }
 
-impl OverFailing<LateStore> {
+impl OverFailing<DeferredPublishStore> {
     /// Over a store that shows committed changes only once they are published.
     pub(crate) fn late_and_stepped() -> Self {
         Self::new(BufferOptions::default().background_flush(false), true)
@@ -127,7 +127,7 @@ impl<M> OverFailing<M> {
     }
 }
 
-impl<M: Memory> Fixture for OverFailing<M> {
+impl<M: Memory> CompositionFixture for OverFailing<M> {
     type Store = Buffered<FailingStore<Arc<M>>>;
 
     fn open(&self) -> Self::Store {
@@ -148,9 +148,9 @@ impl<M: Memory> Fixture for OverFailing<M> {
         store.resume();
     }
 
-    fn disturb(&self, store: &Self::Store, way: u8) {
+    fn inject_fault(&self, store: &Self::Store, kind: u8) {
         let faults = store.inner().faults();
-        match way % 7 {
+        match kind % 7 {
             0 => faults.fail_applies(2, ErrorKind::Busy, Side::Before),
             1 => faults.fail_applies(1, ErrorKind::Io, Side::After),
             2 => faults.panic_applies(1, Side::Before),
@@ -162,28 +162,28 @@ impl<M: Memory> Fixture for OverFailing<M> {
         }
     }
 
-    fn flush_in_part(&self, store: &Self::Store, way: u8) {
+    fn partial_flush(&self, store: &Self::Store, kind: u8) {
         let faults = store.inner().faults();
-        faults.spare_applies(usize::from(way % 4));
-        faults.fail_applies(1, ErrorKind::StorageFull, if way < 128 { Side::Before } else { Side::After });
+        faults.allow_applies(usize::from(kind % 4));
+        faults.fail_applies(1, ErrorKind::StorageFull, if kind < 128 { Side::Before } else { Side::After });
         drop(store.flush(Duration::ZERO));
     }
 
-    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
+    fn reject_handle(&self, store: &Self::Store, handle: &Handle, rejected_seq: RejectedSeq) -> bool {
         if self.is_stepped {
-            store.inner().faults().refuse(handle, naming);
+            store.inner().faults().reject_handle(handle, rejected_seq);
         }
         self.is_stepped
     }
 
-    fn heal(&self, store: &Self::Store) {
-        store.inner().faults().heal();
+    fn clear_faults(&self, store: &Self::Store) {
+        store.inner().faults().clear();
     }
 
     fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         let memory = Arc::clone(store.inner().inner());
         // No later commit succeeds.
-        store.inner().faults().heal();
+        store.inner().faults().clear();
         store.inner().faults().fail_applies(1, ErrorKind::Fenced, Side::Before);
         drop(store);
         M::reopen(&memory, at);

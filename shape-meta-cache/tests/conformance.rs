@@ -1,36 +1,30 @@
-//! The conformance suite over the write-through cache.
+//! The conformance suite over the cache.
 
 use std::sync::Arc;
 
 use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{
-    Direct, Limits, MemoryStore, NoopObserver, Timestamp,
-    conformance::{Fixture, LateStore, store},
+    MemoryStore, Timestamp,
+    conformance::{DeferredPublishStore, StoreFixture},
 };
 
 use crate::support::{cached, cached_below_buffer};
 
+/// A write-through cache over memory, which keeps its shapes across a reopen.
 struct WriteThrough(CacheOptions);
 
-impl WriteThrough {
-    fn over(&self, below: MemoryStore) -> Direct<Cached<Arc<MemoryStore>>> {
-        Direct::new(cached(Arc::new(below), self.0.clone()), Limits::default(), Arc::new(NoopObserver))
-            .unwrap()
-    }
-}
-
-impl Fixture for WriteThrough {
-    type Store = Direct<Cached<Arc<MemoryStore>>>;
+impl StoreFixture for WriteThrough {
+    type Store = Cached<Arc<MemoryStore>>;
 
     fn open(&self) -> Self::Store {
-        self.over(MemoryStore::new())
+        cached(Arc::default(), self.0.clone())
     }
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
-        let below = Arc::clone(store.inner().inner());
+        let below = Arc::clone(store.inner());
         drop(store);
         below.reopen(at);
-        Ok(self.over(Arc::into_inner(below).expect("the store was dropped")))
+        Ok(cached(below, self.0.clone()))
     }
 }
 
@@ -43,27 +37,41 @@ fn on_disk() -> CacheOptions {
 }
 
 mod full_mirror {
-    shape_meta_core::conformance_tests!(super::WriteThrough(super::in_memory()));
+    shape_meta_core::conformance_tests!(store: super::WriteThrough(super::in_memory()));
 }
 
 mod lookups_on_disk {
-    shape_meta_core::conformance_tests!(super::WriteThrough(super::on_disk()));
+    shape_meta_core::conformance_tests!(store: super::WriteThrough(super::on_disk()));
 }
 
+/// The definition cache holds only some of the definitions, so that others are evicted.
 #[cfg(feature = "definitions")]
 mod definition_cache {
-    // A capacity for some definitions, so that others are evicted.
-    shape_meta_core::conformance_tests!(super::WriteThrough(
-        super::in_memory().definition_cache_bytes(4_096)
-    ));
+    shape_meta_core::conformance_tests!(
+        store: super::WriteThrough(super::in_memory().definition_cache_bytes(4_096))
+    );
 }
 
-#[test]
-fn caches_conform_as_stores() {
-    store::run_all(|| cached(MemoryStore::new(), in_memory()));
-    store::run_all(|| cached(MemoryStore::new(), on_disk()));
-    store::run_all(|| cached(cached(MemoryStore::new(), in_memory()), in_memory()));
-    // As below a buffer, which shows batches that are committed and not published.
-    store::run_all(|| cached_below_buffer(MemoryStore::new(), in_memory()));
-    store::run_all(|| cached_below_buffer(LateStore::default(), on_disk()));
+mod cache_over_a_cache {
+    use super::*;
+
+    shape_meta_core::conformance_tests!(
+        store below a buffer: || cached(cached(MemoryStore::new(), in_memory()), in_memory())
+    );
+}
+
+mod below_a_buffer {
+    use super::*;
+
+    shape_meta_core::conformance_tests!(
+        store below a buffer: || cached_below_buffer(MemoryStore::new(), in_memory())
+    );
+}
+
+mod below_a_buffer_with_lookups_on_disk {
+    use super::*;
+
+    shape_meta_core::conformance_tests!(
+        store below a buffer: || cached_below_buffer(DeferredPublishStore::default(), on_disk())
+    );
 }

@@ -1,16 +1,16 @@
 //! The tests of the crate, in one binary.
 
-mod compositions;
-mod naive;
+mod conformance;
+mod list_model;
 
-mod failing;
+mod backpressure;
+mod dependency_order;
+mod durability;
+mod failing_store;
+mod last_reads;
 mod limits;
-mod order;
+mod messages;
+mod observer_events;
 mod orphans;
-mod progress;
-mod reads;
 mod records;
-mod room;
 mod signal;
-mod texts;
-mod told;

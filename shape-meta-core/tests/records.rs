@@ -1,4 +1,4 @@
-//! What memory keeps of a shape, and what is known of one that was lost.
+//! Records and entries in memory, and what is known of lost shapes.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,9 +12,9 @@ fn entry(created: u64) -> Arc<Entry> {
     Arc::clone(&record(&shape(created), created).entry)
 }
 
-/// The bound of a buffer is made of it.
+/// The bound of a buffer counts these bytes.
 #[test]
-fn c7_memory_counts_all_that_a_record_holds() {
+fn c7_memory_counts_everything_a_record_holds() {
     let plain =
         Record { dependencies: [].into(), definition: [].into(), ..Record::clone(&record(&shape(1), 1)) };
     let bare = size_of::<Record>() + size_of::<Entry>();
@@ -22,7 +22,7 @@ fn c7_memory_counts_all_that_a_record_holds() {
     let large = Record { dependencies: [key(1), key(2)].into(), definition: [0; 5].into(), ..plain };
     assert_eq!(large.memory(), bare + 2 * 32 + 5);
     let long = NewShape {
-        handle: "h".repeat(100).parse().expect("valid"),
+        handle: "h".repeat(100).parse().expect("the handle is valid"),
         relations: [1, 2, 3].map(Relation::new).into_iter().collect(),
         ..shape(1)
     };
@@ -33,11 +33,15 @@ fn c7_memory_counts_all_that_a_record_holds() {
 }
 
 #[test]
-fn a_record_gets_its_place_whether_or_not_somebody_shares_it() {
+fn a_record_gets_its_seq_whether_or_not_it_is_shared() {
     let own = record(&shape(1), 0);
     let address = Arc::as_ptr(&own);
     let own = own.with_seq(Seq::new(7));
-    assert_eq!((own.entry.created(), Arc::as_ptr(&own)), (Seq::new(7), address), "moves nothing");
+    assert_eq!(
+        (own.entry.created(), Arc::as_ptr(&own)),
+        (Seq::new(7), address),
+        "an unshared record is not copied"
+    );
 
     let shared = Arc::clone(&own);
     let placed = shared.with_seq(Seq::new(8));
@@ -48,7 +52,7 @@ fn a_record_gets_its_place_whether_or_not_somebody_shares_it() {
 }
 
 #[test]
-fn what_is_known_of_a_shape_is_found_by_its_place() {
+fn trusted_entries_are_found_by_sequence_number() {
     let entries = [2, 5, 9].map(entry);
     let known = TrustedState { entries: Some(&entries), last_seq: None };
     let found = |created| known.entry(Seq::new(created)).map(|entry| entry.created().get());
@@ -57,20 +61,20 @@ fn what_is_known_of_a_shape_is_found_by_its_place() {
 }
 
 #[test]
-fn c11_what_is_missing_after_a_repair_is_what_was_lost_and_what_has_vanished() {
+fn c11_missing_shapes_of_a_repair_are_lost_or_vanished() {
     let lost =
         |created| Lost { created: Seq::new(created), handle: Some(handle(created)), why: "torn".into() };
-    let error = Error::new(ErrorKind::Corrupt, "a test");
+    let error = Error::new(ErrorKind::Corrupt, "injected by a test");
     let mut repaired = Repaired::new(PathBuf::from("a"), error.clone(), 7, vec![lost(1), lost(2)]);
     assert_eq!(repaired.missing(), 2);
     repaired.vanished = 5;
     assert_eq!(repaired.missing(), 7);
     let [same, other] = ["a", "b"].map(|path| Repaired::new(PathBuf::from(path), error.clone(), 0, vec![]));
-    assert_eq!(repaired, same, "each repair has a path of its own");
+    assert_eq!(repaired, same, "each repair has its own path");
     assert_ne!(repaired, other);
 }
 
-/// A definition that says nothing but what it has to.
+/// A definition with only the required methods.
 struct Plain;
 
 impl Definition for Plain {
@@ -94,7 +98,7 @@ impl Definition for Plain {
 }
 
 #[test]
-fn a_shape_is_all_that_its_definition_says() {
+fn a_new_shape_takes_its_values_from_its_definition() {
     let new = NewShape::of(handle(1), &Plain);
     assert_eq!((new.handle, new.key), (handle(1), Plain.key()));
     assert_eq!(new.hash, DefinitionHash::new(0x0f0e_0d0c_0b0a_0908));

@@ -1,4 +1,4 @@
-//! A signal reaches whoever listened before it, and nobody else.
+//! A signal wakes every waiter that listened before it was raised, and no other.
 
 use std::{
     pin::pin,
@@ -13,29 +13,29 @@ fn now() -> Option<Instant> {
 }
 
 #[test]
-fn reaches_who_listened_before() {
+fn a_signal_wakes_waiters_that_listened_before() {
     let signal = Signal::new();
     let before = signal.listen();
     let dropped = signal.listen();
     drop(dropped);
     signal.raise();
     let after = signal.listen();
-    assert!(before.wait(now()), "raised after it listened, and before it waits");
-    assert!(!after.wait(now()), "it did not happen since");
+    assert!(before.wait(now()), "the signal was raised after the listen and before the wait");
+    assert!(!after.wait(now()), "the signal was not raised since the listen");
 }
 
 #[test]
-fn happens_again_and_again() {
+fn a_signal_can_be_raised_repeatedly() {
     let signal = Signal::default();
     for _ in 0..3 {
         let waiters: Vec<_> = (0..10).map(|_| signal.listen()).collect();
         signal.raise();
-        assert!(waiters.into_iter().all(|waiter| waiter.wait(now())), "it reaches all of them");
+        assert!(waiters.into_iter().all(|waiter| waiter.wait(now())), "the signal wakes all waiters");
     }
 }
 
 #[test]
-fn is_a_future_too() {
+fn a_waiter_is_a_future() {
     let signal = Signal::new();
     {
         let mut waiter = pin!(signal.listen());
@@ -45,17 +45,17 @@ fn is_a_future_too() {
         assert_eq!(waiter.as_mut().poll(&mut context), Poll::Ready(()));
     }
     std::thread::scope(|scope| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (started, all_started) = std::sync::mpsc::channel();
         for number in 0..4 {
-            let (tell, signal) = (tell.clone(), &signal);
+            let (started, signal) = (started.clone(), &signal);
             scope.spawn(move || {
                 let waiter = signal.listen();
-                tell.send(()).expect("the test waits for it");
+                started.send(()).expect("the test receives");
                 if number % 2 == 0 { block_on(waiter) } else { assert!(waiter.wait(None)) }
             });
         }
         for _ in 0..4 {
-            told.recv_timeout(Duration::from_secs(60)).expect("every thread starts");
+            all_started.recv_timeout(Duration::from_secs(60)).expect("every thread starts");
         }
         signal.raise();
     });

@@ -10,7 +10,7 @@ use std::{
 
 use shape_meta::ShapeMeta;
 
-use shape_meta_harness::compositions::{ALL, Composition, Flushing};
+use shape_meta_harness::compositions::{ALL, Composition, FlushSchedule};
 use shape_meta_harness::script::Script;
 
 /// The name of the test that is the child.
@@ -31,7 +31,11 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn composition(self) -> Composition {
-        ALL[self.composition].flushing(if self.small_batches { Flushing::Busy } else { Flushing::Often })
+        ALL[self.composition].with_flush_schedule(if self.small_batches {
+            FlushSchedule::Continuous
+        } else {
+            FlushSchedule::Frequent
+        })
     }
 
     /// The text form for the environment.
@@ -56,12 +60,12 @@ fn storm() {
     // The test runner has written an incomplete line, so this begins a new one.
     report("\nopen\n");
     if task.threads == 1 {
-        run(&store, 0, Script::alone(task.seed));
+        run(&store, 0, Script::single_threaded(task.seed));
     }
     thread::scope(|scope| {
         for number in 0..task.threads {
             let store = &store;
-            scope.spawn(move || run(store, number, Script::among_others(task.seed, number)));
+            scope.spawn(move || run(store, number, Script::for_thread(task.seed, number)));
         }
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shape_meta::{Limits, NoopObserver, Seq};
 use shape_meta_core::{
     Direct, MemoryStore,
-    conformance::{Seen, View},
+    conformance::{ShapeView, View},
 };
 
 use super::{
@@ -40,7 +40,7 @@ fn c6_leaves_a_prefix(composition: usize, small_batches: bool, most_steps: u64) 
 
 /// Checks one thread's part of the database, and returns its number of shapes.
 fn part(view: &View, thread: u64, task: Task, log: &ChildLog) -> usize {
-    let found: Vec<_> = view.shapes.iter().filter(|shape| Script::is_of(thread, &shape.key)).collect();
+    let found: Vec<_> = view.shapes.iter().filter(|shape| Script::owns_key(thread, &shape.key)).collect();
     let found = sorted(found.into_iter().cloned());
     let reported = &log.did[thread as usize];
     let is_before = |seq: &u64| *seq <= view.last_seq.get();
@@ -49,7 +49,7 @@ fn part(view: &View, thread: u64, task: Task, log: &ChildLog) -> usize {
     let before = reported.iter().rposition(|seq| seq.as_ref().is_some_and(is_before)).map_or(0, |at| at + 1);
 
     let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
-    let mut script = Script::among_others(task.seed, thread);
+    let mut script = Script::for_thread(task.seed, thread);
     for step in script.by_ref().take(before) {
         step.play(&model);
     }
@@ -74,8 +74,8 @@ fn part(view: &View, thread: u64, task: Task, log: &ChildLog) -> usize {
 }
 
 /// The shapes by handle, without the fields that depend on other threads or the clock.
-fn sorted(shapes: impl IntoIterator<Item = Seen>) -> Vec<Seen> {
-    let shapes = shapes.into_iter().map(|shape| Seen { created: Seq::ZERO, last_read: None, ..shape });
+fn sorted(shapes: impl IntoIterator<Item = ShapeView>) -> Vec<ShapeView> {
+    let shapes = shapes.into_iter().map(|shape| ShapeView { created: Seq::ZERO, last_read: None, ..shape });
     let mut shapes: Vec<_> = shapes.collect();
     shapes.sort_by(|one, other| one.handle.cmp(&other.handle));
     shapes

@@ -35,7 +35,7 @@ fn c6_leaves_a_prefix(composition: usize, small_batches: bool, most_steps: u64) 
             log.durable
         );
         let mut played = 0;
-        for step in Script::alone(task.seed) {
+        for step in Script::single_threaded(task.seed) {
             if model.last_seq().expect("memory") == n {
                 break;
             }

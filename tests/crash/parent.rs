@@ -11,13 +11,13 @@ use std::{
 use shape_meta::{NoopObserver, SqliteStore};
 use shape_meta_core::{
     ShapeStore,
-    conformance::{Seen, View},
+    conformance::{ShapeView, View},
 };
 
 use super::child::{DIRECTORY, NAME, TASK, Task};
 use shape_meta_harness::{
     compositions::sqlite,
-    rows::{Rows, stranger},
+    rows::{Rows, raw_connection},
 };
 
 /// The reports of a child before it was killed.
@@ -90,7 +90,7 @@ pub(super) fn remaining(directory: &Path) -> View {
     let seq = store.load(&mut |_| loaded += 1).expect("it can be read");
     assert_eq!((seq, loaded), (view.last_seq, view.counts.total), "a cache loads the same");
     drop(store);
-    let integrity: String = stranger(directory)
+    let integrity: String = raw_connection(directory)
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
     assert_eq!(integrity, "ok");
@@ -100,6 +100,6 @@ pub(super) fn remaining(directory: &Path) -> View {
 
 /// Drops the times of the last reads, because a reopening counts as a read of every shape.
 pub(super) fn forget_reads(view: View) -> View {
-    let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
+    let shapes = view.shapes.into_iter().map(|shape| ShapeView { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }
 }

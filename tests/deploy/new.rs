@@ -17,7 +17,7 @@ use super::{
     process::DIRECTORY,
     protocol::{KnownShapes, number_of, read, receive, report, write},
 };
-use shape_meta_harness::compositions::{PATIENT, PRODUCT};
+use shape_meta_harness::compositions::{PRODUCT, TIMEOUT};
 
 pub(super) const NAME: &str = "deploy::new::takes_over";
 /// The first number of its shapes.
@@ -39,7 +39,7 @@ fn takes_over() {
         scope.spawn(move || refresh(reading, seen, || until.recv_timeout(Duration::from_millis(3))));
 
         let on_live_owner = match &*receive() {
-            "promote wait" => OnLiveOwner::Wait(PATIENT),
+            "promote wait" => OnLiveOwner::Wait(TIMEOUT),
             "promote take" => OnLiveOwner::Fence,
             other => panic!("{other}"),
         };
@@ -54,7 +54,7 @@ fn takes_over() {
         assert_eq!(receive(), "end");
         written.store(true, Ordering::Relaxed);
         writer.join().expect("no panic");
-        let closed = store.close(PATIENT);
+        let closed = store.close(TIMEOUT);
         ends.store(true, Ordering::Relaxed);
         report(&format!("closed {}", closed.unwritten));
     });

@@ -13,7 +13,7 @@ use super::{
     process::DIRECTORY,
     protocol::{KnownShapes, read, receive, report, write},
 };
-use shape_meta_harness::compositions::{PATIENT, PRODUCT};
+use shape_meta_harness::compositions::{PRODUCT, TIMEOUT};
 
 pub(super) const NAME: &str = "deploy::old::works";
 pub(super) const WRITERS: u64 = 3;
@@ -40,7 +40,7 @@ fn works() {
         for writer in writers {
             writer.join().expect("no panic");
         }
-        let closed = store.close(PATIENT);
+        let closed = store.close(TIMEOUT);
         ends.store(true, Ordering::Relaxed);
         report(&format!("closed {}", closed.unwritten));
     });

@@ -3,7 +3,7 @@
 use shape_meta::{MutateShapesExt, ReadShapes, ReadShapesExt, ShapeMeta, StoreControl, Timestamp};
 use shape_meta_core::conformance::{handle, shape};
 
-use shape_meta_harness::compositions::{ALL, PATIENT, WAIT, directory};
+use shape_meta_harness::compositions::{ALL, TIMEOUT, WAIT, directory};
 
 /// A time one day ahead, from before the clock was corrected.
 fn tomorrow() -> Timestamp {
@@ -30,7 +30,7 @@ fn c9_a_clock_set_back_decreases_no_last_read() {
         // The clock is correct from here on.
         assert!(store.touch_now(&handle(2)).expect("reads"));
         assert_eq!(last_read(&store, 2), late, "{composition:?}");
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         drop(store);
 
         let store = composition.open(directory.path());
@@ -40,7 +40,7 @@ fn c9_a_clock_set_back_decreases_no_last_read() {
         assert_eq!(oldest, [3, 2, 1].map(handle), "{composition:?}");
         // New shapes are accepted, written and found as before.
         store.add(shape(4), WAIT).expect("it is new");
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         assert!(store.has_handle(&handle(4)).expect("reads"));
     }
 }

@@ -8,7 +8,7 @@ use shape_meta::{
 };
 use shape_meta_core::conformance::{handle, key, shape};
 
-use shape_meta_harness::compositions::{Flushing, PATIENT, PRODUCT, WAIT, directory};
+use shape_meta_harness::compositions::{FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory};
 
 const NAME: &str = "shape-meta.sqlite3";
 const SHAPES: u64 = 200;
@@ -36,13 +36,13 @@ fn reads_go_on(store: &ShapeMeta, shapes: u64) {
 
 fn assert_survives(corruption: &str) {
     let directory = directory();
-    let composition = PRODUCT.flushing(Flushing::Stepped);
+    let composition = PRODUCT.with_flush_schedule(FlushSchedule::Manual);
     let store = composition.open(directory.path());
     for number in 1..=SHAPES {
         store.add(shape(number), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
         if number % 50 == 0 {
-            store.flush(PATIENT).expect("nothing fails");
+            store.flush(TIMEOUT).expect("nothing fails");
         }
     }
     if !corruption.contains("-wal") {
@@ -59,7 +59,7 @@ fn assert_survives(corruption: &str) {
                 added += 1;
             }
         }
-        let _ = store.flush(PATIENT);
+        let _ = store.flush(TIMEOUT);
         reads_go_on(&store, added);
     }
     match store.health().state {
@@ -69,7 +69,7 @@ fn assert_survives(corruption: &str) {
         }
         other => panic!("{other:?}"),
     }
-    store.close(PATIENT);
+    store.close(TIMEOUT);
     drop(store);
     match composition.builder().open(directory.path()) {
         Ok(store) => {

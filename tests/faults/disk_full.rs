@@ -14,7 +14,7 @@ use shape_meta_core::conformance::{handle, shape};
 use shape_meta_faults::{Disk, VFS};
 
 use super::assertions::{assert_nothing_quarantined, retry_error};
-use shape_meta_harness::compositions::{PATIENT, directory, sqlite};
+use shape_meta_harness::compositions::{TIMEOUT, directory, sqlite};
 
 /// The bound on pending shapes.
 const BOUND: usize = 60;
@@ -38,7 +38,7 @@ fn fill(store: &ShapeMeta) -> u64 {
     loop {
         match store.add(large(added), Wait::No) {
             Ok(_) => added += 1,
-            Err(MutateError::Refused(Refusal::Overloaded { .. })) if store.flush(PATIENT).is_err() => {
+            Err(MutateError::Refused(Refusal::Overloaded { .. })) if store.flush(TIMEOUT).is_err() => {
                 return added;
             }
             Err(MutateError::Refused(Refusal::Overloaded { .. })) => {}
@@ -47,7 +47,7 @@ fn fill(store: &ShapeMeta) -> u64 {
         assert!(added < 100_000, "writing never fails");
         if added % 20 == 0 {
             // This fails once the disk is full.
-            let _ = store.flush(PATIENT);
+            let _ = store.flush(TIMEOUT);
         }
     }
 }
@@ -66,10 +66,10 @@ fn assert_full(store: &ShapeMeta, added: u64, kind: ErrorKind) {
 
 /// Checks that writing resumes when there is space again.
 fn assert_recovers(store: ShapeMeta, added: u64, directory: &Path) {
-    store.flush(PATIENT).expect("there is space again");
+    store.flush(TIMEOUT).expect("there is space again");
     assert!(matches!(store.health().state, HealthState::Ready));
     store.add(large(added), Wait::No).expect("there is capacity again");
-    assert!(store.close(PATIENT).is_complete());
+    assert!(store.close(TIMEOUT).is_complete());
     drop(store);
     assert_nothing_quarantined(directory);
     assert_eq!(shape_meta_harness::rows::Rows::of(directory).count("shape") as u64, added + 1);
@@ -141,7 +141,7 @@ fn c9_c11_a_read_only_mount_is_reported_and_nothing_changes() {
     let store = open(directory.path(), sqlite());
     store.add(shape(1), Wait::No).expect("it is new");
     store.mark_snapshot_complete(&handle(1), Wait::No).expect("it is live");
-    assert!(store.close(PATIENT).is_complete());
+    assert!(store.close(TIMEOUT).is_complete());
     drop(store);
     small.remount("ro");
     let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite()).cached(CacheOptions::default());

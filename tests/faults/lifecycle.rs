@@ -10,7 +10,7 @@ use shape_meta::{
 };
 use shape_meta_core::{
     Direct, MemoryStore,
-    conformance::{Seen, View, handle, key, relations, shape},
+    conformance::{ShapeView, View, handle, key, relations, shape},
 };
 use shape_meta_faults::{Disk, VFS};
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ use super::{
     assertions::{assert_disk_fault, assert_nothing_quarantined, retry_error},
     retrying_reader::{RetryingReader, retrying},
 };
-use shape_meta_harness::compositions::{Composition, Flushing, PATIENT, directory, sqlite};
+use shape_meta_harness::compositions::{Composition, FlushSchedule, TIMEOUT, directory, sqlite};
 
 /// The number of handles and keys: few, so that mutations conflict often.
 const WORLD: u64 = 12;
@@ -52,7 +52,13 @@ impl Lifecycle {
         let disk = Disk::mount(directory.path()).expect("it is there");
         let model =
             Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
-        Self { composition: composition.flushing(Flushing::Stepped), mode, disk, directory, model }
+        Self {
+            composition: composition.with_flush_schedule(FlushSchedule::Manual),
+            mode,
+            disk,
+            directory,
+            model,
+        }
     }
 
     fn options(&self) -> SqliteOptions {
@@ -88,7 +94,7 @@ impl Lifecycle {
     fn open(&self, options: SqliteOptions) -> ShapeMeta {
         retrying(|| {
             let builder = ShapeMeta::builder(NoopCleaner).sqlite(options.clone());
-            self.composition.stacked_by(builder).open(self.directory.path())
+            self.composition.apply_to(builder).open(self.directory.path())
         })
     }
 
@@ -125,7 +131,7 @@ impl Lifecycle {
     /// Retries a flush until it succeeds. Health must report each failure.
     fn flush(&self, store: &ShapeMeta) {
         for _ in 0..100 {
-            if store.flush(PATIENT).is_ok() {
+            if store.flush(TIMEOUT).is_ok() {
                 return;
             }
             assert_disk_fault(&retry_error(store));
@@ -137,7 +143,7 @@ impl Lifecycle {
     fn close(&self, store: ShapeMeta) {
         // Closing flushes only once in this mode, and may fail.
         self.flush(&store);
-        let report = store.close(PATIENT);
+        let report = store.close(TIMEOUT);
         assert!(report.is_complete(), "C10: {report:?}");
     }
 
@@ -168,14 +174,14 @@ pub(super) fn mutation(random: &mut Rng) -> Mutation {
 
 /// Drops the fields that depend on the clock.
 pub(super) fn timeless(view: View) -> View {
-    let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
+    let shapes = view.shapes.into_iter().map(|shape| ShapeView { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }
 }
 
 /// Panics if SQLite's integrity check fails.
 #[track_caller]
 pub(super) fn assert_integrity(directory: &Path) {
-    let result: String = shape_meta_harness::rows::stranger(directory)
+    let result: String = shape_meta_harness::rows::raw_connection(directory)
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
     assert_eq!(result, "ok");

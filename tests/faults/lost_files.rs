@@ -11,7 +11,7 @@ use super::{
     lifecycle::{assert_integrity, small_caches, timeless},
     retrying_reader::RetryingReader,
 };
-use shape_meta_harness::compositions::{BUFFERED, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{BUFFERED, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory, sqlite};
 
 #[test]
 fn c9_lost_files_are_opened_again() {
@@ -19,8 +19,8 @@ fn c9_lost_files_are_opened_again() {
         let directory = directory();
         let disk = Disk::mount(directory.path()).expect("it is there");
         let builder = composition
-            .flushing(Flushing::Stepped)
-            .stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(small_caches().mode(mode)));
+            .with_flush_schedule(FlushSchedule::Manual)
+            .apply_to(ShapeMeta::builder(NoopCleaner).sqlite(small_caches().mode(mode)));
         let store = builder.open(directory.path()).expect("nothing fails");
         for number in 0..6 {
             let added = (0..100).find_map(|_| match store.add(shape(number), WAIT) {
@@ -37,7 +37,7 @@ fn c9_lost_files_are_opened_again() {
             let view = timeless(View::of(&RetryingReader(&store)));
             assert_eq!(view.counts.total, number + 1, "reads are served");
             let flushed = (0..100).any(|_| {
-                let done = store.flush(PATIENT).is_ok();
+                let done = store.flush(TIMEOUT).is_ok();
                 if !done {
                     assert_disk_fault(&retry_error(&store));
                 }
@@ -47,7 +47,7 @@ fn c9_lost_files_are_opened_again() {
             assert!(matches!(store.health().state, HealthState::Ready));
             assert_eq!(timeless(View::of(&RetryingReader(&store))), view);
         }
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         drop(store);
         assert_integrity(directory.path());
         assert_nothing_quarantined(directory.path());
@@ -60,19 +60,19 @@ fn c9_a_read_only_disk_is_reported_until_it_is_writable() {
         let directory = directory();
         let disk = Disk::mount(directory.path()).expect("it is there");
         let builder = ShapeMeta::builder(NoopCleaner).sqlite(sqlite().vfs(VFS));
-        let builder = composition.flushing(Flushing::Stepped).stacked_by(builder);
+        let builder = composition.with_flush_schedule(FlushSchedule::Manual).apply_to(builder);
         let store = builder.open(directory.path()).expect("nothing fails");
         store.add(shape(1), WAIT).expect("it is new");
-        store.flush(PATIENT).expect("nothing fails");
+        store.flush(TIMEOUT).expect("nothing fails");
         for op in [Op::Write, Op::Truncate, Op::Delete] {
             disk.fail(op, When::Always, Failure::ReadOnly);
         }
         let receipt = store.add(shape(2), WAIT).expect("it is accepted");
-        assert!(store.flush(PATIENT).is_err());
+        assert!(store.flush(TIMEOUT).is_err());
         assert_eq!(retry_error(&store).kind(), ErrorKind::ReadOnly);
         assert!(store.has_handle(&handle(2)).expect("reads are served") && !receipt.is_durable());
         disk.heal();
-        store.flush(PATIENT).expect("the disk is writable again");
+        store.flush(TIMEOUT).expect("the disk is writable again");
         assert!(receipt.is_durable());
         assert!(matches!(store.health().state, HealthState::Ready));
     }

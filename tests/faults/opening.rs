@@ -5,7 +5,7 @@ use shape_meta_core::conformance::shape;
 use shape_meta_faults::{Disk, Failure, Op, VFS, When};
 
 use super::assertions::{assert_disk_fault, assert_nothing_quarantined};
-use shape_meta_harness::compositions::{DIRECT, PATIENT, PRODUCT, WAIT, directory, sqlite};
+use shape_meta_harness::compositions::{DIRECT, PRODUCT, TIMEOUT, WAIT, directory, sqlite};
 
 /// SQLite reports an unreadable page during the integrity check with the same text as corruption, and an
 /// intact database was quarantined.
@@ -15,14 +15,14 @@ fn c11_a_failed_call_during_open_is_not_taken_for_corruption() {
         let directory = directory();
         let composition = if mode == Mode::Wal { PRODUCT } else { DIRECT };
         let options = sqlite().mode(mode).vfs(VFS).integrity_check(IntegrityCheck::Everything);
-        let builder = || composition.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
+        let builder = || composition.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         let disk = Disk::mount(directory.path()).expect("it is there");
         let store = builder().open(directory.path()).expect("nothing fails");
         for number in 1..=40 {
             store.add(shape(number), WAIT).expect("it is new");
             store.mark_snapshot_complete(&shape(number).handle, WAIT).expect("it is live");
         }
-        assert!(store.close(PATIENT).is_complete());
+        assert!(store.close(TIMEOUT).is_complete());
         drop(store);
         for op in Op::ALL {
             for call in 1.. {

@@ -20,7 +20,7 @@ use super::{
     lifecycle::{assert_integrity, mutation, small_caches, timeless},
 };
 use shape_meta_harness::compositions::{
-    Composition, DIRECT, Flushing, PATIENT, PRODUCT, WAIT, directory, sqlite,
+    Composition, DIRECT, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory, sqlite,
 };
 
 /// The number of power cuts in one life, spread over all of it.
@@ -57,14 +57,14 @@ fn run_until_power_loss(
     disk: &Disk,
     directory: &Path,
 ) -> Acknowledged {
-    let composition = composition.flushing(Flushing::Stepped);
+    let composition = composition.with_flush_schedule(FlushSchedule::Manual);
     let mut random = Rng::with_seed(7);
     let model = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     let mut acknowledged = Acknowledged { history: vec![timeless(View::of(&model))], durable: 0 };
     for generation in 1..=3 {
         model.inner().reopen(Timestamp::from_micros(generation));
         acknowledged.push(&model);
-        let builder = || composition.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
+        let builder = || composition.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         let Some(store) = retry_until_off(disk, || builder().open(directory)) else { return acknowledged };
         acknowledged.mark_durable();
         for _ in 0..3 {
@@ -73,14 +73,14 @@ fn run_until_power_loss(
                     return acknowledged;
                 }
             }
-            let flushed = retry_until_off(disk, || store.flush(PATIENT).map_err(|_| retry_error(&store)));
+            let flushed = retry_until_off(disk, || store.flush(TIMEOUT).map_err(|_| retry_error(&store)));
             if flushed.is_none() {
                 return acknowledged;
             }
             acknowledged.mark_durable();
         }
         let _ = store.database().expect("it has one").maintain();
-        if !store.close(PATIENT).is_complete() {
+        if !store.close(TIMEOUT).is_complete() {
             return acknowledged;
         }
     }
@@ -351,7 +351,7 @@ fn c6_a_commit_after_a_failed_sync_is_durable() {
     let options = options.wal_autocheckpoint_bytes(16 << 20);
     let disk = Disk::mount(directory.path()).expect("it is there");
     let open = || {
-        let builder = DIRECT.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
+        let builder = DIRECT.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
         builder.open(directory.path()).expect("nothing fails")
     };
     let store = open();

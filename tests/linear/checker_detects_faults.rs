@@ -10,56 +10,56 @@ use shape_meta_core::{
 };
 
 use shape_meta_harness::linear::{
-    call::{Answer, Asked, Call, No},
-    rounds::{Recorded, has_an_order, play},
-    table::{New, Table},
+    call::{Call, Refused, Request, Response},
+    rounds::{RecordedCall, is_linearizable, run_rounds},
+    table::{NewRow, Table},
 };
 
-const NEW: New = New { key: 1, relations: 0b11 };
+const NEW: NewRow = NewRow { key: 1, relations: 0b11 };
 
-/// A recorded call: its thread, the times of its begin and end, the call, and the answer.
-type Made = (usize, [u64; 2], Asked, Answer);
+/// A recorded call: its thread, the times of its begin and end, the call, and the response.
+type Made = (usize, [u64; 2], Request, Response);
 
 fn has_order(calls: impl IntoIterator<Item = Made>) -> bool {
-    let recorded = |(thread, [begun, ended], asked, answer): Made| Recorded {
+    let recorded = |(thread, [start, end], request, response): Made| RecordedCall {
         thread,
-        begun,
-        ended,
-        call: Call { asked, answer },
+        start,
+        end,
+        call: Call { request, response },
     };
-    has_an_order(Table::default(), &calls.into_iter().map(recorded).collect::<Vec<_>>())
+    is_linearizable(Table::default(), &calls.into_iter().map(recorded).collect::<Vec<_>>())
 }
 
 fn added(at: [u64; 2]) -> Made {
-    (0, at, Asked::Add(0, NEW), Answer::Accepted(Ok(1)))
+    (0, at, Request::Add(0, NEW), Response::Accepted(Ok(1)))
 }
 
 #[test]
 fn a_read_during_an_add_may_see_it_or_not() {
-    for answer in [None, Some(0)] {
-        assert!(has_order([added([0, 3]), (1, [1, 2], Asked::HandleFor(1), Answer::Handle(answer))]));
+    for response in [None, Some(0)] {
+        assert!(has_order([added([0, 3]), (1, [1, 2], Request::HandleFor(1), Response::Handle(response))]));
     }
 }
 
 #[test]
 fn c1_a_read_after_an_add_must_see_it_in_every_way() {
     for unseen in [
-        (Asked::HandleFor(1), Answer::Handle(None)),
-        (Asked::Metadata(0), Answer::Metadata(None)),
-        (Asked::Record(0), Answer::Record(None)),
-        (Asked::Touch(0), Answer::Live(false)),
-        (Asked::Reading(0b10), Answer::Handles([].into())),
-        (Asked::Counts, Answer::Counts((0, 0))),
-        (Asked::Counts, Answer::Counts((1, 0))),
-        (Asked::Scan, Answer::Scan(Vec::new())),
-        (Asked::LastSeq, Answer::LastSeq(0)),
-        (Asked::Remove(0), Answer::Accepted(Err(No::Unknown))),
-        (Asked::GetOrAdd(2, NEW), Answer::Accepted(Ok(2))),
+        (Request::HandleFor(1), Response::Handle(None)),
+        (Request::Metadata(0), Response::Metadata(None)),
+        (Request::Record(0), Response::Record(None)),
+        (Request::Touch(0), Response::Live(false)),
+        (Request::HandlesForRelations(0b10), Response::Handles([].into())),
+        (Request::Counts, Response::Counts((0, 0))),
+        (Request::Counts, Response::Counts((1, 0))),
+        (Request::Scan, Response::Scan(Vec::new())),
+        (Request::LastSeq, Response::LastSeq(0)),
+        (Request::Remove(0), Response::Accepted(Err(Refused::UnknownHandle))),
+        (Request::GetOrAdd(2, NEW), Response::Accepted(Ok(2))),
     ] {
-        let (asked, answer) = unseen;
+        let (request, response) = unseen;
         assert!(
-            !has_order([added([0, 1]), (1, [2, 3], asked.clone(), answer.clone())]),
-            "{asked:?}: {answer:?}"
+            !has_order([added([0, 1]), (1, [2, 3], request.clone(), response.clone())]),
+            "{request:?}: {response:?}"
         );
     }
 }
@@ -67,15 +67,16 @@ fn c1_a_read_after_an_add_must_see_it_in_every_way() {
 /// A shape that one index returns and another then misses, while its add is under way.
 #[test]
 fn c1_a_shape_that_is_half_visible_has_no_order() {
-    let half = |first: (Asked, Answer), then: (Asked, Answer)| {
+    let half = |first: (Request, Response), then: (Request, Response)| {
         has_order([added([0, 9]), (1, [1, 2], first.0, first.1), (1, [3, 4], then.0, then.1)])
     };
-    let by_key = |seen: bool| (Asked::HandleFor(1), Answer::Handle(seen.then_some(0)));
-    let by_handle = |seen: bool| (Asked::Metadata(0), Answer::Metadata(seen.then_some((1, 0))));
-    let by_relation =
-        |seen: bool| (Asked::Reading(0b10), Answer::Handles(if seen { [0].into() } else { [].into() }));
-    let counted = |seen: bool| (Asked::Counts, Answer::Counts((seen.into(), seen.into())));
-    let ways: [&dyn Fn(bool) -> (Asked, Answer); 4] = [&by_key, &by_handle, &by_relation, &counted];
+    let by_key = |seen: bool| (Request::HandleFor(1), Response::Handle(seen.then_some(0)));
+    let by_handle = |seen: bool| (Request::Metadata(0), Response::Metadata(seen.then_some((1, 0))));
+    let by_relation = |seen: bool| {
+        (Request::HandlesForRelations(0b10), Response::Handles(if seen { [0].into() } else { [].into() }))
+    };
+    let counted = |seen: bool| (Request::Counts, Response::Counts((seen.into(), seen.into())));
+    let ways: [&dyn Fn(bool) -> (Request, Response); 4] = [&by_key, &by_handle, &by_relation, &counted];
     for first in ways {
         for then in ways {
             assert!(half(first(false), then(true)) && half(first(true), then(true)));
@@ -94,5 +95,5 @@ fn c1_a_composition_that_publishes_in_two_steps_is_detected() {
     let options = CacheOptions::default().lookup_index(LookupIndex::Disk);
     let cached = Cached::open_below_buffer(below, options, Arc::new(NoopObserver)).expect("memory");
     let store = Direct::new(cached, Limits::default(), Arc::new(NoopObserver)).expect("memory");
-    assert!(play(&Arc::new(store), 1, 2_000).is_err(), "the fault was not detected");
+    assert!(run_rounds(&Arc::new(store), 1, 2_000).is_err(), "the fault was not detected");
 }

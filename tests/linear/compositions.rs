@@ -10,10 +10,10 @@ use shape_meta_core::{
 };
 
 use shape_meta_harness::compositions::{
-    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, Flushing, PATIENT, PRODUCT,
-    PRODUCT_ON_DISK, directory,
+    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, DIRECT_DISK_LOOKUPS, FlushSchedule, PRODUCT,
+    PRODUCT_DISK_LOOKUPS, TIMEOUT, directory,
 };
-use shape_meta_harness::linear::rounds::play;
+use shape_meta_harness::linear::rounds::run_rounds;
 
 /// The maximum number of scheduler yields of one slow call.
 const SLOW: u64 = 5;
@@ -29,7 +29,7 @@ fn assert_linearizable(composition: Composition, rounds: usize) {
     eprintln!("seed {seed}, {composition:?}");
     for slow_between in [false, true] {
         let directory = directory();
-        let below = FailingStore::with(Arc::new(composition.below(directory.path())), slow());
+        let below = FailingStore::with(Arc::new(composition.open_sqlite(directory.path())), slow());
         let store = match composition.cache {
             // Adds a delay between the cache's publish and the buffer's drop.
             Some(lookups) if slow_between => {
@@ -47,16 +47,16 @@ fn assert_linearizable(composition: Composition, rounds: usize) {
 }
 
 fn check(store: &ShapeMeta, seed: u64, rounds: usize) {
-    if let Err(history) = play(store, seed, rounds) {
+    if let Err(history) = run_rounds(store, seed, rounds) {
         panic!("C1: these calls have no order: {history:#?}");
     }
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
     check_at_rest(store, seed);
 }
 
 /// Checks one more round after everything was flushed.
 fn check_at_rest(store: &ShapeMeta, seed: u64) {
-    assert!(play(store, seed, 1).is_ok(), "C1: at rest");
+    assert!(run_rounds(store, seed, 1).is_ok(), "C1: at rest");
 }
 
 /// Over a store without delays, so that most of the time is spent in the layers themselves.
@@ -65,7 +65,11 @@ fn c1_every_composition_over_memory_is_linearizable() {
     for composition in ALL {
         let seed = fastrand::u64(..);
         eprintln!("seed {seed}, {composition:?} over memory");
-        check(&composition.flushing(Flushing::Busy).over(MemoryStore::new()), seed, 500);
+        check(
+            &composition.with_flush_schedule(FlushSchedule::Continuous).over(MemoryStore::new()),
+            seed,
+            500,
+        );
     }
 }
 
@@ -81,20 +85,20 @@ fn c1_direct_with_a_cache_is_linearizable() {
 
 #[test]
 fn c1_direct_with_lookups_on_disk_is_linearizable() {
-    assert_linearizable(DIRECT_ON_DISK, 100);
+    assert_linearizable(DIRECT_DISK_LOOKUPS, 100);
 }
 
 #[test]
 fn c1_buffered_is_linearizable() {
-    assert_linearizable(BUFFERED.flushing(Flushing::Busy), 300);
+    assert_linearizable(BUFFERED.with_flush_schedule(FlushSchedule::Continuous), 300);
 }
 
 #[test]
 fn c1_the_product_is_linearizable() {
-    assert_linearizable(PRODUCT.flushing(Flushing::Busy), 300);
+    assert_linearizable(PRODUCT.with_flush_schedule(FlushSchedule::Continuous), 300);
 }
 
 #[test]
 fn c1_the_product_with_lookups_on_disk_is_linearizable() {
-    assert_linearizable(PRODUCT_ON_DISK.flushing(Flushing::Busy), 300);
+    assert_linearizable(PRODUCT_DISK_LOOKUPS.with_flush_schedule(FlushSchedule::Continuous), 300);
 }

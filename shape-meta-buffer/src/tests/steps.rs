@@ -2,12 +2,12 @@ use std::{sync::Arc, thread, time::Duration};
 
 use shape_meta_core::{
     ErrorKind, MutateShapesExt, NoopObserver, ReadShapes, StoreControl, Wait,
-    conformance::{FailingStore, Faults, LateStore, Naming, Side, shape},
+    conformance::{DeferredPublishStore, FailingStore, Faults, RejectedSeq, Side, shape},
 };
 
 use crate::{BufferOptions, Buffered, flusher_pool::Step};
 
-type Store = Buffered<FailingStore<Arc<LateStore>>>;
+type Store = Buffered<FailingStore<Arc<DeferredPublishStore>>>;
 
 const AN_HOUR: Duration = Duration::from_secs(3_600);
 
@@ -18,7 +18,7 @@ fn stepped() -> (Store, Faults) {
 
 fn stepped_with(options: impl FnOnce(BufferOptions) -> BufferOptions) -> (Store, Faults) {
     let faults = Faults::default();
-    let inner = FailingStore::with(Arc::new(LateStore::default()), faults.clone());
+    let inner = FailingStore::with(Arc::new(DeferredPublishStore::default()), faults.clone());
     let options =
         options(BufferOptions::default().background_flush(false).flush_shapes(2).flush_interval(AN_HOUR));
     (Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet"), faults)
@@ -41,7 +41,7 @@ fn a_flush_is_published_at_once_unless_the_next_one_is_due() {
             let (store, faults) = stepped();
             add(&store, 1..=3);
             if rejected {
-                faults.refuse(&shape(1).handle, Naming::Culprit);
+                faults.reject_handle(&shape(1).handle, RejectedSeq::Reported);
             }
             let gate = faults.block_apply(Side::Before);
             thread::scope(|scope| {

@@ -1,43 +1,21 @@
-//! What every composition with [`StoreControl`] must do besides.
+//! The checks of a composition with [`StoreControl`].
 
 use std::time::Duration;
 
 use super::{
-    Check, Fixture, View,
-    act::{LONG, PATIENT, add, mark, remove},
+    CompositionFixture, View,
+    assertions::{TIMEOUT, WAIT, add, mark, remove},
     sample::{handle, shape},
 };
 use crate::{
     ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState, StoreControl,
 };
 
-/// Runs every check.
-///
-/// # Panics
-///
-/// If the composition does not conform. Which check it was is printed to standard error.
-pub fn run_all<F: Fixture<Store: StoreControl>>(fixture: &F) {
-    for (name, check) in checks() {
-        eprintln!("conformance of the way to disk: {name}");
-        check(fixture);
-    }
-}
-
-/// All checks with their names.
-pub fn checks<F: Fixture<Store: StoreControl>>() -> Vec<Check<F>> {
-    vec![
-        ("c6_a_flush_is_durable_when_it_returns", c6_a_flush_is_durable_when_it_returns),
-        ("c6_a_requested_flush_can_be_waited_for", c6_a_requested_flush_can_be_waited_for),
-        ("c7_what_is_pending_is_told", c7_what_is_pending_is_told),
-        ("c10_close_writes_everything_and_tells", c10_close_writes_everything_and_tells),
-    ]
-}
-
-/// When a flush returns, all that was accepted before is durable and nothing is pending.
-pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: StoreControl>>(fixture: &F) {
+/// When a flush returns, every mutation that was accepted before is durable, and nothing is pending.
+pub fn c6_a_flush_is_durable_when_it_returns<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     assert!(matches!(store.health().state, HealthState::Ready));
-    assert!(store.flush(LONG).is_ok(), "there is nothing to do");
+    assert!(store.flush(TIMEOUT).is_ok(), "a flush of an empty store succeeds");
     for round in 0..3 {
         let receipts = [
             add(&store, &shape(round)),
@@ -45,7 +23,7 @@ pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: StoreControl>>(fi
             add(&store, &shape(99)),
             remove(&store, &handle(99)),
         ];
-        let outcome = store.flush(LONG);
+        let outcome = store.flush(TIMEOUT);
         assert!(outcome.is_ok(), "{outcome:?}");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
         assert_eq!(store.pending(), Pending::default());
@@ -54,21 +32,21 @@ pub fn c6_a_flush_is_durable_when_it_returns<F: Fixture<Store: StoreControl>>(fi
     }
 }
 
-/// A flush can be asked for without waiting; its receipt covers all that was accepted before.
-pub fn c6_a_requested_flush_can_be_waited_for<F: Fixture<Store: StoreControl>>(fixture: &F) {
+/// A flush can be requested without waiting. Its receipt covers every mutation that was accepted before.
+pub fn c6_a_requested_flush_completes_its_receipt<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     let added = add(&store, &shape(1));
     let requested = store.request_flush();
     assert!(requested.seq() >= added.seq());
-    // Where no thread flushes, this does.
+    // A composition without a flusher thread flushes here.
     fixture.flush(&store);
-    assert!(requested.wait_durable(LONG).is_ok());
+    assert!(requested.wait_durable(TIMEOUT).is_ok());
     assert!(added.is_durable());
 }
 
-/// While flushing is paused, what is pending is told: how much, how old, and what it will come to; a
-/// flush does not get through.
-pub fn c7_what_is_pending_is_told<F: Fixture<Store: StoreControl>>(fixture: &F) {
+/// While flushing is paused, `pending` reports the number, size, age and net effect of pending changes, and a
+/// flush times out.
+pub fn c7_pending_changes_are_reported<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
     let store = fixture.open();
     for number in 1..=3 {
         add(&store, &shape(number));
@@ -98,9 +76,9 @@ pub fn c7_what_is_pending_is_told<F: Fixture<Store: StoreControl>>(fixture: &F) 
     assert_eq!(store.pending(), Pending::default());
 }
 
-/// Closing writes all that is pending, also while paused, and says so; then mutations fail, and reads go
-/// on. Closing again tells the same.
-pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: StoreControl>>(fixture: &F) {
+/// Closing writes every pending change, also while paused, and reports it. Later mutations fail, and reads go on.
+/// Closing again returns the same report.
+pub fn c10_close_writes_everything_and_reports<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
     for paused in [false, true] {
         let store = fixture.open();
         add(&store, &shape(1));
@@ -110,7 +88,7 @@ pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: StoreControl>>(fi
         }
         let receipts = [add(&store, &shape(2)), add(&store, &shape(3)), remove(&store, &handle(1))];
         let view = View::of(&store);
-        let report = store.close(LONG);
+        let report = store.close(TIMEOUT);
         assert!(report.is_complete() && report.lost.is_empty() && report.error.is_none(), "{report:?}");
         assert!(receipts.iter().all(|receipt| receipt.is_durable()));
         if paused {
@@ -120,18 +98,18 @@ pub fn c10_close_writes_everything_and_tells<F: Fixture<Store: StoreControl>>(fi
         assert!(matches!(store.health().state, HealthState::Closed));
         assert_eq!(store.pending(), Pending::default());
         for outcome in [
-            store.add(shape(4), PATIENT).map(|_| ()),
-            store.get_or_add(&shape(5), PATIENT).map(|_| ()),
-            store.remove(&handle(2), PATIENT).map(|_| ()),
-            store.reset(PATIENT).map(|_| ()),
+            store.add(shape(4), WAIT).map(|_| ()),
+            store.get_or_add(&shape(5), WAIT).map(|_| ()),
+            store.remove(&handle(2), WAIT).map(|_| ()),
+            store.reset(WAIT).map(|_| ()),
         ] {
             match outcome {
                 Err(MutateError::Failed(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
-                other => panic!("C10: a closed store accepts nothing: {other:?}"),
+                other => panic!("C10: a closed store accepts no mutation: {other:?}"),
             }
         }
-        assert_eq!(View::of(&store), view, "reads go on");
-        let again = store.close(LONG);
+        assert_eq!(View::of(&store), view, "C10: reads go on");
+        let again = store.close(TIMEOUT);
         assert_eq!((again.flushed, again.unwritten), (report.flushed, report.unwritten));
     }
 }

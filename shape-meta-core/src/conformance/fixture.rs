@@ -1,24 +1,69 @@
-use super::{Naming, View};
-use crate::{Handle, MutateShapes, Timestamp};
+use std::{sync::Arc, time::Duration};
 
-/// How the suite gets at a composition: what a composition implements for its tests.
+use super::{RejectedSeq, View};
+use crate::{Direct, Handle, Limits, MutateShapes, NoopObserver, ShapeStore, StoreControl, Timestamp};
+
+/// How many shapes the checks of large sets add by default.
+const LARGE_COUNT: usize = 10_000;
+/// How long closing a store may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the suite opens a store. A closure that opens one is a fixture too.
+///
+/// A fixture outlives its stores, so a temporary directory may belong to either.
+pub trait StoreFixture: Sync {
+    /// The store.
+    type Store: ShapeStore;
+
+    /// Opens a fresh store: empty, and not shared with any other store of this fixture.
+    fn open(&self) -> Self::Store;
+
+    /// Opens the store again, with recovery: shapes whose snapshot is not complete are removed, and shapes that
+    /// were never read get a last-read time. That time is `at`; a store that uses the clock may ignore it.
+    ///
+    /// # Errors
+    ///
+    /// The unchanged store, if it does not survive a restart. That is the default.
+    fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
+        let _ = at;
+        Err(store)
+    }
+
+    /// How many shapes the checks of large sets add. Lower it if a transaction is slow.
+    fn large_count(&self) -> usize {
+        LARGE_COUNT
+    }
+}
+
+impl<S: ShapeStore, F: Fn() -> S + Sync> StoreFixture for F {
+    type Store = S;
+
+    fn open(&self) -> S {
+        self()
+    }
+}
+
+/// How the suite opens, flushes, reopens and disturbs a composition. Only [`open`](Self::open) is required.
 ///
 /// The stores must be opened with [`Limits::default`](crate::Limits). A fixture outlives its stores, so a
 /// temporary directory may belong to either.
-pub trait Fixture: Sync {
+///
+/// Methods with an argument `kind` offer several faults; any number selects one of them.
+pub trait CompositionFixture: Sync {
     /// The composition.
     type Store: MutateShapes;
 
-    /// A fresh store: empty, and not shared with any other that this fixture has opened.
+    /// Opens a fresh store: empty, and not shared with any other store of this fixture.
     fn open(&self) -> Self::Store;
 
-    /// Makes durable all that was accepted. When this returns, every receipt says so. Never called while
-    /// the store is paused. Nothing to do where every mutation is committed before it returns.
+    /// Makes every accepted mutation durable. When this returns, every receipt is durable. Never called while
+    /// the store is paused. The default does nothing, for compositions that commit each mutation before it
+    /// returns.
     fn flush(&self, store: &Self::Store) {
         let _ = store;
     }
 
-    /// Holds back what is accepted from now on, and says whether this composition can do that.
+    /// Pauses flushing, and returns whether the composition supports that. The default returns `false`.
     fn pause(&self, store: &Self::Store) -> bool {
         let _ = store;
         false
@@ -29,153 +74,116 @@ pub trait Fixture: Sync {
         let _ = store;
     }
 
-    /// Makes what lies below the store fail for a while, in one of several ways, such that the
-    /// composition has to survive it without anybody noticing: a busy disk, a commit whose answer is lost,
-    /// a panic, a flush that stops half-way until the next call. `way` is any number. Does nothing where
-    /// failures cannot be hidden.
-    fn disturb(&self, store: &Self::Store, way: u8) {
-        let _ = (store, way);
+    /// Injects a temporary fault below the composition, which has to survive it (C9): a busy disk, a commit
+    /// whose answer is lost, a panic, a flush that stops half-way. Callers must not notice it, unless
+    /// [`faults_reach_callers`](Self::faults_reach_callers). The default injects nothing.
+    fn inject_fault(&self, store: &Self::Store, kind: u8) {
+        let _ = (store, kind);
     }
 
-    /// Whether [`disturb`](Self::disturb) and [`refuse`](Self::refuse) may make a mutation fail, since there
-    /// is no buffer that hides it. It may have been committed all the same.
-    fn shows_failures(&self) -> bool {
+    /// Whether [`inject_fault`](Self::inject_fault) and [`reject_handle`](Self::reject_handle) may make a
+    /// mutation fail, because no buffer hides the fault. The mutation may still have been committed.
+    fn faults_reach_callers(&self) -> bool {
         false
     }
 
-    /// A flush that gets only so far: of the applies that it needs (more than one if changes have to be
-    /// isolated), some succeed and the next fails, and nobody goes on with it until the next flush. Never
-    /// called while the store is paused. Nothing to do where nothing is flushed.
-    fn flush_in_part(&self, store: &Self::Store, way: u8) {
-        let _ = (store, way);
+    /// Flushes in part: of the applies that the flush needs (several, if changes have to be isolated) some
+    /// succeed and the next one fails, and nothing retries it before the next flush. Never called while the
+    /// store is paused. The default does nothing.
+    fn partial_flush(&self, store: &Self::Store, kind: u8) {
+        let _ = (store, kind);
     }
 
-    /// Makes what lies below the store refuse every change of this handle for good (C8) until
-    /// [`heal`](Self::heal), and says whether it does. Only for compositions that flush when they are asked
-    /// to and at no other time, so that it is known when a change is taken out.
-    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
-        let _ = (store, handle, naming);
+    /// Makes the store below reject every change of this handle (C8) until
+    /// [`clear_faults`](Self::clear_faults), and returns whether it does. Only for compositions that flush on
+    /// demand alone, so that it is known when a change is rejected.
+    fn reject_handle(&self, store: &Self::Store, handle: &Handle, rejected_seq: RejectedSeq) -> bool {
+        let _ = (store, handle, rejected_seq);
         false
     }
 
-    /// Ends all that [`disturb`](Self::disturb) and [`refuse`](Self::refuse) have begun.
-    fn heal(&self, store: &Self::Store) {
+    /// Ends all faults of [`inject_fault`](Self::inject_fault) and [`reject_handle`](Self::reject_handle).
+    fn clear_faults(&self, store: &Self::Store) {
         let _ = store;
     }
 
-    /// Has the store put a fresh database in the place of its own, which nobody may notice. Nothing to do where
-    /// there is no database.
+    /// Replaces the database of the open store by a repaired one, which no caller may notice. The default does
+    /// nothing, for compositions without a database.
     fn repair(&self, store: &Self::Store) {
         let _ = store;
     }
 
-    /// Loses the store as the death of its process would, with all that it had not committed, and opens
-    /// again what is left, as [`reopen`](Self::reopen) does. Reads that were not saved may be lost.
+    /// Crashes the store, which loses everything that is not committed, and reopens it as
+    /// [`reopen`](Self::reopen) does. Last-read times that were not saved may be lost.
     ///
     /// # Errors
     ///
-    /// The store as it was, where that cannot be done.
+    /// The unchanged store, if crashes are not supported. That is the default.
     fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         let _ = at;
         Err(store)
     }
 
-    /// Closes the store (which flushes it, and saves when shapes were last read) and opens it again on what
-    /// it has left, with recovery: shapes whose snapshot is not complete are removed, and those that were
-    /// never read count as read at one moment. That moment is `at` if the store can be told; one that asks
-    /// the clock may ignore it.
+    /// Closes the store, which flushes it and saves last-read times, and opens it again, with recovery: shapes
+    /// whose snapshot is not complete are removed, and shapes that were never read get a last-read time. That
+    /// time is `at`; a store that uses the clock may ignore it.
     ///
     /// # Errors
     ///
-    /// The store as it was, where nothing outlives a store.
+    /// The unchanged store, if it does not survive a restart. That is the default.
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         let _ = at;
         Err(store)
     }
 
-    /// Brings somebody up to date who reads what this store writes, and says what such a one shows; `None` where
-    /// there is nobody. What is not on disk yet need not be seen.
-    fn beside(&self, store: &Self::Store) -> Option<View> {
+    /// Refreshes a standby of this store and returns what it serves, or `None` if the composition has no
+    /// standby. It need not show what is not committed yet.
+    fn standby_view(&self, store: &Self::Store) -> Option<View> {
         let _ = store;
         None
     }
 
-    /// Like [`reopen`](Self::reopen), but whoever read beside the store becomes its owner.
+    /// Like [`reopen`](Self::reopen), but promotes the standby.
     ///
     /// # Errors
     ///
-    /// The store as it was, where nothing outlives a store.
+    /// The unchanged store, if it does not survive a restart.
     fn promote(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
         self.reopen(store, at)
     }
 
-    /// How many shapes the checks of large sets add. Lower it where each mutation costs a slow
-    /// transaction.
-    fn many(&self) -> usize {
-        10_000
+    /// How many shapes the checks of large sets add. Lower it if each mutation is a slow transaction.
+    fn large_count(&self) -> usize {
+        LARGE_COUNT
     }
 }
 
-impl<F: Fixture + ?Sized> Fixture for &F {
-    type Store = F::Store;
+/// The fixture of [`Direct`] over the stores of a [`StoreFixture`].
+pub struct DirectFixture<F>(pub F);
+
+impl<F: StoreFixture> CompositionFixture for DirectFixture<F> {
+    // Shared, so that a reopen gets the store out of the composition.
+    type Store = Direct<Arc<F::Store>>;
 
     fn open(&self) -> Self::Store {
-        (**self).open()
-    }
-
-    fn flush(&self, store: &Self::Store) {
-        (**self).flush(store);
-    }
-
-    fn pause(&self, store: &Self::Store) -> bool {
-        (**self).pause(store)
-    }
-
-    fn resume(&self, store: &Self::Store) {
-        (**self).resume(store);
-    }
-
-    fn disturb(&self, store: &Self::Store, way: u8) {
-        (**self).disturb(store, way);
-    }
-
-    fn shows_failures(&self) -> bool {
-        (**self).shows_failures()
-    }
-
-    fn flush_in_part(&self, store: &Self::Store, way: u8) {
-        (**self).flush_in_part(store, way);
-    }
-
-    fn refuse(&self, store: &Self::Store, handle: &Handle, naming: Naming) -> bool {
-        (**self).refuse(store, handle, naming)
-    }
-
-    fn heal(&self, store: &Self::Store) {
-        (**self).heal(store);
-    }
-
-    fn repair(&self, store: &Self::Store) {
-        (**self).repair(store);
-    }
-
-    fn crash(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
-        (**self).crash(store, at)
+        direct(self.0.open())
     }
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
-        (**self).reopen(store, at)
+        let report = store.close(TIMEOUT);
+        assert!(report.is_complete(), "{report:?}");
+        let inner = Arc::clone(store.inner());
+        drop(store);
+        let inner = Arc::into_inner(inner).expect("the composition was its only other owner");
+        self.0.reopen(inner, at).map(direct).map_err(direct)
     }
 
-    fn beside(&self, store: &Self::Store) -> Option<View> {
-        (**self).beside(store)
+    fn large_count(&self) -> usize {
+        self.0.large_count()
     }
+}
 
-    fn promote(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {
-        (**self).promote(store, at)
-    }
-
-    fn many(&self) -> usize {
-        (**self).many()
-    }
+fn direct<S: ShapeStore>(store: S) -> Direct<Arc<S>> {
+    Direct::new(Arc::new(store), Limits::default(), Arc::new(NoopObserver))
+        .expect("the last sequence number can be read")
 }

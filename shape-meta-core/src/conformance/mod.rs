@@ -1,184 +1,189 @@
-//! One specification for every store and every composition: the conformance suite, and stores that fail
-//! on purpose.
+//! The conformance suite: one specification for every store and every composition.
 //!
-//! A composition implements [`Fixture`] in its tests and runs [`run_all`], or has each check as a test of
-//! its own by [`conformance_tests!`](crate::conformance_tests). Each check is a plain function whose name
-//! begins with the line of the contract that it holds the composition to: C1 what is seen, C2 uniqueness,
-//! C3 removal, C4 refusals, C5 likeness to the reference, C6 the order and durability. Stores below a
-//! composition have [`store::run_all`], I6 among it, and compositions with
-//! [`StoreControl`](crate::StoreControl) have [`control::run_all`].
+//! # How to run it
 //!
-//! [`ops`] plays random operations on a composition and on the reference in step, and [`FailingStore`] is
-//! a store below that fails, panics or stops on command.
+//! [`conformance_tests!`](crate::conformance_tests) is the only entry point. It makes every check a test of its
+//! own, in the module in which it stands. Its argument names what is tested and a fixture that opens it:
+//!
+//! | invocation | fixture | what it runs |
+//! |---|---|---|
+//! | `conformance_tests!(store: FIXTURE)` | [`StoreFixture`] | the [`store`] checks on a [`ShapeStore`](crate::ShapeStore), then the [`composition`] and [`control`] checks on [`Direct`](crate::Direct) over it |
+//! | `conformance_tests!(store below a buffer: FIXTURE)` | [`StoreFixture`] | the [`store`] checks alone, for a store whose reads are linearizable only below a buffer |
+//! | `conformance_tests!(composition: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks on a [`MutateShapes`](crate::MutateShapes), and the [`control`] checks on its [`StoreControl`](crate::StoreControl) |
+//! | `conformance_tests!(composition without control: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks alone |
+//!
+//! A closure that opens a store is a [`StoreFixture`], so a store needs one line. A fixture with a type of its own
+//! can also reopen the store. The methods of a [`CompositionFixture`] that pause, flush and inject faults have
+//! defaults that do nothing.
+//!
+//! The name of each check begins with the line of the contract that it checks: C1 visibility, C2 uniqueness, C3
+//! removal, C4 refusals, C5 equality with the reference model, C6 order and durability, C7 backpressure, C10
+//! closing, I2 publishing, I6 idempotent batches.
+//!
+//! # Stability
+//!
+//! The suite may change in any release, also in a patch release: checks are added, renamed and made stricter. It
+//! is outside of the semantic versioning of this crate.
 //!
 //! # Example
 //!
 //! ```
-//! use std::sync::Arc;
-//! use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver, conformance::{self, Fixture}};
+//! use shape_meta_core::{MemoryStore, Timestamp, conformance::StoreFixture};
 //!
-//! struct InMemory;
+//! # fn main() {} // The tests below are compiled here, and run by `cargo test` in a crate.
+//! // One line, for a store that does not survive a restart.
+//! mod memory {
+//!     shape_meta_core::conformance_tests!(store: super::MemoryStore::new);
+//! }
 //!
-//! impl Fixture for InMemory {
-//!     type Store = Direct<MemoryStore>;
+//! // A few lines, for a store that does.
+//! struct Reopened;
 //!
-//!     fn open(&self) -> Self::Store {
-//!         Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("it never fails")
+//! impl StoreFixture for Reopened {
+//!     type Store = MemoryStore;
+//!
+//!     fn open(&self) -> MemoryStore {
+//!         MemoryStore::new()
+//!     }
+//!
+//!     fn reopen(&self, store: MemoryStore, at: Timestamp) -> Result<MemoryStore, MemoryStore> {
+//!         store.reopen(at);
+//!         Ok(store)
 //!     }
 //! }
 //!
-//! conformance::c2_get_or_add_finds_or_adds(&InMemory);
-//! // All of it as tests of their own: `shape_meta_core::conformance_tests!(InMemory);`
+//! mod reopened {
+//!     shape_meta_core::conformance_tests!(store: super::Reopened);
+//! }
 //! ```
+//!
+//! # Tools for further tests
+//!
+//! [`ops`] plays random operations on a composition and on the reference model in step. [`FailingStore`] fails,
+//! panics or blocks on command. [`DeferredPublishStore`] separates commits from publishes. [`View`] holds
+//! everything that a store returns, for comparisons.
 
 mod fixture;
 mod sample;
 mod view;
 
-mod act;
+mod assertions;
 mod block_on;
 
-mod durable;
-mod lookups;
-mod recency;
-mod refusals;
-mod removal;
-mod reopened;
-mod threads;
-mod unique;
-mod visible;
-
+pub mod composition;
 pub mod control;
-mod failing;
-mod late;
-pub mod ops;
 pub mod store;
 
-pub use block_on::block_on;
-pub use durable::*;
-pub use failing::{FailingStore, Faults, GateKeeper, Naming, Side};
-pub use fixture::Fixture;
-pub use late::LateStore;
-pub use lookups::*;
-pub use ops::c5_equals_the_reference;
-pub use recency::*;
-pub use refusals::*;
-pub use removal::*;
-pub use reopened::*;
-pub use sample::{handle, key, relations, shape};
-pub use threads::*;
-pub use unique::*;
-pub use view::{Seen, View, reading};
-pub use visible::*;
+mod deferred_publish;
+mod failing_store;
+mod faults;
+mod gate;
+pub mod ops;
 
-/// Hands the names of all checks to a macro: the one list of them.
-#[doc(hidden)]
+pub use block_on::block_on;
+pub use deferred_publish::DeferredPublishStore;
+pub use failing_store::FailingStore;
+pub use faults::{Faults, RejectedSeq, Side};
+pub use fixture::{CompositionFixture, DirectFixture, StoreFixture};
+pub use gate::Gate;
+pub use sample::{handle, key, relations, shape};
+pub use view::{ShapeView, View, distinct_handles_for_relations};
+
+/// Makes every check of the [conformance suite](crate::conformance) a test of its own, in the module in which it
+/// stands. The fixture is an expression that is evaluated once for each test.
 #[macro_export]
-macro_rules! __each_conformance_check {
-    ([$($macro:tt)*] $($context:tt)*) => {
-        $($macro)*! { [$($context)*]
+macro_rules! conformance_tests {
+    (store: $fixture:expr) => {
+        $crate::conformance_tests!(store below a buffer: $fixture);
+        $crate::conformance_tests!(composition: $crate::conformance::DirectFixture($fixture));
+    };
+    (store below a buffer: $fixture:expr) => {
+        $crate::__conformance_checks! { [store] $fixture;
+            c1_a_batch_is_seen_whole
+            c1_changes_apply_in_the_order_given
+            c1_load_visits_every_entry
+            c1_a_record_belongs_to_its_entry
+            c1_a_touch_is_seen_by_every_read
+            c1_a_large_batch_is_applied_whole
+            i2_commit_then_publish_equals_apply
+            i6_a_batch_applies_once
+            i6_changes_of_removed_shapes_do_nothing
+            i6_an_empty_batch_advances_last_seq
+        }
+    };
+    (composition: $fixture:expr) => {
+        $crate::conformance_tests!(composition without control: $fixture);
+        $crate::__conformance_checks! { [control] $fixture;
+            c6_a_flush_is_durable_when_it_returns
+            c6_a_requested_flush_completes_its_receipt
+            c7_pending_changes_are_reported
+            c10_close_writes_everything_and_reports
+        }
+    };
+    (composition without control: $fixture:expr) => {
+        $crate::__conformance_checks! { [composition] $fixture;
             c1_a_fresh_store_is_empty
             c1_an_add_is_seen_at_once
             c1_a_removal_is_seen_at_once
             c1_the_snapshot_state_moves_one_way
-            c1_marks_by_name
+            c1_named_marks_set_the_state
             c1_a_reset_removes_every_shape
-            c1_a_scan_is_fixed_when_it_is_made
-            c1_other_threads_see_it_at_once
-            c1_every_form_of_call_is_the_same
-            c1_relations_lead_to_their_shapes
-            c1_many_relations_at_once
-            c1_very_many_shapes_on_one_relation
-            c1_counts_follow
-            c1_lists_are_in_the_order_of_creation
+            c1_a_scan_is_a_snapshot
+            c1_other_threads_see_a_mutation_at_once
+            c1_try_sync_and_async_calls_are_equal
+            c1_relation_lookups_find_their_shapes
+            c1_many_relations_in_one_lookup
+            c1_many_shapes_on_one_relation
+            c1_counts_follow_every_mutation
+            c1_lists_are_in_creation_order
             c1_lists_show_dependencies_first
             c1_definitions_are_kept_byte_for_byte
-            c1_numbers_are_kept_whole
+            c1_extreme_numbers_round_trip
             c1_a_touch_is_seen_at_once
-            c1_a_touch_is_for_live_shapes
-            c1_the_stalest_come_first
-            c1_equal_times_all_come
-            c1_all_indexes_grow_together
-            c1_generations_never_mix
-            c2_a_live_handle_is_refused
-            c2_a_live_key_is_refused_and_its_holder_named
+            c1_only_live_shapes_can_be_touched
+            c1_least_recently_used_come_first
+            c1_equal_last_read_times_are_all_returned
+            c1_all_indexes_change_in_one_step
+            c1_reads_never_mix_versions_of_a_shape
+            c2_a_live_handle_cannot_be_added_again
+            c2_a_live_key_is_refused_naming_its_handle
             c2_get_or_add_finds_or_adds
-            c2_get_or_add_finds_before_it_looks_at_limits
-            c2_get_or_add_with_makes_only_what_is_needed
+            c2_get_or_add_finds_before_checking_limits
+            c2_get_or_add_with_builds_a_shape_only_if_absent
             c2_racing_get_or_add_makes_one_shape
-            c2_racing_adds_of_one_handle
-            c2_near_misses_are_different_shapes
-            c3_handle_and_key_are_free_at_once
-            c3_again_and_again
+            c2_racing_adds_of_one_handle_accept_one
+            c2_similar_handles_and_keys_are_distinct
+            c3_removal_frees_handle_and_key_at_once
+            c3_repeated_removes_and_adds
             c3_two_shapes_exchange_their_keys
             c3_threads_add_and_remove_the_same_shapes
             c4_an_unknown_handle_is_refused
             c4_a_removed_handle_is_unknown
-            c4_a_handle_is_printable
-            c4_what_is_too_large_is_refused
-            c4_refusals_take_no_place_in_the_order
+            c4_unprintable_handles_are_refused
+            c4_shapes_over_a_limit_are_refused
+            c4_refusals_use_no_sequence_number
             c5_equals_the_reference
-            c6_the_order_has_no_gaps
+            c6_sequence_numbers_have_no_gaps
             c6_receipts_are_durable_after_a_flush
-            c6_a_receipt_can_be_waited_for
-            c6_a_pause_holds_back_durability_alone
-            c6_complete_shapes_survive_a_reopening
+            c6_threads_and_futures_wait_for_a_receipt
+            c6_a_pause_delays_only_durability
+            c6_complete_shapes_survive_a_reopen
             c6_an_empty_store_reopens
-            c6_a_reopening_can_be_repeated
+            c6_repeated_reopens_change_nothing
         }
     };
 }
 
-/// Makes every check of the suite a test of its own, in the module in which it stands. The expression
-/// makes the [`Fixture`]; it is evaluated once for each test.
-///
-/// ```ignore
-/// mod memory {
-///     shape_meta_core::conformance_tests!(super::InMemory);
-/// }
-/// ```
-#[macro_export]
-macro_rules! conformance_tests {
-    ($fixture:expr) => {
-        $crate::__each_conformance_check!([$crate::__conformance_tests] $fixture);
-    };
-}
-
+/// A test for each of these checks.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __conformance_tests {
-    ([$fixture:expr] $($check:ident)*) => {
+macro_rules! __conformance_checks {
+    ([$kind:ident] $fixture:expr; $($check:ident)*) => {
         $(
             #[test]
             fn $check() {
-                $crate::conformance::$check(&$fixture);
+                $crate::conformance::$kind::$check(&$fixture);
             }
         )*
     };
-}
-
-macro_rules! list {
-    ([$fixture:ident] $($check:ident)*) => {
-        vec![$((stringify!($check), $check::<$fixture> as fn(&$fixture))),*]
-    };
-}
-
-/// A check with its name.
-pub type Check<T> = (&'static str, fn(&T));
-
-/// All checks with their names.
-pub fn checks<F: Fixture>() -> Vec<Check<F>> {
-    __each_conformance_check!([list] F)
-}
-
-/// Runs every check.
-///
-/// # Panics
-///
-/// If the composition does not conform. Which check it was is printed to standard error.
-pub fn run_all<F: Fixture>(fixture: &F) {
-    for (name, check) in checks() {
-        eprintln!("conformance: {name}");
-        check(fixture);
-    }
 }

@@ -1,13 +1,13 @@
-//! Shapes made from numbers: the material of the checks, and of the tests of whoever runs them.
+//! Shapes that are made from numbers, for the checks and for further tests.
 
 use crate::{DefinitionHash, Handle, Key, NewShape, Relation, Relations};
 
-/// The handle of the shape with this number.
+/// Returns the handle of the shape with this number.
 pub fn handle(number: u64) -> Handle {
     text_handle(&format!("{number}-1768476874000000"))
 }
 
-/// The key of the definition with this number, as evenly spread as the output of a hash.
+/// Returns the key of the definition with this number. Keys are spread evenly, as the output of a hash is.
 pub fn key(number: u64) -> Key {
     let mut bytes = [0; 32];
     for (part, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
@@ -16,13 +16,13 @@ pub fn key(number: u64) -> Key {
     Key::new(bytes)
 }
 
-/// These relations.
+/// Returns the relations with these OIDs.
 pub fn relations(oids: &[u32]) -> Relations {
     oids.iter().copied().map(Relation::new).collect()
 }
 
-/// A whole shape of this number: its handle, its key, one relation (its number modulo 7), no
-/// dependencies, indexed if it is even.
+/// Returns the shape with this number. It has the handle and the key of the number, one relation (the number
+/// modulo 7) and no dependencies, and is indexed if the number is even.
 pub fn shape(number: u64) -> NewShape {
     let key = key(number);
     NewShape {
@@ -36,15 +36,15 @@ pub fn shape(number: u64) -> NewShape {
     }
 }
 
-/// A handle of this text.
+/// Returns a handle with this text.
 pub(super) fn text_handle(text: &str) -> Handle {
     Handle::new(text).expect("the text of a sample handle is valid")
 }
 
-/// A definition's hash that no sample shape has.
+/// A definition hash that no sample shape has.
 pub(super) const OTHER_HASH: DefinitionHash = DefinitionHash::new(0x6f74_6865_7220_6861);
 
-/// The finalizer of splitmix64: a bijection, so different numbers have different keys.
+/// The finalizer of splitmix64. It is a bijection, so different numbers have different keys.
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

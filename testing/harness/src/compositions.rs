@@ -1,4 +1,4 @@
-//! The compositions under test, and how they are opened.
+//! The compositions under test, and functions that open them.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -9,131 +9,134 @@ use shape_meta::{
 use shape_meta_core::ShapeStore;
 use tempfile::TempDir;
 
-/// Longer than anything takes that works.
-pub const PATIENT: Duration = Duration::from_secs(60);
-/// Waits for room rather than be refused.
-pub const WAIT: Wait = Wait::UpTo(PATIENT);
+/// Longer than any step takes on a working machine.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// Waits at the bound of pending changes instead of being refused.
+pub const WAIT: Wait = Wait::UpTo(TIMEOUT);
 
-/// What is stacked over a store.
+/// The layers over a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Composition {
+    /// Where the cache keeps its look-ups, if there is one.
     pub cache: Option<LookupIndex>,
-    pub buffer: Option<Flushing>,
-    /// Bytes of definitions that the cache keeps.
+    /// When the buffer flushes, if there is one.
+    pub buffer: Option<FlushSchedule>,
+    /// The capacity of the definition cache, in bytes.
     pub definitions: usize,
 }
 
-/// Who flushes.
+/// When a buffer flushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushing {
-    /// The test, step by step.
-    Stepped,
-    /// The flusher thread, all the time and a few changes at once.
-    Busy,
-    /// The flusher thread, about half of the time, and some dozens of changes at once.
-    Often,
-    /// The flusher thread, as it does for everybody.
-    AsUsual,
+pub enum FlushSchedule {
+    /// When the test flushes: there is no flusher thread.
+    Manual,
+    /// All the time, a few changes at once.
+    Continuous,
+    /// About half of the time, some dozens of changes at once.
+    Frequent,
+    /// With the default options.
+    Default,
 }
 
-/// The reference.
+/// No layer: the reference for the others.
 pub const DIRECT: Composition = Composition { cache: None, buffer: None, definitions: 0 };
-/// Written through.
+/// A write-through cache.
 pub const DIRECT_CACHED: Composition =
     Composition { cache: Some(LookupIndex::Memory), buffer: None, definitions: 0 };
-/// Written through, with look-ups by key and relation left to SQLite.
-pub const DIRECT_ON_DISK: Composition =
+/// A write-through cache that leaves look-ups by key and relation to SQLite.
+pub const DIRECT_DISK_LOOKUPS: Composition =
     Composition { cache: Some(LookupIndex::Disk), buffer: None, definitions: 0 };
-/// Without a cache.
+/// A buffer without a cache.
 pub const BUFFERED: Composition =
-    Composition { cache: None, buffer: Some(Flushing::AsUsual), definitions: 0 };
-/// The product.
+    Composition { cache: None, buffer: Some(FlushSchedule::Default), definitions: 0 };
+/// The product: a buffer over a cache.
 pub const PRODUCT: Composition =
-    Composition { cache: Some(LookupIndex::Memory), buffer: Some(Flushing::AsUsual), definitions: 0 };
-/// The product, with look-ups by key and relation left to SQLite.
-pub const PRODUCT_ON_DISK: Composition =
-    Composition { cache: Some(LookupIndex::Disk), buffer: Some(Flushing::AsUsual), definitions: 0 };
+    Composition { cache: Some(LookupIndex::Memory), buffer: Some(FlushSchedule::Default), definitions: 0 };
+/// The product, with a cache that leaves look-ups by key and relation to SQLite.
+pub const PRODUCT_DISK_LOOKUPS: Composition =
+    Composition { cache: Some(LookupIndex::Disk), buffer: Some(FlushSchedule::Default), definitions: 0 };
 
-/// The product, which keeps some definitions in memory: so few that they come and go.
-pub const PRODUCT_DEFINITIONS: Composition = Composition { definitions: 4_096, ..PRODUCT };
+/// The product with a definition cache that is too small for all definitions, so that some are evicted.
+pub const PRODUCT_DEFINITION_CACHE: Composition = Composition { definitions: 4_096, ..PRODUCT };
 
-/// All that differ in what lies over what.
-pub const ALL: [Composition; 6] = [DIRECT, DIRECT_CACHED, DIRECT_ON_DISK, BUFFERED, PRODUCT, PRODUCT_ON_DISK];
+/// Every combination of layers.
+pub const ALL: [Composition; 6] =
+    [DIRECT, DIRECT_CACHED, DIRECT_DISK_LOOKUPS, BUFFERED, PRODUCT, PRODUCT_DISK_LOOKUPS];
 
 impl Composition {
-    /// The same, flushed in another way if it has a buffer.
-    pub const fn flushing(mut self, flushing: Flushing) -> Self {
+    /// Sets when the buffer flushes. A composition without a buffer stays unchanged.
+    pub const fn with_flush_schedule(mut self, schedule: FlushSchedule) -> Self {
         if self.buffer.is_some() {
-            self.buffer = Some(flushing);
+            self.buffer = Some(schedule);
         }
         self
     }
 
-    /// The builder of this composition.
+    /// Returns a builder of this composition.
     pub fn builder(self) -> Builder {
-        self.stacked_by(ShapeMeta::builder(NoopCleaner).sqlite(sqlite()))
+        self.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(sqlite()))
     }
 
-    /// This composition by a builder that knows everything else.
-    pub fn stacked_by(self, mut builder: Builder) -> Builder {
+    /// Adds the layers to a builder with other options.
+    pub fn apply_to(self, mut builder: Builder) -> Builder {
         if let Some(lookups) = self.cache {
             builder = builder.cached(
                 CacheOptions::default().lookup_index(lookups).definition_cache_bytes(self.definitions),
             );
         }
-        if let Some(flushing) = self.buffer {
-            builder = builder.buffered(flushing.options());
+        if let Some(schedule) = self.buffer {
+            builder = builder.buffered(schedule.options());
         }
         builder
     }
 
     /// Opens the database in this directory.
     pub fn open(self, directory: &Path) -> ShapeMeta {
-        self.builder().open(directory).expect("a directory of our own can be opened")
+        self.builder().open(directory).expect("the database opens")
     }
 
-    /// Over a store of the test's own.
+    /// Opens the layers over another store.
     pub fn over(self, store: impl ShapeStore + 'static) -> ShapeMeta {
-        self.builder().over(store).expect("a store of our own can be read")
+        self.builder().over(store).expect("the store can be read")
     }
 
-    /// The database in this directory, recovered and opened as this composition wants it below.
-    pub fn below(self, directory: &Path) -> SqliteStore {
+    /// Opens and recovers the store of the database in this directory, with the options that these layers need.
+    pub fn open_sqlite(self, directory: &Path) -> SqliteStore {
         let lookups = match self.cache {
             Some(LookupIndex::Memory) => shape_meta_sqlite::DiskIndexes::Omitted,
             Some(LookupIndex::Disk) | None => shape_meta_sqlite::DiskIndexes::Maintained,
         };
         let options = sqlite().disk_indexes(lookups).last_reads(self.cache.is_none());
-        let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))
-            .expect("a directory of our own can be opened");
-        let recovery = store.recover().expect("it recovers");
-        store.ack_cleanup(&recovery.to_clean).expect("it notes what was cleaned");
+        let store =
+            SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("the database opens");
+        let recovery = store.recover().expect("recovery succeeds");
+        store.ack_cleanup(&recovery.to_clean).expect("the acknowledgement is written");
         store
     }
 }
 
-impl Flushing {
+impl FlushSchedule {
     fn options(self) -> BufferOptions {
         let options = BufferOptions::default();
         match self {
-            Self::Stepped => options.background_flush(false),
-            Self::Busy => options
+            Self::Manual => options.background_flush(false),
+            Self::Continuous => options
                 .flush_interval(Duration::from_micros(50))
                 .flush_shapes(3)
                 .concurrent_publish_min_changes(1)
                 .backoff(Duration::from_micros(50), Duration::from_millis(1)),
-            Self::Often => options.flush_interval(Duration::from_millis(1)),
-            Self::AsUsual => options,
+            Self::Frequent => options.flush_interval(Duration::from_millis(1)),
+            Self::Default => options,
         }
     }
 }
 
-/// Options for tests that lose no power.
+/// Returns options for tests without power loss: no syncs.
 pub fn sqlite() -> SqliteOptions {
     SqliteOptions::default().durability(Durability::ProcessCrash)
 }
 
-/// A directory that goes with the test.
+/// Creates a temporary directory, which is deleted when the value is dropped.
 pub fn directory() -> TempDir {
-    tempfile::tempdir().expect("there is room for temporary files")
+    tempfile::tempdir().expect("a temporary directory is created")
 }

@@ -1,4 +1,4 @@
-//! What a child does: the same for the same seed, so that the parent can follow it.
+//! The mutations of a child process. The same seed gives the same mutations, so that the parent can follow them.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use fastrand::Rng;
 use shape_meta::{MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape, Receipt, Wait};
 use shape_meta_core::conformance::{handle, key, relations, shape};
 
-/// Longer than anything takes that works.
+/// Longer than any step takes on a working machine.
 const WAIT: Wait = Wait::UpTo(Duration::from_secs(60));
-/// Handles and keys of one thread.
-const WORLD: u64 = 60;
-/// Between the worlds of two threads.
-const APART: u64 = 1_000;
+/// The number of handles, and of keys, of one thread.
+const SHAPES_PER_THREAD: u64 = 60;
+/// The distance between the numbers of two threads.
+const THREAD_STRIDE: u64 = 1_000;
 
-/// One thing that a child does.
+/// One call of a child.
 #[derive(Debug)]
 pub enum Step {
     Mutate(Mutation),
@@ -21,7 +21,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Does it. The receipt of what was accepted; none for what was refused or found.
+    /// Calls the store. Returns the receipt of an accepted mutation, and `None` if the mutation was refused or the
+    /// shape was found.
     pub fn play(&self, store: &impl MutateShapes) -> Option<Receipt> {
         let outcome = match self {
             Self::Mutate(mutation) => store.mutate(mutation, WAIT).map(Some),
@@ -32,38 +33,40 @@ impl Step {
         match outcome {
             Ok(receipt) => receipt,
             Err(MutateError::Refused(_)) => None,
-            Err(MutateError::Failed(error)) => panic!("nothing fails here: {error:?}"),
+            Err(MutateError::Failed(error)) => panic!("no fault is injected: {error:?}"),
         }
     }
 }
 
-/// Steps without end, in a world of this thread's own.
+/// An endless sequence of steps on the handles and keys of one thread.
 pub struct Script {
     random: Rng,
     thread: u64,
-    /// Whether everything may be removed at once, also what is not this thread's.
+    /// Whether the steps include resets, which remove the shapes of all threads.
     resets: bool,
 }
 
 impl Script {
-    pub fn alone(seed: u64) -> Self {
+    /// Returns the script of a child with one thread.
+    pub fn single_threaded(seed: u64) -> Self {
         Self { random: Rng::with_seed(seed), thread: 0, resets: true }
     }
 
-    pub fn among_others(seed: u64, thread: u64) -> Self {
+    /// Returns the script of one thread of several.
+    pub fn for_thread(seed: u64, thread: u64) -> Self {
         Self { random: Rng::with_seed(seed ^ thread << 32), thread, resets: false }
     }
 
-    /// The thread in whose world the shape with this key is.
-    pub fn is_of(thread: u64, number_of: &shape_meta::Key) -> bool {
-        (0..WORLD).any(|number| key(thread * APART + number) == *number_of)
+    /// Whether the key belongs to this thread.
+    pub fn owns_key(thread: u64, owned: &shape_meta::Key) -> bool {
+        (0..SHAPES_PER_THREAD).any(|number| key(thread * THREAD_STRIDE + number) == *owned)
     }
 
     fn number(&mut self) -> u64 {
-        self.thread * APART + self.random.u64(..WORLD)
+        self.thread * THREAD_STRIDE + self.random.u64(..SHAPES_PER_THREAD)
     }
 
-    /// Any handle with any key: so they are taken often, together or one of them.
+    /// Returns a shape with a random handle and a random key, so that both, or one of them, are often live.
     fn shape(&mut self) -> NewShape {
         let relation = self.random.u32(..5);
         let size = self.random.usize(..2_000);

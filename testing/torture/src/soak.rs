@@ -18,8 +18,8 @@ use shape_meta_core::conformance::{FailingStore, Faults, ops::Op};
 
 use crate::crash::Outcome;
 use shape_meta_harness::{
-    compositions::{ALL, Composition, Flushing, directory},
-    one_file::follows_the_model,
+    compositions::{ALL, Composition, FlushSchedule, directory},
+    database_fixture::follows_the_model,
 };
 
 /// The number of histories that one composition plays in a cycle.
@@ -98,8 +98,8 @@ pub fn soak(seed: u64, end: Instant) -> SoakReport {
 
 /// Plays a few histories step by step. One seed in four uses a thread that flushes constantly.
 fn model(composition: Composition, seed: u64, report: &mut SoakReport) -> Option<String> {
-    let flushing = if seed.is_multiple_of(4) { Flushing::Busy } else { Flushing::Stepped };
-    let composition = composition.flushing(flushing);
+    let flushing = if seed.is_multiple_of(4) { FlushSchedule::Continuous } else { FlushSchedule::Manual };
+    let composition = composition.with_flush_schedule(flushing);
     let config = Config {
         cases: CASES,
         rng_seed: RngSeed::Fixed(seed),
@@ -124,10 +124,11 @@ fn model(composition: Composition, seed: u64, report: &mut SoakReport) -> Option
 fn threads(composition: Composition, seed: u64, report: &mut SoakReport) -> Option<String> {
     let (directory, faults) = (directory(), Faults::default());
     faults.slow_down(seed % 20);
-    let composition = composition.flushing(Flushing::Busy);
-    let below = FailingStore::with(Arc::new(composition.below(directory.path())), faults);
-    let played =
-        AssertUnwindSafe(|| shape_meta_harness::linear::rounds::play(&composition.over(below), seed, ROUNDS));
+    let composition = composition.with_flush_schedule(FlushSchedule::Continuous);
+    let below = FailingStore::with(Arc::new(composition.open_sqlite(directory.path())), faults);
+    let played = AssertUnwindSafe(|| {
+        shape_meta_harness::linear::rounds::run_rounds(&composition.over(below), seed, ROUNDS)
+    });
     report.rounds += ROUNDS as u64;
     match panic::catch_unwind(played) {
         Ok(outcome) => outcome.err().map(|calls| format!("C1: these calls are not linearizable: {calls:#?}")),

@@ -4,77 +4,78 @@ use crate::{
     Timestamp,
 };
 
-/// What has happened to a composition, as far as its state follows from it. Played on a reference, it makes
-/// the state that the composition must be in.
+/// The events that determine the state of a composition. Replaying them on a reference model gives the state
+/// that the composition must have.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     events: Vec<Event>,
-    /// Whose changes the store below may have refused for good.
-    refused: HandleSet,
+    /// The handles whose changes the store below may have rejected.
+    rejected: HandleSet,
 }
 
 #[derive(Clone, Debug)]
 enum Event {
-    Mutated { seq: Seq, mutation: Mutation, taken_out: bool },
+    Mutated { seq: Seq, mutation: Mutation, rejected: bool },
     Touched { handle: Handle, created: Seq, at: Timestamp },
     Reopened { at: Timestamp },
 }
 
 impl History {
-    /// A mutation was accepted at this place.
+    /// Records a mutation that was accepted with this sequence number.
     pub(super) fn mutated(&mut self, seq: Seq, mutation: Mutation) {
-        self.events.push(Event::Mutated { seq, mutation, taken_out: false });
+        self.events.push(Event::Mutated { seq, mutation, rejected: false });
     }
 
-    /// A read of the shape that was created at this place was noted.
+    /// Records a touch of the shape with this sequence number.
     pub(super) fn touched(&mut self, handle: Handle, created: Seq, at: Timestamp) {
         self.events.push(Event::Touched { handle, created, at });
     }
 
-    /// The store was opened again, with recovery; what it found counts as read at this moment.
+    /// Records a reopen with recovery. Shapes that were never read got this last-read time.
     pub(super) fn reopened(&mut self, at: Timestamp) {
         self.events.push(Event::Reopened { at });
     }
 
-    /// From now on the store below may refuse changes of this handle.
-    pub(super) fn refuses(&mut self, handle: Handle) {
-        self.refused.insert(handle);
+    /// Records that the store below may reject changes of this handle from now on.
+    pub(super) fn may_reject(&mut self, handle: Handle) {
+        self.rejected.insert(handle);
     }
 
-    /// The store below has refused this mutation, or one that it rests on, for good (C8).
-    pub(super) fn take_out(&mut self, place: Seq) {
+    /// Records that this mutation, or one that it depends on, was rejected (C8).
+    pub(super) fn reject(&mut self, rejected_seq: Seq) {
         for event in &mut self.events {
-            if let Event::Mutated { seq, taken_out, .. } = event
-                && *seq == place
+            if let Event::Mutated { seq, rejected, .. } = event
+                && *seq == rejected_seq
             {
-                *taken_out = true;
+                *rejected = true;
             }
         }
     }
 
-    /// A crash has lost every mutation after this place (C6).
-    pub(super) fn forget_after(&mut self, place: Seq) {
-        self.events.retain(|event| !matches!(event, Event::Mutated { seq, .. } if *seq > place));
+    /// Removes every mutation after this sequence number: a crash has lost them (C6).
+    pub(super) fn truncate_after(&mut self, last: Seq) {
+        self.events.retain(|event| !matches!(event, Event::Mutated { seq, .. } if *seq > last));
     }
 
-    /// A crash has lost reads of the shape that was created at this place: all after the one that was saved,
-    /// or all of them, if this is none of them.
-    pub(super) fn reads_are_lost(&mut self, shape: Seq, saved: Option<Timestamp>) {
-        let is_of = |event: &Event| match event {
+    /// Removes the touches of a shape that a crash has lost: those after the saved one, or all of them if the
+    /// saved time is that of no touch.
+    pub(super) fn lose_touches(&mut self, shape: Seq, saved: Option<Timestamp>) {
+        let touch_of_shape = |event: &Event| match event {
             Event::Touched { created, at, .. } if *created == shape => Some(*at),
             _ => None,
         };
-        let saved = saved.filter(|saved| self.events.iter().filter_map(is_of).any(|at| at == *saved));
-        self.events.retain(|event| is_of(event).is_none_or(|at| saved.is_some_and(|saved| at <= saved)));
+        let saved =
+            saved.filter(|saved| self.events.iter().filter_map(touch_of_shape).any(|at| at == *saved));
+        self.events
+            .retain(|event| touch_of_shape(event).is_none_or(|at| saved.is_some_and(|saved| at <= saved)));
     }
 
-    /// Plays all of it on this store, which must be fresh, and gives it back as it is then. `reopen` closes
-    /// and recovers it.
+    /// Replays the events on a fresh store and returns it. `reopen` closes and recovers a store.
     ///
     /// # Panics
     ///
-    /// If a mutation was taken out that the store below did not refuse and that rests on none such, or if
-    /// one was not taken out that had to be (C8).
+    /// If a mutation was rejected although neither the store below rejects its handle nor it depends on such a
+    /// mutation, or if a mutation should have been rejected and was not (C8).
     pub fn play<S: ShapeStore>(
         &self,
         mut store: Direct<S>,
@@ -82,16 +83,22 @@ impl History {
     ) -> Direct<S> {
         for (at, event) in self.events.iter().enumerate() {
             match event {
-                Event::Mutated { seq, mutation, taken_out } => {
-                    if *taken_out {
-                        self.check_taken_out(mutation, &store);
-                        burn(*seq, &store);
+                Event::Mutated { seq, mutation, rejected } => {
+                    if *rejected {
+                        self.check_rejection(mutation, &store);
+                        skip_seq(*seq, &store);
                         continue;
                     }
                     match store.try_mutate(mutation) {
-                        Ok(receipt) => assert_eq!(receipt.seq(), *seq, "C6: the order has no gaps"),
-                        Err(MutateError::Refused(_)) if self.is_vacuous(mutation, at) => burn(*seq, &store),
-                        Err(error) => panic!("C8: #{seq}, {mutation:?}, was to be taken out: {error}"),
+                        Ok(receipt) => {
+                            assert_eq!(receipt.seq(), *seq, "C6: sequence numbers have no gaps");
+                        }
+                        Err(MutateError::Refused(_)) if self.has_no_effect(mutation, at) => {
+                            skip_seq(*seq, &store);
+                        }
+                        Err(error) => {
+                            panic!("C8: sequence number {seq}, {mutation:?}, had to be rejected: {error}")
+                        }
                     }
                 }
                 Event::Touched { handle, created, at } => {
@@ -106,20 +113,20 @@ impl History {
         store
     }
 
-    fn check_taken_out<S: ShapeStore>(&self, mutation: &Mutation, store: &Direct<S>) {
-        let refused = mutation.handle().is_some_and(|handle| self.refused.contains(handle));
-        if !refused {
-            let alone = store.try_mutate(mutation);
+    fn check_rejection<S: ShapeStore>(&self, mutation: &Mutation, store: &Direct<S>) {
+        let expected = mutation.handle().is_some_and(|handle| self.rejected.contains(handle));
+        if !expected {
+            let outcome = store.try_mutate(mutation);
             assert!(
-                matches!(alone, Err(MutateError::Refused(_))),
-                "C8: {mutation:?} was taken out, and rests on nothing that the store has refused"
+                matches!(outcome, Err(MutateError::Refused(_))),
+                "C8: {mutation:?} was rejected, but depends on no rejected change"
             );
         }
     }
 
-    /// Whether a mutation that rests on one that was taken out need not be taken out with it: a removal of what
-    /// is not there has nothing to do, and of what was removed again since nothing is left to be told.
-    fn is_vacuous(&self, mutation: &Mutation, at: usize) -> bool {
+    /// Whether a mutation that depends on a rejected one need not be rejected itself: the removal of a missing
+    /// shape has no effect, and the effect on a shape that was removed later is not visible.
+    fn has_no_effect(&self, mutation: &Mutation, at: usize) -> bool {
         let removes = |event: &Event| match event {
             Event::Mutated { mutation: Mutation::Remove(removed), .. } => mutation.handle() == Some(removed),
             Event::Mutated { mutation: Mutation::Reset, .. } => true,
@@ -129,7 +136,7 @@ impl History {
     }
 }
 
-/// A place in the order that came to nothing.
-fn burn<S: ShapeStore>(seq: Seq, store: &Direct<S>) {
+/// Advances the store past a sequence number without a change.
+fn skip_seq<S: ShapeStore>(seq: Seq, store: &Direct<S>) {
     read(store.inner().apply(&Batch { changes: Vec::new(), through: seq }));
 }

@@ -2,10 +2,10 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use super::{
     super::{
-        Fixture, Naming, View,
-        act::PATIENT,
+        CompositionFixture, RejectedSeq, View,
+        assertions::WAIT,
         sample::key,
-        view::{Seen, read, reading},
+        view::{ShapeView, distinct_handles_for_relations, read},
     },
     HANDLES, History, KEYS, Op, RELATIONS,
     spec::{bits, op_handle, relation},
@@ -16,13 +16,13 @@ use crate::{
     SnapshotState, Timestamp,
 };
 
-/// Plays these operations on a fresh store of the fixture and on the reference in step.
+/// Plays operations on a fresh store of the fixture and on the reference model in step.
 ///
 /// # Panics
 ///
-/// If any outcome or any read differs after any step (C5). What was played until then is printed to
-/// standard error.
-pub fn lockstep<F: Fixture>(fixture: &F, ops: &[Op]) {
+/// If an outcome or a read differs after any step (C5). The operations up to that step are printed to standard
+/// error.
+pub fn lockstep<F: CompositionFixture>(fixture: &F, ops: &[Op]) {
     let mut played = Played(Vec::new());
     let mut lockstep = Lockstep::new(fixture);
     for op in ops {
@@ -32,46 +32,47 @@ pub fn lockstep<F: Fixture>(fixture: &F, ops: &[Op]) {
     lockstep.finish();
 }
 
-/// The composition and the reference in step; [`lockstep`] for a whole sequence.
-pub struct Lockstep<'f, F: Fixture> {
+/// A composition and the reference model, which play operations in step. [`lockstep`] plays a whole sequence.
+pub struct Lockstep<'f, F: CompositionFixture> {
     fixture: &'f F,
-    /// `None` only while it is reopened.
+    /// `None` only during a reopen.
     store: Option<F::Store>,
     reference: Direct<MemoryStore>,
     history: History,
     paused: bool,
-    /// Whether something below was told to fail, and whether it was told to refuse something for good.
-    disturbed: bool,
-    refusing: bool,
-    /// What is not known to be durable yet.
-    waiting: Vec<Waiting>,
-    /// The furthest place in the order that a receipt has declared durable.
+    /// Whether faults were injected below.
+    faulty: bool,
+    /// Whether a handle is rejected below.
+    rejecting: bool,
+    /// The receipts that are not durable yet.
+    unsettled: Vec<Unsettled>,
+    /// The highest sequence number that a receipt has declared durable.
     durable: Seq,
-    /// The moment of the last reopening: touches count from here.
+    /// The time of the last reopen, in microseconds. Touches are relative to it.
     opened: u64,
 }
 
-struct Waiting {
+struct Unsettled {
     receipt: Receipt,
-    /// The mutation that the receipt is of; none if it found things so already.
+    /// The sequence number of the mutation, or `None` if it changed nothing.
     own: Option<Seq>,
 }
 
-/// What became of a mutation.
-enum Tried<T> {
+/// The outcome of a mutation on the composition.
+enum Outcome<T> {
     Accepted(T),
     Refused(Refusal),
-    /// As it may where there is no buffer. It may have been committed.
+    /// Failed, which is allowed without a buffer. The mutation may have been committed.
     Failed,
 }
 
-/// Tells what was played, if it ends in a panic.
+/// The operations so far. Prints them if the test panics.
 struct Played(Vec<Op>);
 
 impl Drop for Played {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the operations that led to this:\n{self:?}");
+            eprintln!("the operations up to the failure:\n{self:?}");
         }
     }
 }
@@ -82,12 +83,12 @@ impl fmt::Debug for Played {
     }
 }
 
-impl<'f, F: Fixture> Lockstep<'f, F> {
-    /// A fresh store and a fresh reference.
+impl<'f, F: CompositionFixture> Lockstep<'f, F> {
+    /// Opens a fresh store and a fresh reference model.
     ///
     /// # Panics
     ///
-    /// As [`lockstep`] does, and so with all methods.
+    /// As [`lockstep`] does. So do all methods.
     pub fn new(fixture: &'f F) -> Self {
         Self {
             fixture,
@@ -95,32 +96,32 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             reference: reference(&History::default()),
             history: History::default(),
             paused: false,
-            disturbed: false,
-            refusing: false,
-            waiting: Vec::new(),
+            faulty: false,
+            rejecting: false,
+            unsettled: Vec::new(),
             durable: Seq::ZERO,
             opened: 0,
         }
     }
 
-    /// The composition, for looking at more than the reads.
+    /// Returns the composition, for further checks.
     pub fn store(&self) -> &F::Store {
-        self.store.as_ref().expect("it is only away while it is reopened")
+        self.store.as_ref().expect("the store is open, except during a reopen")
     }
 
-    /// The reference.
+    /// Returns the reference model.
     pub fn reference(&self) -> &Direct<MemoryStore> {
         &self.reference
     }
 
-    /// What has happened: with which another store can be brought to the same state.
+    /// Returns the events so far. Replayed on another store, they give the same state.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Whether all that was accepted is known to be durable, or was taken out.
+    /// Whether every accepted mutation is known to be durable or rejected.
     pub fn is_settled(&self) -> bool {
-        self.waiting.is_empty()
+        self.unsettled.is_empty()
     }
 
     /// Plays one operation and compares its outcome and every read.
@@ -128,14 +129,14 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         self.play(op);
         self.settle();
         if matches!(op, Op::Flush) && !self.paused {
-            self.all_durable();
+            self.assert_all_durable();
         }
         self.compare();
     }
 
-    /// Makes all durable and compares a last time.
+    /// Makes every accepted mutation durable and compares a last time.
     pub fn finish(&mut self) {
-        for op in [Op::Resume, Op::Heal, Op::Flush] {
+        for op in [Op::Resume, Op::ClearFaults, Op::Flush] {
             self.step(op);
         }
     }
@@ -145,7 +146,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             Op::Add(spec) => self.add(spec.shape()),
             Op::GetOrAdd(spec) => self.get_or_add(&spec.shape()),
             Op::Remove { handle } => self.remove(&op_handle(handle)),
-            Op::AddAgain { handle, relations } => {
+            Op::Replace { handle, relations } => {
                 let handle = op_handle(handle);
                 let Some(old) = read(self.reference.record(&handle)) else { return };
                 self.remove(&handle);
@@ -169,57 +170,57 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
                     self.history.touched(handle, live.created, at);
                 }
             }
-            Op::Stalest { n, excluded } => {
+            Op::LeastRecentlyUsed { n, excluded } => {
                 let excluded = bits(excluded, HANDLES).map(op_handle).collect();
-                self.compare_stalest(usize::from(n % (HANDLES + 2)), &excluded);
+                self.compare_least_recently_used(usize::from(n % (HANDLES + 2)), &excluded);
             }
-            Op::ScanAcrossRemove { handle } => self.scan_across_remove(&op_handle(handle)),
+            Op::ScanDuringRemove { handle } => self.scan_during_remove(&op_handle(handle)),
             Op::Reset => self.mutate(&Mutation::Reset),
             Op::Flush if self.paused => {}
             Op::Flush => self.fixture.flush(self.store()),
-            Op::FlushInPart { .. } if self.paused => {}
-            Op::FlushInPart { way } => self.fixture.flush_in_part(self.store(), way),
+            Op::PartialFlush { .. } if self.paused => {}
+            Op::PartialFlush { kind } => self.fixture.partial_flush(self.store(), kind),
             Op::Pause => self.paused = self.paused || self.fixture.pause(self.store()),
             Op::Resume => self.resume(),
-            Op::Disturb { way } => {
-                self.disturbed = true;
-                self.fixture.disturb(self.store(), way);
+            Op::InjectFault { kind } => {
+                self.faulty = true;
+                self.fixture.inject_fault(self.store(), kind);
             }
-            Op::Refuse { handle, way } => self.refuse(&op_handle(handle), way),
-            Op::Heal => {
-                self.refusing = false;
-                self.fixture.heal(self.store());
+            Op::RejectHandle { handle, kind } => self.reject_handle(&op_handle(handle), kind),
+            Op::ClearFaults => {
+                self.rejecting = false;
+                self.fixture.clear_faults(self.store());
             }
             Op::Repair => self.fixture.repair(self.store()),
-            Op::Refresh => self.look_beside(),
+            Op::Refresh => self.compare_standby(),
             Op::Promote => self.reopen(F::promote),
             Op::Reopen => self.reopen(F::reopen),
-            // What was isolated and not settled yet is in no order.
-            Op::Crash if self.refusing => self.reopen(F::reopen),
+            // A rejection that is isolated and not settled yet leaves no prefix of the accepted mutations.
+            Op::Crash if self.rejecting => self.reopen(F::reopen),
             Op::Crash => self.crash(),
         }
     }
 
-    fn refuse(&mut self, handle: &Handle, way: u8) {
-        let naming = if way.is_multiple_of(2) { Naming::Culprit } else { Naming::Nobody };
-        if self.fixture.refuse(self.store(), handle, naming) {
-            self.history.refuses(handle.clone());
-            (self.disturbed, self.refusing) = (true, true);
+    fn reject_handle(&mut self, handle: &Handle, kind: u8) {
+        let rejected_seq = if kind.is_multiple_of(2) { RejectedSeq::Reported } else { RejectedSeq::Omitted };
+        if self.fixture.reject_handle(self.store(), handle, rejected_seq) {
+            self.history.may_reject(handle.clone());
+            (self.faulty, self.rejecting) = (true, true);
         }
     }
 
-    fn scan_across_remove(&mut self, handle: &str) {
+    fn scan_during_remove(&mut self, handle: &str) {
         let expected = View::of(&self.reference).shapes;
-        // The scan borrows the store, so what happens meanwhile happens here, and not through `self`.
-        let (here, mutation) = (self.store(), Mutation::remove(handle));
-        let scan = read(here.scan());
+        // The scan borrows the store, so the removal cannot go through `&mut self`.
+        let (store, mutation) = (self.store(), Mutation::remove(handle));
+        let scan = read(store.scan());
         let before = read(self.reference.last_seq());
-        let removed = self.attempted(here.mutate(&mutation, PATIENT));
+        let removed = self.outcome(store.mutate(&mutation, WAIT));
         if !self.paused {
-            self.fixture.flush(here);
+            self.fixture.flush(store);
         }
-        let shown: Vec<_> = scan.map(|listed| Seen::of(&read(listed))).collect();
-        assert_eq!(shown, expected, "C5: a scan shows what was live when it was made");
+        let scanned: Vec<_> = scan.map(|item| ShapeView::of(&read(item))).collect();
+        assert_eq!(scanned, expected, "C5: a scan returns the shapes that were live when it started");
         self.follow(before, &mutation, removed);
     }
 
@@ -237,47 +238,49 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
 
     fn mutate(&mut self, mutation: &Mutation) {
         let before = read(self.reference.last_seq());
-        let here = self.attempted(self.store().mutate(mutation, PATIENT));
+        let here = self.outcome(self.store().mutate(mutation, WAIT));
         self.follow(before, mutation, here);
     }
 
-    /// What a mutation came to. A failure ends the test, unless nobody was there to hide it.
+    /// Returns the outcome of a mutation. A failure ends the test, unless faults reach callers.
     #[track_caller]
-    fn attempted<T>(&self, outcome: Result<T, MutateError>) -> Tried<T> {
-        match outcome {
-            Ok(value) => Tried::Accepted(value),
-            Err(MutateError::Refused(refusal)) => Tried::Refused(refusal),
-            Err(MutateError::Failed(_)) if self.disturbed && self.fixture.shows_failures() => Tried::Failed,
+    fn outcome<T>(&self, result: Result<T, MutateError>) -> Outcome<T> {
+        match result {
+            Ok(value) => Outcome::Accepted(value),
+            Err(MutateError::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(MutateError::Failed(_)) if self.faulty && self.fixture.faults_reach_callers() => {
+                Outcome::Failed
+            }
             Err(MutateError::Failed(error)) => panic!("C5: a mutation failed: {error:?}"),
         }
     }
 
-    /// Lets the reference do what was done here, and compares the outcomes.
-    fn follow(&mut self, before: Seq, mutation: &Mutation, here: Tried<Receipt>) {
-        if matches!(here, Tried::Failed) && read(self.store().last_seq()) == before {
+    /// Plays a mutation on the reference model, and compares the outcomes.
+    fn follow(&mut self, before: Seq, mutation: &Mutation, here: Outcome<Receipt>) {
+        if matches!(here, Outcome::Failed) && read(self.store().last_seq()) == before {
             return;
         }
-        match (here, self.reference.mutate(mutation, PATIENT)) {
-            (Tried::Accepted(receipt), Ok(expected)) => {
-                // The receipt of what was so already may lie anywhere before.
-                let (place, last) = (receipt.seq(), expected.seq());
+        match (here, self.reference.mutate(mutation, WAIT)) {
+            (Outcome::Accepted(receipt), Ok(expected)) => {
+                // The receipt of a mutation that changes nothing may have any earlier sequence number.
+                let (seq, last) = (receipt.seq(), expected.seq());
                 assert!(
-                    place == last || last == before && place < last,
-                    "C5: place {place} instead of {last}"
+                    seq == last || last == before && seq < last,
+                    "C5: sequence number {seq} instead of {last}"
                 );
                 self.accepted(before, mutation, receipt);
             }
-            // Its answer was lost; it is on disk.
-            (Tried::Failed, Ok(expected)) => self.accepted(before, mutation, expected),
-            (Tried::Refused(here), Err(MutateError::Refused(expected))) => {
+            // The mutation is committed, and only its answer was lost.
+            (Outcome::Failed, Ok(expected)) => self.accepted(before, mutation, expected),
+            (Outcome::Refused(here), Err(MutateError::Refused(expected))) => {
                 assert_eq!(here, expected, "C5: outcome of a mutation");
             }
-            (Tried::Accepted(_), other) => {
-                panic!("C5: {mutation:?} is accepted, and expected is {other:?}")
+            (Outcome::Accepted(_), other) => {
+                panic!("C5: {mutation:?} was accepted, expected {other:?}")
             }
-            (Tried::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
-            (Tried::Failed, Err(other)) => {
-                panic!("C5: {mutation:?} was committed, and expected is {other:?}")
+            (Outcome::Refused(here), other) => panic!("C5: refused ({here}), expected {other:?}"),
+            (Outcome::Failed, Err(other)) => {
+                panic!("C5: {mutation:?} was committed, expected {other:?}")
             }
         }
     }
@@ -288,41 +291,44 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         if let Some(seq) = own {
             self.history.mutated(seq, mutation.clone());
         }
-        self.waiting.push(Waiting { receipt, own });
+        self.unsettled.push(Unsettled { receipt, own });
     }
 
     fn get_or_add(&mut self, shape: &NewShape) {
         let before = read(self.reference.last_seq());
-        let here = self.attempted(self.store().get_or_add(shape, PATIENT));
-        if matches!(here, Tried::Failed) && read(self.store().last_seq()) == before {
+        let here = self.outcome(self.store().get_or_add(shape, WAIT));
+        if matches!(here, Outcome::Failed) && read(self.store().last_seq()) == before {
             return;
         }
-        let expected = self.reference.get_or_add(shape, PATIENT);
+        let expected = self.reference.get_or_add(shape, WAIT);
         let receipt = match (here, expected) {
-            (Tried::Accepted(here), Ok(expected)) => {
+            (Outcome::Accepted(here), Ok(expected)) => {
                 assert_eq!((&here.handle, here.added), (&expected.handle, expected.added), "C5: get_or_add");
-                let (place, last) = (here.receipt.seq(), expected.receipt.seq());
-                assert!(place == last || !here.added && place < last, "C5: place {place} instead of {last}");
+                let (seq, last) = (here.receipt.seq(), expected.receipt.seq());
+                assert!(
+                    seq == last || !here.added && seq < last,
+                    "C5: sequence number {seq} instead of {last}"
+                );
                 here.receipt
             }
-            (Tried::Failed, Ok(expected)) => expected.receipt,
-            (Tried::Refused(here), Err(MutateError::Refused(expected))) => {
+            (Outcome::Failed, Ok(expected)) => expected.receipt,
+            (Outcome::Refused(here), Err(MutateError::Refused(expected))) => {
                 assert_eq!(here, expected, "C5: outcome of get_or_add");
                 return;
             }
-            (Tried::Accepted(here), other) => panic!("C5: {here:?}, and expected is {other:?}"),
-            (Tried::Refused(here), other) => panic!("C5: refused ({here}), and expected is {other:?}"),
-            (Tried::Failed, Err(other)) => panic!("C5: added, and expected is {other:?}"),
+            (Outcome::Accepted(here), other) => panic!("C5: {here:?}, expected {other:?}"),
+            (Outcome::Refused(here), other) => panic!("C5: refused ({here}), expected {other:?}"),
+            (Outcome::Failed, Err(other)) => panic!("C5: added, expected {other:?}"),
         };
         self.accepted(before, &Mutation::Add(shape.clone()), receipt);
     }
 
-    /// Hears what the receipts say. Where mutations were taken out (C8), the reference goes on as if they had
-    /// never been.
+    /// Checks the unsettled receipts. If mutations were rejected (C8), the reference model continues as if they
+    /// had never been accepted.
     fn settle(&mut self) {
         let (history, durable) = (&mut self.history, &mut self.durable);
-        let mut taken_out = false;
-        self.waiting.retain(|Waiting { receipt, own }| match receipt.wait_durable(Duration::ZERO) {
+        let mut any_rejected = false;
+        self.unsettled.retain(|Unsettled { receipt, own }| match receipt.wait_durable(Duration::ZERO) {
             Ok(()) => {
                 *durable = receipt.seq().max(*durable);
                 false
@@ -330,20 +336,20 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             Err(NotDurable::TimedOut) => true,
             Err(NotDurable::Rejected(_)) => {
                 if let Some(seq) = own {
-                    history.take_out(*seq);
-                    taken_out = true;
+                    history.reject(*seq);
+                    any_rejected = true;
                 }
                 false
             }
             Err(other) => panic!("C9: {receipt:?}: {other}"),
         });
-        if taken_out {
+        if any_rejected {
             self.reference = reference(&self.history);
         }
     }
 
-    fn all_durable(&self) {
-        if let Some(Waiting { receipt, .. }) = self.waiting.first() {
+    fn assert_all_durable(&self) {
+        if let Some(Unsettled { receipt, .. }) = self.unsettled.first() {
             panic!("C6: not durable after a flush: {receipt:?}");
         }
     }
@@ -354,15 +360,15 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         }
     }
 
-    /// Who reads beside sees all that is on disk, and when each shape was last read only as far as that is.
-    fn look_beside(&self) {
-        let Some(mut view) = self.fixture.beside(self.store()) else { return };
+    /// Compares what the standby serves. Last-read times may not be saved yet, so they are left out.
+    fn compare_standby(&self) {
+        let Some(mut view) = self.fixture.standby_view(self.store()) else { return };
         if self.is_settled() {
             let mut expected = View::of(&self.reference);
             for shape in view.shapes.iter_mut().chain(&mut expected.shapes) {
                 shape.last_read = None;
             }
-            assert_eq!(view, expected, "C5: what is shown beside the composition");
+            assert_eq!(view, expected, "C5: the standby serves what is committed");
         }
     }
 
@@ -372,50 +378,51 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         let Some(store) = self.store.take() else { return };
         match reopen(self.fixture, store, at) {
             Err(unchanged) => {
-                // Closing would have flushed it.
+                // The fixture cannot reopen it. A close would have flushed it.
                 self.store = Some(unchanged);
                 self.fixture.flush(self.store());
             }
             Ok(reopened) => {
-                // What was taken out as it was closed.
+                // The close may have rejected mutations.
                 self.settle();
-                self.all_durable();
-                self.opened_again(reopened, at);
+                self.assert_all_durable();
+                self.reopened(reopened, at);
             }
         }
     }
 
-    /// What is left must be all up to some place in the order, and no less than was declared durable (C6).
+    /// After a crash, the store must hold a prefix of the accepted mutations, with all that were durable (C6).
     fn crash(&mut self) {
         let at = Timestamp::from_micros(self.opened + 1_000);
         let Some(store) = self.store.take() else { return };
         match self.fixture.crash(store, at) {
             Err(unchanged) => self.store = Some(unchanged),
-            Ok(left) => {
-                let (last, all) = (read(left.last_seq()), read(self.reference.last_seq()));
-                assert!(last >= self.durable, "C6: {last} is left, and {} was durable", self.durable);
-                assert!(last <= all, "C6: {last} is left of {all}");
-                self.history.forget_after(last);
-                self.waiting.clear();
+            Ok(recovered) => {
+                let (last, all) = (read(recovered.last_seq()), read(self.reference.last_seq()));
+                assert!(last >= self.durable, "C6: recovered to {last}, but {} was durable", self.durable);
+                assert!(last <= all, "C6: recovered to {last}, but only {all} were accepted");
+                self.history.truncate_after(last);
+                self.unsettled.clear();
                 self.paused = false;
-                self.opened_again(left, at);
+                self.reopened(recovered, at);
             }
         }
     }
 
-    fn opened_again(&mut self, store: F::Store, at: Timestamp) {
-        let known: HashMap<_, _> = View::of(&self.reference)
+    /// Continues with the reopened store, after adjusting the history to the last-read times that it returns.
+    fn reopened(&mut self, store: F::Store, at: Timestamp) {
+        let expected: HashMap<_, _> = View::of(&self.reference)
             .shapes
             .into_iter()
             .map(|shape| (shape.created, shape.last_read))
             .collect();
-        let mut found = View::of(&store).shapes;
-        found.retain(|shape| known.get(&shape.created) != Some(&shape.last_read));
-        // A store that asks the clock shows on shapes that were never read what it has been told; and that is
-        // later than everything before.
-        let moment = found.iter().filter_map(|shape| shape.last_read).max().unwrap_or(at);
-        for shape in found {
-            self.history.reads_are_lost(shape.created, shape.last_read);
+        let mut differing = View::of(&store).shapes;
+        differing.retain(|shape| expected.get(&shape.created) != Some(&shape.last_read));
+        // A store that uses the clock gives shapes that were never read its own time, which is later than all
+        // earlier times.
+        let moment = differing.iter().filter_map(|shape| shape.last_read).max().unwrap_or(at);
+        for shape in differing {
+            self.history.lose_touches(shape.created, shape.last_read);
         }
         self.opened = moment.as_micros();
         self.history.reopened(moment);
@@ -423,11 +430,11 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
         self.store = Some(store);
     }
 
-    /// Every read, on all that there is and on what there is not.
+    /// Compares every read, for live and for missing shapes.
     fn compare(&self) {
         let (store, reference) = (self.store(), &self.reference);
         let (view, expected) = (View::of(store), View::of(reference));
-        assert_eq!(view, expected, "C5: the view of the composition and that of the reference");
+        assert_eq!(view, expected, "C5: the composition equals the reference model");
 
         for number in 0..HANDLES {
             let handle = op_handle(number);
@@ -439,24 +446,29 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
             let key = key(number.into());
             assert_eq!(read(store.handle_for(&key)), read(reference.handle_for(&key)), "key {number}");
         }
-        for asked in 0..1 << RELATIONS {
-            let asked: Vec<_> = bits(asked, RELATIONS).map(relation).collect();
-            assert_eq!(reading(store, &asked), reading(reference, &asked), "readers of {asked:?}");
+        for subset in 0..1 << RELATIONS {
+            let relations: Vec<_> = bits(subset, RELATIONS).map(relation).collect();
+            assert_eq!(
+                distinct_handles_for_relations(store, &relations),
+                distinct_handles_for_relations(reference, &relations),
+                "shapes that read {relations:?}"
+            );
         }
-        let listed = |list: Vec<ScanItem>| list.iter().map(Seen::of).collect::<Vec<_>>();
-        assert_eq!(listed(read(store.list())), listed(read(reference.list())), "lists");
+        let views = |list: Vec<ScanItem>| list.iter().map(ShapeView::of).collect::<Vec<_>>();
+        assert_eq!(views(read(store.list())), views(read(reference.list())), "lists");
         let all = usize::from(HANDLES);
         for n in [1, all] {
-            self.compare_stalest(n, &HandleSet::new());
+            self.compare_least_recently_used(n, &HandleSet::new());
         }
     }
 
-    /// Shapes that were read at the same moment may come in any order, and any of them where not all fit.
-    fn compare_stalest(&self, n: usize, excluded: &HandleSet) {
+    /// Compares the least recently used shapes. Those with equal times may come in any order, and any of them may
+    /// be left out at the end.
+    fn compare_least_recently_used(&self, n: usize, excluded: &HandleSet) {
         let found = read(self.store().least_recently_used(n, excluded));
         let expected = read(self.reference.least_recently_used(n, excluded));
         let times = |found: &LeastRecentlyUsed| found.shapes.iter().map(|(_, at)| *at).collect::<Vec<_>>();
-        assert_eq!(times(&found), times(&expected), "the {n} stalest except {excluded:?}");
+        assert_eq!(times(&found), times(&expected), "the {n} least recently used except {excluded:?}");
         let mut seen = HandleSet::new();
         for (handle, at) in found.shapes {
             let metadata = read(self.reference.metadata(&handle));
@@ -466,7 +478,7 @@ impl<'f, F: Fixture> Lockstep<'f, F> {
     }
 }
 
-/// The reference, as it must be after this.
+/// Returns the reference model in the state after this history.
 fn reference(history: &History) -> Direct<MemoryStore> {
     let fresh = read(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)));
     history.play(fresh, |store, at| {

@@ -1,7 +1,6 @@
-//! Model tests: sequences of operations, for a composition and the reference in step.
+//! Model tests: sequences of operations on a composition and on the reference model in step.
 //!
-//! An operation is made from any six bytes, so a property test generates sequences without knowing
-//! operations, and shrinks them well:
+//! Any six bytes make an operation, so a property test can generate sequences from bytes and shrink them well:
 //!
 //! ```ignore
 //! proptest! {
@@ -20,12 +19,12 @@ mod spec;
 pub use history::History;
 pub use lockstep::{Lockstep, lockstep};
 pub use op::Op;
-pub use spec::{HANDLES, KEYS, RELATIONS, Spec};
+pub use spec::{HANDLES, KEYS, RELATIONS, ShapeSpec};
 
-use super::Fixture;
+use super::CompositionFixture;
 
-/// Random sequences of all operations, on the composition and on the reference: C5.
-pub fn c5_equals_the_reference<F: Fixture>(fixture: &F) {
+/// Random sequences of all operations have the same outcomes on the composition and on the reference model (C5).
+pub fn c5_equals_the_reference<F: CompositionFixture>(fixture: &F) {
     for seed in 0..8 {
         lockstep(fixture, &Op::random(seed, 150));
     }

@@ -1,36 +1,36 @@
 use super::super::sample::{handle, key};
 use crate::{Handle, NewShape, Relation};
 
-/// How many handles there are in the small world of the operations, so that they meet often.
+/// The number of handles that operations use: few, so that operations often use the same one.
 pub const HANDLES: u8 = 6;
-/// How many keys there are.
+/// The number of keys that operations use.
 pub const KEYS: u8 = 5;
-/// How many relations there are.
+/// The number of relations that operations use.
 pub const RELATIONS: u8 = 4;
 
-/// A shape of the small world.
+/// The shape of an operation, as small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spec {
-    /// Its handle.
+pub struct ShapeSpec {
+    /// The handle.
     pub handle: u8,
-    /// Its key.
+    /// The key.
     pub key: u8,
-    /// Its relations, a bit each.
+    /// The relations, one bit each.
     pub relations: u8,
-    /// What it builds on: keys, a bit each.
+    /// The keys that it depends on, one bit each.
     pub dependencies: u8,
-    /// The size of its definition, in steps of a hundred bytes, and whether it is indexed (if odd).
+    /// The size of the definition in units of 100 bytes. If odd, the shape is indexed.
     pub size: u8,
 }
 
-impl Spec {
-    /// The shape.
+impl ShapeSpec {
+    /// Returns the shape.
     pub fn shape(self) -> NewShape {
-        let identity = key(u64::from(self.key % KEYS));
+        let key_of_shape = key(u64::from(self.key % KEYS));
         NewShape {
             handle: op_handle(self.handle),
-            key: identity,
-            hash: identity.definition_hash(),
+            key: key_of_shape,
+            hash: key_of_shape.definition_hash(),
             relations: bits(self.relations, RELATIONS).map(relation).collect(),
             dependencies: bits(self.dependencies, KEYS).map(|number| key(number.into())).collect(),
             indexed: self.size % 2 == 1,
@@ -47,7 +47,7 @@ pub(super) fn relation(number: u8) -> Relation {
     Relation::new(16_500 + u32::from(number))
 }
 
-/// The numbers below `world` whose bit is set.
-pub(super) fn bits(bits: u8, world: u8) -> impl Iterator<Item = u8> {
-    (0..world).filter(move |number| bits & (1 << number) != 0)
+/// Returns the numbers below `count` whose bit is set.
+pub(super) fn bits(bits: u8, count: u8) -> impl Iterator<Item = u8> {
+    (0..count).filter(move |number| bits & (1 << number) != 0)
 }

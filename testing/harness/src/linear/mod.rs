@@ -1,4 +1,4 @@
-//! Recorded histories and the checker that searches them for a linear order.
+//! Recorded histories, and a checker that searches each of them for a linear order (C1).
 
 pub mod call;
 pub mod rounds;

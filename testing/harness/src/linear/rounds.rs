@@ -14,87 +14,86 @@ use todc_utils::linearizability::{
 };
 
 use super::{
-    call::{Answer, Asked, Call, table},
+    call::{Call, Request, Response, table},
     table::Table,
 };
 
 const THREADS: u64 = 4;
-/// By each thread in one round. The search for an order is exponential in the worst case, so a history is cut
-/// where all threads are at rest.
+/// Calls of each thread in one round. The search for a linear order is exponential in the worst case, so a history
+/// is split into rounds, between which all threads are idle.
 const CALLS: usize = 8;
 
-/// A call by a thread, with the time between which it happened.
+/// A call of a thread, with the times of its start and its end.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedCall {
     pub thread: usize,
-    pub begun: u64,
-    pub ended: u64,
+    pub start: u64,
+    pub end: u64,
     pub call: Call,
 }
 
-/// Lets threads loose on this store for so many rounds, and checks each of them.
+/// Runs rounds of concurrent calls on a store, and checks that each round is linearizable (C1).
 ///
-/// The calls are those of the seed; how the threads meet is for the scheduler to say.
+/// The seed determines the calls, and the scheduler how they interleave.
 ///
 /// # Errors
 ///
-/// The first round that has no order.
-pub fn play(
+/// The calls of the first round that is not linearizable.
+pub fn run_rounds(
     store: &(impl MutateShapes + Clone + 'static),
     seed: u64,
     rounds: usize,
-) -> Result<(), Vec<Recorded>> {
+) -> Result<(), Vec<RecordedCall>> {
     let (mut before, clock) = (table(store), AtomicU64::new(0));
-    let meet = Barrier::new(THREADS as usize);
+    let start_line = Barrier::new(THREADS as usize);
     for round in 0..rounds {
-        let all = Mutex::new(Vec::new());
+        let calls = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (store, meet, all, clock) = (store.clone(), &meet, &all, &clock);
+                let (store, start_line, calls, clock) = (store.clone(), &start_line, &calls, &clock);
                 let mut random = Rng::with_seed(seed ^ (round as u64) << 8 ^ thread);
                 scope.spawn(move || {
-                    let asked: Vec<_> = (0..CALLS).map(|_| Asked::any(&mut random)).collect();
-                    meet.wait();
-                    let asked = asked.into_iter();
+                    let requests: Vec<_> = (0..CALLS).map(|_| Request::random(&mut random)).collect();
+                    start_line.wait();
+                    let requests = requests.into_iter();
                     let recorded: Vec<_> =
-                        asked.map(|asked| record(&store, clock, thread as usize, asked)).collect();
-                    all.lock().expect("nobody panics under it").extend(recorded);
+                        requests.map(|request| record(&store, clock, thread as usize, request)).collect();
+                    calls.lock().expect("the lock is not poisoned").extend(recorded);
                 });
             }
         });
-        let mut all = all.into_inner().expect("nobody panics under it");
-        // What the store holds when all are done belongs to the history, and is where the next one begins.
+        let mut calls = calls.into_inner().expect("the lock is not poisoned");
+        // The final state belongs to the history, and is the initial state of the next round.
         let after = table(store);
-        for asked in [Asked::Scan, Asked::LastSeq] {
-            all.push(record(store, &clock, THREADS as usize, asked));
+        for request in [Request::Scan, Request::LastSeq] {
+            calls.push(record(store, &clock, THREADS as usize, request));
         }
-        if !has_an_order(before, &all) {
-            return Err(all);
+        if !is_linearizable(before, &calls) {
+            return Err(calls);
         }
         before = after;
     }
     Ok(())
 }
 
-fn record(store: &impl MutateShapes, clock: &AtomicU64, thread: usize, asked: Asked) -> Recorded {
-    // No two ticks are the same, and those of different processors are of one order, unlike the times that
-    // they tell.
+fn record(store: &impl MutateShapes, clock: &AtomicU64, thread: usize, request: Request) -> RecordedCall {
+    // Ticks are unique and totally ordered across processors, which clock times are not.
     let tick = || clock.fetch_add(1, Ordering::SeqCst);
-    let begun = tick();
-    let answer = asked.of(store);
-    Recorded { thread, begun, ended: tick(), call: Call { asked, answer } }
+    let start = tick();
+    let response = request.send(store);
+    RecordedCall { thread, start, end: tick(), call: Call { request, response } }
 }
 
-/// Whether a sequential store, beginning with this table, could have given all these answers in some order in
-/// which no call comes before one that had ended when it began.
-pub fn has_an_order(before: Table, all: &[Recorded]) -> bool {
+/// Whether a sequential store that starts with this table gives all these responses in some order that keeps a call
+/// after every call that ended before it started.
+pub fn is_linearizable(before: Table, calls: &[RecordedCall]) -> bool {
     let mut actions = Vec::new();
-    for Recorded { thread, begun, ended, call } in all {
-        actions.push((*begun, *thread, Action::Call(call.clone())));
-        actions.push((*ended, *thread, Action::Response(call.clone())));
+    for RecordedCall { thread, start, end, call } in calls {
+        actions.push((*start, *thread, Action::Call(call.clone())));
+        actions.push((*end, *thread, Action::Response(call.clone())));
     }
     actions.sort_by_key(|(at, ..)| *at);
-    let begin = Call { asked: Asked::Begin(before), answer: Answer::Nothing };
+    let begin = Call { request: Request::Begin(before), response: Response::Nothing };
     let mut history = vec![(0, Action::Call(begin.clone())), (0, Action::Response(begin))];
     history.extend(actions.into_iter().map(|(_, thread, action)| (thread, action)));
     WGLChecker::<Table>::is_linearizable(History::from_actions(history))

@@ -2,33 +2,36 @@ use std::collections::BTreeMap;
 
 use todc_utils::specifications::Specification;
 
-use super::call::{Answer, Asked, Call, No};
+use super::call::{Call, Refused, Request, Response};
 
-/// The shapes as a table: what a sequential store would be.
+/// A sequential store: the specification that histories are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Table {
+    /// The last sequence number.
     pub last: u64,
-    /// By the number of the handle.
-    pub shapes: BTreeMap<u8, Shape>,
+    /// The live shapes by the number of their handle.
+    pub rows: BTreeMap<u8, Row>,
 }
 
-/// A shape of the small world; all of it is numbers.
+/// A live shape, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    pub new: New,
+pub struct Row {
+    pub new: NewRow,
+    /// The sequence number of its add.
     pub created: u64,
+    /// The snapshot state: 0 pending, 1 started, 2 complete.
     pub state: u8,
 }
 
-/// What a shape is before it has a place in the order.
+/// A shape before it has a sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct New {
+pub struct NewRow {
     pub key: u8,
-    /// A bit each.
+    /// One bit each.
     pub relations: u8,
 }
 
-impl New {
+impl NewRow {
     pub fn is_indexed(self) -> bool {
         self.relations & 1 == 1
     }
@@ -36,84 +39,83 @@ impl New {
 
 impl Table {
     fn holder(&self, key: u8) -> Option<u8> {
-        self.shapes.iter().find(|(_, shape)| shape.new.key == key).map(|(handle, _)| *handle)
+        self.rows.iter().find(|(_, shape)| shape.new.key == key).map(|(handle, _)| *handle)
     }
 
-    fn add(&mut self, handle: u8, new: New) -> Result<u64, No> {
+    fn add(&mut self, handle: u8, new: NewRow) -> Result<u64, Refused> {
         if let Some(holder) = self.holder(new.key) {
-            return Err(No::KeyIsHeldBy(holder));
+            return Err(Refused::KeyIsHeldBy(holder));
         }
-        if self.shapes.contains_key(&handle) {
-            return Err(No::HandleIsLive);
+        if self.rows.contains_key(&handle) {
+            return Err(Refused::HandleIsLive);
         }
         self.last += 1;
-        self.shapes.insert(handle, Shape { new, created: self.last, state: 0 });
+        self.rows.insert(handle, Row { new, created: self.last, state: 0 });
         Ok(self.last)
     }
 
-    /// Whether a sequential store would have answered so; if it would, this is what it is afterwards.
-    fn answers(&mut self, Call { asked, answer }: &Call) -> bool {
-        match (asked, answer) {
-            (Asked::Begin(table), Answer::Nothing) => {
+    /// Plays a call, and returns whether a sequential store gives the same response.
+    fn responds(&mut self, Call { request, response }: &Call) -> bool {
+        match (request, response) {
+            (Request::Begin(table), Response::Nothing) => {
                 *self = table.clone();
                 true
             }
-            (Asked::Add(handle, new), Answer::Accepted(answer)) => self.add(*handle, *new) == *answer,
-            (Asked::GetOrAdd(_, new), Answer::Found(holder)) => self.holder(new.key) == Some(*holder),
-            (Asked::GetOrAdd(handle, new), Answer::Accepted(answer)) => {
+            (Request::Add(handle, new), Response::Accepted(response)) => self.add(*handle, *new) == *response,
+            (Request::GetOrAdd(_, new), Response::Found(holder)) => self.holder(new.key) == Some(*holder),
+            (Request::GetOrAdd(handle, new), Response::Accepted(response)) => {
                 // A live key would have been found.
-                self.holder(new.key).is_none() && self.add(*handle, *new) == *answer
+                self.holder(new.key).is_none() && self.add(*handle, *new) == *response
             }
-            (Asked::Remove(handle), Answer::Accepted(answer)) => {
-                let outcome = match self.shapes.remove(handle) {
+            (Request::Remove(handle), Response::Accepted(response)) => {
+                let outcome = match self.rows.remove(handle) {
                     Some(_) => {
                         self.last += 1;
                         Ok(self.last)
                     }
-                    None => Err(No::Unknown),
+                    None => Err(Refused::UnknownHandle),
                 };
-                outcome == *answer
+                outcome == *response
             }
-            (Asked::Mark(handle, state), Answer::Accepted(answer)) => match self.shapes.get_mut(handle) {
-                None => *answer == Err(No::Unknown),
-                // Things are so already: the receipt may be of any place before.
-                Some(shape) if shape.state >= *state => answer.is_ok_and(|seq| seq <= self.last),
+            (Request::Mark(handle, state), Response::Accepted(response)) => match self.rows.get_mut(handle) {
+                None => *response == Err(Refused::UnknownHandle),
+                // The mark changes nothing: the receipt may have any earlier sequence number.
+                Some(shape) if shape.state >= *state => response.is_ok_and(|seq| seq <= self.last),
                 Some(shape) => {
                     shape.state = *state;
                     self.last += 1;
-                    *answer == Ok(self.last)
+                    *response == Ok(self.last)
                 }
             },
-            (Asked::Reset, Answer::Accepted(answer)) => {
-                self.shapes.clear();
+            (Request::Reset, Response::Accepted(response)) => {
+                self.rows.clear();
                 self.last += 1;
-                *answer == Ok(self.last)
+                *response == Ok(self.last)
             }
-            (Asked::Metadata(handle), Answer::Metadata(answer)) => {
-                let shape = self.shapes.get(handle);
-                shape.map(|shape| (shape.created, shape.state)) == *answer
+            (Request::Metadata(handle), Response::Metadata(response)) => {
+                let shape = self.rows.get(handle);
+                shape.map(|shape| (shape.created, shape.state)) == *response
             }
-            (Asked::Record(handle), Answer::Record(answer)) => {
-                self.shapes.get(handle).map(|shape| (shape.created, shape.new)) == *answer
+            (Request::Record(handle), Response::Record(response)) => {
+                self.rows.get(handle).map(|shape| (shape.created, shape.new)) == *response
             }
-            (Asked::Touch(handle), Answer::Live(answer)) => self.shapes.contains_key(handle) == *answer,
-            (Asked::HandleFor(key), Answer::Handle(answer)) => self.holder(*key) == *answer,
-            (Asked::Reading(relations), Answer::Handles(answer)) => {
-                let reading = self.shapes.iter().filter(|(_, shape)| shape.new.relations & relations != 0);
-                reading.map(|(handle, _)| *handle).eq(answer.iter().copied())
+            (Request::Touch(handle), Response::Live(response)) => self.rows.contains_key(handle) == *response,
+            (Request::HandleFor(key), Response::Handle(response)) => self.holder(*key) == *response,
+            (Request::HandlesForRelations(relations), Response::Handles(response)) => {
+                let reading = self.rows.iter().filter(|(_, shape)| shape.new.relations & relations != 0);
+                reading.map(|(handle, _)| *handle).eq(response.iter().copied())
             }
-            (Asked::Counts, Answer::Counts(answer)) => {
-                let indexed = self.shapes.values().filter(|shape| shape.new.is_indexed());
-                (self.shapes.len() as u64, indexed.count() as u64) == *answer
+            (Request::Counts, Response::Counts(response)) => {
+                let indexed = self.rows.values().filter(|shape| shape.new.is_indexed());
+                (self.rows.len() as u64, indexed.count() as u64) == *response
             }
-            (Asked::Scan, Answer::Scan(answer)) => {
-                let mut shapes: Vec<_> =
-                    self.shapes.iter().map(|(handle, shape)| (*handle, *shape)).collect();
+            (Request::Scan, Response::Scan(response)) => {
+                let mut shapes: Vec<_> = self.rows.iter().map(|(handle, shape)| (*handle, *shape)).collect();
                 shapes.sort_by_key(|(_, shape)| shape.created);
-                shapes == *answer
+                shapes == *response
             }
-            (Asked::LastSeq, Answer::LastSeq(answer)) => self.last == *answer,
-            _ => panic!("no answer to what was asked: {asked:?}, {answer:?}"),
+            (Request::LastSeq, Response::LastSeq(response)) => self.last == *response,
+            _ => panic!("a response of another kind of request: {request:?}, {response:?}"),
         }
     }
 }
@@ -128,6 +130,6 @@ impl Specification for Table {
 
     fn apply(call: &Call, table: &Self) -> (bool, Self) {
         let mut after = table.clone();
-        if after.answers(call) { (true, after) } else { (false, table.clone()) }
+        if after.responds(call) { (true, after) } else { (false, table.clone()) }
     }
 }

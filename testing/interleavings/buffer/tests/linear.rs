@@ -95,7 +95,7 @@ fn all(store: &impl ReadShapes) -> Vec<(String, u64, SnapshotState)> {
 }
 
 /// Injects a fault into the next flush, or none.
-fn disturb(faults: &Faults) {
+fn inject_faults(faults: &Faults) {
     match choose(8) {
         0 => faults.fail_applies(1, ErrorKind::Busy, Side::Before),
         1 => faults.fail_applies(1, ErrorKind::Io, Side::After),
@@ -116,7 +116,7 @@ fn check(store: &Store, history: History) {
         model.step(op);
     }
     assert_eq!(all(store), model.all());
-    store.inner().faults().heal();
+    store.inner().faults().clear();
     let report = store.close(NEVER);
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(all(store.inner().inner()), model.all(), "C10");
@@ -148,7 +148,7 @@ fn race(store: Store, faults: &Faults, flush: impl Fn(&Store) + Sync) {
         }
         scope.spawn(|| {
             for _ in 0..3 {
-                disturb(faults);
+                inject_faults(faults);
                 flush(&store);
             }
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shape_meta_core::{
     ErrorKind, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Receipt, SnapshotState, StoreControl,
     Wait,
-    conformance::{Naming, Side},
+    conformance::{RejectedSeq, Side},
 };
 use shuttle::thread;
 
@@ -96,7 +96,7 @@ fn c1_marks_follow_their_shape_through_the_generations() {
 fn c9_a_fault_of_overlapping_publish_or_commit_loses_nothing() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
-        faults.spare_applies(choose(2));
+        faults.allow_applies(choose(2));
         match choose(3) {
             0 => faults.fail_applies(1, ErrorKind::Io, Side::After),
             1 => faults.panic_applies(1, Side::After),
@@ -126,8 +126,8 @@ fn c9_a_fault_of_overlapping_publish_or_commit_loses_nothing() {
 fn c8_a_rejection_is_reconciled_before_the_next_commit() {
     explore(|| {
         let (store, faults, memory) = open(threaded(1));
-        let naming = if choose(2) == 0 { Naming::Culprit } else { Naming::Nobody };
-        faults.refuse(&shape("rejected", 0).handle, naming);
+        let naming = if choose(2) == 0 { RejectedSeq::Reported } else { RejectedSeq::Omitted };
+        faults.reject_handle(&shape("rejected", 0).handle, naming);
         store.pause();
         let [a, rejected] = [add(&store, "a", 1), add(&store, "rejected", 2)];
         store.resume();
@@ -145,7 +145,7 @@ fn c8_a_rejection_is_reconciled_before_the_next_commit() {
                 }
             });
             // The add is rejected or not, but a mark is never rejected on its own.
-            scope.spawn(|| faults.heal());
+            scope.spawn(|| faults.clear());
         });
         assert!(!is_rejected(&a));
         assert!(store.close(Duration::MAX).is_complete());
@@ -164,10 +164,10 @@ fn c8_nothing_that_rests_on_a_rejection_is_committed() {
         let (store, faults, memory) = manual();
         add(&store, "good", 1);
         add(&store, "bad", 2);
-        faults.refuse(&shape("bad", 0).handle, Naming::Culprit);
+        faults.reject_handle(&shape("bad", 0).handle, RejectedSeq::Reported);
         faults.panic_publishes(1, if choose(2) == 0 { Side::Before } else { Side::After });
         assert_eq!(store.flush_once().expect_err("a panic").kind(), ErrorKind::Panicked);
-        faults.heal();
+        faults.clear();
         // The rejected shape disappears with the drop of its generation, and the mark with it.
         let mark = store.mark_snapshot_started("bad", Wait::No).expect("live");
         thread::scope(|scope| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shape_meta_core::{
     ErrorKind, MutateShapesExt, NotDurable, ReadShapes, Receipt, Refusal, StoreControl, Wait,
-    conformance::{Naming, Side},
+    conformance::{RejectedSeq, Side},
 };
 use shuttle::{future::block_on, thread};
 
@@ -53,8 +53,8 @@ fn c6_a_durable_change_resolves_its_receipt() {
 fn c8_a_rejection_resolves_its_receipt() {
     explore(|| {
         let (store, faults, _) = manual();
-        let naming = if choose(2) == 0 { Naming::Culprit } else { Naming::Nobody };
-        faults.refuse(&shape("rejected", 0).handle, naming);
+        let naming = if choose(2) == 0 { RejectedSeq::Reported } else { RejectedSeq::Omitted };
+        faults.reject_handle(&shape("rejected", 0).handle, naming);
         let receipts = [add(&store, "a", 1), add(&store, "rejected", 2), add(&store, "b", 3)];
         thread::scope(|scope| {
             for (number, receipt) in receipts.iter().enumerate() {

@@ -2,12 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
     Handle, MutateShapesExt, NewShape, NoopObserver, ReadShapes, Receipt, Seq, SnapshotState, Wait,
-    conformance::{FailingStore, Faults, LateStore},
+    conformance::{DeferredPublishStore, FailingStore, Faults},
 };
 use shape_meta_interleavings_buffer::{BufferOptions, Buffered};
 use shuttle::rand::{Rng, thread_rng};
 
-pub(crate) type Store = Buffered<FailingStore<Arc<LateStore>>>;
+pub(crate) type Store = Buffered<FailingStore<Arc<DeferredPublishStore>>>;
 
 /// Longer than any test runs.
 pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
@@ -16,8 +16,8 @@ pub(crate) const NEVER: Duration = Duration::from_secs(86_400);
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
 /// Opens a store over one that shows committed changes at once, or only once they are published.
-pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<LateStore>) {
-    let memory = if choose(2) == 0 { LateStore::new() } else { LateStore::prompt() };
+pub(crate) fn open(options: BufferOptions) -> (Store, Faults, Arc<DeferredPublishStore>) {
+    let memory = if choose(2) == 0 { DeferredPublishStore::new() } else { DeferredPublishStore::immediate() };
     let (memory, faults) = (Arc::new(memory), Faults::default());
     let inner = FailingStore::with(Arc::clone(&memory), faults.clone());
     let store = Buffered::new(inner, options, Arc::new(NoopObserver)).expect("nothing fails yet");
@@ -30,7 +30,7 @@ pub(crate) fn small() -> BufferOptions {
 }
 
 /// Opens a store without a background flusher.
-pub(crate) fn manual() -> (Store, Faults, Arc<LateStore>) {
+pub(crate) fn manual() -> (Store, Faults, Arc<DeferredPublishStore>) {
     open(small().background_flush(false))
 }
 

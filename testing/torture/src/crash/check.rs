@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shape_meta::{Change, Limits, NoopObserver, ReadShapes, Seq, Timestamp};
 use shape_meta_core::{
     Batch, Direct, MemoryStore, ShapeStore,
-    conformance::{Seen, View},
+    conformance::{ShapeView, View},
 };
 
 use super::{child_log::ChildLog, plan::Task};
@@ -45,15 +45,16 @@ pub(super) fn is_prefix(before: &MemoryStore, left: &View, log: &ChildLog, task:
     }
     let mut matched = 0;
     for (thread, reported) in (0..).zip(&log.did) {
-        let belongs = |shape: &Seen| task.threads == 1 || Script::is_of(thread, &shape.key);
-        let of_thread =
-            |view: &View| -> Vec<Seen> { without_seqs(view.shapes.iter().filter(|shape| belongs(shape))) };
+        let belongs = |shape: &ShapeView| task.threads == 1 || Script::owns_key(thread, &shape.key);
+        let of_thread = |view: &View| -> Vec<ShapeView> {
+            without_seqs(view.shapes.iter().filter(|shape| belongs(shape)))
+        };
         let found = of_thread(left);
         matched += found.len();
         let script = if task.threads == 1 {
-            Script::alone(task.seed)
+            Script::single_threaded(task.seed)
         } else {
-            Script::among_others(task.seed, thread)
+            Script::for_thread(task.seed, thread)
         };
         let model = copy(&before).map_err(|error| error.to_string())?;
         let model = Direct::new(model, Limits::default(), Arc::new(NoopObserver))
@@ -93,7 +94,7 @@ pub(super) fn is_prefix(before: &MemoryStore, left: &View, log: &ChildLog, task:
         return Ok(());
     }
     let of_no_thread = |view: &View| {
-        let is = |shape: &&Seen| !(0..task.threads).any(|thread| Script::is_of(thread, &shape.key));
+        let is = |shape: &&ShapeView| !(0..task.threads).any(|thread| Script::owns_key(thread, &shape.key));
         without_seqs(view.shapes.iter().filter(is))
     };
     let others = of_no_thread(left);
@@ -113,13 +114,13 @@ pub(super) fn lost(left: &View, log: &ChildLog) -> (u64, u64) {
 
 /// Drops the fields that depend on the clock.
 pub(super) fn timeless(view: View) -> View {
-    let shapes = view.shapes.into_iter().map(|shape| Seen { last_read: None, ..shape });
+    let shapes = view.shapes.into_iter().map(|shape| ShapeView { last_read: None, ..shape });
     View { shapes: shapes.collect(), ..view }
 }
 
 /// Returns the shapes by handle, without the fields that depend on the clock or the other threads.
-fn without_seqs<'a>(shapes: impl Iterator<Item = &'a Seen>) -> Vec<Seen> {
-    let shapes = shapes.map(|shape| Seen { created: Seq::ZERO, last_read: None, ..shape.clone() });
+fn without_seqs<'a>(shapes: impl Iterator<Item = &'a ShapeView>) -> Vec<ShapeView> {
+    let shapes = shapes.map(|shape| ShapeView { created: Seq::ZERO, last_read: None, ..shape.clone() });
     let mut shapes: Vec<_> = shapes.collect();
     shapes.sort_by(|one, other| one.handle.cmp(&other.handle));
     shapes

@@ -43,9 +43,9 @@ pub(super) fn run() -> Outcome {
         for number in 0..task.threads {
             let store = &store;
             let script = if task.threads == 1 {
-                Script::alone(task.seed)
+                Script::single_threaded(task.seed)
             } else {
-                Script::among_others(task.seed, number)
+                Script::for_thread(task.seed, number)
             };
             scope.spawn(move || work(store, number, script, task.steps));
         }
