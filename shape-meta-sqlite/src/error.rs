@@ -25,7 +25,9 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
         };
         let advice = match kind {
             ErrorKind::ReadOnly => "permission denied; give this user the right to read and write there",
-            ErrorKind::Configuration => "another file is in the way; move it, or choose another path",
+            ErrorKind::Configuration => {
+                "a file or a directory is in the way; move it, or choose another path"
+            }
             kind => consequence(kind),
         };
         Error::new(kind, format!("could not {doing} {}: {advice}", path.display())).with_source(source)

@@ -25,7 +25,7 @@ pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock>
     if header::inspect(files)? != FileState::Database {
         return Err(Error::new(
             ErrorKind::AlreadyOpen,
-            "could not take the database over: another owner is just creating it; nothing was touched, try again in \
+            "could not take the database over: another owner is just creating it; nothing was changed, try again in \
              a moment",
         ));
     }
@@ -33,7 +33,7 @@ pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock>
     bump_epoch(files, settings).map_err(|error| match error.kind() {
         ErrorKind::Corrupt => Error::new(
             ErrorKind::Corrupt,
-            "could not take the database over, because it is damaged; nothing was touched. Let its live owner \
+            "could not take the database over, because it is damaged; nothing was changed. Let its live owner \
              repair it, or end that process and open again",
         )
         .with_source(error),
