@@ -15,8 +15,8 @@ pub struct Admission(Arc<Inner>);
 struct Inner {
     limits: AdmissionLimits,
     retry_after: RetryAfter,
-    /// The number of permits of both kinds in one word: `Initial` in the upper half, `Existing` in the lower. Each half
-    /// stays within its limit, a `u32`, so it cannot overflow into the other.
+    /// The number of permits of both kinds in one word: `Initial` in the upper half, `Existing` in the lower.
+    /// Each half stays within its limit, a `u32`, so it cannot overflow into the other.
     current: AtomicU64,
     totals: [Totals; 2],
 }
@@ -73,8 +73,8 @@ impl Admission {
 
     /// Adds a value to the word, if this kind is below its limit.
     ///
-    /// Check and addition are one step. Adding first and undoing it above the limit would exceed the limit for a
-    /// moment, and could reject other requests below the limit.
+    /// Check and addition are one step. Adding first and undoing it above the limit would exceed the limit
+    /// for a moment, and could reject other requests below the limit.
     fn try_add(&self, kind: Kind, add: u64) -> Result<(), Rejected> {
         let Inner { limits, current, .. } = &*self.0;
         let limit = limits.of(kind);

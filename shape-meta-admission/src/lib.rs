@@ -1,11 +1,11 @@
-//! Admission control for servers on a `shape-meta` store. It limits the concurrent requests of each kind. A request
-//! above the limit is rejected at once, with the time after which to retry.
+//! Admission control for servers on a `shape-meta` store. It limits the concurrent requests of each kind. A
+//! request above the limit is rejected at once, with the time after which to retry.
 //!
 //! # What it is not
 //!
-//! It is not a queue: a request that waits would hold memory and keep its client waiting. It is not a rate limit: it
-//! bounds the number of concurrent requests, not the number per second. It is not the limit of the write buffer below,
-//! which applies its own backpressure.
+//! It is not a queue: a request that waits would hold memory and keep its client waiting. It is not a rate
+//! limit: it bounds the number of concurrent requests, not the number per second. It is not the limit of the
+//! write buffer below, which applies its own backpressure.
 //!
 //! # Example
 //!
@@ -31,20 +31,20 @@
 //! # Kinds
 //!
 //! A request that may create a shape ([`Kind::Initial`]) costs far more than one that reads an existing shape
-//! ([`Kind::Existing`]). Each kind has its own limit. A redeploy, in which all clients create shapes at once, therefore
-//! does not block clients that only read. [`Permit::switch_to`] moves a request to the other kind when its cost
-//! changes.
+//! ([`Kind::Existing`]). Each kind has its own limit. A redeploy, in which all clients create shapes at once,
+//! therefore does not block clients that only read. [`Permit::switch_to`] moves a request to the other kind
+//! when its cost changes.
 //!
 //! # Trade-offs
 //!
-//! The counts of both kinds are the two halves of one atomic word. A permit therefore moves in one step: it is never
-//! counted in both kinds or in neither, and no limit is ever exceeded. The price is that the kinds share a cache line.
-//! Under contention an acquire may repeat its compare-and-swap, tens of nanoseconds each.
+//! The counts of both kinds are the two halves of one atomic word. A permit therefore moves in one step: it
+//! is never counted in both kinds or in neither, and no limit is ever exceeded. The price is that the kinds
+//! share a cache line. Under contention an acquire may repeat its compare-and-swap, tens of nanoseconds each.
 //!
 //! # When to retry
 //!
-//! [`RetryAfter`] computes the delay from the measured number of pending changes and the measured write rate. A random
-//! part spreads the retries of requests that are rejected together.
+//! [`RetryAfter`] computes the delay from the measured number of pending changes and the measured write rate.
+//! A random part spreads the retries of requests that are rejected together.
 //!
 //! # Features
 //!

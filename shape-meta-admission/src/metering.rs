@@ -8,8 +8,9 @@ const ACQUIRED: &str = "shape_meta.admission.acquired";
 const REJECTED: &str = "shape_meta.admission.rejected";
 
 impl Admission {
-    /// Records the [metrics](crate#metrics) through the `metrics` facade, with this name of the store as the label
-    /// `stack`. Call it regularly, for example before each scrape. Takes some microseconds and delays no request.
+    /// Records the [metrics](crate#metrics) through the `metrics` facade, with this name of the store as the
+    /// label `stack`. Call it regularly, for example before each scrape. Takes some microseconds and delays
+    /// no request.
     ///
     /// The `Reporter` of `shape-meta-telemetry` can call it together with the gauges of the stores:
     /// `reporter.add(move || { admission.record_metrics("main"); true })`.

@@ -2,8 +2,8 @@ use std::fmt;
 
 use crate::{Admission, Kind, Rejected};
 
-/// The permission to process one request. Dropping it releases it, also on a panic and when a future that holds it is
-/// dropped. (A permit that is leaked with [`std::mem::forget`] is never released.)
+/// The permission to process one request. Dropping it releases it, also on a panic and when a future that
+/// holds it is dropped. (A permit that is leaked with [`std::mem::forget`] is never released.)
 #[must_use = "a permit is released as soon as it is dropped"]
 pub struct Permit {
     admission: Admission,
@@ -21,8 +21,8 @@ impl Permit {
         self.kind
     }
 
-    /// Moves the permit to another kind, in one step: it is never counted in both kinds or in neither. Does nothing if
-    /// the permit has this kind already.
+    /// Moves the permit to another kind, in one step: it is never counted in both kinds or in neither. Does
+    /// nothing if the permit has this kind already.
     ///
     /// # Errors
     ///

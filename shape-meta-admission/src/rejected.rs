@@ -17,8 +17,8 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Returns the time after which to retry, in whole seconds, rounded up and at least 1: the value of a `Retry-After`
-    /// header.
+    /// Returns the time after which to retry, in whole seconds, rounded up and at least 1: the value of a
+    /// `Retry-After` header.
     pub fn retry_after_seconds(&self) -> u64 {
         let up = u64::from(self.retry_after.subsec_nanos() > 0);
         self.retry_after.as_secs().saturating_add(up).max(1)
@@ -29,7 +29,7 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "too many concurrent requests of the kind {:?}: {} are in progress, the limit is {}; try again in {} ms",
+            "too many concurrent requests of the kind {:?}: {} in progress, the limit is {}; try again in {} ms",
             self.kind.name(),
             self.current,
             self.limit,

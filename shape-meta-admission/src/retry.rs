@@ -9,8 +9,8 @@ pub struct Drain {
     pub per_second: f64,
 }
 
-/// A source of the measured rate. The `WeakShapeMeta` of `shape-meta` (returned by `downgrade` of a store) implements
-/// it, and so does any closure that returns a [`Drain`]:
+/// A source of the measured rate. The `WeakShapeMeta` of `shape-meta` (returned by `downgrade` of a store)
+/// implements it, and so does any closure that returns a [`Drain`]:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,7 +33,8 @@ pub struct Drain {
 /// # }
 /// ```
 pub trait DrainRate: Send + Sync {
-    /// Returns the current state. Called once for each rejection, on the thread of the request: it should not block.
+    /// Returns the current state. Called once for each rejection, on the thread of the request: it should not
+    /// block.
     fn drain(&self) -> Drain;
 }
 
@@ -43,8 +44,8 @@ impl<F: Fn() -> Drain + Send + Sync> DrainRate for F {
     }
 }
 
-/// The rule for the delay after which to retry: the time to write the pending changes at the measured rate, plus a
-/// random part of up to half of that, within bounds.
+/// The rule for the delay after which to retry: the time to write the pending changes at the measured rate,
+/// plus a random part of up to half of that, within bounds.
 #[derive(Clone)]
 pub struct RetryAfter {
     min: Duration,
@@ -53,15 +54,16 @@ pub struct RetryAfter {
 }
 
 impl RetryAfter {
-    /// The minimum delay, which is also the delay before its random part if the rate is unknown. Default: 1 second,
-    /// the minimum of a `Retry-After` header. If it is too short, clients retry before the load has changed.
+    /// The minimum delay, which is also the delay before its random part if the rate is unknown. Default: 1
+    /// second, the minimum of a `Retry-After` header. If it is too short, clients retry before the load has
+    /// changed.
     pub fn min(mut self, min: Duration) -> Self {
         self.min = min;
         self
     }
 
-    /// The maximum delay, including its random part. Default: 30 seconds. If it is too long, clients stay away after
-    /// the load has gone. If it is below [`min`](Self::min), the minimum applies.
+    /// The maximum delay, including its random part. Default: 30 seconds. If it is too long, clients stay
+    /// away after the load has gone. If it is below [`min`](Self::min), the minimum applies.
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
@@ -86,7 +88,8 @@ impl RetryAfter {
             true => Duration::try_from_secs_f64(drain.pending as f64 / drain.per_second).unwrap_or(max),
             false => self.min,
         };
-        // The base leaves space for the random part. Otherwise all rejected requests would retry together at the maximum.
+        // The base leaves space for the random part. Otherwise all rejected requests would retry together at
+        // the maximum.
         let base = needed.clamp(self.min, (max / 3 * 2).max(self.min));
         base.saturating_add((base / 2).mul_f64(random)).min(max)
     }

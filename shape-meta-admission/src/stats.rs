@@ -2,8 +2,8 @@ use crate::Kind;
 
 /// The counts of an [`Admission`](crate::Admission) since it was created.
 ///
-/// Both `current` values are read in one step, so that a permit that is being moved is counted once. The totals are
-/// read separately, and may be ahead of them or lag them.
+/// Both `current` values are read in one step, so that a permit that is being moved is counted once. The
+/// totals are read separately, and may be ahead of them or lag them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// The counts of [`Kind::Initial`].

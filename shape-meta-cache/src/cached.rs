@@ -18,26 +18,28 @@ use crate::{
 /// reports may be wrong.
 const MAX_PREALLOCATED_ENTRIES: usize = 1 << 20;
 
-/// A store with a mirror of the small columns in memory, which is read without a lock. The [crate docs](crate)
-/// describe how it works.
+/// A store with a mirror of the small columns in memory, which is read without a lock. The [crate
+/// docs](crate) describe how it works.
 pub struct Cached<S> {
     pub(crate) inner: S,
     pub(crate) mirror: Mirror,
-    /// Held across disk work by [`apply`](ShapeStore::apply) and [`refresh`](Self::refresh). No reader takes it (I5).
+    /// Held across disk work by [`apply`](ShapeStore::apply) and [`refresh`](Self::refresh). No reader takes
+    /// it (I5).
     pub(crate) writer: Mutex<Writer>,
     /// The last shape whose last-read time was saved by a sweep that has more to save.
     pub(crate) sweep_position: Mutex<Seq>,
     pub(crate) in_flight: InFlight,
     /// Whether a buffer above shows batches that are committed and not published.
     pub(crate) below_buffer: bool,
-    /// Whether `outcome_unknown` or `needs_full_reload` may be set in the writer. A commit checks this flag first and
-    /// normally does not take the writer's lock.
+    /// Whether `outcome_unknown` or `needs_full_reload` may be set in the writer. A commit checks this flag
+    /// first and normally does not take the writer's lock.
     pub(crate) in_doubt: AtomicBool,
     pub(crate) observer: Arc<dyn Observer>,
 }
 
 impl<S: ShapeStore> Cached<S> {
-    /// Opens a cache over a store and fills the mirror from it. From then on only this cache may change the store.
+    /// Opens a cache over a store and fills the mirror from it. From then on only this cache may change the
+    /// store.
     ///
     /// Reads the small columns of all shapes once.
     ///
@@ -48,13 +50,13 @@ impl<S: ShapeStore> Cached<S> {
         Self::open_with(inner, options, observer, Slots::new(), false)
     }
 
-    /// Opens a cache below a write buffer, as [`open`](Self::open) does. The layer above must show every change from
-    /// before its [`commit`](ShapeStore::commit) until its [`publish`](ShapeStore::publish) has returned, as `Buffered`
-    /// does.
+    /// Opens a cache below a write buffer, as [`open`](Self::open) does. The layer above must show every
+    /// change from before its [`commit`](ShapeStore::commit) until its [`publish`](ShapeStore::publish) has
+    /// returned, as `Buffered` does.
     ///
-    /// Disk reads (scans, and look-ups with [`LookupIndex::Disk`]) then do not wait for the apply in flight, and a
-    /// batch can be published while the next one is committed. Without such a layer above, reads are not linearizable
-    /// (C1): the next look-up may miss a change that a scan has shown.
+    /// Disk reads (scans, and look-ups with [`LookupIndex::Disk`]) then do not wait for the apply in flight,
+    /// and a batch can be published while the next one is committed. Without such a layer above, reads are
+    /// not linearizable (C1): the next look-up may miss a change that a scan has shown.
     ///
     /// # Errors
     ///
@@ -94,7 +96,8 @@ impl<S: ShapeStore> Cached<S> {
             grouping_policy,
         };
 
-        // The pointers are cloned here, while the entries are visited in the order in which they lie in memory.
+        // The pointers are cloned here, while the entries are visited in the order in which they lie in
+        // memory.
         let (handles, lookups) = join(
             entries.len(),
             || {
@@ -113,9 +116,9 @@ impl<S: ShapeStore> Cached<S> {
         entries.iter().for_each(|entry| totals.counts.add(entry.is_indexed()));
         table.set_totals(totals);
         table.publish();
-        // Until the first publish there is only one side. The second publish creates the other one, which takes a
-        // fifth of a second at a million shapes: better here than in the first flush. It copies the values but
-        // not the totals, so the totals are set again.
+        // Until the first publish there is only one side. The second publish creates the other one, which
+        // takes a fifth of a second at a million shapes: better here than in the first flush. It copies the
+        // values but not the totals, so the totals are set again.
         table.set_totals(totals);
         let ((), (memory_count, entry_list)) = join(
             entries.len(),

@@ -1,11 +1,11 @@
-//! A left-right read cache for `shape-meta`: [`Cached`] mirrors the small columns of every shape in memory, over
-//! any store, and answers reads from the mirror without a lock.
+//! A left-right read cache for `shape-meta`: [`Cached`] mirrors the small columns of every shape in memory,
+//! over any store, and answers reads from the mirror without a lock.
 //!
 //! # What it is not
 //!
-//! It is not a cache with eviction. The mirror holds every live shape, so a miss is the answer and never causes a
-//! disk read. It holds no definitions: these are read from the store below by row id, unless
-//! [a definition cache is configured](#features). It does not batch writes: each batch is committed below before
+//! It is not a cache with eviction. The mirror holds every live shape, so a miss is the answer and never
+//! causes a disk read. It holds no definitions: these are read from the store below by row id, unless [a
+//! definition cache is configured](#features). It does not batch writes: each batch is committed below before
 //! readers see it. `shape-meta-buffer` on top adds batching.
 //!
 //! # Example
@@ -38,33 +38,33 @@
 //!
 //! # Trade-offs
 //!
-//! - Reads are fast and take an even time; writes pay for it. Everything is stored twice and each change is applied
-//!   twice: about a microsecond in all for each added shape. A publish waits for the readers that are inside the
-//!   table: microseconds when it is quiet, tens of milliseconds when more threads than processors do nothing but
-//!   read. The cache is therefore meant to be written in batches.
+//! - Reads are fast and take an even time; writes pay for it. Everything is stored twice and each change is
+//!   applied twice: about a microsecond in all for each added shape. A publish waits for the readers that are
+//!   inside the table: microseconds when it is quiet, tens of milliseconds when more threads than processors
+//!   do nothing but read. The cache is therefore meant to be written in batches.
 //! - Memory, at a million shapes with one relation each: some 460 bytes a shape, or 340 with
 //!   [`LookupIndex::Disk`]. [`Cached::memory`] reports the current size.
 //! - The writer stops while it copies the table to a larger one; see [`CacheOptions::initial_capacity`].
-//! - Listing all shapes of a relation delays the writer: a third of a millisecond for ten thousand shapes, and
-//!   proportionally more for more.
-//! - [`last_seq`](shape_meta_core::ReadShapes::last_seq) is published after the snapshot states of the same batch
-//!   have changed. It can therefore lag what reads show for a moment. It is never ahead of them.
+//! - Listing all shapes of a relation delays the writer: a third of a millisecond for ten thousand shapes,
+//!   and proportionally more for more.
+//! - [`last_seq`](shape_meta_core::ReadShapes::last_seq) is published after the snapshot states of the same
+//!   batch have changed. It can therefore lag what reads show for a moment. It is never ahead of them.
 //!
 //! # How it works
 //!
 //! All indexes share one evmap, a hash table that exists twice: readers use one side, the writer changes the
-//! other, and a publish swaps them. A shape is therefore added to all indexes, and removed from all of them, in one
-//! step (C1). The table is keyed by 64 bits of a hash with a tag for handle, key or relation. Each value is a pointer
-//! to the [`Entry`](shape_meta_core::Entry) of the shape, and a look-up compares the entry before it returns it.
-//! Counts and the last sequence number are published together with the table.
+//! other, and a publish swaps them. A shape is therefore added to all indexes, and removed from all of them,
+//! in one step (C1). The table is keyed by 64 bits of a hash with a tag for handle, key or relation. Each
+//! value is a pointer to the [`Entry`](shape_meta_core::Entry) of the shape, and a look-up compares the entry
+//! before it returns it. Counts and the last sequence number are published together with the table.
 //!
-//! Fields that change often are not published: the last-read time and the snapshot state are atomics in the entry,
-//! which both sides share. A separate list holds all entries in chunks, in the order of creation. The search for the
-//! least recently used shapes walks this list.
+//! Fields that change often are not published: the last-read time and the snapshot state are atomics in the
+//! entry, which both sides share. A separate list holds all entries in chunks, in the order of creation. The
+//! search for the least recently used shapes walks this list.
 //!
-//! A batch is committed below, then published, and then waiting readers resume (I2). Only this path writes the mirror
-//! (I4). A read that touches the disk between commit and publish waits for the publish, unless a layer above makes
-//! that unnecessary: see [`Cached::open_below_buffer`].
+//! A batch is committed below, then published, and then waiting readers resume (I2). Only this path writes
+//! the mirror (I4). A read that touches the disk between commit and publish waits for the publish, unless a
+//! layer above makes that unnecessary: see [`Cached::open_below_buffer`].
 //!
 //! # Features
 //!

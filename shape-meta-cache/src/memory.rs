@@ -13,7 +13,8 @@ use crate::table::buckets;
 pub struct CacheMemory {
     /// The entries: handle, key, hash, state, times, relations.
     pub entries: usize,
-    /// Both sides of the table: the slots of handles, keys and relations, and the values that do not fit into them.
+    /// Both sides of the table: the slots of handles, keys and relations, and the values that do not fit into
+    /// them.
     pub table: usize,
     /// The list of all entries, which the search for the least recently used shapes walks.
     pub entry_list: usize,
@@ -30,7 +31,8 @@ impl CacheMemory {
 
 /// Counters of the memory in use; updated by the writer, read by any thread.
 ///
-/// The result is an estimate: the parts are not read in one step, and evmap does not expose the table's capacity.
+/// The result is an estimate: the parts are not read in one step, and evmap does not expose the table's
+/// capacity.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryCount {
     shapes: AtomicUsize,
@@ -78,8 +80,8 @@ impl MemoryCount {
         self.relations.fetch_sub(entry.relations().len(), Ordering::Relaxed);
     }
 
-    /// Records the number of slots that the table has or has capacity for. The table never shrinks, so the maximum
-    /// counts.
+    /// Records the number of slots that the table has or has capacity for. The table never shrinks, so the
+    /// maximum counts.
     pub(crate) fn record_slots(&self, slots: usize) {
         self.max_slots.fetch_max(slots, Ordering::Relaxed);
     }

@@ -4,8 +4,8 @@ pub enum LookupIndex {
     /// From the mirror in memory: a miss there is the answer.
     #[default]
     Memory,
-    /// By the store below. Saves the memory of two indexes. Each such look-up then costs a disk read, and the store
-    /// below must maintain the indexes.
+    /// By the store below. Saves the memory of two indexes. Each such look-up then costs a disk read, and the
+    /// store below must maintain the indexes.
     Disk,
 }
 
@@ -36,8 +36,9 @@ impl Default for CacheOptions {
 impl CacheOptions {
     /// Where look-ups by key and by relation are answered. Default: [`LookupIndex::Memory`].
     ///
-    /// [`LookupIndex::Disk`] saves about a quarter of the memory: some 340 bytes a shape instead of 460, at a million
-    /// shapes. It makes a publish twice as fast. Look-ups take several microseconds instead of less than one.
+    /// [`LookupIndex::Disk`] saves about a quarter of the memory: some 340 bytes a shape instead of 460, at a
+    /// million shapes. It makes a publish twice as fast. Look-ups take several microseconds instead of less
+    /// than one.
     pub fn lookup_index(mut self, lookup_index: LookupIndex) -> Self {
         self.lookup_index = lookup_index;
         self
@@ -48,36 +49,38 @@ impl CacheOptions {
         self.lookup_index == LookupIndex::Disk
     }
 
-    /// The number of shapes for which the table has capacity after open. Default: 0. The minimum is an eighth more
-    /// than the number of shapes in the store.
+    /// The number of shapes for which the table has capacity after open. Default: 0. The minimum is an eighth
+    /// more than the number of shapes in the store.
     ///
-    /// The table grows by itself. Each time the writer stops while it copies the table: some 50 milliseconds for both
-    /// sides at a million shapes. Meanwhile the table takes half as much memory again. Too large a number
-    /// wastes 100 bytes for each shape that is never added.
+    /// The table grows by itself. Each time the writer stops while it copies the table: some 50 milliseconds
+    /// for both sides at a million shapes. Meanwhile the table takes half as much memory again. Too large a
+    /// number wastes 100 bytes for each shape that is never added.
     pub fn initial_capacity(mut self, shapes: usize) -> Self {
         self.initial_capacity = shapes;
         self
     }
 
     /// The approximate number of keys that share a slot of the table, once there are more shapes than
-    /// [`exact_key_slots_up_to`](Self::exact_key_slots_up_to). Default: 4. With `1`, each key always has its own slot.
+    /// [`exact_key_slots_up_to`](Self::exact_key_slots_up_to). Default: 4. With `1`, each key always has its
+    /// own slot.
     ///
-    /// A larger number saves memory: about 160 bytes a shape from 1 to 4, at a million shapes. It makes the look-up by
-    /// key slower, by a third to a half. Reads by handle are not affected.
+    /// A larger number saves memory: about 160 bytes a shape from 1 to 4, at a million shapes. It makes the
+    /// look-up by key slower, by a third to a half. Reads by handle are not affected.
     pub fn keys_per_slot(mut self, keys: u32) -> Self {
         self.keys_per_slot = keys;
         self
     }
 
-    /// The number of shapes up to which each key has its own slot. Default: 200,000. With `0`, keys always share slots.
+    /// The number of shapes up to which each key has its own slot. Default: 200,000. With `0`, keys always
+    /// share slots.
     ///
-    /// Each key keeps its own slot above this number where shared slots would not save memory. A table has
-    /// a power of two of slots, so the number of shapes at open, or the
-    /// [initial capacity](Self::initial_capacity), decides whether sharing would halve it. Sharing can save 20
+    /// Each key keeps its own slot above this number where shared slots would not save memory. A table has a
+    /// power of two of slots, so the number of shapes at open, or the [initial
+    /// capacity](Self::initial_capacity), decides whether sharing would halve it. Sharing can save 20
     /// megabytes at 200,000 shapes, and 200 megabytes at a million.
     ///
-    /// When the number of shapes exceeds the limit, the writer moves all keys into shared slots at once. That takes as
-    /// long as adding all keys again: 0.1 seconds at 200,000 shapes. Readers are not blocked.
+    /// When the number of shapes exceeds the limit, the writer moves all keys into shared slots at once. That
+    /// takes as long as adding all keys again: 0.1 seconds at 200,000 shapes. Readers are not blocked.
     pub fn exact_key_slots_up_to(mut self, shapes: usize) -> Self {
         self.exact_key_slots_up_to = shapes;
         self
@@ -85,11 +88,11 @@ impl CacheOptions {
 
     /// The maximum number of bytes of definitions that stay in memory after they were read. Default: 0, none.
     ///
-    /// Reading a definition from memory takes a fifth of a microsecond. Reading it from the database takes some
-    /// microseconds and a connection. If the cache is full, definitions that are read repeatedly stay. A definition
-    /// larger than a shard of the cache, which is an eighth of it on two processors, may not be cached.
-    /// [`CacheMemory::definitions`](crate::CacheMemory::definitions) reports the bytes in use: those of the
-    /// definitions, and 160 for each.
+    /// Reading a definition from memory takes a fifth of a microsecond. Reading it from the database takes
+    /// some microseconds and a connection. If the cache is full, definitions that are read repeatedly stay. A
+    /// definition larger than a shard of the cache, which is an eighth of it on two processors, may not be
+    /// cached. [`CacheMemory::definitions`](crate::CacheMemory::definitions) reports the bytes in use: those
+    /// of the definitions, and 160 for each.
     #[cfg(feature = "definitions")]
     pub fn definition_cache_bytes(mut self, bytes: usize) -> Self {
         self.definition_cache_bytes = bytes;
@@ -98,9 +101,9 @@ impl CacheOptions {
 
     /// The number of threads for which read access to the table is prepared in advance. Default: 8.
     ///
-    /// The first read of a new thread takes a prepared read handle. If none is left, the thread creates one, which
-    /// blocks while the writer publishes: milliseconds after a large batch. Each handle costs 300 bytes, and one or two
-    /// nanoseconds for each publish.
+    /// The first read of a new thread takes a prepared read handle. If none is left, the thread creates one,
+    /// which blocks while the writer publishes: milliseconds after a large batch. Each handle costs 300
+    /// bytes, and one or two nanoseconds for each publish.
     pub fn preallocated_readers(mut self, threads: usize) -> Self {
         self.preallocated_readers = threads;
         self

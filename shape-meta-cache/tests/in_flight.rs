@@ -26,7 +26,8 @@ fn over_failing(options: CacheOptions) -> Store {
     cached(FailingStore::new(MemoryStore::new()), options)
 }
 
-/// Blocks an apply between its commit and its return. Returns whether `read` returned before the apply was released.
+/// Blocks an apply between its commit and its return. Returns whether `read` returned before the apply was
+/// released.
 fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) + Send) -> bool {
     let gate = cached.inner().faults().block_apply(Side::After);
     let through = cached.last_seq().unwrap().next().get();
@@ -41,8 +42,8 @@ fn returns_in_flight(cached: &Store, change: Change, read: impl FnOnce(&Store) +
             done.send(()).unwrap();
             early
         });
-        // A reader that does not wait ends long before this time-out. For one that waits, the time-out only ends the
-        // wait for it.
+        // A reader that does not wait ends long before this time-out. For one that waits, the time-out only
+        // ends the wait for it.
         let _ = is_done.recv_timeout(Duration::from_millis(100));
         released.store(true, SeqCst);
         gate.release();

@@ -1,5 +1,5 @@
-//! Consecutive large batches. Below a buffer, each is published in parallel with the commit of the next one, and is
-//! also applied to the other side of the table.
+//! Consecutive large batches. Below a buffer, each is published in parallel with the commit of the next one,
+//! and is also applied to the other side of the table.
 
 use std::thread;
 

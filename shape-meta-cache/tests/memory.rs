@@ -1,5 +1,5 @@
-//! The memory estimate for some numbers of shapes. `cargo bench -p shape-meta-bench-criterion --bench memory` compares
-//! the estimate with the memory of the process. Run it as well if these figures change.
+//! The memory estimate for some numbers of shapes. `cargo bench -p shape-meta-bench-criterion --bench memory`
+//! compares the estimate with the memory of the process. Run it as well if these figures change.
 
 use shape_meta_cache::{CacheMemory, CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{

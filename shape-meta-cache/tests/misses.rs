@@ -13,8 +13,8 @@ use shape_meta_core::{
 
 use crate::support::{batch, cached, record, relation};
 
-/// A shape that is only in the store below is a miss every time. No read adds it to the cache, not even one that has
-/// found it on disk.
+/// A shape that is only in the store below is a miss every time. No read adds it to the cache, not even one
+/// that has found it on disk.
 #[test]
 fn i4_a_miss_never_fills_the_cache() {
     for lookup_index in [LookupIndex::Memory, LookupIndex::Disk] {

@@ -97,8 +97,8 @@ fn c9_a_panic_of_the_store_below_is_an_unknown_outcome() {
     }
 }
 
-/// A reload creates new entries. For a batch of unknown outcome that was committed, the mirror must use the entries of
-/// the layer above, in which reads are recorded.
+/// A reload creates new entries. For a batch of unknown outcome that was committed, the mirror must use the
+/// entries of the layer above, in which reads are recorded.
 #[test]
 fn c9_a_batch_found_committed_keeps_the_entries_of_the_layer_above() {
     let inner = FailingStore::new(Arc::new(MemoryStore::new()));

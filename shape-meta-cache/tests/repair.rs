@@ -63,8 +63,8 @@ fn c9_a_repair_that_fails_changes_nothing() {
     assert_shows(&cached, &[1, 3]);
 }
 
-/// The store below was replaced, and the mirror could not be reloaded from it. No batch is committed before the
-/// reload, even if the sequence number is the same as before.
+/// The store below was replaced, and the mirror could not be reloaded from it. No batch is committed before
+/// the reload, even if the sequence number is the same as before.
 #[test]
 fn c9_a_repaired_store_is_reloaded_before_the_next_commit() {
     for (seq, below_buffer) in [(3, false), (3, true), (4, false), (4, true)] {

@@ -13,7 +13,8 @@ use shape_meta_core::{
 
 use crate::support::{batch, cached, record};
 
-/// Blocks a scan on this side of its disk read, calls `act`, and returns the last-read times that the scan shows.
+/// Blocks a scan on this side of its disk read, calls `act`, and returns the last-read times that the scan
+/// shows.
 fn scan_around(
     cached: &Cached<FailingStore<MemoryStore>>,
     side: Side,

@@ -11,7 +11,8 @@ use crate::spans;
 /// The target of the event for every single change.
 const CHANGE: &str = "shape_meta::change";
 
-/// An observer that emits spans and events through the [`tracing`] crate. The [table](crate#names) lists them all.
+/// An observer that emits spans and events through the [`tracing`] crate. The [table](crate#names) lists them
+/// all.
 #[derive(Clone, Debug)]
 pub struct TracingObserver {
     stack: Arc<str>,

@@ -1,6 +1,6 @@
-//! Observers for the `shape-meta` crates. [`TracingObserver`] emits spans and events of the [`tracing`] crate,
-//! `MetricsObserver` (feature `metrics`) records metrics through the `metrics` facade, and [`Observers`] combines
-//! several observers.
+//! Observers for the `shape-meta` crates. [`TracingObserver`] emits spans and events of the [`tracing`]
+//! crate, `MetricsObserver` (feature `metrics`) records metrics through the `metrics` facade, and
+//! [`Observers`] combines several observers.
 //!
 //! # What it is not
 //!
@@ -23,14 +23,14 @@
 //! # Cost
 //!
 //! Without an interested subscriber, an event or a span costs one or two atomic loads, without formatting or
-//! allocation. Events for each use of a connection and each publish have the level `TRACE`, those for each flush
-//! `DEBUG`. The event for each single change has its own target, `shape_meta::change`, so that a filter like
-//! `shape_meta=debug,shape_meta::change=off` excludes it.
+//! allocation. Events for each use of a connection and each publish have the level `TRACE`, those for each
+//! flush `DEBUG`. The event for each single change has its own target, `shape_meta::change`, so that a filter
+//! like `shape_meta=debug,shape_meta::change=off` excludes it.
 //!
-//! A metric costs a look-up in the recorder by its name and labels, and an allocation for these. There are some for
-//! each flush, and three for each use of a connection, about a microsecond together. The latency of mutations is
-//! counted in a table as they are acknowledged, which costs two reads of the clock, and recorded once for each flush.
-//! Reads that are answered from memory call no observer and cost nothing here.
+//! A metric costs a look-up in the recorder by its name and labels, and an allocation for these. There are
+//! some for each flush, and three for each use of a connection, about a microsecond together. The latency of
+//! mutations is counted in a table as they are acknowledged, which costs two reads of the clock, and recorded
+//! once for each flush. Reads that are answered from memory call no observer and cost nothing here.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! The yardstick: nothing but an evmap of the same data, with a fast hasher, for one thread.
+//! The baseline: a bare evmap of the same data, with a fast hasher, for one thread.
 
 use std::{
     hash::{Hash, Hasher},
@@ -88,10 +88,10 @@ impl<K: Clone + Eq + Hash, V: Eq + Hash> Bare<K, V> {
         metadata: fn(&V) -> Metadata,
     ) -> Self {
         let options = evmap::Options::default().with_capacity(entries.len());
-        // SAFETY: the state of this hasher is fixed, and its clones are equal to it.
+        // SAFETY: the hasher has a fixed seed, so its clones hash alike.
         let options = unsafe { options.with_hasher(FixedState::with_seed(7)) };
-        // SAFETY: `Text` and `Bytes` are hashed and compared by their bytes, and the values by an integer,
-        // none of which can change.
+        // SAFETY: `Text` and `Bytes` are hashed and compared by their bytes, and the values by an integer.
+        // None of these can change.
         let (mut write, read) = unsafe { options.assert_stable() };
         for entry in entries {
             write.insert(key(entry), make(entry));
@@ -104,7 +104,7 @@ impl<K: Clone + Eq + Hash, V: Eq + Hash> Bare<K, V> {
 
 impl<V: Eq + Hash> Bare<Text, V> {
     pub fn get(&self, handle: &Handle) -> Metadata {
-        // A handle of 32 bytes is copied for the key: that is what a user of evmap would do.
+        // A handle of 32 bytes is copied for the key, as a user of evmap would do.
         let value = self.read.get_one(&Text(handle.clone())).expect("live");
         (self.metadata)(&value)
     }

@@ -1,4 +1,4 @@
-//! A store that has as many shapes as it is told and does nothing else, so that what is measured is the
+//! A store that loads a given number of shapes and stores nothing, so that a benchmark measures only the
 //! cache.
 
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use shape_meta_core::{
     ShapeStore, SnapshotState, Timestamp, conformance, forward_reads,
 };
 
-/// Shapes that share a relation.
-pub const READERS: u64 = 10_000;
+/// The number of shapes that read the same relation.
+pub const SHAPES_PER_RELATION: u64 = 10_000;
 
-/// A store that has these shapes and forgets the rest: nothing is measured but the cache.
-pub struct Nowhere {
+/// A store that loads this number of shapes and ignores all batches.
+pub struct NullStore {
     pub shapes: u64,
-    /// Has no shapes: what reads show.
-    none: MemoryStore,
+    /// An empty store, which answers the reads.
+    empty: MemoryStore,
 }
 
 pub fn record(number: u64) -> Arc<Record> {
     let mut shape = conformance::shape(number);
     shape.handle = handle(number);
-    shape.relations = [Relation::new((number / READERS) as u32)].into_iter().collect();
+    shape.relations = [Relation::new((number / SHAPES_PER_RELATION) as u32)].into_iter().collect();
     shape.definition = [].into();
     conformance::store::record(&shape, number + 1)
 }
@@ -32,7 +32,7 @@ pub fn handle(number: u64) -> Handle {
         .expect("valid")
 }
 
-impl ShapeStore for Nowhere {
+impl ShapeStore for NullStore {
     fn apply(&self, _: &Batch) -> Result<()> {
         Ok(())
     }
@@ -50,21 +50,22 @@ impl ShapeStore for Nowhere {
     }
 }
 
-impl ReadShapes for Nowhere {
-    forward_reads!(self => self.none);
+impl ReadShapes for NullStore {
+    forward_reads!(self => self.empty);
 }
 
-pub fn open(shapes: u64, options: CacheOptions) -> Cached<Nowhere> {
-    Cached::open(Nowhere { shapes, none: MemoryStore::new() }, options, Arc::new(NoopObserver))
+pub fn open(shapes: u64, options: CacheOptions) -> Cached<NullStore> {
+    Cached::open(NullStore { shapes, empty: MemoryStore::new() }, options, Arc::new(NoopObserver))
         .expect("it never fails")
 }
 
+/// Returns a pseudo-random number for this one.
 pub fn mixed(number: u64) -> u64 {
     let mixed = (number ^ (number >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ (mixed >> 32)
 }
 
-/// Adds so many shapes, from this number on.
+/// Returns a batch that adds `count` shapes, starting with number `from`.
 pub fn adds(from: u64, count: u64) -> Batch {
     let changes = (from..from + count)
         .map(|number| Change::Add { record: record(number), state: SnapshotState::Pending })

@@ -36,8 +36,8 @@ pub(super) fn parse(text: &str) -> Result<AdmissionLimits, LimitsProblem> {
     })
 }
 
-/// Parses a number as it was written. Through a float, 300.0 and 3e2 would count as integers, and 1e999 as a syntax
-/// error.
+/// Parses a number as it was written. Through a float, 300.0 and 3e2 would count as integers, and 1e999 as a
+/// syntax error.
 fn number(key: &'static str, value: &RawValue) -> Result<u32, LimitsProblem> {
     let text = value.get();
     let quoted = || truncate(text);

@@ -13,11 +13,13 @@ pub const ENV: &str = "SHAPE_META_MAX_CONCURRENT_REQUESTS";
 /// The maximum number of concurrent requests of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// The limit of [`Kind::Initial`]. Default: 300. Each request may create a shape and its snapshot. If the limit is
-    /// too high, all of them are slow; if it is too low, a redeploy takes longer than necessary. Zero admits none.
+    /// The limit of [`Kind::Initial`]. Default: 300. Each request may create a shape and its snapshot. If the
+    /// limit is too high, all of them are slow; if it is too low, a redeploy takes longer than necessary.
+    /// Zero admits none.
     pub initial: u32,
-    /// The limit of [`Kind::Existing`]. Default: 10,000. These are mostly connections that wait for changes. If the
-    /// limit is too high, they cost memory; if it is too low, cheap requests are rejected. Zero admits none.
+    /// The limit of [`Kind::Existing`]. Default: 10,000. These are mostly connections that wait for changes.
+    /// If the limit is too high, they cost memory; if it is too low, cheap requests are rejected. Zero admits
+    /// none.
     pub existing: u32,
 }
 
@@ -26,8 +28,8 @@ impl AdmissionLimits {
     ///
     /// # Errors
     ///
-    /// If the text is not an object with exactly these two keys, once each, and integers from 0 to 4,294,967,295. The
-    /// error names the key.
+    /// If the text is not an object with exactly these two keys, once each, and integers from 0 to
+    /// 4,294,967,295. The error names the key.
     pub fn from_json(text: &str) -> Result<Self, InvalidLimits> {
         json::parse(text).map_err(InvalidLimits::new)
     }
@@ -37,14 +39,14 @@ impl AdmissionLimits {
     ///
     /// # Errors
     ///
-    /// If the value is invalid; an empty value is invalid, too. Read it at start and do not start with an invalid
-    /// value: wrong limits would otherwise be noticed only under load.
+    /// If the value is invalid; an empty value is invalid, too. Read it at start and do not start with an
+    /// invalid value: wrong limits would otherwise be noticed only under load.
     pub fn from_env() -> Result<Option<Self>, InvalidLimits> {
         env::var_os(ENV).as_deref().map(Self::from_os).transpose()
     }
 
-    /// Parses the value for [`from_env`](Self::from_env). A function of its own, because tests cannot set a variable
-    /// safely.
+    /// Parses the value for [`from_env`](Self::from_env). A function of its own, because tests cannot set a
+    /// variable safely.
     fn from_os(value: &OsStr) -> Result<Self, InvalidLimits> {
         let text = value.to_str().ok_or(LimitsProblem::NotUnicode);
         text.and_then(json::parse).map_err(InvalidLimits::of_env)

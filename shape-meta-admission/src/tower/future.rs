@@ -12,7 +12,8 @@ use super::{Admitted, held::Held, response};
 use crate::Rejected;
 
 pin_project! {
-    /// The response future of an [`AdmissionService`](crate::AdmissionService). Dropping it releases the permit.
+    /// The response future of an [`AdmissionService`](crate::AdmissionService). Dropping it releases the
+    /// permit.
     #[must_use = "futures do nothing unless they are polled"]
     pub struct AdmissionFuture<F> {
         #[pin]
@@ -23,8 +24,8 @@ pin_project! {
 pin_project! {
     #[project = StateProjected]
     enum State<F> {
-        // The future before the permit: fields are dropped in their order, and the resources of the future must be
-        // freed before the permit is released.
+        // The future before the permit: fields are dropped in their order, and the resources of the future
+        // must be freed before the permit is released.
         Admitted { #[pin] inner: F, permit: Option<Held> },
         Rejected { rejected: Rejected },
     }
@@ -49,8 +50,8 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjected::Admitted { inner, permit } => {
-                // Moved to the stack during the poll. If the future panics, the permit is released, even if the caller
-                // catches the panic and keeps the future.
+                // Moved to the stack during the poll. If the future panics, the permit is released, even if
+                // the caller catches the panic and keeps the future.
                 let held = permit.take();
                 match inner.poll(context) {
                     Poll::Pending => {

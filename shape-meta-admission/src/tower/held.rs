@@ -8,7 +8,8 @@ use crate::{Kind, Permit, Rejected};
 /// The permit of a request, for its handler. It is in the extensions of every request that an
 /// [`AdmissionService`](crate::AdmissionService) has admitted, and can move the request to another kind.
 ///
-/// It does not keep the permit alive: the permit is released when the response has ended, regardless of clones.
+/// It does not keep the permit alive: the permit is released when the response has ended, regardless of
+/// clones.
 ///
 /// ```
 /// use http::Request;

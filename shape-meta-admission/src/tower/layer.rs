@@ -7,17 +7,18 @@ use crate::Admission;
 
 /// A layer that adds admission control to an HTTP service.
 ///
-/// A rejected request does not reach the service. It is answered with 503, a `Retry-After` header in whole seconds, and
-/// an empty body. The extensions of the response contain the [`Rejected`](crate::Rejected), for a body or a log.
+/// A rejected request does not reach the service. It is answered with 503, a `Retry-After` header in whole
+/// seconds, and an empty body. The extensions of the response contain the [`Rejected`](crate::Rejected), for
+/// a body or a log.
 ///
-/// An admitted request holds its permit until the *body* of its response is dropped, so that slow clients count. If
-/// there is no response (the service fails or panics, or the future is dropped), the permit is released at once. Until
-/// then, the handler can [move the request to another kind](crate::RequestPermit).
+/// An admitted request holds its permit until the *body* of its response is dropped, so that slow clients
+/// count. If there is no response (the service fails or panics, or the future is dropped), the permit is
+/// released at once. Until then, the handler can [move the request to another kind](crate::RequestPermit).
 ///
-/// The service is ready when the inner service is ready. Put this layer outside of layers that make requests wait,
-/// such as a concurrency limit; otherwise requests queue without being counted. If the inner service reserves
-/// something when it is [ready](tower_service::Service::poll_ready), a rejected request leaves the reservation to the
-/// next call.
+/// The service is ready when the inner service is ready. Put this layer outside of layers that make requests
+/// wait, such as a concurrency limit; otherwise requests queue without being counted. If the inner service
+/// reserves something when it is [ready](tower_service::Service::poll_ready), a rejected request leaves the
+/// reservation to the next call.
 ///
 /// ```
 /// use http::Request;
@@ -40,7 +41,8 @@ pub struct AdmissionLayer<F> {
 }
 
 impl<F> AdmissionLayer<F> {
-    /// A layer with this admission. `classify` maps an `&http::Request<_>` to its kind; `None` is not limited.
+    /// A layer with this admission. `classify` maps an `&http::Request<_>` to its kind; `None` is not
+    /// limited.
     pub fn new(admission: Admission, classify: F) -> Self {
         Self { admission, classify }
     }

@@ -21,8 +21,8 @@ pub(super) fn rejection<R>(rejected: Rejected) -> Response<Admitted<R>> {
 }
 
 pin_project! {
-    /// The body of a response with the permit of its request: dropping it releases the permit. The body of a rejection
-    /// is empty.
+    /// The body of a response with the permit of its request: dropping it releases the permit. The body of a
+    /// rejection is empty.
     pub struct Admitted<R> {
         // Before the permit, so that it is dropped first.
         #[pin]
@@ -36,8 +36,9 @@ impl<R> Admitted<R> {
         Self { body: Some(body), held }
     }
 
-    /// Returns the body of the service, unless the request was rejected, and the permit, if the request has one. For
-    /// callers that tie the permit to something else, such as an upgraded connection, which outlives its body.
+    /// Returns the body of the service, unless the request was rejected, and the permit, if the request has
+    /// one. For callers that tie the permit to something else, such as an upgraded connection, which outlives
+    /// its body.
     pub fn into_parts(self) -> (Option<R>, Option<Permit>) {
         (self.body, self.held.and_then(Held::into_permit))
     }

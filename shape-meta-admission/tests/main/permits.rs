@@ -146,7 +146,7 @@ fn the_text_of_a_rejection() {
     let rejected = admission.try_acquire(Kind::Initial).expect_err("at the limit");
     insta::assert_snapshot!(
         rejected,
-        @r#"too many concurrent requests of the kind "initial": 0 are in progress, the limit is 0; try again in 1 ms"#
+        @r#"too many concurrent requests of the kind "initial": 0 in progress, the limit is 0; try again in 1 ms"#
     );
     assert_eq!(rejected.retry_after_seconds(), 1, "a header has at least one second");
 }

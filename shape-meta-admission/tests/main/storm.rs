@@ -21,8 +21,8 @@ const THREADS: usize = 8;
 
 struct OnPurpose;
 
-/// The permits that the callers hold, by their own count: at most the count of the limiter, which is at most the
-/// limit.
+/// The permits that the callers hold, by their own count: at most the count of the limiter, which is at most
+/// the limit.
 struct Held([AtomicU32; 2]);
 
 impl Held {
@@ -83,8 +83,8 @@ impl Drop for Counted<'_> {
 
 type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// A request as a future. The first poll acquires a permit, the second one moves it, and the third one ends the
-/// request.
+/// A request as a future. The first poll acquires a permit, the second one moves it, and the third one ends
+/// the request.
 async fn request(admission: &Admission, held: &Held, kind: Kind, to: Kind) {
     let Some(mut counted) = Counted::acquire(admission, held, kind) else { return };
     yield_once().await;
@@ -149,8 +149,8 @@ fn assert_all_released(admission: &Admission, held: &Held) {
 /// Requests of each thread, half of each kind.
 const REQUESTS: usize = 5_000;
 
-/// 40,000 requests, of which 8,000 are admitted. These hold their permits at the same time, and then end in every way
-/// in which a request can end.
+/// 40,000 requests, of which 8,000 are admitted. These hold their permits at the same time, and then end in
+/// every way in which a request can end.
 #[test]
 fn thousands_of_concurrent_requests_end_in_every_way() {
     let admission = admission(2_000, 6_000);

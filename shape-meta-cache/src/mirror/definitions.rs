@@ -4,12 +4,12 @@ use foldhash::fast::RandomState;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use shape_meta_core::{Entry, Record, Seq};
 
-/// A cache of records that were read from the store below, up to a bound in bytes. It prefers records that are read
-/// repeatedly.
+/// A cache of records that were read from the store below, up to a bound in bytes. It prefers records that
+/// are read repeatedly.
 ///
-/// The mirror decides what is live, and this cache only saves the disk read of a definition. Unlike the mirror (I4), a
-/// read fills it. That is safe: a definition never changes and a sequence number is never reused, so a cached record
-/// cannot become wrong, only unused.
+/// The mirror decides what is live, and this cache only saves the disk read of a definition. Unlike the
+/// mirror (I4), a read fills it. That is safe: a definition never changes and a sequence number is never
+/// reused, so a cached record cannot become wrong, only unused.
 #[derive(Debug)]
 pub(crate) struct Definitions(Option<Records>);
 
@@ -18,8 +18,8 @@ type Records = Cache<Seq, Arc<Record>, RecordWeight, RandomState>;
 #[derive(Clone, Copy, Debug)]
 struct RecordWeight;
 
-/// The overhead of a record in bytes: the counters of two `Arc`s, its slot in the cache, and its share of the hash
-/// table and of the keys that the cache remembers after eviction.
+/// The overhead of a record in bytes: the counters of two `Arc`s, its slot in the cache, and its share of the
+/// hash table and of the keys that the cache remembers after eviction.
 const RECORD_OVERHEAD: usize = 160;
 /// The assumed size of a record when the cache is sized.
 const TYPICAL_RECORD_BYTES: usize = 512;
@@ -45,8 +45,8 @@ impl Definitions {
 
     /// Returns the cached record of exactly this entry.
     ///
-    /// The entries are compared by address: after a standby has followed its owner to another database, the same
-    /// sequence number can belong to another shape.
+    /// The entries are compared by address: after a standby has followed its owner to another database, the
+    /// same sequence number can belong to another shape.
     pub(crate) fn get(&self, entry: &Arc<Entry>) -> Option<Arc<Record>> {
         let record = self.0.as_ref()?.get(&entry.created())?;
         Arc::ptr_eq(&record.entry, entry).then_some(record)
@@ -61,8 +61,8 @@ impl Definitions {
 
     /// Removes the records of shapes that were removed; `created` is sorted.
     ///
-    /// A concurrent read that began before the removal can insert its record again. That record stays until it is
-    /// evicted, and no look-up returns it, because its entry is no longer in the mirror.
+    /// A concurrent read that began before the removal can insert its record again. That record stays until
+    /// it is evicted, and no look-up returns it, because its entry is no longer in the mirror.
     pub(crate) fn remove(&self, created: &[Seq]) {
         let Some(records) = &self.0 else { return };
         if created.len() < records.len() {

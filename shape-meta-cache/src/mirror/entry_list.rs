@@ -13,8 +13,9 @@ use shape_meta_core::{Entry, Seq};
 /// A walk over the table would block the writer for its whole length. This list costs eight bytes a shape and
 /// consists of chunks with a lock each, so that a walk and the writer block each other only for one chunk.
 ///
-/// There is one writer at a time. It inserts an added entry before the batch is published, and removes a removed entry
-/// after the batch is published. The list therefore contains at least every entry that readers of the table can see.
+/// There is one writer at a time. It inserts an added entry before the batch is published, and removes a
+/// removed entry after the batch is published. The list therefore contains at least every entry that readers
+/// of the table can see.
 #[derive(Debug, Default)]
 pub(crate) struct EntryList {
     chunks: RwLock<Vec<Arc<Chunk>>>,
@@ -24,16 +25,17 @@ pub(crate) struct EntryList {
 
 /// A run of consecutive entries.
 ///
-/// Entries are inserted into a chunk and removed from it, but never move to another chunk: splitting and merging
-/// create new chunks. A walk over a copy of the chunk list therefore misses no entry that was live when it began.
+/// Entries are inserted into a chunk and removed from it, but never move to another chunk: splitting and
+/// merging create new chunks. A walk over a copy of the chunk list therefore misses no entry that was live
+/// when it began.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     first: Seq,
     entries: RwLock<Vec<Arc<Entry>>>,
 }
 
-/// The maximum number of entries in a chunk. A walk over a full chunk takes some 50 microseconds, and a removal
-/// of one entry takes one.
+/// The maximum number of entries in a chunk. A walk over a full chunk takes some 50 microseconds, and a
+/// removal of one entry takes one.
 const CHUNK: usize = 4096;
 
 impl Chunk {
@@ -85,13 +87,14 @@ impl EntryList {
         Self { chunks: RwLock::new(chunks), ..Self::default() }
     }
 
-    /// Marks the list as changing. Until [`end_change`](Self::end_change), a reader of the list must check in the table
-    /// whether an entry is visible.
+    /// Marks the list as changing. Until [`end_change`](Self::end_change), a reader of the list must check in
+    /// the table whether an entry is visible.
     pub(crate) fn begin_change(&self) {
         self.version.fetch_or(1, Ordering::SeqCst);
     }
 
-    /// Marks the list as consistent with the table: the batch is published, and its removed entries are removed here.
+    /// Marks the list as consistent with the table: the batch is published, and its removed entries are
+    /// removed here.
     pub(crate) fn end_change(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
@@ -145,15 +148,16 @@ impl EntryList {
     }
 
     fn replace_chunks(&self, range: Range<usize>, entries: &[Arc<Entry>]) {
-        // Too many entries for one chunk are split in halves: a full chunk and one of a single entry would soon add up
-        // to very many chunks.
+        // Too many entries for one chunk are split in halves: a full chunk and one of a single entry would
+        // soon add up to very many chunks.
         let len = if entries.len() > CHUNK { entries.len().div_ceil(2) } else { CHUNK };
         self.write().splice(range, entries.chunks(len).map(|part| Chunk::new(part.to_vec())));
     }
 
     /// Removes the entries with these sequence numbers, which are sorted.
     ///
-    /// The cost does not grow with the list, except that merging two chunks moves the chunk pointers behind them.
+    /// The cost does not grow with the list, except that merging two chunks moves the chunk pointers behind
+    /// them.
     pub(crate) fn remove(&self, mut created: &[Seq]) {
         while let [first, ..] = created {
             let (chunk, next) = {
@@ -171,8 +175,8 @@ impl EntryList {
         }
     }
 
-    /// Merges a sparse chunk with a neighbour, if together they fill at most half a chunk. Both are copied and not
-    /// drained, for the sake of walks that hold them.
+    /// Merges a sparse chunk with a neighbour, if together they fill at most half a chunk. Both are copied
+    /// and not drained, for the sake of walks that hold them.
     fn merge(&self, sparse: &Arc<Chunk>) {
         let chunks = self.read();
         let at = position(&chunks, sparse.first);
@@ -231,8 +235,8 @@ mod tests {
             .collect()
     }
 
-    /// A run of sequence numbers: whether it is added or removed, its start, its length and its step. Mostly long
-    /// runs in the order of creation.
+    /// A run of sequence numbers: whether it is added or removed, its start, its length and its step. Mostly
+    /// long runs in the order of creation.
     fn run() -> impl Strategy<Value = (bool, u64, u64, usize)> {
         prop_oneof![
             (any::<bool>(), 0..20_000_u64, 1..6_000_u64, 1..4_usize),

@@ -6,9 +6,9 @@ use super::entry_list::EntryList;
 
 /// Selects the entries whose last read is longest ago, without sorting all entries.
 ///
-/// It keeps at most twice as many candidates as wanted. When that many are kept, it drops the later half, and the
-/// latest remaining candidate becomes a bound for all further entries. Each entry then costs one comparison, and the
-/// few that pass it a little more.
+/// It keeps at most twice as many candidates as wanted. When that many are kept, it drops the later half, and
+/// the latest remaining candidate becomes a bound for all further entries. Each entry then costs one
+/// comparison, and the few that pass it a little more.
 pub(crate) struct LruSelection {
     wanted: usize,
     candidates: Vec<Candidate>,
@@ -29,8 +29,8 @@ impl Candidate {
 }
 
 impl LruSelection {
-    /// Returns the `wanted` least recently used entries of the list, in order, without those in `excluded` and
-    /// `hidden`. Entries that were never read do not count.
+    /// Returns the `wanted` least recently used entries of the list, in order, without those in `excluded`
+    /// and `hidden`. Entries that were never read do not count.
     ///
     /// Visits every entry once. The writer waits while a chunk of the list is visited.
     pub(crate) fn select(
@@ -120,8 +120,8 @@ mod tests {
         }
     }
 
-    /// Offers entries with these last-read times in the order of creation. Returns the number of kept candidates, and
-    /// of calls of the filter.
+    /// Offers entries with these last-read times in the order of creation. Returns the number of kept
+    /// candidates, and of calls of the filter.
     fn offer_all(times: impl Iterator<Item = u64>) -> (usize, usize) {
         let mut selection = LruSelection { wanted: 10, candidates: Vec::new(), bound: None };
         let filtered = std::cell::Cell::new(0);

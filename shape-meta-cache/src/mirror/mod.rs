@@ -22,8 +22,8 @@ use crate::{
     table::{Grouping, GroupingPolicy, Slot, Slots, View},
 };
 
-/// The part of the cache that readers use: the read handles of the table, the entry list, and the functions that map
-/// shapes to slots.
+/// The part of the cache that readers use: the read handles of the table, the entry list, and the functions
+/// that map shapes to slots.
 pub(crate) struct Mirror {
     pub(crate) slots: Slots,
     pub(crate) readers: ThreadReaders,
@@ -57,7 +57,8 @@ impl Mirror {
         [self.slots.handle(entry.handle())].into_iter().chain(self.lookup_slots_of(entry, grouping))
     }
 
-    /// Returns the slots of the entry that serve look-ups by key and by relation; none with [`LookupIndex::Disk`].
+    /// Returns the slots of the entry that serve look-ups by key and by relation; none with
+    /// [`LookupIndex::Disk`].
     pub(crate) fn lookup_slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
         let in_memory = self.lookup_index == LookupIndex::Memory;
         let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
@@ -67,8 +68,8 @@ impl Mirror {
 
     /// Returns up to `wanted` live shapes whose last read is longest ago.
     ///
-    /// While a batch is being published, the entry list holds entries that are not visible yet, or no longer. These
-    /// are skipped and the selection is repeated without them.
+    /// While a batch is being published, the entry list holds entries that are not visible yet, or no longer.
+    /// These are skipped and the selection is repeated without them.
     pub(crate) fn least_recently_used(&self, wanted: usize, excluded: &HandleSet) -> LeastRecentlyUsed {
         let mut hidden = foldhash::HashSet::default();
         loop {

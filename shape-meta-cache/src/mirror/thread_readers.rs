@@ -6,13 +6,13 @@ use crate::table::TableReader;
 
 /// The read handles of the table, one for each thread.
 ///
-/// A read handle is `Send` but not `Sync`, so threads cannot share one. Creating one for each read would cost five
-/// times the read. When a thread ends, the next new thread takes over its handle.
+/// A read handle is `Send` but not `Sync`, so threads cannot share one. Creating one for each read would cost
+/// five times the read. When a thread ends, the next new thread takes over its handle.
 pub(crate) struct ThreadReaders {
     per_thread: ThreadLocal<TableReader>,
-    /// The first is the template; the others are created in advance. Creating a handle blocks while the table is
-    /// published, which takes milliseconds for a large batch. The first read of a thread should not wait for the
-    /// writer.
+    /// The first is the template; the others are created in advance. Creating a handle blocks while the table
+    /// is published, which takes milliseconds for a large batch. The first read of a thread should not wait
+    /// for the writer.
     spare: Mutex<Vec<TableReader>>,
     target: usize,
 }

@@ -4,12 +4,13 @@ use crate::mirror::EntryList;
 
 /// A copy of the last-read time of each shape, made for one scan.
 ///
-/// It takes 16 bytes for each shape while the scan is open. The scan still lists a shape that is removed meanwhile,
-/// and only this copy then has its time.
+/// It takes 16 bytes for each shape while the scan is open. The scan still lists a shape that is removed
+/// meanwhile, and only this copy then has its time.
 pub(crate) struct LastReadTimes(Vec<(Seq, Timestamp)>);
 
 impl LastReadTimes {
-    /// Copies the times from the entry list, in the order of creation. Shapes that were never read are left out.
+    /// Copies the times from the entry list, in the order of creation. Shapes that were never read are left
+    /// out.
     pub(crate) fn copy_from(entry_list: &EntryList) -> Self {
         let mut times = Vec::new();
         for chunk in entry_list.chunks() {

@@ -94,7 +94,8 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
 }
 
 impl Mirror {
-    /// Reads all relations from one view, so that a shape with several relations appears under all or none of them.
+    /// Reads all relations from one view, so that a shape with several relations appears under all or none of
+    /// them.
     fn handles_for_relations(&self, relations: &[Relation]) -> Vec<Handle> {
         if let [relation] = relations {
             return self.read(|view| {
@@ -112,8 +113,8 @@ impl Mirror {
         shapes.into_iter().map(|(_, handle)| handle).collect()
     }
 
-    /// Adds the last-read time to an item of the scan below, because only the mirror has it. Replaces the entry by that
-    /// of the mirror, in which later reads are recorded.
+    /// Adds the last-read time to an item of the scan below, because only the mirror has it. Replaces the
+    /// entry by that of the mirror, in which later reads are recorded.
     fn with_own_entry(&self, item: ScanItem, last_reads: &LastReadTimes) -> ScanItem {
         let ScanItem { record, mut metadata } = item;
         let created = record.entry.created();

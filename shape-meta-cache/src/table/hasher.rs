@@ -3,8 +3,8 @@ use std::hash::{BuildHasher, Hasher};
 /// The hasher of the table: one folded multiplication for each word.
 ///
 /// Its input is already a good hash (see [`Slots`](super::Slots)), but with a tag in the low bits, and with
-/// the high bits cut off. The table needs both ends well distributed: the low bits select the bucket, and the high
-/// seven bits are compared first. A general-purpose hasher takes three times as long here.
+/// the high bits cut off. The table needs both ends well distributed: the low bits select the bucket, and the
+/// high seven bits are compared first. A general-purpose hasher takes three times as long here.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BuildSlotHasher;
 

@@ -31,7 +31,8 @@ impl Value {
 }
 
 impl PartialEq for Value {
-    // Compares `created`, the permanent id, and not the pointer: a removal may come with another copy of the entry.
+    // Compares `created`, the permanent id, and not the pointer: a removal may come with another copy of the
+    // entry.
     fn eq(&self, other: &Self) -> bool {
         self.check == other.check && self.entry.created() == other.entry.created()
     }
@@ -63,8 +64,9 @@ pub(crate) struct SortedValues(Vec<(u64, Value)>);
 impl SortedValues {
     /// Sorts the values for a table with capacity for `slots`.
     ///
-    /// Insertion in the order of memory takes half the time of insertion in random order, at a million values. The
-    /// sort needs no access to the table. If the table's layout changes one day, insertion is only slower.
+    /// Insertion in the order of memory takes half the time of insertion in random order, at a million
+    /// values. The sort needs no access to the table. If the table's layout changes one day, insertion is
+    /// only slower.
     pub(crate) fn new(slots: usize, values: impl Iterator<Item = (Slot, Arc<Entry>)>) -> Self {
         let mask = buckets(slots) as u64 - 1;
         let bucket = |id: u64| BuildSlotHasher.hash_one(id) & mask;
@@ -78,23 +80,24 @@ impl SortedValues {
 /// A read handle of the table, for one thread at a time.
 pub(crate) struct TableReader(ReadHandle<u64, Value, Totals, BuildSlotHasher>);
 
-/// The table at one moment. While it lives, the publish after the next one waits. It is therefore never held across a
-/// lock, I/O, an await or a caller's closure (I5).
+/// The table at one moment. While it lives, the publish after the next one waits. It is therefore never held
+/// across a lock, I/O, an await or a caller's closure (I5).
 pub(crate) struct View<'a>(MapReadRef<'a, u64, Value, Totals, BuildSlotHasher>);
 
 impl Table {
     /// Creates a table with capacity for `slots`. Readers see nothing of it before the first publish.
     pub(crate) fn new(totals: Totals, slots: usize) -> (Self, TableReader) {
         let options = evmap::Options::default().with_meta(totals).with_capacity(slots);
-        // SAFETY: `with_hasher` requires a hasher whose clones hash alike. `BuildSlotHasher` has no state, and
-        // `SlotHasher` always starts at zero.
+        // SAFETY: `with_hasher` requires a hasher whose clones hash alike. `BuildSlotHasher` has no state,
+        // and `SlotHasher` always starts at zero.
         let options = unsafe { options.with_hasher(BuildSlotHasher) };
-        // SAFETY: `assert_stable` requires that `Hash` and `Eq` of keys and values are deterministic. Keys are `u64`.
-        // A value is hashed by its check, and compared by its check and its entry's `created`. The check is an
-        // integer of the value's own. `created` is a private integer of `Entry` without interior mutability: it
-        // changes only through `&mut`, so not while the entry is shared, and the entries in the table are
-        // reachable only through shared pointers. The fields of an entry that do change (state, last read) are
-        // neither hashed nor compared. Equal values have equal checks, and therefore equal hashes.
+        // SAFETY: `assert_stable` requires that `Hash` and `Eq` of keys and values are deterministic. Keys
+        // are `u64`. A value is hashed by its check, and compared by its check and its entry's `created`. The
+        // check is an integer of the value's own. `created` is a private integer of `Entry` without interior
+        // mutability: it changes only through `&mut`, so not while the entry is shared, and the entries in
+        // the table are reachable only through shared pointers. The fields of an entry that do change (state,
+        // last read) are neither hashed nor compared. Equal values have equal checks, and therefore equal
+        // hashes.
         let (table, reader) = unsafe { options.assert_stable() };
         (Self(table), TableReader(reader))
     }

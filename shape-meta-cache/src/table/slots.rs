@@ -12,12 +12,12 @@ pub(crate) struct Slot {
     pub(crate) check: u32,
 }
 
-/// How shape keys are assigned to slots. Published with the table, because readers must use the grouping with which
-/// the table that they see was built.
+/// How shape keys are assigned to slots. Published with the table, because readers must use the grouping with
+/// which the table that they see was built.
 ///
-/// One slot for each key makes the table twice as large at a million shapes: 49 bytes for each slot, two sides, half of
-/// the slots empty at worst. With four keys to a slot, a look-up by key takes one more memory access. Each
-/// handle has its own slot, because handles are looked up on every request.
+/// One slot for each key makes the table twice as large at a million shapes: 49 bytes for each slot, two
+/// sides, half of the slots empty at worst. With four keys to a slot, a look-up by key takes one more memory
+/// access. Each handle has its own slot, because handles are looked up on every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grouping {
     shift: u32,
@@ -62,8 +62,8 @@ pub(crate) struct GroupingPolicy {
 impl GroupingPolicy {
     /// The policy of the options, for a table with capacity for `shapes`.
     ///
-    /// A table has a power of two of slots. Where shared slots would not make it smaller, each key has its own slot
-    /// until the table has to grow.
+    /// A table has a power of two of slots. Where shared slots would not make it smaller, each key has its
+    /// own slot until the table has to grow.
     pub(crate) fn new(per_slot: u32, exact_up_to: usize, shapes: usize) -> Self {
         let shared = shapes + Grouping::shared(shapes as u64, per_slot.max(1)).slots(shapes);
         let fits = buckets(2 * shapes) <= buckets(shared);
@@ -80,8 +80,8 @@ impl GroupingPolicy {
         }
     }
 
-    /// Returns the grouping to change to when there are `shapes`, if the change is worth its cost: shared slots change
-    /// only when they hold twice as many keys as intended.
+    /// Returns the grouping to change to when there are `shapes`, if the change is worth its cost: shared
+    /// slots change only when they hold twice as many keys as intended.
     ///
     /// A grouping never changes back, because the table does not shrink.
     pub(crate) fn better(self, grouping: Grouping, shapes: u64) -> Option<Grouping> {
@@ -105,8 +105,8 @@ const HANDLE: u64 = 0;
 const KEY: u64 = 1;
 const RELATION: u64 = 2;
 
-/// Maps handles, keys and relations to slots. All indexes share one table, so that they are published in one step
-/// (C1).
+/// Maps handles, keys and relations to slots. All indexes share one table, so that they are published in one
+/// step (C1).
 ///
 /// The seed is random for each cache, so clients cannot choose handles that collide. Values that collide
 /// share a slot, and a look-up distinguishes them by comparing the whole handle or key.

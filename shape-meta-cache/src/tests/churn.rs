@@ -5,8 +5,8 @@ use shape_meta_core::{Batch, Change, MemoryStore, NoopObserver, Seq, ShapeStore,
 use super::record;
 use crate::{CacheOptions, Cached};
 
-/// Shapes with handles, keys and relations of their own are added and removed. The table keeps nothing of them, not
-/// even empty slots.
+/// Shapes with handles, keys and relations of their own are added and removed. The table keeps nothing of
+/// them, not even empty slots.
 #[test]
 fn removed_shapes_leave_no_slots() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();

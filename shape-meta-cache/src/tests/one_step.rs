@@ -61,7 +61,8 @@ fn c1_all_indexes_of_a_shape_change_in_one_step() {
     assert_eq!(cached.counts().unwrap().total, 0);
 }
 
-/// Threads that start while the writer publishes can all read, even if there are more than prepared read handles.
+/// Threads that start while the writer publishes can all read, even if there are more than prepared read
+/// handles.
 #[test]
 fn every_thread_can_read_while_the_writer_publishes() {
     let options = CacheOptions::default().preallocated_readers(1);
@@ -85,8 +86,8 @@ fn every_thread_can_read_while_the_writer_publishes() {
     }
 }
 
-/// The entry list changes before and after the publish. Neither is visible: while a publish waits for a reader, reads
-/// return the previous batch.
+/// The entry list changes before and after the publish. Neither is visible: while a publish waits for a
+/// reader, reads return the previous batch.
 #[test]
 fn c1_least_recently_used_returns_only_published_shapes() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
@@ -118,8 +119,8 @@ fn c1_least_recently_used_returns_only_published_shapes() {
     assert_eq!(last_reads(), [2]);
 }
 
-/// A mark is visible before its sequence number is published. A reader that has seen the mark then gets no earlier
-/// sequence number.
+/// A mark is visible before its sequence number is published. A reader that has seen the mark then gets no
+/// earlier sequence number.
 #[test]
 fn c1_last_seq_is_not_behind_a_mark_that_was_read() {
     let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();

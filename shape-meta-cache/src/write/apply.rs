@@ -14,8 +14,8 @@ use super::{
 };
 use crate::Cached;
 
-/// The number of changes from which a publish also applies them to the other side of the table, when no reader
-/// waits for it. Below, the next publish does it.
+/// The number of changes from which a publish also applies them to the other side of the table, when no
+/// reader waits for it. Below, the next publish does it.
 const SYNC_MIN_CHANGES: usize = 100;
 
 #[deny(clippy::missing_trait_methods)]
@@ -23,8 +23,8 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
     /// Commits the batch in the store below, then publishes it to the readers of the mirror (I2). Apart from
     /// [`refresh`](Cached::refresh), only this path writes the mirror (I4).
     ///
-    /// If the store below fails after it has committed, the batch is still published, so that reads agree with the
-    /// disk. The error is returned, and a retry returns `Ok`.
+    /// If the store below fails after it has committed, the batch is still published, so that reads agree
+    /// with the disk. The error is returned, and a retry returns `Ok`.
     fn apply(&self, batch: &Batch) -> Result<()> {
         let mut writer = self.writer();
         self.check_outcome(&mut writer, batch)?;
@@ -63,8 +63,8 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
 
     /// Commits the batch in the store below.
     ///
-    /// Without a buffer above, the batch is published here as well: disk reads wait for the publish, and a later
-    /// publish would only make them wait longer.
+    /// Without a buffer above, the batch is published here as well: disk reads wait for the publish, and a
+    /// later publish would only make them wait longer.
     fn commit(&self, batch: &Batch) -> Result<()> {
         if !self.below_buffer {
             return self.apply(batch);
@@ -127,7 +127,8 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         usage
     }
 
-    /// Returns `None`: the mirror keeps no change log, and that of the store below may be ahead of the mirror.
+    /// Returns `None`: the mirror keeps no change log, and that of the store below may be ahead of the
+    /// mirror.
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         None
     }
@@ -163,12 +164,12 @@ impl<S: ShapeStore> LastReadStore for Cached<S> {
 impl<S: ShapeStore> RebuildStore for Cached<S> {
     /// Rebuilds the store below. The mirrored entries supply the data of lost rows.
     ///
-    /// Readers use the mirror meanwhile. Shapes that could not be saved leave it in one step, after the new store
-    /// is in place.
+    /// Readers use the mirror meanwhile. Shapes that could not be saved leave it in one step, after the new
+    /// store is in place.
     fn rebuild(&self, _: TrustedState<'_>) -> Result<Repaired> {
         let mut writer = self.writer();
-        // A shape that an apply of unknown outcome has removed must not count as lost. If the store cannot be read,
-        // all mirrored entries count as live.
+        // A shape that an apply of unknown outcome has removed must not count as lost. If the store cannot be
+        // read, all mirrored entries count as live.
         let _ = self.resolve_outcome(&mut writer);
         let chunks = self.mirror.entry_list.chunks();
         let entries: Vec<_> = chunks.iter().flat_map(|chunk| chunk.entries().clone()).collect();
@@ -194,9 +195,9 @@ impl<S: ShapeStore> Cached<S> {
     ///
     /// # Errors
     ///
-    /// `Interrupted` if the earlier batch turned out to be committed and `batch` has one of its sequence numbers. A
-    /// direct store assigns sequence numbers from the mirror, which lagged then. Skipping `batch` as already
-    /// applied would lose it, so the caller must try again.
+    /// `Interrupted` if the earlier batch turned out to be committed and `batch` has one of its sequence
+    /// numbers. A direct store assigns sequence numbers from the mirror, which lagged then. Skipping `batch`
+    /// as already applied would lose it, so the caller must try again.
     fn check_outcome(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
         if self.resolve_outcome(writer)? && batch.through <= writer.totals.last_seq {
             return Err(Error::new(
@@ -208,8 +209,8 @@ impl<S: ShapeStore> Cached<S> {
         Ok(())
     }
 
-    /// Reloads the mirror if the store below has committed a batch whose outcome was unknown, or was repaired and not
-    /// loaded yet. Returns whether it had to.
+    /// Reloads the mirror if the store below has committed a batch whose outcome was unknown, or was repaired
+    /// and not loaded yet. Returns whether it had to.
     fn resolve_outcome(&self, writer: &mut Writer) -> Result<bool> {
         let lagging = writer.needs_full_reload
             || (writer.outcome_unknown && self.inner.last_seq()? > writer.totals.last_seq);

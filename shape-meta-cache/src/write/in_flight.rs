@@ -4,17 +4,18 @@ use shape_meta_core::Signal;
 
 /// Tracks the apply in flight, for reads that touch the disk.
 ///
-/// Between a commit and its publish the disk is ahead of the mirror. A reader that saw a change on disk and returned
-/// could be followed by a reader of the mirror that does not see the change yet: reads would go back in time
-/// (C1). A read that has touched the disk therefore waits, before it returns, for the apply that was in flight when
-/// the disk had answered.
+/// Between a commit and its publish the disk is ahead of the mirror. A reader that saw a change on disk and
+/// returned could be followed by a reader of the mirror that does not see the change yet: reads would go back
+/// in time (C1). A read that has touched the disk therefore waits, before it returns, for the apply that was
+/// in flight when the disk had answered.
 ///
 /// That is sufficient. Say the read saw the commits up to the k-th.
-/// - The k-th apply started before it committed, and the read saw the commit. So `started`, loaded after the read, is
-///   at least k. When `published` has reached that value, the mirror shows the k-th change.
-/// - At one moment between call and return, the disk read and the mirror agree on exactly the first k changes.
-///   If the k-th was already published at the time of the disk read, this is the time of the disk read: the next
-///   one was not committed, or the read would have seen it. Otherwise it is the k-th publish, for which the reader waits.
+/// - The k-th apply started before it committed, and the read saw the commit. So `started`, loaded after the
+///   read, is at least k. When `published` has reached that value, the mirror shows the k-th change.
+/// - At one moment between call and return, the disk read and the mirror agree on exactly the first k
+///   changes. If the k-th was already published at the time of the disk read, this is the time of the disk
+///   read: the next one was not committed, or the read would have seen it. Otherwise it is the k-th publish,
+///   for which the reader waits.
 ///
 /// The reader waits only for that apply and not for later ones, so writers cannot starve it.
 #[derive(Debug, Default)]

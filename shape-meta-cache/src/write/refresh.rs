@@ -8,14 +8,15 @@ use super::{update::MirrorUpdate, writer::Writer};
 use crate::Cached;
 
 impl<S: ShapeStore> Cached<S> {
-    /// Updates the mirror of a standby from a store that another process writes. Publishes all changes in one step.
+    /// Updates the mirror of a standby from a store that another process writes. Publishes all changes in one
+    /// step.
     ///
-    /// Reads the changes since the last refresh from the change log of the store below: some microseconds for each
-    /// change, and about a hundred if there is none. If the change log does not reach back far enough, or the
-    /// counts do not match afterwards, this is a [`reload`](Self::reload).
+    /// Reads the changes since the last refresh from the change log of the store below: some microseconds for
+    /// each change, and about a hundred if there is none. If the change log does not reach back far enough,
+    /// or the counts do not match afterwards, this is a [`reload`](Self::reload).
     ///
-    /// A shape that is live before and after the refresh is visible to readers all the time, and keeps its last-read
-    /// time. As every publish, the call waits for readers that are inside the table.
+    /// A shape that is live before and after the refresh is visible to readers all the time, and keeps its
+    /// last-read time. As every publish, the call waits for readers that are inside the table.
     ///
     /// # Errors
     ///
@@ -33,7 +34,8 @@ impl<S: ShapeStore> Cached<S> {
         })
     }
 
-    /// Updates the mirror by reading the small columns of all shapes again. Publishes all changes in one step.
+    /// Updates the mirror by reading the small columns of all shapes again. Publishes all changes in one
+    /// step.
     ///
     /// Readers see the same as with [`refresh`](Self::refresh). Takes memory for a second copy of all entries
     /// while it runs.
@@ -47,8 +49,8 @@ impl<S: ShapeStore> Cached<S> {
 
     /// Merges the last-read times that are saved below into the mirror. For a standby that is promoted.
     ///
-    /// Where both have a time, the later one counts. A shape that was never read gets the time at which it was first
-    /// seen, if `first_seen_at` returns one.
+    /// Where both have a time, the later one counts. A shape that was never read gets the time at which it
+    /// was first seen, if `first_seen_at` returns one.
     ///
     /// # Errors
     ///
@@ -117,8 +119,8 @@ impl<S: ShapeStore> Cached<S> {
 
     /// Reloads the mirror under the writer's lock.
     ///
-    /// A shape that an apply of unknown outcome has added enters the mirror with the entry of the layer above, in which
-    /// reads of it are recorded.
+    /// A shape that an apply of unknown outcome has added enters the mirror with the entry of the layer
+    /// above, in which reads of it are recorded.
     pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<RefreshReport> {
         let guard = self.in_flight.start();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
@@ -136,8 +138,8 @@ impl<S: ShapeStore> Cached<S> {
         }
         let uncertain: foldhash::HashMap<_, _> =
             writer.uncertain_adds.drain(..).map(|entry| (entry.created(), entry)).collect();
-        // The same sequence number can belong to another shape: of a change that was not committed, or of another
-        // database.
+        // The same sequence number can belong to another shape: of a change that was not committed, or of
+        // another database.
         let is_same = |a: &Entry, b: &Entry| a.handle() == b.handle() && a.key() == b.key();
         let mut update = MirrorUpdate::new(&self.mirror, writer);
         for created in removed {

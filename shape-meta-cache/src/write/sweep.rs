@@ -4,11 +4,12 @@ use shape_meta_core::{Entry, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgre
 
 use crate::{Cached, mirror::EntryList};
 
-/// The maximum number of times that one sweep saves: some ten milliseconds of disk work, for which a flush may have to
-/// wait.
+/// The maximum number of times that one sweep saves: some ten milliseconds of disk work, for which a flush
+/// may have to wait.
 const MAX_SWEEP: usize = 10_000;
 
-/// Entries whose last-read times are marked as saved. If the save fails or panics, `drop` marks them as unsaved again.
+/// Entries whose last-read times are marked as saved. If the save fails or panics, `drop` marks them as
+/// unsaved again.
 struct TakenReads {
     entries: Vec<Arc<Entry>>,
     saved: bool,
@@ -25,11 +26,11 @@ impl Drop for TakenReads {
 impl<S: ShapeStore> Cached<S> {
     /// Saves the last-read times of the next shapes that were read since their times were last saved.
     ///
-    /// Continues after the last shape of the previous sweep. Frequent reads of old shapes can therefore not prevent the
-    /// times of new shapes from being saved.
+    /// Continues after the last shape of the previous sweep. Frequent reads of old shapes can therefore not
+    /// prevent the times of new shapes from being saved.
     ///
-    /// Visits each entry from there on, some nanoseconds each. Holds a lock across disk work that only another sweep
-    /// takes.
+    /// Visits each entry from there on, some nanoseconds each. Holds a lock across disk work that only
+    /// another sweep takes.
     pub(crate) fn sweep_mirror(&self) -> Result<SweepProgress> {
         let mut after = self.sweep_position.lock().unwrap_or_else(PoisonError::into_inner);
         let (reads, mut taken) = take_unsaved(&self.mirror.entry_list, *after);

@@ -107,8 +107,8 @@ impl<'a> MirrorUpdate<'a> {
         self.changes += 1;
     }
 
-    /// Advances the snapshot state of a shape. Readers see it before the publish: the state is an atomic in the shared
-    /// entry, and only moves forward.
+    /// Advances the snapshot state of a shape. Readers see it before the publish: the state is an atomic in
+    /// the shared entry, and only moves forward.
     pub(crate) fn mark(&mut self, created: Seq, state: SnapshotState) {
         if let Some(entry) = self.live_entry(created) {
             entry.advance(state);
@@ -181,11 +181,11 @@ impl<'a> MirrorUpdate<'a> {
         Cleanup { removed: removed.len(), vacated: self.vacated }
     }
 
-    /// Changes the grouping of keys if the number of shapes requires it: from one slot for each key to shared slots, or
-    /// to more shared slots.
+    /// Changes the grouping of keys if the number of shapes requires it: from one slot for each key to shared
+    /// slots, or to more shared slots.
     ///
-    /// It takes as long as adding all keys again. The number of shapes at least doubles between two calls that change
-    /// the grouping, so the amortized cost of an add stays constant.
+    /// It takes as long as adding all keys again. The number of shapes at least doubles between two calls
+    /// that change the grouping, so the amortized cost of an add stays constant.
     fn regroup(&mut self) {
         let Totals { counts, grouping, .. } = self.writer.totals;
         if self.mirror.lookup_index == LookupIndex::Disk {

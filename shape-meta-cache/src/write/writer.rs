@@ -34,8 +34,9 @@ impl Writer {
 
     /// Frees the removed entries, and drops the slots that the update has left empty.
     ///
-    /// The other side of the table keeps removed entries until the next publish, which may be a long time away. This
-    /// therefore publishes once more, without a visible change. Only now is it known which slots are empty.
+    /// The other side of the table keeps removed entries until the next publish, which may be a long time
+    /// away. This therefore publishes once more, without a visible change. Only now is it known which slots
+    /// are empty.
     pub(crate) fn clean_up(&mut self, Cleanup { removed, mut vacated }: Cleanup) {
         if removed == 0 {
             return;
@@ -56,8 +57,8 @@ impl Writer {
         self.uncertain_adds.clear();
     }
 
-    /// Applies the last published changes to the other side of the table, without a visible change. The next publish
-    /// would do it otherwise; it then takes half as long.
+    /// Applies the last published changes to the other side of the table, without a visible change. The next
+    /// publish would do it otherwise; it then takes half as long.
     pub(crate) fn sync_sides(&mut self) {
         self.table.publish();
         self.unsynced_changes = 0;

@@ -1,7 +1,8 @@
-/// Bucket bounds for the histograms of times, in seconds: from a mutation in memory, about a microsecond, to a disk
-/// that hangs.
+/// Bucket bounds for the histograms of times, in seconds: from a mutation in memory, about a microsecond, to
+/// a disk that hangs.
 ///
-/// Without bounds, the exporter of Prometheus writes summaries, which cannot be aggregated over several processes.
+/// Without bounds, the exporter of Prometheus writes summaries, which cannot be aggregated over several
+/// processes.
 pub const TIME_BUCKETS: &[f64] = &[
     5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

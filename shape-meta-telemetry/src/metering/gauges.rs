@@ -5,19 +5,19 @@ use shape_meta_core::{Connections, Counts, Health, HealthState, Pending, StoreCo
 use super::{MetricsObserver, metric::*};
 
 impl MetricsObserver {
-    /// Sets the gauges of a store to their current values. Call it regularly, for example before each scrape. A
-    /// [`Reporter`](crate::Reporter) does that for many stores.
+    /// Sets the gauges of a store to their current values. Call it regularly, for example before each scrape.
+    /// A [`Reporter`](crate::Reporter) does that for many stores.
     ///
-    /// Reads only memory and delays no reader or writer of the store. It can be called at any time, also while the
-    /// store is closing.
+    /// Reads only memory and delays no reader or writer of the store. It can be called at any time, also
+    /// while the store is closing.
     pub fn record_gauges<S: StoreControl + ?Sized>(&self, store: &S) {
         self.record_pending(store.pending());
         self.record_health(&store.health());
         self.record_usage(store.usage());
     }
 
-    /// Sets the gauges to those of a closed and empty store. For a store that was dropped, whose gauges would otherwise
-    /// keep their last values.
+    /// Sets the gauges to those of a closed and empty store. For a store that was dropped, whose gauges would
+    /// otherwise keep their last values.
     pub fn record_closed(&self) {
         self.record_pending(Pending::default());
         self.record_health(&Health::new(HealthState::Closed));
@@ -76,7 +76,8 @@ mod tests {
 
     use super::*;
 
-    /// Records these states in turn. Returns the states whose gauge is 1, and the degraded duration in seconds.
+    /// Records these states in turn. Returns the states whose gauge is 1, and the degraded duration in
+    /// seconds.
     fn recorded(states: [HealthState; 2]) -> (Vec<String>, f64) {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();

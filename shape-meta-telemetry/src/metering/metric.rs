@@ -73,7 +73,7 @@ metrics! {
     REJECTED: Counter, "{change}", "shape_meta.changes.rejected",
         "Changes that the store rejected permanently";
     STOPS: Counter, "{stop}", "shape_meta.stops",
-        "How often writing stopped permanently, because of damage or because a newer owner fenced this one (fenced)";
+        "How often writing stopped permanently, because of damage or because it was fenced";
     PUBLISH: Histogram, "s", "shape_meta.publish.duration",
         "Duration of a publish of the cache, including the wait for readers";
     RECOVERED: Counter, "{shape}", "shape_meta.recovery.removed",
@@ -89,7 +89,7 @@ metrics! {
     PENDING_BYTES: Gauge, "By", "shape_meta.pending.bytes",
         "Memory of pending changes";
     PENDING_AGE: Gauge, "s", "shape_meta.pending.oldest_age",
-        "Age of the oldest pending change (the durability window): a crash of the process loses at most the changes of this time";
+        "Age of the oldest pending change: the durability window";
     DRAIN_RATE: Gauge, "{change}/s", "shape_meta.drain_rate",
         "Measured write rate in changes per second; zero before the first flush or without a buffer";
     HEALTH: Gauge, "{store}", "shape_meta.health",
@@ -141,8 +141,9 @@ impl Metric {
         Key::from_parts(self.name, labels)
     }
 
-    /// Returns the unit for the facade; `None` for counted things. The facade only has `Count`, which OpenTelemetry
-    /// maps to the unit `1` of ratios, and a collector then adds `_ratio` to the names of gauges.
+    /// Returns the unit for the facade; `None` for counted things. The facade only has `Count`, which
+    /// OpenTelemetry maps to the unit `1` of ratios, and a collector then adds `_ratio` to the names of
+    /// gauges.
     fn facade_unit(&self) -> Option<Unit> {
         match self.unit {
             "s" => Some(Unit::Seconds),

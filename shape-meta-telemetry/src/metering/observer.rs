@@ -8,8 +8,8 @@ use shape_meta_core::{
 
 use super::{metric::*, span::TimedSpan};
 
-/// An observer that records counters and histograms through the [`metrics`] facade. The [table](crate#metrics) lists
-/// all metrics.
+/// An observer that records counters and histograms through the [`metrics`] facade. The
+/// [table](crate#metrics) lists all metrics.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,11 +37,11 @@ impl MetricsObserver {
         Self { stack: stack.into() }
     }
 
-    /// Returns the names of all histograms, each with its bucket bounds: [`TIME_BUCKETS`](crate::TIME_BUCKETS) or
-    /// [`SIZE_BUCKETS`](crate::SIZE_BUCKETS).
+    /// Returns the names of all histograms, each with its bucket bounds:
+    /// [`TIME_BUCKETS`](crate::TIME_BUCKETS) or [`SIZE_BUCKETS`](crate::SIZE_BUCKETS).
     ///
-    /// Configure the exporter with them. Without bounds, the exporter of Prometheus writes summaries, which cannot be
-    /// aggregated over several processes, and OpenTelemetry uses bounds for milliseconds.
+    /// Configure the exporter with them. Without bounds, the exporter of Prometheus writes summaries, which
+    /// cannot be aggregated over several processes, and OpenTelemetry uses bounds for milliseconds.
     pub fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
         histograms()
     }

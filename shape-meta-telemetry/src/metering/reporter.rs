@@ -15,8 +15,8 @@ use super::MetricsObserver;
 
 /// Sets the gauges of all stores of a process. Clones share one state.
 ///
-/// Call [`record`](Self::record) before each scrape or from a timer. Alternatively, [`every`](Self::every) starts one
-/// thread for all stores.
+/// Call [`record`](Self::record) before each scrape or from a timer. Alternatively, [`every`](Self::every)
+/// starts one thread for all stores.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,13 +40,14 @@ pub struct Reporter(Arc<Mutex<Vec<Source>>>);
 type Source = Box<dyn FnMut() -> bool + Send>;
 
 impl Reporter {
-    /// Adds a store, whose gauges are set by every [`record`](Self::record) from now on. Call it when the store is
-    /// open.
+    /// Adds a store, whose gauges are set by every [`record`](Self::record) from now on. Call it when the
+    /// store is open.
     ///
-    /// The closure should hold a weak reference, so that the reporter does not keep the store open. When the closure
-    /// returns `None`, the gauges are set once to those of a [closed store](MetricsObserver::record_closed). If the last
-    /// other reference is dropped while the gauges are set, the store is dropped here, and its pending changes are
-    /// flushed on the reporter's thread. Close a store before you drop it.
+    /// The closure should hold a weak reference, so that the reporter does not keep the store open. When the
+    /// closure returns `None`, the gauges are set once to those of a [closed
+    /// store](MetricsObserver::record_closed). If the last other reference is dropped while the gauges are
+    /// set, the store is dropped here, and its pending changes are flushed on the reporter's thread. Close a
+    /// store before you drop it.
     pub fn watch<S: StoreControl>(
         &self,
         observer: MetricsObserver,
@@ -64,12 +65,14 @@ impl Reporter {
         });
     }
 
-    /// Adds a function that sets other gauges. It is called by every [`record`](Self::record) until it returns `false`.
+    /// Adds a function that sets other gauges. It is called by every [`record`](Self::record) until it
+    /// returns `false`.
     pub fn add(&self, source: impl FnMut() -> bool + Send + 'static) {
         self.sources().push(Box::new(source));
     }
 
-    /// Sets all gauges to their current values, in the order in which they were added. Takes some microseconds a store.
+    /// Sets all gauges to their current values, in the order in which they were added. Takes some
+    /// microseconds a store.
     ///
     /// Returns at once if another thread is setting them.
     pub fn record(&self) {
@@ -79,7 +82,8 @@ impl Reporter {
         taken.sources.retain_mut(|source| catch_unwind(AssertUnwindSafe(source)).unwrap_or(false));
     }
 
-    /// Starts a thread that calls [`record`](Self::record) at this interval until the returned value is dropped.
+    /// Starts a thread that calls [`record`](Self::record) at this interval until the returned value is
+    /// dropped.
     ///
     /// # Errors
     ///

@@ -24,8 +24,8 @@ pub(crate) fn capture(
     std::mem::take(&mut *lines.lock().expect("no panic"))
 }
 
-/// Runs `run` with a subscriber, and no other test at the same time: `tracing` caches the interest of the subscribers
-/// of all threads for the whole process.
+/// Runs `run` with a subscriber, and no other test at the same time: `tracing` caches the interest of the
+/// subscribers of all threads for the whole process.
 pub(crate) fn with_subscriber(subscriber: impl Subscriber + Send + Sync + 'static, run: impl FnOnce()) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

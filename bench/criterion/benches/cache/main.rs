@@ -1,5 +1,5 @@
-//! The pieces of the cache, measured: `cargo bench -p shape-meta-bench-criterion --bench cache`. `SHAPES=1000,100000,1000000`
-//! chooses how many shapes there are.
+//! The operations of the cache: `cargo bench -p shape-meta-bench-criterion --bench cache`. The variable
+//! `SHAPES=1000,100000,1000000` sets the numbers of shapes.
 
 use std::{
     hint::black_box,
@@ -8,7 +8,7 @@ use std::{
 
 use criterion::Criterion;
 use shape_meta_bench_criterion::bare;
-use shape_meta_bench_criterion::null_store::{Nowhere, READERS, adds, handle, mixed, open};
+use shape_meta_bench_criterion::null_store::{NullStore, SHAPES_PER_RELATION, adds, handle, mixed, open};
 use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{Handle, HandleSet, Key, ReadShapes, Relation, ShapeStore, Timestamp, conformance};
 
@@ -36,12 +36,12 @@ fn sizes() -> Vec<u64> {
     sizes.split(',').map(|size| size.trim().parse().expect("SHAPES is a list of numbers")).collect()
 }
 
-/// So many that they do not all stay in the processor's caches, in an order that nobody can foresee.
+/// Returns 100,000 random shapes: more than the processor caches hold, in an unpredictable order.
 fn picks<T>(shapes: u64, make: impl Fn(u64) -> T) -> Vec<T> {
     (0..100_000).map(|pick| make(mixed(pick + 77) % shapes)).collect()
 }
 
-/// Measures one read of each pick.
+/// Measures one read for each pick.
 fn each<T>(criterion: &mut Criterion, name: &str, shapes: u64, picks: &[T], mut read: impl FnMut(&T)) {
     let mut next = 0;
     criterion.bench_function(&format!("{name}/{shapes}"), |bencher| {
@@ -52,7 +52,7 @@ fn each<T>(criterion: &mut Criterion, name: &str, shapes: u64, picks: &[T], mut 
     });
 }
 
-fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
+fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<NullStore>) {
     let handles: Vec<Handle> = picks(shapes, handle);
     let keys: Vec<Key> = picks(shapes, conformance::key);
 
@@ -65,7 +65,7 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
     drop(bare);
     let bare = bare::inline(&entries);
     drop(entries);
-    each(criterion, "bare evmap get, metadata in place", shapes, &handles, |handle| {
+    each(criterion, "bare evmap get, inline metadata", shapes, &handles, |handle| {
         black_box(bare.get(handle));
     });
     drop(bare);
@@ -73,7 +73,7 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
         black_box(cached.metadata(handle).expect("in memory").expect("live"));
     });
     let store: &dyn ReadShapes = cached;
-    each(criterion, "metadata of a trait object", shapes, &handles, |handle| {
+    each(criterion, "metadata through a trait object", shapes, &handles, |handle| {
         black_box(store.metadata(handle).expect("in memory").expect("live"));
     });
     each(criterion, "touch", shapes, &handles, |handle| {
@@ -85,35 +85,36 @@ fn reads(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
     each(criterion, "entry", shapes, &handles, |handle| {
         black_box(cached.entry(handle).expect("in memory").expect("live"));
     });
-    if shapes >= READERS {
-        let relations: Vec<_> = (0..shapes / READERS).map(|oid| Relation::new(oid as u32)).collect();
+    if shapes >= SHAPES_PER_RELATION {
+        let relations: Vec<_> =
+            (0..shapes / SHAPES_PER_RELATION).map(|oid| Relation::new(oid as u32)).collect();
         each(criterion, "10,000 handles of a relation", shapes, &relations, |relation| {
             let handles = cached.handles_for_relations(&[*relation]).expect("in memory");
-            assert_eq!(black_box(handles).len() as u64, READERS);
+            assert_eq!(black_box(handles).len() as u64, SHAPES_PER_RELATION);
         });
     }
 }
 
-/// Of 100,000 shapes at most, which are all kept. With `--all-features`.
+/// Reads the definitions of at most 100,000 shapes, all of which fit into the definition cache.
 fn definitions(criterion: &mut Criterion, shapes: u64) {
     let handles: Vec<Handle> = picks(shapes, handle);
     let cached = open(shapes, CacheOptions::default().definition_cache_bytes(256 << 20));
     let read = |handle: &Handle| cached.record(handle).expect("in memory").expect("live");
     handles.iter().for_each(|handle| drop(read(handle)));
-    let kept = cached.memory().definitions;
-    each(criterion, "definition that is kept", shapes, &handles, |handle| {
+    let bytes = cached.memory().definitions;
+    each(criterion, "cached definition", shapes, &handles, |handle| {
         black_box(read(handle));
     });
-    assert_eq!(cached.memory().definitions, kept, "all were there");
+    assert_eq!(cached.memory().definitions, bytes, "all were cached");
 }
 
-fn recency(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>) {
+fn recency(criterion: &mut Criterion, shapes: u64, cached: &Cached<NullStore>) {
     criterion.bench_function(&format!("1,000 least recently used/{shapes}"), |bencher| {
         bencher.iter(|| cached.least_recently_used(1000, &HandleSet::new()).expect("in memory"));
     });
 }
 
-fn writes(criterion: &mut Criterion, shapes: u64, cached: Cached<Nowhere>) {
+fn writes(criterion: &mut Criterion, shapes: u64, cached: Cached<NullStore>) {
     publish(criterion, shapes, &cached, "publish 10,000 adds");
     let mut last = cached.last_seq().expect("in memory").get();
     criterion.bench_function(&format!("publish one add/{shapes}"), |bencher| {
@@ -125,7 +126,7 @@ fn writes(criterion: &mut Criterion, shapes: u64, cached: Cached<Nowhere>) {
     });
 }
 
-fn publish(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>, name: &str) {
+fn publish(criterion: &mut Criterion, shapes: u64, cached: &Cached<NullStore>, name: &str) {
     let mut last = cached.last_seq().expect("in memory").get();
     criterion.bench_function(&format!("{name}/{shapes}"), |bencher| {
         bencher.iter_custom(|times| {
@@ -136,8 +137,8 @@ fn publish(criterion: &mut Criterion, shapes: u64, cached: &Cached<Nowhere>, nam
     });
 }
 
-fn timed(batches: &[shape_meta_core::Batch], cached: &Cached<Nowhere>) -> Duration {
-    let begun = Instant::now();
+fn timed(batches: &[shape_meta_core::Batch], cached: &Cached<NullStore>) -> Duration {
+    let started_at = Instant::now();
     batches.iter().for_each(|batch| cached.apply(batch).expect("it never fails"));
-    begun.elapsed()
+    started_at.elapsed()
 }

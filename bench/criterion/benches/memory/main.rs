@@ -1,6 +1,6 @@
-//! What a shape takes in memory and how long opening takes: `cargo bench -p shape-meta-bench-criterion --bench memory`.
-//! `SHAPES=100000,1000000` chooses how many shapes there are. Each case runs in a process of its own, so
-//! that the resident set is its own.
+//! The memory of a shape and the duration of an open: `cargo bench -p shape-meta-bench-criterion --bench
+//! memory`. The variable `SHAPES=100000,1000000` sets the numbers of shapes. Each case runs in its own
+//! process, which isolates the resident set.
 
 use std::{env, fs, process::Command, time::Instant};
 
@@ -15,7 +15,7 @@ fn main() {
         "{:>10} {:>14} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "shapes", "look-ups", "keys", "resident", "memory()", "entries", "table", "list", "open ms"
     );
-    let program = env::current_exe().expect("a program knows where it is");
+    let program = env::current_exe().expect("the path of the program");
     let sizes = env::var("SHAPES").unwrap_or_else(|_| "100000,900000,1000000,1500000".to_owned());
     for shapes in sizes.split(',') {
         for (lookup_index, keys) in [("Memory", 1), ("Memory", 4), ("Memory", 8), ("Disk", 1)] {
@@ -35,9 +35,9 @@ fn measure(case: &str) {
         .keys_per_slot(keys.parse().expect("a number"))
         .exact_key_slots_up_to(0);
     let before = resident();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let cached = open(count, options);
-    let took = begun.elapsed().as_millis();
+    let took = started_at.elapsed().as_millis();
     let per_shape = (resident() - before) / count as usize;
     let memory = cached.memory();
     let [total, entries, table, list] =

@@ -4,23 +4,23 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use shape_meta::{MetricsObserver, NoopObserver, Observer, TIME_BUCKETS, TracingObserver};
 use tracing::level_filters::LevelFilter;
 
-/// Who observes.
+/// A kind of observer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Case {
-    Nobody,
-    /// `TracingObserver`, and nobody listens.
+    Unobserved,
+    /// `TracingObserver` without a subscriber.
     TracingOff,
-    /// `TracingObserver`, and a subscriber writes all that is at this level or above, to nowhere. At `DEBUG` that is every
-    /// committed change too, at `TRACE` also every use of a connection.
+    /// `TracingObserver` with a subscriber for this level, which discards its output. `DEBUG` includes every
+    /// committed change, and `TRACE` every use of a connection.
     Tracing(LevelFilter),
-    /// `MetricsObserver`, and no recorder.
+    /// `MetricsObserver` without a recorder.
     MetricsOff,
-    /// `MetricsObserver`, and the exporter of Prometheus.
+    /// `MetricsObserver` with the exporter of Prometheus.
     Metrics,
 }
 
 pub(crate) const CASES: [Case; 7] = [
-    Case::Nobody,
+    Case::Unobserved,
     Case::TracingOff,
     Case::Tracing(LevelFilter::INFO),
     Case::Tracing(LevelFilter::DEBUG),
@@ -32,8 +32,8 @@ pub(crate) const CASES: [Case; 7] = [
 impl Case {
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Nobody => "nobody".to_owned(),
-            Self::TracingOff => "tracing, nobody listens".to_owned(),
+            Self::Unobserved => "no observer".to_owned(),
+            Self::TracingOff => "tracing, no subscriber".to_owned(),
             Self::Tracing(level) => format!("tracing, {level}"),
             Self::MetricsOff => "metrics, no recorder".to_owned(),
             Self::Metrics => "metrics, Prometheus".to_owned(),
@@ -41,13 +41,13 @@ impl Case {
     }
 }
 
-/// The observer of a case, and who listens to it.
-pub(crate) struct Observed {
+/// The observer of a case, with its subscriber or recorder.
+pub(crate) struct Instrumentation {
     case: Case,
     recorder: Option<PrometheusRecorder>,
 }
 
-impl Observed {
+impl Instrumentation {
     pub(crate) fn new(case: Case) -> Self {
         let builder = PrometheusBuilder::new().set_buckets(TIME_BUCKETS).expect("there are some");
         Self { case, recorder: (case == Case::Metrics).then(|| builder.build_recorder()) }
@@ -55,13 +55,13 @@ impl Observed {
 
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         match self.case {
-            Case::Nobody => Arc::new(NoopObserver),
+            Case::Unobserved => Arc::new(NoopObserver),
             Case::TracingOff | Case::Tracing(_) => Arc::new(TracingObserver::new("main")),
             Case::MetricsOff | Case::Metrics => Arc::new(MetricsObserver::new("main")),
         }
     }
 
-    /// Does this while those listen who do in this case, and nobody else in the process.
+    /// Runs `run` with the subscriber or recorder of this case, and no other.
     pub(crate) fn during<T>(&self, run: impl FnOnce() -> T) -> T {
         match (self.case, &self.recorder) {
             (Case::Tracing(level), _) => {
@@ -71,13 +71,13 @@ impl Observed {
                     .with_writer(io::sink)
                     .finish();
                 let done = tracing::subscriber::with_default(subscriber, run);
-                // Or what it was interested in would be asked for in the next case too.
+                // Otherwise the interest of this subscriber would stay cached in the next case.
                 tracing::callsite::rebuild_interest_cache();
                 done
             }
             (_, Some(recorder)) => {
                 let done = metrics::with_local_recorder(recorder, run);
-                // Its histograms keep every value until then.
+                // The histograms keep every value until the upkeep.
                 recorder.handle().run_upkeep();
                 done
             }

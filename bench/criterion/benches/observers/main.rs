@@ -1,8 +1,9 @@
-//! What observers cost, for a read, a mutation and a flush: `cargo bench --features full --bench observers`.
+//! The cost of observers for a read, a mutation and a flush:
+//! `cargo bench -p shape-meta-bench-criterion --bench observers`.
 //!
-//! The cases take turns, in another order each time, and what is told is by how much each differs from nobody in the same
-//! round: what else the machine does meets all of them alike. Stores are made anew some times, since a few nanoseconds depend on where
-//! in memory they lie.
+//! The cases run alternately, in another order each round. The result is the difference from the case without
+//! an observer in the same round, so that other load on the machine affects all cases equally. The stores are
+//! created several times, because a few nanoseconds depend on their position in memory.
 
 #![forbid(unsafe_code)]
 
@@ -12,38 +13,38 @@ mod case;
 mod work;
 
 use case::{CASES, Case};
-use work::{Work, Worked};
+use work::{Work, Workload};
 
-/// How often the stores are made anew, and how often each of them is measured then.
-const LIVES: usize = 12;
+/// How often the stores are created, and how often each is measured.
+const REPETITIONS: usize = 12;
 const ROUNDS: usize = 100;
 
 fn main() {
-    // What cargo says to every benchmark.
+    // Cargo passes `--bench` to every benchmark.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     for work in Work::ALL {
         if wanted.is_empty() || wanted.iter().any(|part| work.name().contains(&**part)) {
-            tell(work, &measure(work));
+            print(work, &measure(work));
         }
     }
 }
 
-/// The nanoseconds that one operation took, by round and case.
+/// Returns the nanoseconds of one operation, by round and case.
 fn measure(work: Work) -> Vec<[f64; CASES.len()]> {
     let mut rounds = Vec::new();
     let mut order: Vec<usize> = (0..CASES.len()).collect();
-    for _ in 0..LIVES {
+    for _ in 0..REPETITIONS {
         fastrand::shuffle(&mut order);
         let mut stores = CASES.map(|_| None);
         for &at in &order {
-            stores[at] = Some(Worked::new(work, CASES[at]));
+            stores[at] = Some(Workload::new(work, CASES[at]));
         }
-        // The first one warms up.
+        // The first round is a warm-up.
         for round in 0..=ROUNDS {
             let mut took = [0.0; CASES.len()];
             fastrand::shuffle(&mut order);
             for &at in &order {
-                let store = stores[at].as_mut().expect("made above");
+                let store = stores[at].as_mut().expect("created above");
                 took[at] = store.sample().as_nanos() as f64 / f64::from(work.times());
             }
             if round > 0 {
@@ -54,15 +55,15 @@ fn measure(work: Work) -> Vec<[f64; CASES.len()]> {
     rounds
 }
 
-fn tell(work: Work, rounds: &[[f64; CASES.len()]]) {
+fn print(work: Work, rounds: &[[f64; CASES.len()]]) {
     println!(
-        "\n| {} | median | quartiles | more than nobody | quartiles |\n|---|---|---|---|---|",
+        "\n| {} | median | quartiles | more than without | quartiles |\n|---|---|---|---|---|",
         work.name()
     );
     for (at, case) in CASES.iter().enumerate() {
         let [low, median, high] = quartiles(rounds.iter().map(|took| took[at]));
         let more = match case {
-            Case::Nobody => "| |".to_owned(),
+            Case::Unobserved => "| |".to_owned(),
             _ => {
                 let [low, median, high] = quartiles(rounds.iter().map(|took| took[at] - took[0]));
                 format!("{} | {} to {} |", time(median), time(low), time(high))
@@ -78,7 +79,7 @@ fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
-/// Nanoseconds, in the unit that fits them.
+/// Formats nanoseconds in a suitable unit.
 fn time(nanos: f64) -> String {
     match nanos.abs() {
         ..0.05 => "0.0 ns".to_owned(),
@@ -88,5 +89,5 @@ fn time(nanos: f64) -> String {
     }
 }
 
-/// Long enough for memory.
-const PATIENT: Duration = Duration::from_secs(60);
+/// The limit on a flush.
+const TIMEOUT: Duration = Duration::from_secs(60);

@@ -8,22 +8,22 @@ use shape_meta_core::MemoryStore;
 use tempfile::TempDir;
 
 use crate::{
-    PATIENT,
-    case::{Case, Observed},
+    TIMEOUT,
+    case::{Case, Instrumentation},
 };
 
-/// Shapes that are there.
+/// The number of shapes in the store.
 const SHAPES: u64 = 10_000;
 
-/// What is measured.
+/// A measured operation.
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
     ReadMetadata,
-    /// Asks a database.
+    /// Reads from a database.
     ReadDefinition,
     Add,
-    /// Of a thousand changes, over a store in memory: the share that an observer takes of a flush to a disk is smaller by as
-    /// much as the disk is slower.
+    /// A flush of a thousand changes to a store in memory. A flush to a disk takes longer, so the share of an
+    /// observer is smaller there.
     Flush,
 }
 
@@ -39,7 +39,8 @@ impl Work {
         }
     }
 
-    /// Operations of a sample: so many that it takes about as long as a few hundred looks at the clock.
+    /// Returns the number of operations in a sample: it takes about as long as a few hundred reads of the
+    /// clock.
     pub(crate) fn times(self) -> u32 {
         match self {
             Self::ReadMetadata => 4_000,
@@ -50,23 +51,23 @@ impl Work {
     }
 }
 
-/// A store that is worked with, under one observer.
-pub(crate) struct Worked {
+/// A store with one observer, and the operation to measure.
+pub(crate) struct Workload {
     work: Work,
-    observed: Observed,
+    instrumentation: Instrumentation,
     store: ShapeMeta,
     next: u64,
     _directory: Option<TempDir>,
 }
 
-impl Worked {
+impl Workload {
     pub(crate) fn new(work: Work, case: Case) -> Self {
-        let observed = Observed::new(case);
-        let (store, directory) = observed.during(|| {
+        let instrumentation = Instrumentation::new(case);
+        let (store, directory) = instrumentation.during(|| {
             let builder = ShapeMeta::builder(NoopCleaner)
-                .observer(observed.observer())
+                .observer(instrumentation.observer())
                 .cached(CacheOptions::default())
-                // Flushed on the thread that measures.
+                // The measuring thread flushes.
                 .buffered(
                     BufferOptions::default()
                         .background_flush(false)
@@ -74,26 +75,26 @@ impl Worked {
                         .max_pending_bytes(usize::MAX),
                 );
             let directory = matches!(work, Work::ReadDefinition)
-                .then(|| tempfile::tempdir().expect("there is room for temporary files"));
+                .then(|| tempfile::tempdir().expect("a temporary directory"));
             let store = match &directory {
                 Some(directory) => builder.open(directory.path()),
                 None => builder.over(MemoryStore::new()),
             };
-            (store.expect("a place of our own"), directory)
+            (store.expect("a new store"), directory)
         });
-        let mut worked = Self { work, observed, store, next: 0, _directory: directory };
-        worked.refill();
-        worked
+        let mut workload = Self { work, instrumentation, store, next: 0, _directory: directory };
+        workload.refill();
+        workload
     }
 
-    /// The shapes that are there, and nothing else.
+    /// Resets the store to the initial shapes.
     fn refill(&mut self) {
-        self.observed.during(|| {
-            self.store.reset(Wait::No).expect("room");
+        self.instrumentation.during(|| {
+            self.store.reset(Wait::No).expect("below the limit");
             for number in 0..SHAPES {
-                self.store.add(shape(number), Wait::No).expect("room");
+                self.store.add(shape(number), Wait::No).expect("below the limit");
             }
-            self.store.flush(PATIENT).expect("it is written");
+            self.store.flush(TIMEOUT).expect("it is written");
         });
         self.next = SHAPES;
     }
@@ -104,7 +105,7 @@ impl Worked {
         (from..self.next).map(shape).collect()
     }
 
-    /// How long the operations of one sample took.
+    /// Returns the duration of one sample.
     pub(crate) fn sample(&mut self) -> Duration {
         if matches!(self.work, Work::Add) && self.next > 5 * SHAPES {
             self.refill();
@@ -115,8 +116,8 @@ impl Worked {
             Work::Flush => self.shapes(1_000),
             Work::ReadMetadata | Work::ReadDefinition => Vec::new(),
         };
-        let Self { work, observed, store, .. } = self;
-        observed.during(|| match work {
+        let Self { work, instrumentation, store, .. } = self;
+        instrumentation.during(|| match work {
             Work::ReadMetadata => timed(|| {
                 for _ in 0..times {
                     black_box(store.metadata(black_box(&handle)).expect("it reads"));
@@ -130,29 +131,29 @@ impl Worked {
             Work::Add => {
                 let took = timed(|| {
                     for shape in new {
-                        store.add(shape, Wait::No).expect("room");
+                        store.add(shape, Wait::No).expect("below the limit");
                     }
                 });
-                store.flush(PATIENT).expect("it is written");
+                store.flush(TIMEOUT).expect("it is written");
                 took
             }
             Work::Flush => {
-                // Or the growth of the table would be most of what is seen.
-                store.reset(Wait::No).expect("room");
-                store.flush(PATIENT).expect("it is written");
+                // Otherwise the growth of the table would dominate.
+                store.reset(Wait::No).expect("below the limit");
+                store.flush(TIMEOUT).expect("it is written");
                 for shape in new {
-                    store.add(shape, Wait::No).expect("room");
+                    store.add(shape, Wait::No).expect("below the limit");
                 }
-                timed(|| store.flush(PATIENT).expect("it is written"))
+                timed(|| store.flush(TIMEOUT).expect("it is written"))
             }
         })
     }
 }
 
 fn timed(run: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     run();
-    begun.elapsed()
+    started_at.elapsed()
 }
 
 fn shape(number: u64) -> NewShape {

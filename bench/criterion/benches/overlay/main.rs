@@ -1,5 +1,5 @@
-//! What the overlay costs: `cargo bench -p shape-meta-bench-criterion --bench overlay`. Below is the reference store in memory, so
-//! that nothing but the buffer is slow.
+//! The cost of the overlay: `cargo bench -p shape-meta-bench-criterion --bench overlay`. The store below is
+//! the reference store in memory, so that the buffer dominates.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -27,11 +27,11 @@ fn buffered(pending: u64) -> Buffered<MemoryStore> {
     let store =
         Buffered::new(MemoryStore::new(), options, Arc::new(NoopObserver)).expect("memory does not fail");
     for number in 0..PENDING {
-        store.try_mutate(&Mutation::Add(shape(number))).expect("room");
+        store.try_mutate(&Mutation::Add(shape(number))).expect("below the limit");
     }
     store.flush_once().expect("memory does not fail");
     for number in PENDING..PENDING + pending {
-        store.try_mutate(&Mutation::Add(shape(number))).expect("room");
+        store.try_mutate(&Mutation::Add(shape(number))).expect("below the limit");
     }
     store
 }
@@ -49,13 +49,13 @@ fn adds(bench: &mut Criterion) {
                 }
                 Mutation::Add(shape(number))
             },
-            |mutation| store.try_mutate(&mutation).expect("room"),
+            |mutation| store.try_mutate(&mutation).expect("below the limit"),
             BatchSize::LargeInput,
         );
     });
     let store = buffered(PENDING);
     let started = Mutation::snapshot_started(handle(PENDING + 7).as_str());
-    group.bench_function("mark of a pending shape, again", |bencher| {
+    group.bench_function("repeated mark of a pending shape", |bencher| {
         bencher.iter(|| store.try_mutate(&started).expect("live"));
     });
     group.finish();

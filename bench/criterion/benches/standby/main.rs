@@ -1,6 +1,6 @@
-//! What a standby costs: a refresh after so many changes, with so many shapes there, and a promotion.
+//! The cost of a standby: a refresh, by the numbers of changes and shapes, and a promotion.
 //!
-//! `cargo bench --features full --bench standby`
+//! `cargo bench -p shape-meta-bench-criterion --bench standby`
 
 use std::{hint::black_box, path::Path, time::Duration};
 
@@ -11,8 +11,8 @@ use shape_meta::{
 };
 use shape_meta_core::conformance::{handle, shape};
 
-const PATIENT: Duration = Duration::from_secs(60);
-const WAIT: Wait = Wait::UpTo(PATIENT);
+const TIMEOUT: Duration = Duration::from_secs(60);
+const WAIT: Wait = Wait::UpTo(TIMEOUT);
 
 fn builder() -> shape_meta::Builder {
     ShapeMeta::builder(NoopCleaner)
@@ -26,14 +26,14 @@ fn add(store: &ShapeMeta, numbers: std::ops::Range<u64>) {
         store.add(shape(number), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
     }
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
 }
 
 fn remove(store: &ShapeMeta, numbers: std::ops::Range<u64>) {
     for number in numbers {
         store.remove(&handle(number), WAIT).expect("it is live");
     }
-    store.flush(PATIENT).expect("nothing fails");
+    store.flush(TIMEOUT).expect("nothing fails");
 }
 
 fn open(directory: &Path) -> (ShapeMeta, Standby) {
@@ -45,7 +45,7 @@ fn open(directory: &Path) -> (ShapeMeta, Standby) {
 fn refresh(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refresh");
     for shapes in [10_000, 100_000] {
-        let directory = tempfile::tempdir().expect("there is room");
+        let directory = tempfile::tempdir().expect("a directory");
         let (owner, standby) = open(directory.path());
         add(&owner, 0..shapes);
         standby.refresh().expect("it reads");
@@ -55,7 +55,7 @@ fn refresh(criterion: &mut Criterion) {
                 let mut next = 1_000_000_000;
                 bencher.iter_batched(
                     || {
-                        // Half of them come, and half of them go that came before.
+                        // Half of the changes add shapes, and half remove the previous ones.
                         add(&owner, next..next + changes / 2);
                         if next > 1_000_000_000 {
                             remove(&owner, next - changes / 2..next);
@@ -82,19 +82,19 @@ fn promote(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("promotion");
     group.sample_size(10);
     for shapes in [10_000, 100_000] {
-        let directory = tempfile::tempdir().expect("there is room");
+        let directory = tempfile::tempdir().expect("a directory");
         let (owner, standby) = open(directory.path());
         add(&owner, 0..shapes);
         drop((owner, standby));
         group.bench_function(BenchmarkId::from_parameter(shapes), |bencher| {
             bencher.iter_batched(
                 || builder().open_standby(directory.path()).expect("there is a database"),
-                |standby| black_box(standby.promote(OnLiveOwner::Fail).expect("nobody owns it")),
+                |standby| black_box(standby.promote(OnLiveOwner::Fail).expect("it has no owner")),
                 BatchSize::PerIteration,
             );
         });
         group.bench_function(BenchmarkId::new("opening instead", shapes), |bencher| {
-            bencher.iter_with_large_drop(|| builder().open(directory.path()).expect("nobody owns it"));
+            bencher.iter_with_large_drop(|| builder().open(directory.path()).expect("it has no owner"));
         });
     }
     group.finish();
