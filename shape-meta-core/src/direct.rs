@@ -12,26 +12,26 @@ use crate::{
     validate,
 };
 
-/// The composition without a buffer: each mutation is a batch of its own, committed before it returns.
+/// The composition without a buffer: each mutation is a batch of its own, and durable when it returns.
 ///
-/// It is the reference that everything else is compared with. Mutations wait for one another; reads go
-/// straight to the store below and wait for nothing.
+/// The other compositions are compared with it. Mutations are serialized by a lock. Reads go straight to the store
+/// below and never take that lock.
 pub struct Direct<S> {
     inner: S,
     limits: Limits,
     observer: Arc<dyn Observer>,
-    progress: Arc<DurabilityTracker>,
-    /// Whether the observer wants to hear how long mutations took.
+    tracker: Arc<DurabilityTracker>,
+    /// Whether the observer wants the latencies of mutations.
     timed: bool,
-    /// Held by a mutation from validation to commit. No reader wants it (I5).
+    /// Held by a mutation from validation to commit; no reader takes it (I5). Taken before `condition`.
     writer: Mutex<Writer>,
-    /// What health tells. Never held for longer than it takes to look.
+    /// The state behind [`health`](StoreControl::health). Held for a few instructions only.
     condition: Mutex<Condition>,
     last_read_save_interval: Duration,
 }
 
-/// How often last-read times are saved, unless it is said otherwise: so a shape costs the disk one row a
-/// minute at most, however often it is read.
+/// The default interval of saving last-read times. A shape then costs at most one row written per minute, however
+/// often it is read.
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Writer {
 #[derive(Debug, Default)]
 struct Condition {
     phase: Phase,
-    /// Since when writes have failed, and how often.
+    /// Since when writes fail, and how often.
     failing: Option<(Instant, u32)>,
     latest: Option<(Error, Instant)>,
 }
@@ -58,7 +58,7 @@ enum Phase {
 }
 
 impl Condition {
-    /// Says whether writing has stopped with this failure.
+    /// Records a failed write. Returns whether writing has stopped with it.
     fn failed(&mut self, error: &Error) -> bool {
         let now = Instant::now();
         let stopped_before = self.is_stopped();
@@ -97,52 +97,53 @@ impl Condition {
 }
 
 impl<S: ShapeStore> Direct<S> {
-    /// Over this store.
+    /// Composes a store over `inner`.
     ///
     /// # Errors
     ///
-    /// If the store cannot say how far its order has come.
+    /// If the last sequence number cannot be read from `inner`.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
-        let progress = Arc::new(DurabilityTracker::observed(inner.last_seq()?, Arc::clone(&observer)));
+        let tracker = Arc::new(DurabilityTracker::observed(inner.last_seq()?, Arc::clone(&observer)));
         Ok(Self {
             timed: observer.wants_acknowledged(),
             inner,
             limits,
             observer,
-            progress,
+            tracker,
             writer: Mutex::new(Writer { closed: false, saved: Instant::now() }),
             condition: Mutex::default(),
             last_read_save_interval: MINUTE,
         })
     }
 
-    /// How often last-read times are saved. Default: a minute.
+    /// Sets the interval at which last-read times are saved. Default: one minute.
     ///
-    /// There is no thread here, so it happens after the first mutation that comes when it is time, and at
-    /// [`close`](StoreControl::close). That mutation waits for some ten thousand times at most.
+    /// There is no background thread: the first mutation after the interval saves a part of them, and
+    /// [`close`](StoreControl::close) the rest. That mutation waits until about ten thousand times are saved.
     pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
         self.last_read_save_interval = interval;
         self
     }
 
-    /// The store below.
+    /// Returns the store below.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// One mutation at a time, with the moment at which its caller came, if anybody wants to know.
+    /// Runs a mutation under the writer's lock and records its outcome. `mutate` gets the time of the call, if latencies
+    /// are observed.
     fn serialized<T>(
         &self,
         mutate: impl FnOnce(Option<Instant>) -> Result<T, MutateError>,
     ) -> Result<T, MutateError> {
-        let came = self.timed.then(Instant::now);
+        let started_at = self.timed.then(Instant::now);
         let mut writer = self.writer();
         if writer.closed {
             let error = Error::closed();
             self.observer.failed(&error);
             return Err(error.into());
         }
-        let outcome = mutate(came);
+        let outcome = mutate(started_at);
         match &outcome {
             Ok(_) => {
                 if writer.saved.elapsed() >= self.last_read_save_interval && !self.save_reads() {
@@ -162,17 +163,17 @@ impl<S: ShapeStore> Direct<S> {
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        // What it guards is a single flag, so a panic leaves nothing half-done.
+        // Both fields are consistent at any time, so a panic leaves no partial change.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn condition(&self) -> MutexGuard<'_, Condition> {
-        // Nothing that could panic runs under it.
+        // No code that can panic runs under this lock.
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Saves some of the last-read times, and says whether there are more. A failure is told to the
-    /// observer alone, and the same times are tried again next time.
+    /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the observer only;
+    /// the next sweep retries the same times.
     fn save_reads(&self) -> bool {
         let span = self.observer.begin(Activity::SaveReads);
         let swept = self.inner.sweep_reads();
@@ -182,20 +183,20 @@ impl<S: ShapeStore> Direct<S> {
         swept.is_ok_and(|swept| swept.more)
     }
 
-    fn commit(&self, mutation: &Mutation, came: Option<Instant>) -> Result<Receipt, MutateError> {
+    fn commit(&self, mutation: &Mutation, started_at: Option<Instant>) -> Result<Receipt, MutateError> {
         if let Mutation::Add(shape) = mutation {
             self.limits.check(shape)?;
         }
-        let found = Existing::of(mutation, &self.inner)?;
+        let existing = Existing::of(mutation, &self.inner)?;
         let last = self.inner.last_seq()?;
-        let seq = match validate(mutation, found, last.next())? {
+        let seq = match validate(mutation, existing, last.next())? {
             None => last,
             Some(change) => {
                 let through = last.next();
                 self.apply(Batch { changes: vec![change], through })?;
-                if let Some(came) = came {
+                if let Some(started_at) = started_at {
                     let mut latencies = Latencies::default();
-                    latencies.record(came.elapsed());
+                    latencies.record(started_at.elapsed());
                     self.observer.acknowledged(&latencies);
                 }
                 through
@@ -204,7 +205,7 @@ impl<S: ShapeStore> Direct<S> {
         Ok(self.receipt(seq))
     }
 
-    /// A flush of one change.
+    /// Applies a batch, and emits it as a flush of one mutation.
     fn apply(&self, batch: Batch) -> Result<()> {
         let bytes = batch.changes.iter().map(Change::memory).sum();
         let span = self.observer.begin(Activity::Flush { changes: batch.changes.len(), bytes });
@@ -215,7 +216,7 @@ impl<S: ShapeStore> Direct<S> {
             span.end(outcome.as_ref().err());
         }
         outcome?;
-        // Not what came to nothing, or what was found: that says nothing about the disk.
+        // Only a write shows that the disk works; a mutation without effect does not reach this line.
         self.condition().failing = None;
         if self.observer.wants_committed() {
             batch.changes.iter().for_each(|change| self.observer.committed(change));
@@ -225,11 +226,11 @@ impl<S: ShapeStore> Direct<S> {
         Ok(())
     }
 
-    /// What the store below has reached is committed, also by an attempt whose answer was lost.
+    /// Returns a receipt for `seq`, which the store below has committed, possibly by an attempt whose answer was lost.
     fn receipt(&self, seq: Seq) -> Receipt {
-        self.progress.settle(seq);
-        // What is refused here is told at once, so nobody has to be told by a receipt.
-        Receipt::up_to(seq, Arc::clone(&self.progress))
+        self.tracker.settle(seq);
+        // A rejection is returned by the mutation itself, so no receipt has to report one.
+        Receipt::up_to(seq, Arc::clone(&self.tracker))
     }
 }
 
@@ -241,26 +242,26 @@ impl<S: ShapeStore> ReadShapes for Direct<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore> MutateShapes for Direct<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.serialized(|came| self.commit(mutation, came))
+        self.serialized(|started_at| self.commit(mutation, started_at))
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.serialized(|came| {
+        self.serialized(|started_at| {
             if let Some(handle) = self.inner.handle_for(&shape.key)? {
                 let receipt = self.receipt(self.inner.last_seq()?);
                 return Ok(GetOrAdd { handle, added: false, receipt });
             }
-            let receipt = self.commit(&Mutation::Add(shape.clone()), came)?;
+            let receipt = self.commit(&Mutation::Add(shape.clone()), started_at)?;
             Ok(GetOrAdd { handle: shape.handle.clone(), added: true, receipt })
         })
     }
 
-    /// There is room for the only attempt.
+    /// The first attempt always has capacity.
     fn attempt(&self, mutation: &Mutation, _: AttemptContext) -> Result<Receipt, MutateError> {
         self.try_mutate(mutation)
     }
 
-    /// The same.
+    /// The first attempt always has capacity.
     fn attempt_get_or_add(&self, shape: &NewShape, _: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.try_get_or_add(shape)
     }
@@ -270,11 +271,11 @@ impl<S: ShapeStore> MutateShapes for Direct<S> {
     }
 }
 
-/// Nothing is ever pending, so most of this is true at once.
+/// Nothing is ever pending, so most methods have nothing to do.
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore> StoreControl for Direct<S> {
     fn request_flush(&self) -> Receipt {
-        self.receipt(self.progress.settled())
+        self.receipt(self.tracker.settled())
     }
 
     fn flush(&self, _: Duration) -> Result<(), NotDurable> {
@@ -293,7 +294,7 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
         0.0
     }
 
-    /// That of the latest mutation. Nothing is ever pending, so the durability window is nothing.
+    /// The health as of the latest mutation. Nothing is ever pending, so the durability window is zero.
     fn health(&self) -> Health {
         self.condition().health()
     }
@@ -302,7 +303,7 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
         self.inner.resource_usage()
     }
 
-    /// Mutations wait for it.
+    /// Mutations wait until the repair is complete.
     fn repair(&self) -> Result<Repaired> {
         let writer = self.writer();
         if writer.closed {
@@ -313,7 +314,7 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
         Ok(repaired)
     }
 
-    /// Waits for the mutation that is under way, however long it takes. Last-read times are saved.
+    /// Waits for the mutation in progress, without a limit, and saves the last-read times.
     fn close(&self, timeout: Duration) -> CloseReport {
         let begun = Instant::now();
         if !matches!(self.condition().phase, Phase::Closed) {

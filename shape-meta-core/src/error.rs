@@ -2,13 +2,13 @@ use std::{borrow::Cow, error, fmt, sync::Arc};
 
 use crate::{Refusal, Seq};
 
-/// The result of what can fail below us.
+/// The result of an operation that a store may fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure of the store or of what lies below it: the disk, the file, the owner.
+/// A failure of the store, or of the disk or database below it.
 ///
-/// It is opaque, so that a dependency can change without breaking users: match on
-/// [`kind`](Self::kind). Cloning is cheap; one failure may have to be told to many waiters.
+/// It is opaque, so that a dependency can change without breaking users: match on [`kind`](Self::kind). Cloning is one
+/// atomic increment, because one failure may be reported to many waiters.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -19,62 +19,61 @@ struct Inner {
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
-/// What kind of failure it is, and with that who can do something about it.
+/// The kind of a failure. Its [`remedy`](Self::remedy) says what a flusher does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Someone else holds the database for longer than the time-out. Retried.
+    /// Another process or connection locks the database for longer than the time-out. Retried.
     Busy,
-    /// The disk is full. Retried; make room.
+    /// The disk is full. Retried; free some space.
     StorageFull,
-    /// Reading or writing failed. Retried.
+    /// A read or a write failed. Retried.
     Io,
     /// The operation was interrupted. Retried.
     Interrupted,
-    /// The database cannot be written to: permissions, or a file system that is mounted read-only.
-    /// Retried.
+    /// The database cannot be written because of permissions or a read-only file system. Retried.
     ReadOnly,
     /// A panic in the store was caught. Retried.
     Panicked,
-    /// The store refuses this change for good. The change is taken out, all others go on (C8).
+    /// The store rejects this change permanently. The change is removed from the batch; all others commit (C8).
     Rejected,
-    /// The database is damaged. Writing stops, reads go on from memory (C9).
+    /// The database is damaged. Writing stops; reads continue from memory (C9).
     Corrupt,
-    /// The file is not a database, or that of another application. It is left as it is.
+    /// The file is not a database, or it is the database of another application. It is not changed.
     NotADatabase,
-    /// The database was written by a newer version. It is left as it is.
+    /// The database was written by a newer version. It is not changed.
     UnsupportedSchema,
-    /// Another owner has taken the database over. Nothing more is written from here (C11).
+    /// A newer owner has taken the database over. This store writes nothing more (C11).
     Fenced,
-    /// Another process, or another store in this one, owns the database.
+    /// Another process, or another store in this process, owns the database.
     AlreadyOpen,
     /// The store is closed.
     Closed,
-    /// An option, or a combination of options, cannot work.
+    /// An option, or a combination of options, is invalid.
     Configuration,
-    /// This store cannot do that.
+    /// This store does not support the operation.
     Unsupported,
     /// The caller's cleaner failed.
     Cleaner,
-    /// There is no database to read.
+    /// There is no database.
     NotFound,
-    /// The store is a standby: it reads what another one writes.
+    /// The store is a standby: it only reads.
     Standby,
 }
 
-/// What a flusher does about a failure.
+/// The reaction of a flusher to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Keep the batch and try again later.
+    /// Keep the batch and retry after a back-off.
     Retry,
-    /// Take the change that is refused out of the batch.
+    /// Remove the rejected change from the batch.
     Isolate,
     /// Stop writing.
     Stop,
 }
 
 impl ErrorKind {
-    /// What a flusher does about a failure of this kind.
+    /// Returns the reaction of a flusher to a failure of this kind.
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Busy
@@ -85,7 +84,7 @@ impl ErrorKind {
             | Self::Panicked
             | Self::Cleaner => Remedy::Retry,
             Self::Rejected => Remedy::Isolate,
-            // The last ones are never about one change, so nothing could be taken out.
+            // None of these concerns a single change, so there is no change to isolate.
             Self::Corrupt
             | Self::NotADatabase
             | Self::UnsupportedSchema
@@ -99,7 +98,7 @@ impl ErrorKind {
         }
     }
 
-    /// A short name, fit for a label of a metric.
+    /// Returns a short name, suitable as a metric label.
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
@@ -125,23 +124,26 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// A failure of this kind. The message says what happened, what still works and what to do.
+    /// Returns a failure of this kind. The message says what failed, what still holds and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner { kind, message: message.into(), rejected_seq: None, source: None }))
     }
 
-    /// What a mutation meets after the store was closed.
+    /// Returns the failure of a mutation after the store was closed.
     pub fn closed() -> Self {
-        Self::new(ErrorKind::Closed, "the store is closed; open it again to change it")
+        Self::new(
+            ErrorKind::Closed,
+            "the store is closed; reads continue, and mutations need the store to be opened again",
+        )
     }
 
-    /// The same failure with its cause.
+    /// Returns the same failure with its cause.
     pub fn with_source(self, source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         self.edit(|inner| inner.source = Some(source.into()))
     }
 
-    /// The same failure with the shape (by its place in the order) whose change was refused, so that it
-    /// can be isolated without a search.
+    /// Returns the same failure with the [`created`](crate::Entry::created) of the shape whose change was rejected, so
+    /// that the flusher isolates that change without a search.
     pub fn with_rejected_seq(self, rejected_seq: Seq) -> Self {
         self.edit(|inner| inner.rejected_seq = Some(rejected_seq))
     }
@@ -157,12 +159,12 @@ impl Error {
         Self(Arc::new(inner))
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The [`created`](crate::Entry::created) of the shape whose change was refused, where it is known.
+    /// Returns the [`created`](crate::Entry::created) of the shape whose change was rejected, if it is known.
     pub fn rejected_seq(&self) -> Option<Seq> {
         self.0.rejected_seq
     }
@@ -191,18 +193,18 @@ impl error::Error for Error {
     }
 }
 
-/// Why a mutation did not happen.
+/// The reason why a mutation was not accepted.
 #[derive(Clone, Debug)]
 pub enum MutateError {
-    /// It was refused for what it asks, or because too much is pending. Nothing has changed.
+    /// The mutation was refused: because of its content, or because too much is pending. Nothing has changed.
     Refused(Refusal),
-    /// The store failed. A buffered store has not accepted the mutation; the direct composition may
-    /// have committed it if the failure came after the commit, and says so by the next read.
+    /// The store failed. A buffered store has not accepted the mutation. The direct composition may have committed it, if
+    /// the failure came after the commit; reads then show it.
     Failed(Error),
 }
 
 impl MutateError {
-    /// The refusal, if it is one.
+    /// Returns the refusal, if it is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),

@@ -1,13 +1,13 @@
-//! The data, the traits, the validation and the reference model that the `shape-meta` crates share.
+//! The data types, traits, validation and reference model that the `shape-meta` crates share.
 //!
-//! A *shape* is a filtered view of PostgreSQL tables that a sync engine streams to clients. Its metadata
-//! is asked for on every request; the crates of this family keep it in memory for readers and in SQLite
-//! for restarts. This crate holds what they agree on. It does no I/O, but for opening a trace with `Trace::open`.
+//! A *shape* is a filtered view of PostgreSQL tables that a sync engine streams to clients. The engine needs
+//! its metadata on every request. The `shape-meta` crates keep it in memory for reads, and in SQLite for
+//! restarts. This crate is for those who write a store or a layer of their own, and does no I/O.
 //!
 //! # What it is not
 //!
-//! It is not a store that you would deploy: see `shape-meta` for the composed one, or combine the crates
-//! yourself. [`MemoryStore`] is the reference model for tests.
+//! It is not a store to deploy: use `shape-meta`, or compose the crates yourself. [`MemoryStore`] is the
+//! reference model for tests.
 //!
 //! # Example
 //!
@@ -33,12 +33,21 @@
 //! # }
 //! ```
 //!
+//! # Trade-offs
+//!
+//! - Layers are generic over the store below them. That makes reads fast and decorators simple; the composed
+//!   type of a stack is long, and `shape-meta` boxes it once.
+//! - A store implements three methods besides its reads. What only some stores can do is an optional capability, so
+//!   callers must handle its absence; [`ShapeStoreExt`] does it in one place.
+//! - Stores keep definitions as bytes and do not interpret them. Any definition type works; a store cannot search in
+//!   definitions.
+//!
 //! # How it works
 //!
-//! Callers hand in a [`Mutation`]. The layer on top ([`Direct`], or `Buffered` of `shape-meta-buffer`)
-//! validates it and makes it a [`Change`] with a place in the order, its [`Seq`]. Changes go down in a
-//! [`Batch`] through [`ShapeStore::apply`]; reads go down through [`ReadShapes`]. Layers are decorators
-//! over these traits.
+//! A caller passes a [`Mutation`] to the layer on top: [`Direct`], or `Buffered` of `shape-meta-buffer`. That layer
+//! validates it and turns it into a [`Change`] with a sequence number, its [`Seq`]. Changes go down in a
+//! [`Batch`] through [`ShapeStore`]; reads go down through [`ReadShapes`]. Layers are decorators over these
+//! two traits.
 //!
 //! # Features
 //!
@@ -50,55 +59,28 @@
 //! # Related crates
 //!
 //! `shape-meta-sqlite` (the durable store), `shape-meta-cache` (the left-right read cache),
-//! `shape-meta-buffer` (the write buffer), `shape-meta-telemetry` (observers), `shape-meta` (all of it
+//! `shape-meta-buffer` (the write buffer), `shape-meta-telemetry` (observers), `shape-meta` (all of them
 //! composed).
 
 #![forbid(unsafe_code)]
 
-mod handle;
-mod hash;
-mod key;
-mod relation;
-mod seq;
-mod snapshot;
-mod timestamp;
+mod value;
 
-mod counts;
-mod definition;
-mod delta;
-mod entry;
-mod metadata;
-mod record;
-mod repaired;
+mod data;
 
-mod change;
 mod error;
-mod limits;
-mod mutation;
-mod refusal;
-mod validate;
+mod validation;
+
+mod traits;
 
 mod durability;
-mod receipt;
-mod signal;
-mod sync;
 
-mod capabilities;
-mod control;
-mod ext;
-mod forward;
-mod health;
-mod mutate;
-mod order;
-mod read;
-mod store;
-
-mod latencies;
-mod observer;
-mod usage;
+mod instrumentation;
 
 mod direct;
 mod memory;
+
+mod sync;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -106,43 +88,43 @@ pub mod conformance;
 #[cfg(feature = "shape")]
 mod shape;
 
-pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
-pub use change::{Batch, Change};
-pub use control::{CloseReport, Pending, StoreControl, Unwritten};
-pub use counts::Counts;
-pub use definition::Definition;
-pub use delta::{Delta, RefreshReport, SweepProgress};
+// Traits: reads, stores and their capabilities, mutations and control.
+pub use traits::{ChangeLog, LastReadStore, RebuildStore};
+pub use traits::{MutateShapes, MutateShapesExt, StoreControl};
+pub use traits::{ReadShapes, ReadShapesExt, ShapeStore, ShapeStoreExt};
+
+// Stores and layers of this crate.
 pub use direct::Direct;
-pub use durability::{DurabilityTracker, NotDurable};
-pub use entry::Entry;
-pub use error::{Error, ErrorKind, MutateError, Remedy, Result};
-pub use ext::{MutateShapesExt, ReadShapesExt, Wait};
-pub use handle::{Handle, InvalidHandle};
-pub use hash::DefinitionHash;
-pub use health::{Degradation, Health, HealthState, LastError};
-pub use key::{InvalidKey, Key};
-pub use latencies::Latencies;
-pub use limits::Limits;
 pub use memory::MemoryStore;
-pub use metadata::Metadata;
-pub use mutate::{AttemptContext, GetOrAdd, MutateShapes};
-pub use mutation::{Mutation, NewShape};
-pub use observer::{
-    Activity, Checkin, Checkout, DurabilityWait, FlushStats, NoopObserver, Observer, OpenStats, PublishStats,
-    RecoveryStats, Span,
+
+// Identities, numbers and times.
+pub use value::{DefinitionHash, Handle, Key, Relation, Relations, Seq, SnapshotState, Timestamp};
+pub use value::{InvalidHandle, InvalidKey};
+
+// A shape as memory and disk keep it.
+pub use data::{Counts, Definition, Entry, Metadata, Record, ScanItem};
+
+// What callers request, and its validation.
+pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};
+
+// What the traits take and return.
+pub use traits::{AttemptContext, CloseReport, GetOrAdd, Pending, Unwritten, Wait};
+pub use traits::{Delta, HandleSet, LeastRecentlyUsed, RefreshReport, Scan, SweepProgress};
+pub use traits::{Lost, Repaired, TrustedState};
+
+// Durability: receipts, and what implementors of a top layer need for them.
+pub use durability::{DurabilityTracker, NotDurable, Receipt, Signal, Waiter};
+
+// Errors.
+pub use error::{Error, ErrorKind, MutateError, Remedy, Result};
+
+// Instrumentation: events, health and resource usage.
+pub use instrumentation::{
+    Activity, Checkin, Checkout, DurabilityWait, FlushStats, Latencies, NoopObserver, Observer, OpenStats,
+    PublishStats, RecoveryStats, Span,
 };
-pub use read::{HandleSet, LeastRecentlyUsed, ReadShapes, Scan};
-pub use receipt::Receipt;
-pub use record::{Record, ScanItem};
-pub use refusal::Refusal;
-pub use relation::{Relation, Relations};
-pub use repaired::{Lost, Repaired, TrustedState};
-pub use seq::Seq;
+pub use instrumentation::{Connections, Degradation, Health, HealthState, LastError, Usage};
+
+// The ready-made definition type.
 #[cfg(feature = "shape")]
 pub use shape::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
-pub use signal::{Signal, Waiter};
-pub use snapshot::SnapshotState;
-pub use store::{ShapeStore, ShapeStoreExt};
-pub use timestamp::Timestamp;
-pub use usage::{Connections, Usage};
-pub use validate::{Existing, validate, validate_add};

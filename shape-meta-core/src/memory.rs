@@ -10,10 +10,10 @@ use crate::{
     sync::{RwLock, RwLockReadGuard},
 };
 
-/// The reference model: a store in memory, written to be plainly right rather than fast.
+/// The reference model: a store in memory, written to be obviously correct rather than fast.
 ///
-/// It is the oracle that the other stores are compared with, and a store for tests of what is above. It
-/// forgets everything when it is dropped.
+/// The other stores are compared with it, and tests of the layers above use it as their store. Its contents are lost
+/// when it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     shapes: RwLock<Shapes>,
@@ -30,13 +30,13 @@ struct Shapes {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What a restart does: shapes that were never read count as read at this moment, and those whose
-    /// snapshot is not complete are removed. Returns the handles that were removed, in the order of creation.
+    /// Simulates a restart: removes the shapes without a complete snapshot, and marks shapes that were never read as
+    /// read at `at`. Returns the removed handles, in order of creation.
     pub fn reopen(&self, at: Timestamp) -> Vec<Handle> {
         let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Vec::new();
@@ -154,8 +154,8 @@ impl ReadShapes for MemoryStore {
             .filter_map(|record| Some((record.entry.last_read()?, &record.entry)))
             .collect();
         read.sort_by_key(|(at, entry)| (*at, entry.created()));
-        let stalest = read.into_iter().take(n);
-        Ok(LeastRecentlyUsed { shapes: stalest.map(|(at, entry)| (entry.handle().clone(), at)).collect() })
+        let oldest = read.into_iter().take(n);
+        Ok(LeastRecentlyUsed { shapes: oldest.map(|(at, entry)| (entry.handle().clone(), at)).collect() })
     }
 
     fn last_seq(&self) -> Result<Seq> {
@@ -193,7 +193,7 @@ impl ShapeStore for MemoryStore {
         self.apply(batch)
     }
 
-    /// What is committed is what reads show.
+    /// A commit is visible at once.
     fn publish(&self, _: &Batch) {}
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
@@ -209,7 +209,7 @@ impl ShapeStore for MemoryStore {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         Ok(self.read().by_seq.get(&entry.created()).map(|record| match Arc::ptr_eq(&record.entry, entry) {
             true => Arc::clone(record),
-            // The entry of before a reopening, or of a cache's own making.
+            // The entry is older than a reopening, or the cache has created its own.
             false => Arc::new(Record { entry: Arc::clone(entry), ..(**record).clone() }),
         }))
     }
@@ -218,7 +218,7 @@ impl ShapeStore for MemoryStore {
         Usage { shapes: self.counts().ok(), ..Usage::default() }
     }
 
-    /// No change is remembered: a mirror reloads everything.
+    /// No changes are kept: a mirror reloads everything.
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         None
     }

@@ -1,5 +1,5 @@
-//! What threads of this crate meet at. Built by the packages in `testing/interleavings/`, it is primitives that let a
-//! test choose every switch of threads.
+//! The synchronization primitives of this crate. The packages in `testing/interleavings/` replace them by primitives
+//! with which a test chooses every thread switch.
 
 #[cfg(shape_meta_interleaved)]
 pub(crate) use shape_meta_interleavings_sync::{

@@ -1,0 +1,263 @@
+use std::fmt;
+
+use crate::{
+    DefinitionHash, Handle, Key, Metadata, Relation, Relations, Seq, SnapshotState, Timestamp,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+};
+
+/// The part of a live shape that stays in memory: everything but its definition.
+///
+/// An entry is created when a shape is accepted, or found at open. The buffer, the batch and the cache share it behind
+/// an [`Arc`](std::sync::Arc), so a [`touch`](Self::touch) is not lost while the shape moves from one layer to the next.
+pub struct Entry {
+    handle: Handle,
+    key: Key,
+    hash: DefinitionHash,
+    created: Seq,
+    /// Microseconds, 0 for never.
+    last_read: AtomicU64,
+    /// `None` if the shape reads exactly one relation, as nearly all do. Storing `Relations` here would take two more
+    /// words, and grow the allocation from 128 to 144 bytes.
+    others: Option<Box<Relations>>,
+    /// The relation of a shape that reads exactly one.
+    relation: Relation,
+    /// [`SnapshotState::bits`], [`INDEXED`] and [`READ_DIRTY`].
+    flags: AtomicU8,
+}
+
+const STATE: u8 = 0b0011;
+const INDEXED: u8 = 0b0100;
+/// The last-read time is not known to be on disk.
+const READ_DIRTY: u8 = 0b1000;
+
+impl Entry {
+    /// Returns the entry of a shape that has just been accepted: snapshot pending, never read.
+    pub fn new(
+        created: Seq,
+        handle: Handle,
+        key: Key,
+        hash: DefinitionHash,
+        relations: Relations,
+        indexed: bool,
+    ) -> Self {
+        let (relation, others) = match relations.as_slice() {
+            [one] => (*one, None),
+            _ => (Relation::new(0), Some(Box::new(relations))),
+        };
+        let flags = AtomicU8::new(if indexed { INDEXED } else { 0 });
+        Self { handle, key, hash, created, last_read: AtomicU64::new(0), others, relation, flags }
+    }
+
+    /// Returns the entry with this snapshot state and last-read time, for stores that read it back.
+    pub fn with_state(mut self, state: SnapshotState, last_read: Option<Timestamp>) -> Self {
+        let flags = self.flags.get_mut();
+        *flags = *flags & !STATE | state.bits();
+        *self.last_read.get_mut() = last_read.map_or(0, Timestamp::as_micros);
+        self
+    }
+
+    /// Sets the sequence number of the shape's add.
+    pub(crate) fn set_seq(&mut self, created: Seq) {
+        self.created = created;
+    }
+
+    /// Returns a copy with another sequence number, as if the shape had just been accepted.
+    pub(crate) fn clone_with_seq(&self, created: Seq) -> Self {
+        let (handle, relations) = (self.handle.clone(), self.relations().to_vec().into());
+        Self::new(created, handle, self.key, self.hash, relations, self.is_indexed())
+    }
+
+    /// Returns the handle.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Returns the key of the definition.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Returns the hash of the definition.
+    pub fn hash(&self) -> DefinitionHash {
+        self.hash
+    }
+
+    /// Returns the sequence number of the shape's add, which is the id of the shape.
+    pub fn created(&self) -> Seq {
+        self.created
+    }
+
+    /// Returns the tables that the shape reads, in ascending order.
+    pub fn relations(&self) -> &[Relation] {
+        self.others.as_ref().map_or(std::slice::from_ref(&self.relation), |all| all.as_slice())
+    }
+
+    /// Returns whether the shape's filter can be answered from an index of the engine; see
+    /// [`Definition::is_indexed`](crate::Definition::is_indexed).
+    pub fn is_indexed(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & INDEXED != 0
+    }
+
+    /// Returns the snapshot state in the store that holds this entry. A buffer above may hold a later mark that is still
+    /// pending; the [`Metadata`] that it returns includes it.
+    pub fn state(&self) -> SnapshotState {
+        SnapshotState::from_bits(self.flags.load(Ordering::Acquire) & STATE)
+    }
+
+    /// Moves the snapshot state forward. An earlier state has no effect (I6).
+    ///
+    /// Only stores call it, after the change is committed (I2).
+    pub fn advance(&self, state: SnapshotState) {
+        self.flags.fetch_or(state.bits(), Ordering::AcqRel);
+    }
+
+    /// Returns when the shape was last read; `None` if never.
+    pub fn last_read(&self) -> Option<Timestamp> {
+        match self.last_read.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+
+    /// Records a read. Two atomic writes; none if a read at this time or later is recorded already, so a clock that is set
+    /// back has no effect.
+    pub fn touch(&self, at: Timestamp) {
+        if self.last_read.load(Ordering::Relaxed) < at.as_micros() {
+            self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
+            // After the time, and also if the flag is set already: a sweep that takes the flag then sees this time or a
+            // later one, or leaves the flag to the next sweep.
+            self.mark_read_dirty();
+        }
+    }
+
+    /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the time as dirty.
+    pub fn merge_last_read(&self, at: Timestamp) {
+        self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Returns the last-read time if it is not known to be on disk, and marks it as saved. A caller that fails to save it
+    /// calls [`mark_read_dirty`](Self::mark_read_dirty).
+    pub fn take_dirty_read(&self) -> Option<Timestamp> {
+        // A load is cheaper than a write, and most shapes were not read since the last sweep.
+        let is_dirty = |flags: u8| flags & READ_DIRTY != 0;
+        if !is_dirty(self.flags.load(Ordering::Relaxed))
+            || !is_dirty(self.flags.fetch_and(!READ_DIRTY, Ordering::Acquire))
+        {
+            return None;
+        }
+        self.last_read()
+    }
+
+    /// Marks the last-read time as not saved.
+    pub fn mark_read_dirty(&self) {
+        self.flags.fetch_or(READ_DIRTY, Ordering::Release);
+    }
+
+    /// Returns a copy of the metadata.
+    pub fn metadata(&self) -> Metadata {
+        self.metadata_in(self.state())
+    }
+
+    /// Returns a copy of the metadata with the snapshot state of a layer above.
+    pub fn metadata_in(&self, state: SnapshotState) -> Metadata {
+        Metadata { created: self.created, hash: self.hash, state, last_read: self.last_read() }
+    }
+
+    /// Returns the memory of this entry and of what it owns, in bytes.
+    pub fn memory(&self) -> usize {
+        let others = self.others.as_ref().map_or(0, |all| size_of::<Relations>() + all.heap_bytes());
+        size_of::<Self>() + self.handle.heap_bytes() + others
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("created", &self.created.get())
+            .field("handle", &self.handle.as_str())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_allocation_fills_two_cache_lines() {
+        assert_eq!(size_of::<Entry>() + 3 * size_of::<usize>(), 128);
+    }
+
+    fn entry(relations: &[u32], indexed: bool) -> Entry {
+        let handle = Handle::new("h").expect("valid");
+        let relations = relations.iter().copied().map(Relation::new).collect();
+        Entry::new(Seq::new(1), handle, Key::new([0; 32]), DefinitionHash::new(0), relations, indexed)
+    }
+
+    #[test]
+    fn any_number_of_relations_is_returned_in_order() {
+        for (given, kept) in [(vec![], vec![]), (vec![7], vec![7]), (vec![9, 2, 9, 5], vec![2, 5, 9])] {
+            let relations = entry(&given, false).relations().iter().map(|one| one.oid()).collect::<Vec<_>>();
+            assert_eq!(relations, kept, "of {given:?}");
+        }
+    }
+
+    #[test]
+    fn the_flags_are_independent_of_each_other() {
+        let at = Timestamp::from_micros;
+        for indexed in [false, true] {
+            for state in [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete] {
+                let entry = entry(&[1], indexed)
+                    .with_state(SnapshotState::Complete, None)
+                    .with_state(state, Some(at(3)));
+                assert_eq!(
+                    (entry.state(), entry.is_indexed(), entry.take_dirty_read()),
+                    (state, indexed, None)
+                );
+                entry.touch(at(9));
+                assert_eq!((entry.state(), entry.is_indexed()), (state, indexed));
+                entry.advance(SnapshotState::Started);
+                assert_eq!((entry.state(), entry.is_indexed()), (state.max(SnapshotState::Started), indexed));
+                assert_eq!(entry.take_dirty_read(), Some(at(9)));
+                assert_eq!((entry.state(), entry.is_indexed()), (state.max(SnapshotState::Started), indexed));
+                assert_eq!(entry.take_dirty_read(), None);
+                assert_eq!(
+                    (
+                        entry.clone_with_seq(Seq::new(2)).state(),
+                        entry.clone_with_seq(Seq::new(2)).is_indexed()
+                    ),
+                    (SnapshotState::Pending, indexed)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn state_and_last_read_move_forward_only() {
+        let entry = entry(&[], false);
+        entry.advance(SnapshotState::Complete);
+        entry.advance(SnapshotState::Started);
+        assert_eq!(entry.state(), SnapshotState::Complete);
+        entry.touch(Timestamp::from_micros(9));
+        entry.touch(Timestamp::from_micros(5));
+        assert_eq!(entry.last_read(), Some(Timestamp::from_micros(9)));
+    }
+
+    #[test]
+    fn a_dirty_read_is_taken_once() {
+        let at = Timestamp::from_micros;
+        let entry = entry(&[], false);
+        assert_eq!(entry.take_dirty_read(), None);
+        entry.touch(at(9));
+        entry.touch(at(5));
+        assert_eq!((entry.take_dirty_read(), entry.take_dirty_read()), (Some(at(9)), None));
+        entry.touch(at(7));
+        entry.touch(at(9));
+        assert_eq!(entry.take_dirty_read(), None, "that read or a later one is on disk");
+        entry.merge_last_read(at(12));
+        assert_eq!((entry.last_read(), entry.take_dirty_read()), (Some(at(12)), None));
+        entry.mark_read_dirty();
+        assert_eq!(entry.take_dirty_read(), Some(at(12)));
+    }
+}

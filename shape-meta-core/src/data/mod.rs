@@ -1,0 +1,13 @@
+//! A shape as memory and disk keep it.
+
+mod counts;
+mod definition;
+mod entry;
+mod metadata;
+mod record;
+
+pub use counts::Counts;
+pub use definition::Definition;
+pub use entry::Entry;
+pub use metadata::Metadata;
+pub use record::{Record, ScanItem};

@@ -1,0 +1,28 @@
+use crate::Counts;
+
+/// The resources that a store uses, as far as it knows them without reading the disk and without blocking. For gauges.
+/// Each layer adds its own to those of the layer below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The number of live shapes; `None` if only the disk knows it.
+    pub shapes: Option<Counts>,
+    /// The approximate memory of caches, in bytes. Pending changes are not included, see
+    /// [`Pending::bytes`](crate::Pending::bytes).
+    pub cache_bytes: usize,
+    /// The connections to the database; `None` if the store has none.
+    pub connections: Option<Connections>,
+}
+
+/// The connections to a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Connections {
+    /// The number of connections in use.
+    pub used: usize,
+    /// The number of open connections that are not in use.
+    pub idle: usize,
+    /// The maximum number of connections.
+    pub max: usize,
+    /// The number of operations that wait for a connection.
+    pub waiting: usize,
+}

@@ -1,0 +1,27 @@
+//! The traits of stores and layers, and what their methods take and return.
+
+mod read;
+mod read_ext;
+
+mod capabilities;
+mod store;
+
+mod control;
+mod mutate;
+mod mutate_ext;
+
+mod forward;
+
+mod delta;
+mod dependency_order;
+mod repair;
+
+pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
+pub use control::{CloseReport, Pending, StoreControl, Unwritten};
+pub use delta::{Delta, RefreshReport, SweepProgress};
+pub use mutate::{AttemptContext, GetOrAdd, MutateShapes};
+pub use mutate_ext::{MutateShapesExt, Wait};
+pub use read::{HandleSet, LeastRecentlyUsed, ReadShapes, Scan};
+pub use read_ext::ReadShapesExt;
+pub use repair::{Lost, Repaired, TrustedState};
+pub use store::{ShapeStore, ShapeStoreExt};

@@ -1,0 +1,76 @@
+use std::time::Instant;
+
+use crate::{Handle, MutateError, Mutation, NewShape, ReadShapes, Receipt, Signal};
+
+/// The mutations of a composed store, for implementors of the layer on top, which validates. Callers also
+/// import [`MutateShapesExt`](crate::MutateShapesExt).
+pub trait MutateShapes: ReadShapes {
+    /// Validates a mutation and accepts it, without waiting for capacity. On return every read on every
+    /// thread sees it (C1).
+    ///
+    /// # Errors
+    ///
+    /// A refusal or a failure; see [`MutateError`]. Nothing has changed (C4).
+    fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError>;
+
+    /// Returns the live shape with the key of `shape`, or adds `shape`, in one atomic step. Of many concurrent
+    /// callers with the same new key, one adds the shape and all get its handle (C2).
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`try_mutate`](Self::try_mutate). A live key is not refused here; a live handle with a
+    /// different key is.
+    fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError>;
+
+    /// [`try_mutate`](Self::try_mutate) as one of several attempts; the basis of
+    /// [`MutateShapesExt`](crate::MutateShapesExt). The context affects only what is reported to the observer.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`try_mutate`](Self::try_mutate).
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
+        let _ = attempt;
+        self.try_mutate(mutation)
+    }
+
+    /// [`try_get_or_add`](Self::try_get_or_add) as one of several attempts; see [`attempt`](Self::attempt).
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`try_get_or_add`](Self::try_get_or_add).
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
+        let _ = attempt;
+        self.try_get_or_add(shape)
+    }
+
+    /// Returns the signal that is raised when there is capacity again after
+    /// [`Refusal::Overloaded`](crate::Refusal::Overloaded). `None` if this store never refuses with it.
+    fn capacity_signal(&self) -> Option<&Signal>;
+}
+
+/// Which attempt of its caller a mutation is. Observers need it: the latency of a mutation includes the wait for
+/// capacity, and an overloaded store has refused a mutation only when the caller gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptContext {
+    /// When the caller made its first attempt; `None` if this is the first one.
+    pub first_tried: Option<Instant>,
+    /// Whether the caller gives up if there is no capacity. Otherwise it waits and tries again, and
+    /// [`Refusal::Overloaded`](crate::Refusal::Overloaded) is not reported to the observer.
+    pub is_final: bool,
+}
+
+impl AttemptContext {
+    /// The context of a caller that makes one attempt and does not wait for capacity.
+    pub const ONLY: Self = Self { first_tried: None, is_final: true };
+}
+
+/// The result of [`get_or_add`](crate::MutateShapesExt::get_or_add).
+#[derive(Clone, Debug)]
+pub struct GetOrAdd {
+    /// The handle of the live shape with that key.
+    pub handle: Handle,
+    /// Whether this call added the shape.
+    pub added: bool,
+    /// Resolves when the shape is durable, whichever call added it.
+    pub receipt: Receipt,
+}

@@ -1,0 +1,144 @@
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Refusal,
+};
+
+/// How long a mutation may wait for capacity while the bound on pending changes is reached (C7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Does not wait: the mutation is refused at once.
+    No,
+    /// Waits up to this long; the mutation is refused then.
+    UpTo(Duration),
+}
+
+/// Conveniences for callers, over any [`MutateShapes`].
+///
+/// # Errors
+///
+/// Every method returns a refusal or a failure, see [`MutateError`]. Nothing has changed then.
+pub trait MutateShapesExt: MutateShapes {
+    /// Applies a mutation. Blocks for up to `wait` while there is no capacity.
+    fn mutate(&self, mutation: &Mutation, wait: Wait) -> Result<Receipt, MutateError> {
+        with_backpressure(self, wait, |attempt| self.attempt(mutation, attempt))
+    }
+
+    /// Returns the live shape with the key of `shape`, or adds `shape`; see [`MutateShapes::try_get_or_add`]. Blocks for
+    /// up to `wait` while there is no capacity.
+    fn get_or_add(&self, shape: &NewShape, wait: Wait) -> Result<GetOrAdd, MutateError> {
+        with_backpressure(self, wait, |attempt| self.attempt_get_or_add(shape, attempt))
+    }
+
+    /// [`mutate`](Self::mutate) as a future, independent of the runtime.
+    ///
+    /// It waits for capacity without a limit. For a time-out, race it against a timer of the runtime and drop it: a
+    /// future that is dropped before it is ready has changed nothing.
+    fn mutate_async(&self, mutation: &Mutation) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        with_backpressure_async(self, move |attempt| self.attempt(mutation, attempt))
+    }
+
+    /// [`get_or_add`](Self::get_or_add) as a future; see [`mutate_async`](Self::mutate_async).
+    fn get_or_add_async(
+        &self,
+        shape: &NewShape,
+    ) -> impl Future<Output = Result<GetOrAdd, MutateError>> + Send {
+        with_backpressure_async(self, move |attempt| self.attempt_get_or_add(shape, attempt))
+    }
+
+    /// Adds a shape.
+    fn add(&self, shape: NewShape, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::Add(shape), wait)
+    }
+
+    /// Removes a shape.
+    fn remove(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::remove(handle), wait)
+    }
+
+    /// Marks the snapshot of this handle as started.
+    fn mark_snapshot_started(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::snapshot_started(handle), wait)
+    }
+
+    /// Marks the snapshot of this handle as complete.
+    fn mark_snapshot_complete(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::snapshot_complete(handle), wait)
+    }
+
+    /// Removes every shape.
+    fn reset(&self, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::Reset, wait)
+    }
+
+    /// Returns the live shape with this key, or adds the shape that `make` returns. `make` is called only if the key is
+    /// not live.
+    fn get_or_add_with(
+        &self,
+        key: &Key,
+        make: impl FnOnce() -> NewShape,
+        wait: Wait,
+    ) -> Result<Handle, MutateError> {
+        match self.handle_for(key)? {
+            Some(handle) => Ok(handle),
+            None => Ok(self.get_or_add(&make(), wait)?.handle),
+        }
+    }
+}
+
+impl<S: MutateShapes + ?Sized> MutateShapesExt for S {}
+
+fn is_overloaded<T>(outcome: &Result<T, MutateError>) -> bool {
+    matches!(outcome, Err(MutateError::Refused(Refusal::Overloaded { .. })))
+}
+
+fn with_backpressure<S: MutateShapes + ?Sized, T>(
+    store: &S,
+    wait: Wait,
+    attempt: impl Fn(AttemptContext) -> Result<T, MutateError>,
+) -> Result<T, MutateError> {
+    let (Wait::UpTo(longest), Some(capacity)) = (wait, store.capacity_signal()) else {
+        return attempt(AttemptContext::ONLY);
+    };
+    let first = attempt(AttemptContext { first_tried: None, is_final: false });
+    if !is_overloaded(&first) {
+        return first;
+    }
+    // Only a caller that has to wait reads the clock.
+    let begun = Instant::now();
+    let (since, deadline) = (Some(begun), begun.checked_add(longest));
+    loop {
+        // Listen before trying again, so that capacity freed in between is not missed.
+        let waiter = capacity.listen();
+        let outcome = attempt(AttemptContext { first_tried: since, is_final: false });
+        if !is_overloaded(&outcome) {
+            return outcome;
+        }
+        if !waiter.wait(deadline) {
+            return attempt(AttemptContext { first_tried: since, is_final: true });
+        }
+    }
+}
+
+async fn with_backpressure_async<S: MutateShapes + ?Sized, T>(
+    store: &S,
+    attempt: impl Fn(AttemptContext) -> Result<T, MutateError> + Send,
+) -> Result<T, MutateError> {
+    let Some(capacity) = store.capacity_signal() else { return attempt(AttemptContext::ONLY) };
+    let first = attempt(AttemptContext { first_tried: None, is_final: false });
+    if !is_overloaded(&first) {
+        return first;
+    }
+    let retry = AttemptContext { first_tried: Some(Instant::now()), is_final: false };
+    loop {
+        let waiter = capacity.listen();
+        let outcome = attempt(retry);
+        if !is_overloaded(&outcome) {
+            return outcome;
+        }
+        waiter.await;
+    }
+}

@@ -1,0 +1,84 @@
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use crate::{Counts, Entry, Handle, Key, Metadata, Record, Relation, Result, ScanItem, Seq, Timestamp};
+
+/// An iterator over the shapes that were live when it was made, in order of creation. Later changes do not
+/// affect it.
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<ScanItem>> + Send + 'a>;
+
+/// Handles to exclude.
+pub type HandleSet = HashSet<Handle>;
+
+/// The read side of a store, for implementors of stores and layers. Callers also import
+/// [`ReadShapesExt`](crate::ReadShapesExt).
+///
+/// Every read is linearizable: it returns what was true at one moment between its call and its return (C1).
+/// Handles are passed as text. A text that is not a valid handle is treated as a handle that is not live.
+///
+/// Decorators forward these methods with [`forward_reads!`](crate::forward_reads).
+///
+/// # Errors
+///
+/// Every method fails only if it has to read the disk, and that fails.
+pub trait ReadShapes: Send + Sync {
+    /// Returns the metadata of a live shape: the facts that a sync engine needs on every request.
+    fn metadata(&self, handle: &str) -> Result<Option<Metadata>>;
+
+    /// Returns the handle of the live shape with this key.
+    fn handle_for(&self, key: &Key) -> Result<Option<Handle>>;
+
+    /// Returns the entry of a live shape.
+    ///
+    /// Its snapshot state is that of the layer which holds the entry. A layer above may have accepted a mark that is
+    /// not in it yet; [`metadata`](Self::metadata) returns the current state.
+    fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>>;
+
+    /// Returns a live shape with its definition.
+    fn record(&self, handle: &str) -> Result<Option<Arc<Record>>>;
+
+    /// Returns the handles of the live shapes that read at least one of these relations, each once, in no particular
+    /// order. Without relations the result is empty.
+    fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>>;
+
+    /// Returns how many shapes are live. O(1).
+    fn counts(&self) -> Result<Counts>;
+
+    /// Returns an iterator over all live shapes with their definitions, in order of creation.
+    ///
+    /// A durable store reads them from disk. Drop the iterator soon: an open scan holds a connection and keeps SQLite
+    /// from resetting its WAL.
+    fn scan(&self) -> Result<Scan<'_>>;
+
+    /// Records that a shape was read at this moment. Returns whether the shape is live.
+    ///
+    /// Works in memory only, and takes no lock if the shape is cached.
+    fn touch(&self, handle: &str, at: Timestamp) -> Result<bool>;
+
+    /// Returns up to `n` shapes that are not in `excluded`, the least recently read first. Shapes that were never read
+    /// are left out.
+    fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed>;
+
+    /// Returns the sequence number of the latest mutation that reads show.
+    fn last_seq(&self) -> Result<Seq>;
+}
+
+/// The least recently used shapes, the least recently read first.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LeastRecentlyUsed {
+    /// The handles, each with the time of its last read.
+    pub shapes: Vec<(Handle, Timestamp)>,
+}
+
+impl LeastRecentlyUsed {
+    /// Returns the last-read time of the most recently read of them. All shapes that are not listed were read later,
+    /// or never.
+    pub fn most_recent(&self) -> Option<Timestamp> {
+        self.shapes.last().map(|(_, at)| *at)
+    }
+
+    /// Returns the time since [`most_recent`](Self::most_recent). If it is short, these shapes are in use, and evicting
+    /// them makes clients fetch them again.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        self.most_recent().map(|at| at.age_at(now))
+    }
+}

@@ -1,0 +1,95 @@
+use crate::{
+    DefinitionHash, Handle, HandleSet, LeastRecentlyUsed, ReadShapes, Result, ScanItem, SnapshotState,
+    Timestamp,
+};
+
+use super::dependency_order;
+
+/// Conveniences for callers, over any [`ReadShapes`].
+///
+/// # Errors
+///
+/// Every method fails only if it has to read the disk, and that fails.
+pub trait ReadShapesExt: ReadShapes {
+    /// Returns whether a shape with this handle is live.
+    fn has_handle(&self, handle: &str) -> Result<bool> {
+        Ok(self.metadata(handle)?.is_some())
+    }
+
+    /// Returns whether this handle is live and its definition has this hash: the validation of a request.
+    fn validate_handle(&self, handle: &str, hash: DefinitionHash) -> Result<bool> {
+        Ok(self.metadata(handle)?.is_some_and(|metadata| metadata.hash == hash))
+    }
+
+    /// Returns the snapshot state of this handle, if it is live.
+    fn snapshot_state(&self, handle: &str) -> Result<Option<SnapshotState>> {
+        Ok(self.metadata(handle)?.map(|metadata| metadata.state))
+    }
+
+    /// Returns whether this handle is live and its snapshot has started.
+    fn is_snapshot_started(&self, handle: &str) -> Result<bool> {
+        Ok(self.snapshot_state(handle)?.is_some_and(SnapshotState::is_started))
+    }
+
+    /// Records that this handle was read now. Returns whether it is live.
+    fn touch_now(&self, handle: &str) -> Result<bool> {
+        self.touch(handle, Timestamp::now())
+    }
+
+    /// Returns up to `n` shapes, the least recently read first:
+    /// [`least_recently_used`](ReadShapes::least_recently_used) with nothing excluded.
+    fn lru(&self, n: usize) -> Result<LeastRecentlyUsed> {
+        self.least_recently_used(n, &HandleSet::new())
+    }
+
+    /// Compares the handles that have stored data with the live shapes. Calls `orphan` for every stored handle that is
+    /// not live, and returns the live shapes without stored data, in order of creation. Pending mutations count.
+    /// `stored` may be in any order and may repeat handles.
+    ///
+    /// Both results are exact if nothing changes meanwhile. A shape that is added meanwhile is never returned as
+    /// missing data. An orphan, however, may be a shape that has just been removed, or one whose add is still to come.
+    /// Delete only data that is older than the longest time between the two in the engine.
+    ///
+    /// Costs a look-up for each stored handle, 8 bytes of memory for each of them that is live, and one scan.
+    fn orphans<H: AsRef<str>>(
+        &self,
+        stored: impl IntoIterator<Item = H>,
+        mut orphan: impl FnMut(H),
+    ) -> Result<Vec<Handle>> {
+        let begun = self.last_seq()?;
+        let mut seen = Vec::new();
+        for handle in stored {
+            match self.metadata(handle.as_ref())? {
+                Some(metadata) => seen.push(metadata.created),
+                None => orphan(handle),
+            }
+        }
+        seen.sort_unstable();
+        let mut missing = Vec::new();
+        for listed in self.scan()? {
+            let listed = listed?;
+            let created = listed.metadata.created;
+            if created <= begun && seen.binary_search(&created).is_err() {
+                missing.push(listed.record.handle().clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Returns all live shapes in order of creation, except that dependencies come before their dependants (unless
+    /// they depend on each other). Holds all of them in memory; [`ReadShapes::scan`] and [`fold`](Self::fold) do not.
+    fn list(&self) -> Result<Vec<ScanItem>> {
+        let shapes = self.scan()?.collect::<Result<Vec<_>>>()?;
+        Ok(dependency_order::dependencies_first(shapes))
+    }
+
+    /// Folds over all live shapes in order of creation, with one page of them in memory at a time.
+    fn fold<A>(&self, initial: A, mut step: impl FnMut(A, ScanItem) -> A) -> Result<A>
+    where
+        Self: Sized,
+    {
+        self.scan()?.try_fold(initial, |folded, listed| Ok(step(folded, listed?)))
+    }
+}
+
+impl<S: ReadShapes + ?Sized> ReadShapesExt for S {}

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use crate::{Definition, DefinitionHash, Entry, Handle, Key, Record, Relations, Seq, SnapshotState};
+
+/// A shape to add: a [`Record`] without its sequence number.
+///
+/// Cloning it is cheap: the definition is shared.
+#[derive(Clone, Debug)]
+pub struct NewShape {
+    /// The handle of the new shape.
+    pub handle: Handle,
+    /// The identity of the definition.
+    pub key: Key,
+    /// The hash of the definition.
+    pub hash: DefinitionHash,
+    /// The tables that the shape reads.
+    pub relations: Relations,
+    /// The keys of the definitions that this one depends on.
+    pub dependencies: Box<[Key]>,
+    /// Whether the filter can be answered from an index; see [`Definition::is_indexed`].
+    pub indexed: bool,
+    /// The encoded definition.
+    pub definition: Arc<[u8]>,
+}
+
+impl NewShape {
+    /// Returns the shape with this handle and definition. Computes the key and encodes the definition, so call it
+    /// outside of locks.
+    pub fn of(handle: Handle, definition: &impl Definition) -> Self {
+        Self {
+            handle,
+            key: definition.key(),
+            hash: definition.hash(),
+            relations: definition.relations().into(),
+            dependencies: definition.dependencies().into(),
+            indexed: definition.is_indexed(),
+            definition: definition.encode().into(),
+        }
+    }
+
+    /// Returns the record of this shape, created with sequence number `created`.
+    pub fn record(&self, created: Seq) -> Record {
+        Record {
+            entry: Arc::new(Entry::new(
+                created,
+                self.handle.clone(),
+                self.key,
+                self.hash,
+                self.relations.clone(),
+                self.indexed,
+            )),
+            dependencies: self.dependencies.clone(),
+            definition: Arc::clone(&self.definition),
+        }
+    }
+}
+
+/// A change as the caller requests it. Validation turns it into a [`Change`](crate::Change), or refuses it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Mutation {
+    /// Adds a shape. Refused if its handle or its key is live.
+    Add(NewShape),
+    /// Removes the shape with this handle. Handle and key are free at once (C3). Refused if the handle is not live.
+    Remove(String),
+    /// Moves the snapshot state of this handle forward to [`SnapshotState::Started`] or [`SnapshotState::Complete`].
+    /// Refused if the handle is not live. Has no effect if the snapshot has reached this state already.
+    Mark(String, SnapshotState),
+    /// Removes every shape.
+    Reset,
+}
+
+impl Mutation {
+    /// Returns the mutation that removes the shape with this handle.
+    pub fn remove(handle: impl Into<String>) -> Self {
+        Self::Remove(handle.into())
+    }
+
+    /// Returns the mutation that marks the snapshot of this handle as started.
+    pub fn snapshot_started(handle: impl Into<String>) -> Self {
+        Self::Mark(handle.into(), SnapshotState::Started)
+    }
+
+    /// Returns the mutation that marks the snapshot of this handle as complete.
+    pub fn snapshot_complete(handle: impl Into<String>) -> Self {
+        Self::Mark(handle.into(), SnapshotState::Complete)
+    }
+
+    /// Returns the handle of the shape that is mutated; `None` for a reset.
+    pub fn handle(&self) -> Option<&str> {
+        match self {
+            Self::Add(shape) => Some(&shape.handle),
+            Self::Remove(handle) | Self::Mark(handle, _) => Some(handle),
+            Self::Reset => None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+use std::{borrow::Borrow, fmt, hash, ops::Deref, str, sync::Arc};
+
+/// The unique, opaque, printable id of a live shape, e.g. `54334872-1768476874000000`.
+///
+/// A handle is not empty and contains no control characters. Its maximum length is set by
+/// [`Limits`](crate::Limits), and checked when the shape is added.
+///
+/// Handles of up to 30 bytes are stored inline: cloning one copies 32 bytes and touches no shared counter, so
+/// readers that collect thousands of them do not contend. Longer handles are shared behind an [`Arc`].
+#[derive(Clone)]
+pub struct Handle(Repr);
+
+const INLINE: usize = 30;
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Shared(Arc<str>),
+}
+
+impl Handle {
+    /// Validates `text` and returns it as a handle. Allocates only above 30 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHandle`] if `text` is empty or contains control characters, such as line breaks and NUL, which would
+    /// make logs and file names unreadable.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidHandle> {
+        let text = text.as_ref();
+        if text.is_empty() {
+            return Err(InvalidHandle::Empty);
+        }
+        if let Some(position) = text.find(char::is_control) {
+            return Err(InvalidHandle::ControlCharacter { position });
+        }
+        Ok(if text.len() <= INLINE {
+            let mut bytes = [0; INLINE];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            Self(Repr::Inline { len: text.len() as u8, bytes })
+        } else {
+            Self(Repr::Shared(text.into()))
+        })
+    }
+
+    /// Returns the text of the handle.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Inline { .. } => {
+                str::from_utf8(self.as_bytes()).expect("an inline handle is copied whole from a str")
+            }
+            Repr::Shared(text) => text,
+        }
+    }
+
+    /// Returns the bytes of the text, for comparing and hashing without a UTF-8 check.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Shared(text) => text.as_bytes(),
+        }
+    }
+
+    /// Returns the heap memory of this handle, in bytes: zero for an inline handle.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { .. } => 0,
+            Repr::Shared(text) => text.len() + 2 * size_of::<usize>(),
+        }
+    }
+}
+
+impl Deref for Handle {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Handle {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Handle {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Handle {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Handle {}
+
+impl PartialEq<str> for Handle {
+    #[inline]
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Handle {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialOrd for Handle {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Handle {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl hash::Hash for Handle {
+    // `Borrow<str>` requires the hash of `str`.
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({:?})", self.as_str())
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl TryFrom<&str> for Handle {
+    type Error = InvalidHandle;
+
+    fn try_from(text: &str) -> Result<Self, InvalidHandle> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Handle {
+    type Error = InvalidHandle;
+
+    fn try_from(text: String) -> Result<Self, InvalidHandle> {
+        Self::new(text)
+    }
+}
+
+impl str::FromStr for Handle {
+    type Err = InvalidHandle;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHandle> {
+        Self::new(text)
+    }
+}
+
+/// The reason why a text is not a valid handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidHandle {
+    /// The text is empty.
+    Empty,
+    /// The text contains a control character.
+    ControlCharacter {
+        /// The byte offset of the first control character.
+        position: usize,
+    },
+}
+
+impl fmt::Display for InvalidHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("invalid handle: it is empty"),
+            Self::ControlCharacter { position } => {
+                write!(f, "invalid handle: control character at byte {position}; handles must be printable")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidHandle {}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn is_small_and_keeps_short_texts_inline() {
+        assert_eq!(size_of::<Handle>(), 32);
+        let typical = Handle::new("54334872-1768476874000000").expect("valid");
+        assert_eq!(typical.heap_bytes(), 0);
+        assert_eq!(typical.as_str(), "54334872-1768476874000000");
+        let long = "é".repeat(20);
+        assert_eq!(Handle::new(&long).expect("valid").as_str(), long);
+    }
+
+    #[test]
+    fn c7_a_long_handle_counts_its_heap_memory() {
+        let heap_bytes = |length| Handle::new("h".repeat(length)).expect("valid").heap_bytes();
+        let counts_of_arc = 2 * size_of::<usize>();
+        assert_eq!([INLINE, INLINE + 1].map(heap_bytes), [0, INLINE + 1 + counts_of_arc]);
+    }
+
+    #[test]
+    fn converts_to_and_from_its_text() {
+        let [a, b] = ["a", "b"].map(|text| Handle::new(text).expect("valid"));
+        assert_eq!((&*a, AsRef::<str>::as_ref(&a), Borrow::<str>::borrow(&a)), ("a", "a", "a"));
+        assert!(a == "a" && a == *"a");
+        assert!(a != "b" && a != *"b");
+        assert_eq!((a.partial_cmp(&b), b.cmp(&a)), (Some(Ordering::Less), Ordering::Greater));
+        for read in [Handle::try_from("a"), Handle::try_from("a".to_owned()), "a".parse()] {
+            assert_eq!(read.as_ref(), Ok(&a));
+        }
+    }
+
+    #[test]
+    fn c4_empty_and_unprintable_handles_are_refused() {
+        assert_eq!(Handle::new(""), Err(InvalidHandle::Empty));
+        assert_eq!(Handle::new("a\nb"), Err(InvalidHandle::ControlCharacter { position: 1 }));
+        assert!(Handle::new("a\u{85}").is_err());
+    }
+}
