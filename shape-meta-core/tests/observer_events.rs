@@ -113,7 +113,7 @@ fn c9_failures_are_emitted_and_reported_by_health() {
     store.inner().faults().fail_applies(2, ErrorKind::StorageFull, Side::Before);
     for failures in 1..=2 {
         assert!(store.add(shape(1), Wait::No).is_err());
-        assert_eq!(events(), [&*flush_of_an_add(), "failed", "failed full"]);
+        assert_eq!(events(), [&*flush_of_an_add(), "failed", "failed storage_full"]);
         match store.health().state {
             HealthState::Degraded { why: Degradation::Failing { failures: counted, error }, .. } => {
                 assert_eq!((counted, error.kind()), (failures, ErrorKind::StorageFull));
