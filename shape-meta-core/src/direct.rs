@@ -14,8 +14,8 @@ use crate::{
 
 /// The composition without a buffer: each mutation is a batch of its own, and durable when it returns.
 ///
-/// The other compositions are compared with it. Mutations are serialized by a lock. Reads go straight to the store
-/// below and never take that lock.
+/// The other compositions are compared with it. Mutations are serialized by a lock. Reads go straight to the
+/// store below and never take that lock.
 pub struct Direct<S> {
     inner: S,
     limits: Limits,
@@ -30,8 +30,8 @@ pub struct Direct<S> {
     last_read_save_interval: Duration,
 }
 
-/// The default interval of saving last-read times. A shape then costs at most one row written per minute, however
-/// often it is read.
+/// The default interval of saving last-read times. A shape then costs at most one row written per minute,
+/// however often it is read.
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -130,8 +130,8 @@ impl<S: ShapeStore> Direct<S> {
         &self.inner
     }
 
-    /// Runs a mutation under the writer's lock and records its outcome. `mutate` gets the time of the call, if latencies
-    /// are observed.
+    /// Runs a mutation under the writer's lock and records its outcome. `mutate` gets the time of the call,
+    /// if latencies are observed.
     fn serialized<T>(
         &self,
         mutate: impl FnOnce(Option<Instant>) -> Result<T, MutateError>,
@@ -172,8 +172,8 @@ impl<S: ShapeStore> Direct<S> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the observer only;
-    /// the next sweep retries the same times.
+    /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the
+    /// observer only; the next sweep retries the same times.
     fn save_reads(&self) -> bool {
         let span = self.observer.begin(Activity::SaveReads);
         let swept = self.inner.sweep_reads();
@@ -226,7 +226,8 @@ impl<S: ShapeStore> Direct<S> {
         Ok(())
     }
 
-    /// Returns a receipt for `seq`, which the store below has committed, possibly by an attempt whose answer was lost.
+    /// Returns a receipt for `seq`, which the store below has committed, possibly by an attempt whose answer
+    /// was lost.
     fn receipt(&self, seq: Seq) -> Receipt {
         self.tracker.settle(seq);
         // A rejection is returned by the mutation itself, so no receipt has to report one.

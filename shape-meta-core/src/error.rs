@@ -7,8 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure of the store, or of the disk or database below it.
 ///
-/// It is opaque, so that a dependency can change without breaking users: match on [`kind`](Self::kind). Cloning is one
-/// atomic increment, because one failure may be reported to many waiters.
+/// It is opaque, so that a dependency can change without breaking users: match on [`kind`](Self::kind).
+/// Cloning is one atomic increment, because one failure may be reported to many waiters.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -35,7 +35,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// A panic in the store was caught. Retried.
     Panicked,
-    /// The store rejects this change permanently. The change is removed from the batch; all others commit (C8).
+    /// The store rejects this change permanently. The change is removed from the batch; all others commit
+    /// (C8).
     Rejected,
     /// The database is damaged. Writing stops; reads continue from memory (C9).
     Corrupt,
@@ -142,8 +143,8 @@ impl Error {
         self.edit(|inner| inner.source = Some(source.into()))
     }
 
-    /// Returns the same failure with the [`created`](crate::Entry::created) of the shape whose change was rejected, so
-    /// that the flusher isolates that change without a search.
+    /// Returns the same failure with the [`created`](crate::Entry::created) of the shape whose change was
+    /// rejected, so that the flusher isolates that change without a search.
     pub fn with_rejected_seq(self, rejected_seq: Seq) -> Self {
         self.edit(|inner| inner.rejected_seq = Some(rejected_seq))
     }
@@ -198,8 +199,8 @@ impl error::Error for Error {
 pub enum MutateError {
     /// The mutation was refused: because of its content, or because too much is pending. Nothing has changed.
     Refused(Refusal),
-    /// The store failed. A buffered store has not accepted the mutation. The direct composition may have committed it, if
-    /// the failure came after the commit; reads then show it.
+    /// The store failed. A buffered store has not accepted the mutation. The direct composition may have
+    /// committed it, if the failure came after the commit; reads then show it.
     Failed(Error),
 }
 

@@ -37,16 +37,16 @@
 //!
 //! - Layers are generic over the store below them. That makes reads fast and decorators simple; the composed
 //!   type of a stack is long, and `shape-meta` boxes it once.
-//! - A store implements three methods besides its reads. What only some stores can do is an optional capability, so
-//!   callers must handle its absence; [`ShapeStoreExt`] does it in one place.
-//! - Stores keep definitions as bytes and do not interpret them. Any definition type works; a store cannot search in
-//!   definitions.
+//! - A store implements three methods in addition to its reads. What only some stores can do is an optional
+//!   capability, so callers must handle its absence; [`ShapeStoreExt`] does it in one place.
+//! - Stores keep definitions as bytes and do not interpret them. Any definition type works; a store cannot
+//!   search in definitions.
 //!
 //! # How it works
 //!
-//! A caller passes a [`Mutation`] to the layer on top: [`Direct`], or `Buffered` of `shape-meta-buffer`. That layer
-//! validates it and turns it into a [`Change`] with a sequence number, its [`Seq`]. Changes go down in a
-//! [`Batch`] through [`ShapeStore`]; reads go down through [`ReadShapes`]. Layers are decorators over these
+//! A caller passes a [`Mutation`] to the layer on top: [`Direct`], or `Buffered` of `shape-meta-buffer`. That
+//! layer validates it and turns it into a [`Change`] with a sequence number, its [`Seq`]. Changes go down in
+//! a [`Batch`] through [`ShapeStore`]; reads go down through [`ReadShapes`]. Layers are decorators over these
 //! two traits.
 //!
 //! # Features

@@ -12,8 +12,8 @@ use crate::{
 
 /// The reference model: a store in memory, written to be obviously correct rather than fast.
 ///
-/// The other stores are compared with it, and tests of the layers above use it as their store. Its contents are lost
-/// when it is dropped.
+/// The other stores are compared with it, and tests of the layers above use it as their store. Its contents
+/// are lost when it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     shapes: RwLock<Shapes>,
@@ -35,8 +35,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Simulates a restart: removes the shapes without a complete snapshot, and marks shapes that were never read as
-    /// read at `at`. Returns the removed handles, in order of creation.
+    /// Simulates a restart: removes the shapes without a complete snapshot, and marks shapes that were never
+    /// read as read at `at`. Returns the removed handles, in order of creation.
     pub fn reopen(&self, at: Timestamp) -> Vec<Handle> {
         let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Vec::new();

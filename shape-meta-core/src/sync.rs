@@ -1,5 +1,5 @@
-//! The synchronization primitives of this crate. The packages in `testing/interleavings/` replace them by primitives
-//! with which a test chooses every thread switch.
+//! The synchronization primitives of this crate. The packages in `testing/interleavings/` replace them by
+//! primitives with which a test chooses every thread switch.
 
 #[cfg(shape_meta_interleaved)]
 pub(crate) use shape_meta_interleavings_sync::{

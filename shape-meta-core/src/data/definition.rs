@@ -8,11 +8,13 @@ pub trait Definition: Sized {
     /// The error of [`decode`](Self::decode).
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Returns the identity of this definition. Equal definitions must have equal keys in every run and on every
-    /// machine, and different definitions different keys: hash a canonical encoding with a cryptographic hash.
+    /// Returns the identity of this definition. Equal definitions must have equal keys in every run and on
+    /// every machine, and different definitions different keys: hash a canonical encoding with a
+    /// cryptographic hash.
     fn key(&self) -> Key;
 
-    /// Returns a 64-bit hash of this definition, against which requests are validated. By default a part of the key.
+    /// Returns a 64-bit hash of this definition, against which requests are validated. By default a part of
+    /// the key.
     fn hash(&self) -> DefinitionHash {
         self.key().definition_hash()
     }
@@ -20,14 +22,14 @@ pub trait Definition: Sized {
     /// Returns the tables that the shape reads, in any order.
     fn relations(&self) -> Vec<Relation>;
 
-    /// Returns the keys of the definitions that this one depends on, e.g. a subquery in its filter. Listings show
-    /// dependencies before their dependants. A dependency need not be live.
+    /// Returns the keys of the definitions that this one depends on, e.g. a subquery in its filter. Listings
+    /// show dependencies before their dependants. A dependency need not be live.
     fn dependencies(&self) -> Vec<Key> {
         Vec::new()
     }
 
-    /// Returns whether the engine can answer the shape's filter from an index, e.g. an equality on a column, instead
-    /// of evaluating it for every change. Used only for [`Counts`](crate::Counts).
+    /// Returns whether the engine can answer the shape's filter from an index, e.g. an equality on a column,
+    /// instead of evaluating it for every change. Used only for [`Counts`](crate::Counts).
     fn is_indexed(&self) -> bool {
         false
     }

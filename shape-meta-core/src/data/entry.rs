@@ -7,8 +7,9 @@ use crate::{
 
 /// The part of a live shape that stays in memory: everything but its definition.
 ///
-/// An entry is created when a shape is accepted, or found at open. The buffer, the batch and the cache share it behind
-/// an [`Arc`](std::sync::Arc), so a [`touch`](Self::touch) is not lost while the shape moves from one layer to the next.
+/// An entry is created when a shape is accepted, or found at open. The buffer, the batch and the cache share
+/// it behind an [`Arc`](std::sync::Arc), so a [`touch`](Self::touch) is not lost while the shape moves from
+/// one layer to the next.
 pub struct Entry {
     handle: Handle,
     key: Key,
@@ -16,8 +17,8 @@ pub struct Entry {
     created: Seq,
     /// Microseconds, 0 for never.
     last_read: AtomicU64,
-    /// `None` if the shape reads exactly one relation, as nearly all do. Storing `Relations` here would take two more
-    /// words, and grow the allocation from 128 to 144 bytes.
+    /// `None` if the shape reads exactly one relation, as nearly all do. Storing `Relations` here would take
+    /// two more words, and grow the allocation from 128 to 144 bytes.
     others: Option<Box<Relations>>,
     /// The relation of a shape that reads exactly one.
     relation: Relation,
@@ -98,8 +99,8 @@ impl Entry {
         self.flags.load(Ordering::Relaxed) & INDEXED != 0
     }
 
-    /// Returns the snapshot state in the store that holds this entry. A buffer above may hold a later mark that is still
-    /// pending; the [`Metadata`] that it returns includes it.
+    /// Returns the snapshot state in the store that holds this entry. A buffer above may hold a later mark
+    /// that is still pending; the [`Metadata`] that it returns includes it.
     pub fn state(&self) -> SnapshotState {
         SnapshotState::from_bits(self.flags.load(Ordering::Acquire) & STATE)
     }
@@ -119,24 +120,25 @@ impl Entry {
         }
     }
 
-    /// Records a read. Two atomic writes; none if a read at this time or later is recorded already, so a clock that is set
-    /// back has no effect.
+    /// Records a read. Two atomic writes; none if a read at this time or later is recorded already, so a
+    /// clock that is set back has no effect.
     pub fn touch(&self, at: Timestamp) {
         if self.last_read.load(Ordering::Relaxed) < at.as_micros() {
             self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
-            // After the time, and also if the flag is set already: a sweep that takes the flag then sees this time or a
-            // later one, or leaves the flag to the next sweep.
+            // After the time, and also if the flag is set already: a sweep that takes the flag then sees this
+            // time or a later one, or leaves the flag to the next sweep.
             self.mark_read_dirty();
         }
     }
 
-    /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the time as dirty.
+    /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the
+    /// time as dirty.
     pub fn merge_last_read(&self, at: Timestamp) {
         self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
     }
 
-    /// Returns the last-read time if it is not known to be on disk, and marks it as saved. A caller that fails to save it
-    /// calls [`mark_read_dirty`](Self::mark_read_dirty).
+    /// Returns the last-read time if it is not known to be on disk, and marks it as saved. A caller that
+    /// fails to save it calls [`mark_read_dirty`](Self::mark_read_dirty).
     pub fn take_dirty_read(&self) -> Option<Timestamp> {
         // A load is cheaper than a write, and most shapes were not read since the last sweep.
         let is_dirty = |flags: u8| flags & READ_DIRTY != 0;

@@ -3,14 +3,14 @@ use crate::{DefinitionHash, Seq, SnapshotState, Timestamp};
 /// The facts about a live shape that a sync engine needs on every request. A copy; it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// The sequence number of the shape's add. It distinguishes two shapes that had the same handle one after the
-    /// other, and orders shapes by age.
+    /// The sequence number of the shape's add. It distinguishes two shapes that had the same handle one after
+    /// the other, and orders shapes by age.
     pub created: Seq,
     /// The hash of the definition. A request whose definition has a different hash means a different shape.
     pub hash: DefinitionHash,
     /// The state of the snapshot.
     pub state: SnapshotState,
-    /// When the shape was last read; `None` if it was never read since its creation. A shape without a saved time counts
-    /// as read when the store is opened.
+    /// When the shape was last read; `None` if it was never read since its creation. A shape without a saved
+    /// time counts as read when the store is opened.
     pub last_read: Option<Timestamp>,
 }

@@ -33,8 +33,9 @@ impl Record {
             + self.definition.len()
     }
 
-    /// Returns this record with another sequence number. If the record is not shared yet, the number is written in place:
-    /// a record that is built before taking a lock then gets its sequence number under the lock for one store.
+    /// Returns this record with another sequence number. If the record is not shared yet, the number is
+    /// written in place: a record that is built before taking a lock then gets its sequence number under the
+    /// lock for one store.
     pub fn with_seq(mut self: Arc<Self>, created: Seq) -> Arc<Self> {
         let unshared = Arc::get_mut(&mut self).and_then(|record| Arc::get_mut(&mut record.entry));
         match unshared {

@@ -5,8 +5,8 @@ use std::{
 
 use crate::{DurabilityTracker, NotDurable, Seq};
 
-/// The receipt of an accepted mutation: its sequence number, and a way to wait until it is durable. Dropping a receipt
-/// has no effect on the mutation.
+/// The receipt of an accepted mutation: its sequence number, and a way to wait until it is durable. Dropping
+/// a receipt has no effect on the mutation.
 ///
 /// The durability mode of the store below defines what durable means.
 #[derive(Clone, Debug)]
@@ -23,20 +23,20 @@ impl Receipt {
         Self { seq, own: Some(seq), tracker }
     }
 
-    /// Returns a receipt that resolves once every mutation up to `seq` is settled. A permanent rejection is reported only
-    /// on the rejected mutation's own receipt.
+    /// Returns a receipt that resolves once every mutation up to `seq` is settled. A permanent rejection is
+    /// reported only on the rejected mutation's own receipt.
     pub fn up_to(seq: Seq, tracker: Arc<DurabilityTracker>) -> Self {
         Self { seq, own: None, tracker }
     }
 
-    /// The same receipt, which also reports a permanent rejection of the mutation `seq`: the add of a shape, for example,
-    /// that the caller relies on.
+    /// The same receipt, which also reports a permanent rejection of the mutation `seq`: the add of a shape,
+    /// for example, that the caller relies on.
     pub fn relying_on(self, seq: Seq) -> Self {
         Self { own: Some(seq), ..self }
     }
 
-    /// Returns the sequence number of the mutation. For a mutation that had no effect, it is a sequence number that covers
-    /// everything the mutation relies on.
+    /// Returns the sequence number of the mutation. For a mutation that had no effect, it is a sequence
+    /// number that covers everything the mutation relies on.
     pub fn seq(&self) -> Seq {
         self.seq
     }
@@ -46,8 +46,8 @@ impl Receipt {
         matches!(self.outcome(), Some(Ok(())))
     }
 
-    /// Blocks this thread until the mutation is durable, for up to `timeout`. Waiting does not trigger a flush;
-    /// [`request_flush`](crate::StoreControl::request_flush) does.
+    /// Blocks this thread until the mutation is durable, for up to `timeout`. Waiting does not trigger a
+    /// flush; [`request_flush`](crate::StoreControl::request_flush) does.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl Receipt {
         }
     }
 
-    /// Waits until the mutation is durable, as a future that is independent of the runtime. The future can be dropped at
-    /// any time; for a time-out, race it against a timer of the runtime.
+    /// Waits until the mutation is durable, as a future that is independent of the runtime. The future can be
+    /// dropped at any time; for a time-out, race it against a timer of the runtime.
     ///
     /// # Errors
     ///

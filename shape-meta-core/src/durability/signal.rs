@@ -9,7 +9,8 @@ use crate::sync::{Event, EventListener, Listener};
 
 /// A repeatable notification that threads and futures can wait for, without a runtime.
 ///
-/// To miss nothing, [`listen`](Self::listen) first, then check the condition, and wait only if it does not hold.
+/// To miss nothing, [`listen`](Self::listen) first, then check the condition, and wait only if it does not
+/// hold.
 #[derive(Debug, Default)]
 pub struct Signal(Event);
 
@@ -36,8 +37,8 @@ impl Signal {
 pub struct Waiter(EventListener);
 
 impl Waiter {
-    /// Blocks this thread until the signal is raised. Returns whether that happened before the deadline. Without a
-    /// deadline it waits without a limit.
+    /// Blocks this thread until the signal is raised. Returns whether that happened before the deadline.
+    /// Without a deadline it waits without a limit.
     pub fn wait(self, deadline: Option<Instant>) -> bool {
         match deadline {
             Some(deadline) => self.0.wait_deadline(deadline).is_some(),

@@ -16,8 +16,8 @@ use crate::{
 /// How many rejections are kept for receipts that have not read them yet.
 const MAX_REJECTIONS: usize = 65_536;
 
-/// The durable watermark: up to which sequence number mutations are settled, and what became of them. Receipts wait
-/// for it.
+/// The durable watermark: up to which sequence number mutations are settled, and what became of them.
+/// Receipts wait for it.
 #[derive(Debug, Default)]
 pub struct DurabilityTracker {
     /// Every mutation up to this sequence number is durable or rejected.
@@ -61,8 +61,8 @@ impl DurabilityTracker {
         Seq::new(self.settled.load(Ordering::Acquire))
     }
 
-    /// Moves the durable watermark forward to `seq` and wakes the waiters. [`reject`](Self::reject) has to be called
-    /// before, for each mutation up to `seq` that was not written.
+    /// Moves the durable watermark forward to `seq` and wakes the waiters. [`reject`](Self::reject) has to be
+    /// called before, for each mutation up to `seq` that was not written.
     pub fn settle(&self, seq: Seq) {
         self.settled.fetch_max(seq.get(), Ordering::AcqRel);
         self.signal.raise();
@@ -91,11 +91,11 @@ impl DurabilityTracker {
         self.exceptions().stopped = None;
     }
 
-    /// Returns the outcome of a wait for everything up to `seq`, or `None` while something of it is pending. A rejection
-    /// is reported only if it is that of the mutation `own`.
+    /// Returns the outcome of a wait for everything up to `seq`, or `None` while something of it is pending.
+    /// A rejection is reported only if it is that of the mutation `own`.
     pub(crate) fn outcome(&self, seq: Seq, own: Option<Seq>) -> Option<Result<(), NotDurable>> {
-        // Lock before loading the watermark: a thread that sees a stop under the lock then also sees everything that
-        // was settled before the stop, and does not report a durable mutation as lost.
+        // Lock before loading the watermark: a thread that sees a stop under the lock then also sees
+        // everything that was settled before the stop, and does not report a durable mutation as lost.
         let exceptions = self.exceptions();
         let settled = self.settled() >= seq;
         match own.and_then(|own| exceptions.rejected.get(&own)) {

@@ -12,8 +12,8 @@ pub struct Health {
     pub state: HealthState,
     /// The latest failed write. It is kept after later writes have succeeded.
     pub last_error: Option<LastError>,
-    /// The age of the oldest pending change: the most that a crash of the process would lose now. Zero while nothing is
-    /// pending.
+    /// The age of the oldest pending change: the most that a crash of the process would lose now. Zero while
+    /// nothing is pending.
     pub durability_window: Duration,
     /// The measured commit rate, in changes per second. Zero before the first flush, and without a buffer.
     pub drain_rate: f64,
@@ -68,8 +68,8 @@ pub enum Degradation {
         /// The number of failed attempts since the last success.
         failures: u32,
     },
-    /// No write has failed, but the oldest pending change is overdue: the disk hangs, or is slower than the incoming
-    /// mutations.
+    /// No write has failed, but the oldest pending change is overdue: the disk hangs, or is slower than the
+    /// incoming mutations.
     Lagging,
 }
 
@@ -88,12 +88,14 @@ impl Health {
         Self { state, last_error: None, durability_window: Duration::ZERO, drain_rate: 0.0 }
     }
 
-    /// Returns whether mutations are accepted: the result of a readiness probe. See the table of [`HealthState`].
+    /// Returns whether mutations are accepted: the result of a readiness probe. See the table of
+    /// [`HealthState`].
     pub fn is_ready(&self) -> bool {
         self.state.is_ready()
     }
 
-    /// Returns whether the process should keep running: the result of a liveness probe. See the table of [`HealthState`].
+    /// Returns whether the process should keep running: the result of a liveness probe. See the table of
+    /// [`HealthState`].
     pub fn is_live(&self) -> bool {
         self.state.is_live()
     }
@@ -117,15 +119,16 @@ impl HealthState {
 
     /// Returns whether mutations are accepted.
     ///
-    /// A degraded store is ready: another process could not write to the same disk either, and without traffic the reads
-    /// would be lost as well.
+    /// A degraded store is ready: another process could not write to the same disk either, and without
+    /// traffic the reads would be lost as well.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Degraded { .. })
     }
 
     /// Returns whether the process should keep running.
     ///
-    /// A stopped store is live: a restart would lose what memory still holds and the damaged file may have lost.
+    /// A stopped store is live: a restart would lose what memory still holds and the damaged file may have
+    /// lost.
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::Fenced { .. } | Self::Closed)
     }

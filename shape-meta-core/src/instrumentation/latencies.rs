@@ -1,7 +1,7 @@
 use std::{fmt, time::Duration};
 
-/// A histogram of durations with a fixed number of buckets, four per power of two, so that each bucket is about a fifth
-/// longer than the one before.
+/// A histogram of durations with a fixed number of buckets, four per power of two, so that each bucket is
+/// about a fifth longer than the one before.
 ///
 /// Durations below 64 ns and above a minute are counted in the first and in the last bucket.
 #[derive(Clone, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Latencies {
     counts: [u64; BUCKETS],
 }
 
-/// The shortest duration that is told apart is 2^6 = 64 ns.
+/// The shortest bucket begins at 2^6 = 64 ns.
 const FIRST: u32 = 6;
 /// Each octave has 2^2 = 4 buckets.
 const FINE: u32 = 2;
@@ -27,7 +27,8 @@ impl Latencies {
         self.counts.iter().sum()
     }
 
-    /// Iterates over the buckets that are not empty, the shortest first: the middle of the bucket, and its count.
+    /// Iterates over the buckets that are not empty, the shortest first: the middle of the bucket, and its
+    /// count.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let counted = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         counted.map(|(at, count)| (middle(at), *count))

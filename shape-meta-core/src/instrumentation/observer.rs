@@ -5,9 +5,9 @@ use crate::{Change, Error, ErrorKind, Handle, Latencies, Refusal, Repaired, Seq}
 /// The instrumentation hooks: the layers emit their events to an observer. Every method does nothing by
 /// default; implement the ones that you need.
 ///
-/// An event is emitted on the thread on which it happens, in some cases while mutations of other threads wait. So a
-/// method must return soon, must not block, and must not call back into the store. A panic in an observer is
-/// treated as a panic of the observed operation.
+/// An event is emitted on the thread on which it happens, in some cases while mutations of other threads
+/// wait. So a method must return soon, must not block, and must not call back into the store. A panic in an
+/// observer is treated as a panic of the observed operation.
 pub trait Observer: Send + Sync {
     /// An activity begins. The returned span is kept until the activity ends, and is ended with its outcome.
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
@@ -40,7 +40,8 @@ pub trait Observer: Send + Sync {
         let _ = (handle, mutations, error);
     }
 
-    /// A mutation was refused. While a caller waits for capacity, nothing is emitted; it is refused when it gives up.
+    /// A mutation was refused. While a caller waits for capacity, nothing is emitted; it is refused when it
+    /// gives up.
     fn refused(&self, refusal: &Refusal) {
         let _ = refusal;
     }
@@ -50,14 +51,14 @@ pub trait Observer: Send + Sync {
         let _ = error;
     }
 
-    /// Returns whether [`acknowledged`](Self::acknowledged) is to be called. Called once, when a store is composed. If it
-    /// returns false, mutations do not read the clock.
+    /// Returns whether [`acknowledged`](Self::acknowledged) is to be called. Called once, when a store is
+    /// composed. If it returns false, mutations do not read the clock.
     fn wants_acknowledged(&self) -> bool {
         false
     }
 
-    /// The latencies of the mutations of a flush, from the call until they were acknowledged, including the wait for
-    /// capacity. Emitted once per flush, when it begins. Mutations without effect are not included.
+    /// The latencies of the mutations of a flush, from the call until they were acknowledged, including the
+    /// wait for capacity. Emitted once per flush, when it begins. Mutations without effect are not included.
     fn acknowledged(&self, latencies: &Latencies) {
         let _ = latencies;
     }
@@ -82,7 +83,8 @@ pub trait Observer: Send + Sync {
         false
     }
 
-    /// A change was committed. Emitted for each change of a flush, if [`wants_committed`](Self::wants_committed).
+    /// A change was committed. Emitted for each change of a flush, if
+    /// [`wants_committed`](Self::wants_committed).
     fn committed(&self, change: &Change) {
         let _ = change;
     }
@@ -217,14 +219,16 @@ pub struct FlushStats {
     pub changes: usize,
     /// The memory of the changes, in bytes.
     pub bytes: usize,
-    /// The duration of the commit. That of the publish is [`PublishStats::took`]; it may overlap with the next commit.
+    /// The duration of the commit. That of the publish is [`PublishStats::took`]; it may overlap with the
+    /// next commit.
     pub took: Duration,
     /// The age of the oldest change when it was committed.
     pub oldest: Duration,
 }
 
 impl FlushStats {
-    /// Returns the number of mutations that needed no write, because others in the same flush undid or included them.
+    /// Returns the number of mutations that needed no write, because others in the same flush undid or
+    /// included them.
     pub fn coalesced(&self) -> u64 {
         self.mutations.saturating_sub(self.changes as u64)
     }

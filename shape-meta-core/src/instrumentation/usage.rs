@@ -1,7 +1,7 @@
 use crate::Counts;
 
-/// The resources that a store uses, as far as it knows them without reading the disk and without blocking. For gauges.
-/// Each layer adds its own to those of the layer below.
+/// The resources that a store uses, as far as it knows them without reading the disk and without blocking.
+/// For gauges. Each layer adds its own to those of the layer below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Usage {

@@ -7,8 +7,8 @@ use crate::{
 /// Control over the path to disk: flush, pause, health, repair and close. The same for every composition;
 /// without a buffer nothing is ever pending, and most methods return at once.
 pub trait StoreControl: MutateShapes {
-    /// Requests a flush of everything accepted so far, without blocking. Returns the receipt to wait with, as a
-    /// thread or as a future.
+    /// Requests a flush of everything accepted so far, without blocking. Returns the receipt to wait with, as
+    /// a thread or as a future.
     fn request_flush(&self) -> Receipt;
 
     /// Flushes everything accepted before this call, and blocks until it is durable.
@@ -16,8 +16,8 @@ pub trait StoreControl: MutateShapes {
     /// # Errors
     ///
     /// [`NotDurable::TimedOut`] after `timeout`, because flushing is paused, or the disk is slow or failing
-    /// ([`health`](Self::health) says which). [`NotDurable::Stopped`] if writing has stopped. A rejected mutation is
-    /// reported only on its own receipt.
+    /// ([`health`](Self::health) says which). [`NotDurable::Stopped`] if writing has stopped. A rejected
+    /// mutation is reported only on its own receipt.
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable>;
 
     /// Pauses background flushing. Mutations are accepted up to the bound on pending changes.
@@ -29,7 +29,8 @@ pub trait StoreControl: MutateShapes {
     /// Returns the amount of work that is accepted and not committed yet.
     fn pending(&self) -> Pending;
 
-    /// Returns the measured commit rate, in changes per second. Zero before the first flush, and without a buffer.
+    /// Returns the measured commit rate, in changes per second. Zero before the first flush, and without a
+    /// buffer.
     fn drain_rate(&self) -> f64;
 
     /// Returns the health of the store, for probes, gauges and people. Never blocks, and reads no disk.
@@ -38,23 +39,23 @@ pub trait StoreControl: MutateShapes {
     /// Returns the resources that the store uses, for gauges. Never blocks, and reads no disk.
     fn usage(&self) -> Usage;
 
-    /// Replaces a damaged database by one rebuilt from memory and from the sound part of the damaged file, and resumes
-    /// writing: what is pending is flushed, also if the damage had stopped writing. The damaged file is moved aside;
-    /// nothing of it is deleted.
+    /// Replaces a damaged database by one rebuilt from memory and from the sound part of the damaged file,
+    /// and resumes writing: what is pending is flushed, also if the damage had stopped writing. The damaged
+    /// file is moved aside; nothing of it is deleted.
     ///
-    /// Reads continue meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be recovered are
-    /// removed, reported in [`Repaired::lost`], and handed to the cleaner at the next open. Takes some seconds per
-    /// million shapes.
+    /// Reads continue meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be
+    /// recovered are removed, reported in [`Repaired::lost`], and handed to the cleaner at the next open.
+    /// Takes some seconds per million shapes.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the store has no file, `Fenced` if the database has a newer owner, `Closed`, and the error of
-    /// the disk if that fails or is full. In the last case either the damaged file is still in its place, or the repair
-    /// is complete and the flush of what is pending failed. The call can be repeated.
+    /// `Unsupported` if the store has no file, `Fenced` if the database has a newer owner, `Closed`, and the
+    /// error of the disk if that fails or is full. In the last case either the damaged file is still in its
+    /// place, or the repair is complete and the flush of what is pending failed. The call can be repeated.
     fn repair(&self) -> Result<Repaired>;
 
-    /// Stops accepting mutations, flushes what is pending, and reports what it could not write, within about `timeout`
-    /// (C10). Reads continue until the store is dropped. Closing again returns the same report.
+    /// Stops accepting mutations, flushes what is pending, and reports what it could not write, within about
+    /// `timeout` (C10). Reads continue until the store is dropped. Closing again returns the same report.
     fn close(&self, timeout: Duration) -> CloseReport;
 }
 
@@ -63,7 +64,8 @@ pub trait StoreControl: MutateShapes {
 pub struct Pending {
     /// The number of shapes with pending changes; the bound of a buffer counts these.
     pub shapes: usize,
-    /// The number of mutations that are not durable yet. Several may have been coalesced into one change, or into none.
+    /// The number of mutations that are not durable yet. Several may have been coalesced into one change, or
+    /// into none.
     pub mutations: u64,
     /// The memory of the pending changes, in bytes.
     pub bytes: usize,

@@ -7,7 +7,8 @@ use crate::{Counts, Entry, Seq, SnapshotState};
 /// It is applied in the order of its fields. Applying changes that a mirror has already is harmless (I6).
 #[derive(Clone, Debug, Default)]
 pub struct Delta {
-    /// Set if all shapes were removed in between: every shape created at or before this sequence number was removed.
+    /// Set if all shapes were removed in between: every shape created at or before this sequence number was
+    /// removed.
     pub reset: Option<Seq>,
     /// The removed shapes, by the sequence numbers of their adds.
     pub removed: Vec<Seq>,

@@ -2,11 +2,11 @@ use std::collections::HashMap;
 
 use crate::ScanItem;
 
-/// Moves dependencies before their dependants and keeps the order otherwise. Shapes in a dependency cycle come in
-/// some order, each after its dependencies outside of the cycle.
+/// Moves dependencies before their dependants and keeps the order otherwise. Shapes in a dependency cycle
+/// come in some order, each after its dependencies outside of the cycle.
 ///
-/// O(shapes + dependencies). A definition is usually added after its dependencies, so the common case is one pass that
-/// moves nothing.
+/// O(shapes + dependencies). A definition is usually added after its dependencies, so the common case is one
+/// pass that moves nothing.
 pub(crate) fn dependencies_first(shapes: Vec<ScanItem>) -> Vec<ScanItem> {
     let index_of: HashMap<_, _> =
         shapes.iter().enumerate().map(|(index, item)| (*item.record.key(), index)).collect();

@@ -15,9 +15,10 @@ use crate::{
 /// Every decorator uses it, so that a new read method is forwarded by all of them at once.
 ///
 /// - `forward_reads!(self => self.inner);` forwards every method.
-/// - `forward_reads!(self => self.inner; except scan, touch);` leaves out the methods that the `impl` block writes itself.
-/// - `forward_reads!(self => self.inner; call => retry(call));` passes each call as a closure through an expression.
-///   `call` is an `impl Fn() -> Result<T>`, and the expression has to be a `Result<T>`.
+/// - `forward_reads!(self => self.inner; except scan, touch);` leaves out the methods that the `impl` block
+///   writes itself.
+/// - `forward_reads!(self => self.inner; call => retry(call));` passes each call as a closure through an
+///   expression. `call` is an `impl Fn() -> Result<T>`, and the expression has to be a `Result<T>`.
 /// - `forward_reads!(self => self.inner; call => retry(call); except scan);` does both.
 ///
 /// A store that has no shapes forwards to an empty [`MemoryStore`](crate::MemoryStore).

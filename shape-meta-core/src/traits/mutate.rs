@@ -13,8 +13,8 @@ pub trait MutateShapes: ReadShapes {
     /// A refusal or a failure; see [`MutateError`]. Nothing has changed (C4).
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError>;
 
-    /// Returns the live shape with the key of `shape`, or adds `shape`, in one atomic step. Of many concurrent
-    /// callers with the same new key, one adds the shape and all get its handle (C2).
+    /// Returns the live shape with the key of `shape`, or adds `shape`, in one atomic step. Of many
+    /// concurrent callers with the same new key, one adds the shape and all get its handle (C2).
     ///
     /// # Errors
     ///
@@ -23,7 +23,8 @@ pub trait MutateShapes: ReadShapes {
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError>;
 
     /// [`try_mutate`](Self::try_mutate) as one of several attempts; the basis of
-    /// [`MutateShapesExt`](crate::MutateShapesExt). The context affects only what is reported to the observer.
+    /// [`MutateShapesExt`](crate::MutateShapesExt). The context affects only what is reported to the
+    /// observer.
     ///
     /// # Errors
     ///
@@ -48,8 +49,8 @@ pub trait MutateShapes: ReadShapes {
     fn capacity_signal(&self) -> Option<&Signal>;
 }
 
-/// Which attempt of its caller a mutation is. Observers need it: the latency of a mutation includes the wait for
-/// capacity, and an overloaded store has refused a mutation only when the caller gives up.
+/// Which attempt of its caller a mutation is. Observers need it: the latency of a mutation includes the wait
+/// for capacity, and an overloaded store has refused a mutation only when the caller gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptContext {
     /// When the caller made its first attempt; `None` if this is the first one.

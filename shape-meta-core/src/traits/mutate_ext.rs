@@ -27,16 +27,16 @@ pub trait MutateShapesExt: MutateShapes {
         with_backpressure(self, wait, |attempt| self.attempt(mutation, attempt))
     }
 
-    /// Returns the live shape with the key of `shape`, or adds `shape`; see [`MutateShapes::try_get_or_add`]. Blocks for
-    /// up to `wait` while there is no capacity.
+    /// Returns the live shape with the key of `shape`, or adds `shape`; see [`MutateShapes::try_get_or_add`].
+    /// Blocks for up to `wait` while there is no capacity.
     fn get_or_add(&self, shape: &NewShape, wait: Wait) -> Result<GetOrAdd, MutateError> {
         with_backpressure(self, wait, |attempt| self.attempt_get_or_add(shape, attempt))
     }
 
     /// [`mutate`](Self::mutate) as a future, independent of the runtime.
     ///
-    /// It waits for capacity without a limit. For a time-out, race it against a timer of the runtime and drop it: a
-    /// future that is dropped before it is ready has changed nothing.
+    /// It waits for capacity without a limit. For a time-out, race it against a timer of the runtime and drop
+    /// it: a future that is dropped before it is ready has changed nothing.
     fn mutate_async(&self, mutation: &Mutation) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
         with_backpressure_async(self, move |attempt| self.attempt(mutation, attempt))
     }
@@ -74,8 +74,8 @@ pub trait MutateShapesExt: MutateShapes {
         self.mutate(&Mutation::Reset, wait)
     }
 
-    /// Returns the live shape with this key, or adds the shape that `make` returns. `make` is called only if the key is
-    /// not live.
+    /// Returns the live shape with this key, or adds the shape that `make` returns. `make` is called only if
+    /// the key is not live.
     fn get_or_add_with(
         &self,
         key: &Key,

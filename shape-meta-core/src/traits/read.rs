@@ -29,15 +29,15 @@ pub trait ReadShapes: Send + Sync {
 
     /// Returns the entry of a live shape.
     ///
-    /// Its snapshot state is that of the layer which holds the entry. A layer above may have accepted a mark that is
-    /// not in it yet; [`metadata`](Self::metadata) returns the current state.
+    /// Its snapshot state is that of the layer which holds the entry. A layer above may have accepted a mark
+    /// that is not in it yet; [`metadata`](Self::metadata) returns the current state.
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>>;
 
     /// Returns a live shape with its definition.
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>>;
 
-    /// Returns the handles of the live shapes that read at least one of these relations, each once, in no particular
-    /// order. Without relations the result is empty.
+    /// Returns the handles of the live shapes that read at least one of these relations, each once, in no
+    /// particular order. Without relations the result is empty.
     fn handles_for_relations(&self, relations: &[Relation]) -> Result<Vec<Handle>>;
 
     /// Returns how many shapes are live. O(1).
@@ -45,8 +45,8 @@ pub trait ReadShapes: Send + Sync {
 
     /// Returns an iterator over all live shapes with their definitions, in order of creation.
     ///
-    /// A durable store reads them from disk. Drop the iterator soon: an open scan holds a connection and keeps SQLite
-    /// from resetting its WAL.
+    /// A durable store reads them from disk. Drop the iterator soon: an open scan holds a connection and
+    /// keeps SQLite from resetting its WAL.
     fn scan(&self) -> Result<Scan<'_>>;
 
     /// Records that a shape was read at this moment. Returns whether the shape is live.
@@ -54,8 +54,8 @@ pub trait ReadShapes: Send + Sync {
     /// Works in memory only, and takes no lock if the shape is cached.
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool>;
 
-    /// Returns up to `n` shapes that are not in `excluded`, the least recently read first. Shapes that were never read
-    /// are left out.
+    /// Returns up to `n` shapes that are not in `excluded`, the least recently read first. Shapes that were
+    /// never read are left out.
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed>;
 
     /// Returns the sequence number of the latest mutation that reads show.
@@ -70,14 +70,14 @@ pub struct LeastRecentlyUsed {
 }
 
 impl LeastRecentlyUsed {
-    /// Returns the last-read time of the most recently read of them. All shapes that are not listed were read later,
-    /// or never.
+    /// Returns the last-read time of the most recently read of them. All shapes that are not listed were read
+    /// later, or never.
     pub fn most_recent(&self) -> Option<Timestamp> {
         self.shapes.last().map(|(_, at)| *at)
     }
 
-    /// Returns the time since [`most_recent`](Self::most_recent). If it is short, these shapes are in use, and evicting
-    /// them makes clients fetch them again.
+    /// Returns the time since [`most_recent`](Self::most_recent). If it is short, these shapes are in use,
+    /// and evicting them makes clients fetch them again.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.most_recent().map(|at| at.age_at(now))
     }

@@ -42,13 +42,13 @@ pub trait ReadShapesExt: ReadShapes {
         self.least_recently_used(n, &HandleSet::new())
     }
 
-    /// Compares the handles that have stored data with the live shapes. Calls `orphan` for every stored handle that is
-    /// not live, and returns the live shapes without stored data, in order of creation. Pending mutations count.
-    /// `stored` may be in any order and may repeat handles.
+    /// Compares the handles that have stored data with the live shapes. Calls `orphan` for every stored
+    /// handle that is not live, and returns the live shapes without stored data, in order of creation.
+    /// Pending mutations count. `stored` may be in any order and may repeat handles.
     ///
-    /// Both results are exact if nothing changes meanwhile. A shape that is added meanwhile is never returned as
-    /// missing data. An orphan, however, may be a shape that has just been removed, or one whose add is still to come.
-    /// Delete only data that is older than the longest time between the two in the engine.
+    /// Both results are exact if nothing changes meanwhile. A shape that is added meanwhile is never returned
+    /// as missing data. An orphan, however, may be a shape that has just been removed, or one whose add is
+    /// still to come. Delete only data that is older than the longest time between the two in the engine.
     ///
     /// Costs a look-up for each stored handle, 8 bytes of memory for each of them that is live, and one scan.
     fn orphans<H: AsRef<str>>(
@@ -76,8 +76,9 @@ pub trait ReadShapesExt: ReadShapes {
         Ok(missing)
     }
 
-    /// Returns all live shapes in order of creation, except that dependencies come before their dependants (unless
-    /// they depend on each other). Holds all of them in memory; [`ReadShapes::scan`] and [`fold`](Self::fold) do not.
+    /// Returns all live shapes in order of creation, except that dependencies come before their dependants
+    /// (unless they depend on each other). Holds all of them in memory; [`ReadShapes::scan`] and
+    /// [`fold`](Self::fold) do not.
     fn list(&self) -> Result<Vec<ScanItem>> {
         let shapes = self.scan()?.collect::<Result<Vec<_>>>()?;
         Ok(dependency_order::dependencies_first(shapes))

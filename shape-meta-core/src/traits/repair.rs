@@ -6,17 +6,18 @@ use crate::{Entry, Error, Handle, Seq};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Repaired {
-    /// The path of the quarantined database. The files that belong to it are in the same directory; nothing was deleted.
+    /// The path of the quarantined database. The files that belong to it are in the same directory; nothing
+    /// was deleted.
     pub path: PathBuf,
     /// The damage that was found.
     pub error: Error,
     /// The number of shapes in the new database.
     pub saved: u64,
-    /// The shapes that could not be carried over, in order of creation. They are removed, and those with a known handle
-    /// are handed to the cleaner at the next recovery.
+    /// The shapes that could not be carried over, in order of creation. They are removed, and those with a
+    /// known handle are handed to the cleaner at the next recovery.
     pub lost: Vec<Lost>,
-    /// The number of further shapes that the damaged database counted and of which nothing was found. 0 if its count
-    /// is damaged as well.
+    /// The number of further shapes that the damaged database counted and of which nothing was found. 0 if
+    /// its count is damaged as well.
     pub vanished: u64,
     /// The duration of the repair.
     pub took: Duration,
@@ -25,15 +26,16 @@ pub struct Repaired {
 /// What memory holds of a database that was damaged while it was open. A repair trusts it over the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrustedState<'a> {
-    /// All live shapes in order of creation, if memory holds them. Shapes that are not among them are then not carried
-    /// over.
+    /// All live shapes in order of creation, if memory holds them. Shapes that are not among them are then
+    /// not carried over.
     pub entries: Option<&'a [Arc<Entry>]>,
     /// The sequence number that was reached on disk.
     pub last_seq: Option<Seq>,
 }
 
 impl<'a> TrustedState<'a> {
-    /// Returns the entry of the shape that was created with this sequence number, if memory holds it. O(log n).
+    /// Returns the entry of the shape that was created with this sequence number, if memory holds it. O(log
+    /// n).
     pub fn entry(&self, created: Seq) -> Option<&'a Arc<Entry>> {
         let entries = self.entries?;
         let at = entries.binary_search_by_key(&created, |entry| entry.created()).ok()?;
@@ -53,8 +55,8 @@ pub struct Lost {
 }
 
 impl Repaired {
-    /// Returns the result of a repair that moved the database to `path` because of `error` and carried `saved` shapes
-    /// over.
+    /// Returns the result of a repair that moved the database to `path` because of `error` and carried
+    /// `saved` shapes over.
     pub fn new(path: PathBuf, error: Error, saved: u64, lost: Vec<Lost>) -> Self {
         Self { path, error, saved, lost, vanished: 0, took: Duration::ZERO }
     }

@@ -7,18 +7,18 @@ use crate::{
 
 /// The write side of a store, for implementors of stores and of decorators over them.
 ///
-/// [`apply`](Self::apply), [`load`](Self::load) and [`record_of`](Self::record_of) are mandatory. A store that
-/// can show a batch later than it commits it overrides [`commit`](Self::commit) and [`publish`](Self::publish).
-/// What only some stores can do is a capability: a trait of its own, reached through an accessor that returns
-/// `None` by default. Callers use capabilities through [`ShapeStoreExt`], which defines what happens where one
-/// is absent.
+/// [`apply`](Self::apply), [`load`](Self::load) and [`record_of`](Self::record_of) are mandatory. A store
+/// that can show a batch later than it commits it overrides [`commit`](Self::commit) and
+/// [`publish`](Self::publish). What only some stores can do is a capability: a trait of its own, reached
+/// through an accessor that returns `None` by default. Callers use capabilities through [`ShapeStoreExt`],
+/// which defines what happens where one is absent.
 pub trait ShapeStore: ReadShapes {
-    /// Applies a batch atomically: every reader sees all of it or nothing. On return the batch is visible, and
-    /// as durable as the store's mode makes it.
+    /// Applies a batch atomically: every reader sees all of it or nothing. On return the batch is visible,
+    /// and as durable as the store's mode makes it.
     ///
     /// A batch whose [`through`](Batch::through) is not greater than [`last_seq`](ReadShapes::last_seq) is
-    /// skipped. A caller that does not know the outcome of a failed attempt therefore retries it (I6). Removing or
-    /// marking a shape that does not exist has no effect.
+    /// skipped. A caller that does not know the outcome of a failed attempt therefore retries it (I6).
+    /// Removing or marking a shape that does not exist has no effect.
     ///
     /// # Errors
     ///
@@ -26,12 +26,12 @@ pub trait ShapeStore: ReadShapes {
     /// [`remedy`](crate::ErrorKind::remedy) of the error's [`kind`](crate::Error::kind) says what to do next.
     fn apply(&self, batch: &Batch) -> Result<()>;
 
-    /// Makes a batch as durable as the store's mode makes it; the first half of [`apply`](Self::apply). Reads need
-    /// not show the batch before [`publish`](Self::publish), so the layer above must cover the gap. In return, the
-    /// next batch can be committed while this one is published.
+    /// Makes a batch as durable as the store's mode makes it; the first half of [`apply`](Self::apply). Reads
+    /// need not show the batch before [`publish`](Self::publish), so the layer above must cover the gap. In
+    /// return, the next batch can be committed while this one is published.
     ///
-    /// Batches are committed one at a time, in ascending order of sequence numbers. The default is the whole of
-    /// `apply`.
+    /// Batches are committed one at a time, in ascending order of sequence numbers. The default is the whole
+    /// of `apply`.
     ///
     /// # Errors
     ///
@@ -40,19 +40,20 @@ pub trait ShapeStore: ReadShapes {
         self.apply(batch)
     }
 
-    /// Makes a [committed](Self::commit) batch visible to every read; the second half of [`apply`](Self::apply).
+    /// Makes a [committed](Self::commit) batch visible to every read; the second half of
+    /// [`apply`](Self::apply).
     ///
-    /// Batches are published one at a time, in ascending order of sequence numbers, possibly while a later batch is
-    /// being committed. A batch that is already visible is skipped, so a caller that does not know whether a
-    /// publish has completed repeats it (I6).
+    /// Batches are published one at a time, in ascending order of sequence numbers, possibly while a later
+    /// batch is being committed. A batch that is already visible is skipped, so a caller that does not know
+    /// whether a publish has completed repeats it (I6).
     ///
     /// Works in memory only and cannot fail. The default does nothing.
     fn publish(&self, batch: &Batch) {
         let _ = batch;
     }
 
-    /// Passes the entry of every live shape to `each`, in order of creation, and returns the sequence number at
-    /// which these were the live shapes. A cache fills itself with it; definitions are not read.
+    /// Passes the entry of every live shape to `each`, in order of creation, and returns the sequence number
+    /// at which these were the live shapes. A cache fills itself with it; definitions are not read.
     ///
     /// # Errors
     ///
@@ -68,8 +69,8 @@ pub trait ShapeStore: ReadShapes {
     /// If the disk fails.
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>>;
 
-    /// Returns the resources that the store uses, for gauges. Reads no disk, never blocks, and can be called at any
-    /// time, also while the store is being closed.
+    /// Returns the resources that the store uses, for gauges. Reads no disk, never blocks, and can be called
+    /// at any time, also while the store is being closed.
     fn resource_usage(&self) -> Usage {
         Usage::default()
     }
@@ -90,7 +91,8 @@ pub trait ShapeStore: ReadShapes {
     }
 }
 
-/// The capabilities of any [`ShapeStore`], with a defined result where one is absent. For the layers above a store.
+/// The capabilities of any [`ShapeStore`], with a defined result where one is absent. For the layers above a
+/// store.
 pub trait ShapeStoreExt: ShapeStore {
     /// Returns the changes after `seq`; see [`ChangeLog::since`]. Without a change log this is always `None`.
     ///
@@ -110,8 +112,8 @@ pub trait ShapeStoreExt: ShapeStore {
         self.last_read_store().map_or(Ok(()), |store| store.save(reads))
     }
 
-    /// Passes the saved last-read times to `each`; see [`LastReadStore::for_each_saved`]. There are none where they are
-    /// not persisted.
+    /// Passes the saved last-read times to `each`; see [`LastReadStore::for_each_saved`]. There are none
+    /// where they are not persisted.
     ///
     /// # Errors
     ///
@@ -120,8 +122,8 @@ pub trait ShapeStoreExt: ShapeStore {
         self.last_read_store().map_or(Ok(()), |store| store.for_each_saved(each))
     }
 
-    /// Saves a part of the last-read times that the store has recorded; see [`LastReadStore::sweep`]. Does nothing
-    /// where they are not persisted.
+    /// Saves a part of the last-read times that the store has recorded; see [`LastReadStore::sweep`]. Does
+    /// nothing where they are not persisted.
     ///
     /// # Errors
     ///

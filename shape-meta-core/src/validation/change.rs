@@ -4,8 +4,8 @@ use crate::{Entry, Record, Seq, SnapshotState};
 
 /// The validated effect of a mutation, as the layers below the validation see it.
 ///
-/// A change identifies its shape by the [`created`](Entry::created) of the entry. It is therefore idempotent, and has
-/// no effect on a store from which the shape was removed (I6).
+/// A change identifies its shape by the [`created`](Entry::created) of the entry. It is therefore idempotent,
+/// and has no effect on a store from which the shape was removed (I6).
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Adds a shape with this snapshot state.
@@ -41,8 +41,8 @@ impl Change {
         }
     }
 
-    /// Returns the memory of the record that this change adds, in bytes. Zero for other changes, which share what
-    /// exists already.
+    /// Returns the memory of the record that this change adds, in bytes. Zero for other changes, which share
+    /// what exists already.
     pub fn memory(&self) -> usize {
         match self {
             Self::Add { record, .. } => record.memory(),
@@ -66,7 +66,7 @@ impl Change {
 pub struct Batch {
     /// The changes, in the order in which they are applied.
     pub changes: Vec<Change>,
-    /// The sequence number that the store has reached after this batch. A store that has reached it already skips the
-    /// batch (I6).
+    /// The sequence number that the store has reached after this batch. A store that has reached it already
+    /// skips the batch (I6).
     pub through: Seq,
 }

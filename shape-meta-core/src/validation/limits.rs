@@ -16,14 +16,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the maximum length of a handle, in bytes. Default 256. Each handle above 30 bytes costs an allocation.
+    /// Sets the maximum length of a handle, in bytes. Default 256. Each handle above 30 bytes costs an
+    /// allocation.
     pub fn max_handle_bytes(mut self, bytes: usize) -> Self {
         self.handle = bytes;
         self
     }
 
-    /// Sets the maximum size of an encoded definition, in bytes. Default 1 MiB. Large definitions use up the buffer's
-    /// bound and the page cache. SQLite's own limit is about 1 GB.
+    /// Sets the maximum size of an encoded definition, in bytes. Default 1 MiB. Large definitions use up the
+    /// buffer's bound and the page cache. SQLite's own limit is about 1 GB.
     pub fn max_definition_bytes(mut self, bytes: usize) -> Self {
         self.definition = bytes;
         self

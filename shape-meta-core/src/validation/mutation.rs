@@ -24,8 +24,8 @@ pub struct NewShape {
 }
 
 impl NewShape {
-    /// Returns the shape with this handle and definition. Computes the key and encodes the definition, so call it
-    /// outside of locks.
+    /// Returns the shape with this handle and definition. Computes the key and encodes the definition, so
+    /// call it outside of locks.
     pub fn of(handle: Handle, definition: &impl Definition) -> Self {
         Self {
             handle,
@@ -61,10 +61,12 @@ impl NewShape {
 pub enum Mutation {
     /// Adds a shape. Refused if its handle or its key is live.
     Add(NewShape),
-    /// Removes the shape with this handle. Handle and key are free at once (C3). Refused if the handle is not live.
+    /// Removes the shape with this handle. Handle and key are free at once (C3). Refused if the handle is not
+    /// live.
     Remove(String),
-    /// Moves the snapshot state of this handle forward to [`SnapshotState::Started`] or [`SnapshotState::Complete`].
-    /// Refused if the handle is not live. Has no effect if the snapshot has reached this state already.
+    /// Moves the snapshot state of this handle forward to [`SnapshotState::Started`] or
+    /// [`SnapshotState::Complete`]. Refused if the handle is not live. Has no effect if the snapshot has
+    /// reached this state already.
     Mark(String, SnapshotState),
     /// Removes every shape.
     Reset,

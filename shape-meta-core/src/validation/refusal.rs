@@ -2,7 +2,8 @@ use std::{fmt, time::Duration};
 
 use crate::{Handle, InvalidHandle, Key};
 
-/// The reason why a mutation was refused: its content, or the amount of pending work. Nothing has changed (C4).
+/// The reason why a mutation was refused: its content, or the amount of pending work. Nothing has changed
+/// (C4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -102,13 +103,15 @@ impl fmt::Display for Refusal {
             }
             Self::DuplicateKey { key, held_by } => write!(
                 f,
-                "duplicate definition: the live shape {:?} has the same key {key}; use its handle, or remove it first",
+                "duplicate definition: the live shape {:?} has the same key {key}; \
+                 use its handle, or remove it first",
                 held_by.as_str()
             ),
             Self::UnknownHandle { handle } => {
                 write!(
                     f,
-                    "unknown handle: no live shape has the handle {handle:?}; it was removed, or it never existed"
+                    "unknown handle: no live shape has the handle {handle:?}; it was removed, \
+                 or it never existed"
                 )
             }
             Self::InvalidHandle(why) => why.fmt(f),
@@ -129,7 +132,8 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyDependencies { handle, count, max } => write!(
                 f,
-                "too many dependencies: the shape {:?} depends on {count} definitions, the limit is {max} definitions",
+                "too many dependencies: the shape {:?} depends on {count} definitions, \
+                 the limit is {max} definitions",
                 handle.as_str()
             ),
             Self::Overloaded { retry_after } => write!(

@@ -32,8 +32,8 @@ impl Existing {
     }
 }
 
-/// Turns a mutation into a change with sequence number `seq`, or refuses it. Returns `None` if the mutation has no effect.
-/// The rules of C2 to C4 are implemented here and nowhere else.
+/// Turns a mutation into a change with sequence number `seq`, or refuses it. Returns `None` if the mutation
+/// has no effect. The rules of C2 to C4 are implemented here and nowhere else.
 ///
 /// Sizes are checked before, by [`Limits::check`](crate::Limits::check).
 ///

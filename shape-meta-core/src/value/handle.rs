@@ -23,8 +23,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`InvalidHandle`] if `text` is empty or contains control characters, such as line breaks and NUL, which would
-    /// make logs and file names unreadable.
+    /// [`InvalidHandle`] if `text` is empty or contains control characters, such as line breaks and NUL,
+    /// which would make logs and file names unreadable.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidHandle> {
         let text = text.as_ref();
         if text.is_empty() {

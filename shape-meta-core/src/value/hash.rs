@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// A 64-bit hash of a definition. Memory keeps it with the handle, so that the handle of a request can be validated
-/// against the definition of the request without reading the disk.
+/// A 64-bit hash of a definition. Memory keeps it with the handle, so that the handle of a request can be
+/// validated against the definition of the request without reading the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefinitionHash(u64);
 

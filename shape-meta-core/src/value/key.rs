@@ -2,10 +2,11 @@ use std::{fmt, str::FromStr};
 
 use crate::DefinitionHash;
 
-/// The 32-byte identity of a definition. Equal definitions have equal keys, in every run and on every machine.
+/// The 32-byte identity of a definition. Equal definitions have equal keys, in every run and on every
+/// machine.
 ///
-/// A key must be as evenly distributed as the output of a cryptographic hash: its first bytes are used as an index
-/// without further hashing.
+/// A key must be as evenly distributed as the output of a cryptographic hash: its first bytes are used as an
+/// index without further hashing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
@@ -20,8 +21,8 @@ impl Key {
         &self.0
     }
 
-    /// Returns the first eight bytes as a little-endian number. Memory and disk index keys by it. Two keys may share a
-    /// prefix, so a hit is always compared with the whole key.
+    /// Returns the first eight bytes as a little-endian number. Memory and disk index keys by it. Two keys
+    /// may share a prefix, so a hit is always compared with the whole key.
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])

@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// A sequence number: the accepted mutations of a database are numbered 1, 2, 3..., across restarts. Zero means that
-/// there was no mutation yet.
+/// A sequence number: the accepted mutations of a database are numbered 1, 2, 3..., across restarts. Zero
+/// means that there was no mutation yet.
 ///
-/// The sequence number of a shape's add is also the id of the shape. Handles and keys can be reused after a removal; a
-/// sequence number never is.
+/// The sequence number of a shape's add is also the id of the shape. Handles and keys can be reused after a
+/// removal; a sequence number never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seq(u64);
 

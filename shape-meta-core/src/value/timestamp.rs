@@ -2,14 +2,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in microseconds since the Unix epoch.
 ///
-/// Last-read times only move forward. A clock that is set back makes a shape look recently read for a while, and has
-/// no other effect.
+/// Last-read times only move forward. A clock that is set back makes a shape look recently read for a while,
+/// and has no other effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// Returns the time `micros` microseconds after the Unix epoch. Zero becomes one, because zero encodes "never" in
-    /// memory and on disk.
+    /// Returns the time `micros` microseconds after the Unix epoch. Zero becomes one, because zero encodes
+    /// "never" in memory and on disk.
     pub const fn from_micros(micros: u64) -> Self {
         Self(if micros == 0 { 1 } else { micros })
     }
