@@ -35,8 +35,9 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
 }
 
 /// What still holds after a damaged row, and what to do.
-const ROW_ADVICE: &str = "nothing has changed. `repair` moves the database aside and carries all sound rows into a new one; \
-                          so does a recovery, unless the options say `OnCorruption::Refuse`";
+const ROW_ADVICE: &str = "nothing has changed. `repair` moves the database aside and carries all sound rows into a \
+                          new one; so does opening the store and recovering it, unless the options say \
+                          `OnCorruption::Refuse`";
 
 /// Returns the error of a row that does not verify. `place` names the row.
 pub(crate) fn damaged_row(place: &str, defect: &str) -> Error {
