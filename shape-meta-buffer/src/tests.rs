@@ -7,6 +7,7 @@ mod hashing;
 mod memory;
 mod overlay;
 mod steps;
+mod write_state;
 
 use std::sync::Arc;
 

@@ -21,9 +21,8 @@ fn c9_a_failed_batch_stays_pending_and_is_written_later() {
         faults.fail_applies(2, kind, Side::Before);
         for failures in 1..=2 {
             assert_eq!(store.flush_once().expect_err("the injected fault").kind(), kind);
-            assert!(
-                matches!(store.health().state, HealthState::Degraded { why: Degradation::Failing { failures: n, .. }, .. } if n == failures)
-            );
+            let HealthState::Degraded { why, .. } = store.health().state else { panic!("not degraded") };
+            assert!(matches!(why, Degradation::Failing { failures: n, .. } if n == failures), "{why:?}");
             assert!(store.has_handle("h").expect("reads are not affected"));
             assert!(!receipt.is_durable());
         }

@@ -24,11 +24,13 @@ impl<S: ShapeStore> Flusher<S> {
     fn repair_below(&self) -> Result<Repaired> {
         // No flush is in progress, and none begins.
         let flush = self.flush_lock.lock();
-        let repaired = self.publish(&flush.committed).and_then(|()| {
-            let trusted = TrustedState { entries: None, last_seq: Some(self.shared.durability.settled()) };
-            catch_unwind(AssertUnwindSafe(|| self.shared.store.rebuild_from(trusted)))
-                .unwrap_or_else(|panic| Err(panic_error(&*panic)))
-        });
+        // A panic, of the store or of an observer, is an error like any other.
+        let repaired = catch_unwind(AssertUnwindSafe(|| {
+            self.publish(&flush.committed)?;
+            let last_seq = Some(self.shared.durability.settled());
+            self.shared.store.rebuild_from(TrustedState { entries: None, last_seq })
+        }))
+        .unwrap_or_else(|panic| Err(panic_error(&*panic)));
         let mut state = self.shared.overlay.write();
         match &repaired {
             Ok(_) => state.writing.repaired(),
