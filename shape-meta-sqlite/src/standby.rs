@@ -27,7 +27,7 @@ use crate::{
 ///
 /// Until then a read shows what the owner had committed when the read began, and changes fail with
 /// [`ErrorKind::Standby`]. A mirror above (`Cached` of `shape-meta-cache`) is refreshed from
-/// [`changes_since`](ShapeStoreExt::changes_since).
+/// [`changes_since`](shape_meta_core::ShapeStoreExt::changes_since).
 ///
 /// A standby takes no lock. It affects the owner only while a scan is open, which keeps the WAL from being
 /// reset. Last-read times are those that were saved when the standby was opened, and those that it has
@@ -121,7 +121,7 @@ impl SqliteStandby {
     ///
     /// The promotion takes all steps of [`SqliteStore::open`], including checks, migrations and repair.
     /// [Recover](SqliteStore::recover) before the first change, and then
-    /// [refresh](ShapeStoreExt::changes_since) the layer above.
+    /// [refresh](shape_meta_core::ShapeStoreExt::changes_since) the layer above.
     ///
     /// # Errors
     ///
@@ -162,7 +162,8 @@ impl SqliteStandby {
 
     /// Checks whether the file that is read is still the database, and opens the new one if not: an owner
     /// that repairs replaces the file, and an owner of a later version migrates it. Call it regularly, or
-    /// call [`changes_since`](ShapeStoreExt::changes_since), which does it too. Takes some microseconds.
+    /// call [`changes_since`](shape_meta_core::ShapeStoreExt::changes_since), which does it too. Takes some
+    /// microseconds.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::{
 /// A store of shapes in a SQLite database, which it owns.
 ///
 /// A database has one owner: opening it a second time fails. The store does not validate changes, which is
-/// left to the layer above; see the [crate](crate) for an example.
+/// left to the layer above; see the [crate] for an example.
 pub struct SqliteStore {
     // The order of the fields is that of their drop: the connections before the lock that protects their
     // writes.

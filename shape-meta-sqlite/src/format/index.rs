@@ -83,8 +83,8 @@ fn step(statement: &mut CachedStatement<'_>, hash: i64, id: i64) -> Result<()> {
 }
 
 /// Builds or drops the index tables, in one transaction, if the database does not have the wanted ones.
-/// Returns which it had before, if they changed. Building takes a pass over all shapes, and 48 bytes of
-/// memory for each.
+/// Returns which it had before, if they changed. Building takes a pass over all shapes, and at least 48 bytes
+/// of memory for each.
 pub(crate) fn ensure(connection: &mut Connection, wanted: DiskIndexes) -> Result<Option<DiskIndexes>> {
     let had = schema::disk_indexes(connection).map_err(failed("read the schema"))?;
     if had == wanted {

@@ -70,8 +70,8 @@ impl Meta {
         [self.last_seq.get(), total, indexed, self.epoch].map(u64::cast_signed)
     }
 
-    /// Writes the row: one statement for each batch. A trigger would run one for each row, which cost three
-    /// quarters of the rate.
+    /// Writes the row: one statement for each batch. A trigger would run one for each row, at a quarter of
+    /// the rate.
     pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
         let [last_seq, total, indexed, epoch] = self.columns();
         connection

@@ -16,7 +16,7 @@ use crate::{
 /// and a read of as many rows as are examined.
 ///
 /// Merges two lists in the order of time: the shapes with reads, and the shapes without, in the order of
-/// creation. A shape that was created later was also first seen by a later opening.
+/// creation: a shape that was created later was first seen by the same or a later opening.
 pub(crate) fn least_recently_used(
     connection: &Connection,
     recency: &Recency,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The entries that a recovery has read, kept for the load of the cache above. So a boot reads and verifies
-/// every row once instead of twice, which took a quarter of its time.
+/// every row once; a second pass took a quarter of its time.
 ///
 /// The first load takes them, if the database has not changed since. Operations that show that no load will
 /// follow discard them.
