@@ -71,7 +71,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         database: Database,
         /// Directory for the copy; must not hold a database.
-        #[arg(long, value_name = "DIRECTORY")]
+        #[arg(long, value_name = "TARGET")]
         to: PathBuf,
         /// Do not show a progress bar.
         #[arg(long)]
