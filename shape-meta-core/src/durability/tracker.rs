@@ -130,7 +130,7 @@ impl DurabilityTracker {
     }
 }
 
-/// Why a mutation is not durable.
+/// The reason why a mutation is not durable.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotDurable {

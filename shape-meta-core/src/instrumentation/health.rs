@@ -36,7 +36,7 @@ pub enum HealthState {
     Ready,
     /// Writes fail, or are too slow.
     Degraded {
-        /// Why.
+        /// The reason.
         why: Degradation,
         /// The time since the store became degraded.
         since: Duration,
@@ -48,7 +48,7 @@ pub enum HealthState {
     },
     /// Writing has stopped for another reason: the database is damaged, or is not the one that was opened.
     Stopped {
-        /// Why.
+        /// The failure that stopped writing.
         error: Error,
     },
     /// [`close`](crate::StoreControl::close) was called and flushes what is pending.

@@ -23,7 +23,8 @@ pub struct Repaired {
     pub took: Duration,
 }
 
-/// What memory holds of a database that was damaged while it was open. A repair trusts it over the file.
+/// The in-memory state of a database that was damaged while it was open. A repair trusts it more than the
+/// file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrustedState<'a> {
     /// All live shapes in order of creation, if memory holds them. Shapes that are not among them are then

@@ -62,9 +62,9 @@ pub enum Refusal {
         /// The limit.
         max: usize,
     },
-    /// As many changes are pending as the bound allows (C7). Nothing is lost, reads go on.
+    /// The bound on pending changes is reached (C7). Nothing is lost, and reads continue.
     Overloaded {
-        /// When to try again: how long the disk needs, at the measured rate, to make room.
+        /// The time after which to try again: the time in which the disk frees capacity at the measured rate.
         retry_after: Duration,
     },
 }
@@ -111,7 +111,7 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "unknown handle: no live shape has the handle {handle:?}; it was removed, \
-                 or it never existed"
+                     or it never existed"
                 )
             }
             Self::InvalidHandle(why) => why.fmt(f),
