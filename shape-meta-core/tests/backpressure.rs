@@ -43,7 +43,7 @@ impl FullStore {
     }
 
     fn free_capacity(&self) {
-        *self.capacity.lock().expect("the lock is not poisoned") += 1;
+        *self.capacity.lock().expect("no thread panics while it holds the lock") += 1;
         self.freed.raise();
     }
 
@@ -52,7 +52,7 @@ impl FullStore {
     }
 
     fn if_capacity<T>(&self, then: impl FnOnce() -> Result<T, MutateError>) -> Result<T, MutateError> {
-        let mut capacity = self.capacity.lock().expect("the lock is not poisoned");
+        let mut capacity = self.capacity.lock().expect("no thread panics while it holds the lock");
         if *capacity > 0 {
             *capacity -= 1;
             return then();

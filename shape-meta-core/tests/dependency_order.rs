@@ -9,8 +9,8 @@ use shape_meta_core::{
     },
 };
 
-/// Returns the numbers of the shapes in the order of the list. Shape n depends on `dependencies[n]`, and the shapes
-/// are created in the order of their numbers.
+/// Returns the numbers of the shapes in the order of the list. Shape n depends on `dependencies[n]`, and the
+/// shapes are created in the order of their numbers.
 fn listed(dependencies: &[Vec<usize>]) -> Vec<usize> {
     let store = MemoryStore::new();
     let records = (0..).zip(dependencies).map(|(number, dependencies)| {

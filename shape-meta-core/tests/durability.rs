@@ -72,7 +72,8 @@ fn c8_a_rejection_is_reported_on_its_own_receipt() {
     assert!(matches!(block_on(receipt(&tracker, 2).durable()), Err(NotDurable::Rejected(_))));
 }
 
-/// A receipt for everything up to a sequence number reports a rejection only if it relies on the rejected mutation.
+/// A receipt for everything up to a sequence number reports a rejection only if it relies on the rejected
+/// mutation.
 #[test]
 fn c8_a_rejection_is_reported_on_receipts_that_rely_on_it() {
     let tracker = tracker(0);

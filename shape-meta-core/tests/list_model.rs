@@ -1,6 +1,6 @@
-//! A second implementation that differs from the reference model on purpose: a list with linear searches and its
-//! own validation. The comparison of both checks the reference model, on which all other tests rely. The list model
-//! is durable only after a flush, so it also shows that the suite checks durability.
+//! A second implementation that differs from the reference model on purpose: a list with linear searches and
+//! its own validation. The comparison of both checks the reference model, on which all other tests rely. The
+//! list model is durable only after a flush, so it also shows that the suite checks durability.
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -49,7 +49,7 @@ struct ListModel {
 
 impl ListModel {
     fn all(&self) -> MutexGuard<'_, (u64, Vec<Shape>)> {
-        self.shapes.lock().expect("the lock is not poisoned")
+        self.shapes.lock().expect("no thread panics while it holds the lock")
     }
 
     fn find<T>(&self, handle: &str, then: impl FnOnce(&mut Shape) -> T) -> Option<T> {

@@ -18,7 +18,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn note(&self, line: String) {
-        self.0.lock().expect("the lock is not poisoned").push(line);
+        self.0.lock().expect("no thread panics while it holds the lock").push(line);
     }
 }
 
@@ -27,7 +27,7 @@ struct LogSpan(Arc<Mutex<Vec<String>>>);
 impl Span for LogSpan {
     fn end(self: Box<Self>, error: Option<&Error>) {
         let how = if error.is_some() { "failed" } else { "done" };
-        self.0.lock().expect("the lock is not poisoned").push(how.to_owned());
+        self.0.lock().expect("no thread panics while it holds the lock").push(how.to_owned());
     }
 }
 
@@ -89,7 +89,7 @@ fn logged() -> (Store, impl Fn() -> Vec<String>) {
     let lines = Arc::clone(&log.0);
     let below = FailingStore::new(MemoryStore::new());
     let store = Direct::new(below, Limits::default(), Arc::new(log)).expect("memory does not fail");
-    (store, move || std::mem::take(&mut *lines.lock().expect("the lock is not poisoned")))
+    (store, move || std::mem::take(&mut *lines.lock().expect("no thread panics while it holds the lock")))
 }
 
 #[test]

@@ -76,8 +76,8 @@ pub fn c7_pending_changes_are_reported<F: CompositionFixture<Store: StoreControl
     assert_eq!(store.pending(), Pending::default());
 }
 
-/// Closing writes every pending change, also while paused, and reports it. Later mutations fail, and reads go on.
-/// Closing again returns the same report.
+/// Closing writes every pending change, also while paused, and reports it. Later mutations fail, and reads go
+/// on. Closing again returns the same report.
 pub fn c10_close_writes_everything_and_reports<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
     for paused in [false, true] {
         let store = fixture.open();

@@ -9,8 +9,8 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// A store in memory whose reads see a batch when it is published, and not when it is committed, as reads of a
-/// cache over a disk do.
+/// A store in memory whose reads see a batch when it is published, and not when it is committed, as reads of
+/// a cache over a disk do.
 #[derive(Debug, Default)]
 pub struct DeferredPublishStore {
     published: MemoryStore,
@@ -54,8 +54,8 @@ fn apply_to(memory: &MemoryStore, batch: &Batch) {
     debug_assert!(applied.is_ok(), "memory does not fail");
 }
 
-/// Copies a change with an entry of its own, as a disk does: what memory records in the caller's entry from now
-/// on does not change the copy.
+/// Copies a change with an entry of its own, as a disk does: what memory records in the caller's entry from
+/// now on does not change the copy.
 fn detached(change: &Change) -> Change {
     match change {
         Change::Add { record, state } => {

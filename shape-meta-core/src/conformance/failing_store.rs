@@ -41,8 +41,8 @@ impl<S: ShapeStore> FailingStore<S> {
     fn apply_with_faults(&self, batch: &Batch, apply: impl FnOnce() -> Result<()>) -> Result<()> {
         let (number, fault) = self.faults.next_apply();
         self.faults.run(fault.as_ref(), number, || {
-            // A batch that is already committed is skipped, whatever it contains (I6). The wrapped store may not
-            // have published it yet, so its `last_seq` alone is not enough.
+            // A batch that is already committed is skipped, whatever it contains (I6). The wrapped store may
+            // not have published it yet, so its `last_seq` alone is not enough.
             let committed = self.faults.committed().max(self.inner.last_seq()?);
             if batch.through > committed
                 && let Some(rejection) = self.faults.rejection(batch)

@@ -13,8 +13,8 @@ use crate::{Batch, Error, ErrorKind, Handle, Result, Seq};
 /// The faults of a [`FailingStore`](super::FailingStore). Clones share their state, and every method can be
 /// called from any thread.
 ///
-/// Applies, publishes, reads and saves of last-read times have a queue of faults each. A call takes the fault at
-/// the front of its queue, and succeeds when the queue is empty. A commit counts as an apply.
+/// Applies, publishes, reads and saves of last-read times have a queue of faults each. A call takes the fault
+/// at the front of its queue, and succeeds when the queue is empty. A commit counts as an apply.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Shared>);
 
@@ -74,8 +74,8 @@ impl Fault {
 }
 
 impl Faults {
-    /// Makes the next `times` applies fail with this kind of error. With [`Side::After`] the batch is committed
-    /// all the same.
+    /// Makes the next `times` applies fail with this kind of error. With [`Side::After`] the batch is
+    /// committed all the same.
     pub fn fail_applies(&self, times: usize, kind: ErrorKind, side: Side) {
         self.script().applies.extend((0..times).map(|_| Fault::Fail(kind, side)));
     }
@@ -145,7 +145,8 @@ impl Faults {
         *self.script() = Script::default();
     }
 
-    /// Returns the length of the queue of applies, including those from [`allow_applies`](Self::allow_applies).
+    /// Returns the length of the queue of applies, including those from
+    /// [`allow_applies`](Self::allow_applies).
     pub fn queued_applies(&self) -> usize {
         self.script().applies.len()
     }

@@ -18,8 +18,9 @@ pub trait StoreFixture: Sync {
     /// Opens a fresh store: empty, and not shared with any other store of this fixture.
     fn open(&self) -> Self::Store;
 
-    /// Opens the store again, with recovery: shapes whose snapshot is not complete are removed, and shapes that
-    /// were never read get a last-read time. That time is `at`; a store that uses the clock may ignore it.
+    /// Opens the store again, with recovery: shapes whose snapshot is not complete are removed, and shapes
+    /// that were never read get a last-read time. That time is `at`; a store that uses the clock may ignore
+    /// it.
     ///
     /// # Errors
     ///
@@ -107,8 +108,8 @@ pub trait CompositionFixture: Sync {
         let _ = store;
     }
 
-    /// Replaces the database of the open store by a repaired one, which no caller may notice. The default does
-    /// nothing, for compositions without a database.
+    /// Replaces the database of the open store by a repaired one, which no caller may notice. The default
+    /// does nothing, for compositions without a database.
     fn repair(&self, store: &Self::Store) {
         let _ = store;
     }
@@ -124,9 +125,9 @@ pub trait CompositionFixture: Sync {
         Err(store)
     }
 
-    /// Closes the store, which flushes it and saves last-read times, and opens it again, with recovery: shapes
-    /// whose snapshot is not complete are removed, and shapes that were never read get a last-read time. That
-    /// time is `at`; a store that uses the clock may ignore it.
+    /// Closes the store, which flushes it and saves last-read times, and opens it again, with recovery:
+    /// shapes whose snapshot is not complete are removed, and shapes that were never read get a last-read
+    /// time. That time is `at`; a store that uses the clock may ignore it.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 //!
 //! # How to run it
 //!
-//! [`conformance_tests!`](crate::conformance_tests) is the only entry point. It makes every check a test of its
-//! own, in the module in which it stands. Its argument names what is tested and a fixture that opens it:
+//! [`conformance_tests!`](crate::conformance_tests) is the only entry point. It makes every check a test of
+//! its own, in the module in which it stands. Its argument names what is tested and a fixture that opens it:
 //!
 //! | invocation | fixture | what it runs |
 //! |---|---|---|
@@ -12,18 +12,18 @@
 //! | `conformance_tests!(composition: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks on a [`MutateShapes`](crate::MutateShapes), and the [`control`] checks on its [`StoreControl`](crate::StoreControl) |
 //! | `conformance_tests!(composition without control: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks alone |
 //!
-//! A closure that opens a store is a [`StoreFixture`], so a store needs one line. A fixture with a type of its own
-//! can also reopen the store. The methods of a [`CompositionFixture`] that pause, flush and inject faults have
-//! defaults that do nothing.
+//! A closure that opens a store is a [`StoreFixture`], so a store needs one line. A fixture with a type of
+//! its own can also reopen the store. The methods of a [`CompositionFixture`] that pause, flush and inject
+//! faults have defaults that do nothing.
 //!
-//! The name of each check begins with the line of the contract that it checks: C1 visibility, C2 uniqueness, C3
-//! removal, C4 refusals, C5 equality with the reference model, C6 order and durability, C7 backpressure, C10
-//! closing, I2 publishing, I6 idempotent batches.
+//! The name of each check begins with the line of the contract that it checks: C1 visibility, C2 uniqueness,
+//! C3 removal, C4 refusals, C5 equality with the reference model, C6 order and durability, C7 backpressure,
+//! C10 closing, I2 publishing, I6 idempotent batches.
 //!
 //! # Stability
 //!
-//! The suite may change in any release, also in a patch release: checks are added, renamed and made stricter. It
-//! is outside of the semantic versioning of this crate.
+//! The suite may change in any release, also in a patch release: checks are added, renamed and made stricter.
+//! It is outside of the semantic versioning of this crate.
 //!
 //! # Example
 //!
@@ -59,9 +59,9 @@
 //!
 //! # Tools for further tests
 //!
-//! [`ops`] plays random operations on a composition and on the reference model in step. [`FailingStore`] fails,
-//! panics or blocks on command. [`DeferredPublishStore`] separates commits from publishes. [`View`] holds
-//! everything that a store returns, for comparisons.
+//! [`ops`] plays random operations on a composition and on the reference model in step. [`FailingStore`]
+//! fails, panics or blocks on command. [`DeferredPublishStore`] separates commits from publishes. [`View`]
+//! holds everything that a store returns, for comparisons.
 
 mod fixture;
 mod sample;
@@ -89,8 +89,8 @@ pub use gate::Gate;
 pub use sample::{handle, key, relations, shape};
 pub use view::{ShapeView, View, distinct_handles_for_relations};
 
-/// Makes every check of the [conformance suite](crate::conformance) a test of its own, in the module in which it
-/// stands. The fixture is an expression that is evaluated once for each test.
+/// Makes every check of the [conformance suite](crate::conformance) a test of its own, in the module in which
+/// it stands. The fixture is an expression that is evaluated once for each test.
 #[macro_export]
 macro_rules! conformance_tests {
     (store: $fixture:expr) => {

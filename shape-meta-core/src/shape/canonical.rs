@@ -1,20 +1,20 @@
 use super::{LogMode, Replica, Shape};
 use crate::Key;
 
-/// Separates these keys from every other use of BLAKE3. Whoever changes the encoding below gives it the
-/// next version, and knows that no key on disk will be found again.
+/// Separates these keys from every other use of BLAKE3. A change of the encoding below needs the next
+/// version, and makes every key on disk unreachable.
 const CONTEXT: &str = "shape-meta definition key, Shape, version 1";
 
 pub(super) fn key(shape: &Shape) -> Key {
     Key::new(blake3::derive_key(CONTEXT, &encode(shape)))
 }
 
-/// All fields, one after the other, each in a form that says where it ends. So no two different
-/// definitions have the same encoding: it can be read back (and a test does).
+/// Encodes all fields one after the other, each self-delimiting. So different definitions have different
+/// encodings: an encoding can be decoded, as a test does.
 fn encode(shape: &Shape) -> Vec<u8> {
-    // By name, so that a new field cannot be forgotten here.
+    // Destructured, so that a new field cannot be forgotten here.
     let Shape { table, oid, pk, columns, replica, log, filter, params, dependencies } = shape;
-    let mut out = Out(Vec::with_capacity(512));
+    let mut out = Encoder(Vec::with_capacity(512));
     out.text(&table.schema);
     out.text(&table.name);
     out.0.extend(oid.oid().to_le_bytes());
@@ -36,9 +36,9 @@ fn encode(shape: &Shape) -> Vec<u8> {
     out.0
 }
 
-struct Out(Vec<u8>);
+struct Encoder(Vec<u8>);
 
-impl Out {
+impl Encoder {
     fn length(&mut self, length: usize) {
         self.0.extend((length as u64).to_le_bytes());
     }
@@ -69,10 +69,10 @@ mod tests {
             .param("1", "42")
     }
 
-    /// If one of these fails, the encoding has changed: databases in the field find none of their shapes
-    /// any more. Either it was a mistake, or the version in `CONTEXT` has to go up.
+    /// If this test fails, the encoding has changed, and existing databases find none of their shapes. Either
+    /// the change was a mistake, or the version in `CONTEXT` has to be increased.
     #[test]
-    fn keys_are_the_same_on_every_machine_and_for_ever() {
+    fn keys_never_change() {
         let keys = [
             Shape::new(TableName::new("", ""), Relation::new(0)),
             todos(),
@@ -93,12 +93,12 @@ mod tests {
         "#);
     }
 
-    fn equal(a: Shape, b: Shape) {
+    fn assert_equal(a: Shape, b: Shape) {
         assert_eq!(a, b);
         assert_eq!((a.key(), a.hash(), a.encode()), (b.key(), b.hash(), b.encode()));
     }
 
-    fn unequal(a: Shape, b: Shape) {
+    fn assert_unequal(a: Shape, b: Shape) {
         assert_ne!(a, b);
         assert_ne!((a.key(), a.hash()), (b.key(), b.hash()));
         assert_ne!(a.encode(), b.encode());
@@ -106,56 +106,56 @@ mod tests {
 
     #[test]
     fn columns_are_a_set() {
-        equal(todos(), todos().columns(["text", "done", "id", "text"]));
-        unequal(todos(), todos().columns(["id", "text"]));
-        unequal(todos(), todos().columns(["id", "text", "Done"]));
+        assert_equal(todos(), todos().columns(["text", "done", "id", "text"]));
+        assert_unequal(todos(), todos().columns(["id", "text"]));
+        assert_unequal(todos(), todos().columns(["id", "text", "Done"]));
     }
 
     #[test]
     fn the_primary_key_is_a_list() {
-        unequal(todos().pk(["a", "b"]), todos().pk(["b", "a"]));
-        unequal(todos().pk(["a"]), todos().pk(["a", "a"]));
+        assert_unequal(todos().pk(["a", "b"]), todos().pk(["b", "a"]));
+        assert_unequal(todos().pk(["a"]), todos().pk(["a", "a"]));
     }
 
     #[test]
-    fn parameters_go_by_name_and_not_by_order() {
-        equal(todos().param("2", "x").param("3", "y"), todos().param("3", "y").param("2", "x"));
-        unequal(todos().param("2", "x").param("3", "y"), todos().param("2", "y").param("3", "x"));
-        unequal(todos(), todos().param("1", "43"));
-        unequal(todos(), todos().param("2", ""));
+    fn parameters_are_compared_by_name() {
+        assert_equal(todos().param("2", "x").param("3", "y"), todos().param("3", "y").param("2", "x"));
+        assert_unequal(todos().param("2", "x").param("3", "y"), todos().param("2", "y").param("3", "x"));
+        assert_unequal(todos(), todos().param("1", "43"));
+        assert_unequal(todos(), todos().param("2", ""));
         let json = |params: &str| {
             let json = format!(
                 r#"{{"table":["a","b"],"oid":1,"pk":[],"columns":[],"replica":"full","log":"full"{params}}}"#
             );
-            Shape::decode(json.as_bytes()).expect("valid")
+            Shape::decode(json.as_bytes()).expect("the JSON is valid")
         };
-        equal(json(""), json(r#","params":{}"#));
-        equal(json(r#","params":{"1":"x","2":"y"}"#), json(r#","params":{"2":"y","1":"x"}"#));
+        assert_equal(json(""), json(r#","params":{}"#));
+        assert_equal(json(r#","params":{"1":"x","2":"y"}"#), json(r#","params":{"2":"y","1":"x"}"#));
     }
 
     #[test]
     fn the_filter_is_compared_byte_by_byte() {
         for other in ["user_id=$1", "USER_ID = $1", "user_id = $1 ", "user_id = $1\n", ""] {
-            unequal(todos(), todos().filter(other));
+            assert_unequal(todos(), todos().filter(other));
         }
-        // The same to the eye: composed and decomposed.
-        unequal(todos().filter("é = 1"), todos().filter("e\u{301} = 1"));
+        // Composed and decomposed characters look the same.
+        assert_unequal(todos().filter("é = 1"), todos().filter("e\u{301} = 1"));
         let absent = Shape { filter: None, ..todos() };
-        unequal(absent.clone(), todos().filter(""));
-        unequal(absent, todos());
+        assert_unequal(absent.clone(), todos().filter(""));
+        assert_unequal(absent, todos());
     }
 
     #[test]
-    fn table_oid_and_modes_count() {
-        unequal(todos(), Shape { table: TableName::new("public", "Todos"), ..todos() });
-        unequal(todos(), Shape { table: TableName::new("other", "todos"), ..todos() });
-        unequal(todos(), Shape { oid: Relation::new(16511), ..todos() });
-        unequal(todos(), todos().replica(Replica::Full));
-        unequal(todos(), todos().log(LogMode::ChangesOnly));
+    fn table_oid_and_modes_are_compared() {
+        assert_unequal(todos(), Shape { table: TableName::new("public", "Todos"), ..todos() });
+        assert_unequal(todos(), Shape { table: TableName::new("other", "todos"), ..todos() });
+        assert_unequal(todos(), Shape { oid: Relation::new(16511), ..todos() });
+        assert_unequal(todos(), todos().replica(Replica::Full));
+        assert_unequal(todos(), todos().log(LogMode::ChangesOnly));
     }
 
     #[test]
-    fn it_reads_its_table_and_builds_on_its_dependencies() {
+    fn relations_and_dependencies_are_those_of_the_fields() {
         let [a, b] = [1, 2].map(|byte| Key::new([byte; 32]));
         assert_eq!(todos().relations(), [Relation::new(16510)]);
         assert_eq!(todos().depends_on(b).depends_on(a).dependencies(), [b, a]);
@@ -165,16 +165,15 @@ mod tests {
     #[test]
     fn dependencies_are_a_list() {
         let [a, b] = [1, 2].map(|byte| Key::new([byte; 32]));
-        unequal(todos().depends_on(a).depends_on(b), todos().depends_on(b).depends_on(a));
-        unequal(todos().depends_on(a), todos().depends_on(a).depends_on(a));
-        unequal(todos(), todos().depends_on(a));
+        assert_unequal(todos().depends_on(a).depends_on(b), todos().depends_on(b).depends_on(a));
+        assert_unequal(todos().depends_on(a), todos().depends_on(a).depends_on(a));
+        assert_unequal(todos(), todos().depends_on(a));
     }
 
-    /// Reads an encoding back, in plain steps. That it can be done is the proof that no two definitions
-    /// share one.
-    struct In<'a>(&'a [u8]);
+    /// Decodes an encoding. That this is possible proves that different definitions have different encodings.
+    struct Decoder<'a>(&'a [u8]);
 
-    impl In<'_> {
+    impl Decoder<'_> {
         fn take(&mut self, length: usize) -> &[u8] {
             let (head, rest) = self.0.split_at(length);
             self.0 = rest;
@@ -187,7 +186,7 @@ mod tests {
 
         fn text(&mut self) -> String {
             let length = self.length();
-            String::from_utf8(self.take(length).to_vec()).expect("was text")
+            String::from_utf8(self.take(length).to_vec()).expect("the bytes were UTF-8")
         }
 
         fn texts(&mut self) -> Vec<String> {
@@ -210,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Definitions of few short texts, so that they are often nearly the same.
+    /// Generates definitions of few short texts, so that many of them are similar or equal.
     fn similar() -> impl Strategy<Value = Shape> {
         let text = || prop_oneof![4 => select(vec!["", "a", "b", "ab", "\0"]).prop_map(str::to_owned), 1 => any::<String>()];
         let key = (0..3_u8).prop_map(|byte| Key::new([byte; 32]));
@@ -235,19 +234,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_encoding_can_be_read_back(shape in similar()) {
-            prop_assert_eq!(In(&encode(&shape)).shape(), shape);
+        fn the_encoding_can_be_decoded(shape in similar()) {
+            prop_assert_eq!(Decoder(&encode(&shape)).shape(), shape);
         }
 
         #[test]
-        fn json_reads_back_as_an_equal_definition(shape in similar()) {
-            let read = Shape::decode(&shape.encode()).expect("what was encoded");
+        fn json_decodes_to_an_equal_definition(shape in similar()) {
+            let read = Shape::decode(&shape.encode()).expect("an encoded definition decodes");
             prop_assert_eq!(read.key(), shape.key());
             prop_assert_eq!(read, shape);
         }
 
         #[test]
-        fn keys_are_equal_just_when_definitions_are(a in similar(), b in similar()) {
+        fn keys_are_equal_if_and_only_if_definitions_are(a in similar(), b in similar()) {
             prop_assert_eq!(a == b, a.key() == b.key());
             prop_assert_eq!(a == b, a.encode() == b.encode());
         }

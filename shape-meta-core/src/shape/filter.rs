@@ -1,16 +1,16 @@
-use super::token::{self, Token, Unclear};
+use super::token::{self, Token, Unsupported};
 
-/// Whether one of the conditions that `AND` joins at the top level of this `where` clause is
-/// `column = constant`, either way round, where a parameter is a constant too.
+/// Returns whether one of the conditions that `AND` joins at the top level of a `where` clause is
+/// `column = constant` or `constant = column`. Parameters count as constants.
 ///
-/// Splitting at `AND` is right because only three things of SQL can make an `AND` outside of parentheses
-/// mean anything else: an `OR`, which binds less; `BETWEEN x AND y`; and `CASE`. With one of them at the
-/// top level the answer is no. Any text is taken, also one that is not SQL.
+/// Splitting at `AND` is correct because only three constructs of SQL give an `AND` outside of parentheses
+/// another meaning: `OR`, which binds less tightly; `BETWEEN x AND y`; and `CASE`. If one of them is at the
+/// top level, the result is `false`. Any text is accepted, also text that is not SQL.
 pub(super) fn has_equality(sql: &str) -> bool {
     search(sql) == Ok(true)
 }
 
-fn search(mut sql: &str) -> Result<bool, Unclear> {
+fn search(mut sql: &str) -> Result<bool, Unsupported> {
     let mut depth = 0_u32;
     let mut found = false;
     let mut condition = Vec::new();
@@ -18,13 +18,13 @@ fn search(mut sql: &str) -> Result<bool, Unclear> {
         match token {
             Token::Other(b'(' | b'[') => {
                 depth += 1;
-                // Of nested ones, the outermost is enough to see that there is one.
+                // The outermost parenthesis stands for the whole group.
                 if depth != 1 {
                     continue;
                 }
             }
             Token::Other(b')' | b']') => {
-                depth = depth.checked_sub(1).ok_or(Unclear)?;
+                depth = depth.checked_sub(1).ok_or(Unsupported)?;
                 continue;
             }
             _ if depth > 0 => continue,
@@ -41,7 +41,7 @@ fn search(mut sql: &str) -> Result<bool, Unclear> {
         condition.push(token);
     }
     if depth > 0 {
-        return Err(Unclear);
+        return Err(Unsupported);
     }
     Ok(found | is_equality(&condition))
 }
@@ -54,7 +54,7 @@ fn is_equality(condition: &[Token<'_>]) -> bool {
     is_column(left) && is_constant(right) || is_constant(left) && is_column(right)
 }
 
-/// A name, with the names of table and schema before it if need be.
+/// Whether the tokens are a column name, optionally with the names of its table and schema.
 fn is_column(tokens: &[Token<'_>]) -> bool {
     tokens.split(|token| *token == Token::Other(b'.')).all(|name| match name {
         [Token::Name] => true,
@@ -63,7 +63,7 @@ fn is_column(tokens: &[Token<'_>]) -> bool {
     })
 }
 
-/// A constant, maybe with a sign and a cast to a type of one word.
+/// Whether the tokens are a constant, optionally with a sign and a cast to a type of one word.
 fn is_constant(tokens: &[Token<'_>]) -> bool {
     let value = match tokens {
         [value @ .., Token::Other(b':'), Token::Other(b':'), Token::Word(_)] => value,
@@ -71,7 +71,7 @@ fn is_constant(tokens: &[Token<'_>]) -> bool {
     };
     match value {
         [Token::Value] | [Token::Operator("-" | "+"), Token::Value] => true,
-        // Nothing equals NULL.
+        // A comparison with NULL is never true.
         [Token::Word(word)] => is_literal(word) && !word.eq_ignore_ascii_case("null"),
         _ => false,
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn other_filters_have_no_equality() {
         for sql in [
             "",
             " ",
@@ -172,12 +172,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn any_text_is_taken(sql in any::<String>()) {
+        fn any_text_is_accepted(sql in any::<String>()) {
             has_equality(&sql);
         }
 
         #[test]
-        fn any_text_of_troublesome_pieces_is_taken(pieces in proptest::collection::vec(
+        fn any_text_of_special_tokens_is_accepted(pieces in proptest::collection::vec(
             proptest::sample::select(vec![
                 "'", "\"", "''", "$", "$1", "$a$", "(", ")", "[", "]", "--", "/*", "*/", "\\", "E'", "\0",
                 "\r\n", "\u{85}", "\u{200f}", "é", "🦀", ".", "::", ":", "=", "-", "a", "AND", " OR ", " ", "1e",
@@ -188,9 +188,9 @@ mod tests {
         }
 
         #[test]
-        fn an_or_at_the_end_turns_every_yes_into_a_no(sql in "[a-c1'\"$=() ANDOR.]{0,20}") {
-            let more = format!("x = 1 AND {sql} OR x = 1");
-            prop_assert!(!has_equality(&more), "{more}");
+        fn a_filter_with_a_final_or_has_no_equality(sql in "[a-c1'\"$=() ANDOR.]{0,20}") {
+            let with_or = format!("x = 1 AND {sql} OR x = 1");
+            prop_assert!(!has_equality(&with_or), "{with_or}");
         }
     }
 }

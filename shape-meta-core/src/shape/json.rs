@@ -8,7 +8,7 @@ use serde::{
 use super::Shape;
 use crate::{Key, Relation};
 
-/// A text that is no definition of a [`Shape`] in JSON.
+/// The error for text that is no definition of a [`Shape`] in JSON.
 #[derive(Debug)]
 pub struct InvalidShape {
     message: String,
@@ -16,7 +16,7 @@ pub struct InvalidShape {
 }
 
 impl InvalidShape {
-    /// Where the text stopped making sense, as a byte of its (last) line, counted from 1.
+    /// Returns the column of the error: a byte of the last line, counted from 1.
     pub fn column(&self) -> usize {
         self.column
     }
@@ -24,8 +24,8 @@ impl InvalidShape {
 
 impl From<serde_json::Error> for InvalidShape {
     fn from(error: serde_json::Error) -> Self {
-        // A definition is one line of a trace or one value in a database, so the line number within it
-        // would only mislead.
+        // A definition is one line of a trace or one value in a database, so a line number within it would
+        // mislead.
         let (line, column) = (error.line(), error.column());
         let mut message = error.to_string();
         if let Some(bare) = message.strip_suffix(&format!(" at line {line} column {column}")) {
@@ -48,19 +48,20 @@ pub(super) fn write(shape: &Shape) -> Vec<u8> {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Shape, InvalidShape> {
-    // serde would take an array of the fields in their order for the struct.
+    // serde would accept an array of the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(serde_json::Error::custom("expected an object, found an array").into());
     }
     Ok(serde_json::from_slice(bytes)?)
 }
 
-/// An optional field: absent, or there. A `null` is refused: someone may mean by it that no row matches.
+/// Deserializes an optional field that is present. `null` is refused, because it could mean that no row
+/// matches.
 pub(super) fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     String::deserialize(from).map(Some)
 }
 
-/// A map in which no name may come twice: of two values one would be dropped without a word.
+/// Deserializes a map without duplicate names, of which one value would be dropped silently.
 pub(super) fn params<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct Params;
 
@@ -98,7 +99,7 @@ pub(super) mod oid {
     }
 }
 
-/// Keys as hexadecimal texts.
+/// Serializes keys as hexadecimal text.
 pub(super) mod keys {
     use super::*;
 
@@ -119,14 +120,14 @@ mod tests {
 
     const WHOLE: &str = r#"{"table":["public","a"],"oid":4294967295,"pk":["id"],"columns":["id"],"replica":"full","log":"changes_only"}"#;
 
-    fn edited(from: &str, to: &str) -> Result<Shape, String> {
+    fn read_edited(from: &str, to: &str) -> Result<Shape, String> {
         assert!(WHOLE.contains(from));
         read(WHOLE.replacen(from, to, 1).as_bytes()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn reads_and_writes_the_format_of_traces() {
-        let shape = read(WHOLE.as_bytes()).expect("valid");
+        let shape = read(WHOLE.as_bytes()).expect("the JSON is valid");
         assert_eq!(
             (shape.oid.oid(), shape.replica, shape.log),
             (u32::MAX, Replica::Full, LogMode::ChangesOnly)
@@ -135,16 +136,16 @@ mod tests {
 
         let more = r#","where":"a = $1\n","params":{"1":"x"},"dependencies":["0707070707070707070707070707070707070707070707070707070707070707"]}"#;
         let whole = WHOLE.replace('}', more);
-        let shape = read(whole.as_bytes()).expect("valid");
+        let shape = read(whole.as_bytes()).expect("the JSON is valid");
         assert_eq!(shape.filter.as_deref(), Some("a = $1\n"));
         assert_eq!(shape.dependencies, [Key::new([7; 32])]);
         assert_eq!(write(&shape), whole.as_bytes());
     }
 
     #[test]
-    fn refuses_what_it_would_have_to_guess_or_drop() {
+    fn ambiguous_and_unknown_fields_are_refused() {
         let refused = |from, to, because: &str| {
-            let message = edited(from, to).expect_err(to);
+            let message = read_edited(from, to).expect_err(to);
             assert!(message.contains(because), "{message}");
         };
         refused("{", r#"{"colour":1,"#, "unknown field `colour`");
@@ -168,15 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn an_array_of_the_fields_is_no_definition() {
+    fn an_array_of_fields_is_refused() {
         let fields = br#" [["public","a"],1,["id"],["id"],"full","full"]"#;
-        assert!(serde_json::from_slice::<Shape>(fields).is_ok(), "else the check can go");
+        assert!(
+            serde_json::from_slice::<Shape>(fields).is_ok(),
+            "otherwise the check in `read` is not needed"
+        );
         assert!(read(fields).is_err());
     }
 
     #[test]
-    fn errors_say_the_column_and_no_line() {
-        let error = read(WHOLE.replace("4294967295", "\"x\"").as_bytes()).expect_err("no number");
+    fn errors_report_the_column_without_a_line() {
+        let error = read(WHOLE.replace("4294967295", "\"x\"").as_bytes()).expect_err("the OID is no number");
         assert_eq!(error.column(), 33);
         let message = error.to_string();
         insta::assert_snapshot!(message, @r#"not a shape definition: invalid type: string "x", expected u32 (column 33)"#);

@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-/// What the log of a shape begins with.
+/// The initial content of the log of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogMode {
-    /// With all rows that are there, then the changes.
+    /// All existing rows, then the changes.
     #[default]
     Full,
-    /// With the first change after the shape was made.
+    /// Only the changes after the shape was created.
     ChangesOnly,
 }

@@ -1,5 +1,5 @@
-//! The ready-made definition: a filtered view of one PostgreSQL table, its JSON, its key, and a reader
-//! of traces of such definitions.
+//! The ready-made definition: a filtered view of one PostgreSQL table, its JSON, its key, and a reader of
+//! traces of such definitions.
 
 mod log;
 mod replica;

@@ -9,24 +9,24 @@ use crate::{Definition, Key, Relation};
 ///
 /// # What counts as equal
 ///
-/// Two definitions are equal (`==`), have the same [`key`](Definition::key) and the same
-/// [`encode`](Definition::encode)d bytes, all or none of these, in every run and on every machine, if all
-/// of this holds:
+/// Two definitions are equal (`==`) if and only if their [`key`](Definition::key)s are equal, and if and only
+/// if their [`encode`](Definition::encode)d bytes are, in every run and on every machine. They are equal if
+/// all fields are:
 ///
 /// | field | equal if |
 /// |---|---|
-/// | [`table`](Self::table) | schema and name are the same, byte by byte: `Todos` is not `todos` |
-/// | [`oid`](Self::oid) | it is the same number: a table that was dropped and made again is another one |
-/// | [`pk`](Self::pk) | the same columns stand in the same order: the keys of rows in the log are made of them |
-/// | [`columns`](Self::columns) | they are the same set: neither order nor repetition matters |
-/// | [`filter`](Self::filter) | it is the same text, byte by byte, or absent in both; `a=1` is not `a = 1`, and an empty text is not an absent one |
-/// | [`params`](Self::params) | the same names have the same values, byte by byte; their order does not matter, and `{}` is the same as absent |
-/// | [`replica`](Self::replica), [`log`](Self::log) | they are the same |
-/// | [`dependencies`](Self::dependencies) | the same keys stand in the same order: a filter may mean them by their place |
+/// | [`table`](Self::table) | schema and name are the same bytes: `Todos` is not `todos` |
+/// | [`oid`](Self::oid) | the number is the same: a table that was dropped and created again is another table |
+/// | [`pk`](Self::pk) | the columns are the same, in the same order: they form the row keys in the log |
+/// | [`columns`](Self::columns) | the sets are the same: neither order nor repetition matters |
+/// | [`filter`](Self::filter) | the text is the same bytes, or absent in both; `a=1` is not `a = 1`, and empty text is not absent text |
+/// | [`params`](Self::params) | the same names have the same values, byte by byte; their order does not matter, and `{}` equals absent |
+/// | [`replica`](Self::replica), [`log`](Self::log) | the values are the same |
+/// | [`dependencies`](Self::dependencies) | the keys are the same, in the same order: a filter may refer to them by position |
 ///
-/// Names and texts are never folded, trimmed or brought into a Unicode normal form. Where it is not
-/// certain that two definitions mean the same they are unequal, because an extra shape costs
-/// some disk, and a wrongly shared one shows a client the rows of somebody else.
+/// Names and texts are never case-folded, trimmed or normalized. If it is not certain that two definitions
+/// have the same meaning, they are unequal: an extra shape costs some disk, and a wrongly shared one shows a
+/// client the rows of another client.
 ///
 /// # JSON
 ///
@@ -42,26 +42,26 @@ use crate::{Definition, Key, Relation};
 /// # Ok::<_, shape_meta_core::InvalidShape>(())
 /// ```
 ///
-/// `where`, `params` and `dependencies` (keys as 64 hexadecimal digits) may be absent; everything else
-/// has to be there. Unknown fields, fields that come twice, and `null` are refused.
+/// `where`, `params` and `dependencies` (keys as 64 hexadecimal digits) are optional; all other fields are
+/// required. Unknown fields, duplicate fields and `null` are refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Shape {
     /// The table.
     pub table: TableName,
-    /// Its OID: what changes of the table are matched by.
+    /// The OID of the table, by which changes of the table are matched.
     #[serde(with = "json::oid")]
     pub oid: Relation,
-    /// The columns of its primary key, in the order of the key.
+    /// The columns of the primary key, in the order of the key.
     pub pk: Vec<String>,
-    /// The columns that clients get.
+    /// The columns that clients receive.
     pub columns: BTreeSet<String>,
-    /// How much of a row an update carries.
+    /// How much of a row an update contains.
     pub replica: Replica,
-    /// What the log begins with.
+    /// The initial content of the log.
     pub log: LogMode,
-    /// The `where` clause that chooses the rows; without one it is the whole table.
+    /// The `where` clause that selects the rows. Without one, the shape has all rows.
     #[serde(
         rename = "where",
         default,
@@ -72,13 +72,13 @@ pub struct Shape {
     /// The values of the filter's parameters, by name: `$1` has the name `1`.
     #[serde(default, deserialize_with = "json::params", skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// The keys of the definitions that this one builds on; for a subquery in the filter, say.
+    /// The keys of the definitions that this one depends on, for example for a subquery in the filter.
     #[serde(default, with = "json::keys", skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<Key>,
 }
 
 impl Shape {
-    /// The whole of this table, with no column chosen yet.
+    /// Returns the definition of all rows of a table, without columns.
     pub fn new(table: TableName, oid: Relation) -> Self {
         Self {
             table,
@@ -93,43 +93,43 @@ impl Shape {
         }
     }
 
-    /// With these columns as the primary key.
+    /// Sets the columns of the primary key.
     pub fn pk<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
         self.pk = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// With these columns for the clients.
+    /// Sets the columns that clients receive.
     pub fn columns<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
         self.columns = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// With this `where` clause.
+    /// Sets the `where` clause.
     pub fn filter(mut self, sql: impl Into<String>) -> Self {
         self.filter = Some(sql.into());
         self
     }
 
-    /// With this value for the parameter of this name.
+    /// Sets the value of a parameter.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.insert(name.into(), value.into());
         self
     }
 
-    /// With this much of a row in an update.
+    /// Sets how much of a row an update contains.
     pub fn replica(mut self, replica: Replica) -> Self {
         self.replica = replica;
         self
     }
 
-    /// With this beginning of the log.
+    /// Sets the initial content of the log.
     pub fn log(mut self, log: LogMode) -> Self {
         self.log = log;
         self
     }
 
-    /// Building on the definition with this key, after those named before.
+    /// Appends a definition that this one depends on.
     pub fn depends_on(mut self, key: Key) -> Self {
         self.dependencies.push(key);
         self
@@ -139,7 +139,7 @@ impl Shape {
 impl Definition for Shape {
     type Error = InvalidShape;
 
-    /// BLAKE3 over a canonical, injective encoding of all fields.
+    /// Returns the BLAKE3 hash of a canonical, injective encoding of all fields.
     fn key(&self) -> Key {
         canonical::key(self)
     }
@@ -152,16 +152,16 @@ impl Definition for Shape {
         self.dependencies.clone()
     }
 
-    /// Whether the filter has `column = constant` (or parameter) among conditions that are joined by
-    /// `AND` at its top level, in a form that is recognized without a parser.
+    /// Returns whether the filter has a condition `column = constant` (or a parameter) among those that `AND`
+    /// joins at its top level.
     ///
-    /// It errs towards `false`: conditions inside of parentheses, comments, casts of the column and the
-    /// rarer forms of string constants are not looked into.
+    /// The filter is tokenized and not parsed. Conditions in parentheses, filters with comments, casts of the
+    /// column, and rare forms of string constants give `false`.
     fn is_indexed(&self) -> bool {
         self.filter.as_deref().is_some_and(filter::has_equality)
     }
 
-    /// JSON, with columns and parameters sorted: equal definitions have equal bytes.
+    /// Returns the JSON, with sorted columns and parameters, so that equal definitions have equal bytes.
     fn encode(&self) -> Vec<u8> {
         json::write(self)
     }

@@ -2,19 +2,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A table by its names: in JSON `["public", "todos"]`. Names are taken as PostgreSQL keeps them, without
-/// quotes, and compared byte by byte.
+/// The name of a table with its schema, in JSON `["public", "todos"]`. Names are unquoted, as PostgreSQL
+/// stores them, and compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct TableName {
-    /// The schema.
+    /// The name of the schema.
     pub schema: String,
-    /// The table in it.
+    /// The name of the table in the schema.
     pub name: String,
 }
 
 impl TableName {
-    /// The table of this name in this schema.
+    /// Returns the name of a table in a schema.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self { schema: schema.into(), name: name.into() }
     }
@@ -32,7 +32,7 @@ impl From<TableName> for (String, String) {
     }
 }
 
-/// For people: `"public"."todos"`.
+/// Formats the name as in SQL: `"public"."todos"`.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |name: &str| name.replace('"', "\"\"");
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_as_sql_writes_it() {
+    fn names_are_formatted_as_in_sql() {
         assert_eq!(TableName::new("public", "odd\"name").to_string(), r#""public"."odd""name""#);
     }
 }

@@ -1,4 +1,4 @@
-/// A token of SQL, as far as [`has_equality`](super::filter::has_equality) has to know it.
+/// A token of SQL, as far as [`has_equality`](super::filter::has_equality) distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     /// A keyword or a name without quotes.
@@ -13,9 +13,13 @@ pub(super) enum Token<'a> {
     Other(u8),
 }
 
-/// Takes the first token off `sql`; `None` at its end, and an error for what is not looked into: comments, dollar
-/// quotes, prefixed strings (`E'...'`), control characters, and quotes without an end.
-pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unclear> {
+/// Removes the first token from `sql` and returns it, or `None` at the end.
+///
+/// # Errors
+///
+/// For text that is not tokenized: comments, dollar quotes, prefixed strings (`E'...'`), control characters,
+/// and unterminated quotes.
+pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unsupported> {
     *sql = sql.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let Some(&first) = sql.as_bytes().first() else {
         return Ok(None);
@@ -26,7 +30,7 @@ pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unclear> 
         b'$' => {
             take(sql, 1);
             match run(sql, |byte| byte.is_ascii_digit()) {
-                "" => return Err(Unclear),
+                "" => return Err(Unsupported),
                 _ => Token::Value,
             }
         }
@@ -34,24 +38,24 @@ pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unclear> 
             run(sql, |byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_');
             Token::Value
         }
-        // PostgreSQL takes every byte above ASCII for a letter.
+        // PostgreSQL treats every byte above ASCII as a letter.
         b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => {
             let word = run(sql, |byte| {
                 byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
             });
             if sql.starts_with('\'') {
-                return Err(Unclear);
+                return Err(Unsupported);
             }
             Token::Word(word)
         }
         byte if is_operator(byte) => {
             let operator = run(sql, is_operator);
             if operator.contains("--") || operator.contains("/*") {
-                return Err(Unclear);
+                return Err(Unsupported);
             }
             Token::Operator(operator)
         }
-        byte if byte.is_ascii_control() => return Err(Unclear),
+        byte if byte.is_ascii_control() => return Err(Unsupported),
         byte => {
             take(sql, 1);
             Token::Other(byte)
@@ -60,19 +64,19 @@ pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unclear> 
     Ok(Some(token))
 }
 
-/// It takes more than this to read that text.
+/// The error for text that is not tokenized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unclear;
+pub(super) struct Unsupported;
 
 fn is_operator(byte: u8) -> bool {
     b"+-*/<>=~!@#%^&|`?".contains(&byte)
 }
 
-/// Takes off what stands between two quotes; a doubled quote stands for itself.
-fn quoted(sql: &mut &str, quote: char) -> Result<(), Unclear> {
+/// Removes a quoted string. A doubled quote is part of the string.
+fn quoted(sql: &mut &str, quote: char) -> Result<(), Unsupported> {
     loop {
         take(sql, 1);
-        let end = sql.find(quote).ok_or(Unclear)?;
+        let end = sql.find(quote).ok_or(Unsupported)?;
         take(sql, end + 1);
         if !sql.starts_with(quote) {
             return Ok(());
@@ -85,7 +89,8 @@ fn run<'a>(sql: &mut &'a str, belongs: impl Fn(u8) -> bool) -> &'a str {
     take(sql, length)
 }
 
-/// Takes off this many bytes. All callers count up to an ASCII byte or to the end, so to the edge of a character.
+/// Removes a number of bytes and returns them. All callers stop at an ASCII byte or at the end, so at a
+/// character boundary.
 fn take<'a>(sql: &mut &'a str, length: usize) -> &'a str {
     let (head, rest) = sql.split_at(length);
     *sql = rest;

@@ -7,10 +7,11 @@ use super::{InvalidShape, Shape, json};
 
 /// A reader of traces: one JSON definition per line.
 ///
-/// It iterates over line numbers (from 1) and definitions. A line that is not a definition yields an error in its
-/// place, and the next call continues after it; so a caller can stop at the first bad line or report all of them.
-/// Lines of white space are skipped, but counted. A line longer than [`MAX_LINE_BYTES`](Self::MAX_LINE_BYTES)
-/// yields an error and is not kept in memory. After a read error the iterator ends.
+/// It iterates over line numbers (from 1) and definitions. A line that is not a definition yields an error in
+/// its place, and the next call continues after it; so a caller can stop at the first bad line or report all
+/// of them. Lines of white space are skipped, but counted. A line longer than
+/// [`MAX_LINE_BYTES`](Self::MAX_LINE_BYTES) yields an error and is not kept in memory. After a read error the
+/// iterator ends.
 ///
 /// It reads from any [`BufRead`]. The caller opens the file, and names it in its own error messages.
 ///
@@ -149,7 +150,7 @@ mod tests {
     const LINE: &str =
         r#"{"table":["a","b"],"oid":1,"pk":["id"],"columns":["id"],"replica":"full","log":"full"}"#;
 
-    fn told(text: impl AsRef<[u8]>) -> Vec<String> {
+    fn read_lines(text: impl AsRef<[u8]>) -> Vec<String> {
         Trace::new(Cursor::new(text))
             .map(|item| {
                 item.map_or_else(|error| error.to_string(), |(line, _)| format!("line {line} is good"))
@@ -158,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_told_by_their_number_and_the_rest_is_read() {
+    fn a_bad_line_is_reported_and_later_lines_are_read() {
         let text = format!("{LINE}\n\n  \t\r\nnonsense\n{LINE}\r\n{{\"table\":1}}\n\u{feff}{LINE}\n{LINE}");
-        insta::assert_debug_snapshot!(told(text), @r#"
+        insta::assert_debug_snapshot!(read_lines(text), @r#"
         [
             "line 1 is good",
             "line 4: not a shape definition: expected ident (column 2)",
@@ -173,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_text_are_told() {
-        insta::assert_debug_snapshot!(told(b"\xff\xfe\n{\"table\":[\"\xff\"]}"), @r#"
+    fn bytes_that_are_not_utf8_are_reported() {
+        insta::assert_debug_snapshot!(read_lines(b"\xff\xfe\n{\"table\":[\"\xff\"]}"), @r#"
         [
             "line 1: not a shape definition: expected value (column 1)",
             "line 2: not a shape definition: invalid unicode code point (column 12)",
@@ -183,18 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_kept() {
+    fn a_line_over_the_limit_is_not_kept() {
         let limit = Trace::<&[u8]>::MAX_LINE_BYTES;
         let long = "x".repeat(limit + 1);
         let fits = format!("{LINE}{}", " ".repeat(limit - LINE.len()));
         let text = format!("{long}\n{fits}\n{LINE}\n{long}{long}\n{fits}");
         let too_long = |line: u64| format!("line {line}: the line is longer than 8388608 bytes");
         let good = |line: u64| format!("line {line} is good");
-        assert_eq!(told(text), [too_long(1), good(2), good(3), too_long(4), good(5)]);
+        assert_eq!(read_lines(text), [too_long(1), good(2), good(3), too_long(4), good(5)]);
     }
 
     #[test]
-    fn a_failure_to_read_ends_it() {
+    fn a_read_error_ends_the_trace() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -204,7 +205,7 @@ mod tests {
         let first = format!("{LINE}\n");
         let mut trace = Trace::new(BufReader::new(first.as_bytes().chain(Broken)));
         assert!(trace.next().is_some_and(|item| item.is_ok()));
-        let error = trace.next().expect("a failure").expect_err("a failure");
+        let error = trace.next().expect("an item").expect_err("a read error");
         assert_eq!(error.to_string(), "line 2: cannot read the trace: the disk is gone");
         assert!(error::Error::source(&error).is_some());
         assert!(trace.next().is_none());
@@ -219,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_of_this_project_reads_back_whole() {
+    fn the_sample_trace_round_trips() {
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sample.jsonl");
-        let sample = BufReader::new(File::open(sample).expect("the sample is there"));
+        let sample = BufReader::new(File::open(sample).expect("the sample opens"));
         let mut lines = 0;
         for item in Trace::new(sample) {
             let (_, shape) = item.expect("a definition");
-            let read = Shape::decode(&shape.encode()).expect("what was encoded");
+            let read = Shape::decode(&shape.encode()).expect("an encoded definition decodes");
             assert_eq!(read.key(), shape.key());
             assert_eq!(read, shape);
             lines += 1;
@@ -235,8 +236,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            told(bytes);
+        fn any_bytes_are_accepted(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read_lines(bytes);
         }
     }
 }

@@ -100,7 +100,8 @@ impl Composition {
         self.builder().over(store).expect("the store can be read")
     }
 
-    /// Opens and recovers the store of the database in this directory, with the options that these layers need.
+    /// Opens and recovers the store of the database in this directory, with the options that these layers
+    /// need.
     pub fn open_sqlite(self, directory: &Path) -> SqliteStore {
         let lookups = match self.cache {
             Some(LookupIndex::Memory) => shape_meta_sqlite::DiskIndexes::Omitted,

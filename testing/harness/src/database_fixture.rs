@@ -51,7 +51,7 @@ impl DatabaseFixture {
 
     /// Takes the existing standby, or opens one.
     fn take_standby(&self) -> Standby {
-        let existing = self.standby.lock().expect("the lock is not poisoned").take();
+        let existing = self.standby.lock().expect("no thread panics while it holds the lock").take();
         existing.unwrap_or_else(|| {
             self.composition.builder().open_standby(self.path()).expect("the standby opens")
         })
@@ -143,14 +143,14 @@ impl CompositionFixture for DatabaseFixture {
         }
     }
 
-    /// Copies the files while nothing is written, and opens the copy: a killed process leaves the files as they are
-    /// between two system calls.
+    /// Copies the files while nothing is written, and opens the copy: a killed process leaves the files as
+    /// they are between two system calls.
     fn crash(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
         let from = self.path();
         // Waits for a flush in progress.
         store.pause();
         self.latest.fetch_add(1, Ordering::Relaxed);
-        *self.standby.lock().expect("the lock is not poisoned") = None;
+        *self.standby.lock().expect("no thread panics while it holds the lock") = None;
         let to = self.path();
         for name in [DATABASE_FILE.to_owned(), format!("{DATABASE_FILE}-wal")] {
             if from.join(&name).exists() {
@@ -167,7 +167,7 @@ impl CompositionFixture for DatabaseFixture {
         standby.refresh().expect("the standby refreshes");
         // While a thread flushes, each read of a view may return another state.
         let view = (self.composition.buffer != Some(FlushSchedule::Continuous)).then(|| View::of(&standby));
-        *self.standby.lock().expect("the lock is not poisoned") = Some(standby);
+        *self.standby.lock().expect("no thread panics while it holds the lock") = Some(standby);
         view
     }
 
@@ -187,9 +187,9 @@ impl CompositionFixture for DatabaseFixture {
     }
 }
 
-/// Plays operations on a composition, and compares every outcome and every read with the reference model after each
-/// step (C5). Whenever every mutation is durable, the rows are compared with those that the direct composition
-/// writes for the same history.
+/// Plays operations on a composition, and compares every outcome and every read with the reference model
+/// after each step (C5). Whenever every mutation is durable, the rows are compared with those that the direct
+/// composition writes for the same history.
 ///
 /// # Panics
 ///

@@ -9,13 +9,13 @@ pub const DATABASE_FILE: &str = "shape-meta.sqlite3";
 
 /// Every row of every table, in the order of their ids.
 ///
-/// Values that differ by design are left out: the epoch (`meta.epoch`), which counts openings, the checksum of
-/// its row, and the tables in [`RUN_TABLES`].
+/// Values that differ by design are left out: the epoch (`meta.epoch`), which counts openings, the checksum
+/// of its row, and the tables in [`RUN_TABLES`].
 #[derive(Debug, PartialEq)]
 pub struct Rows(BTreeMap<String, Vec<Row>>);
 
-/// The tables that describe a run and not its shapes: its batches, its openings and their owners, and last-read
-/// times.
+/// The tables that describe a run and not its shapes: its batches, its openings and their owners, and
+/// last-read times.
 const RUN_TABLES: [&str; 4] = ["change_log", "last_read", "opening", "owner"];
 
 type Row = Vec<(String, Value)>;

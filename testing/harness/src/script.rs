@@ -1,4 +1,5 @@
-//! The mutations of a child process. The same seed gives the same mutations, so that the parent can follow them.
+//! The mutations of a child process. The same seed gives the same mutations, so that the parent can follow
+//! them.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Calls the store. Returns the receipt of an accepted mutation, and `None` if the mutation was refused or the
-    /// shape was found.
+    /// Calls the store. Returns the receipt of an accepted mutation, and `None` if the mutation was refused
+    /// or the shape was found.
     pub fn play(&self, store: &impl MutateShapes) -> Option<Receipt> {
         let outcome = match self {
             Self::Mutate(mutation) => store.mutate(mutation, WAIT).map(Some),

@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Each accepted mutation gets the next sequence number. A mutation that changes nothing, a flush or a read uses
-/// none.
+/// Each accepted mutation gets the next sequence number. A mutation that changes nothing, a flush or a read
+/// uses none.
 pub fn c6_sequence_numbers_have_no_gaps<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let mut last = Seq::ZERO;
@@ -92,8 +92,8 @@ pub fn c6_threads_and_futures_wait_for_a_receipt<F: CompositionFixture>(fixture:
     });
 }
 
-/// While flushing is paused, mutations are accepted and visible, but not durable. After the pause, a flush makes
-/// them durable.
+/// While flushing is paused, mutations are accepted and visible, but not durable. After the pause, a flush
+/// makes them durable.
 pub fn c6_a_pause_delays_only_durability<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     add(&store, &shape(1));

@@ -65,8 +65,8 @@ pub fn c1_only_live_shapes_can_be_touched<F: CompositionFixture>(fixture: &F) {
     assert!(last_read.is_some_and(|last_read| last_read >= before && last_read <= Timestamp::now()));
 }
 
-/// The least recently used shapes are returned with the earliest last-read time first. Shapes that were never read
-/// and excluded shapes are left out.
+/// The least recently used shapes are returned with the earliest last-read time first. Shapes that were never
+/// read and excluded shapes are left out.
 pub fn c1_least_recently_used_come_first<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let times = [70, 30, 50, 10, 90, 20];

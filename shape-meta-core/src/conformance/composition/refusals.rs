@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// Removing or marking a handle that is not live is refused, for any text: unknown, empty, too long, with control
-/// characters.
+/// Removing or marking a handle that is not live is refused, for any text: unknown, empty, too long, with
+/// control characters.
 pub fn c4_an_unknown_handle_is_refused<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     add(&store, &shape(1));
@@ -68,8 +68,8 @@ pub fn c4_unprintable_handles_are_refused<F: CompositionFixture>(fixture: &F) {
     assert_new(&store, &unusual, created);
 }
 
-/// A shape over a limit is refused with its size and the limit, by `add` and by `get_or_add`. A shape exactly at
-/// the limits is accepted.
+/// A shape over a limit is refused with its size and the limit, by `add` and by `get_or_add`. A shape exactly
+/// at the limits is accepted.
 pub fn c4_shapes_over_a_limit_are_refused<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     add(&store, &shape(1));

@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// After a removal, the same handle, the same key, or both can be added again, whether the earlier mutations are
-/// pending or durable.
+/// After a removal, the same handle, the same key, or both can be added again, whether the earlier mutations
+/// are pending or durable.
 pub fn c3_removal_frees_handle_and_key_at_once<F: CompositionFixture>(fixture: &F) {
     for flushes in 0..8 {
         for (number, same_handle, same_key) in [(1, true, true), (2, true, false), (3, false, true)] {
@@ -54,7 +54,8 @@ pub fn c3_removal_frees_handle_and_key_at_once<F: CompositionFixture>(fixture: &
     }
 }
 
-/// A handle can be added and removed any number of times, pending or durable, each time with another definition.
+/// A handle can be added and removed any number of times, pending or durable, each time with another
+/// definition.
 pub fn c3_repeated_removes_and_adds<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     for round in 0..60_u64 {

@@ -12,9 +12,9 @@ use crate::{
 
 const AT: Timestamp = Timestamp::from_micros(1_768_476_874_000_000);
 
-/// Complete shapes survive a reopen unchanged, with their last-read times. Those that were never read all get the
-/// same last-read time. All other shapes are removed, and their handles and keys are free. Sequence numbers
-/// continue.
+/// Complete shapes survive a reopen unchanged, with their last-read times. Those that were never read all get
+/// the same last-read time. All other shapes are removed, and their handles and keys are free. Sequence
+/// numbers continue.
 pub fn c6_complete_shapes_survive_a_reopen<F: CompositionFixture>(fixture: &F) {
     use SnapshotState::{Complete, Started};
     let store = fixture.open();
@@ -76,8 +76,8 @@ pub fn c6_an_empty_store_reopens<F: CompositionFixture>(fixture: &F) {
     assert!(again > first && again > reset);
 }
 
-/// After recovery, further reopens change nothing, not even the last-read time that recovery gave to shapes that
-/// were never read.
+/// After recovery, further reopens change nothing, not even the last-read time that recovery gave to shapes
+/// that were never read.
 pub fn c6_repeated_reopens_change_nothing<F: CompositionFixture>(fixture: &F) {
     let mut store = fixture.open();
     for number in 1..=50 {

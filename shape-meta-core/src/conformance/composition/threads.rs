@@ -23,8 +23,8 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// While one thread adds shapes, other threads see the number of shapes grow and never shrink, by handle, key,
-/// relation, counts, scan and last sequence number alike. So all indexes change in one step.
+/// While one thread adds shapes, other threads see the number of shapes grow and never shrink, by handle,
+/// key, relation, counts, scan and last sequence number alike. So all indexes change in one step.
 pub fn c1_all_indexes_change_in_one_step<F: CompositionFixture>(fixture: &F) {
     let shapes = (fixture.large_count() as u64 / 10).max(100);
     let store = fixture.open();
@@ -88,8 +88,9 @@ fn at_least<S: ReadShapes>(store: &S, kind: u64, floor: u64, shapes: u64) -> u64
     }
 }
 
-/// While one thread removes a shape and adds it again under the same handle, each time with another key, relation,
-/// hash and definition, other threads never see a mix of two versions, nor an older version after a newer one.
+/// While one thread removes a shape and adds it again under the same handle, each time with another key,
+/// relation, hash and definition, other threads never see a mix of two versions, nor an older version after a
+/// newer one.
 pub fn c1_reads_never_mix_versions_of_a_shape<F: CompositionFixture>(fixture: &F) {
     const RELATIONS: u64 = 3;
     let versions = (fixture.large_count() as u64 / 20).max(100);
@@ -105,7 +106,8 @@ pub fn c1_reads_never_mix_versions_of_a_shape<F: CompositionFixture>(fixture: &F
         for _ in 0..READERS {
             let (store, done) = (&store, &done);
             scope.spawn(move || {
-                // The newest version whose record was seen, its sequence number, and the highest one seen by any read.
+                // The newest version whose record was seen, its sequence number, and the highest one seen by
+                // any read.
                 let (mut latest, mut created, mut newest) = (0, Seq::ZERO, Seq::ZERO);
                 while !done.load(Ordering::Acquire) {
                     if let Some(record) = read(store.record(&handle(0))) {

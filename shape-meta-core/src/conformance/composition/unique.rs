@@ -27,8 +27,8 @@ pub fn c2_a_live_handle_cannot_be_added_again<F: CompositionFixture>(fixture: &F
     }
 }
 
-/// A second add of a live key is refused, and the refusal names the handle with that key, also when the handles are
-/// equal.
+/// A second add of a live key is refused, and the refusal names the handle with that key, also when the
+/// handles are equal.
 pub fn c2_a_live_key_is_refused_naming_its_handle<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let first = shape(1);
@@ -43,8 +43,8 @@ pub fn c2_a_live_key_is_refused_naming_its_handle<F: CompositionFixture>(fixture
     }
 }
 
-/// `get_or_add` finds a live shape by key, and adds it if the key is not live. The given handle is used only by an
-/// add.
+/// `get_or_add` finds a live shape by key, and adds it if the key is not live. The given handle is used only
+/// by an add.
 pub fn c2_get_or_add_finds_or_adds<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let new = shape(1);
@@ -76,8 +76,8 @@ pub fn c2_get_or_add_finds_or_adds<F: CompositionFixture>(fixture: &F) {
     assert_new(&store, &again, made.receipt.seq());
 }
 
-/// `get_or_add` finds a live key also for a shape that an add would refuse: a shape that was added with higher
-/// limits must still be found.
+/// `get_or_add` finds a live key also for a shape that an add would refuse: a shape that was added with
+/// higher limits must still be found.
 pub fn c2_get_or_add_finds_before_checking_limits<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let new = shape(1);

@@ -65,8 +65,8 @@ pub fn c1_a_removal_is_seen_at_once<F: CompositionFixture>(fixture: &F) {
     }
 }
 
-/// A mark is visible when it has returned, also on a shape whose add is pending. The state moves one way, and a
-/// mark with the current or an earlier state changes nothing.
+/// A mark is visible when it has returned, also on a shape whose add is pending. The state moves one way, and
+/// a mark with the current or an earlier state changes nothing.
 pub fn c1_the_snapshot_state_moves_one_way<F: CompositionFixture>(fixture: &F) {
     use SnapshotState::{Complete, Pending, Started};
     for flushed in [false, true] {
@@ -116,7 +116,8 @@ pub fn c1_named_marks_set_the_state<F: CompositionFixture>(fixture: &F) {
     assert_eq!(read(store.snapshot_state(&new.handle)), Some(SnapshotState::Complete));
 }
 
-/// A reset removes every shape, pending or durable, and frees all handles and keys. Sequence numbers continue.
+/// A reset removes every shape, pending or durable, and frees all handles and keys. Sequence numbers
+/// continue.
 pub fn c1_a_reset_removes_every_shape<F: CompositionFixture>(fixture: &F) {
     for flushes in 0..4 {
         let store = fixture.open();

@@ -74,8 +74,8 @@ impl History {
     ///
     /// # Panics
     ///
-    /// If a mutation was rejected although neither the store below rejects its handle nor it depends on such a
-    /// mutation, or if a mutation should have been rejected and was not (C8).
+    /// If a mutation was rejected although neither the store below rejects its handle nor it depends on such
+    /// a mutation, or if a mutation should have been rejected and was not (C8).
     pub fn play<S: ShapeStore>(
         &self,
         mut store: Direct<S>,
@@ -124,8 +124,8 @@ impl History {
         }
     }
 
-    /// Whether a mutation that depends on a rejected one need not be rejected itself: the removal of a missing
-    /// shape has no effect, and the effect on a shape that was removed later is not visible.
+    /// Whether a mutation that depends on a rejected one need not be rejected itself: the removal of a
+    /// missing shape has no effect, and the effect on a shape that was removed later is not visible.
     fn has_no_effect(&self, mutation: &Mutation, at: usize) -> bool {
         let removes = |event: &Event| match event {
             Event::Mutated { mutation: Mutation::Remove(removed), .. } => mutation.handle() == Some(removed),

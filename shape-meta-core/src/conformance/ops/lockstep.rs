@@ -20,8 +20,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If an outcome or a read differs after any step (C5). The operations up to that step are printed to standard
-/// error.
+/// If an outcome or a read differs after any step (C5). The operations up to that step are printed to
+/// standard error.
 pub fn lockstep<F: CompositionFixture>(fixture: &F, ops: &[Op]) {
     let mut played = Played(Vec::new());
     let mut lockstep = Lockstep::new(fixture);
@@ -323,8 +323,8 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         self.accepted(before, &Mutation::Add(shape.clone()), receipt);
     }
 
-    /// Checks the unsettled receipts. If mutations were rejected (C8), the reference model continues as if they
-    /// had never been accepted.
+    /// Checks the unsettled receipts. If mutations were rejected (C8), the reference model continues as if
+    /// they had never been accepted.
     fn settle(&mut self) {
         let (history, durable) = (&mut self.history, &mut self.durable);
         let mut any_rejected = false;
@@ -391,7 +391,8 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         }
     }
 
-    /// After a crash, the store must hold a prefix of the accepted mutations, with all that were durable (C6).
+    /// After a crash, the store must hold a prefix of the accepted mutations, with all that were durable
+    /// (C6).
     fn crash(&mut self) {
         let at = Timestamp::from_micros(self.opened + 1_000);
         let Some(store) = self.store.take() else { return };
@@ -462,8 +463,8 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         }
     }
 
-    /// Compares the least recently used shapes. Those with equal times may come in any order, and any of them may
-    /// be left out at the end.
+    /// Compares the least recently used shapes. Those with equal times may come in any order, and any of them
+    /// may be left out at the end.
     fn compare_least_recently_used(&self, n: usize, excluded: &HandleSet) {
         let found = read(self.store().least_recently_used(n, excluded));
         let expected = read(self.reference.least_recently_used(n, excluded));

@@ -1,6 +1,7 @@
 //! Model tests: sequences of operations on a composition and on the reference model in step.
 //!
-//! Any six bytes make an operation, so a property test can generate sequences from bytes and shrink them well:
+//! Any six bytes make an operation, so a property test can generate sequences from bytes and shrink them
+//! well:
 //!
 //! ```ignore
 //! proptest! {
@@ -23,7 +24,8 @@ pub use spec::{HANDLES, KEYS, RELATIONS, ShapeSpec};
 
 use super::CompositionFixture;
 
-/// Random sequences of all operations have the same outcomes on the composition and on the reference model (C5).
+/// Random sequences of all operations have the same outcomes on the composition and on the reference model
+/// (C5).
 pub fn c5_equals_the_reference<F: CompositionFixture>(fixture: &F) {
     for seed in 0..8 {
         lockstep(fixture, &Op::random(seed, 150));

@@ -1,7 +1,7 @@
 use super::ShapeSpec;
 
-/// One operation on a small set of handles, keys and relations. Each number is taken modulo the size of its set,
-/// so any numbers are valid.
+/// One operation on a small set of handles, keys and relations. Each number is taken modulo the size of its
+/// set, so any numbers are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Adds a shape.
@@ -95,8 +95,8 @@ pub enum Op {
 }
 
 impl From<[u8; 6]> for Op {
-    /// Any six bytes are an operation, and smaller bytes are simpler operations, so that failures shrink well.
-    /// Adds, removals and marks are more frequent than operations that remove many shapes.
+    /// Any six bytes are an operation, and smaller bytes are simpler operations, so that failures shrink
+    /// well. Adds, removals and marks are more frequent than operations that remove many shapes.
     fn from([kind, a, b, c, d, e]: [u8; 6]) -> Self {
         let spec = ShapeSpec { handle: a, key: b, relations: c, dependencies: d, size: e };
         match kind {

@@ -44,8 +44,8 @@ pub fn c1_a_batch_is_seen_whole<F: StoreFixture>(fixture: &F) {
     assert_eq!(read(store.handle_for(&key(1))), None);
 }
 
-/// Within a batch, a removal frees handle, key and relations for a later add, and a reset removes only the shapes
-/// before it.
+/// Within a batch, a removal frees handle, key and relations for a later add, and a reset removes only the
+/// shapes before it.
 pub fn c1_changes_apply_in_the_order_given<F: StoreFixture>(fixture: &F) {
     let store = &fixture.open();
     let old = record(&NewShape { relations: relations(&[1, 2]), ..shape(1) }, 1);
@@ -91,8 +91,8 @@ pub fn c1_load_visits_every_entry<F: StoreFixture>(fixture: &F) {
     }
 }
 
-/// `record_of` finds a record by the sequence number of the entry. The record of a removed shape is not found, also
-/// when a newer shape has the same handle and key.
+/// `record_of` finds a record by the sequence number of the entry. The record of a removed shape is not
+/// found, also when a newer shape has the same handle and key.
 pub fn c1_a_record_belongs_to_its_entry<F: StoreFixture>(fixture: &F) {
     let store = &fixture.open();
     let old = record(&shape(1), 1);
@@ -129,8 +129,8 @@ pub fn c1_a_touch_is_seen_by_every_read<F: StoreFixture>(fixture: &F) {
     assert_eq!(View::of(store).shapes[0].last_read, Some(at));
 }
 
-/// A commit and then a publish have the effect of an apply, also if the next batch is committed in between, and if
-/// either call is repeated.
+/// A commit and then a publish have the effect of an apply, also if the next batch is committed in between,
+/// and if either call is repeated.
 pub fn i2_commit_then_publish_equals_apply<F: StoreFixture>(fixture: &F) {
     let store = &fixture.open();
     let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
@@ -154,8 +154,8 @@ pub fn i2_commit_then_publish_equals_apply<F: StoreFixture>(fixture: &F) {
     }
 }
 
-/// A batch that is already applied, or an earlier one, is skipped, whatever it contains. So a commit whose answer
-/// was lost can be retried.
+/// A batch that is already applied, or an earlier one, is skipped, whatever it contains. So a commit whose
+/// answer was lost can be retried.
 pub fn i6_a_batch_applies_once<F: StoreFixture>(fixture: &F) {
     let store = &fixture.open();
     let [one, two, three] = [1, 2, 3].map(|number| record(&shape(number), number));
@@ -173,8 +173,8 @@ pub fn i6_a_batch_applies_once<F: StoreFixture>(fixture: &F) {
     assert_eq!(handles(&view), [2, 3].map(handle));
 }
 
-/// The removal or mark of a missing shape does nothing, also when a newer shape has the same handle and key. The
-/// rest of the batch is applied.
+/// The removal or mark of a missing shape does nothing, also when a newer shape has the same handle and key.
+/// The rest of the batch is applied.
 pub fn i6_changes_of_removed_shapes_do_nothing<F: StoreFixture>(fixture: &F) {
     let store = &fixture.open();
     let [old, new] = [1, 3].map(|created| record(&shape(1), created));

@@ -1,5 +1,5 @@
-//! The checks of a store: what every [`ShapeStore`](crate::ShapeStore) must do, and functions that make changes
-//! as validation makes them.
+//! The checks of a store: what every [`ShapeStore`](crate::ShapeStore) must do, and functions that make
+//! changes as validation makes them.
 
 mod changes;
 mod checks;

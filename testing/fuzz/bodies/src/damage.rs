@@ -1,56 +1,56 @@
-/// Which file of a database is damaged.
+/// The file of a database that is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The database itself.
+    /// The database file.
     Database,
-    /// Its write-ahead log.
-    Log,
-    /// The file that its owner locks.
+    /// The WAL.
+    Wal,
+    /// The lock file.
     Lock,
 }
 
-/// What happens to a file. Places behind its end are taken modulo its length.
+/// Damage to a file. Offsets behind its end are taken modulo its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// These bits of one byte are turned.
+    /// Flips bits: the offset of the byte, and the bits.
     Flip(Target, usize, u8),
-    /// The file ends here.
+    /// Truncates the file at an offset.
     Truncate(Target, usize),
-    /// So many bytes from here on are zero.
+    /// Zeroes a range: its offset and its length.
     Zero(Target, usize, usize),
-    /// So many bytes from the first place are those from the second.
+    /// Overwrites bytes: the offset of the target, the offset of the source, and the length.
     Copy(Target, usize, usize, usize),
-    /// Two blocks of this size change their places.
+    /// Swaps two blocks: their numbers, and the size of a block.
     Swap(Target, usize, usize, usize),
-    /// The file is gone.
+    /// Removes the file.
     Remove(Target),
 }
 
 impl Damage {
-    /// Reads one from the bytes of a fuzzer; `None` when they are used up.
+    /// Decodes damage from the bytes of a fuzzer. Returns `None` when they are used up.
     pub fn read(bytes: &mut &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(10)?;
         *bytes = rest;
         let target = match head[0] % 8 {
             0 => Target::Lock,
-            1..=3 => Target::Log,
+            1..=3 => Target::Wal,
             _ => Target::Database,
         };
         let number = |from: usize| usize::from(u16::from_le_bytes([head[from], head[from + 1]]));
-        // Three bytes, since a file has more than 64 KiB.
-        let place = number(2) | usize::from(head[4]) << 16;
+        // Three bytes, because a file is larger than 64 KiB.
+        let offset = number(2) | usize::from(head[4]) << 16;
         let (other, length) = (number(5) | usize::from(head[7]) << 16, number(8));
         Some(match head[1] % 8 {
-            0 => Self::Truncate(target, place),
-            1 => Self::Zero(target, place, length),
-            2 => Self::Copy(target, place, other, length),
-            3 => Self::Swap(target, place, other, 1024),
+            0 => Self::Truncate(target, offset),
+            1 => Self::Zero(target, offset, length),
+            2 => Self::Copy(target, offset, other, length),
+            3 => Self::Swap(target, offset, other, 1024),
             4 if head[9] == 0 => Self::Remove(target),
-            _ => Self::Flip(target, place, head[9] | 1),
+            _ => Self::Flip(target, offset, head[9] | 1),
         })
     }
 
-    /// Which file it concerns.
+    /// Returns the damaged file.
     pub fn target(&self) -> Target {
         match *self {
             Self::Flip(target, ..)
@@ -62,14 +62,14 @@ impl Damage {
         }
     }
 
-    /// Does it to the bytes of the file; `None` is a file that is not there.
+    /// Damages the bytes of a file. `None` is a missing file.
     pub fn apply(&self, file: &mut Option<Vec<u8>>) {
         let Some(bytes) = file else { return };
-        let Some(most) = bytes.len().checked_sub(1) else { return };
-        let within = |place: usize| place % (most + 1);
+        let Some(last) = bytes.len().checked_sub(1) else { return };
+        let within = |offset: usize| offset % (last + 1);
         match *self {
-            Self::Flip(_, place, bits) => bytes[within(place)] ^= bits,
-            Self::Truncate(_, place) => bytes.truncate(within(place)),
+            Self::Flip(_, offset, bits) => bytes[within(offset)] ^= bits,
+            Self::Truncate(_, offset) => bytes.truncate(within(offset)),
             Self::Zero(_, from, length) => {
                 let from = within(from);
                 let to = (from + length).min(bytes.len());

@@ -5,20 +5,20 @@ use shape_meta_sqlite::{IntegrityCheck, OnCorruption, SqliteStore};
 
 use crate::{
     Damage, Target,
-    sample::{DATABASE, LOCK, LOG, Sample, directory, options, sample},
+    sample::{DATABASE, LOCK, Sample, WAL, directory, options, sample},
 };
 
 /// How a damaged database is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
-    /// How much is checked.
+    /// The integrity check.
     pub check: IntegrityCheck,
-    /// What happens to what is found damaged.
+    /// What to do with a corrupt file.
     pub on_corruption: OnCorruption,
 }
 
 impl Opening {
-    /// Each combination.
+    /// Every combination.
     pub const ALL: [Self; 6] = {
         const fn opening(check: IntegrityCheck, on_corruption: OnCorruption) -> Opening {
             Opening { check, on_corruption }
@@ -34,7 +34,7 @@ impl Opening {
     };
 }
 
-/// The same for the bytes of a fuzzer: how it is opened, and a list of damages.
+/// Decodes the bytes of a fuzzer, an opening and a list of damages, and runs [`database`].
 pub fn database_bytes(mut bytes: &[u8]) {
     let Some((opening, rest)) = bytes.split_first() else { return };
     bytes = rest;
@@ -42,104 +42,104 @@ pub fn database_bytes(mut bytes: &[u8]) {
     database(Opening::ALL[usize::from(*opening) % Opening::ALL.len()], &damages);
 }
 
-/// A damaged database opens, or is refused, or is moved aside, without a panic. What is moved aside or refused is
-/// kept byte for byte. What is served is what was once written.
+/// Checks that a damaged database opens, is refused or is quarantined (C11). A refused or quarantined file is
+/// kept byte for byte. An open store returns only shapes that were once written.
 ///
 /// # Panics
 ///
-/// If that is not so.
+/// If a property does not hold.
 pub fn database(opening: Opening, damages: &[Damage]) {
     let sample = sample();
-    let (mut file, mut log) = (Some(sample.database.clone()), Some(sample.log.clone()));
+    let (mut file, mut wal) = (Some(sample.database.clone()), Some(sample.wal.clone()));
     let mut lock = Some(sample.lock.clone());
     for damage in damages {
         damage.apply(match damage.target() {
             Target::Database => &mut file,
-            Target::Log => &mut log,
+            Target::Wal => &mut wal,
             Target::Lock => &mut lock,
         });
     }
     let directory = directory();
     let directory = directory.path();
-    Sample::lay(directory, &[(DATABASE, &file), (LOG, &log), (LOCK, &lock)]);
+    Sample::write(directory, &[(DATABASE, &file), (WAL, &wal), (LOCK, &lock)]);
 
     let options = options().integrity_check(opening.check).on_corruption(opening.on_corruption);
     let store = match SqliteStore::open(directory, options, Arc::new(NoopObserver)) {
         Ok(store) => store,
         Err(error) => {
-            assert!(is_about_the_file(error.kind()), "{opening:?} {damages:?}: {error}");
-            assert_kept(directory, &file, &log, &format!("refused ({error})"));
+            assert!(is_caused_by_damage(error.kind()), "{opening:?} {damages:?}: {error}");
+            assert_kept(directory, &file, &wal, &format!("refused ({error})"));
             return;
         }
     };
     let recovered = store.recover();
     if store.report().quarantined.is_some() {
         assert_eq!(opening.on_corruption, OnCorruption::Quarantine);
-        assert_kept(directory, &file, &log, "moved aside");
+        assert_kept(directory, &file, &wal, "quarantined");
     }
     if let Err(error) = recovered {
-        assert!(is_about_the_file(error.kind()), "{error}");
+        assert!(is_caused_by_damage(error.kind()), "{error}");
     }
-    // What is found when it is read is told; what is served is true.
-    for outcome in [serve(&store, sample), look_up(&store, sample)] {
+    // A read either fails because of the damage, or returns what was once written.
+    for outcome in [check_scan(&store, sample), check_lookups(&store, sample)] {
         if let Err(error) = outcome {
-            assert!(is_about_the_file(error.kind()), "{error}");
+            assert!(is_caused_by_damage(error.kind()), "{error}");
         }
     }
 }
 
-fn is_about_the_file(kind: ErrorKind) -> bool {
+fn is_caused_by_damage(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Corrupt | ErrorKind::NotADatabase | ErrorKind::UnsupportedSchema | ErrorKind::Io
     )
 }
 
-/// All that can be listed.
-fn serve(store: &SqliteStore, sample: &Sample) -> Result<()> {
-    for listed in store.scan()? {
-        let listed = listed?;
-        sample.assert_true(&listed.record, listed.metadata.state);
+/// Checks everything that a scan returns.
+fn check_scan(store: &SqliteStore, sample: &Sample) -> Result<()> {
+    for item in store.scan()? {
+        let item = item?;
+        sample.assert_was_written(&item.record, item.metadata.state);
     }
     Ok(())
 }
 
-/// All that can be asked for.
-fn look_up(store: &SqliteStore, sample: &Sample) -> Result<()> {
+/// Checks everything that look-ups return.
+fn check_lookups(store: &SqliteStore, sample: &Sample) -> Result<()> {
     store.counts()?;
-    // A third of them: the rest is asked for in the same way.
+    // One in three shapes: the others take the same path.
     for shape in sample.written.values().step_by(3) {
         if let Some(holder) = store.handle_for(&shape.key)? {
             assert_eq!(holder, shape.handle);
         }
         if let (Some(metadata), Some(record)) = (store.metadata(&shape.handle)?, store.record(&shape.handle)?)
         {
-            sample.assert_true(&record, metadata.state);
+            sample.assert_was_written(&record, metadata.state);
         }
     }
     for relation in (0..7).map(Relation::new) {
         for handle in store.handles_for_relations(&[relation])? {
-            let reader = sample.written.get(handle.as_str()).expect("it was never written");
+            let reader = sample.written.get(handle.as_str()).expect("the handle was once written");
             assert!(reader.relations.contains(&relation));
         }
     }
     Ok(())
 }
 
-/// The database and its log, as they were found, are still somewhere in the directory.
-fn assert_kept(directory: &Path, file: &Option<Vec<u8>>, log: &Option<Vec<u8>>, why: &str) {
-    let entries = fs::read_dir(directory).expect("it can be read");
-    let there: Vec<_> = entries
-        .map(|entry| entry.expect("it can be read").path())
-        .map(|path| (path.clone(), fs::read(path).expect("it can be read")))
+/// Asserts that the database file and the WAL are still in the directory, unchanged, under any name.
+fn assert_kept(directory: &Path, file: &Option<Vec<u8>>, wal: &Option<Vec<u8>>, why: &str) {
+    let entries = fs::read_dir(directory).expect("the directory can be read");
+    let files: Vec<_> = entries
+        .map(|entry| entry.expect("the directory can be read").path())
+        .map(|path| (path.clone(), fs::read(path).expect("the directory can be read")))
         .collect();
-    for (name, wanted) in [("database", file), ("log", log)] {
-        // Nothing is lost with a file without a byte.
+    for (name, wanted) in [("database", file), ("WAL", wal)] {
+        // An empty file has no bytes to lose.
         let Some(wanted) = wanted.as_ref().filter(|bytes| !bytes.is_empty()) else { continue };
-        let names: Vec<_> = there.iter().map(|(path, bytes)| (path.file_name(), bytes.len())).collect();
+        let names: Vec<_> = files.iter().map(|(path, bytes)| (path.file_name(), bytes.len())).collect();
         assert!(
-            there.iter().any(|(_, bytes)| bytes == wanted),
-            "the {name} was {why} and is gone: {names:?}"
+            files.iter().any(|(_, bytes)| bytes == wanted),
+            "the {name} was {why}, but its bytes are lost: {names:?}"
         );
     }
 }

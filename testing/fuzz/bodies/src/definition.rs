@@ -1,25 +1,29 @@
 use shape_meta_core::{Definition, Shape};
 
-/// Any bytes are a definition or are refused with a reason; what is a definition is written down in one form
-/// only, and has one key.
+/// Checks that any bytes are a definition or are refused with a message, and that a definition has exactly
+/// one encoding and one key.
+///
+/// # Panics
+///
+/// If a property does not hold.
 pub fn definition(bytes: &[u8]) {
     let shape = match Shape::decode(bytes) {
         Ok(shape) => shape,
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            assert!(error.column() <= bytes.len() + 1, "{error}: behind the end");
+            assert!(error.column() <= bytes.len() + 1, "{error}: the column is behind the end");
             return;
         }
     };
-    let written = shape.encode();
-    let again = Shape::decode(&written).expect("what was written can be read");
-    assert_eq!(again, shape);
-    assert_eq!(again.encode(), written, "one form only");
-    assert_eq!((again.key(), again.hash()), (shape.key(), shape.hash()));
+    let encoded = shape.encode();
+    let decoded = Shape::decode(&encoded).expect("an encoded definition decodes");
+    assert_eq!(decoded, shape);
+    assert_eq!(decoded.encode(), encoded, "a definition has one encoding");
+    assert_eq!((decoded.key(), decoded.hash()), (shape.key(), shape.hash()));
     // Another definition has another key.
     let filter = format!("{} ", shape.filter.as_deref().unwrap_or_default());
     assert_ne!(shape.clone().filter(filter).key(), shape.key());
     assert_eq!(shape.relations().len(), 1);
-    // It looks into the filter, whatever that is.
+    // Tokenizes the filter, which may be any text.
     let _ = shape.is_indexed();
 }

@@ -13,16 +13,16 @@ use tempfile::TempDir;
 
 /// The names of the files of a store.
 pub(crate) const DATABASE: &str = "shape-meta.sqlite3";
-pub(crate) const LOG: &str = "shape-meta.sqlite3-wal";
+pub(crate) const WAL: &str = "shape-meta.sqlite3-wal";
 pub(crate) const LOCK: &str = "shape-meta.lock";
 
-/// A sound database as a crash leaves it: shapes in the file, and more of them in the log.
+/// A valid database as a crash leaves it, with shapes in the database file and more shapes in the WAL.
 #[derive(Debug)]
 pub struct Sample {
-    /// The bytes of the database.
+    /// The bytes of the database file.
     pub database: Vec<u8>,
-    /// The bytes of its log.
-    pub log: Vec<u8>,
+    /// The bytes of the WAL.
+    pub wal: Vec<u8>,
     /// The bytes of the lock file.
     pub lock: Vec<u8>,
     /// Every shape that was ever written, by its handle.
@@ -30,16 +30,16 @@ pub struct Sample {
 }
 
 const IN_DATABASE: u64 = 60;
-const IN_LOG: u64 = 20;
+const IN_WAL: u64 = 20;
 
-/// A directory for one try: in memory where the system has such a place, since nothing here depends on the disk,
+/// Creates a directory for one run, in memory if the system supports it. Nothing here depends on the disk,
 /// and the syncs of a thousand openings take a minute.
 pub(crate) fn directory() -> TempDir {
-    let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    made.expect("there is room for temporary files")
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    directory.expect("a temporary directory is created")
 }
 
-/// The options of the sample: small pages, so that there are many.
+/// The options of the sample. Small pages give many of them.
 pub(crate) fn options() -> SqliteOptions {
     SqliteOptions::default()
         .durability(Durability::ProcessCrash)
@@ -47,11 +47,11 @@ pub(crate) fn options() -> SqliteOptions {
         .disk_indexes(DiskIndexes::Maintained)
 }
 
-/// The sample, made once.
+/// Returns the sample, which is created once.
 ///
 /// # Panics
 ///
-/// If there is no room for temporary files.
+/// If temporary files cannot be written.
 pub fn sample() -> &'static Sample {
     static SAMPLE: OnceLock<Sample> = OnceLock::new();
     SAMPLE.get_or_init(make)
@@ -59,8 +59,9 @@ pub fn sample() -> &'static Sample {
 
 fn make() -> Sample {
     let directory = directory();
-    let open =
-        || SqliteStore::open(directory.path(), options(), Arc::new(NoopObserver)).expect("it is sound");
+    let open = || {
+        SqliteStore::open(directory.path(), options(), Arc::new(NoopObserver)).expect("the sample is valid")
+    };
     let add = |numbers: std::ops::RangeInclusive<u64>| {
         let through = Seq::new(*numbers.end());
         let changes = numbers.map(|number| {
@@ -70,16 +71,16 @@ fn make() -> Sample {
         Batch { changes: changes.collect(), through }
     };
     let store = open();
-    store.apply(&add(1..=IN_DATABASE)).expect("it is sound");
-    store.close().expect("it is sound");
+    store.apply(&add(1..=IN_DATABASE)).expect("the sample is valid");
+    store.close().expect("the sample is valid");
     let store = open();
-    store.apply(&add(IN_DATABASE + 1..=IN_DATABASE + IN_LOG)).expect("it is sound");
-    let read = |name: &str| fs::read(directory.path().join(name)).expect("it is there");
-    let written = (1..=IN_DATABASE + IN_LOG).map(|number| (shape(number).handle.to_string(), shape(number)));
-    Sample { database: read(DATABASE), log: read(LOG), lock: read(LOCK), written: written.collect() }
+    store.apply(&add(IN_DATABASE + 1..=IN_DATABASE + IN_WAL)).expect("the sample is valid");
+    let read = |name: &str| fs::read(directory.path().join(name)).expect("the file exists");
+    let written = (1..=IN_DATABASE + IN_WAL).map(|number| (shape(number).handle.to_string(), shape(number)));
+    Sample { database: read(DATABASE), wal: read(WAL), lock: read(LOCK), written: written.collect() }
 }
 
-/// Definitions of all lengths, the longest on pages of their own.
+/// Returns a shape with a definition of some length. The longest definitions have overflow pages.
 fn shape(number: u64) -> NewShape {
     let mut shape = conformance::shape(number);
     shape.definition = vec![b'a' + (number % 26) as u8; (number as usize * 37) % 2_500].into();
@@ -87,24 +88,24 @@ fn shape(number: u64) -> NewShape {
 }
 
 impl Sample {
-    /// Panics if a shape is not as it was once written.
-    pub(crate) fn assert_true(&self, record: &Record, state: SnapshotState) {
+    /// Panics if a shape differs from the one that was written with its handle.
+    pub(crate) fn assert_was_written(&self, record: &Record, state: SnapshotState) {
         let entry = &record.entry;
         let shape = self.written.get(entry.handle().as_str());
         let shape = shape.unwrap_or_else(|| panic!("{:?} was never written", entry.handle()));
         let number = entry.created().get();
-        assert_eq!(shape.handle, conformance::handle(number), "another shape's place in the order");
+        assert_eq!(shape.handle, conformance::handle(number), "the sequence number of the shape");
         assert_eq!((*entry.key(), entry.hash()), (shape.key, shape.hash));
         assert_eq!((entry.relations(), entry.is_indexed()), (&*shape.relations, shape.indexed));
         assert_eq!((&record.definition, &record.dependencies), (&shape.definition, &shape.dependencies));
         assert_eq!(state, SnapshotState::Complete);
     }
 
-    /// Puts files into a directory; `None` is a file that is not there.
-    pub(crate) fn lay(directory: &Path, files: &[(&str, &Option<Vec<u8>>)]) {
+    /// Writes files into a directory. `None` is a missing file.
+    pub(crate) fn write(directory: &Path, files: &[(&str, &Option<Vec<u8>>)]) {
         for (name, bytes) in files {
             if let Some(bytes) = bytes {
-                fs::write(directory.join(name), bytes).expect("there is room for temporary files");
+                fs::write(directory.join(name), bytes).expect("temporary files can be written");
             }
         }
     }

@@ -2,8 +2,8 @@ use std::env;
 
 use fastrand::Rng;
 
-/// How many random tries are made of each kind, and the seed they come from: always the same, unless asked
-/// for more.
+/// Returns the number of random samples of each kind, and their random generator: always the same, unless
+/// `FUZZ_TRIES` is set.
 pub(crate) fn tries(usual: usize) -> (usize, Rng) {
     let (tries, seed) = match env::var("FUZZ_TRIES") {
         Ok(tries) => (tries.parse().expect("FUZZ_TRIES is a number"), fastrand::u64(..)),
@@ -14,7 +14,8 @@ pub(crate) fn tries(usual: usize) -> (usize, Rng) {
     (tries, Rng::with_seed(seed))
 }
 
-/// Every byte of a text in turn replaced by others, and the text cut at every place.
+/// Calls `each` with a text in which one byte is replaced, for every byte, and with every truncation of the
+/// text.
 pub(crate) fn every_byte(text: &[u8], mut each: impl FnMut(&[u8])) {
     for at in 0..text.len() {
         each(&text[..at]);
@@ -31,7 +32,7 @@ pub(crate) fn every_byte(text: &[u8], mut each: impl FnMut(&[u8])) {
     }
 }
 
-/// Some random changes to a text: bytes, cuts, repetitions, and pieces of other texts.
+/// Makes some random changes to a text: replaced bytes, truncations, repetitions, and pieces of other texts.
 pub(crate) fn change(rng: &mut Rng, text: &[u8], others: &[&[u8]]) -> Vec<u8> {
     let mut text = text.to_vec();
     for _ in 0..rng.usize(1..=4) {

@@ -14,17 +14,17 @@ const DEFINITIONS: [&str; 4] = [
 const TRACE: &str = include_str!("../../corpus/trace/lines.jsonl");
 
 #[test]
-fn the_samples_are_sound() {
+fn the_samples_are_valid() {
     use shape_meta_core::{Definition, Shape, Trace};
 
     for text in DEFINITIONS {
-        Shape::decode(text.as_bytes()).expect("a sample of the corpus");
+        Shape::decode(text.as_bytes()).expect("the sample decodes");
     }
     assert!(Trace::new(TRACE.as_bytes()).filter(Result::is_ok).count() > 2);
 }
 
 #[test]
-fn no_bytes_make_a_definition_panic() {
+fn no_bytes_panic_as_a_definition() {
     for text in DEFINITIONS {
         every_byte(text.as_bytes(), definition);
     }
@@ -36,9 +36,9 @@ fn no_bytes_make_a_definition_panic() {
     }
 }
 
-/// Depth is the parser's to bound: the stack is not infinite.
+/// The parser bounds the depth, so that the stack does not overflow.
 #[test]
-fn no_depth_makes_a_definition_panic() {
+fn no_depth_panics_as_a_definition() {
     for open in ["[", "{\"a\":", "{\"table\":["] {
         definition(open.repeat(100_000).as_bytes());
     }
@@ -47,7 +47,7 @@ fn no_depth_makes_a_definition_panic() {
 }
 
 #[test]
-fn no_bytes_make_a_trace_panic() {
+fn no_bytes_panic_as_a_trace() {
     let all = [TRACE.as_bytes(), DEFINITIONS[1].as_bytes(), b"\n", b"\r\n\n", b"\xff\xfe"];
     let (tries, mut rng) = tries(5_000);
     for _ in 0..tries {

@@ -19,8 +19,8 @@ use super::{
 };
 
 const THREADS: u64 = 4;
-/// Calls of each thread in one round. The search for a linear order is exponential in the worst case, so a history
-/// is split into rounds, between which all threads are idle.
+/// Calls of each thread in one round. The search for a linear order is exponential in the worst case, so a
+/// history is split into rounds, between which all threads are idle.
 const CALLS: usize = 8;
 
 /// A call of a thread, with the times of its start and its end.
@@ -58,11 +58,11 @@ pub fn run_rounds(
                     let requests = requests.into_iter();
                     let recorded: Vec<_> =
                         requests.map(|request| record(&store, clock, thread as usize, request)).collect();
-                    calls.lock().expect("the lock is not poisoned").extend(recorded);
+                    calls.lock().expect("no thread panics while it holds the lock").extend(recorded);
                 });
             }
         });
-        let mut calls = calls.into_inner().expect("the lock is not poisoned");
+        let mut calls = calls.into_inner().expect("no thread panics while it holds the lock");
         // The final state belongs to the history, and is the initial state of the next round.
         let after = table(store);
         for request in [Request::Scan, Request::LastSeq] {
@@ -84,8 +84,8 @@ fn record(store: &impl MutateShapes, clock: &AtomicU64, thread: usize, request: 
     RecordedCall { thread, start, end: tick(), call: Call { request, response } }
 }
 
-/// Whether a sequential store that starts with this table gives all these responses in some order that keeps a call
-/// after every call that ended before it started.
+/// Whether a sequential store that starts with this table gives all these responses in some order that keeps
+/// a call after every call that ended before it started.
 pub fn is_linearizable(before: Table, calls: &[RecordedCall]) -> bool {
     let mut actions = Vec::new();
     for RecordedCall { thread, start, end, call } in calls {
