@@ -35,8 +35,8 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
 }
 
 /// What still holds after a damaged row, and what to do.
-const ROW_ADVICE: &str = "nothing has changed. `repair` moves the database aside and carries all sound rows into a \
-                          new one; so does opening the store and recovering it, unless the options say \
+const ROW_ADVICE: &str = "nothing has changed. `repair` moves the database aside and carries all sound rows \
+                          into a new one; so does opening the store and recovering it, unless the options say \
                           `OnCorruption::Refuse`";
 
 /// Returns the error of a row that does not verify. `place` names the row.
@@ -89,8 +89,8 @@ fn kind_of_code(failure: ffi::Error) -> ErrorKind {
 fn consequence(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Busy => {
-            "another program held the database locked for longer than the busy time-out; nothing has changed, and it \
-             can be tried again"
+            "another program held the database locked for longer than the busy time-out; nothing has \
+             changed, and it can be tried again"
         }
         ErrorKind::StorageFull => {
             "the disk is full; nothing has changed. Free disk space, and it can be tried again"
@@ -101,15 +101,15 @@ fn consequence(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Interrupted => "it was interrupted; nothing has changed, and it can be tried again",
         ErrorKind::ReadOnly => {
-            "the database is read-only; nothing has changed. Check the permissions, and whether the file system is \
-             mounted read-only"
+            "the database is read-only; nothing has changed. Check the permissions, and whether the file \
+             system is mounted read-only"
         }
         ErrorKind::Rejected => {
             "the database rejects this change permanently; nothing has changed. Remove it from the batch"
         }
         ErrorKind::Corrupt => {
-            "the database is damaged; nothing has changed. `repair` moves it aside and carries all sound rows into a new \
-             one; so does an open, unless the options say `OnCorruption::Refuse`"
+            "the database is damaged; nothing has changed. `repair` moves it aside and carries all sound \
+             rows into a new one; so does an open, unless the options say `OnCorruption::Refuse`"
         }
         ErrorKind::NotADatabase => {
             "the file is not a SQLite database; it was not changed. Move it away, or choose another directory"

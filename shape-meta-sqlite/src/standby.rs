@@ -81,7 +81,8 @@ impl SqliteStandby {
         if options.mode == Mode::Exclusive {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                "a standby cannot open a database in `Mode::Exclusive`, whose only connection belongs to the owner; use `Mode::Wal`",
+                "a standby cannot open a database in `Mode::Exclusive`, whose only connection belongs to the \
+                 owner; use `Mode::Wal`",
             ));
         }
         let database = files.database();
@@ -203,8 +204,9 @@ fn open_source(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::
     if settings.options.disk_indexes == DiskIndexes::Maintained && disk_indexes == DiskIndexes::Omitted {
         return Err(Error::new(
             ErrorKind::Configuration,
-            "the options want `DiskIndexes::Maintained`, but the owner of the database omits the index tables; put a \
-             cache that mirrors the look-ups above the standby, or open the owner with `DiskIndexes::Maintained`",
+            "the options want `DiskIndexes::Maintained`, but the owner of the database omits the index \
+             tables; put a cache that mirrors the look-ups above the standby, or open the owner with \
+             `DiskIndexes::Maintained`",
         ));
     }
     Ok((Source { file, version }, database.into_connection()))

@@ -269,8 +269,8 @@ impl SqliteOptions {
 fn has_vfs(name: &str) -> Result<()> {
     Connection::open_in_memory_with_flags_and_vfs(OpenFlags::default(), name).map(drop).map_err(|source| {
         let message = format!(
-            "no SQLite VFS named {name:?} is registered in this process; nothing was changed. Register it before \
-             opening, or leave the option `vfs` out"
+            "no SQLite VFS named {name:?} is registered in this process; nothing was changed. Register it \
+             before opening, or leave the option `vfs` out"
         );
         Error::new(ErrorKind::Configuration, message).with_source(source)
     })

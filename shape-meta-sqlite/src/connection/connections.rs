@@ -501,8 +501,9 @@ fn is_standby() -> Error {
 fn moved() -> Error {
     Error::new(
         ErrorKind::Io,
-        "the database file was moved away or replaced while it was open; the commit is not in the file that has its \
-         name now. Put the file back and try again; a write buffer does so itself, and keeps the changes in memory",
+        "the database file was moved away or replaced while it was open; the commit is not in the file that \
+         has its name now. Put the file back and try again; a write buffer does so itself, and keeps the \
+         changes in memory",
     )
 }
 
@@ -510,9 +511,9 @@ fn behind(last_seq: Seq, confirmed: Seq) -> Error {
     Error::new(
         ErrorKind::Io,
         format!(
-            "the database is at sequence number {last_seq}, but {confirmed} was already acknowledged as durable: an \
-             older copy was put in its place, or the disk lost confirmed writes. Nothing is written to it; put the \
-             right file back, or repair the database"
+            "the database is at sequence number {last_seq}, but {confirmed} was already acknowledged as \
+             durable: an older copy was put in its place, or the disk lost confirmed writes. Nothing is \
+             written to it; put the right file back, or repair the database"
         ),
     )
 }

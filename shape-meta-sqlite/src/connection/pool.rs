@@ -49,8 +49,8 @@ impl ReaderPool {
             })?,
             None => {
                 let message = format!(
-                    "no reader became free within the checkout time-out of {:?}; nothing has changed. Drop scans \
-                     earlier, or raise `max_readers` (and the connection limit, if there is one)",
+                    "no reader became free within the checkout time-out of {:?}; nothing has changed. Drop \
+                     scans earlier, or raise `max_readers` (and the connection limit, if there is one)",
                     options.checkout_timeout
                 );
                 return Err(Error::new(ErrorKind::Busy, message));

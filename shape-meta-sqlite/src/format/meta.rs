@@ -90,8 +90,8 @@ impl Meta {
         Err(Error::new(
             ErrorKind::Fenced,
             format!(
-                "fenced: a newer owner opened the database (epoch {}, ours {epoch}); this store can still read, but \
-                 commits nothing any more. Close it, and open it again to take the database back",
+                "fenced: a newer owner opened the database (epoch {}, ours {epoch}); this store can still \
+                 read, but commits nothing any more. Close it, and open it again to take the database back",
                 self.epoch
             ),
         ))

@@ -25,16 +25,16 @@ pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock>
     if header::inspect(files)? != FileState::Database {
         return Err(Error::new(
             ErrorKind::AlreadyOpen,
-            "could not take the database over: another owner is just creating it; nothing was changed, try again in \
-             a moment",
+            "could not take the database over: another owner is just creating it; nothing was changed, try \
+             again in a moment",
         ));
     }
     let _presence = Presence::register(files);
     bump_epoch(files, settings).map_err(|error| match error.kind() {
         ErrorKind::Corrupt => Error::new(
             ErrorKind::Corrupt,
-            "could not take the database over, because it is damaged; nothing was changed. Let its live owner \
-             repair it, or end that process and open again",
+            "could not take the database over, because it is damaged; nothing was changed. Let its live \
+             owner repair it, or end that process and open again",
         )
         .with_source(error),
         _ => error,

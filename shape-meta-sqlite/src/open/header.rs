@@ -92,8 +92,8 @@ pub(crate) fn refuse_foreign(files: &Files, application_id: i32) -> Result<()> {
     Err(Error::new(
         ErrorKind::NotADatabase,
         format!(
-            "{} is the SQLite database of another application (application id {application_id:#x}); it was not \
-             changed. Move it away, or choose another directory",
+            "{} is the SQLite database of another application (application id {application_id:#x}); it was \
+             not changed. Move it away, or choose another directory",
             files.database().display()
         ),
     ))

@@ -49,8 +49,8 @@ impl<'a> InspectedFile<'a> {
     /// Returns the error of an open that must not move the damaged database aside.
     pub(super) fn refused(&self, error: Error) -> Error {
         let message = format!(
-            "the database {} is damaged; it was not changed. Repair it, move it away with its -wal and -shm, or open it \
-             with `OnCorruption::Quarantine`",
+            "the database {} is damaged; it was not changed. Repair it, move it away with its -wal and -shm, \
+             or open it with `OnCorruption::Quarantine`",
             self.files.database().display()
         );
         Error::new(ErrorKind::Corrupt, message).with_source(error)

@@ -50,8 +50,8 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
             .map_err(failed("check the database"))?;
         if reports_unreadable_page(&findings) {
             let message = format!(
-                "could not check the database, because the disk did not return all of its pages ({}); nothing has \
-                 changed, and it can be tried again once the disk works",
+                "could not check the database, because the disk did not return all of its pages ({}); \
+                 nothing has changed, and it can be tried again once the disk works",
                 findings.join("; ")
             );
             return Err(Error::new(ErrorKind::Io, message));

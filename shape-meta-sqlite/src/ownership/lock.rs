@@ -122,8 +122,8 @@ fn already_open(file: &mut File, files: &Files) -> Error {
     Error::new(
         ErrorKind::AlreadyOpen,
         format!(
-            "the database in {} is already open: {owner} owns it; nothing was changed. Close it there first, set \
-             `on_live_owner` to wait for that owner or to fence it, or choose another directory",
+            "the database in {} is already open: {owner} owns it; nothing was changed. Close it there first, \
+             set `on_live_owner` to wait for that owner or to fence it, or choose another directory",
             files.directory().display()
         ),
     )

@@ -129,8 +129,8 @@ impl SqliteStore {
             DiskIndexes::Maintained => Ok(()),
             DiskIndexes::Omitted => Err(Error::new(
                 ErrorKind::Unsupported,
-                "the database has no index tables, since it was opened with `DiskIndexes::Omitted`; read through a \
-                 cache that mirrors the look-ups, or open it with `DiskIndexes::Maintained`",
+                "the database has no index tables, since it was opened with `DiskIndexes::Omitted`; read \
+                 through a cache that mirrors the look-ups, or open it with `DiskIndexes::Maintained`",
             )),
         }
     }

@@ -226,8 +226,8 @@ impl Recency {
         }
         Err(Error::new(
             ErrorKind::Unsupported,
-            "the store keeps no last-read times, since it was opened with `last_reads(false)`; read them from the \
-             cache above, or open it with `last_reads(true)`",
+            "the store keeps no last-read times, since it was opened with `last_reads(false)`; read them \
+             from the cache above, or open it with `last_reads(true)`",
         ))
     }
 
