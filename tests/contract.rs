@@ -26,7 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the workspace")
 }
 
 fn contract() -> String {
