@@ -52,6 +52,7 @@ fn only_expected_statements_scan_a_whole_table() {
         "change_log_size",
         "change_log_backwards",
         "note_opening",
+        "lineage",
     ];
     for plan in plans(DiskIndexes::Maintained, 0) {
         let scans = plan.steps.iter().any(|step| step.starts_with("SCAN"));

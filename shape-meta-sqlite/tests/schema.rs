@@ -63,7 +63,7 @@ fn write_fixture() {
     let store = support::open(directory.path(), support::options().mode(Mode::Exclusive));
     write_fixture_content(&store);
     store.close().expect("closes");
-    let version = 2;
+    let version = 3;
     assert!(!fixture(version).exists(), "a released fixture never changes");
     fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
 }
@@ -80,7 +80,7 @@ fn every_released_version_opens() {
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
         let store = support::open(directory.path(), support::options().mode(mode));
         assert!(!store.report().created && store.report().quarantined.is_none());
-        assert_eq!(store.report().migrated_from, (version < 2).then_some(version));
+        assert_eq!(store.report().migrated_from, (version < 3).then_some(version));
         assert_eq!(store.last_seq().expect("reads"), Seq::new(21));
         assert_eq!(store.counts().expect("reads"), expected.counts().expect("reads"));
         assert_ne!(store.counts().expect("reads"), Counts::default());
@@ -132,7 +132,7 @@ fn a_newer_version_is_refused_and_stays_unchanged() {
     assert!(fs::read(&path).expect("reads") == before, "no byte changes");
 
     // The version is in the WAL alone, as after a crash.
-    support::raw_connection(directory.path()).pragma_update(None, "user_version", 2).expect("writes");
+    support::raw_connection(directory.path()).pragma_update(None, "user_version", 3).expect("writes");
     let connection = support::raw_connection(directory.path());
     connection.pragma_update(None, "user_version", 99).expect("writes");
     let crashed = support::directory();

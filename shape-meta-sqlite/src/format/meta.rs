@@ -1,9 +1,14 @@
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
 
 use crate::{
     error::{damaged_row, failed},
-    format::{checksum, row, schema, sql},
+    format::{
+        checksum, compat,
+        identity::{self, Identity},
+        lineage::Lineage,
+        row, schema, sql,
+    },
 };
 
 /// The row of the table `meta`: the state of the database.
@@ -12,48 +17,82 @@ pub(crate) struct Meta {
     pub(crate) last_seq: Seq,
     pub(crate) counts: Counts,
     pub(crate) epoch: u64,
+    /// The identity of the database. `None` before its first opening in version 3, and in a copy or a rebuilt
+    /// database until its next opening: that one makes a new identity.
+    pub(crate) database: Option<Identity>,
+    /// The identity of the latest opening.
+    pub(crate) opening: Option<Identity>,
 }
 
 impl Meta {
     /// Reads and verifies the row.
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
         let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the table `meta`"))?;
-        let columns = |row: &Row<'_>| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?));
-        let (columns, checksum) =
-            statement.query_row([], columns).map_err(failed("read the table `meta`"))?;
-        Self::of(columns, checksum).map_err(|defect| damaged_row("table `meta`", defect))
+        let columns = |row: &Row<'_>| {
+            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            let [database, opening] = [row.get_ref(4)?, row.get_ref(5)?];
+            let ids = database.as_blob().and_then(|database| Ok([database, opening.as_blob()?]));
+            let ids = ids.map_err(|_| "an identity is no blob");
+            Ok(ids
+                .and_then(|ids| Self::of(numbers, ids, row.get(6).map_err(|_| "its checksum is no number")?)))
+        };
+        let meta = statement.query_row([], columns).map_err(failed("read the table `meta`"))?;
+        meta.map_err(|defect| damaged_row("table `meta`", defect))
     }
 
     /// Bumps the epoch, which fences the current owner, in the transaction of the caller. Works in a database
-    /// of version 1, too.
-    pub(crate) fn bump_epoch(connection: &Connection) -> Result<()> {
-        if schema::version(connection).map_err(failed("read the schema version"))? >= 2 {
+    /// of an earlier version, too, whose owner knows epochs alone.
+    pub(crate) fn fence(connection: &Connection) -> Result<()> {
+        let version = schema::version(connection).map_err(failed("read the schema version"))?;
+        if version >= 3 {
             return Self::take_ownership(connection).map(drop);
         }
-        connection
-            .execute("UPDATE meta SET epoch = epoch + 1", [])
-            .map_err(failed("write the table `meta`"))?;
+        compat::shadow(connection, version).map_err(failed("read the table `meta`"))?;
+        let meta = Self::read(connection)?;
+        let next = Self { epoch: meta.epoch + 1, ..meta };
+        let epoch = next.epoch.cast_signed();
+        let written = match version {
+            1 => connection.execute("UPDATE main.meta SET epoch = ?1", [epoch]),
+            _ => {
+                connection.execute("UPDATE main.meta SET epoch = ?1, checksum = ?2", [epoch, next.checksum()])
+            }
+        };
+        written.map_err(failed("write the table `meta`"))?;
         Ok(())
     }
 
-    /// Bumps the epoch and returns the new state, in the transaction of the caller.
+    /// Makes the caller the owner and returns the new state, in the transaction of the caller: bumps the
+    /// epoch, and gives the opening an identity, and the database if it has none.
     pub(crate) fn take_ownership(connection: &Connection) -> Result<Self> {
         let mut meta = Self::read(connection)?;
         meta.epoch += 1;
+        meta.opening = Some(Identity::random()?);
+        if meta.database.is_none() {
+            meta.database = Some(Identity::random()?);
+            Lineage::clear(connection)?;
+        }
         meta.write(connection)?;
+        Lineage::record(connection, &meta)?;
         Ok(meta)
     }
 
     /// Decodes and verifies the columns.
     pub(crate) fn of(
         [last_seq, total, indexed, epoch]: [i64; 4],
+        [database, opening]: [&[u8]; 2],
         checksum: Option<i64>,
     ) -> Result<Self, &'static str> {
         if [last_seq, total, indexed, epoch].into_iter().any(i64::is_negative) || epoch == i64::MAX {
             return Err("a number is out of range");
         }
         let counts = Counts { total: total.cast_unsigned(), indexed: indexed.cast_unsigned() };
-        let meta = Self { last_seq: row::seq(last_seq), counts, epoch: epoch.cast_unsigned() };
+        let meta = Self {
+            last_seq: row::seq(last_seq),
+            counts,
+            epoch: epoch.cast_unsigned(),
+            database: Identity::of(database)?,
+            opening: Identity::of(opening)?,
+        };
         match checksum {
             Some(sum) if sum != meta.checksum() => Err("its checksum does not match"),
             _ => Ok(meta),
@@ -61,8 +100,10 @@ impl Meta {
     }
 
     fn checksum(&self) -> i64 {
-        let bytes = self.columns().map(i64::to_le_bytes);
-        checksum::of(Seq::new(1), bytes.as_flattened())
+        let mut bytes = self.columns().map(i64::to_le_bytes).as_flattened().to_vec();
+        bytes.extend_from_slice(identity::column(&self.database));
+        bytes.extend_from_slice(identity::column(&self.opening));
+        checksum::of(Seq::new(1), &bytes)
     }
 
     fn columns(&self) -> [i64; 4] {
@@ -76,7 +117,11 @@ impl Meta {
         let [last_seq, total, indexed, epoch] = self.columns();
         connection
             .prepare_cached(sql::SET_META)
-            .and_then(|mut statement| statement.execute([last_seq, total, indexed, epoch, self.checksum()]))
+            .and_then(|mut statement| {
+                let [database, opening] = [&self.database, &self.opening].map(identity::column);
+                let sum = self.checksum();
+                statement.execute(params![last_seq, total, indexed, epoch, database, opening, sum])
+            })
             .map_err(failed("write the table `meta`"))?;
         Ok(())
     }

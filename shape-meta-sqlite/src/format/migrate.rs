@@ -14,6 +14,7 @@ pub(crate) const STEPS: &[Step] = &[
         transaction.execute_batch(schema::V1)
     },
     |transaction| transaction.execute_batch(schema::V2),
+    |transaction| transaction.execute_batch(schema::V3),
 ];
 
 /// The schema version that this crate writes.

@@ -3,7 +3,9 @@
 pub(crate) mod checksum;
 pub(crate) mod compat;
 pub(crate) mod files;
+pub(crate) mod identity;
 pub(crate) mod index;
+pub(crate) mod lineage;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 pub(crate) mod prefix_hash;

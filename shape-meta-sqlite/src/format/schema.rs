@@ -97,6 +97,21 @@ pub(crate) const V2: &str = "
     ) STRICT;
 ";
 
+/// Migrates version 2 to version 3.
+pub(crate) const V3: &str = "
+    -- The identity of the database, and of the opening that owns it: 16 random bytes each, or none. `identity.rs`.
+    ALTER TABLE meta ADD COLUMN database_id BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE meta ADD COLUMN opening_id BLOB NOT NULL DEFAULT x'';
+
+    -- The latest openings of this very database, each with the last sequence number that it found. `lineage.rs`.
+    CREATE TABLE lineage (
+        epoch      INTEGER PRIMARY KEY,
+        opening_id BLOB    NOT NULL,
+        began_at   INTEGER NOT NULL,
+        checksum   INTEGER NOT NULL
+    ) STRICT;
+";
+
 /// Creates the index tables of [`DiskIndexes::Maintained`].
 pub(crate) const LOOKUPS: &str = "
     CREATE TABLE handle_lookup (

@@ -5,9 +5,17 @@ use crate::format::row::entry_columns;
 /// The name of a statement, and its text.
 pub(crate) type Named = (&'static str, &'static str);
 
-pub(crate) const META: &str = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
-pub(crate) const SET_META: &str =
-    "UPDATE meta SET last_seq = ?1, total = ?2, indexed = ?3, epoch = ?4, checksum = ?5 WHERE id = 1";
+pub(crate) const META: &str =
+    "SELECT last_seq, total, indexed, epoch, database_id, opening_id, checksum FROM meta WHERE id = 1";
+pub(crate) const SET_META: &str = "
+    UPDATE meta SET last_seq = ?1, total = ?2, indexed = ?3, epoch = ?4, database_id = ?5, opening_id = ?6,
+        checksum = ?7
+    WHERE id = 1";
+pub(crate) const LINEAGE: &str = "SELECT epoch, opening_id, began_at, checksum FROM lineage ORDER BY epoch";
+pub(crate) const RECORD_LINEAGE: &str =
+    "INSERT INTO lineage (epoch, opening_id, began_at, checksum) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const TRIM_LINEAGE: &str = "
+    DELETE FROM lineage WHERE epoch < (SELECT epoch FROM lineage ORDER BY epoch DESC LIMIT 1 OFFSET ?1 - 1)";
 
 pub(crate) const ENTRY: &str = concat!(
     "SELECT ",
@@ -110,8 +118,6 @@ pub(crate) const DELETE_TO_CLEAN: &str = "DELETE FROM to_clean WHERE handle = ?1
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
-    ("meta", META),
-    ("set_meta", SET_META),
     ("definition", DEFINITION),
     ("handle_of", HANDLE_OF),
     ("scan", SCAN),
@@ -145,6 +151,15 @@ pub(crate) const SINCE_VERSION_2: &[Named] = &[
     ("trim_openings", TRIM_OPENINGS),
     ("owner", OWNER),
     ("note_owner", RECORD_OWNER),
+];
+
+/// Statements that need the tables of version 3.
+pub(crate) const SINCE_VERSION_3: &[Named] = &[
+    ("meta", META),
+    ("set_meta", SET_META),
+    ("lineage", LINEAGE),
+    ("record_lineage", RECORD_LINEAGE),
+    ("trim_lineage", TRIM_LINEAGE),
 ];
 
 /// Statements that need the index tables.

@@ -59,6 +59,7 @@ pub(crate) fn plans(
     sql::ALWAYS
         .iter()
         .chain(sql::SINCE_VERSION_2)
+        .chain(sql::SINCE_VERSION_3)
         .chain(with_indexes)
         .map(plan)
         .filter(|plan| version == migrate::CURRENT || plan.is_ok())

@@ -49,7 +49,7 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     let mut connection = IdentifiedDatabase::identify(connection, files)?.into_connection();
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
-    Meta::bump_epoch(&transaction)?;
+    Meta::fence(&transaction)?;
     // The lock file is replaced inside the transaction: SQLite lets one writer in at a time, so of several
     // processes that fence at once the last one has both epoch and lock. If the commit fails, the other owner
     // goes on without a lock that others see; the epoch still keeps the owners apart.

@@ -262,13 +262,11 @@ impl FoldedLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::schema;
+    use crate::format::migrate;
 
-    fn log() -> rusqlite::Result<Connection> {
-        let connection = Connection::open_in_memory()?;
-        connection.execute_batch(schema::V1)?;
-        connection.execute_batch(schema::V2)?;
-        connection.pragma_update(None, "user_version", 2)?;
+    fn log() -> Result<Connection> {
+        let mut connection = Connection::open_in_memory().map_err(failed("open a database in memory"))?;
+        migrate::migrate(&mut connection, migrate::STEPS)?;
         Ok(connection)
     }
 
@@ -280,7 +278,7 @@ mod tests {
 
     #[test]
     fn is_trimmed_to_what_is_kept() -> Result<()> {
-        let connection = log().map_err(failed("make a log"))?;
+        let connection = log()?;
         let size = ChangeLogSize::default();
         let kept = || {
             one(&connection, sql::CHANGE_LOG_SIZE, [ROW.cast_signed()], |row| row::integer(row, 0))

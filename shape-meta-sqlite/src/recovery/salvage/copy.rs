@@ -80,7 +80,8 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn run(&self, connection: &Connection) -> Result<Copied> {
         let newest = self.newest();
-        let empty = Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0 };
+        let empty =
+            Meta { last_seq: Seq::ZERO, counts: Counts::default(), epoch: 0, database: None, opening: None };
         let mut writer = BatchWriter::new(connection, self.settings.options.disk_indexes, &empty)?;
         let (mut shapes, mut definitions) = (RowReader::new(self.image), RowReader::new(self.image));
         let (mut salvaged, mut lost) = (HashSet::new(), Vec::new());
@@ -118,7 +119,8 @@ impl Copier<'_> {
         // The time is larger than any earlier epoch, which counts opens.
         let seconds = Timestamp::now().as_micros() / 1_000_000;
         let epoch = self.epoch.or(stored.map(|meta| meta.epoch)).unwrap_or(seconds);
-        Meta { last_seq, counts, epoch }.write(connection)?;
+        // Without an identity: a rebuilt database gets a new one from its next opening (C13).
+        Meta { last_seq, counts, epoch, database: None, opening: None }.write(connection)?;
         self.copy_other_tables(connection, last_seq)?;
         let expected = match self.trusted.entries {
             Some(entries) => entries.len() as u64,

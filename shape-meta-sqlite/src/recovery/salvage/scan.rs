@@ -40,7 +40,7 @@ pub(super) struct FoundRows {
 
 /// Row, recognised by its columns alone. Only `last_read` and `opening` have the same columns.
 enum Row<'a> {
-    Meta([i64; 4], Option<i64>),
+    Meta([i64; 4], [&'a [u8]; 2], Option<i64>),
     Shape(ShapeRow<'a>),
     Definition(DefinitionRow<'a>),
     LastRead(i64),
@@ -57,8 +57,13 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
         _ => None,
     };
     let row = match (id, values) {
-        (Some(1), [Null, Integer(a), Integer(b), Integer(c), Integer(d), rest @ ..]) if rest.len() <= 1 => {
-            sum(rest.first()).map(|sum| Row::Meta([*a, *b, *c, *d], sum))
+        (Some(1), [Null, Integer(a), Integer(b), Integer(c), Integer(d), rest @ ..]) => {
+            let ids = match rest {
+                [] | [_] => Some([&[][..]; 2]),
+                [_, Blob(database), Blob(opening)] => Some([*database, *opening]),
+                _ => None,
+            };
+            ids.and_then(|ids| Some(Row::Meta([*a, *b, *c, *d], ids, sum(rest.first())?)))
         }
         (
             Some(id),
@@ -112,8 +117,8 @@ impl FoundRows {
         let Some(values) = values(&cell.payload) else { return };
         let id = cell.id.filter(|id| *id > 0);
         match (id, row(id, &values)) {
-            (_, Row::Meta(columns, checksum)) => {
-                self.meta = self.meta.or(Meta::of(columns, checksum).ok());
+            (_, Row::Meta(columns, ids, checksum)) => {
+                self.meta = self.meta.or(Meta::of(columns, ids, checksum).ok());
             }
             (Some(id), Row::Shape(_)) => self.shapes.push((id, location)),
             (Some(id), Row::Definition(_)) => self.definitions.push((id, location)),
