@@ -168,8 +168,10 @@ impl<S: ShapeStore> Shared<S> {
                 }
             };
             if let Err(refusal) = self.backpressure.check(&state, definition_bytes) {
+                let last = state.last;
                 drop(state);
-                self.requests.wake();
+                // Due at once, whatever size and age say.
+                self.requests.need(last);
                 return Err(refusal.into());
             }
             let wakes_flusher = self.insert(&mut state, change, hashes, seq);

@@ -4,6 +4,10 @@ use shape_meta_core::Limits;
 
 use crate::{FlusherPool, memtable::Generation};
 
+/// The shortest delay between two attempts of the flusher, so that no option makes it spin.
+pub(crate) const MIN_DELAY: Duration =
+    Duration::from_millis(if cfg!(shape_meta_interleaved) { 0 } else { 1 });
+
 /// When a [`Buffered`](crate::Buffered) store flushes, and how much may be pending.
 #[derive(Clone, Debug)]
 pub struct BufferOptions {
@@ -87,7 +91,8 @@ impl BufferOptions {
 
     /// Sets the age at which the oldest pending change makes a flush due. Default 100 ms.
     ///
-    /// This is about what a crash loses while the disk keeps up. Too short costs a synced transaction for
+    /// This is about what a crash loses while the disk keeps up. With `Duration::MAX` the age of a change makes
+    /// no flush due; its size, a request and close still do. Too short costs a synced transaction for
     /// every few changes; too long lets a crash lose more.
     pub fn flush_interval(mut self, age: Duration) -> Self {
         self.flush_interval = age;
@@ -116,16 +121,22 @@ impl BufferOptions {
     }
 
     /// Sets the delays between attempts while flushes fail: the first one, which doubles with each failure in
-    /// a row, up to the longest. Default 10 ms to 5 s. A request to flush ends the delay.
+    /// a row, up to the longest. Default 10 ms to 5 s; at least 1 ms.
+    ///
+    /// A request to flush shortens the delay to a second after the failure, however many requests there are;
+    /// a delay below a second is not shortened. Close ends one delay at once. With `Duration::MAX` only a
+    /// request, close or [`flush_once`](crate::Buffered::flush_once) makes another attempt.
     ///
     /// Too short keeps a failing disk busy; too long leaves changes pending after the disk has recovered.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        let first = first.max(MIN_DELAY);
         self.backoff = (first, longest.max(first));
         self
     }
 
-    /// Sets how often the flusher saves the times at which shapes were last read. Default 60 s. Closing saves
-    /// them too; with `Duration::MAX` nothing else does.
+    /// Sets how often the flusher saves the times at which shapes were last read. Default 60 s; in the
+    /// background at most once in a millisecond. Closing saves them too; with `Duration::MAX` nothing else
+    /// does.
     ///
     /// Each shape costs the disk one small row in this time at most, however often it is read. Too short
     /// costs those rows; too long makes shapes look older to eviction after a crash, and has no other effect.

@@ -11,14 +11,14 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct FlushRequests {
     is_paused: AtomicBool,
-    /// A flush was requested since the flusher last looked. It is then tried at once, whatever back-off is
-    /// left.
+    /// A flush was requested since the flusher last looked: it shortens a back-off. However many requests
+    /// there were, they count once.
     ///
-    /// `through` does not say this: a second request for the same mutations must end a back-off too.
-    ends_backoff: AtomicBool,
+    /// `through` does not say this: a second request for the same mutations must shorten a back-off too.
+    shortens_backoff: AtomicBool,
     /// The largest sequence number that a flush was requested for: a flush is due until it is settled.
     ///
-    /// `ends_backoff` does not say this: a flush that retries older changes leaves the requested ones
+    /// `shortens_backoff` does not say this: a flush that retries older changes leaves the requested ones
     /// pending.
     through: AtomicU64,
     /// Empty without a background flusher.
@@ -41,8 +41,13 @@ impl FlushRequests {
 
     /// Requests a flush of everything up to this sequence number, and wakes the background flusher.
     pub(crate) fn request(&self, through: Seq) {
+        self.shortens_backoff.store(true, Ordering::Release);
+        self.need(through);
+    }
+
+    /// The same for want of room: a back-off is not shortened, since a retry has nothing more to write.
+    pub(crate) fn need(&self, through: Seq) {
         self.through.fetch_max(through.get(), Ordering::Release);
-        self.ends_backoff.store(true, Ordering::Release);
         self.wake();
     }
 
@@ -52,8 +57,8 @@ impl FlushRequests {
     }
 
     /// Returns whether a flush was requested since the last call.
-    pub(crate) fn take_ends_backoff(&self) -> bool {
-        self.ends_backoff.swap(false, Ordering::AcqRel)
+    pub(crate) fn take_shortens_backoff(&self) -> bool {
+        self.shortens_backoff.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn set_paused(&self, is_paused: bool) {

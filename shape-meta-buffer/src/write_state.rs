@@ -1,6 +1,9 @@
 use std::time::{Duration, Instant};
 
-use shape_meta_core::{Degradation, Error, ErrorKind, HealthState, Remedy};
+use shape_meta_core::{Degradation, Error, ErrorKind, HealthState, Remedy, Result};
+
+/// How long after a failed attempt the next one begins at the earliest, however many requests there are.
+const MIN_REQUESTED_DELAY: Duration = Duration::from_secs(1);
 
 /// The state of writing (I8), from which the gate for mutations, the next flush attempt and health are
 /// derived.
@@ -10,26 +13,35 @@ use shape_meta_core::{Degradation, Error, ErrorKind, HealthState, Remedy};
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
     phase: Phase,
+    repair: Repair,
     flushes: Flushes,
     /// The latest failure of a flush, kept after flushes succeed again.
     last_failure: Option<(Error, Instant)>,
 }
 
-/// What the store was asked to do as a whole. Flushes can succeed or fail in every phase.
+/// Whether the store is open. It only moves forward, whatever flushes and repairs do.
 #[derive(Debug, Default)]
 enum Phase {
-    /// Mutations are accepted, unless flushes have stopped.
+    /// Mutations are accepted, unless flushes have stopped or a repair is not complete.
     #[default]
     Open,
-    /// The store below is being repaired. A repair that fails returns to the phase before it.
-    Repairing { was_recovering: bool },
-    /// The repair is done, and what was pending before it is not committed yet. A pending change may rest on
-    /// a shape that the repair did not save, so nothing is accepted on top of it.
-    Recovering,
     /// `close` was called. Holds the reason for which mutations are refused.
     Closing(Error),
     /// `close` has returned.
     Closed(Error),
+}
+
+/// How far a repair of the store below has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Repair {
+    /// No repair is in progress.
+    #[default]
+    None,
+    /// The store below is being repaired. A repair that fails returns to the state before it.
+    Running { was_recovering: bool },
+    /// The repair is done, and what was pending before it is not committed yet. A pending change may rest on
+    /// a shape that the repair did not save, so nothing is accepted on top of it.
+    Recovering,
 }
 
 /// How flushes fare.
@@ -51,7 +63,10 @@ struct Retry {
     since: Instant,
     error: Error,
     failures: u32,
-    retry_at: Instant,
+    /// When the latest of them happened.
+    failed_at: Instant,
+    /// `None` for a back-off that the clock cannot express: only a request, or close, ends it.
+    retry_at: Option<Instant>,
 }
 
 /// What follows from a failed flush.
@@ -63,15 +78,26 @@ pub(crate) enum AfterFailure {
     Stop,
 }
 
+/// When the flusher makes its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextAttempt {
+    /// When a flush is due.
+    WhenDue,
+    /// At the end of a back-off.
+    At(Instant),
+    /// Not by itself: flushes have stopped, or the back-off has no end.
+    Never,
+}
+
 impl WriteState {
     /// Returns why mutations are refused; `None` if they are accepted.
     pub(crate) fn refusal(&self) -> Option<Error> {
-        match (&self.phase, &self.flushes) {
-            (Phase::Closing(error) | Phase::Closed(error), _) => Some(error.clone()),
-            (_, Flushes::Stopped(error)) => Some(error.clone()),
-            (Phase::Open, _) => None,
-            (Phase::Recovering, Flushes::Retrying(retry)) => Some(retry.error.clone()),
-            (Phase::Repairing { .. } | Phase::Recovering, _) => Some(Error::new(
+        match (&self.phase, &self.flushes, self.repair) {
+            (Phase::Closing(error) | Phase::Closed(error), ..) => Some(error.clone()),
+            (Phase::Open, Flushes::Stopped(error), _) => Some(error.clone()),
+            (Phase::Open, _, Repair::None) => None,
+            (Phase::Open, Flushes::Retrying(retry), Repair::Recovering) => Some(retry.error.clone()),
+            (Phase::Open, ..) => Some(Error::new(
                 ErrorKind::Busy,
                 "the database is being repaired; reads go on; try the change again in a moment",
             )),
@@ -95,11 +121,21 @@ impl WriteState {
         }
     }
 
-    /// Returns when the failed flush is retried.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
+    /// Returns when the flusher makes its next attempt.
+    pub(crate) fn next_attempt(&self) -> NextAttempt {
         match &self.flushes {
-            Flushes::Retrying(retry) => Some(retry.retry_at),
-            Flushes::Succeeding | Flushes::Stopped(_) => None,
+            Flushes::Succeeding => NextAttempt::WhenDue,
+            Flushes::Retrying(retry) => retry.retry_at.map_or(NextAttempt::Never, NextAttempt::At),
+            Flushes::Stopped(_) => NextAttempt::Never,
+        }
+    }
+
+    /// Shortens a back-off on request, to a second after the failure at the least. Requests merge: a second
+    /// one changes nothing.
+    pub(crate) fn shorten_backoff(&mut self) {
+        if let Flushes::Retrying(retry) = &mut self.flushes {
+            let at = retry.failed_at + MIN_REQUESTED_DELAY;
+            retry.retry_at = Some(retry.retry_at.map_or(at, |retry_at| retry_at.min(at)));
         }
     }
 
@@ -109,8 +145,12 @@ impl WriteState {
 
     /// Records a failed flush. The delay doubles with each failure in a row, from the first to the longest of
     /// `backoff`.
-    pub(crate) fn flush_failed(&mut self, error: &Error, backoff: (Duration, Duration)) -> AfterFailure {
-        let now = Instant::now();
+    pub(crate) fn flush_failed(
+        &mut self,
+        error: &Error,
+        backoff: (Duration, Duration),
+        now: Instant,
+    ) -> AfterFailure {
         self.last_failure = Some((error.clone(), now));
         if error.kind().remedy() != Remedy::Retry {
             self.flushes = Flushes::Stopped(error.clone());
@@ -122,45 +162,65 @@ impl WriteState {
         };
         let delay = backoff.0.saturating_mul(1 << before.min(20)).min(backoff.1);
         let failures = before.saturating_add(1);
-        self.flushes =
-            Flushes::Retrying(Retry { since, error: error.clone(), failures, retry_at: now + delay });
+        let (error, retry_at) = (error.clone(), now.checked_add(delay));
+        self.flushes = Flushes::Retrying(Retry { since, error, failures, failed_at: now, retry_at });
         AfterFailure::Retry { failures, delay }
     }
 
     /// Refuses mutations while the store below is repaired.
-    pub(crate) fn begin_repair(&mut self) {
-        self.phase = Phase::Repairing { was_recovering: self.is_recovering() };
+    ///
+    /// # Errors
+    ///
+    /// `Closed` once the store is being closed.
+    pub(crate) fn begin_repair(&mut self) -> Result<()> {
+        if self.is_closing() {
+            return Err(Error::closed());
+        }
+        self.repair = Repair::Running { was_recovering: self.is_recovering() };
+        Ok(())
     }
 
-    /// Returns to the phase before the repair. A flush may have stopped meanwhile: then mutations stay
+    /// Returns to the state before the repair. A flush may have stopped meanwhile: then mutations stay
     /// refused.
     pub(crate) fn repair_failed(&mut self) {
-        if let Phase::Repairing { was_recovering } = self.phase {
-            self.phase = if was_recovering { Phase::Recovering } else { Phase::Open };
+        if let Repair::Running { was_recovering } = self.repair {
+            self.repair = if was_recovering { Repair::Recovering } else { Repair::None };
         }
     }
 
     /// The store below is repaired: flushes are tried again, and mutations refused until one has committed
     /// all that was pending.
     pub(crate) fn repaired(&mut self) {
-        (self.phase, self.flushes) = (Phase::Recovering, Flushes::Succeeding);
+        (self.repair, self.flushes) = (Repair::Recovering, Flushes::Succeeding);
     }
 
     /// Whether what was pending before a repair is still to be committed.
     pub(crate) fn is_recovering(&self) -> bool {
-        matches!(self.phase, Phase::Recovering)
+        self.repair == Repair::Recovering
     }
 
-    /// Accepts mutations again after a repair.
+    /// Accepts mutations again after a repair, unless the store is being closed.
     pub(crate) fn recovered(&mut self) {
         if self.is_recovering() {
-            self.phase = Phase::Open;
+            self.repair = Repair::None;
         }
     }
 
-    /// Refuses mutations as closed, or for the reason for which flushes had stopped before.
+    /// Refuses mutations as closed, or for the reason for which flushes had stopped before. Ends a back-off,
+    /// once: close has its deadline.
     pub(crate) fn begin_close(&mut self) {
+        if self.is_closing() {
+            return;
+        }
         self.phase = Phase::Closing(self.stop_error().cloned().unwrap_or_else(Error::closed));
+        if let Flushes::Retrying(retry) = &mut self.flushes {
+            retry.retry_at = Some(Instant::now());
+        }
+    }
+
+    /// Whether `close` was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        !matches!(self.phase, Phase::Open)
     }
 
     pub(crate) fn closed(&mut self) {

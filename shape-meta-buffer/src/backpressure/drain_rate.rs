@@ -39,7 +39,7 @@ impl DrainRate {
 
     /// Records a failed flush that is retried after this delay.
     pub(crate) fn failed(&self, delay: Duration) {
-        self.delay.store(delay.as_micros() as u64, Ordering::Relaxed);
+        self.delay.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Returns changes per second; zero before the first flush.

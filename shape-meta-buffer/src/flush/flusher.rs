@@ -225,7 +225,7 @@ impl<S: ShapeStore> Flusher<S> {
     /// Records a failed flush, and stops writing if no retry helps (C9). The caller holds the flush lock.
     pub(super) fn record_failure(&self, error: &Error) {
         let backoff = self.shared.options.backoff;
-        let after = self.shared.overlay.write().writing.flush_failed(error, backoff);
+        let after = self.shared.overlay.write().writing.flush_failed(error, backoff, Instant::now());
         match after {
             AfterFailure::Stop => {
                 self.shared.durability.stop(error.clone());

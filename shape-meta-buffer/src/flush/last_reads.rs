@@ -6,7 +6,7 @@ use std::{
 use shape_meta_core::{Activity, Result, ShapeStore, ShapeStoreExt, SweepProgress};
 
 use super::{Flusher, end, panic_error};
-use crate::sync::Mutex;
+use crate::{options::MIN_DELAY, sync::Mutex};
 
 /// When last-read times are saved the next time.
 pub(crate) struct SaveSchedule {
@@ -24,11 +24,13 @@ impl SaveSchedule {
         *self.next_save.lock()
     }
 
+    /// Schedules the next save and returns when its step is due. With an interval of zero each step saves,
+    /// and the background flusher still rests in between.
     fn schedule(&self, has_more: bool) -> Option<Instant> {
+        let now = Instant::now();
         let interval = if has_more { Duration::ZERO } else { self.interval };
-        let next = Instant::now().checked_add(interval);
-        *self.next_save.lock() = next;
-        next
+        *self.next_save.lock() = now.checked_add(interval);
+        now.checked_add(if has_more { interval } else { interval.max(MIN_DELAY) })
     }
 }
 

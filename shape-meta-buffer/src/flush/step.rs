@@ -7,7 +7,7 @@ use std::{
 use shape_meta_core::ShapeStore;
 
 use super::{Flusher, panic_error};
-use crate::{flusher_pool::Step, memtable::State};
+use crate::{flusher_pool::Step, memtable::State, write_state::NextAttempt};
 
 impl<S: ShapeStore> Step for Flusher<S> {
     fn step(&self) -> Option<Instant> {
@@ -19,17 +19,17 @@ impl<S: ShapeStore> Step for Flusher<S> {
 }
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Flushes if a flush is due, and returns when the next one is. A request ends a back-off; a new change
-    /// does not.
+    /// Flushes if a flush is due, and returns when the next one is; `None` for never. A request shortens a
+    /// back-off; a new change does not.
     fn flush_if_due(&self) -> Option<Instant> {
-        let ends_backoff = self.shared.requests.take_ends_backoff();
+        if self.shared.requests.take_shortens_backoff() {
+            self.shared.overlay.write().writing.shorten_backoff();
+        }
         if self.shared.requests.is_paused() {
             return None;
         }
-        if !ends_backoff
-            && let Some(due) = self.due()
-            && due > Instant::now()
-        {
+        let due = self.due()?;
+        if due > Instant::now() {
             return Some(due);
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.flush_unless_paused())) {
@@ -49,19 +49,17 @@ impl<S: ShapeStore> Flusher<S> {
     }
 
     /// Returns when the next flush is due: at the end of a back-off; at once if a flush or a recovery is to
-    /// be resumed; otherwise when the active generation is due.
+    /// be resumed; otherwise when the active generation is due. `None` for never.
     fn due(&self) -> Option<Instant> {
         let state = self.shared.overlay.read();
-        if state.writing.stop_error().is_some() {
-            return None;
+        match state.writing.next_attempt() {
+            NextAttempt::Never => None,
+            NextAttempt::At(retry_at) => Some(retry_at),
+            NextAttempt::WhenDue if state.is_flushing() || state.writing.is_recovering() => {
+                Some(Instant::now())
+            }
+            NextAttempt::WhenDue => self.active_due(&state),
         }
-        if let Some(retry_at) = state.writing.retry_at() {
-            return Some(retry_at);
-        }
-        if state.is_flushing() || state.writing.is_recovering() {
-            return Some(Instant::now());
-        }
-        self.active_due(&state)
     }
 
     /// Whether the next flush is due by now.

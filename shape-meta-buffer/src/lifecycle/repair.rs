@@ -15,7 +15,7 @@ impl<S: ShapeStore> Flusher<S> {
     /// If the store below could not be repaired, everything is as before. If something pending could not be
     /// written, mutations stay refused until a later flush, which is retried, has written it.
     pub(crate) fn repair(&self) -> Result<Repaired> {
-        self.shared.overlay.write().writing.begin_repair();
+        self.shared.overlay.write().writing.begin_repair()?;
         let outcome = self.repair_below().and_then(|repaired| self.write_pending().map(|()| repaired));
         self.shared.backpressure.capacity.raise();
         outcome

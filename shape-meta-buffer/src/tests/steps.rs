@@ -79,6 +79,54 @@ fn i7_a_step_flushes_what_is_due_and_nothing_else() {
     assert_eq!(faults.changes(), 2);
 }
 
+#[test]
+fn c7_an_interval_without_end_flushes_on_request_only() {
+    let (store, faults) = stepped_with(|options| options.flush_interval(Duration::MAX));
+    add(&store, [1]);
+    for _ in 0..3 {
+        store.flusher.step();
+    }
+    assert_eq!(faults.changes(), 0, "once, it was flushed at each step");
+    store.request_flush();
+    store.flusher.step();
+    assert_eq!(faults.changes(), 1);
+    add(&store, [2, 3]);
+    store.flusher.step();
+    assert_eq!(faults.changes(), 3, "due for its size");
+}
+
+/// Once, each request was an attempt: 1,286 of them in five seconds on a full disk.
+#[test]
+fn c7_requests_on_a_full_disk_make_no_attempt_of_their_own() {
+    for delay in [AN_HOUR, Duration::MAX] {
+        let (store, faults) = stepped_with(|options| options.backoff(delay, delay));
+        faults.fail_applies(2_000, ErrorKind::StorageFull, Side::Before);
+        add(&store, [1, 2]);
+        let started_at = std::time::Instant::now();
+        for _ in 0..1_000 {
+            drop(store.request_flush());
+            store.flusher.step();
+        }
+        let allowed = 2 + started_at.elapsed().as_secs();
+        assert!((1..=allowed).contains(&faults.attempts()), "{}", faults.attempts());
+    }
+}
+
+/// Once, callers were refused until the interval was over, while the disk was idle.
+#[test]
+fn c7_a_refusal_at_the_bound_in_bytes_makes_a_flush_due() {
+    let (store, faults) = stepped_with(|options| options.flush_shapes(1_000).max_pending_bytes(5_000));
+    add(&store, [1]);
+    let mut large = shape(2);
+    large.definition = vec![7; 4_900].into();
+    store.flusher.step();
+    assert_eq!(faults.changes(), 0);
+    store.add(large.clone(), Wait::No).expect_err("it does not fit beside the first");
+    store.flusher.step();
+    assert_eq!(faults.changes(), 1, "due at once");
+    store.add(large, Wait::No).expect("alone it fits");
+}
+
 /// Whether the next step saves last-read times: then it takes the fault, and the save after it succeeds.
 fn saves(store: &Store, faults: &Faults) -> bool {
     faults.fail_saves(1, ErrorKind::Io);
