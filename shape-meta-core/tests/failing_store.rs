@@ -74,7 +74,7 @@ fn c8_a_handle_can_be_rejected() {
         let complete = SnapshotState::Complete;
         for change in [added(&rejected), marked(&rejected, complete), removed(&rejected)] {
             let batch = Batch { changes: vec![added(&record(&shape(3), 3)), change], through: Seq::new(3) };
-            let Err(error) = store.apply(&batch) else { panic!("the batch is rejected") };
+            let Err(error) = store.apply(&batch) else { panic!("the batch should be rejected") };
             assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, rejected_seq));
         }
         assert_eq!(kind(store.apply(&batch(3))), None, "a batch without the rejected handle is applied");

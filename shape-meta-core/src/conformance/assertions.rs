@@ -82,7 +82,7 @@ pub(super) fn assert_handle_gone<S: ReadShapes>(store: &S, handle: &str) {
     assert_eq!(read(store.snapshot_state(handle)), None);
     assert!(!read(store.touch(handle, Timestamp::from_micros(1))));
     let view = View::of(store);
-    assert!(view.get(handle).is_none(), "{handle:?} should be gone: {view:#?}");
+    assert!(view.get(handle).is_none(), "{handle:?} should not be live: {view:#?}");
 }
 
 /// Asserts that no read returns this shape, by handle or by key.

@@ -44,7 +44,8 @@ impl<S: ShapeStore, F: Fn() -> S + Sync> StoreFixture for F {
     }
 }
 
-/// How the suite opens, flushes, reopens and disturbs a composition. Only [`open`](Self::open) is required.
+/// How the suite opens, flushes and reopens a composition, and injects faults. Only [`open`](Self::open) is
+/// required.
 ///
 /// The stores must be opened with [`Limits::default`](crate::Limits). A fixture outlives its stores, so a
 /// temporary directory may belong to either.

@@ -30,7 +30,7 @@
 //! ```
 //! use shape_meta_core::{MemoryStore, Timestamp, conformance::StoreFixture};
 //!
-//! # fn main() {} // The tests below are compiled here, and run by `cargo test` in a crate.
+//! # fn main() {}
 //! // One line, for a store that does not survive a restart.
 //! mod memory {
 //!     shape_meta_core::conformance_tests!(store: super::MemoryStore::new);

@@ -26,7 +26,7 @@ pub fn c1_a_touch_is_seen_at_once<F: CompositionFixture>(fixture: &F) {
     for (round, micros) in [50, 40, 50, 60, 1, 0, 60, u64::MAX, 70].into_iter().enumerate() {
         assert!(read(store.touch(&new.handle, at(micros))));
         latest = latest.max(Some(at(micros)));
-        let metadata = read(store.metadata(&new.handle)).expect("it is live");
+        let metadata = read(store.metadata(&new.handle)).expect("the shape is live");
         assert_eq!(metadata.last_read, latest, "a touch never moves the last-read time back");
         assert_eq!((metadata.created, metadata.state), (created, SnapshotState::Pending));
         if round % 3 == 1 {

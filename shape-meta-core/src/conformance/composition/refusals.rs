@@ -58,8 +58,8 @@ pub fn c4_a_removed_handle_is_unknown<F: CompositionFixture>(fixture: &F) {
 pub fn c4_unprintable_handles_are_refused<F: CompositionFixture>(fixture: &F) {
     assert_eq!(Handle::new(""), Err(InvalidHandle::Empty));
     for text in ["\0", "a\u{7f}", "a\u{9b}b", "\n", "tab\t"] {
-        let Err(why) = Handle::new(text) else { panic!("{text:?} should be no valid handle") };
-        assert_eq!(Refusal::from(why).name(), "invalid_handle");
+        let Err(error) = Handle::new(text) else { panic!("{text:?} should be no valid handle") };
+        assert_eq!(Refusal::from(error).name(), "invalid_handle");
     }
     let store = fixture.open();
     let unusual = NewShape { handle: text_handle("ß \u{2028}\u{200b}"), ..shape(1) };
@@ -91,7 +91,7 @@ pub fn c4_shapes_over_a_limit_are_refused<F: CompositionFixture>(fixture: &F) {
         sized(9, 1, 1, 10_000),
     ];
     for new in too_large {
-        let Err(expected) = limits.check(&new) else { panic!("the shape is within the limits") };
+        let Err(expected) = limits.check(&new) else { panic!("the shape should be over a limit") };
         assert_eq!(assert_refused(&store, || store.add(new.clone(), WAIT)), expected);
         assert_eq!(assert_refused(&store, || store.get_or_add(&new, WAIT)), expected);
         assert_gone(&store, &new);

@@ -102,7 +102,9 @@ pub fn c1_a_record_belongs_to_its_entry<F: StoreFixture>(fixture: &F) {
     read(store.load(&mut |entry| loaded.push(entry)));
     let another = record(&shape(1), 1);
     for entry in [&old.entry, &loaded[0], &another.entry] {
-        let Some(found) = read(store.record_of(entry)) else { panic!("the record of a live entry is found") };
+        let Some(found) = read(store.record_of(entry)) else {
+            panic!("the record of a live entry should be found")
+        };
         assert!(Arc::ptr_eq(&found.entry, entry), "the record shares the given entry");
         assert_eq!((&found.definition, &found.dependencies), (&old.definition, &old.dependencies));
     }
@@ -110,7 +112,7 @@ pub fn c1_a_record_belongs_to_its_entry<F: StoreFixture>(fixture: &F) {
     apply(store, 3, [removed(&old), added(&new)]);
     assert!(read(store.record_of(&old.entry)).is_none());
     let Some(found) = read(store.record_of(&new.entry)) else {
-        panic!("the record of the new shape is found")
+        panic!("the record of the new shape should be found")
     };
     assert_eq!(*found.definition, *b"new");
     assert_eq!(found.entry.created(), Seq::new(3));
