@@ -1,4 +1,4 @@
-//! Notes what the benchmarks were compiled with, since a figure without it says nothing.
+//! Records the compiler and its flags, which belong to every figure.
 
 use std::{env, process::Command};
 

@@ -1,4 +1,4 @@
-//! What happens to the store.
+//! The load on the store.
 
 use std::{
     path::Path,
@@ -16,18 +16,19 @@ use crate::{Options, Result};
 
 const CLIENTS: usize = 64;
 
-/// What a part of the play is.
+/// A part of the load.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
-    /// Readers, and now and then a new shape.
+    /// Four clients, each with a pause between its requests.
     Quiet,
-    /// All clients make shapes as fast as they are let.
+    /// All clients send requests as fast as admission permits.
     Storm,
-    /// A storm while somebody else holds the database: nothing reaches the disk, and what is pending meets its bound.
+    /// A storm while another connection holds the write lock. Nothing is committed, and the pending changes
+    /// reach their bound.
     Held,
 }
 
-/// Plays the parts one after the other until the time is up.
+/// Plays the parts in turn until the time is up.
 pub(crate) fn play(store: &ShapeMeta, admission: &Admission, directory: &Path, options: &Options) -> Result {
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let numbers = AtomicU64::new(0);
@@ -57,32 +58,32 @@ pub(crate) fn play(store: &ShapeMeta, admission: &Admission, directory: &Path, o
     Ok(())
 }
 
-/// One client: it asks for a shape, reads it, and comes again later if it is refused.
+/// Plays one request: adds a shape and reads it. A refused client pauses.
 fn request(store: &ShapeMeta, admission: &Admission, number: u64) {
     let mut permit = match admission.try_acquire(Kind::Initial) {
         Ok(permit) => permit,
         Err(rejected) => return thread::sleep(rejected.retry_after.min(Duration::from_millis(200))),
     };
-    // Every hundredth asks for one that is there.
+    // Every hundredth request is for an existing shape.
     let shape = shape(if number.is_multiple_of(100) { number / 2 } else { number });
-    let Ok(made) = store.get_or_add(&shape, Wait::UpTo(Duration::from_millis(100))) else {
+    let Ok(added) = store.get_or_add(&shape, Wait::UpTo(Duration::from_millis(100))) else {
         return thread::sleep(Duration::from_millis(100));
     };
     if permit.switch_to(Kind::Existing).is_err() {
         return;
     }
-    // What goes wrong from here on the metrics tell.
-    let _ = store.mark_snapshot_started(&made.handle, Wait::No);
-    let _ = store.mark_snapshot_complete(&made.handle, Wait::No);
-    let _ = store.touch(&made.handle, Timestamp::now());
+    // The metrics report later errors.
+    let _ = store.mark_snapshot_started(&added.handle, Wait::No);
+    let _ = store.mark_snapshot_complete(&added.handle, Wait::No);
+    let _ = store.touch(&added.handle, Timestamp::now());
     if number.is_multiple_of(50) {
-        let _ = made.receipt.wait_durable(Duration::from_secs(1));
+        let _ = added.receipt.wait_durable(Duration::from_secs(1));
     }
-    // The definition of one that was made before: the database is asked.
+    // Reads the definition of an earlier shape from the database.
     if number.is_multiple_of(10) {
         let _ = store.record(&handle(number.saturating_sub(10_000)));
     }
-    // An old one goes, so that the store does not grow for ever, if it was ever made.
+    // Removes an old shape if it exists, so that the store does not grow without bound.
     if let Some(old) = number.checked_sub(50_000).map(handle)
         && store.metadata(&old).is_ok_and(|found| found.is_some())
     {
@@ -90,7 +91,7 @@ fn request(store: &ShapeMeta, admission: &Admission, number: u64) {
     }
 }
 
-/// Takes the write lock of the database, as somebody with a shell could.
+/// Takes the write lock of the database, as another process could.
 fn hold(directory: &Path) -> Result<rusqlite::Connection> {
     let connection = rusqlite::Connection::open(directory.join("shape-meta.sqlite3"))?;
     connection.busy_timeout(Duration::from_secs(10))?;

@@ -1,5 +1,5 @@
-//! A store that is observed: it serves its metrics for Prometheus at `/metrics` and its health at `/health`, and
-//! in between it is quiet, stormed, and kept from its disk, so that there is something to see.
+//! A store with metrics for Prometheus at `/metrics` and health at `/health`. Its load alternates between
+//! quiet parts, storms, and a locked database, so that the metrics change.
 //!
 //! `cargo run --release --features full --example observed -- --port 9464 --seconds 300`, and then
 //! `prometheus --config.file docs/prometheus/prometheus.yml`.
@@ -21,26 +21,26 @@ mod serve;
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// Serves the metrics of a store that is now quiet, now stormed.
+/// Serves the metrics of a store under a changing load.
 #[derive(Parser, Debug)]
 #[command(name = "observed")]
 struct Options {
-    /// Where to serve: on this port of the local host.
+    /// The port on the local host.
     #[arg(long, default_value_t = 9464)]
     port: u16,
 
-    /// For how long.
+    /// The duration of the run.
     #[arg(long, default_value_t = 300)]
     seconds: u64,
 
-    /// How long a part of the play lasts: quiet, storm, or a database that somebody else holds.
+    /// The duration of one part: quiet, storm, or a locked database.
     #[arg(long, default_value_t = 30)]
     part: u64,
 }
 
 fn main() -> Result {
     let options = Options::parse();
-    // The names as an OpenTelemetry collector would give them to Prometheus, and histograms that can be added up.
+    // The metric names that an OpenTelemetry collector would export, and histograms that can be aggregated.
     let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
     for (name, bounds) in MetricsObserver::histograms() {
         exporter = exporter.set_buckets_for_metric(Matcher::Full(name.into()), bounds)?;
@@ -74,7 +74,7 @@ fn open(directory: &Path) -> Result<(ShapeMeta, MetricsObserver)> {
         .observer(Arc::new(observer.clone()))
         .sqlite(SqliteOptions::default().busy_timeout(Duration::from_millis(250)))
         .cached(CacheOptions::default())
-        // A small bound, so that a storm meets it.
+        // A small bound, so that a storm reaches it.
         .buffered(BufferOptions::default().max_pending_shapes(20_000))
         .open(directory)?;
     Ok((store, observer))

@@ -1,4 +1,4 @@
-//! As much of a server as a scrape needs.
+//! A minimal HTTP server for scrapes.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -21,10 +21,11 @@ pub(crate) fn start(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     thread::Builder::new().name("metrics".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            // Who asks and goes away is not our concern.
+            // A client that disconnects is ignored.
             let _ = answer(stream, |path| match path {
                 "/metrics" => {
-                    // The gauges are set when somebody looks: no thread, and never older than the answer.
+                    // Gauges are recorded at each scrape. They need no thread, and are never older than the
+                    // answer.
                     reporter.record();
                     exporter.run_upkeep();
                     ("200 OK", exporter.render())
@@ -34,7 +35,7 @@ pub(crate) fn start(
                     Some(health) => ("503 Service Unavailable", format!("{health}\n")),
                     None => ("503 Service Unavailable", "closed\n".to_owned()),
                 },
-                _ => ("404 Not Found", "there is /metrics and /health\n".to_owned()),
+                _ => ("404 Not Found", "the paths are /metrics and /health\n".to_owned()),
             });
         }
     })?;
@@ -45,7 +46,7 @@ fn answer(mut stream: TcpStream, body: impl Fn(&str) -> (&'static str, String)) 
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut lines = BufReader::new(&stream).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
-    // The headers say nothing that matters here, but they have to be taken.
+    // The headers are read and ignored.
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let (status, body) = body(request.split(' ').nth(1).unwrap_or("/"));
     write!(

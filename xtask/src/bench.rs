@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: the benchmarks, which are packages of their own so that nobody else compiles them.
+//! `cargo xtask bench`: runs the benchmarks, which are packages of their own so that no other build compiles
+//! them.
 
 use std::ffi::OsString;
 
 use crate::{Result, cargo};
 
-/// Builds and runs the benchmarks with these arguments. Two are ours: `--peers` takes the package with other
-/// stores in it, and `--instructions` counts instructions instead.
+/// Builds and runs the benchmarks with these arguments. This task takes two of them: `--peers` selects the
+/// package with other stores, and `--instructions` the one that counts instructions.
 pub(crate) fn run(arguments: &[OsString]) -> Result {
     let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
     let mut arguments = arguments.ok_or("the arguments are not Unicode")?;
@@ -21,7 +22,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
             ["bench", "--manifest-path", "bench/instructions/Cargo.toml", "--target-dir", &target, "--"];
         return cargo::run(&[&call, &*arguments].concat(), &[]);
     }
-    // The one that counts allocations is run by the other.
+    // The benchmark runs the program that counts allocations.
     cargo::run(&["build", "--release", "--quiet", "--package", "shape-meta-bench", "--bins"], &[])?;
     if peers {
         let target = cargo::target()?;

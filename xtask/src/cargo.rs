@@ -1,4 +1,4 @@
-//! Cargo, as the tasks call it.
+//! Calls of cargo.
 
 use std::{
     env,
@@ -12,14 +12,14 @@ use crate::Result;
 /// The root of the workspace.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A call of the cargo that runs this task, at the root of the workspace.
+/// Returns a call of the cargo that runs this task, in the root of the workspace.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(ROOT);
     command
 }
 
-/// Runs cargo for all to see.
+/// Prints and runs a call of cargo.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result {
     let words: Vec<_> = environment.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
     let call =
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result {
     if status.success() { Ok(()) } else { Err(format!("{call}: {status}").into()) }
 }
 
-/// What cargo knows about the workspace and all that it depends on.
+/// Returns the metadata of the workspace and all its dependencies.
 pub(crate) fn metadata() -> Result<Value> {
     let mut command = command(&["metadata", "--format-version=1", "--all-features"]);
     let output = command.stderr(Stdio::inherit()).output()?;
@@ -39,22 +39,22 @@ pub(crate) fn metadata() -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The packages of `metadata`.
+/// Returns the packages of the metadata.
 pub(crate) fn packages(metadata: &Value) -> Result<&Vec<Value>> {
     metadata["packages"].as_array().ok_or_else(|| "cargo metadata names no packages".into())
 }
 
-/// The name of a package.
+/// Returns the name of a package.
 pub(crate) fn name(package: &Value) -> &str {
     package["name"].as_str().unwrap_or("(no name)")
 }
 
-/// Whether a package is of this workspace, rather than a dependency from elsewhere.
+/// Returns whether a package is a member of this workspace.
 pub(crate) fn is_member(metadata: &Value, package: &Value) -> bool {
     metadata["workspace_members"].as_array().is_some_and(|members| members.contains(&package["id"]))
 }
 
-/// Where this workspace is built: packages beside it are built there too.
+/// Returns the target directory of the workspace. Packages outside of the workspace are built there as well.
 pub(crate) fn target() -> Result<String> {
     let metadata = metadata()?;
     Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.to_owned())

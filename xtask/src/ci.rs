@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: all that has to be well before a change goes in.
+//! `cargo xtask ci`: the checks that a change has to pass.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::{Result, cargo, features, msrv, tools};
 
-/// What a step is called, and what it does.
+/// The name of a step, and its function.
 type Step = (&'static str, fn() -> Result);
 
-/// Quick ones first.
+/// The steps, the fast ones first.
 const STEPS: &[Step] = &[
     ("fmt", || cargo::run(&["fmt", "--all", "--check"], &[])),
     ("typos", tools::typos),
@@ -27,29 +27,29 @@ const STEPS: &[Step] = &[
     ("test", || cargo::run(&["test", "--workspace", "--all-features"], &[])),
 ];
 
-/// Runs the steps that are asked for. A failure does not keep the next ones from being run.
+/// Runs the selected steps. A failed step does not prevent the later ones.
 pub(crate) fn run(mut arguments: Parser) -> Result {
-    let mut asked = Vec::new();
+    let mut selected = Vec::new();
     let mut skipped = Vec::new();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Arg::Value(step) => asked.push(known(step.string()?)?),
-            Arg::Long("skip") => skipped.push(known(arguments.value()?.string()?)?),
+            Arg::Value(step) => selected.push(find(step.string()?)?),
+            Arg::Long("skip") => skipped.push(find(arguments.value()?.string()?)?),
             other => return Err(other.unexpected().into()),
         }
     }
 
     let mut failed = Vec::new();
     for (name, step) in STEPS {
-        if skipped.contains(name) || !asked.is_empty() && !asked.contains(name) {
+        if skipped.contains(name) || !selected.is_empty() && !selected.contains(name) {
             continue;
         }
         eprintln!("\nci: {name}");
-        let began = Instant::now();
+        let start = Instant::now();
         let result = step();
-        let took = began.elapsed().as_secs();
+        let took = start.elapsed().as_secs();
         match result {
-            Ok(()) => eprintln!("ci: {name} is well ({took} s)"),
+            Ok(()) => eprintln!("ci: {name} passed ({took} s)"),
             Err(why) => {
                 eprintln!("ci: {name} FAILED ({took} s): {why}");
                 failed.push(*name);
@@ -59,8 +59,8 @@ pub(crate) fn run(mut arguments: Parser) -> Result {
     if failed.is_empty() { Ok(()) } else { Err(format!("these steps FAILED: {}", failed.join(", ")).into()) }
 }
 
-fn known(step: String) -> Result<&'static str> {
+fn find(step: String) -> Result<&'static str> {
     let names: Vec<_> = STEPS.iter().map(|(name, _)| *name).collect();
     let found = names.iter().find(|name| **name == step);
-    found.copied().ok_or_else(|| format!("there is no step {step:?}; there are {}", names.join(", ")).into())
+    found.copied().ok_or_else(|| format!("unknown step {step:?}; the steps are {}", names.join(", ")).into())
 }

@@ -1,11 +1,11 @@
-//! Each feature of each package alone, and none.
+//! The step `features`: every feature of every package compiles alone, and every package without features.
 
 use serde_json::Value;
 
 use crate::{Result, cargo};
 
-/// Builds each package with each of its features alone and without any; warnings count, because an item that
-/// only one feature uses shows up nowhere else.
+/// Builds each package with each of its features alone, and without any. Warnings are errors, because an item
+/// that only one feature uses causes a warning only there.
 pub(crate) fn check() -> Result {
     let mut failures = Vec::new();
     for (package, feature) in combinations(&cargo::metadata()?)? {
@@ -20,8 +20,8 @@ pub(crate) fn check() -> Result {
     if failures.is_empty() { Ok(()) } else { Err(failures.join(", ").into()) }
 }
 
-/// All packages of the workspace with each of their features, and with "" for none. Asked of cargo, so
-/// that a new feature cannot be forgotten here.
+/// Returns all packages of the workspace with each of their features, and with "" for none. Cargo's metadata
+/// lists them, so a new feature is always included.
 fn combinations(metadata: &Value) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
     for package in cargo::packages(metadata)?.iter().filter(|package| cargo::is_member(metadata, package)) {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_feature_of_members_and_none() {
+    fn every_feature_of_each_member_and_none() {
         let metadata = json!({
             "packages": [
                 {"id": "a#1", "name": "a", "features": {"default": ["x"], "x": [], "y": []}},

@@ -19,17 +19,17 @@ Tasks of the workspace:
 
   cargo xtask ci [STEP...] [--skip STEP]...
 
-      Checks that all is well, and says at the end which steps failed. Without names it takes all steps:
-      fmt, typos, deny, msrv, clippy, features, docs, test.
+      Runs the checks of a change, and lists the failed steps at the end. The steps are fmt, msrv, clippy, features,
+      docs and test. Without names it runs all of them.
 
   cargo xtask bench [OPTION...]
 
-      Builds and runs the benchmarks; `cargo xtask bench --help` tells the options. With --peers, other stores are
-      measured beside; with --instructions, instructions of hot paths are counted (needs valgrind).
+      Builds and runs the benchmarks; `cargo xtask bench --help` prints the options. With --peers, it also measures
+      other stores. With --instructions, it counts the instructions of hot paths instead (needs valgrind).
 
   cargo xtask crash [--rounds N] [--minutes M] [--seed S]
 
-      Kills a working process again and again, and looks at what it leaves.
+      Kills working processes repeatedly, and checks the databases that they leave.
 
   cargo xtask soak [--minutes N] [--seed S]
 
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(())
         }
-        Some(other) => Err(format!("there is no task {other:?}\n\n{USAGE}").into()),
+        Some(other) => Err(format!("unknown task {other:?}\n\n{USAGE}").into()),
         None => Err(USAGE.into()),
     };
     match result {

@@ -1,4 +1,5 @@
-//! Steps of tools that do not come with Rust. Each runs where its tool is installed, and is skipped elsewhere.
+//! Steps of tools that do not come with Rust. Each runs where its tool is installed, and is skipped
+//! elsewhere.
 
 use std::process::Command;
 

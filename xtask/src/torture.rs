@@ -1,10 +1,11 @@
-//! `cargo xtask crash`: what is too long or too cruel for a test, in a package of its own.
+//! `cargo xtask crash` and `cargo xtask soak`: tests that run too long for the test suite, in a package of
+//! their own.
 
 use std::ffi::OsString;
 
 use crate::{Result, cargo};
 
-/// Builds and runs this torture with these arguments.
+/// Builds and runs this task with these arguments.
 pub(crate) fn run(task: &str, arguments: &[OsString]) -> Result {
     let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
     let arguments = arguments.ok_or("the arguments are not Unicode")?;

@@ -10,28 +10,28 @@ use shape_meta::{
 };
 use shape_meta_core::MemoryStore;
 
-/// Shapes that are there.
+/// The number of live shapes.
 pub const SHAPES: u64 = 1_000;
-/// Operations that are counted together.
+/// The number of operations in one count.
 pub const TIMES: u64 = 1_000;
 
-/// Nobody observes.
-pub fn nobody() -> Arc<dyn Observer> {
+/// No observer.
+pub fn no_observer() -> Arc<dyn Observer> {
     Arc::new(NoopObserver)
 }
 
-/// `TracingObserver`, and nobody listens.
+/// A `TracingObserver` without a subscriber.
 pub fn tracing_off() -> Arc<dyn Observer> {
     Arc::new(TracingObserver::new("main"))
 }
 
-/// `MetricsObserver`. What is counted here tells no recorder anything, so there is none.
+/// A `MetricsObserver` without a recorder, because the counted operations record nothing.
 pub fn metrics() -> Arc<dyn Observer> {
     Arc::new(MetricsObserver::new("main"))
 }
 
-/// The full stack over a store in memory, since the disk has no part in these paths; nothing is pending, and
-/// nothing is flushed behind, so that the count is the same every time.
+/// The full stack over a store in memory, because these paths do not use the disk. Nothing is pending and no
+/// thread flushes, so the count is the same in every run.
 pub fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
     let store = ShapeMeta::builder(NoopCleaner)
         .observer(observer)
@@ -48,17 +48,17 @@ pub fn store(observer: Arc<dyn Observer>) -> ShapeMeta {
     store
 }
 
-/// The same with handles to read.
+/// The store, with handles to read.
 pub fn handles(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Handle>) {
     (store(observer), (0..TIMES).map(|time| handle(time * 7 % SHAPES)).collect())
 }
 
-/// The same with keys to look up.
+/// The store, with keys to look up.
 pub fn keys(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Key>) {
     (store(observer), (0..TIMES).map(|time| key(time * 7 % SHAPES)).collect())
 }
 
-/// The same with shapes to add.
+/// The store, with shapes to add.
 pub fn adds(observer: Arc<dyn Observer>) -> (ShapeMeta, Vec<Mutation>) {
     (store(observer), (SHAPES..SHAPES + TIMES).map(|number| Mutation::Add(shape(number))).collect())
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use shape_meta::{Handle, Key, NewShape, Relation};
-use shape_meta_bench::{Candidate, Client, Facts, Kind, Subject};
+use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
 use crate::{Result, record};
 
@@ -23,7 +23,7 @@ impl Candidate for Fjall {
         Kind::Peer
     }
 
-    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
         let database = Database::builder(directory.join("fjall")).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
         let (records, keys, readers) = (keyspace("records")?, keyspace("keys")?, keyspace("readers")?);
@@ -37,7 +37,7 @@ struct Open {
     records: Keyspace,
     /// Handles by key.
     keys: Keyspace,
-    /// Relation and handle in one.
+    /// Relation and handle in one key.
     readers: Keyspace,
 }
 
@@ -56,7 +56,7 @@ impl Open {
     }
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller(self)))
     }
@@ -78,7 +78,7 @@ impl Client for Caller<'_> {
     }
 
     fn remove(&mut self, handle: &str) -> Result {
-        let old = self.0.records.get(handle)?.ok_or("there is no such shape")?;
+        let old = self.0.records.get(handle)?.ok_or("the shape does not exist")?;
         let mut batch = self.0.database.batch().durability(Some(PersistMode::SyncAll));
         batch.remove(&self.0.records, handle);
         batch.remove(&self.0.keys, &record::key(&old)?.as_bytes()[..]);

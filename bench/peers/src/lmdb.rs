@@ -2,7 +2,7 @@ use std::path::Path;
 
 use heed::{Database, DatabaseFlags, Env, EnvOpenOptions, RwTxn, types::Bytes};
 use shape_meta::{Handle, Key, NewShape, Relation};
-use shape_meta_bench::{Candidate, Client, Facts, Kind, Subject};
+use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
 use crate::{Result, record};
 
@@ -24,10 +24,10 @@ impl Candidate for Lmdb {
         Kind::Peer
     }
 
-    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
         let mut options = EnvOpenOptions::new();
         options.map_size(32 << 30).max_dbs(3).max_readers(1_024);
-        // SAFETY: nobody else opens, changes or cuts short this file while the environment is open.
+        // SAFETY: no other code opens, changes or truncates this file while the environment is open.
         let env = unsafe { options.open(directory)? };
         let mut transaction = env.write_txn()?;
         let mut table = |name, flags| -> Result<Table> {
@@ -48,7 +48,7 @@ struct Open {
     records: Table,
     /// Handles by key.
     keys: Table,
-    /// Handles by relation, many to one.
+    /// Handles by relation, with duplicate keys.
     readers: Table,
 }
 
@@ -75,7 +75,7 @@ impl Open {
     }
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller(self)))
     }
@@ -99,7 +99,7 @@ impl Client for Caller<'_> {
     fn remove(&mut self, handle: &str) -> Result {
         let Open { env, records, keys, readers } = self.0;
         let mut transaction = env.write_txn()?;
-        let old = records.get(&transaction, handle.as_bytes())?.ok_or("there is no such shape")?.to_vec();
+        let old = records.get(&transaction, handle.as_bytes())?.ok_or("the shape does not exist")?.to_vec();
         records.delete(&mut transaction, handle.as_bytes())?;
         keys.delete(&mut transaction, record::key(&old)?.as_bytes())?;
         for relation in record::relations(&old)? {

@@ -1,6 +1,6 @@
-//! Other ways to keep the same records with the same three access paths, measured beside shape-meta in one run:
-//! `cargo xtask bench --peers`. Each is written as its own documentation does it, without tricks that would take
-//! knowing its insides.
+//! Other stores that keep the same records with the same three access paths, measured in the same run as
+//! shape-meta: `cargo xtask bench --peers`. Each follows its own documentation, without tuning that requires
+//! knowledge of its internals.
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::{
 use moka::sync::Cache;
 use rusqlite::Connection;
 use shape_meta::{Handle, Key, NewShape, Relation};
-use shape_meta_bench::{Candidate, Client, Facts, Kind, Subject};
+use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
 use crate::{
     Result,
@@ -14,7 +14,7 @@ use crate::{
     tables,
 };
 
-/// rusqlite behind a cache: write-through.
+/// A write-through cache over rusqlite.
 pub(crate) struct Moka;
 
 impl Candidate for Moka {
@@ -31,13 +31,13 @@ impl Candidate for Moka {
         Kind::Peer
     }
 
-    fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Subject>> {
-        let room = expected.max(1_000_000) * 2;
+    fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Store>> {
+        let capacity = expected.max(1_000_000) * 2;
         Ok(Box::new(Open {
             writer: Mutex::new(tables::open(directory)?),
             directory: directory.to_owned(),
-            facts: Cache::new(room),
-            handles: Cache::new(room),
+            facts: Cache::new(capacity),
+            handles: Cache::new(capacity),
         }))
     }
 }
@@ -63,7 +63,7 @@ impl Open {
     }
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller { open: self, reader: tables::open(&self.directory)? }))
     }

@@ -1,15 +1,15 @@
-//! The record as the key-value stores keep it: hash, state, key, relations, definition.
+//! The record of the key-value stores: hash, state, key, relations, definition.
 
 use shape_meta::{Handle, Key, NewShape, Relation};
 use shape_meta_bench::Facts;
 
 use crate::Result;
 
-/// Snapshots of shapes that fill a database are complete.
+/// The state of the shapes that fill a database: a complete snapshot.
 pub(crate) const COMPLETE: u8 = 3;
 const HEAD: usize = 8 + 1 + 32 + 1;
 
-/// Under the handle.
+/// Encodes the value under the handle.
 pub(crate) fn encode(shape: &NewShape, state: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + 4 * shape.relations.len() + shape.definition.len());
     bytes.extend_from_slice(&shape.hash.get().to_le_bytes());
@@ -38,7 +38,7 @@ pub(crate) fn relations(record: &[u8]) -> Result<Vec<Relation>> {
     oids.map(|oid| Ok(Relation::new(oid?))).collect()
 }
 
-/// Makes the definition the caller's own.
+/// Returns a copy of the definition.
 pub(crate) fn definition(record: &[u8]) -> Result<Vec<u8>> {
     let count = usize::from(*record.get(41).ok_or("a record counts its relations")?);
     Ok(record.get(HEAD + 4 * count..).ok_or("a record has a definition")?.to_vec())
@@ -48,12 +48,12 @@ pub(crate) fn handle(bytes: &[u8]) -> Result<Handle> {
     Ok(Handle::new(std::str::from_utf8(bytes)?)?)
 }
 
-/// Relation and handle, for stores that keep the pair as one key: sorted by relation.
+/// Returns relation and handle as one key that sorts by relation.
 pub(crate) fn pair(relation: Relation, handle: &str) -> Vec<u8> {
     [&relation.oid().to_be_bytes(), handle.as_bytes()].concat()
 }
 
-/// Each once.
+/// Removes duplicates.
 pub(crate) fn distinct(mut handles: Vec<Handle>, relations: usize) -> Vec<Handle> {
     if relations > 1 {
         handles.sort_unstable();

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use redb::{Database, MultimapTableDefinition, ReadableDatabase, TableDefinition};
 use shape_meta::{Handle, Key, NewShape, Relation};
-use shape_meta_bench::{Candidate, Client, Facts, Kind, Subject};
+use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
 use crate::{Result, record};
 
@@ -26,7 +26,7 @@ impl Candidate for Redb {
         Kind::Peer
     }
 
-    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
         let database = Database::create(directory.join("shapes.redb"))?;
         let transaction = database.begin_write()?;
         transaction.open_table(RECORDS)?;
@@ -59,7 +59,7 @@ impl Open {
     }
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller(self)))
     }
@@ -94,7 +94,7 @@ impl Client for Caller<'_> {
         {
             let mut records = transaction.open_table(RECORDS)?;
             let Some(old) = records.remove(handle)?.map(|record| record.value().to_vec()) else {
-                return Err("there is no such shape".into());
+                return Err("the shape does not exist".into());
             };
             transaction.open_table(KEYS)?.remove(record::key(&old)?.as_bytes())?;
             let mut readers = transaction.open_multimap_table(READERS)?;

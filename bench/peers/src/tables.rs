@@ -1,5 +1,4 @@
-//! The tables that the two SQLite peers write: as somebody would who has not measured, with an index for each
-//! access path.
+//! The tables of the two SQLite peers: an untuned schema with an index for each access path.
 
 use std::path::Path;
 
@@ -71,7 +70,7 @@ pub(crate) fn definition(connection: &Connection, handle: &str) -> Result<Option
     Ok(statement.query_row([handle], |row| row.get(0)).optional()?)
 }
 
-/// Calls for the handles of each of these relations.
+/// Passes the handles of each of these relations to `found`.
 pub(crate) fn handles_for_relations(
     connection: &Connection,
     relations: &[Relation],

@@ -1,7 +1,7 @@
-//! What one writes oneself in an afternoon: concurrent maps, a channel, and a thread that commits what comes.
+//! A hand-written write-behind store: concurrent maps, a channel, and a thread that commits what it receives.
 //!
-//! It has none of the guarantees of shape-meta: its indexes change one after the other, two adds of one key can
-//! both win, and a fault of the disk ends the thread.
+//! It has none of the guarantees of shape-meta: its indexes change one after the other, two adds of one key
+//! can both succeed, and a fault of the disk ends the thread.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 use dashmap::DashMap;
 use rusqlite::Connection;
 use shape_meta::{Handle, Key, NewShape, Relation};
-use shape_meta_bench::{Candidate, Client, Facts, Kind, Subject};
+use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
 use crate::{
     Result,
@@ -20,7 +20,7 @@ use crate::{
     tables,
 };
 
-/// Changes that are on their way to the disk, at most; as with shape-meta here.
+/// The bound on pending changes, as for shape-meta in these benchmarks.
 const BOUND: usize = 200_000;
 const BATCH: usize = 50_000;
 
@@ -41,7 +41,7 @@ impl Candidate for WriteBehind {
         Kind::Peer
     }
 
-    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
         let maps = Arc::new(Maps::default());
         let connection = tables::open(directory)?;
         maps.load(&connection)?;
@@ -70,7 +70,7 @@ struct Maps {
     by_handle: DashMap<Handle, Kept>,
     by_key: DashMap<Key, Handle>,
     by_relation: DashMap<u32, std::collections::HashSet<Handle>>,
-    /// Definitions that are not on disk yet.
+    /// The definitions that are not on disk yet.
     waiting: DashMap<Handle, Arc<[u8]>>,
 }
 
@@ -110,7 +110,7 @@ impl Maps {
     }
 
     fn remove(&self, handle: &str) -> Result {
-        let (_, kept) = self.by_handle.remove(handle).ok_or("there is no such shape")?;
+        let (_, kept) = self.by_handle.remove(handle).ok_or("the shape does not exist")?;
         self.by_key.remove(&kept.key);
         for relation in kept.relations {
             if let Some(mut readers) = self.by_relation.get_mut(&relation.oid()) {
@@ -127,7 +127,7 @@ enum Message {
     Flush(mpsc::Sender<()>),
 }
 
-/// Takes what has gathered, commits it, and goes on until nobody sends any more.
+/// Commits the queued messages in batches until the channel is closed.
 fn write(connection: &Connection, receiver: &mpsc::Receiver<Message>, maps: &Maps) -> Result {
     while let Ok(first) = receiver.recv() {
         let (mut written, mut flushed) = (Vec::new(), Vec::new());
@@ -173,7 +173,7 @@ impl Open {
     }
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller { open: self, reader: tables::open(&self.directory)? }))
     }

@@ -1,4 +1,4 @@
-//! Charts of figures, as SVG of about the width of a phone, so that their letters stay readable there.
+//! Charts of figures as SVG, about as wide as a phone, so that their text stays readable there.
 
 use plotters::{
     coord::{Shift, combinators::IntoLogRange},
@@ -7,15 +7,14 @@ use plotters::{
 
 use super::theme::{self, FAINT, GRID, Ink, LIMIT, PAPER, TEXT};
 use crate::{
-    Result,
-    figure::Figure,
-    run::Outcome,
+    error::Result,
+    result::{At, Better, Figure, Outcome},
     workload::{Chart, Form, Workload},
 };
 
 const WIDTH: u32 = 480;
 const PLOT: u32 = 290;
-/// Between what the axis is called and the legend.
+/// The space between the name of the x axis and the legend.
 const GAP: u32 = 8;
 const HEADER: u32 = 52;
 const ENTRY: u32 = 22;
@@ -30,18 +29,18 @@ struct Series<'a> {
     points: Vec<(f64, f64)>,
 }
 
-/// What an axis is called and how its numbers are written.
+/// The name of an axis, and the format of its numbers.
 struct Axis {
     name: String,
     number: fn(&f64) -> String,
 }
 
-/// The chart, if its figures were measured.
-pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Result<Option<String>> {
+/// Returns the chart, if its figures were measured.
+pub(super) fn chart(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Result<Option<String>> {
     let figures: Vec<_> = outcome
         .figures
         .iter()
-        .filter(|figure| figure.workload == workload.name && figure.what == chart.what)
+        .filter(|figure| figure.workload == workload.name && figure.measure == chart.measure)
         .collect();
     let Some(first) = figures.first() else { return Ok(None) };
     let (series, x, y) = match chart.form {
@@ -51,8 +50,8 @@ pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Resul
             (against(outcome, &figures), x, Axis { name: first.unit.clone(), number: short })
         }
         Form::Distribution => {
-            let x = Axis { name: "share that took no longer".into(), number: percentile };
-            (distributions(outcome, &figures), x, Axis { name: "time of one".into(), number: duration })
+            let x = Axis { name: "percentile of the operations".into(), number: percentile };
+            (distributions(outcome, &figures), x, Axis { name: "latency".into(), number: duration })
         }
     };
     let series: Vec<_> = series.into_iter().filter(|series| !series.points.is_empty()).collect();
@@ -60,11 +59,11 @@ pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Resul
         return Ok(None);
     }
     let subtitle = match (chart.form, first.better) {
-        (_, crate::figure::Better::Higher) => format!("{}, more is better", y.name),
-        (Form::Lines, _) => format!("{}, less is better", y.name),
+        (_, Better::Higher) => format!("{}, higher is better", y.name),
+        (Form::Lines, _) => format!("{}, lower is better", y.name),
         (Form::Distribution, _) => {
             let at = largest_at(&figures).map(|at| format!(", {} {}", short(&(at.value as f64)), at.unit));
-            format!("latency{}, less is better", at.unwrap_or_default())
+            format!("latency{}, lower is better", at.unwrap_or_default())
         }
     };
     let rows = series.len().div_ceil(2) as u32;
@@ -81,46 +80,47 @@ pub(super) fn of(outcome: &Outcome, workload: &Workload, chart: &Chart) -> Resul
     .map(Some)
 }
 
-/// How much of its limit each figure of the full stack reaches.
+/// Returns the chart with the share of its limit that each figure of the full stack reaches.
 pub(super) fn shares(outcome: &Outcome) -> Result<Option<String>> {
     const BAR: u32 = 44;
     let mut bars: Vec<(String, f64)> = Vec::new();
-    for figure in outcome.figures.iter().filter(|figure| figure.subject == "full stack") {
+    for figure in outcome.figures.iter().filter(|figure| figure.candidate == "full stack") {
         let (Some(share), Some(limit)) = (figure.share(), &figure.limit) else { continue };
-        // Distributions have charts of their own, and a rate while growing has many places.
-        if figure.workload == "growth" || ["p50", "p99"].iter().any(|start| figure.what.starts_with(start)) {
+        // Distributions have charts of their own, and the rate while growing has many parameters.
+        if figure.workload == "growth" || ["p50", "p99"].iter().any(|start| figure.measure.starts_with(start))
+        {
             continue;
         }
         let at = figure.at.as_ref().map(|at| format!(", {} {}", short(&(at.value as f64)), at.unit));
-        bars.push((format!("{}{} (of {})", figure.what, at.unwrap_or_default(), limit.name), share));
+        bars.push((format!("{}{} (of {})", figure.measure, at.unwrap_or_default(), limit.name), share));
     }
     if bars.is_empty() {
         return Ok(None);
     }
     let height = HEADER + bars.len() as u32 * BAR + 6 + FOOTER;
     let (left, right) = (14, WIDTH as i32 - 64);
-    // What is far better than its limit has no need of the room to show by how much.
+    // A figure that is far better than its limit would compress the other bars.
     let widest = bars.iter().map(|(_, share)| *share).fold(1.0, f64::max).min(1.6);
-    let place = |share: f64| left + ((right - left) as f64 * share.min(widest) / widest) as i32;
+    let position = |share: f64| left + ((right - left) as f64 * share.min(widest) / widest) as i32;
     drawn(height, |root| {
-        heading(root, "The full stack beside what bounds it", "share of the limit; 100% is as fast as bare")?;
+        heading(root, "The full stack against its limits", "share of the limit; 100% equals the limit")?;
         for (at, (name, share)) in bars.iter().enumerate() {
             let top = (HEADER + at as u32 * BAR) as i32;
             root.draw(&Text::new(name.as_str(), (left, top + 2), font(14, TEXT)))?;
             root.draw(&Rectangle::new(
-                [(left, top + 22), (place(*share).max(left + 1), top + 36)],
+                [(left, top + 22), (position(*share).max(left + 1), top + 36)],
                 theme::line(0).color().filled(),
             ))?;
-            let bare = vec![(place(1.0), top + 19), (place(1.0), top + 39)];
+            let bare = vec![(position(1.0), top + 19), (position(1.0), top + 39)];
             root.draw(&PathElement::new(bare, LIMIT.color().stroke_width(2)))?;
             let percent = if *share < 0.095 {
                 format!("{:.1}%", 100.0 * share)
             } else {
                 format!("{:.0}%", 100.0 * share)
             };
-            // Behind the mark of the limit, where they would meet.
-            let end = place(*share).max(left + 1);
-            let end = if (place(1.0) - 44..place(1.0)).contains(&end) { place(1.0) } else { end };
+            let end = position(*share).max(left + 1);
+            // Moves the text behind the mark of the limit, where they would overlap.
+            let end = if (position(1.0) - 44..position(1.0)).contains(&end) { position(1.0) } else { end };
             root.draw(&Text::new(percent, (end + 5, top + 22), font(14, FAINT)))?;
         }
         footer(root, height, outcome, None)
@@ -158,7 +158,7 @@ fn footer(root: &Area<'_>, height: u32, outcome: &Outcome, workload: Option<&str
     Ok(())
 }
 
-/// Two in a row.
+/// Draws the legend with two entries in a row.
 fn legend(area: &Area<'_>, series: &[Series<'_>]) -> Result {
     for (at, one) in series.iter().enumerate() {
         let left = if at % 2 == 0 { 14 } else { WIDTH as i32 / 2 };
@@ -181,7 +181,7 @@ fn draw(area: &Area<'_>, series: &[Series<'_>], x: &Axis, y: &Axis) -> Result {
         values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)))
     };
     let ((left, right), (low, high)) = (range(|point| point.0), range(|point| point.1));
-    // At least a decade upwards, so that what is flat looks flat.
+    // At least one decade, so that a flat curve looks flat.
     let (low, high) = (low / 1.6, (high * 1.6).max(low * 10.0));
     let mut chart = ChartBuilder::on(area)
         .margin_right(18)
@@ -206,7 +206,7 @@ fn draw(area: &Area<'_>, series: &[Series<'_>], x: &Axis, y: &Axis) -> Result {
         .y_label_formatter(&y.number)
         .x_desc(x.name.as_str())
         .draw()?;
-    // The product is drawn last, so that nothing covers it.
+    // The full stack is drawn last, so that no other curve covers it.
     for one in series.iter().rev() {
         let stroke = one.ink.color().stroke_width(if one.is_limit { 1 } else { 2 });
         chart.draw_series(LineSeries::new(one.points.iter().copied(), stroke))?;
@@ -218,7 +218,7 @@ fn draw(area: &Area<'_>, series: &[Series<'_>], x: &Axis, y: &Axis) -> Result {
     Ok(())
 }
 
-/// A series for each candidate, in the order of the figures.
+/// Returns a series for each candidate, in the order of the figures.
 fn named<'a>(
     outcome: &Outcome,
     figures: &[&'a Figure],
@@ -226,15 +226,15 @@ fn named<'a>(
 ) -> Vec<Series<'a>> {
     let mut names: Vec<&str> = Vec::new();
     for figure in figures {
-        if !names.contains(&figure.subject.as_str()) {
-            names.push(&figure.subject);
+        if !names.contains(&figure.candidate.as_str()) {
+            names.push(&figure.candidate);
         }
     }
     let of = |name: &'a str| {
-        let own: Vec<_> = figures.iter().copied().filter(|figure| figure.subject == name).collect();
-        let place = outcome.candidates.iter().position(|(candidate, _)| candidate == name);
-        let ink = place.map_or(LIMIT, theme::line);
-        Series { name, ink, is_limit: place.is_none(), points: points(&own) }
+        let own: Vec<_> = figures.iter().copied().filter(|figure| figure.candidate == name).collect();
+        let index = outcome.candidates.iter().position(|(candidate, _)| candidate == name);
+        let ink = index.map_or(LIMIT, theme::line);
+        Series { name, ink, is_limit: index.is_none(), points: points(&own) }
     };
     names.into_iter().map(of).collect()
 }
@@ -248,11 +248,11 @@ fn against<'a>(outcome: &Outcome, figures: &[&'a Figure]) -> Vec<Series<'a>> {
     })
 }
 
-fn largest_at<'a>(figures: &[&'a Figure]) -> Option<&'a crate::figure::At> {
+fn largest_at<'a>(figures: &[&'a Figure]) -> Option<&'a At> {
     figures.iter().filter_map(|figure| figure.at.as_ref()).max_by_key(|at| at.value)
 }
 
-/// Of those that depend on something, at the largest.
+/// Returns the distributions at the largest parameter.
 fn distributions<'a>(outcome: &Outcome, figures: &[&'a Figure]) -> Vec<Series<'a>> {
     let at = largest_at(figures);
     named(outcome, figures, |figures| {
@@ -276,7 +276,7 @@ fn short(value: &f64) -> String {
     }
 }
 
-/// Of microseconds.
+/// Formats microseconds.
 fn duration(us: &f64) -> String {
     match *us {
         us if us >= 1e6 => format!("{} s", short(&(us / 1e6))),
@@ -286,7 +286,7 @@ fn duration(us: &f64) -> String {
     }
 }
 
-/// Of one in so many.
+/// Formats the percentile that one in `one_in` exceeds.
 fn percentile(one_in: &f64) -> String {
     let share = 100.0 * (1.0 - 1.0 / one_in);
     let digits = (one_in.log10().round() as usize).saturating_sub(2);

@@ -2,18 +2,16 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{chart, theme};
 use crate::{
-    Result,
-    figure::{Figure, number},
-    run::Outcome,
-    workload::{self, Workload},
+    error::Result,
+    result::{Figure, Outcome, number},
+    workload::Workload,
 };
 
 const STYLE: &str = include_str!("page.css");
 
-/// The whole report.
-pub(super) fn of(outcome: &Outcome) -> Result<String> {
-    let sections =
-        workload::ALL.iter().map(|workload| section(outcome, workload)).collect::<Result<Vec<_>>>()?;
+/// Returns the whole report as HTML.
+pub(super) fn page(outcome: &Outcome, workloads: &[Workload]) -> Result<String> {
+    let sections = workloads.iter().map(|workload| section(outcome, workload)).collect::<Result<Vec<_>>>()?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,8 +26,8 @@ pub(super) fn of(outcome: &Outcome) -> Result<String> {
                 h1 { "shape-meta: benchmarks" }
                 p { code { (outcome.command) } }
                 p {
-                    "Medians of " (outcome.rounds) " rounds, all candidates in turn, in one run of "
-                    (outcome.seconds) " seconds. How it is measured: docs/performance.md."
+                    "Medians of " (outcome.rounds) " rounds, which alternate between the candidates, in one run of "
+                    (outcome.seconds) " seconds. The method is in docs/performance.md."
                 }
                 dl.machine {
                     @for (name, fact) in outcome.machine.facts() { dt { (name) } dd { (fact) } }
@@ -50,16 +48,16 @@ pub(super) fn of(outcome: &Outcome) -> Result<String> {
 }
 
 fn section(outcome: &Outcome, workload: &Workload) -> Result<Markup> {
-    let figures: Vec<_> = outcome.figures.iter().filter(|figure| figure.workload == workload.name).collect();
+    let figures: Vec<_> = outcome.figures_of(workload.name).collect();
     if figures.is_empty() {
         return Ok(html! {});
     }
-    let charts = workload.charts.iter().map(|one| chart::of(outcome, workload, one));
+    let charts = workload.charts.iter().map(|one| chart::chart(outcome, workload, one));
     let charts: Vec<_> = charts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     Ok(html! {
         section id=(workload.name) {
             h2 { (workload.name) }
-            p { (capital(workload.about)) "." }
+            p { (capitalized(workload.about)) "." }
             .charts { @for svg in &charts { (picture(svg)) } }
             details open[charts.is_empty()] {
                 summary { (figures.len()) " figures" }
@@ -77,27 +75,27 @@ fn table(figures: &[&Figure]) -> Markup {
     html! {
         table {
             thead { tr {
-                th { "figure" } th { "at" } th { "of" } th.number { "median" } th.number { "lowest" }
+                th { "figure" } th { "at" } th { "candidate" } th.number { "median" } th.number { "lowest" }
                 th.number { "highest" } th { "unit" } th.number { "of limit" } th { "target" }
             } }
             tbody { @for figure in figures { tr {
-                td { (figure.what) }
+                td { (figure.measure) }
                 td { @if let Some(at) = &figure.at { (number(at.value as f64)) " " (at.unit) } }
-                td { (figure.subject) }
+                td { (figure.candidate) }
                 td.number { (number(figure.spread.median)) }
                 td.number { (number(figure.spread.lowest)) }
                 td.number { (number(figure.spread.highest)) }
                 td { (figure.unit) }
                 td.number { @if let Some(share) = figure.share() { (number(100.0 * share)) "%" } }
-                td { @if let Some((well, target)) = figure.verdict() {
-                    (target) " " @if well { span.well { "✓ reached" } } @else { span.missed { "✗ missed" } }
+                td { @if let Some((reached, target)) = figure.verdict() {
+                    (target) " " @if reached { span.well { "✓ reached" } } @else { span.missed { "✗ missed" } }
                 } }
             } } }
         }
     }
 }
 
-fn capital(text: &str) -> String {
+fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -1,11 +1,11 @@
-//! Colours, light and dark.
+//! Colours for light and dark.
 //!
-//! Charts are drawn in the light colours, and a style sheet says what each becomes where it is dark: a rule for
-//! an attribute wins over the attribute. So the same drawing serves both, also as a file that a document shows.
+//! Charts are drawn in the light colours, and a style sheet maps each to its dark colour: a style rule has
+//! precedence over an attribute. So one drawing serves both, also as a separate file in a document.
 
 use plotters::style::RGBColor;
 
-/// A colour where it is light, and where it is dark.
+/// A colour in the light and in the dark theme.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ink {
     light: (u8, u8, u8),
@@ -28,7 +28,7 @@ pub(super) const TEXT: Ink = Ink { light: (31, 35, 40), dark: "#e6edf3" };
 pub(super) const FAINT: Ink = Ink { light: (101, 109, 118), dark: "#9198a1" };
 pub(super) const GRID: Ink = Ink { light: (222, 226, 230), dark: "#272d35" };
 
-/// For lines; told apart without seeing red or green as well.
+/// Colours of lines, which can be distinguished without red or green.
 const LINES: [Ink; 11] = [
     Ink { light: (9, 105, 218), dark: "#58a6ff" },
     Ink { light: (207, 70, 20), dark: "#ff8a5c" },
@@ -43,15 +43,15 @@ const LINES: [Ink; 11] = [
     Ink { light: (125, 85, 60), dark: "#cfa283" },
 ];
 
-/// What is the limit of others.
+/// The colour of limits.
 pub(super) const LIMIT: Ink = Ink { light: (110, 119, 129), dark: "#8b949e" };
 
-/// The colour of the candidate at this place.
+/// Returns the colour of the candidate with this index.
 pub(super) fn line(at: usize) -> Ink {
     LINES[at % LINES.len()]
 }
 
-/// Makes every chart within follow light and dark.
+/// Returns a style sheet that adapts every chart to the theme.
 pub(super) fn style() -> String {
     let all = [PAPER, TEXT, FAINT, GRID, LIMIT].into_iter().chain(LINES);
     let rules: String = all
@@ -63,7 +63,7 @@ pub(super) fn style() -> String {
     format!("svg text{{font-family:system-ui,sans-serif}}@media(prefers-color-scheme:dark){{{rules}}}")
 }
 
-/// The chart as a file of its own.
+/// Returns the chart as a file of its own.
 pub(super) fn standalone(svg: &str) -> String {
     match svg.find('>') {
         Some(end) => format!("{}<style>{}</style>{}", &svg[..=end], style(), &svg[end + 1..]),
@@ -76,14 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_colour_is_its_own() {
+    fn every_colour_is_unique() {
         let all: Vec<_> = [PAPER, TEXT, FAINT, GRID, LIMIT].into_iter().chain(LINES).map(Ink::hex).collect();
         let different: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(all.len(), different.len(), "one colour cannot become two");
+        assert_eq!(all.len(), different.len(), "a light colour must have one dark colour");
     }
 
     #[test]
-    fn a_standalone_chart_brings_its_style() {
+    fn a_standalone_chart_contains_its_style() {
         assert!(standalone("<svg a=\"b\">\n</svg>").starts_with("<svg a=\"b\"><style>svg text"));
     }
 }

@@ -5,67 +5,67 @@ use std::{
 };
 
 use super::{
-    Chart, Workload,
-    reads::{Picks, Read},
+    definition::{Chart, Workload},
+    random_reads::{RandomReads, Read},
 };
 use crate::{
-    Client, Result, Subject,
-    latency::Latencies,
-    pace::Paced,
-    run::{Filling, Measure, Run},
-    sample,
+    BoxError, Client, Result, Store,
+    data::sample,
+    probe::{Latencies, OpenLoop},
+    result::Measure,
+    run::{Filling, Run},
 };
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "redeploy-storm",
-    about: "all clients come at once, each for some shapes: it looks each up by key, does not find it, adds it, and \
-            checks its handle. Everything is due when the storm begins (open loop), so the time of a shape is from \
-            then on. Another client reads at 2,000 a second meanwhile. Where the storm takes longer than is \
-            measured, what is left is not counted",
+    about: "all clients start at once with some shapes each: a client looks up a shape by key, does not find it, adds \
+            it, and checks its handle. All shapes are due when the storm begins (open loop). Another client reads \
+            at 2,000 per second meanwhile. Shapes after the time limit are not counted",
     run,
     charts: &[
-        Chart::distribution("When a client has its shape", "p99 of a shape, from due").picture("storm"),
-        Chart::distribution("Reads beside the storm", "p99 of a read beside, from due"),
+        Chart::distribution("When a client has its shape", "p99 of a shape, response time").picture("storm"),
+        Chart::distribution("Reads during the storm", "p99 of a read, response time"),
     ],
 };
 
-/// Shapes that come in storms have numbers from here on.
+/// The first number of the shapes that a storm adds.
 const NEW: u64 = 1 << 41;
 
 struct Round {
     served: Latencies,
-    reads: Paced,
+    reads: OpenLoop,
     rate: f64,
 }
 
 fn run(run: &mut Run<'_>) -> Result {
     let clients: u64 = run.scale.pick([4, 64, 256, 256]);
     let shapes: u64 = run.scale.pick([10, 200, 200, 200]);
-    let longest = Duration::from_millis(run.scale.pick([50, 300, 3_000, 3_000]));
-    let there = run.scale.pick([500, 10_000, 100_000, 100_000]);
-    let filling = Filling { name: "plain", shapes: there, shape: sample::shape };
-    let picks = Picks::of(there, there.min(10_000));
-    let mut opened = run.open_filled(&run.candidates(there), filling)?;
-    let mut turn = 0;
-    let rows = run.in_turn(&mut opened, |subject| {
-        turn += 1;
-        round(&**subject, clients, shapes, longest, NEW + turn * 10_000_000, &picks)
+    let max_time = Duration::from_millis(run.scale.pick([50, 300, 3_000, 3_000]));
+    let existing = run.scale.pick([500, 10_000, 100_000, 100_000]);
+    let filling = Filling { name: "plain", shapes: existing, shape: sample::shape };
+    let random_reads = RandomReads::new(existing, existing.min(10_000));
+    let mut opened = run.open_filled(&run.candidates(existing), filling)?;
+    let mut number = 0;
+    let rows = run.measure_rounds(&mut opened, |store| {
+        number += 1;
+        round(&**store, clients, shapes, max_time, NEW + number * 10_000_000, &random_reads)
     })?;
     let rate = Measure::higher("served", "shapes/s").at(clients, "clients");
-    run.tell(&rows, rate, |round| Some(round.rate))?;
-    let shape = Measure::lower("a shape, from due", "us").at(clients, "clients");
-    run.tell_latencies(&rows, shape, |round| &round.served)?;
-    let read = Measure::lower("a read beside, from due", "us").at(clients, "clients");
-    run.tell_latencies(&rows, read, |round| &round.reads.due)
+    run.record(&rows, rate, |round| Some(round.rate));
+    let shape = Measure::lower("a shape, response time", "us").at(clients, "clients");
+    run.record_latencies(&rows, shape, |round| &round.served);
+    let read = Measure::lower("a read, response time", "us").at(clients, "clients");
+    run.record_latencies(&rows, read, |round| &round.reads.response);
+    Ok(())
 }
 
 fn round(
-    subject: &dyn Subject,
+    store: &dyn Store,
     clients: u64,
     shapes: u64,
-    longest: Duration,
+    max_time: Duration,
     from: u64,
-    picks: &Picks,
+    random_reads: &RandomReads,
 ) -> Result<Round> {
     let start = Barrier::new(clients as usize + 2);
     let (served, reads, due, ended) = thread::scope(|scope| {
@@ -75,16 +75,21 @@ fn round(
                 let start = &start;
                 scope.spawn(move || {
                     let wanted: Vec<_> = numbers.map(sample::shape).collect();
-                    let client = subject.client();
+                    let client = store.client();
                     start.wait();
-                    serve(&mut *client?, wanted, longest)
+                    serve(&mut *client?, wanted, max_time)
                 })
             })
             .collect();
         let reader = scope.spawn(|| {
-            let client = subject.client();
+            let client = store.client();
             start.wait();
-            picks.paced(&mut *client?, Read::Metadata, 2_000, longest.min(Duration::from_millis(300)))
+            random_reads.open_loop(
+                &mut *client?,
+                Read::Metadata,
+                2_000,
+                max_time.min(Duration::from_millis(300)),
+            )
         });
         start.wait();
         let due = Instant::now();
@@ -94,42 +99,42 @@ fn round(
         }
         let reads = reader.join().map_err(|_| "the reader panicked")??;
         let ended = times.iter().flatten().copied().max().ok_or("a client was served")?;
-        Ok::<_, crate::BoxError>((times, reads, due, ended))
+        Ok::<_, BoxError>((times, reads, due, ended))
     })?;
-    subject.flush()?;
+    store.flush()?;
     let mut latencies = Latencies::default();
     served.iter().flatten().for_each(|at| latencies.record(at.saturating_duration_since(due)));
-    // As it was, for the next round.
-    let mut client = subject.client()?;
+    // Restores the content for the next round.
+    let mut client = store.client()?;
     for (number, times) in served.iter().enumerate() {
         let first = from + number as u64 * shapes;
         (first..first + times.len() as u64).try_for_each(|number| client.remove(&sample::handle(number)))?;
     }
     drop(client);
-    subject.flush()?;
+    store.flush()?;
     let rate = latencies.len() as f64 / ended.saturating_duration_since(due).as_secs_f64();
     Ok(Round { served: latencies, reads, rate })
 }
 
-/// When each shape was there.
+/// Returns the time at which each shape was available.
 fn serve(
     client: &mut dyn Client,
     wanted: Vec<shape_meta::NewShape>,
-    longest: Duration,
+    max_time: Duration,
 ) -> Result<Vec<Instant>> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut times = Vec::with_capacity(wanted.len());
     for shape in wanted {
         let (handle, hash) = (shape.handle.clone(), shape.hash.get());
         if client.handle_for(&shape.key)?.is_some() {
-            return Err("a new shape was there already".into());
+            return Err("a new shape already exists".into());
         }
         client.add(shape)?;
         if client.facts(&handle)?.is_none_or(|facts| facts.hash != hash) {
-            return Err("a shape that was added is not there".into());
+            return Err("an added shape is missing".into());
         }
         times.push(Instant::now());
-        if begun.elapsed() > longest {
+        if start.elapsed() > max_time {
             break;
         }
     }

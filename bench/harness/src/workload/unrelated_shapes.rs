@@ -1,20 +1,20 @@
 use super::{
-    Chart, Workload,
-    beside::{self, Writers},
+    background_writes::{self, Writers},
+    definition::{Chart, Workload},
 };
 use crate::{Result, run::Run};
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "unrelated-shapes-one-client-latency",
-    about: "one client looks up shapes at 20,000 a second (open loop), quietly and while shapes that it does not read \
-            come and go at 2,000 a second. Limit: a bare evmap, beside the same writers",
+    about: "one client looks up shapes at 20,000 per second (open loop), when idle and while unrelated shapes are added \
+            and removed at 2,000 per second. Limit: a bare evmap during the same writes",
     run,
     charts: &[Chart::distribution(
-        "Metadata while unrelated shapes come and go",
-        "p99 of metadata by handle, beside, from due",
+        "Metadata while unrelated shapes change",
+        "p99 of metadata by handle, during writes, response time",
     )],
 };
 
 fn run(run: &mut Run<'_>) -> Result {
-    beside::compare(run, Writers { threads: 1, rate: 2_000, keep: 200 }, None)
+    background_writes::compare(run, Writers { threads: 1, rate: 2_000, keep: 200 }, None)
 }

@@ -2,29 +2,29 @@ use std::{hint::black_box, time::Instant};
 
 use shape_meta::{NewShape, Relation, prelude::*};
 
-use super::{Chart, Workload};
+use super::definition::{Chart, Workload};
 use crate::{
-    Client, Result,
-    figure::Target,
-    run::{Filling, Measure, Run},
-    sample,
+    Client, Result, Store,
+    data::sample,
+    result::{Measure, Target},
+    run::{Filling, Run},
 };
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "write-fanout",
-    about: "a row of one table changed: the handles of the 1 to 100,000 shapes that read it, one question after the \
-            other (closed loop); quiet, and with 50,000 changes pending",
+    about: "a row of one table changed: the handles of the 1 to 100,000 shapes that read it (closed loop), with nothing \
+            pending and with 50,000 pending changes",
     run,
     charts: &[Chart::lines("Shapes of one relation", "handles of a relation")],
 };
 
-/// The relation whose readers are 10 to this power.
+/// The first relation. Relation `RELATION + n` has 10 to the power n readers.
 const RELATION: u32 = 100;
 const PENDING: u64 = 50_000;
 const NEW: u64 = 1 << 42;
 
 fn shape(number: u64) -> NewShape {
-    // 1 shape, then 10, then 100...: after 1, 11, 111...
+    // The first shape, then 10 shapes, then 100: the boundaries are at 1, 11, 111.
     let mut power = 0;
     let mut end = 1;
     while number >= end {
@@ -35,23 +35,23 @@ fn shape(number: u64) -> NewShape {
 }
 
 fn run(run: &mut Run<'_>) -> Result {
-    let most: u32 = run.scale.pick([2, 4, 5, 5]);
-    let shapes = (0..=most).map(|power| 10_u64.pow(power)).sum();
+    let max_power: u32 = run.scale.pick([2, 4, 5, 5]);
+    let shapes = (0..=max_power).map(|power| 10_u64.pow(power)).sum();
     let filling = Filling { name: "fan-out", shapes, shape };
     let mut opened = run.open_filled(&run.candidates(shapes), filling)?;
-    measure(run, &mut opened, most, "handles of a relation")?;
+    measure(run, &mut opened, max_power, "handles of a relation")?;
 
     let pending = run.scale.pick([100, PENDING, PENDING, PENDING]);
     opened.retain(|(name, _)| *name == "full stack");
-    for (_, subject) in &opened {
-        let Some(store) = subject.ours() else { continue };
+    for (_, store) in &opened {
+        let Some(store) = store.shape_meta() else { continue };
         store.pause();
         (NEW..NEW + pending)
             .try_for_each(|number| store.add(sample::reading(number, [7]), Wait::No).map(drop))?;
     }
-    measure(run, &mut opened, most, "handles of a relation, 50,000 changes pending")?;
-    for (_, subject) in &opened {
-        let Some(store) = subject.ours() else { continue };
+    measure(run, &mut opened, max_power, "handles of a relation, 50,000 pending changes")?;
+    for (_, store) in &opened {
+        let Some(store) = store.shape_meta() else { continue };
         (NEW..NEW + pending)
             .try_for_each(|number| store.remove(&sample::handle(number), Wait::No).map(drop))?;
         store.resume();
@@ -61,28 +61,28 @@ fn run(run: &mut Run<'_>) -> Result {
 
 fn measure(
     run: &mut Run<'_>,
-    opened: &mut [(&'static str, Box<dyn crate::Subject>)],
-    most: u32,
+    opened: &mut [(&'static str, Box<dyn Store>)],
+    max_power: u32,
     what: &str,
 ) -> Result {
-    for power in 0..=most {
+    for power in 0..=max_power {
         let readers = 10_u64.pow(power);
-        let rows = run.in_turn(opened, |subject| {
+        let rows = run.measure_rounds(opened, |store| {
             let times = (10_000 / readers).clamp(3, 200);
-            let mut client = subject.client()?;
-            let begun = Instant::now();
+            let mut client = store.client()?;
+            let start = Instant::now();
             for _ in 0..times {
-                ask(&mut *client, power, readers)?;
+                read(&mut *client, power, readers)?;
             }
-            Ok(begun.elapsed().as_secs_f64() * 1e6 / times as f64)
+            Ok(start.elapsed().as_secs_f64() * 1e6 / times as f64)
         })?;
         let measure = Measure::lower(what, "us").at(readers, "shapes");
-        run.tell(&rows, measure.target_if(readers == 10_000, Target::Most(1_000.0)), |us| Some(*us))?;
+        run.record(&rows, measure.target_if(readers == 10_000, Target::Most(1_000.0)), |us| Some(*us));
     }
     Ok(())
 }
 
-fn ask(client: &mut dyn Client, power: u32, readers: u64) -> Result {
+fn read(client: &mut dyn Client, power: u32, readers: u64) -> Result {
     let handles = black_box(client.handles_for_relations(&[Relation::new(RELATION + power)])?);
     let found = handles.len() as u64;
     if found == readers { Ok(()) } else { Err(format!("{found} handles instead of {readers}").into()) }

@@ -1,4 +1,4 @@
-//! Reads of one shape, at random.
+//! Reads of single random shapes.
 
 use std::{
     hint::black_box,
@@ -9,8 +9,8 @@ use shape_meta::{Handle, Key};
 
 use crate::{
     Client, Result,
-    pace::{Paced, paced},
-    sample,
+    data::sample,
+    probe::{OpenLoop, open_loop},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Read {
 impl Read {
     pub(super) const ALL: [Self; 3] = [Self::Metadata, Self::Key, Self::Definition];
 
-    pub(super) fn what(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Metadata => "metadata by handle",
             Self::Key => "handle by key",
@@ -32,15 +32,15 @@ impl Read {
     }
 }
 
-/// Which shapes are asked for: in an order that no cache can foresee.
-pub(super) struct Picks {
+/// Random shapes to read, in an order that no cache can predict.
+pub(super) struct RandomReads {
     handles: Vec<Handle>,
     keys: Vec<Key>,
 }
 
-impl Picks {
-    pub(super) fn of(shapes: u64, picks: u64) -> Self {
-        let numbers: Vec<_> = (0..picks).map(|at| sample::mix(at) % shapes).collect();
+impl RandomReads {
+    pub(super) fn new(shapes: u64, count: u64) -> Self {
+        let numbers: Vec<_> = (0..count).map(|at| sample::mix(at) % shapes).collect();
         Self {
             handles: numbers.iter().copied().map(sample::handle).collect(),
             keys: numbers.iter().copied().map(sample::key).collect(),
@@ -51,45 +51,47 @@ impl Picks {
         self.answer(client, read, at).map(|_| ())
     }
 
-    /// Something of the answer.
+    /// Reads one shape, and returns a number from the answer.
     fn answer(&self, client: &mut dyn Client, read: Read, at: usize) -> Result<usize> {
         let at = at % self.handles.len();
-        let something = match read {
+        let answer = match read {
             Read::Metadata => black_box(client.facts(&self.handles[at])?).map(|facts| facts.hash as usize),
             Read::Key => black_box(client.handle_for(&self.keys[at])?).map(|handle| handle.as_bytes().len()),
             Read::Definition => black_box(client.definition(&self.handles[at])?),
         };
-        something.ok_or_else(|| "a shape that is there was not found".into())
+        answer.ok_or_else(|| "a live shape was not found".into())
     }
 
-    /// Nanoseconds for each of many, one right after the other (closed loop), for at most so long.
+    /// Returns the nanoseconds of one read, with each read after the answer to the previous one (closed
+    /// loop), for at most `max_time`.
     ///
-    /// What is asked next takes something of the answer into account, and so is not known before that is there.
-    /// Otherwise a processor begins with the next look-ups while the first still waits for memory, some more
-    /// and some less: by the same bare map, a handle took a third of the time by key that it took by handle, for
-    /// no other reason than that a handle was copied before it was looked up.
-    pub(super) fn each(&self, client: &mut dyn Client, read: Read, longest: Duration) -> Result<f64> {
+    /// The index of each read depends on the previous answer. Otherwise the processor begins later look-ups
+    /// while earlier ones wait for memory, and to a different degree for each kind: in the same bare map, a
+    /// look-up by key then took a third of the time of one by handle, only because the handle was copied
+    /// before the look-up.
+    pub(super) fn closed_loop(&self, client: &mut dyn Client, read: Read, max_time: Duration) -> Result<f64> {
         const STEP: usize = 256;
-        let nothing = black_box(0);
-        let begun = Instant::now();
+        // The compiler does not know that this is zero.
+        let zero = black_box(0);
+        let start = Instant::now();
         let (mut done, mut last) = (0, 0);
-        while done < self.handles.len() && begun.elapsed() < longest {
+        while done < self.handles.len() && start.elapsed() < max_time {
             for at in done..(done + STEP).min(self.handles.len()) {
-                last = self.answer(client, read, at + (last & nothing))?;
+                last = self.answer(client, read, at + (last & zero))?;
             }
             done = (done + STEP).min(self.handles.len());
         }
-        Ok(begun.elapsed().as_nanos() as f64 / done as f64)
+        Ok(start.elapsed().as_nanos() as f64 / done as f64)
     }
 
-    /// At a rate (open loop).
-    pub(super) fn paced(
+    /// Reads at a fixed rate (open loop).
+    pub(super) fn open_loop(
         &self,
         client: &mut dyn Client,
         read: Read,
         rate: u64,
         duration: Duration,
-    ) -> Result<Paced> {
-        paced(rate, duration, |time| self.read(client, read, time as usize))
+    ) -> Result<OpenLoop> {
+        open_loop(rate, duration, |time| self.read(client, read, time as usize))
     }
 }

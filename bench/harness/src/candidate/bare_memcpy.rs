@@ -1,17 +1,17 @@
-//! The limit of an acknowledged add: the record copied once, by each client for itself.
+//! The limit of an acknowledged add: each client copies the record once.
 
 use std::{hint::black_box, path::Path};
 
 use shape_meta::NewShape;
 
-use super::{Candidate, Client, Kind, Subject, cannot};
-use crate::Result;
+use super::interface::{Candidate, Client, Kind, Store, unsupported};
+use crate::error::Result;
 
-/// Nobody who keeps a record can do less than copy it.
+/// Copies records. No store can do less.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy;
+pub(crate) struct BareMemcpy;
 
-impl Candidate for Copy {
+impl Candidate for BareMemcpy {
     fn name(&self) -> &'static str {
         "bare memcpy"
     }
@@ -24,18 +24,18 @@ impl Candidate for Copy {
         Kind::Limit
     }
 
-    fn open(&self, _: &Path, _: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, _: &Path, _: u64) -> Result<Box<dyn Store>> {
         Ok(Box::new(Self))
     }
 }
 
-impl Subject for Copy {
+impl Store for BareMemcpy {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Self))
     }
 
     fn fill(&self, _: &[NewShape]) -> Result {
-        cannot()
+        unsupported()
     }
 
     fn flush(&self) -> Result {
@@ -43,7 +43,7 @@ impl Subject for Copy {
     }
 }
 
-impl Client for Copy {
+impl Client for BareMemcpy {
     fn add(&mut self, shape: NewShape) -> Result {
         let mut record = Vec::with_capacity(512);
         record.extend_from_slice(shape.handle.as_bytes());

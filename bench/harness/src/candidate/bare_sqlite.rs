@@ -1,5 +1,5 @@
-//! The limit of what reaches the disk: a bare rusqlite loop over the same tables, with the same settings and
-//! batches of the size that does best; and of a definition: a bare prepared statement by row id.
+//! The limit of a durable add: a bare rusqlite loop over the same tables, with the same settings and the best
+//! batch size. The limit of a read of a definition: a bare prepared statement by row id.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,17 +9,20 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 use shape_meta::{NewShape, SqliteOptions};
 
-use super::{Candidate, Client, FULL, Kind, Subject, cannot};
-use crate::{Result, sample};
+use super::{
+    composition::FULL_STACK,
+    interface::{Candidate, Client, Kind, Store, unsupported},
+};
+use crate::{data::sample, error::Result};
 
-/// What a flush takes at once under load, about.
+/// About the size of a flush under load.
 const BATCH: usize = 50_000;
 
 const SHAPE: &str =
     "INSERT INTO shape (id, handle, key, hash, state, indexed, relations) VALUES (?, ?, ?, ?, ?, ?, ?)";
 const DEFINITION: &str = "INSERT INTO definition (id, dependencies, body) VALUES (?, ?, ?)";
 
-/// SQLite without anything around it.
+/// SQLite without shape-meta.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BareSqlite;
 
@@ -36,9 +39,9 @@ impl Candidate for BareSqlite {
         Kind::Limit
     }
 
-    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Subject>> {
-        // The store makes the tables, so that they are the same ones.
-        drop(FULL.open_with(directory, 0, SqliteOptions::default())?);
+    fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
+        // The store creates the tables, so they are the same.
+        drop(FULL_STACK.open_with(directory, 0, SqliteOptions::default())?);
         Ok(Box::new(Open { writer: connect(directory)?.into(), directory: directory.to_owned() }))
     }
 }
@@ -60,10 +63,10 @@ fn connect(directory: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         let connection = connect(&self.directory)?;
-        // As much as a reading connection of ours has. With more, what is compared is the caches of pages.
+        // The page cache of a reading connection in shape-meta. A larger one would compare page caches.
         connection.pragma_update(None, "cache_size", -2_048)?;
         Ok(Box::new(Reader(connection)))
     }
@@ -100,13 +103,13 @@ fn insert(connection: &Connection, shapes: &[NewShape]) -> Result {
     Ok(transaction.commit()?)
 }
 
-/// Knows the row id of a handle without asking: it is the place of the shape's add in the order, and a filled
-/// database has an add and a mark of each shape, in the order of their numbers.
+/// Computes the row id of a handle: it is the sequence number of the add, and a filled database has an add
+/// and a mark for each shape, in the order of their numbers.
 struct Reader(Connection);
 
 impl Client for Reader {
     fn definition(&mut self, handle: &str) -> Result<Option<usize>> {
-        let Some(number) = sample::number(handle) else { return cannot() };
+        let Some(number) = sample::number(handle) else { return unsupported() };
         let id = i64::try_from(2 * number + 1)?;
         let mut statement = self.0.prepare_cached("SELECT body FROM definition WHERE id = ?")?;
         let body: Option<Vec<u8>> = statement.query_row([id], |row| row.get(0)).optional()?;

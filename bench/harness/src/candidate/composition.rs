@@ -5,65 +5,65 @@ use shape_meta::{
     Relation, ShapeMeta, SnapshotState, SqliteOptions, prelude::*,
 };
 
-use super::{Candidate, Client, Facts, Kind, Subject};
-use crate::Result;
+use super::interface::{Candidate, Client, Facts, Kind, Store};
+use crate::error::Result;
 
-/// How long a caller waits for room, and a flush for the disk, before a benchmark is given up.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// The time-out for backpressure and flushes, after which a benchmark fails.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A composition of shape-meta.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ours {
+pub(crate) struct Composition {
     name: &'static str,
     about: &'static str,
     cached: Option<LookupIndex>,
     buffered: bool,
 }
 
-/// The product.
-pub(crate) const FULL: Ours = Ours {
+/// The default composition.
+pub(crate) const FULL_STACK: Composition = Composition {
     name: "full stack",
     about: "Buffered<Cached<SqliteStore>>: visible in memory at once; on disk by group commit, FULL",
     cached: Some(LookupIndex::Memory),
     buffered: true,
 };
 
-const ON_DISK: Ours = Ours {
+const ON_DISK: Composition = Composition {
     name: "look-ups on disk",
     about: "the same, with look-ups by key and relation left to SQLite",
     cached: Some(LookupIndex::Disk),
     buffered: true,
 };
 
-const BUFFERED: Ours = Ours {
+const BUFFERED: Composition = Composition {
     name: "buffered",
     about: "Buffered<SqliteStore>: no cache; written look-ups come from SQLite",
     cached: None,
     buffered: true,
 };
 
-const CACHED: Ours = Ours {
+const CACHED: Composition = Composition {
     name: "cached",
     about: "Direct<Cached<SqliteStore>>: write-through, each add a synced transaction, FULL",
     cached: Some(LookupIndex::Memory),
     buffered: false,
 };
 
-/// What storms were slow on.
-pub(crate) const DIRECT: Ours = Ours {
+/// The composition on which storms were slow.
+pub(crate) const DIRECT: Composition = Composition {
     name: "direct",
-    about: "Direct<SqliteStore>: no cache, each add a synced transaction, FULL; what storms were slow on",
+    about: "Direct<SqliteStore>: no cache, each add a synced transaction, FULL; storms were slow on it",
     cached: None,
     buffered: false,
 };
 
-/// All compositions, the product first.
-pub(crate) fn compositions() -> Vec<Box<dyn Candidate>> {
-    [FULL, DIRECT, CACHED, BUFFERED, ON_DISK].into_iter().map(|one| Box::new(one) as _).collect()
+/// All compositions, the full stack first.
+pub(crate) fn all() -> Vec<Box<dyn Candidate>> {
+    [FULL_STACK, DIRECT, CACHED, BUFFERED, ON_DISK].into_iter().map(|one| Box::new(one) as _).collect()
 }
 
-impl Ours {
-    /// Opens it with other options for the database.
+impl Composition {
+    /// Opens the composition with these options for the database.
     pub(crate) fn open_with(
         &self,
         directory: &Path,
@@ -77,14 +77,14 @@ impl Ours {
             builder = builder.cached(cache);
         }
         if self.buffered {
-            // Room for a storm, so that what is measured is the work and not the bound.
+            // The capacity covers a storm, so the work is measured and not the bound.
             builder = builder.buffered(BufferOptions::default().max_pending_shapes(200_000));
         }
         Ok(builder.open(directory)?)
     }
 }
 
-impl Candidate for Ours {
+impl Candidate for Composition {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -97,7 +97,7 @@ impl Candidate for Ours {
         Kind::Composition
     }
 
-    fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Store>> {
         let store = self.open_with(directory, expected, SqliteOptions::default())?;
         Ok(Box::new(Open { store, buffered: self.buffered }))
     }
@@ -108,16 +108,16 @@ struct Open {
     buffered: bool,
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         Ok(Box::new(Caller(&self.store)))
     }
 
     fn fill(&self, shapes: &[NewShape]) -> Result {
         if !self.buffered {
-            return Err("without a buffer there are no batches".into());
+            return Err("a composition without a buffer has no batches".into());
         }
-        let wait = Wait::UpTo(PATIENCE);
+        let wait = Wait::UpTo(TIMEOUT);
         for shape in shapes {
             self.store.add(shape.clone(), wait)?;
             let complete = Mutation::Mark(shape.handle.to_string(), SnapshotState::Complete);
@@ -127,18 +127,18 @@ impl Subject for Open {
     }
 
     fn flush(&self) -> Result {
-        Ok(self.store.flush(PATIENCE)?)
+        Ok(self.store.flush(TIMEOUT)?)
     }
 
-    fn ours(&self) -> Option<&ShapeMeta> {
+    fn shape_meta(&self) -> Option<&ShapeMeta> {
         Some(&self.store)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let report = self.store.close(PATIENCE);
-        assert!(report.is_complete(), "a benchmark loses nothing: {report:?}");
+        let report = self.store.close(TIMEOUT);
+        assert!(report.is_complete(), "mutations were not written: {report:?}");
     }
 }
 
@@ -146,12 +146,12 @@ struct Caller<'a>(&'a ShapeMeta);
 
 impl Client for Caller<'_> {
     fn add(&mut self, shape: NewShape) -> Result {
-        self.0.add(shape, Wait::UpTo(PATIENCE))?;
+        self.0.add(shape, Wait::UpTo(TIMEOUT))?;
         Ok(())
     }
 
     fn remove(&mut self, handle: &str) -> Result {
-        self.0.remove(handle, Wait::UpTo(PATIENCE))?;
+        self.0.remove(handle, Wait::UpTo(TIMEOUT))?;
         Ok(())
     }
 

@@ -1,33 +1,33 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// How large the data are, and how long everything may take.
+/// The size of the data and the duration of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scale {
-    /// For tests: whether everything runs. Its figures mean nothing.
+    /// For tests: checks that everything runs. Its figures mean nothing.
     #[value(hide = true)]
     Tiny,
     /// Under a minute on two idle cores, up to 200,000 shapes.
     Quick,
-    /// Up to a million shapes: far beyond the processor's caches.
+    /// Up to a million shapes, far more than the processor's caches hold.
     Full,
     /// Up to ten million shapes: needs some 20 GB of disk and 8 GB of memory.
     Huge,
 }
 
 impl Scale {
-    /// One of four, from the smallest on.
+    /// Returns one of four values, from the smallest scale to the largest.
     pub(crate) fn pick<T: Copy>(self, choices: [T; 4]) -> T {
         choices[self as usize]
     }
 
-    /// Rounds that count, where the command line does not say.
+    /// Returns the default number of rounds.
     pub(crate) fn rounds(self) -> usize {
         self.pick([1, 3, 5, 5])
     }
 
-    /// Numbers of shapes in filled databases.
+    /// Returns the numbers of shapes in filled databases.
     pub(crate) fn sizes(self) -> &'static [u64] {
         self.pick([
             &[500],
@@ -37,7 +37,7 @@ impl Scale {
         ])
     }
 
-    /// Shapes of the one database that workloads share which do not ask what size costs.
+    /// Returns the number of shapes for the workloads that do not vary it.
     pub(crate) fn shapes(self) -> u64 {
         self.pick([500, 100_000, 1_000_000, 1_000_000])
     }

@@ -1,26 +1,26 @@
 use serde::{Deserialize, Serialize};
 
-/// What some rounds came to.
+/// The distribution of the values of a figure's rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
-    /// The median absolute deviation from the median, times 1.4826: what the standard deviation would be
-    /// without the outliers, if rounds were spread normally.
+    /// The median absolute deviation, times 1.4826. For normally distributed rounds without outliers it
+    /// equals the standard deviation.
     pub(crate) deviation: f64,
 }
 
 impl Spread {
-    /// Of at least one round.
+    /// Computes the spread of at least one round.
     pub(crate) fn of(rounds: &[f64]) -> Self {
         let median = median(rounds);
-        let away: Vec<_> = rounds.iter().map(|round| (round - median).abs()).collect();
+        let distances: Vec<_> = rounds.iter().map(|round| (round - median).abs()).collect();
         Self {
             median,
             lowest: rounds.iter().copied().fold(f64::INFINITY, f64::min),
             highest: rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            deviation: 1.4826 * self::median(&away),
+            deviation: 1.4826 * self::median(&distances),
         }
     }
 }
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_even_number_the_middle_of_the_two_in_the_middle() {
+    fn an_even_number_has_the_mean_of_the_middle_two() {
         assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
         assert_eq!(Spread::of(&[7.0]).deviation, 0.0);
     }

@@ -2,25 +2,25 @@ use std::{fs, path::Path, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// The machine and the versions, since a figure without them says nothing.
+/// The machine and the versions, which belong to every figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
     pub(crate) memory: String,
     pub(crate) kernel: String,
-    /// Of the directory of the databases, with the device.
+    /// The file system of the databases' directory, with its device.
     pub(crate) filesystem: String,
     pub(crate) rustc: String,
     pub(crate) flags: String,
     pub(crate) sqlite: String,
     pub(crate) shape_meta: String,
-    /// When the run began: above the number of cores, figures are those of a busy machine.
+    /// The load average when the run began. If it is above the number of cores, the machine was busy.
     pub(crate) load: String,
 }
 
 impl Machine {
-    pub(crate) fn here(directory: &Path) -> Self {
+    pub(crate) fn detect(directory: &Path) -> Self {
         let cpuinfo = read("/proc/cpuinfo");
         let processor = cpuinfo.lines().find(|line| line.starts_with("model name"));
         let memory = read("/proc/meminfo");
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// What is told of it, by name.
+    /// Returns the facts for the report, by name.
     pub(crate) fn facts(&self) -> [(&'static str, String); 8] {
         [
             ("processor", format!("{}, {} cores", self.processor, self.cores)),
@@ -53,11 +53,11 @@ impl Machine {
             ("compiler", format!("{}, {}", self.rustc, self.flags)),
             ("SQLite", self.sqlite.clone()),
             ("shape-meta", self.shape_meta.clone()),
-            ("load at the beginning", self.load.clone()),
+            ("load at the start", self.load.clone()),
         ]
     }
 
-    /// Whether figures of the two can be compared: it says in what they differ, if they cannot.
+    /// Returns the difference if the figures of the two machines cannot be compared.
     pub(crate) fn differs(&self, other: &Self) -> Option<String> {
         let facts = |machine: &Self| (machine.processor.clone(), machine.cores, machine.filesystem.clone());
         (facts(self) != facts(other)).then(|| format!("{:?} against {:?}", facts(self), facts(other)))

@@ -1,4 +1,4 @@
-//! The limit of a read: an evmap of the same entries with a fast hasher, for each thread, and nothing else.
+//! The limit of a read: an evmap of the same entries with a fast hasher, for each thread.
 
 use std::{
     hash::{Hash, Hasher},
@@ -10,8 +10,8 @@ use evmap::handles::{ReadHandle, WriteHandle};
 use foldhash::fast::FixedState;
 use shape_meta::{Entry, Handle, Key, NewShape, Seq};
 
-use super::{Candidate, Client, Facts, Kind, Subject, cannot};
-use crate::{Result, sample};
+use super::interface::{Candidate, Client, Facts, Kind, Store, unsupported};
+use crate::{data::sample, error::Result};
 
 /// A handle or a key, by its bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,24 +42,24 @@ impl Hash for Shared {
 type Read<const N: usize> = ReadHandle<Bytes<N>, Shared, (), FixedState>;
 type Write<const N: usize> = WriteHandle<Bytes<N>, Shared, (), FixedState>;
 
-/// Opens with the first `expected` shapes in it, whatever is in the directory.
+/// Opens with the first `expected` sample shapes, independent of the directory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BareMap;
+pub(crate) struct BareEvmap;
 
-impl Candidate for BareMap {
+impl Candidate for BareEvmap {
     fn name(&self) -> &'static str {
         "bare evmap"
     }
 
     fn about(&self) -> &'static str {
-        "a get of an evmap of the same entries with a fast hasher, and nothing else"
+        "a get from an evmap of the same entries with a fast hasher, and nothing else"
     }
 
     fn kind(&self) -> Kind {
         Kind::Limit
     }
 
-    fn open(&self, _: &Path, expected: u64) -> Result<Box<dyn Subject>> {
+    fn open(&self, _: &Path, expected: u64) -> Result<Box<dyn Store>> {
         let entries: Vec<_> =
             (0..expected).map(|number| sample::shape(number).record(Seq::new(number + 1)).entry).collect();
         let (handles, by_handle) = map(&entries, |entry| text(entry.handle()));
@@ -73,10 +73,9 @@ fn map<const N: usize>(
     key: impl Fn(&Entry) -> Option<Bytes<N>>,
 ) -> (Write<N>, Read<N>) {
     let options = evmap::Options::default().with_capacity(entries.len());
-    // SAFETY: the state of this hasher is fixed, and its clones are equal to it.
+    // SAFETY: the hasher's state is fixed, and its clones are equal.
     let options = unsafe { options.with_hasher(FixedState::with_seed(7)) };
-    // SAFETY: keys are hashed and compared by bytes that nobody can change, and values by an integer
-    // that is fixed when the entry is made.
+    // SAFETY: keys are hashed and compared by immutable bytes, and values by an integer that never changes.
     let (mut write, read) = unsafe { options.assert_stable() };
     for entry in entries {
         if let Some(key) = key(entry) {
@@ -97,14 +96,14 @@ struct Open {
     _writers: Mutex<(Write<25>, Write<32>)>,
 }
 
-impl Subject for Open {
+impl Store for Open {
     fn client(&self) -> Result<Box<dyn Client + '_>> {
         let (by_handle, by_key) = &*self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Box::new(Reader { by_handle: by_handle.clone(), by_key: by_key.clone() }))
     }
 
     fn fill(&self, _: &[NewShape]) -> Result {
-        cannot()
+        unsupported()
     }
 
     fn flush(&self) -> Result {

@@ -1,27 +1,30 @@
-//! Whether something got worse since an earlier run.
+//! Compares a run with an earlier one.
 //!
-//! The rule: a figure is worse if its median is worse than that of the earlier run by more than the noise, and the
-//! noise is the larger of a tenth of the earlier median (three tenths where either was measured once only) and three times the deviation of both runs together (the
-//! root of the sum of their squares; [`Spread::deviation`](crate::spread::Spread) says what a deviation is). What
-//! only one of the runs has is told and does not fail. The longest of some latencies is one event, and is not
-//! compared.
+//! A figure is worse if its median is worse than the earlier median by more than the noise. The noise is the
+//! larger of two values: a tenth of the earlier median (three tenths if either run has only one round), and
+//! three times the combined deviation of both runs (the root of the sum of the squares; see
+//! [`Spread::deviation`](crate::result::spread::Spread)). A figure that only one run has is listed, and does
+//! not fail the comparison. A maximum of latencies is a single event, and is not compared.
 
 use std::fmt;
 
 use crate::{
-    Result,
-    figure::{Better, Figure, number},
-    run::Outcome,
+    error::Result,
+    result::{
+        figure::{Better, Figure},
+        number::number,
+        outcome::Outcome,
+    },
 };
 
-/// The least that counts as a change.
+/// The smallest relative difference that counts as a change.
 const TOLERANCE: f64 = 0.1;
-/// The same where one round has to do, which says nothing of how rounds are spread.
+/// The same for a single round, which has no known spread.
 const TOLERANCE_ONCE: f64 = 0.3;
-/// Deviations that chance is allowed.
+/// The number of deviations that are attributed to chance.
 const DEVIATIONS: f64 = 3.0;
 
-/// What became of the figures of an earlier run.
+/// The comparison of the figures of two runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Comparison {
     worse: Vec<String>,
@@ -31,29 +34,30 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Whether nothing got worse.
-    pub(crate) fn is_well(&self) -> bool {
+    /// Returns whether no figure is worse.
+    pub(crate) fn passed(&self) -> bool {
         self.worse.is_empty()
     }
 }
 
-/// Fails if the two cannot be compared, because the machine or the scale is another.
+/// Compares the figures of two runs. Fails if they cannot be compared because the machine or the scale
+/// differs.
 pub(crate) fn compare(before: &Outcome, now: &Outcome) -> Result<Comparison> {
     if before.scale != now.scale {
         return Err(
-            format!("the baseline is of scale {:?}, and this is {:?}", before.scale, now.scale).into()
+            format!("the baseline has scale {:?}, but this run has {:?}", before.scale, now.scale).into()
         );
     }
     if let Some(difference) = before.machine.differs(&now.machine) {
-        return Err(format!("the baseline is of another machine: {difference}").into());
+        return Err(format!("the baseline was measured on another machine: {difference}").into());
     }
     let mut comparison = Comparison::default();
     for old in &before.figures {
-        if old.what.starts_with("longest") {
+        if old.measure.starts_with("max of") {
             continue;
         }
-        let Some(new) = now.figures.iter().find(|new| new.name() == old.name()) else {
-            comparison.missing.push(old.name());
+        let Some(new) = now.figures.iter().find(|new| new.id() == old.id()) else {
+            comparison.missing.push(old.id());
             continue;
         };
         let worse_by = worse_by(old, new);
@@ -63,8 +67,8 @@ pub(crate) fn compare(before: &Outcome, now: &Outcome) -> Result<Comparison> {
         }
         let (was, is) = (old.spread.median, new.spread.median);
         let change = 100.0 * (is - was) / was;
-        let told = format!("{}: {} -> {} {} ({change:+.0}%)", old.name(), number(was), number(is), old.unit);
-        if worse_by > 0.0 { comparison.worse.push(told) } else { comparison.better.push(told) }
+        let line = format!("{}: {} -> {} {} ({change:+.0}%)", old.id(), number(was), number(is), old.unit);
+        if worse_by > 0.0 { comparison.worse.push(line) } else { comparison.better.push(line) }
     }
     Ok(comparison)
 }
@@ -87,7 +91,7 @@ fn noise(old: &Figure, new: &Figure) -> f64 {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, figures) in
-            [("WORSE", &self.worse), ("better", &self.better), ("not measured this time", &self.missing)]
+            [("WORSE", &self.worse), ("better", &self.better), ("not measured", &self.missing)]
         {
             for figure in figures {
                 writeln!(f, "{what}: {figure}")?;
@@ -107,11 +111,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{figure::example, machine::Machine, scale::Scale};
+    use crate::{
+        data::Scale,
+        result::{Machine, example},
+    };
 
     fn outcome(figures: Vec<Figure>) -> Outcome {
         Outcome {
-            machine: Machine::here(Path::new("/")),
+            machine: Machine::detect(Path::new("/")),
             command: String::new(),
             scale: Scale::Quick,
             rounds: 3,
@@ -127,28 +134,28 @@ mod tests {
     }
 
     #[test]
-    fn worse_is_less_of_a_rate_and_more_of_a_time() {
-        assert!(!compared(Better::Higher, &[100.0; 3], &[80.0; 3]).is_well());
-        assert!(compared(Better::Lower, &[100.0; 3], &[80.0; 3]).is_well());
-        assert!(!compared(Better::Lower, &[100.0; 3], &[120.0; 3]).is_well());
+    fn worse_means_a_lower_rate_or_a_longer_time() {
+        assert!(!compared(Better::Higher, &[100.0; 3], &[80.0; 3]).passed());
+        assert!(compared(Better::Lower, &[100.0; 3], &[80.0; 3]).passed());
+        assert!(!compared(Better::Lower, &[100.0; 3], &[120.0; 3]).passed());
         assert_eq!(compared(Better::Higher, &[100.0; 3], &[120.0; 3]).better.len(), 1);
     }
 
     #[test]
-    fn a_tenth_is_never_worse_and_what_varies_may_vary() {
+    fn a_difference_within_the_noise_is_no_change() {
         assert_eq!(compared(Better::Higher, &[100.0; 3], &[91.0; 3]).same, 1);
         let noisy = [60.0, 100.0, 140.0, 90.0, 110.0];
         assert_eq!(compared(Better::Higher, &noisy, &[70.0; 3]).same, 1);
-        assert!(!compared(Better::Higher, &noisy, &[20.0; 3]).is_well());
-        assert!(compared(Better::Higher, &[100.0], &[75.0; 3]).is_well());
-        assert!(!compared(Better::Higher, &[100.0], &[65.0; 3]).is_well());
+        assert!(!compared(Better::Higher, &noisy, &[20.0; 3]).passed());
+        assert!(compared(Better::Higher, &[100.0], &[75.0; 3]).passed());
+        assert!(!compared(Better::Higher, &[100.0], &[65.0; 3]).passed());
     }
 
     #[test]
-    fn what_is_missing_is_told_and_another_scale_is_refused() {
+    fn missing_figures_are_listed_and_another_scale_is_refused() {
         let before = outcome(vec![example(&[1.0], Better::Lower)]);
         let comparison = compare(&before, &outcome(Vec::new())).expect("comparable");
-        assert!(comparison.is_well());
+        assert!(comparison.passed());
         assert!(comparison.to_string().contains("1 missing"), "{comparison}");
         let other = Outcome { scale: Scale::Full, ..before.clone() };
         assert!(compare(&before, &other).is_err());

@@ -1,30 +1,32 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{latency::Quantiles, spread::Spread};
+use crate::{
+    probe::Quantiles,
+    result::{number::number, spread::Spread},
+};
 
-/// One measured figure of one candidate: what some rounds came to.
+/// One figure of one candidate: the values of its rounds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) workload: String,
-    pub(crate) what: String,
-    pub(crate) subject: String,
-    /// On what it depends: so many clients, so many shapes.
+    /// The name of the measure.
+    pub(crate) measure: String,
+    pub(crate) candidate: String,
+    /// The parameter of the workload, such as 64 clients.
     pub(crate) at: Option<At>,
     pub(crate) unit: String,
     pub(crate) better: Better,
     pub(crate) rounds: Vec<f64>,
     pub(crate) spread: Spread,
-    /// The part of the work that nobody can avoid, measured in the same turns.
+    /// The result of the unavoidable part of the work, measured in the same rounds.
     pub(crate) limit: Option<Limit>,
-    /// What the figure should be.
+    /// The target value.
     pub(crate) target: Option<Target>,
-    /// All rounds together, where the figure is of a distribution.
+    /// The distribution over all rounds, if the figure is a latency.
     pub(crate) quantiles: Option<Quantiles>,
 }
 
-/// A place on the axis of a figure that depends on something.
+/// A value of the parameter of a workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct At {
     pub(crate) value: u64,
@@ -48,24 +50,24 @@ pub(crate) struct Limit {
 pub(crate) enum Target {
     Most(f64),
     Least(f64),
-    /// In relation to the limit.
+    /// At most this multiple of the limit.
     MostTimesLimit(f64),
-    /// In relation to the limit.
+    /// At least this multiple of the limit.
     LeastTimesLimit(f64),
 }
 
 impl Figure {
-    /// Which figure it is, in every run.
-    pub(crate) fn name(&self) -> String {
+    /// Returns the identity of the figure, which is the same in every run.
+    pub(crate) fn id(&self) -> String {
         let at = self
             .at
             .as_ref()
             .map(|at| format!(", {} {}", number(at.value as f64), at.unit))
             .unwrap_or_default();
-        format!("{}: {}{at}: {}", self.workload, self.what, self.subject)
+        format!("{}: {}{at}: {}", self.workload, self.measure, self.candidate)
     }
 
-    /// How much of its limit the figure reaches: 1 is as good as the limit itself.
+    /// Returns the share of the limit that the figure reaches: 1 equals the limit.
     pub(crate) fn share(&self) -> Option<f64> {
         let limit = self.limit.as_ref()?.median;
         Some(match self.better {
@@ -74,7 +76,7 @@ impl Figure {
         })
     }
 
-    /// Whether the target is reached, and what it is.
+    /// Returns whether the target is reached, and the target as text.
     pub(crate) fn verdict(&self) -> Option<(bool, String)> {
         let median = self.spread.median;
         let ratio = self.limit.as_ref().map_or(f64::NAN, |limit| median / limit.median);
@@ -87,31 +89,6 @@ impl Figure {
     }
 }
 
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spread, unit, .. } = self;
-        write!(f, "{}: {} {unit}", self.name(), number(spread.median))?;
-        write!(f, " ({} to {})", number(spread.lowest), number(spread.highest))?;
-        if let (Some(limit), Some(share)) = (&self.limit, self.share()) {
-            write!(f, ", {}% of {}", number(100.0 * share), limit.name)?;
-        }
-        Ok(())
-    }
-}
-
-/// Three figures or so, with thousands apart.
-pub(crate) fn number(value: f64) -> String {
-    if !value.is_finite() {
-        "?".to_owned()
-    } else if value >= 1_000.0 {
-        indicatif::HumanCount(value.round() as u64).to_string()
-    } else if value >= 10.0 || value == value.round() {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
-}
-
 #[cfg(test)]
 pub(crate) use tests::example;
 
@@ -120,13 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
-        let told = [0.0, 0.1234, 3.0, 9.87, 98.7, 1_234.5, 12_345_678.0, f64::NAN].map(number);
-        assert_eq!(told, ["0", "0.12", "3", "9.87", "99", "1,235", "12,345,678", "?"]);
-    }
-
-    #[test]
-    fn a_share_is_of_the_better_whichever_way_that_is() {
+    fn a_share_is_relative_to_the_better_direction() {
         let mut figure = example(&[50.0], Better::Higher);
         figure.limit = Some(Limit { name: "bare".into(), median: 100.0 });
         assert_eq!(figure.share(), Some(0.5));
@@ -139,8 +110,8 @@ mod tests {
     pub(crate) fn example(rounds: &[f64], better: Better) -> Figure {
         Figure {
             workload: "reads".into(),
-            what: "metadata".into(),
-            subject: "full stack".into(),
+            measure: "metadata".into(),
+            candidate: "full stack".into(),
             at: Some(At { value: 10_000, unit: "shapes".into() }),
             unit: "ns".into(),
             better,

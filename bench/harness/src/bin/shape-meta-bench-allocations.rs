@@ -1,4 +1,4 @@
-//! Counts allocations: a program of its own, since counting costs time. The benchmarks run it.
+//! Counts allocations. It is a program of its own, because counting costs time. The benchmarks run it.
 
 #![forbid(unsafe_code)]
 
@@ -10,5 +10,5 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
-    shape_meta_bench::counted::main(ALLOCATOR)
+    shape_meta_bench::allocations::main(ALLOCATOR)
 }

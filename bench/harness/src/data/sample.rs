@@ -1,26 +1,26 @@
-//! Records of 500 bytes: a handle of 25, a key of 32, the rest definition. One relation each.
+//! Sample records of 500 bytes: a handle of 25, a key of 32, the rest definition. Each has one relation.
 
 use std::hash::BuildHasher;
 
 use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation};
 
-/// Shapes that read one relation.
+/// The number of shapes that read one relation.
 pub(crate) const PER_RELATION: u64 = 10_000;
 const DEFINITION: usize = 431;
-const BEGAN: u64 = 1_768_476_874_000_000;
+const FIRST_TIME: u64 = 1_768_476_874_000_000;
 
-/// Bytes of a record: definition, key, handle, hash, relation.
+/// The size of a record in bytes: definition, key, handle, hash, relation.
 pub(crate) const RECORD: u64 = 500;
 
 pub(crate) fn handle(number: u64) -> Handle {
-    Handle::new(format!("{:08}-{:016}", mix(number) % 100_000_000, BEGAN + number))
+    Handle::new(format!("{:08}-{:016}", mix(number) % 100_000_000, FIRST_TIME + number))
         .expect("digits are printable")
 }
 
-/// The number of the shape with this handle.
+/// Returns the number of the shape with this handle.
 pub(crate) fn number(handle: &str) -> Option<u64> {
     let (_, time) = handle.split_once('-')?;
-    time.parse::<u64>().ok()?.checked_sub(BEGAN)
+    time.parse::<u64>().ok()?.checked_sub(FIRST_TIME)
 }
 
 pub(crate) fn key(number: u64) -> Key {
@@ -49,13 +49,13 @@ pub(crate) fn shape(number: u64) -> NewShape {
     }
 }
 
-/// The same with these relations.
+/// Returns the shape with these relations.
 pub(crate) fn reading(number: u64, relations: impl IntoIterator<Item = u32>) -> NewShape {
     let relations = relations.into_iter().map(Relation::new).collect();
     NewShape { relations, ..shape(number) }
 }
 
-/// A number that looks random and is the same every time.
+/// Returns a pseudo-random number that is the same in every run.
 pub(crate) fn mix(number: u64) -> u64 {
     foldhash::fast::FixedState::with_seed(7).hash_one(number)
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_the_size_that_is_told() {
+    fn a_record_has_the_documented_size() {
         let shape = shape(12_345);
         let relations = 4 * shape.relations.len();
         assert_eq!(shape.handle.len() + 32 + 8 + shape.definition.len() + relations, RECORD as usize);

@@ -1,0 +1,43 @@
+//! The workloads.
+
+pub(crate) mod boot;
+pub(crate) mod tenants;
+
+mod allocations;
+mod background_writes;
+mod churn;
+mod closing;
+mod creation;
+mod definition;
+mod diverse_fanout;
+mod growth;
+mod lru;
+mod many_shapes;
+mod random_reads;
+mod reads_during_writes;
+mod slow_disk;
+mod storm;
+mod unrelated_shapes;
+mod write_fanout;
+
+pub(crate) use definition::{Chart, Form, Workload};
+
+/// All workloads in the order in which they run. A later one may use the databases that an earlier one has
+/// filled.
+pub(crate) const ALL: &[Workload] = &[
+    creation::WORKLOAD,
+    growth::WORKLOAD,
+    many_shapes::WORKLOAD,
+    unrelated_shapes::WORKLOAD,
+    reads_during_writes::WORKLOAD,
+    storm::WORKLOAD,
+    write_fanout::WORKLOAD,
+    diverse_fanout::WORKLOAD,
+    lru::WORKLOAD,
+    boot::WORKLOAD,
+    allocations::WORKLOAD,
+    slow_disk::WORKLOAD,
+    closing::WORKLOAD,
+    churn::WORKLOAD,
+    tenants::WORKLOAD,
+];
