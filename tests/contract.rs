@@ -1,33 +1,8 @@
 //! Checks that docs/contract.md and the sources agree.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs};
 
-/// Returns all source files of the workspace.
-fn sources() -> Vec<(PathBuf, String)> {
-    let mut sources = Vec::new();
-    let mut directories = vec![root().to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory).expect("it can be listed") {
-            let path = entry.expect("it can be listed").path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                directories.push(path);
-            } else if name.ends_with(".rs") {
-                let text = fs::read_to_string(&path).expect("it can be read");
-                sources.push((path, text));
-            }
-        }
-    }
-    sources
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the workspace")
-}
+use crate::sources::{root, sources};
 
 fn contract() -> String {
     fs::read_to_string(root().join("docs/contract.md")).expect("it can be read")
@@ -40,10 +15,10 @@ fn quoted(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_cited_test_and_file_exists() {
-    let (contract, sources) = (contract(), sources());
+    let (contract, sources) = (contract(), sources(&["rs"]));
     let functions: BTreeSet<&str> = sources
         .iter()
-        .flat_map(|(_, text)| text.split("fn ").skip(1))
+        .flat_map(|source| source.text.split("fn ").skip(1))
         .map(|rest| {
             rest.split(|next: char| !next.is_alphanumeric() && next != '_').next().unwrap_or_default()
         })
@@ -85,9 +60,10 @@ const SLEEPS: &str = "shape-meta-sqlite/tests/checkouts.rs";
 #[test]
 fn i7_tests_do_not_sleep() {
     let sleep = concat!("thread::", "sleep(");
-    for (path, text) in sources() {
+    for source in sources(&["rs"]) {
+        let path = &source.path;
         let is_test = path.iter().any(|part| part == "tests" || part == "conformance");
         let is_test = is_test && !path.ends_with(SLEEPS);
-        assert!(!is_test || !text.contains(sleep), "{} sleeps", path.display());
+        assert!(!is_test || !source.text.contains(sleep), "{} sleeps", path.display());
     }
 }

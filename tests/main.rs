@@ -3,6 +3,8 @@
 
 mod conformance;
 mod contract;
+mod sources;
+mod word_list;
 
 mod buffered_equals_direct;
 mod crash;

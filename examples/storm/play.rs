@@ -161,22 +161,23 @@ fn reader(storm: &Storm<'_>, number: usize) -> Result<Latencies> {
     Ok(reads)
 }
 
-/// Prints the progress of a storm at most once a second, so that a slow composition is not taken for a
-/// hanging one.
+/// Prints the progress of a slow storm: each tenth, and at most once a second.
 struct Progress {
     composition: Composition,
     total: usize,
+    next: usize,
     last: Instant,
 }
 
 impl Progress {
     fn new(composition: Composition, total: usize) -> Self {
-        Self { composition, total, last: Instant::now() }
+        Self { composition, total, next: 0, last: Instant::now() }
     }
 
     fn print_if_due(&mut self, done: usize) {
-        if self.last.elapsed() >= Duration::from_secs(1) {
+        if done >= self.next && self.last.elapsed() >= Duration::from_secs(1) {
             println!("{}: {done} of {}", self.composition.name(), self.total);
+            self.next = done + self.total / 10;
             self.last = Instant::now();
         }
     }
