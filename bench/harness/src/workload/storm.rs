@@ -68,7 +68,7 @@ fn round(
     random_reads: &RandomReads,
 ) -> Result<Round> {
     let start = Barrier::new(clients as usize + 2);
-    let (served, reads, due, ended) = thread::scope(|scope| {
+    let (served, reads) = thread::scope(|scope| {
         let storm: Vec<_> = (0..clients)
             .map(|client| {
                 let numbers = from + client * shapes..from + (client + 1) * shapes;
@@ -92,36 +92,42 @@ fn round(
             )
         });
         start.wait();
-        let due = Instant::now();
-        let mut times = Vec::new();
+        let mut served = Vec::new();
         for client in storm {
-            times.push(client.join().map_err(|_| "a client panicked")??);
+            served.push(client.join().map_err(|_| "a client panicked")??);
         }
         let reads = reader.join().map_err(|_| "the reader panicked")??;
-        let ended = times.iter().flatten().copied().max().ok_or("a client was served")?;
-        Ok::<_, BoxError>((times, reads, due, ended))
+        Ok::<_, BoxError>((served, reads))
     })?;
     store.flush()?;
+    // The storm begins with its first client. On a busy machine, this thread may run later than all of them.
+    let due = served.iter().map(|client| client.start).min().ok_or("the storm has no clients")?;
+    let ended = served.iter().flat_map(|client| &client.times).max().ok_or("no shape was served")?;
     let mut latencies = Latencies::default();
-    served.iter().flatten().for_each(|at| latencies.record(at.saturating_duration_since(due)));
+    served.iter().flat_map(|client| &client.times).for_each(|at| latencies.record(*at - due));
     // Restores the content for the next round.
     let mut client = store.client()?;
-    for (number, times) in served.iter().enumerate() {
+    for (number, served) in served.iter().enumerate() {
         let first = from + number as u64 * shapes;
-        (first..first + times.len() as u64).try_for_each(|number| client.remove(&sample::handle(number)))?;
+        (first..first + served.times.len() as u64).try_for_each(|number| client.remove(&sample::handle(number)))?;
     }
     drop(client);
     store.flush()?;
-    let rate = latencies.len() as f64 / ended.saturating_duration_since(due).as_secs_f64();
+    let rate = latencies.len() as f64 / (*ended - due).as_secs_f64();
     Ok(Round { served: latencies, reads, rate })
 }
 
-/// Returns the time at which each shape was available.
+/// When a client began, and when each of its shapes was available.
+struct Served {
+    start: Instant,
+    times: Vec<Instant>,
+}
+
 fn serve(
     client: &mut dyn Client,
     wanted: Vec<shape_meta::NewShape>,
     max_time: Duration,
-) -> Result<Vec<Instant>> {
+) -> Result<Served> {
     let start = Instant::now();
     let mut times = Vec::with_capacity(wanted.len());
     for shape in wanted {
@@ -138,5 +144,5 @@ fn serve(
             break;
         }
     }
-    Ok(times)
+    Ok(Served { start, times })
 }
