@@ -109,7 +109,8 @@ fn round(
     let mut client = store.client()?;
     for (number, served) in served.iter().enumerate() {
         let first = from + number as u64 * shapes;
-        (first..first + served.times.len() as u64).try_for_each(|number| client.remove(&sample::handle(number)))?;
+        (first..first + served.times.len() as u64)
+            .try_for_each(|number| client.remove(&sample::handle(number)))?;
     }
     drop(client);
     store.flush()?;
@@ -123,11 +124,7 @@ struct Served {
     times: Vec<Instant>,
 }
 
-fn serve(
-    client: &mut dyn Client,
-    wanted: Vec<shape_meta::NewShape>,
-    max_time: Duration,
-) -> Result<Served> {
+fn serve(client: &mut dyn Client, wanted: Vec<shape_meta::NewShape>, max_time: Duration) -> Result<Served> {
     let start = Instant::now();
     let mut times = Vec::with_capacity(wanted.len());
     for shape in wanted {
