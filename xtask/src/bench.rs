@@ -5,6 +5,9 @@ use std::ffi::OsString;
 
 use crate::{Result, cargo};
 
+/// The profile of the benchmarks, which optimizes SQLite more than a release.
+const PROFILE: &str = "measure";
+
 /// Builds and runs the benchmarks with these arguments. This task takes two of them: `--peers` selects the
 /// package with other stores, and `--instructions` the one that counts instructions.
 pub(crate) fn run(arguments: &[OsString]) -> Result {
@@ -23,12 +26,15 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
         return cargo::run(&[&call, &*arguments].concat(), &[]);
     }
     // The benchmark runs the program that counts allocations.
-    cargo::run(&["build", "--release", "--quiet", "--package", "shape-meta-bench", "--bins"], &[])?;
+    cargo::run(&["build", "--profile", PROFILE, "--quiet", "--package", "shape-meta-bench", "--bins"], &[])?;
     if peers {
         let target = cargo::target()?;
         let package = ["--manifest-path", "bench/peers/Cargo.toml", "--target-dir", &target, "--"];
-        return cargo::run(&[&["run", "--release", "--quiet"], &package[..], &arguments].concat(), &[]);
+        return cargo::run(
+            &[&["run", "--profile", PROFILE, "--quiet"], &package[..], &arguments].concat(),
+            &[],
+        );
     }
-    let call = ["run", "--release", "--quiet", "--package", "shape-meta-bench", "--"];
+    let call = ["run", "--profile", PROFILE, "--quiet", "--package", "shape-meta-bench", "--"];
     cargo::run(&[&call, &*arguments].concat(), &[])
 }

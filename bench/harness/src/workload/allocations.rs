@@ -23,10 +23,11 @@ fn run(run: &mut Run<'_>) -> Result {
     let program = std::env::current_exe()?.with_file_name("shape-meta-bench-allocations");
     let shapes: u64 = run.scale.pick([1_000, 50_000, 200_000, 200_000]);
     let directory = run.directory()?;
-    let output =
-        Command::new(&program).arg(directory.path()).arg(shapes.to_string()).output().map_err(|error| {
-            format!("{}: {error}; `cargo build --release -p shape-meta-bench` builds it", program.display())
-        })?;
+    let output = Command::new(&program)
+        .arg(directory.path())
+        .arg(shapes.to_string())
+        .output()
+        .map_err(|error| format!("{}: {error}; `cargo xtask bench` builds it", program.display()))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
