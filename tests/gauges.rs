@@ -204,7 +204,7 @@ fn run_lives(composition: Composition, watcher: &Watcher) {
 /// Runs `act`, and `meanwhile` while a write of `act` hangs.
 fn while_a_write_hangs(faults: &Faults, act: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
     thread::scope(|scope| {
-        // Opened also by a panic in here, or the scope would wait for ever.
+        // A panic here also releases the gate. Otherwise the scope would never end.
         let gate = faults.block_apply(Side::Before);
         let acting = scope.spawn(act);
         gate.wait_until_blocked();

@@ -19,7 +19,7 @@ Options:
   -h, --help      Print this help
 ";
 
-/// What the command line requests.
+/// The request of the command line.
 pub(crate) enum Command {
     Play(Options),
     Help,

@@ -18,7 +18,7 @@ use crate::{
     trace::Definitions,
 };
 
-/// How long a client waits for capacity in the buffer, as a request would.
+/// The time for which a client waits for capacity in the buffer, as a request would.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of reads in a burst. Bursts are a millisecond apart.
 const BURST: usize = 100;

@@ -23,7 +23,7 @@ pub(super) const TASK: &str = "SHAPE_META_CRASH_TASK";
 pub(super) struct Task {
     /// An index into [`ALL`].
     pub(super) composition: usize,
-    /// Whether its flusher commits a few changes at a time, rather than some dozens.
+    /// Makes the flusher commit a few changes at a time, rather than some dozens.
     pub(super) small_batches: bool,
     pub(super) threads: u64,
     pub(super) seed: u64,

@@ -1,4 +1,4 @@
-//! The process that kills.
+//! The parent process, which kills its child.
 
 use std::{
     env,

@@ -26,7 +26,7 @@ use shape_meta_harness::compositions::{
 /// The number of power cuts in one life, spread over all of it.
 const MOMENTS: u64 = 12;
 
-/// What was acknowledged before the power failed.
+/// The states that were acknowledged before the power failed.
 struct Acknowledged {
     /// Every state of the model, in order.
     history: Vec<View>,

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Run<'a> {
     pub(crate) scale: Scale,
     pub(crate) rounds: usize,
-    /// Whether the command line names the candidates. Then they are measured at every size.
+    /// Set if the command line names the candidates. Then they are measured at every size.
     named: bool,
     root: &'a Path,
     candidates: Vec<&'a dyn Candidate>,

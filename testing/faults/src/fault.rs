@@ -2,7 +2,7 @@ use rusqlite::ffi;
 
 use crate::op::Op;
 
-/// How a call fails.
+/// The error of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// An I/O error, with SQLite's extended code for the operation.
@@ -29,7 +29,7 @@ impl Failure {
     }
 }
 
-/// Which calls fail, counted from 1 when the fault is set.
+/// The selection of the calls that fail, counted from 1 when the fault is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum When {
     /// The next call only.

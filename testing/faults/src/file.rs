@@ -7,7 +7,7 @@ use crate::{
     state::{SharedState, State},
 };
 
-/// What the VFS does with a call.
+/// The decision on a call.
 pub(crate) enum Verdict {
     /// Pass it on to the default VFS.
     Pass,

@@ -21,7 +21,7 @@ pub(crate) struct State {
     /// The limit on the size of all files together.
     pub(crate) capacity: Option<u64>,
     pub(crate) sync_delay: Duration,
-    /// How often the disk has lost its open files. A file that was opened before the last time is lost.
+    /// The number of losses of all open files. A file that was opened before the latest loss is lost.
     pub(crate) losses: u64,
     pub(crate) off: bool,
     /// The number of the change at which the power fails.

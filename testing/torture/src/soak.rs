@@ -75,7 +75,6 @@ pub struct SoakReport {
 pub fn soak(seed: u64, end: Instant) -> SoakReport {
     let mut random = Rng::with_seed(seed);
     let mut report = SoakReport::default();
-    // Panics below are a part of most histories.
     // The histories cause panics on purpose, which the default hook would print.
     let default_hook = panic::take_hook();
     panic::set_hook(Box::new(|panic| *latest_panic() = panic.to_string()));

@@ -13,11 +13,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Scale::Quick)]
     pub(crate) scale: Scale,
 
-    /// The same as --scale quick.
+    /// Equals --scale quick.
     #[arg(long, conflicts_with_all = ["scale", "full"])]
     quick: bool,
 
-    /// The same as --scale full.
+    /// Equals --scale full.
     #[arg(long, conflicts_with = "scale")]
     full: bool,
 

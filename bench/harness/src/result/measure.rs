@@ -3,7 +3,7 @@ use crate::result::{
     spread::Spread,
 };
 
-/// What a workload measures of every candidate: the figures without their values.
+/// A measure of a workload: its figures without their values.
 #[derive(Clone, Debug)]
 pub(crate) struct Measure {
     name: String,

@@ -4,8 +4,8 @@ use crate::{Result, run::Run};
 pub(crate) struct Workload {
     /// Its name on the command line and in the report.
     pub(crate) name: &'static str,
-    /// What it measures, and whether its clients act at fixed times (open loop) or after the previous answer
-    /// (closed loop).
+    /// The description of the load: also whether its clients act at fixed times (open loop) or after each
+    /// answer (closed loop).
     pub(crate) about: &'static str,
     pub(crate) run: fn(&mut Run<'_>) -> Result,
     pub(crate) charts: &'static [Chart],

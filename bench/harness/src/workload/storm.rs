@@ -118,7 +118,7 @@ fn round(
     Ok(Round { served: latencies, reads, rate })
 }
 
-/// When a client began, and when each of its shapes was available.
+/// The time at which a client began, and the times at which its shapes were available.
 struct Served {
     start: Instant,
     times: Vec<Instant>,

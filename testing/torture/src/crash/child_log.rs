@@ -23,7 +23,7 @@ pub(super) struct ChildLog {
     pub(super) opened: bool,
     /// The last reported activity, which is where the kill hit.
     pub(super) last: String,
-    /// When it was killed, unless it ended before.
+    /// The time of the kill; `None` if the child ended before.
     pub(super) killed: Option<u64>,
 }
 
