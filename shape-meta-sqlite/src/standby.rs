@@ -1,9 +1,12 @@
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
+use rusqlite::Connection;
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
     ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, Usage, forward_reads,
@@ -15,11 +18,12 @@ use crate::{
     error::{failed, failed_on},
     format::{
         files::{self, Files},
+        lineage::Lineage,
         meta::Meta,
         schema,
     },
     open::identified::IdentifiedDatabase,
-    ownership::{file_id::FileId, presence::Presence},
+    ownership::{file_id::FileId, position::Position, presence::Presence},
 };
 
 /// A read-only follower of a SQLite database that another process owns. [Promotion](Self::promote) makes it
@@ -37,18 +41,55 @@ pub struct SqliteStandby {
     options: SqliteOptions,
     observer: Arc<dyn Observer>,
     reader: SqliteStore,
-    /// The file that the readers have open, to detect another one under its name.
+    /// Held while the database is read for a layer above, so that these reads come one after the other.
     source: Mutex<Source>,
     owner: OnceLock<SqliteStore>,
     /// One promotion at a time.
     promoting: Mutex<()>,
 }
 
-/// The file, and its schema version, for which the readers were configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the readers were configured for, and what was read from it. The position of the last read is in
+/// [`Connections`](crate::connection::connections::Connections), since new readers are compared with it.
+#[derive(Debug)]
 struct Source {
+    /// To detect another file under its name.
     file: FileId,
     version: u32,
+    shown: Shown,
+}
+
+/// The sequence numbers up to which a layer above knows the database.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Whether the database has changed to another line of history since this standby was opened.
+    other_line: bool,
+    /// The latest numbers that were returned on the present line. On the first one all numbers are of it.
+    returned: VecDeque<Seq>,
+}
+
+/// The number of sequence numbers that are remembered. The layer above asks with the latest one, or with the
+/// one before if it could not use that.
+const REMEMBERED: usize = 16;
+
+impl Shown {
+    /// Begins another line: what was returned before is not of it.
+    fn begin_line(&mut self) {
+        self.other_line = true;
+        self.returned.clear();
+    }
+
+    fn returned(&mut self, seq: Seq) {
+        if self.returned.back() != Some(&seq) {
+            self.returned.push_back(seq);
+        }
+        if self.returned.len() > REMEMBERED {
+            self.returned.pop_front();
+        }
+    }
+
+    fn has(&self, seq: Seq) -> bool {
+        !self.other_line || self.returned.contains(&seq)
+    }
 }
 
 impl SqliteStandby {
@@ -68,7 +109,7 @@ impl SqliteStandby {
     /// - `Io`, `Busy`, `ReadOnly`: the file system fails.
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
-        let opened = Self::open_files(Files::new(directory), options, &observer);
+        let opened = Files::new(directory).and_then(|files| Self::open_files(files, options, &observer));
         if let Some(span) = span {
             span.end(opened.as_ref().err());
         }
@@ -91,8 +132,9 @@ impl SqliteStandby {
         }
         let _presence = Presence::register(&files);
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
-        let (source, connection) = open_source(&files, &settings)?;
+        let (file, version, connection) = open_source(&files, &settings)?;
         let meta = Meta::read(&connection)?;
+        let source = Source { file, version, shown: Shown::default() };
         let report = SqliteOpenReport {
             created: false,
             quarantined: None,
@@ -104,8 +146,14 @@ impl SqliteStandby {
             took: started.elapsed(),
         };
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
-        let reader =
-            SqliteStore::read_only(files.clone(), settings, &connection, report, Arc::clone(observer))?;
+        let reader = SqliteStore::read_only(
+            files.clone(),
+            settings,
+            &connection,
+            Position::new(meta, Some(file)),
+            report,
+            Arc::clone(observer),
+        )?;
         Ok(Self {
             files,
             options,
@@ -135,8 +183,15 @@ impl SqliteStandby {
         }
         let options = self.options.clone().on_live_owner(on_live_owner);
         let owner = SqliteStore::open(self.files.directory(), options, Arc::clone(&self.observer))?;
-        // A last read that is recorded here after this line is lost, unless it goes to the owner already.
-        owner.recency.merge(&self.reader.recency);
+        let shown = self.reader.connections.position();
+        let is_same_line = owner.connections.read(Operation::ChangesSince, |connection| {
+            let found = Position::new(Meta::read(connection)?, Some(file_id(&self.files)?));
+            Ok(shown.is_followed_by(&found, &Lineage::read(connection)?))
+        })?;
+        if is_same_line {
+            // A last read that is recorded here after this line is lost, unless it goes to the owner already.
+            owner.recency.merge(&self.reader.recency);
+        }
         let owner = self.owner.get_or_init(|| owner);
         self.reader.connections.close_idle_readers();
         Ok(owner)
@@ -174,23 +229,58 @@ impl SqliteStandby {
         if self.owner.get().is_some() {
             return Ok(());
         }
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = file_id(&self.files)?;
+        self.check(&mut self.source())
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, source: &mut Source) -> Result<()> {
+        if self.owner.get().is_some() {
+            return Ok(());
+        }
         let connections = &self.reader.connections;
-        let is_same = file == source.file
-            && connections.read(Operation::ChangesSince, |connection| {
-                Ok(schema::version(connection).map_err(failed("read the schema version"))? == source.version)
-            })?;
+        let read = |connection: &Connection| {
+            let doing = "read the schema version";
+            let transaction = connection.unchecked_transaction().map_err(failed(doing))?;
+            let found = schema::version(&transaction).map_err(failed(doing))?;
+            Ok(found == source.version
+                && self.is_of_line(source, &transaction, &Meta::read(&transaction)?)?)
+        };
+        // A reader that fails, or is refused because of what it found, is no answer: the file is opened anew.
+        let is_same = file_id(&self.files)? == source.file
+            && connections.read(Operation::ChangesSince, read).unwrap_or(false);
         if !is_same {
-            (*source, _) = open_source(&self.files, connections.settings())?;
+            let (file, version, connection) = open_source(&self.files, connections.settings())?;
+            (source.file, source.version) = (file, version);
+            let transaction = connection.unchecked_transaction().map_err(failed("read the database"))?;
+            self.observe(source, &transaction, &Meta::read(&transaction)?)?;
             connections.renew_pool();
         }
         Ok(())
     }
+
+    /// Whether the database that is read contains everything up to the position of this standby (C13).
+    fn is_of_line(&self, source: &Source, connection: &Connection, meta: &Meta) -> Result<bool> {
+        let found = Position::new(*meta, Some(source.file));
+        Ok(self.reader.connections.position().is_followed_by(&found, &Lineage::read(connection)?))
+    }
+
+    /// Moves to the position that was read. Returns whether it is of the line of the one before; if not, what
+    /// was shown up to now is of another line.
+    fn observe(&self, source: &mut Source, connection: &Connection, meta: &Meta) -> Result<bool> {
+        let is_of_line = self.is_of_line(source, connection, meta)?;
+        if !is_of_line {
+            source.shown.begin_line();
+        }
+        self.reader.connections.follow(Position::new(*meta, Some(source.file)));
+        Ok(is_of_line)
+    }
 }
 
 /// Opens the file that has the name of the database now, and identifies it.
-fn open_source(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::Connection)> {
+fn open_source(files: &Files, settings: &Settings) -> Result<(FileId, u32, Connection)> {
     let file = file_id(files)?;
     let opening = || format!("open {}", files.database().display());
     let connection = settings.open_reader().map_err(|error| failed(opening())(error))?;
@@ -209,7 +299,7 @@ fn open_source(files: &Files, settings: &Settings) -> Result<(Source, rusqlite::
              `DiskIndexes::Maintained`",
         ));
     }
-    Ok((Source { file, version }, database.into_connection()))
+    Ok((file, version, database.into_connection()))
 }
 
 fn file_id(files: &Files) -> Result<FileId> {
@@ -249,8 +339,14 @@ impl ShapeStore for SqliteStandby {
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        self.check_source()?;
-        self.current().load(each)
+        let mut guard = self.source();
+        self.check(&mut guard)?;
+        let source = RefCell::new(&mut *guard);
+        let last_seq = self.current().load_at(each, |connection, meta| {
+            self.observe(&mut source.borrow_mut(), connection, meta).map(drop)
+        })?;
+        guard.shown.returned(last_seq);
+        Ok(last_seq)
     }
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
@@ -275,10 +371,20 @@ impl ShapeStore for SqliteStandby {
 }
 
 impl ChangeLog for SqliteStandby {
-    /// Checks the [source](SqliteStandby::check_source) first.
+    /// Checks the [source](SqliteStandby::check_source) first. Returns `None` if `seq` was read on another
+    /// line of history than the one that the database has now: after a restore, a repair, or a swap of files.
+    /// A hand-over to another owner goes on with the same line.
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
-        self.check_source()?;
-        self.current().since(seq)
+        let mut guard = self.source();
+        let source = &mut *guard;
+        self.check(source)?;
+        let delta = self.current().since_at(seq, |connection, meta| {
+            Ok(self.observe(source, connection, meta)? && source.shown.has(seq))
+        })?;
+        if let Some(delta) = &delta {
+            guard.shown.returned(delta.through);
+        }
+        Ok(delta)
     }
 }
 

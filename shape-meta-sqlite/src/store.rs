@@ -12,7 +12,7 @@ use crate::{
     connection::{connections::Connections, settings::Settings},
     format::files::Files,
     open::pipeline::{self, OpenedDatabase},
-    ownership::{lock::OwnerLock, presence::Presence},
+    ownership::{lock::OwnerLock, position::Position, presence::Presence},
     read::{preload::Preload, recency::Recency},
     write::change_log::ChangeLogSize,
 };
@@ -54,16 +54,16 @@ impl SqliteStore {
     /// - `Corrupt`: the database is damaged, with [`OnCorruption::Refuse`](crate::OnCorruption::Refuse).
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let span = observer.begin(Activity::Open { path: directory });
-        let files = Files::new(directory);
         let opened = options.validate().and_then(|()| {
+            let files = Files::new(directory)?;
             let settings = Settings { path: Some(files.database()), options, standby: false };
             let opened = pipeline::open_files(&files, &settings, &observer)?;
-            Ok((settings, opened))
+            Ok((files, settings, opened))
         });
         if let Some(span) = span {
             span.end(opened.as_ref().err());
         }
-        let (settings, opened) = opened?;
+        let (files, settings, opened) = opened?;
         Self::new(settings, opened, Some(files), observer)
     }
 
@@ -86,7 +86,7 @@ impl SqliteStore {
         files: Option<Files>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let OpenedDatabase { connection, report, lock, presence } = opened;
+        let OpenedDatabase { connection, opening, report, lock, presence } = opened;
         let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
         let change_log_size = ChangeLogSize::read(&connection)?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
@@ -96,13 +96,7 @@ impl SqliteStore {
             recency,
             preload: Preload::default(),
             change_log_size,
-            connections: Connections::new(
-                settings,
-                connection,
-                report.last_seq,
-                presence,
-                Arc::clone(&observer),
-            )?,
+            connections: Connections::new(settings, connection, opening, presence, Arc::clone(&observer))?,
             lock: Mutex::new(lock),
             last_maintenance: Mutex::new(Instant::now()),
             files,
@@ -116,6 +110,7 @@ impl SqliteStore {
         files: Files,
         settings: Settings,
         connection: &Connection,
+        position: Position,
         report: SqliteOpenReport,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
@@ -127,6 +122,7 @@ impl SqliteStore {
             change_log_size: ChangeLogSize::default(),
             connections: Connections::read_only(
                 settings,
+                position,
                 Some(Presence::register(&files)),
                 Arc::clone(&observer),
             ),

@@ -53,6 +53,7 @@ fn only_expected_statements_scan_a_whole_table() {
         "change_log_backwards",
         "note_opening",
         "lineage",
+        "trim_lineage",
     ];
     for plan in plans(DiskIndexes::Maintained, 0) {
         let scans = plan.steps.iter().any(|step| step.starts_with("SCAN"));

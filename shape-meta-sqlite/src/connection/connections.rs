@@ -1,9 +1,6 @@
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak},
     time::{Duration, Instant},
 };
 
@@ -21,8 +18,12 @@ use crate::{
         settings::{Settings, set},
     },
     error::{failed, failed_on, invalidates_connection},
-    format::meta::Meta,
-    ownership::{file_id::FileId, presence::Presence},
+    format::{
+        files,
+        lineage::Lineage,
+        meta::{Meta, Ownership},
+    },
+    ownership::{file_id::FileId, opening::Opening, position::Position, presence::Presence},
 };
 
 /// The connections of one store: the writer, and the pool of readers.
@@ -39,8 +40,16 @@ pub(crate) struct Connections {
     writer: Arc<Mutex<Writer>>,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
-    /// The sequence number of the latest confirmed commit. A file that is behind it is another file.
-    confirmed: AtomicU64,
+    /// What the database must be (C13). Held for moments, and never across disk work.
+    line: Mutex<Line>,
+}
+
+/// How the connections recognise their database.
+enum Line {
+    /// By the identities of our opening.
+    Owner(Opening),
+    /// By the position at which a standby has last read it.
+    Standby(Position),
 }
 
 struct Writer {
@@ -58,21 +67,34 @@ struct Writer {
     file: Option<OpenFile>,
 }
 
-/// The path and the identity of the file that a connection has open.
+/// The files that a connection has open: their paths, and the identities that these had.
 struct OpenFile {
     path: PathBuf,
-    id: FileId,
+    database: FileId,
+    /// SQLite has it open from the first read of a connection until its end, and nothing else deletes it.
+    wal: Option<(PathBuf, FileId)>,
 }
 
 impl OpenFile {
-    fn new(path: &Path) -> Result<Self> {
-        let id = FileId::at(path).map_err(failed_on("read the identity of", path))?;
-        Ok(Self { path: path.to_owned(), id })
+    /// The files of a connection that has read the database; `None` for one in memory.
+    fn new(settings: &Settings) -> Result<Option<Self>> {
+        let Some(path) = &settings.path else { return Ok(None) };
+        let identify = |path: &Path| FileId::at(path).map_err(failed_on("read the identity of", path));
+        let wal = match settings.has_readers() {
+            true => {
+                let wal = files::with_suffix(path, "-wal");
+                Some((wal.clone(), identify(&wal)?))
+            }
+            false => None,
+        };
+        Ok(Some(Self { path: path.clone(), database: identify(path)?, wal }))
     }
 
-    /// Whether the file still has its name. If not, the next open would not find what is written to it.
+    /// Whether the files still have their names. If not, the next open would not find what is written to
+    /// them.
     fn is_in_place(&self) -> bool {
-        FileId::at(&self.path).is_ok_and(|current| current == self.id)
+        let is_at = |path: &Path, id| FileId::at(path).is_ok_and(|current| current == id);
+        is_at(&self.path, self.database) && self.wal.as_ref().is_none_or(|(path, id)| is_at(path, *id))
     }
 }
 
@@ -132,18 +154,17 @@ impl Writer {
 }
 
 impl Connections {
-    /// The connections of an owner, with this writer. `last_seq` is the durable watermark of the database.
+    /// The connections of an owner, with this writer, which has just committed `opening`.
     pub(crate) fn new(
         settings: Settings,
         writer: Connection,
-        last_seq: Seq,
+        opening: Opening,
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let file = settings.path.as_deref().map(OpenFile::new).transpose()?;
-        let mut connections = Self::read_only(settings, presence, observer);
+        let file = OpenFile::new(&settings)?;
+        let mut connections = Self::of(settings, Line::Owner(opening), presence, observer);
         connections.is_owner = true;
-        connections.confirm(last_seq);
         {
             let mut inner = connections.lock_writer();
             inner.set(writer, file);
@@ -152,12 +173,17 @@ impl Connections {
         Ok(connections)
     }
 
-    /// The connections of a standby, without a writer.
+    /// The connections of a standby, without a writer, which has read the database at `position`.
     pub(crate) fn read_only(
         settings: Settings,
+        position: Position,
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Self {
+        Self::of(settings, Line::Standby(position), presence, observer)
+    }
+
+    fn of(settings: Settings, line: Line, presence: Option<Presence>, observer: Arc<dyn Observer>) -> Self {
         let limit = settings.options.connection_limit.clone();
         let limit = Arc::clone(limit.unwrap_or_else(|| ConnectionLimit::new(u32::MAX)).state());
         let presence = presence.map(Arc::new);
@@ -181,13 +207,79 @@ impl Connections {
             presence: Mutex::new(presence),
             writer: Arc::new(Mutex::new(writer)),
             is_owner: false,
-            confirmed: AtomicU64::new(0),
+            line: Mutex::new(line),
         }
     }
 
     /// Records that a commit up to this sequence number was confirmed to the caller.
     pub(crate) fn confirm(&self, last_seq: Seq) {
-        self.confirmed.fetch_max(last_seq.get(), Ordering::Relaxed);
+        if let Line::Owner(opening) = &mut *self.line() {
+            opening.confirm(last_seq);
+        }
+    }
+
+    /// Returns an error unless the database in the state `found` is the one of this store, and this store its
+    /// owner: see [`Opening::check`].
+    pub(crate) fn check_owner(&self, found: &Meta) -> Result<()> {
+        match &mut *self.line() {
+            Line::Owner(opening) => opening.check(found),
+            Line::Standby(_) => Err(is_standby()),
+        }
+    }
+
+    /// Announces a repair: the database that it puts in place has this ownership. See
+    /// [`Opening::rebuilds_as`].
+    pub(crate) fn begin_rebuild(&self) -> Result<Ownership> {
+        match &mut *self.line() {
+            Line::Owner(opening) => {
+                let rebuilt = Ownership::of_rebuilt(opening.ownership().epoch)?;
+                opening.rebuilds_as(rebuilt);
+                Ok(rebuilt)
+            }
+            Line::Standby(_) => Err(is_standby()),
+        }
+    }
+
+    /// Returns the position up to which this store knows the database.
+    pub(crate) fn position(&self) -> Position {
+        match &*self.line() {
+            Line::Owner(opening) => opening.position(),
+            Line::Standby(position) => *position,
+        }
+    }
+
+    /// Moves a standby to the position at which it has read the database.
+    pub(crate) fn follow(&self, found: Position) {
+        if let Line::Standby(position) = &mut *self.line() {
+            *position = found;
+        }
+    }
+
+    /// Returns an error if a reader that was just opened has found another database, or an earlier state of
+    /// ours: what this store shows belongs to another line of history. An owner that was fenced reads on.
+    fn check_reader(&self, connection: &Connection) -> Result<()> {
+        let Some(path) = &self.settings.path else { return Ok(()) };
+        // Before the database is read: what is read later is not behind it.
+        let known = self.position();
+        let Ok(transaction) = connection.unchecked_transaction() else { return Ok(()) };
+        // A damaged row is no reason to refuse the reads of sound ones.
+        let (Ok(meta), Ok(lineage)) = (Meta::read(&transaction), Lineage::read(&transaction)) else {
+            return Ok(());
+        };
+        let found = Position::new(meta, FileId::at(path).ok());
+        if let Line::Owner(opening) = &mut *self.line()
+            && opening.adopt_rebuilt(&meta)
+        {
+            return Ok(());
+        }
+        match known.is_followed_by(&found, &lineage) {
+            true => Ok(()),
+            false => Err(replaced()),
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on a reader of the pool, or on the writer if there is no pool. Waits for a connection if
@@ -216,6 +308,14 @@ impl Connections {
         };
         let waiting = self.meter.wait(operation);
         match pool.get() {
+            Ok(mut reader) if reader.is_new => match self.check_reader(reader.connection()) {
+                Ok(()) => Ok(Some((reader, waiting.granted()))),
+                Err(error) => {
+                    reader.is_broken = true;
+                    drop(reader);
+                    Err(waiting.refused(error))
+                }
+            },
             Ok(reader) => Ok(Some((reader, waiting.granted()))),
             Err(error) => Err(waiting.refused(error)),
         }
@@ -310,15 +410,17 @@ impl Connections {
     /// written before that succeeds.
     fn reopen(&self, was_idle: bool) -> Result<(Connection, Option<OpenFile>)> {
         let doing = "reopen the database";
+        let identify = || self.settings.path.as_deref().map(FileId::at).transpose().ok().flatten();
+        let before = identify();
         let connection = self.settings.reopen_writer().map_err(failed(doing))?;
-        let file = self.settings.path.as_deref().map(OpenFile::new).transpose()?;
         // If it turns out to be another file, closing the connection must not touch its WAL.
         let keep_wal = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
         keep_wal(true).map_err(failed(doing))?;
-        let confirmed = Seq::new(self.confirmed.load(Ordering::Relaxed));
-        let last_seq = Meta::read(&connection)?.last_seq;
-        if last_seq < confirmed {
-            return Err(behind(last_seq, confirmed));
+        self.check_owner(&Meta::read(&connection)?)?;
+        let file = OpenFile::new(&self.settings)?;
+        if file.as_ref().map(|file| file.database) != before {
+            // Another file was put in place meanwhile, and it is not known which one is open.
+            return Err(moved());
         }
         keep_wal(false).map_err(failed(doing))?;
         if was_idle {
@@ -353,9 +455,8 @@ impl Connections {
         if writer.closed {
             return Err(closed());
         }
-        // The new file is treated as after a failure, and may be behind what was confirmed.
+        // The new file is treated as after a failure.
         writer.idle_size = None;
-        self.confirmed.store(0, Ordering::Relaxed);
         if let Some(connection) = writer.take() {
             // Closing must not checkpoint the WAL into the damaged file.
             connection
@@ -501,19 +602,16 @@ fn is_standby() -> Error {
 fn moved() -> Error {
     Error::new(
         ErrorKind::Io,
-        "the database file was moved away or replaced while it was open; the commit is not in the file that \
+        "the database file, or its -wal, was moved away or replaced while it was open; the commit is not in the file that \
          has its name now. Put the file back and try again; a write buffer does so itself, and keeps the \
          changes in memory",
     )
 }
 
-fn behind(last_seq: Seq, confirmed: Seq) -> Error {
+fn replaced() -> Error {
     Error::new(
         ErrorKind::Io,
-        format!(
-            "the database is at sequence number {last_seq}, but {confirmed} was already acknowledged as \
-             durable: an older copy was put in its place, or the disk lost confirmed writes. Nothing is \
-             written to it; put the right file back, or repair the database"
-        ),
+        "the database file was replaced by another database, or by an older copy; it is not read, because what this \
+         store shows belongs to the one before. Put the right file back, or open the store again; a standby refreshes",
     )
 }

@@ -41,12 +41,15 @@ impl ReaderPool {
     pub(crate) fn get(&self) -> Result<PooledReader> {
         let Registration { id, limit, settings, .. } = &*self.0;
         let options = &settings.options;
-        let connection = match limit.acquire(*id, options.checkout_timeout) {
-            Some(Granted::Idle(connection)) => connection,
-            Some(Granted::Permit) => settings.open_reader().map_err(|error| {
-                limit.release(*id);
-                failed("open a reader")(error)
-            })?,
+        let (connection, is_new) = match limit.acquire(*id, options.checkout_timeout) {
+            Some(Granted::Idle(connection)) => (connection, false),
+            Some(Granted::Permit) => match settings.open_reader() {
+                Ok(connection) => (connection, true),
+                Err(error) => {
+                    limit.release(*id);
+                    return Err(failed("open a reader")(error));
+                }
+            },
             None => {
                 let message = format!(
                     "no reader became free within the checkout time-out of {:?}; nothing has changed. Drop \
@@ -56,7 +59,8 @@ impl ReaderPool {
                 return Err(Error::new(ErrorKind::Busy, message));
             }
         };
-        Ok(PooledReader { connection: Some(connection), is_broken: false, registration: Arc::clone(&self.0) })
+        let registration = Arc::clone(&self.0);
+        Ok(PooledReader { connection: Some(connection), is_new, is_broken: false, registration })
     }
 
     /// Closes the idle readers now, instead of after the idle time-out.
@@ -80,6 +84,8 @@ impl Drop for Registration {
 pub(crate) struct PooledReader {
     /// `None` only during the drop.
     connection: Option<Connection>,
+    /// Whether it was opened for this use.
+    pub(crate) is_new: bool,
     /// Set after a failure that makes the connection unusable: it is closed instead of returned.
     pub(crate) is_broken: bool,
     registration: Arc<Registration>,

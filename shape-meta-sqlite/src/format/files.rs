@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use shape_meta_core::Result;
@@ -18,8 +18,18 @@ pub(crate) struct Files {
 pub(crate) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 impl Files {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// The path is made absolute here, once: a later change of the working directory changes nothing (C13).
+    /// Symbolic links in it are followed at each use of a file, so that a link to another directory leads to
+    /// another database, which the identities tell from ours.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if the working directory is needed and cannot be read.
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
+        // The empty path is the working directory, too.
+        let named = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let directory = path::absolute(named).map_err(failed_on("find the working directory for", named))?;
+        Ok(Self { directory })
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -63,6 +73,13 @@ impl Files {
     pub(crate) fn companion(&self, suffix: &str) -> PathBuf {
         self.directory.join(format!("shape-meta.sqlite3{suffix}"))
     }
+}
+
+/// Returns the path with a suffix appended to its name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Returns the size of a file; 0 if it is missing.

@@ -4,7 +4,7 @@
 //! committed. A copy that was put back, or another database, has a different line from some point on. There
 //! the same sequence number stands for other mutations, and the standby must reload everything.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 use shape_meta_core::{Result, Seq};
 
 use crate::{
@@ -23,10 +23,17 @@ const KEPT: i64 = 1_000;
 
 /// The openings of a database, oldest first, each with the last sequence number that it found.
 #[derive(Debug, Default)]
-#[allow(dead_code, reason = "standbys begin to compare with it")]
-pub(crate) struct Lineage(Vec<(Identity, Seq)>);
+pub(crate) struct Lineage(Vec<Row>);
 
-#[allow(dead_code, reason = "standbys begin to compare with it")]
+/// One opening of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    epoch: u64,
+    opening: Identity,
+    /// The last sequence number that it found.
+    began_at: Seq,
+}
+
 impl Lineage {
     /// Reads the line. A damaged row, and what is older, is unknown.
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
@@ -61,22 +68,31 @@ impl Lineage {
         Ok(())
     }
 
+    /// Returns whether `opening` is of the line.
+    pub(crate) fn has(&self, opening: Identity) -> bool {
+        self.0.iter().any(|row| row.opening == opening)
+    }
+
     /// Returns whether the database, which is at `last_seq`, contains what `opening` had committed up to
     /// `seq`.
     pub(crate) fn contains(&self, opening: Identity, seq: Seq, last_seq: Seq) -> bool {
-        let Some(at) = self.0.iter().position(|(one, _)| *one == opening) else { return false };
-        let end = self.0.get(at + 1).map_or(last_seq, |(_, began_at)| *began_at);
-        // What the opening found is of the line, too. A standby that has read it has seen an earlier opening.
+        let Some(at) = self.0.iter().position(|row| row.opening == opening) else { return false };
+        let end = self.0.get(at + 1).map_or(last_seq, |next| next.began_at);
+        // What the opening found is of the line, too: a reader of an earlier opening may have seen it.
         seq <= end
+    }
+
+    /// Returns whether the line begins with the opening after `epoch`, and with all mutations up to `seq`.
+    pub(crate) fn begins_after(&self, epoch: u64, seq: Seq) -> bool {
+        self.0.first().is_some_and(|first| first.epoch == epoch + 1 && seq <= first.began_at)
     }
 }
 
-#[allow(dead_code, reason = "standbys begin to compare with it")]
-fn decode(row: &Row<'_>) -> Result<Option<(Identity, Seq)>> {
+fn decode(row: &rusqlite::Row<'_>) -> Result<Option<Row>> {
     let (epoch, opening, began_at) = (row::integer(row, 0)?, row::bytes(row, 1)?, row::integer(row, 2)?);
-    let is_sound = row::integer(row, 3)? == checksum(epoch, &opening, began_at);
-    let opening = Identity::of(&opening).ok().flatten().filter(|_| is_sound && began_at >= 0);
-    Ok(opening.map(|opening| (opening, row::seq(began_at))))
+    let is_sound = row::integer(row, 3)? == checksum(epoch, &opening, began_at) && began_at >= 0;
+    let opening = Identity::of(&opening).ok().flatten().filter(|_| is_sound);
+    Ok(opening.map(|opening| Row { epoch: epoch.cast_unsigned(), opening, began_at: row::seq(began_at) }))
 }
 
 fn checksum(epoch: i64, opening: &[u8], began_at: i64) -> i64 {
@@ -93,11 +109,14 @@ mod tests {
     #[test]
     fn c13_a_position_is_of_the_line_only_within_its_opening() {
         let [first, second, other] = [(); 3].map(|()| Identity::random().expect("random bytes"));
-        let line = Lineage(vec![(first, Seq::ZERO), (second, Seq::new(10))]);
+        let row = |epoch, opening, began_at| Row { epoch, opening, began_at: Seq::new(began_at) };
+        let line = Lineage(vec![row(3, first, 5), row(4, second, 10)]);
         let contains = |opening, seq| line.contains(opening, Seq::new(seq), Seq::new(15));
         assert_eq!([10, 11].map(|seq| contains(first, seq)), [true, false]);
         assert_eq!([10, 15, 16].map(|seq| contains(second, seq)), [true, true, false]);
         assert!(!contains(other, 0));
+        let begins = |epoch, seq| line.begins_after(epoch, Seq::new(seq));
+        assert_eq!([begins(2, 5), begins(2, 6), begins(1, 5), begins(3, 5)], [true, false, false, false]);
     }
 
     #[test]
@@ -108,7 +127,7 @@ mod tests {
         for _ in 0..KEPT + 5 {
             openings.extend(Meta::take_ownership(&connection)?.opening);
         }
-        let kept = |line: &Lineage| line.0.iter().map(|(opening, _)| *opening).collect::<Vec<_>>();
+        let kept = |line: &Lineage| line.0.iter().map(|row| row.opening).collect::<Vec<_>>();
         assert_eq!(kept(&Lineage::read(&connection)?), openings[5..]);
         connection
             .execute("UPDATE lineage SET began_at = 1 WHERE epoch = 100", [])

@@ -1,5 +1,5 @@
 use rusqlite::{Connection, Row, params};
-use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq};
+use shape_meta_core::{Counts, Result, Seq};
 
 use crate::{
     error::{damaged_row, failed},
@@ -22,6 +22,26 @@ pub(crate) struct Meta {
     pub(crate) database: Option<Identity>,
     /// The identity of the latest opening.
     pub(crate) opening: Option<Identity>,
+}
+
+/// What distinguishes one ownership of one database from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ownership {
+    pub(crate) database: Identity,
+    pub(crate) opening: Identity,
+    pub(crate) epoch: u64,
+}
+
+impl Ownership {
+    /// Returns the ownership in this row; `None` before the first opening in version 3, and in a copy.
+    pub(crate) fn of(meta: &Meta) -> Option<Self> {
+        Some(Self { database: meta.database?, opening: meta.opening?, epoch: meta.epoch })
+    }
+
+    /// Returns the ownership of a new database with this epoch.
+    pub(crate) fn of_rebuilt(epoch: u64) -> Result<Self> {
+        Ok(Self { database: Identity::random()?, opening: Identity::random()?, epoch })
+    }
 }
 
 impl Meta {
@@ -76,6 +96,17 @@ impl Meta {
         Ok(meta)
     }
 
+    /// Takes the identities off a copy, in the transaction of the caller: its next owner gives it new ones
+    /// (C13). Does nothing to an earlier schema version, which has none.
+    pub(crate) fn forget_identity(connection: &Connection) -> Result<()> {
+        if schema::version(connection).map_err(failed("read the schema version"))? < 3 {
+            return Ok(());
+        }
+        let meta = Self::read(connection)?;
+        Self { database: None, opening: None, ..meta }.write(connection)?;
+        Lineage::clear(connection)
+    }
+
     /// Decodes and verifies the columns.
     pub(crate) fn of(
         [last_seq, total, indexed, epoch]: [i64; 4],
@@ -124,21 +155,5 @@ impl Meta {
             })
             .map_err(failed("write the table `meta`"))?;
         Ok(())
-    }
-
-    /// Returns `Fenced` if the stored epoch is not `epoch` (C11). Only valid inside the transaction that
-    /// writes.
-    pub(crate) fn check_owner(&self, epoch: u64) -> Result<()> {
-        if self.epoch == epoch {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Fenced,
-            format!(
-                "fenced: a newer owner opened the database (epoch {}, ours {epoch}); this store can still \
-                 read, but commits nothing any more. Close it, and open it again to take the database back",
-                self.epoch
-            ),
-        ))
     }
 }

@@ -1,12 +1,13 @@
 use std::{fs, path::Path};
 
-use rusqlite::{Connection, backup};
+use rusqlite::{Connection, TransactionBehavior, backup};
 use shape_meta_core::{Error, ErrorKind, Result};
 
 use super::Inspector;
 use crate::{
+    connection::settings::set,
     error::{failed, failed_on},
-    format::files::Files,
+    format::{files::Files, meta::Meta},
 };
 
 /// Pages copied between two calls of `progress`.
@@ -25,7 +26,7 @@ impl Inspector {
     /// disk or SQLite reports, such as `StorageFull`; then the directory holds no database.
     pub fn backup(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
-        let files = Files::new(to);
+        let files = Files::new(to)?;
         if files.database().exists() || files.companion("-wal").exists() {
             let message = format!(
                 "{} holds a database already, which stays unchanged; name an empty directory",
@@ -63,9 +64,29 @@ impl Inspector {
                 }
             }
         }
+        mark(&mut target)?;
         target.close().map_err(|(_, error)| failed(operation)(error))?;
         fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(failed_on("sync", &partial))?;
         fs::rename(&partial, files.database()).map_err(failed_on("rename", &partial))?;
         files.sync_directory()
+    }
+}
+
+/// Takes the identities off the copy, so that it is another database from its next opening on (C13). A damaged
+/// copy stays as it is: the repair that it needs gives it new identities.
+fn mark(copy: &mut Connection) -> Result<()> {
+    let doing = "mark the backup as a copy";
+    // Without an index of the WAL in a file. Closing the connection moves the WAL into the copy.
+    set(copy, "locking_mode", "EXCLUSIVE").map_err(failed(doing))?;
+    let marked = copy
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed(doing))
+        .and_then(|transaction| {
+            Meta::forget_identity(&transaction)?;
+            transaction.commit().map_err(failed(doing))
+        });
+    match marked {
+        Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+        _ => Ok(()),
     }
 }

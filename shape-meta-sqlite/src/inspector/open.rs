@@ -68,7 +68,7 @@ impl Inspector {
     /// version cannot read it. `Busy` if a live owner locks it ([`Mode::Exclusive`](crate::Mode::Exclusive)).
     /// `Corrupt` if its schema cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
-        let files = Files::new(directory);
+        let files = Files::new(directory)?;
         match header::inspect(&files)? {
             // A damaged header may still allow reads, and `verify` reports the damage.
             FileState::Database | FileState::DamagedHeader => {}
@@ -299,7 +299,7 @@ fn copy(files: &Files) -> Result<PathBuf> {
     for suffix in ["", "-wal", "-journal"] {
         let from = files.companion(suffix);
         if from.exists() {
-            let to = Files::new(&directory).companion(suffix);
+            let to = Files::new(&directory)?.companion(suffix);
             fs::copy(&from, to).map_err(failed_on("copy", &from))?;
         }
     }

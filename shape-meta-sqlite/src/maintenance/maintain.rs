@@ -9,7 +9,7 @@ use crate::{
     SqliteStore,
     connection::{connections::DatabaseSize, operation::Operation},
     error::{failed, failed_on},
-    format::files,
+    format::{files, meta::Meta},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -90,6 +90,7 @@ impl SqliteStore {
     pub fn maintain(&self) -> Result<()> {
         let has_wal = self.connections.settings().has_readers();
         self.connections.write(Operation::Maintain, |connection| {
+            self.connections.check_owner(&Meta::read(connection)?)?;
             connection.execute_batch("PRAGMA optimize").map_err(failed("optimize"))?;
             if has_wal {
                 // A busy checkpoint is no failure: a reader still uses the WAL.

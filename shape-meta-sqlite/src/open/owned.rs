@@ -5,21 +5,23 @@ use shape_meta_core::{Result, Timestamp};
 
 use crate::{
     SqliteOpenReport,
-    error::failed,
-    format::{meta::Meta, migrate},
+    error::{damaged_row, failed},
+    format::{lineage::Lineage, meta::Meta, migrate},
     open::migrated::MigratedDatabase,
-    ownership::owner,
+    ownership::{opening::Opening, owner},
     read::last_reads::Openings,
 };
 
 /// Step 5: a database whose epoch is ours. Every commit of a former owner fails from now on.
 pub(super) struct OwnedDatabase {
     connection: Connection,
+    opening: Opening,
     report: SqliteOpenReport,
 }
 
 impl OwnedDatabase {
-    /// Bumps the epoch and records the owner and the time of the opening, in one transaction.
+    /// Bumps the epoch, makes the identity of the opening, and records the owner and the time, in one
+    /// transaction.
     pub(super) fn take_ownership(migrated: MigratedDatabase) -> Result<Self> {
         let (mut connection, version_before, disk_indexes_before) = migrated.into_parts();
         let doing = "take ownership";
@@ -28,6 +30,10 @@ impl OwnedDatabase {
         let (meta, now) = (Meta::take_ownership(&transaction)?, Timestamp::now());
         owner::record(&transaction, now)?;
         Openings::record(&transaction, meta.last_seq, now)?;
+        let lineage = Lineage::read(&transaction)?;
+        let opening = Opening::new(meta, lineage).ok_or_else(|| {
+            damaged_row("table `meta`", "the identities that were just written are missing")
+        })?;
         transaction.commit().map_err(failed(doing))?;
         // 0x10002 also analyzes tables that this connection has not queried yet. Nothing depends on the
         // result, and finding damage is the job of the integrity check.
@@ -44,11 +50,12 @@ impl OwnedDatabase {
             epoch: meta.epoch,
             took: Duration::ZERO,
         };
-        Ok(Self { connection, report })
+        Ok(Self { connection, opening, report })
     }
 
-    /// Returns the writer and the report, in which `quarantined` and `took` are left to the caller.
-    pub(super) fn into_parts(self) -> (Connection, SqliteOpenReport) {
-        (self.connection, self.report)
+    /// Returns the writer, its opening, and the report, in which `quarantined` and `took` are left to the
+    /// caller.
+    pub(super) fn into_parts(self) -> (Connection, Opening, SqliteOpenReport) {
+        (self.connection, self.opening, self.report)
     }
 }

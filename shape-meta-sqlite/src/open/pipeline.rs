@@ -11,13 +11,15 @@ use crate::{
         inspected::InspectedFile, locked::LockedDirectory, migrated::MigratedDatabase, owned::OwnedDatabase,
         verified::VerifiedDatabase,
     },
-    ownership::{lock::OwnerLock, presence::Presence},
+    ownership::{lock::OwnerLock, opening::Opening, presence::Presence},
 };
 
 /// An open database that this store owns, and the guards of the ownership.
 pub(crate) struct OpenedDatabase {
     /// The connection that becomes the writer.
     pub(crate) connection: Connection,
+    /// How it recognises the database as its own.
+    pub(crate) opening: Opening,
     pub(crate) report: SqliteOpenReport,
     /// `None` for a database in memory.
     pub(crate) lock: Option<OwnerLock>,
@@ -59,10 +61,10 @@ pub(crate) fn open_files(
         },
         owned => owned?,
     };
-    let (connection, report) = owned.into_parts();
+    let (connection, opening, report) = owned.into_parts();
     let (lock, presence) = inspected.into_guards();
     let report = SqliteOpenReport { quarantined, took: started.elapsed(), ..report };
-    Ok(OpenedDatabase { connection, report, lock: Some(lock), presence: Some(presence) })
+    Ok(OpenedDatabase { connection, opening, report, lock: Some(lock), presence: Some(presence) })
 }
 
 fn verify_and_own(inspected: &InspectedFile<'_>) -> Result<OwnedDatabase> {
@@ -74,8 +76,8 @@ fn verify_and_own(inspected: &InspectedFile<'_>) -> Result<OwnedDatabase> {
 pub(crate) fn open_memory(settings: &Settings) -> Result<OpenedDatabase> {
     let started = Instant::now();
     let verified = VerifiedDatabase::in_memory(settings)?;
-    let (connection, report) =
+    let (connection, opening, report) =
         OwnedDatabase::take_ownership(MigratedDatabase::migrate(verified)?)?.into_parts();
     let report = SqliteOpenReport { took: started.elapsed(), ..report };
-    Ok(OpenedDatabase { connection, report, lock: None, presence: None })
+    Ok(OpenedDatabase { connection, opening, report, lock: None, presence: None })
 }

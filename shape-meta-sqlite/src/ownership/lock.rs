@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn c11_is_released_even_if_a_child_process_inherits_the_file() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let files = Files::new(directory.path());
+        let files = Files::new(directory.path()).expect("an absolute path");
         let lock = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
         let inherited = lock.file.try_clone().expect("as a fork does");
         assert!(acquire(&files, OnLiveOwner::Fail).is_err());
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn c11_a_wait_for_the_lock_is_bounded() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let files = Files::new(directory.path());
+        let files = Files::new(directory.path()).expect("an absolute path");
         let lock = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
         let wait = OnLiveOwner::Wait(Duration::from_millis(20));
         assert_eq!(acquire(&files, wait).err().map(|error| error.kind()), Some(ErrorKind::AlreadyOpen));
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn c11_a_take_over_is_visible_to_the_former_owner() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let files = Files::new(directory.path());
+        let files = Files::new(directory.path()).expect("an absolute path");
         let first = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
         assert!(matches!(acquire(&files, OnLiveOwner::Fence), Ok(LockAttempt::MustFence)));
         assert!(first.is_current(), "not before the take-over");

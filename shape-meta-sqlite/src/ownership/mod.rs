@@ -2,5 +2,7 @@
 
 pub(crate) mod file_id;
 pub(crate) mod lock;
+pub(crate) mod opening;
 pub(crate) mod owner;
+pub(crate) mod position;
 pub(crate) mod presence;

@@ -84,7 +84,7 @@ impl SqliteStore {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed("begin the recovery"))?;
         let mut meta = Meta::read(&transaction)?;
-        meta.check_owner(self.report.epoch)?;
+        self.connections.check_owner(&meta)?;
 
         let recorded: HashSet<Handle> = to_clean::all(&transaction)?.into_iter().collect();
         let mut incomplete = Vec::new();
@@ -150,7 +150,7 @@ impl SqliteStore {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(failed("acknowledge a cleanup"))?;
-            Meta::read(&transaction)?.check_owner(self.report.epoch)?;
+            self.connections.check_owner(&Meta::read(&transaction)?)?;
             for handle in handles {
                 to_clean::delete(&transaction, handle)?;
             }

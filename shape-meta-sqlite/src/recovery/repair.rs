@@ -17,7 +17,7 @@ impl SqliteStore {
         // The stored epoch may be unreadable in a damaged database. Then the lock decides.
         let ownership = self
             .connections
-            .write(Operation::Repair, |connection| Meta::read(connection)?.check_owner(self.report.epoch));
+            .write(Operation::Repair, |connection| self.connections.check_owner(&Meta::read(connection)?));
         match &ownership {
             Err(error)
                 if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Closed | ErrorKind::Standby) =>
@@ -38,8 +38,8 @@ impl SqliteStore {
             )
         });
         self.preload.discard();
-        let (settings, epoch) = (self.connections.settings(), Some(self.report.epoch));
+        let (settings, owner) = (self.connections.settings(), self.connections.begin_rebuild()?);
         self.connections
-            .replace(|| salvage::rebuild(files, settings, error, &trusted, epoch, &*self.observer))
+            .replace(|| salvage::rebuild(files, settings, error, &trusted, Some(owner), &*self.observer))
     }
 }

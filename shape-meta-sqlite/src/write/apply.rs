@@ -38,21 +38,7 @@ impl ShapeStore for SqliteStore {
     fn publish(&self, _: &Batch) {}
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        self.connections.read(Operation::Load, |connection| {
-            let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
-            if let Some((last_seq, entries)) = self.preload.take(&Meta::read(&transaction)?) {
-                entries.into_iter().for_each(each);
-                return Ok(last_seq);
-            }
-            drop(transaction);
-            let (transaction, meta, last_reads) = self.recency.read_consistently(|| {
-                let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
-                let meta = Meta::read(&transaction)?;
-                Ok((transaction, meta, self.recency.snapshot()))
-            })?;
-            each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
-            Ok(meta.last_seq)
-        })
+        self.load_at(each, |_, _| Ok(()))
     }
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
@@ -86,10 +72,51 @@ impl ShapeStore for SqliteStore {
 
 impl ChangeLog for SqliteStore {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
+        self.since_at(seq, |_, _| Ok(true))
+    }
+}
+
+impl SqliteStore {
+    /// Loads all shapes. `observe` is called with the state of the database in the same read transaction.
+    pub(crate) fn load_at(
+        &self,
+        each: &mut dyn FnMut(Arc<Entry>),
+        observe: impl Fn(&Connection, &Meta) -> Result<()>,
+    ) -> Result<Seq> {
+        self.connections.read(Operation::Load, |connection| {
+            let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
+            let meta = Meta::read(&transaction)?;
+            if let Some((last_seq, entries)) = self.preload.take(&meta) {
+                observe(&transaction, &meta)?;
+                entries.into_iter().for_each(each);
+                return Ok(last_seq);
+            }
+            drop(transaction);
+            let (transaction, meta, last_reads) = self.recency.read_consistently(|| {
+                let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
+                let meta = Meta::read(&transaction)?;
+                Ok((transaction, meta, self.recency.snapshot()))
+            })?;
+            observe(&transaction, &meta)?;
+            each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
+            Ok(meta.last_seq)
+        })
+    }
+
+    /// Returns the changes after `seq`, or `None` if `is_of_line`, which is called with the state of the
+    /// database in the same read transaction, returns false.
+    pub(crate) fn since_at(
+        &self,
+        seq: Seq,
+        is_of_line: impl FnOnce(&Connection, &Meta) -> Result<bool>,
+    ) -> Result<Option<Delta>> {
         self.preload.discard();
         self.connections.read(Operation::ChangesSince, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("read the change log"))?;
-            change_log::since(&transaction, seq)
+            match is_of_line(&transaction, &Meta::read(&transaction)?)? {
+                true => change_log::since(&transaction, seq),
+                false => Ok(None),
+            }
         })
     }
 }
@@ -101,7 +128,7 @@ impl LastReadStore for SqliteStore {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(failed(doing))?;
-            Meta::read(&transaction)?.check_owner(self.report.epoch)?;
+            self.connections.check_owner(&Meta::read(&transaction)?)?;
             last_reads::save(&transaction, reads)?;
             transaction.commit().map_err(failed(doing))
         })
@@ -132,7 +159,7 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("begin a batch"))?;
     let mut meta = Meta::read(&transaction)?;
-    meta.check_owner(store.report.epoch)?;
+    store.connections.check_owner(&meta)?;
     if batch.through <= meta.last_seq {
         // An earlier attempt, which seemed to fail, has committed it (I6).
         store.set_cached_counts(meta.counts);

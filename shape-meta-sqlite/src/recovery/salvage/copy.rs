@@ -15,7 +15,14 @@ use super::{
 use crate::{
     connection::settings::{self, Settings, set},
     error::failed,
-    format::{index, meta::Meta, migrate, prefix_hash, row::Defect, to_clean},
+    format::{
+        index,
+        lineage::Lineage,
+        meta::{Meta, Ownership},
+        migrate, prefix_hash,
+        row::Defect,
+        to_clean,
+    },
     write::batch::BatchWriter,
 };
 
@@ -44,7 +51,7 @@ pub(crate) fn copy(
     to: &Path,
     settings: &Settings,
     trusted: &TrustedState<'_>,
-    epoch: Option<u64>,
+    owner: Option<Ownership>,
 ) -> Result<Copied> {
     let image = btree::open(from)?;
     let found = FoundRows::scan(&image);
@@ -60,7 +67,7 @@ pub(crate) fn copy(
 
     let transaction = connection.transaction().map_err(failed(operation))?;
     let copied =
-        Copier { image: &image, found: &found, trusted, epoch, settings: &settings }.run(&transaction)?;
+        Copier { image: &image, found: &found, trusted, owner, settings: &settings }.run(&transaction)?;
     image.finish(from)?;
     transaction.commit().map_err(failed(operation))?;
     settings::set_journal_mode(&connection, settings.options.mode)?;
@@ -72,8 +79,8 @@ struct Copier<'a> {
     image: &'a PageImage,
     found: &'a FoundRows,
     trusted: &'a TrustedState<'a>,
-    /// Epoch of the owner, if it is known.
-    epoch: Option<u64>,
+    /// The ownership that the owner has announced for the new database, if one repairs it.
+    owner: Option<Ownership>,
     settings: &'a Settings,
 }
 
@@ -118,9 +125,14 @@ impl Copier<'_> {
         };
         // The time is larger than any earlier epoch, which counts opens.
         let seconds = Timestamp::now().as_micros() / 1_000_000;
-        let epoch = self.epoch.or(stored.map(|meta| meta.epoch)).unwrap_or(seconds);
-        // Without an identity: a rebuilt database gets a new one from its next opening (C13).
-        Meta { last_seq, counts, epoch, database: None, opening: None }.write(connection)?;
+        let epoch = self.owner.map(|owner| owner.epoch).or(stored.map(|meta| meta.epoch)).unwrap_or(seconds);
+        // A rebuilt database is another one (C13): without an owner, its next opening makes the identities.
+        let (database, opening) = self.owner.map(|owner| (owner.database, owner.opening)).unzip();
+        let meta = Meta { last_seq, counts, epoch, database, opening };
+        meta.write(connection)?;
+        if opening.is_some() {
+            Lineage::record(connection, &meta)?;
+        }
         self.copy_other_tables(connection, last_seq)?;
         let expected = match self.trusted.entries {
             Some(entries) => entries.len() as u64,

@@ -6,7 +6,10 @@ use super::copy::copy;
 use crate::{
     connection::settings::Settings,
     error::failed_on,
-    format::files::{self, Files},
+    format::{
+        files::{self, Files},
+        meta::Ownership,
+    },
     recovery::quarantine,
 };
 
@@ -27,13 +30,13 @@ pub(crate) fn rebuild(
     settings: &Settings,
     error: Error,
     trusted: &TrustedState<'_>,
-    epoch: Option<u64>,
+    owner: Option<Ownership>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
     let started = Instant::now();
     let (partial, complete) = (files.salvaging(), files.salvaged());
     remove(&partial)?;
-    let copied = copy(&files.database(), &partial, settings, trusted, epoch)?;
+    let copied = copy(&files.database(), &partial, settings, trusted, owner)?;
     fs::rename(&partial, &complete).map_err(failed_on("rename", &partial))?;
     files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
