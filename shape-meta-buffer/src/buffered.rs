@@ -13,8 +13,8 @@ use crate::{
     BufferOptions, FlusherPool,
     flush::Flusher,
     flusher_pool::{Registration, Step},
+    lifecycle::Closer,
     shared::Shared,
-    sync::Mutex,
 };
 
 /// A store with a write buffer: mutations are validated and visible to every reader at once, and a background
@@ -25,13 +25,7 @@ use crate::{
 pub struct Buffered<S: ShapeStore + 'static> {
     pub(crate) shared: Arc<Shared<S>>,
     pub(crate) flusher: Arc<Flusher<S>>,
-    /// The registration with the flusher pool, until the store is closed; `None` without a background
-    /// flusher.
-    ///
-    /// Lock 2 of the table in `shared.rs`.
-    pub(crate) registration: Mutex<Option<Registration>>,
-    /// The report of the first close, which later calls return. Lock 1 of the table in `shared.rs`.
-    pub(crate) close_report: Mutex<Option<CloseReport>>,
+    closer: Arc<Closer<S>>,
 }
 
 impl<S: ShapeStore + 'static> Buffered<S> {
@@ -54,8 +48,8 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         if let Some(registration) = &registration {
             shared.requests.set_task(registration.task());
         }
-        let (registration, close_report) = (Mutex::new(registration), Mutex::default());
-        Ok(Self { shared, flusher, registration, close_report })
+        let closer = Arc::new(Closer::new(&shared, &flusher, registration));
+        Ok(Self { shared, flusher, closer })
     }
 
     /// Returns the store below, which has everything but the pending changes.
@@ -148,9 +142,14 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     }
 
     /// Without a background flusher, this thread flushes.
+    ///
+    /// An observer that calls this on the flusher's thread gets `TimedOut` at once: nothing is flushed before
+    /// the observer returns.
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
         let receipt = self.shared.request_flush();
-        if !self.shared.options.background_flush {
+        if self.flusher.is_running_here() {
+            receipt.wait_durable(Duration::ZERO)
+        } else if !self.shared.options.background_flush {
             self.flush_here(&receipt, timeout);
             receipt.wait_durable(Duration::ZERO)
         } else {
@@ -158,9 +157,16 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
         }
     }
 
-    /// Holds up flushes for size, for age and on request. Waits for a flush in progress.
+    /// Holds up flushes for size, for age and on request. Waits for a flush in progress. Has no effect once
+    /// the store is being closed.
     fn pause(&self) {
+        let state = self.shared.overlay.read();
+        if state.writing.is_closing() {
+            return;
+        }
+        // Under the lock, under which close resumes.
         self.shared.requests.set_paused(true);
+        drop(state);
         self.flusher.settle_in_progress();
     }
 
@@ -188,22 +194,24 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     }
 
     /// Mutations are refused as busy until pending changes are written. If those cannot be written, mutations
-    /// stay refused until a later flush, which is retried, has written them. Waits for a flush in progress.
+    /// stay refused until a later flush, which is retried, has written them. Waits for a flush and another
+    /// repair in progress. A close outranks it.
     fn repair(&self) -> Result<Repaired> {
-        let close_report = self.close_report.lock();
-        if close_report.is_some() {
-            return Err(Error::closed());
-        }
         self.flusher.repair()
     }
 
     /// Also while paused. Does not wait for other stores of the same [`FlusherPool`], however busy it is.
     /// Ends a flusher thread of its own.
     ///
-    /// A write that hangs in the store below is not waited for beyond the timeout. Its changes are reported
-    /// as unwritten, although it may still succeed.
+    /// The timeout holds whatever else goes on. A write, a save of last-read times or a repair that hangs in
+    /// the store below is left on its thread. Its changes are reported as unwritten, although it may still
+    /// succeed. While the first close is running, another one waits for it up to its own timeout, and then
+    /// reports what is written by then.
+    ///
+    /// An observer may call this, or drop the store, on the flusher's thread: it returns at once, and the
+    /// close goes on in the background when the observer has returned.
     fn close(&self, timeout: Duration) -> CloseReport {
-        self.close_once(timeout)
+        self.closer.close(timeout)
     }
 }
 

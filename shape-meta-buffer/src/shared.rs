@@ -6,13 +6,14 @@
 //!
 //! | order | lock | held | by |
 //! |---|---|---|---|
-//! | 1 | `Buffered::close_report` | across disk work | close and repair, which exclude each other |
-//! | 2 | `Buffered::registration` | for one access | close |
+//! | 1 | `Flusher::repair_lock` | across disk work | a repair; close does not take it |
+//! | 2 | `Closer::progress`, `Closer::registration` | for one access | close |
 //! | 3 | `Flusher::flush_lock` | across disk work | a flush, the repair of the store below, a pause, the end of close |
 //! | 4 | `FlushState::committed` | while the store below publishes | the flush of lock 3, on up to two threads |
 //! | 5 | `Overlay::state` | for a look-up or an insertion | readers shared; mutations, seal, commit and drop exclusively |
 //! | 6 | `SaveSchedule::next_save` | for one access | the flusher |
 //! | 7 | `Pool::state` | for one scheduling decision; never while a store's code runs | threads of the pool, and callers that wake them |
+//! | 8 | `RunningThreads::threads` | for one access | threads that flush, and calls that would wait for one |
 //!
 //! The locks inside [`DurabilityTracker`] and its signals come after all of these. Only 5 is ever wanted by a
 //! reader or a mutation, and no disk work and no code of an observer runs under it (I5).

@@ -194,6 +194,11 @@ impl WriteState {
         (self.repair, self.flushes) = (Repair::Recovering, Flushes::Succeeding);
     }
 
+    /// Whether the store below is being repaired.
+    pub(crate) fn is_repairing(&self) -> bool {
+        matches!(self.repair, Repair::Running { .. })
+    }
+
     /// Whether what was pending before a repair is still to be committed.
     pub(crate) fn is_recovering(&self) -> bool {
         self.repair == Repair::Recovering
@@ -221,6 +226,11 @@ impl WriteState {
     /// Whether `close` was called.
     pub(crate) fn is_closing(&self) -> bool {
         !matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether `close` has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
     }
 
     pub(crate) fn closed(&mut self) {

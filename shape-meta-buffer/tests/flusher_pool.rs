@@ -7,7 +7,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
@@ -17,7 +17,7 @@ use shape_meta_core::{
     conformance::{FailingStore, Gate, Side},
 };
 
-use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, shape};
+use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, shape, until};
 
 fn sharing(flushers: &FlusherPool) -> Buffered<Failing> {
     let options = BufferOptions::default().flush_interval(Duration::ZERO).flushers(flushers);
@@ -36,14 +36,6 @@ fn hang(store: &Buffered<Failing>) -> Gate {
     add(store, "hangs", 1_000);
     gate.wait_until_blocked();
     gate
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let started_at = Instant::now();
-    while !condition() {
-        assert!(started_at.elapsed() < LONG_TIMEOUT);
-        thread::yield_now();
-    }
 }
 
 fn pool(threads: usize, max_threads: usize) -> FlusherPool {

@@ -1,11 +1,13 @@
 //! Tests of the buffer: the conformance suite on its configurations, and its own behaviour.
 
+mod observer_calls;
 mod observer_events;
 mod support;
 
 mod backpressure;
 mod boundaries;
 mod closing;
+mod closing_deadline;
 mod conformance;
 mod faults;
 mod flusher_pool;

@@ -7,7 +7,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use shape_meta_buffer::{BufferOptions, Buffered};
@@ -19,7 +19,7 @@ use shape_meta_core::{
     forward_reads,
 };
 
-use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, manual, shape};
+use crate::support::{Failing, LONG_TIMEOUT, add, below, buffered, handles, manual, shape, until};
 
 /// A repair writes pending changes, and the counts lose the shapes that could not be saved.
 #[test]
@@ -129,14 +129,6 @@ fn c9_the_flusher_completes_a_repair_whose_write_failed() {
     first.wait_durable(LONG_TIMEOUT).expect("retried by the flusher");
     until(|| matches!(store.health().state, HealthState::Ready));
     add(&store, "second", 2);
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let started_at = Instant::now();
-    while !condition() {
-        assert!(started_at.elapsed() < LONG_TIMEOUT);
-        thread::yield_now();
-    }
 }
 
 /// Blocks when a flush begins, until the test releases it.

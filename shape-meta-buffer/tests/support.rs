@@ -1,6 +1,11 @@
 //! Buffers over a store in memory with fault injection.
 
-use std::{marker::PhantomData, sync::Arc, thread, time::Duration};
+use std::{
+    marker::PhantomData,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use shape_meta_buffer::{BufferOptions, Buffered, FlusherOptions, FlusherPool};
 use shape_meta_core::{
@@ -202,4 +207,12 @@ impl<M: Memory> CompositionFixture for OverFailing<M> {
 pub(crate) fn handles(store: &impl ReadShapes) -> Vec<String> {
     let scan = store.scan().expect("memory does not fail");
     scan.map(|listed| listed.expect("memory does not fail").record.handle().to_string()).collect()
+}
+
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let started_at = Instant::now();
+    while !condition() {
+        assert!(started_at.elapsed() < LONG_TIMEOUT);
+        thread::yield_now();
+    }
 }

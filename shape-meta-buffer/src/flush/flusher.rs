@@ -6,7 +6,15 @@ use std::{
 
 use shape_meta_core::{Activity, Batch, Error, FlushStats, Remedy, Result, ShapeStore};
 
-use super::{committed::Committed, end, join::join, last_reads::SaveSchedule, panic_error, work::FlushWork};
+use super::{
+    committed::Committed,
+    end,
+    join::join,
+    last_reads::SaveSchedule,
+    panic_error,
+    running::{RunningThreads, inside_observer},
+    work::FlushWork,
+};
 use crate::{
     memtable::{Generation, State},
     shared::Shared,
@@ -20,6 +28,9 @@ pub(crate) struct Flusher<S> {
     /// Held by a flush across disk work; lock 3 of the table in `shared.rs`. No reader and no mutation takes
     /// it.
     pub(crate) flush_lock: Mutex<FlushState>,
+    /// Held by a repair across disk work; lock 1 of that table. Close does not take it.
+    pub(crate) repair_lock: Mutex<()>,
+    pub(crate) running: RunningThreads,
     pub(crate) save_schedule: SaveSchedule,
 }
 
@@ -47,7 +58,13 @@ enum Publish {
 impl<S: ShapeStore> Flusher<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>) -> Self {
         let save_schedule = SaveSchedule::new(shared.options.last_read_save_interval);
-        Self { shared, flush_lock: Mutex::default(), save_schedule }
+        Self {
+            shared,
+            flush_lock: Mutex::default(),
+            repair_lock: Mutex::default(),
+            running: RunningThreads::default(),
+            save_schedule,
+        }
     }
 
     /// Flushes everything that is accepted when it starts: commit, publish, drop (I1, I2). Resumes the latest
@@ -57,6 +74,10 @@ impl<S: ShapeStore> Flusher<S> {
     ///
     /// The error of the store below. The changes stay pending, unless the store rejected them.
     pub(crate) fn flush_once(&self) -> Result<Option<FlushStats>> {
+        if self.is_running_here() {
+            return Err(inside_observer());
+        }
+        let _running = self.running.enter();
         self.flush(self.flush_lock.lock(), Publish::AtOnce)
     }
 
@@ -65,6 +86,12 @@ impl<S: ShapeStore> Flusher<S> {
     pub(super) fn flush_unless_paused(&self) -> Result<Option<FlushStats>> {
         let flush = self.flush_lock.lock();
         if self.shared.requests.is_paused() { Ok(None) } else { self.flush(flush, Publish::WithNext) }
+    }
+
+    /// Whether this thread flushes, publishes or saves for the store: then an observer has called the store,
+    /// and waiting for a flush would wait for this thread.
+    pub(crate) fn is_running_here(&self) -> bool {
+        self.running.has_this()
     }
 
     fn flush(&self, mut flush: MutexGuard<'_, FlushState>, publish: Publish) -> Result<Option<FlushStats>> {
@@ -94,7 +121,13 @@ impl<S: ShapeStore> Flusher<S> {
         let min_changes = self.shared.options.concurrent_publish_min_changes;
         let is_joined = |committed: &Committed| committed.is_whole() && committed.changes() >= min_changes;
         let stats = if committed.lock().as_ref().is_some_and(is_joined) {
-            let (stats, published) = join(|| self.commit_next(work, *last_size), || self.publish(committed));
+            let (stats, published) = join(
+                || self.commit_next(work, *last_size),
+                || {
+                    let _running = self.running.enter();
+                    self.publish(committed)
+                },
+            );
             let stats = stats?;
             published?;
             stats

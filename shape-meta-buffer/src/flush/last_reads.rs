@@ -62,6 +62,7 @@ impl<S: ShapeStore> Flusher<S> {
 
     /// Saves a part of the last-read times. A panic of the store below is an error like any other.
     pub(crate) fn save_reads(&self) -> Result<SweepProgress> {
+        let _running = self.running.enter();
         let span = self.shared.observer.begin(Activity::SaveReads);
         let progress = catch_unwind(AssertUnwindSafe(|| self.shared.store.sweep_reads()))
             .unwrap_or_else(|panic| Err(panic_error(&*panic)));

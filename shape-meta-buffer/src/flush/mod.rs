@@ -8,6 +8,7 @@ mod step;
 mod committed;
 mod join;
 mod last_reads;
+mod running;
 mod work;
 
 use std::any::Any;
@@ -15,6 +16,7 @@ use std::any::Any;
 use shape_meta_core::{Error, ErrorKind, Span};
 
 pub(crate) use flusher::Flusher;
+pub(crate) use running::inside_observer;
 
 fn end(span: Option<Box<dyn Span>>, error: Option<&Error>) {
     if let Some(span) = span {

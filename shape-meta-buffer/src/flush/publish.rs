@@ -50,12 +50,18 @@ impl<S: ShapeStore> Flusher<S> {
     /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that
     /// to the next flush; readers find it in the overlay until then.
     pub(crate) fn settle_in_progress(&self) {
+        if self.is_running_here() {
+            // The flush in progress is that of this thread, whose observer has called.
+            return;
+        }
+        let _running = self.running.enter();
         let flush = self.flush_lock.lock();
         let _ = self.publish(&flush.committed);
     }
 
     /// Publishes what an earlier flush left committed, unless a flush is in progress: that one may hang.
     pub(crate) fn publish_if_idle(&self) {
+        let _running = self.running.enter();
         if let Some(flush) = self.flush_lock.try_lock() {
             let _ = self.publish(&flush.committed);
         }

@@ -11,6 +11,7 @@ use crate::{flusher_pool::Step, memtable::State, write_state::NextAttempt};
 
 impl<S: ShapeStore> Step for Flusher<S> {
     fn step(&self) -> Option<Instant> {
+        let _running = self.running.enter();
         let flush_at = self.flush_if_due();
         // After the flush, which callers may wait for.
         let save_at = self.save_reads_if_due();

@@ -3,3 +3,4 @@
 mod close;
 mod health;
 mod repair;
+pub(crate) use close::Closer;

@@ -2,19 +2,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shape_meta_core::{Repaired, Result, ShapeStore, ShapeStoreExt, TrustedState};
 
-use crate::flush::{Flusher, panic_error};
+use crate::flush::{Flusher, inside_observer, panic_error};
 
 impl<S: ShapeStore> Flusher<S> {
     /// Repairs the store below, writes what is pending, and only then accepts mutations again: a pending
     /// change may rest on a shape that the repair did not save, and no further change shall rest on that.
     ///
-    /// Not while the store is being closed.
-    ///
     /// # Errors
     ///
-    /// If the store below could not be repaired, everything is as before. If something pending could not be
+    /// `Closed` once the store is being closed. If the store below could not be repaired, everything is as
+    /// before. If something pending could not be
     /// written, mutations stay refused until a later flush, which is retried, has written it.
     pub(crate) fn repair(&self) -> Result<Repaired> {
+        if self.is_running_here() {
+            return Err(inside_observer());
+        }
+        let _one_at_a_time = self.repair_lock.lock();
         self.shared.overlay.write().writing.begin_repair()?;
         let outcome = self.repair_below().and_then(|repaired| self.write_pending().map(|()| repaired));
         self.shared.backpressure.capacity.raise();
@@ -22,6 +25,7 @@ impl<S: ShapeStore> Flusher<S> {
     }
 
     fn repair_below(&self) -> Result<Repaired> {
+        let _running = self.running.enter();
         // No flush is in progress, and none begins.
         let flush = self.flush_lock.lock();
         // A panic, of the store or of an observer, is an error like any other.
@@ -33,18 +37,23 @@ impl<S: ShapeStore> Flusher<S> {
         .unwrap_or_else(|panic| Err(panic_error(&*panic)));
         let mut state = self.shared.overlay.write();
         match &repaired {
-            Ok(_) => state.writing.repaired(),
+            Ok(_) => {
+                state.writing.repaired();
+                // Under the lock, under which close ends: after that, receipts stay resolved.
+                if !state.writing.is_closed() {
+                    self.shared.durability.resume();
+                }
+            }
             Err(_) => state.writing.repair_failed(),
         }
         drop(state);
-        if repaired.is_ok() {
-            self.shared.durability.resume();
-        }
+        // A close may wait for this.
+        self.shared.backpressure.capacity.raise();
         repaired
     }
 
     /// Flushes until nothing is pending. If that fails, the background flusher retries it.
-    fn write_pending(&self) -> Result<()> {
+    pub(crate) fn write_pending(&self) -> Result<()> {
         let written = catch_unwind(AssertUnwindSafe(|| {
             while self.flush_once()?.is_some() {}
             Ok(())

@@ -121,6 +121,14 @@ impl Faults {
         self.script().saves.extend((0..times).map(|_| Fault::Fail(kind, Side::Before)));
     }
 
+    /// Blocks the next save of last-read times until the gate is opened.
+    #[must_use = "dropping the gate opens it"]
+    pub fn block_save(&self, side: Side) -> Gate {
+        let (fault, gate) = Fault::block(side);
+        self.script().saves.push_back(fault);
+        gate
+    }
+
     /// Makes the next `times` reads, of any kind, fail with this kind of error.
     pub fn fail_reads(&self, times: usize, kind: ErrorKind) {
         self.script().reads.extend((0..times).map(|_| Fault::Fail(kind, Side::Before)));
