@@ -9,8 +9,8 @@ use shape_meta_core::{
 };
 
 use super::{
-    update::{Cleanup, MirrorUpdate},
-    writer::Writer,
+    update::MirrorUpdate,
+    writer::{Cleanup, Writer},
 };
 use crate::Cached;
 

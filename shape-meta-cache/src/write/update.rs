@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{Batch, Change, Counts, Entry, Observer, PublishStats, Seq, SnapshotState};
 
-use super::writer::Writer;
+use super::writer::{Cleanup, Writer};
 use crate::{
     LookupIndex,
     mirror::Mirror,
@@ -24,13 +24,6 @@ pub(crate) struct MirrorUpdate<'a> {
     /// The ids of the slots from which a value was removed.
     vacated: Vec<u64>,
     changes: usize,
-}
-
-/// The work that remains after an update is published.
-#[must_use = "removed entries stay in memory until `Writer::clean_up`"]
-pub(crate) struct Cleanup {
-    pub(super) removed: usize,
-    pub(super) vacated: Vec<u64>,
 }
 
 impl<'a> MirrorUpdate<'a> {

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use shape_meta_core::Entry;
 
-use super::update::Cleanup;
 use crate::table::{Table, Totals};
 
 /// The state that only the writer uses.
@@ -18,6 +17,13 @@ pub(crate) struct Writer {
     pub(crate) needs_full_reload: bool,
     /// The number of changes that the side of the table which readers do not see lacks.
     pub(crate) unsynced_changes: usize,
+}
+
+/// The work that remains after an update is published.
+#[must_use = "removed entries stay in memory until `Writer::clean_up`"]
+pub(crate) struct Cleanup {
+    pub(super) removed: usize,
+    pub(super) vacated: Vec<u64>,
 }
 
 impl Writer {
