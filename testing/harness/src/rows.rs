@@ -9,14 +9,18 @@ pub const DATABASE_FILE: &str = "shape-meta.sqlite3";
 
 /// Every row of every table, in the order of their ids.
 ///
-/// Values that differ by design are left out: the epoch (`meta.epoch`), which counts openings, the checksum
-/// of its row, and the tables in [`RUN_TABLES`].
+/// Values that differ by design are left out: the columns of `meta` in [`RUN_COLUMNS`], and the tables in
+/// [`RUN_TABLES`].
 #[derive(Debug, PartialEq)]
 pub struct Rows(BTreeMap<String, Vec<Row>>);
 
 /// The tables that describe a run and not its shapes: its batches, its openings and their owners, and
 /// last-read times.
-const RUN_TABLES: [&str; 4] = ["change_log", "last_read", "opening", "owner"];
+const RUN_TABLES: [&str; 5] = ["change_log", "last_read", "lineage", "opening", "owner"];
+
+/// The columns of `meta` that describe a run: the epoch, which counts openings, the random identities of the
+/// database and of its opening, and the checksum of the row.
+const RUN_COLUMNS: [&str; 4] = ["epoch", "database_id", "opening_id", "checksum"];
 
 type Row = Vec<(String, Value)>;
 
@@ -37,7 +41,7 @@ impl Rows {
             let mut statement = transaction.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
             let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
             let all = statement.query_map([], |row| {
-                let differs = |name: &str| table == "meta" && ["epoch", "checksum"].contains(&name);
+                let differs = |name: &str| table == "meta" && RUN_COLUMNS.contains(&name);
                 let cells = columns.iter().enumerate().filter(|(_, name)| !differs(name));
                 cells.map(|(at, name)| Ok((name.clone(), row.get(at)?))).collect()
             })?;
