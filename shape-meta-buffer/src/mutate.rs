@@ -8,6 +8,7 @@ use shape_meta_core::{
 };
 
 use crate::{
+    backpressure::Needs,
     memtable::{CountDelta, Hashes, Lookup, State},
     shared::Shared,
 };
@@ -167,7 +168,9 @@ impl<S: ShapeStore> Shared<S> {
                     }
                 }
             };
-            if let Err(refusal) = self.backpressure.check(&state, definition_bytes) {
+            if let Err(refusal) =
+                self.backpressure.check(&state, needs(&state, &change, hashes, definition_bytes))
+            {
                 let last = state.last;
                 drop(state);
                 // Due at once, whatever size and age say.
@@ -210,16 +213,35 @@ impl<S: ShapeStore> Shared<S> {
         }
         let (was_empty, was_due) = (state.active.is_empty(), self.options.is_large(&state.active));
         if let Change::Reset = &change {
-            state.counts = CountDelta::default();
+            (state.counts, state.shared_handles) = (CountDelta::default(), 0);
             state.active.insert(change, hashes, seq);
         } else {
             let before = state.active.count_delta();
+            if let Some(entry) = change.entry()
+                && !state.active.knows(hashes.handle, entry.handle().as_bytes())
+                && state.is_sealed(hashes.handle, entry.handle().as_bytes())
+            {
+                state.shared_handles += 1;
+            }
             state.active.insert(change, hashes, seq);
             state.counts += state.active.count_delta() - before;
         }
         state.last = seq;
         self.overlay.acknowledge(state);
         was_empty || (!was_due && self.options.is_large(&state.active))
+    }
+}
+
+/// Returns the capacity that a change needs.
+fn needs(state: &State, change: &Change, hashes: Hashes, definition_bytes: usize) -> Needs {
+    let Some(entry) = change.entry() else {
+        // A reset replaces what the active generation has.
+        return if state.active.is_empty() { Needs::Shape(0) } else { Needs::Nothing };
+    };
+    match (state.is_pending(hashes.handle, entry.handle().as_bytes()), change) {
+        (true, Change::Add { .. }) => Needs::Bytes(definition_bytes),
+        (true, _) => Needs::Nothing,
+        (false, _) => Needs::Shape(definition_bytes),
     }
 }
 

@@ -53,7 +53,8 @@ impl Default for BufferOptions {
 impl BufferOptions {
     /// Sets the bound on pending changes (C7), as a number of shapes. Default 100,000; at least 1.
     ///
-    /// Several mutations of one shape count once. Too few make callers wait in an ordinary storm. More ride
+    /// Several mutations of one shape count once. At the bound, marks and removals of shapes that are pending
+    /// already are still accepted. Too few make callers wait in an ordinary storm. More ride
     /// out a longer storm or outage, and a crash loses as many more. Memory holds up to twice as many while a
     /// committed flush is being published.
     pub fn max_pending_shapes(mut self, shapes: usize) -> Self {
@@ -63,8 +64,14 @@ impl BufferOptions {
 
     /// Sets the bound on pending changes in bytes of memory. Default 256 MiB; at least 1.
     ///
+    /// Definitions and all tables and lists of pending changes count, at the worst load of a table: never
+    /// less than is held, and up to 2.5 times as much. Not counted are the tables that the store keeps when
+    /// nothing is pending, and 32 bytes for each change of a flush in progress.
+    ///
     /// Too few make callers wait although the number of shapes is small; more take that memory while the disk
-    /// is slow. A single change that is larger is accepted when nothing else is pending.
+    /// is slow. A single change that is larger is accepted when nothing else is pending. At the bound, marks
+    /// and removals of shapes that are pending already are still accepted: they add to what is pending at
+    /// most as much again.
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes.max(1);
         self

@@ -1,6 +1,7 @@
 //! C7: pending changes are bounded, and callers wait or are refused at the bound.
 
 use std::{
+    cell::Cell,
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
@@ -50,6 +51,54 @@ fn c7_a_sealed_generation_counts_until_it_is_committed() {
         assert!(is_overloaded(store.add(shape("c", 3), Wait::No)));
     });
     add(&store, "c", 3);
+}
+
+/// Once, they were refused although they need no room.
+#[test]
+fn c7_at_the_bound_pending_shapes_are_marked_and_removed() {
+    for (options, by_bytes) in [
+        (BufferOptions::default().max_pending_shapes(3), false),
+        (BufferOptions::default().max_pending_bytes(3_000), true),
+    ] {
+        let (store, faults) = manual_with(options);
+        add(&store, "below", 99);
+        store.flush_once().expect("flush");
+        let keys = Cell::new(0);
+        let fill = || {
+            while store.add(shape(&format!("h{}", keys.get()), keys.get()), Wait::No).is_ok() {
+                keys.set(keys.get() + 1);
+            }
+        };
+        let check = |marked, removed| {
+            fill();
+            let pending = store.pending().shapes;
+            store.mark_snapshot_started(marked, Wait::No).expect("pending already");
+            store.mark_snapshot_complete(marked, Wait::No).expect("pending already");
+            store.remove(removed, Wait::No).expect("pending already");
+            assert_eq!(store.pending().shapes, pending, "each shape counts once");
+            if !by_bytes {
+                assert!(is_overloaded(store.remove("below", Wait::No)), "it needs room");
+                assert!(is_overloaded(store.add(shape("new", 1_000), Wait::No)));
+            }
+        };
+        check("h0", "h1");
+        let before = keys.get();
+        // The same of shapes that a flush in progress has.
+        during_a_flush(&store, &faults, Side::Before, || check("h0", "h0"));
+        assert_eq!(keys.get() > before, by_bytes, "the shapes of the flush count");
+        assert!(!store.has_handle("h0").expect("read"));
+        store.reset(Wait::No).expect("flushed");
+        assert_eq!(store.pending().shapes, 1);
+    }
+}
+
+#[test]
+fn c7_a_reset_needs_no_room_beside_pending_shapes() {
+    let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(2));
+    add(&store, "a", 1);
+    add(&store, "b", 2);
+    store.reset(Wait::No).expect("it replaces what is pending");
+    assert_eq!(store.pending().shapes, 1);
 }
 
 #[test]

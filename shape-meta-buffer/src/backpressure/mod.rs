@@ -8,6 +8,17 @@ use shape_meta_core::{Refusal, Signal};
 
 use crate::{BufferOptions, memtable::State};
 
+/// The capacity that a change needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Needs {
+    /// None to speak of: it marks or removes a shape that is pending already, or replaces what is pending.
+    Nothing,
+    /// These bytes, for an add with a handle that is pending already.
+    Bytes(usize),
+    /// One more pending shape, and these bytes.
+    Shape(usize),
+}
+
 /// The bound on pending changes (C7).
 pub(crate) struct Backpressure {
     max_shapes: usize,
@@ -27,16 +38,22 @@ impl Backpressure {
         }
     }
 
-    /// Checks that one more change of `bytes` bytes stays within the bound. A change that is larger than the
-    /// bound in bytes is accepted when nothing else is pending.
+    /// Checks that one more change stays within the bound. A change that is larger than the bound in bytes is
+    /// accepted when nothing else is pending.
     ///
     /// # Errors
     ///
     /// [`Refusal::Overloaded`], with an estimate of when a retry will succeed.
-    pub(crate) fn check(&self, state: &State, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, state: &State, needs: Needs) -> Result<(), Refusal> {
         let (pending, pending_bytes) = (state.pending_shapes(), state.pending_bytes());
-        let is_full =
-            pending >= self.max_shapes || (pending_bytes > 0 && pending_bytes + bytes > self.max_bytes);
+        let (has_shape, bytes) = match needs {
+            // A shape has at most three such changes until its handle is added again, so this stays bounded.
+            Needs::Nothing => return Ok(()),
+            Needs::Bytes(bytes) => (true, bytes),
+            Needs::Shape(bytes) => (false, bytes),
+        };
+        let is_full = (!has_shape && pending >= self.max_shapes)
+            || (pending_bytes > 0 && pending_bytes + bytes > self.max_bytes);
         if is_full {
             return Err(Refusal::Overloaded { retry_after: self.drain_rate.time_for(pending) });
         }

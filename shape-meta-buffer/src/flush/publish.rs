@@ -1,4 +1,4 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use shape_meta_core::{Result, ShapeStore};
 
@@ -40,11 +40,14 @@ impl<S: ShapeStore> Flusher<S> {
         self.shared.backpressure.capacity.raise();
         // Its memory is freed here, where no thread waits for it.
         drop(dropped);
+        let mut panicked = None;
         for Rejection { change, error, mutations } in &rejections {
             let handle = change.entry().map(|entry| entry.handle());
-            self.shared.observer.rejected(handle, mutations, error);
+            let report = || self.shared.observer.rejected(handle, mutations, error);
+            // Each rejection is reported once, although the observer panics at an earlier one.
+            panicked = catch_unwind(AssertUnwindSafe(report)).err().or(panicked);
         }
-        Ok(())
+        panicked.map_or(Ok(()), |panic| resume_unwind(panic))
     }
 
     /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that

@@ -5,15 +5,33 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry as TableEntry};
 use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
 use super::{CountDelta, Slot, SlotState};
 
+/// Returns the bytes that an element of this size takes in a list, which doubles when it is full.
+const fn in_list(size: usize) -> usize {
+    2 * size
+}
+
+/// Returns the bytes that an element of this size takes in a hash table: up to 16 places for 7 elements just
+/// after it has doubled, each with a control byte.
+const fn in_table(size: usize) -> usize {
+    ((size + 1) * 16).div_ceil(7)
+}
+
+// The bound counts elements at the worst load of their table, so that it never counts less than is held. It
+// counts up to 2.5 times as much.
+
 /// Bytes that a mutation takes in addition to its change: its element of `slot_of_mutation`.
-const MUTATION_BYTES: usize = size_of::<u32>();
-/// Bytes that a handle takes in addition to its record: its slot, and its elements of the three indexes.
-const SLOT_BYTES: usize = size_of::<Slot>() + 2 * size_of::<KeyHolder>() + 32;
+const MUTATION_BYTES: usize = in_list(size_of::<u32>());
+/// Bytes that a handle takes in addition to its record: its slot, and its element of `by_handle`.
+const SLOT_BYTES: usize = in_list(size_of::<Slot>()) + in_table(size_of::<u32>());
+/// Bytes that a key takes. It stays known after its shape was removed, and a handle can have many.
+const KEY_BYTES: usize = in_table(size_of::<KeyHolder>());
+/// Bytes that a relation takes in addition to its lists.
+const RELATION_BYTES: usize = in_table(size_of::<(Relation, RelationChanges)>());
 /// The element of `slot_of_mutation` for a reset.
 const RESET: u32 = u32::MAX;
 
@@ -222,8 +240,9 @@ impl Generation {
         self.bytes += record.memory();
         self.set_key_holder(hashes.key, *record.key(), Some(at));
         for relation in record.entry.relations().iter() {
-            self.by_relation.entry(*relation).or_default().added.push((at, record.entry.created()));
-            self.bytes += size_of::<(u32, Seq)>();
+            let element = (at, record.entry.created());
+            self.bytes +=
+                push(&mut changes_of(&mut self.by_relation, *relation, &mut self.bytes).added, element);
         }
         self.slots[at as usize].state = SlotState::Added(record, state);
         at
@@ -237,9 +256,11 @@ impl Generation {
             SlotState::Added(record, _) => self.bytes -= record.memory(),
             SlotState::Marked(_) | SlotState::Tombstone => {
                 for relation in entry.relations().iter() {
-                    let changes = self.by_relation.entry(*relation).or_default();
-                    changes.removed.push(entry.handle().clone());
-                    self.bytes += size_of::<Handle>();
+                    let handle = entry.handle().clone();
+                    self.bytes += push(
+                        &mut changes_of(&mut self.by_relation, *relation, &mut self.bytes).removed,
+                        handle,
+                    );
                 }
             }
         }
@@ -261,11 +282,19 @@ impl Generation {
             return at;
         }
         let at = self.slots.len() as u32;
-        self.slots.push(Slot { handle: handle.clone(), hash, base: base(), state: SlotState::Tombstone });
+        let base = base();
+        // Shared with the store below until that drops it.
+        self.bytes += base.as_ref().map_or(0, |base| base.memory());
+        self.slots.push(Slot { handle: handle.clone(), hash, base, state: SlotState::Tombstone });
         let slots = &self.slots;
         self.by_handle.insert_unique(hash, at, |at| slots[*at as usize].hash);
         self.bytes += SLOT_BYTES + handle.heap_bytes();
         at
+    }
+
+    /// Whether it knows of a handle: a change of that needs no further slot.
+    pub(crate) fn knows(&self, hash: u64, handle: &[u8]) -> bool {
+        self.slot_of(hash, handle).is_some()
     }
 
     fn slot_of(&self, hash: u64, handle: &[u8]) -> Option<u32> {
@@ -273,10 +302,13 @@ impl Generation {
     }
 
     fn set_key_holder(&mut self, hash: u64, key: Key, slot: Option<u32>) {
-        self.by_key
-            .entry(hash, |holder| holder.key == key, |holder| holder.hash)
-            .and_modify(|holder| holder.slot = slot)
-            .or_insert_with(|| KeyHolder { key, hash, slot });
+        match self.by_key.entry(hash, |holder| holder.key == key, |holder| holder.hash) {
+            TableEntry::Occupied(mut known) => known.get_mut().slot = slot,
+            TableEntry::Vacant(free) => {
+                free.insert(KeyHolder { key, hash, slot });
+                self.bytes += KEY_BYTES;
+            }
+        }
     }
 
     /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order
@@ -360,7 +392,7 @@ impl Generation {
             self.forget_removed(base);
         }
         let slot = &mut self.slots[at as usize];
-        slot.base = None;
+        self.bytes -= slot.base.take().map_or(0, |base| base.memory());
         (gained, matches!(slot.state, SlotState::Marked(_)).then_some(at))
     }
 
@@ -392,8 +424,48 @@ impl Generation {
     }
 }
 
+/// Returns the changes of a relation, and counts a new one.
+fn changes_of<'a>(
+    by_relation: &'a mut HashMap<Relation, RelationChanges, RandomState>,
+    relation: Relation,
+    bytes: &mut usize,
+) -> &'a mut RelationChanges {
+    by_relation.entry(relation).or_insert_with(|| {
+        *bytes += RELATION_BYTES;
+        RelationChanges::default()
+    })
+}
+
+/// Pushes an element, and returns by how many bytes the list has grown.
+fn push<T>(list: &mut Vec<T>, element: T) -> usize {
+    let before = list.capacity();
+    list.push(element);
+    (list.capacity() - before) * size_of::<T>()
+}
+
 #[cfg(test)]
 impl Generation {
+    /// Returns the bytes that its tables and lists hold, from their capacities, and its records and bases.
+    pub(crate) fn held(&self) -> usize {
+        let relations = (self.by_relation.capacity() * 8).div_ceil(7);
+        let lists = self.by_relation.values().map(|changes| {
+            changes.added.capacity() * size_of::<(u32, Seq)>()
+                + changes.removed.capacity() * size_of::<Handle>()
+        });
+        let slots = self.slots.iter().map(|slot| {
+            slot.handle.heap_bytes()
+                + slot.base.as_ref().map_or(0, |base| base.memory())
+                + slot.added().map_or(0, |record| record.memory())
+        });
+        self.slots.capacity() * size_of::<Slot>()
+            + self.by_handle.allocation_size()
+            + self.by_key.allocation_size()
+            + relations * (size_of::<(Relation, RelationChanges)>() + 1)
+            + self.slot_of_mutation.capacity() * size_of::<u32>()
+            + lists.sum::<usize>()
+            + slots.sum::<usize>()
+    }
+
     /// Returns the capacities of its tables: slots, handles, keys, and mutations.
     pub(crate) fn capacities(&self) -> [usize; 4] {
         [

@@ -73,6 +73,7 @@ impl Overlay {
                 active: Generation::with_capacity(options.initial_capacity()),
                 sealed: None,
                 committed: None,
+                shared_handles: 0,
                 counts: counts.into(),
                 disk_counts: counts.into(),
                 last,
@@ -162,6 +163,7 @@ impl Overlay {
         // in which they were active.
         state.hints = (state.hints + 1) % GENERATIONS;
         state.sealed = Some(sealed);
+        state.shared_handles = 0;
         self.version.fetch_add(1, Ordering::AcqRel);
         Some(generation)
     }
@@ -174,6 +176,7 @@ impl Overlay {
         if let Some(sealed) = state.sealed.take() {
             state.disk_counts = sealed.counts;
             state.committed = Some(sealed);
+            state.shared_handles = 0;
         }
         // In the same step, so that a caller whose receipt resolves next finds the store healthy.
         state.writing.flush_succeeded();

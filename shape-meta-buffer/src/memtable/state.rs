@@ -13,6 +13,8 @@ pub(crate) struct State {
     pub(crate) sealed: Option<Sealed>,
     /// The generation that is committed, and is being published.
     pub(crate) committed: Option<Sealed>,
+    /// How many handles of the active generation the sealed one knows of too: they count once.
+    pub(crate) shared_handles: usize,
     /// The number of live shapes, including all pending changes.
     pub(crate) counts: CountDelta,
     /// The number of live shapes on disk.
@@ -98,7 +100,17 @@ impl State {
 
     /// Returns the number of shapes with pending changes: what the bound counts (C7).
     pub(crate) fn pending_shapes(&self) -> usize {
-        self.pending().map(Generation::len).sum()
+        self.pending().map(Generation::len).sum::<usize>() - self.shared_handles
+    }
+
+    /// Whether the sealed generation knows of this handle.
+    pub(crate) fn is_sealed(&self, hash: u64, handle: &[u8]) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| sealed.generation.knows(hash, handle))
+    }
+
+    /// Whether a change of this handle is pending: one more change of it needs no further capacity.
+    pub(crate) fn is_pending(&self, hash: u64, handle: &[u8]) -> bool {
+        self.active.knows(hash, handle) || self.is_sealed(hash, handle)
     }
 
     /// Returns the memory of pending changes: what the bound counts (C7).

@@ -217,7 +217,7 @@ impl<S: ShapeStore> Cached<S> {
         if lagging {
             self.reload_with(writer)?;
         }
-        writer.outcome_unknown = false;
+        writer.outcome_known();
         Ok(lagging)
     }
 }
