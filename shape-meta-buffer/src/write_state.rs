@@ -2,13 +2,13 @@ use std::time::{Duration, Instant};
 
 use shape_meta_core::{Degradation, Error, ErrorKind, HealthState, Remedy, Result};
 
-/// How long after a failed attempt the next one begins at the earliest, however many requests there are.
+/// A request does not shorten a back-off below this delay, however many requests there are.
 const MIN_REQUESTED_DELAY: Duration = Duration::from_secs(1);
 
-/// The state of writing (I8), from which the gate for mutations, the next flush attempt and health are
-/// derived.
+/// The state of writing (I8). It determines whether mutations are accepted, when the next flush is attempted,
+/// and what health reports.
 ///
-/// It lives under the overlay's lock, which every mutation holds while it is accepted. So no mutation is
+/// The overlay's lock guards it, and every mutation holds that lock while it is accepted. So no mutation is
 /// accepted after a transition to a state that refuses it.
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
@@ -19,19 +19,19 @@ pub(crate) struct WriteState {
     last_failure: Option<(Error, Instant)>,
 }
 
-/// Whether the store is open. It only moves forward, whatever flushes and repairs do.
+/// The phase of the store's life. It only moves forward, independently of flushes and repairs.
 #[derive(Debug, Default)]
 enum Phase {
     /// Mutations are accepted, unless flushes have stopped or a repair is not complete.
     #[default]
     Open,
-    /// `close` was called. Holds the reason for which mutations are refused.
+    /// `close` was called. Holds the error with which mutations are refused.
     Closing(Error),
     /// `close` has returned.
     Closed(Error),
 }
 
-/// How far a repair of the store below has come.
+/// The progress of a repair of the store below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Repair {
     /// No repair is in progress.
@@ -39,12 +39,12 @@ enum Repair {
     None,
     /// The store below is being repaired. A repair that fails returns to the state before it.
     Running { was_recovering: bool },
-    /// The repair is done, and what was pending before it is not committed yet. A pending change may rest on
-    /// a shape that the repair did not save, so nothing is accepted on top of it.
+    /// The store below is repaired, but changes that were pending before are not committed yet. Such a change
+    /// may depend on a shape that the repair could not save, so no new mutation is accepted on top of it.
     Recovering,
 }
 
-/// How flushes fare.
+/// The state of flushing after the latest attempt.
 #[derive(Debug, Default)]
 enum Flushes {
     /// The latest flush succeeded, or there was none yet.
@@ -52,7 +52,7 @@ enum Flushes {
     Succeeding,
     /// The latest flush failed and is retried.
     Retrying(Retry),
-    /// A flush failed in a way that no retry helps. Only a repair ends this.
+    /// A flush failed with an error that a retry cannot resolve. Only a repair ends this state.
     Stopped(Error),
 }
 
@@ -69,7 +69,7 @@ struct Retry {
     retry_at: Option<Instant>,
 }
 
-/// What follows from a failed flush.
+/// The consequence of a failed flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailure {
     /// It is retried after this delay.
@@ -85,12 +85,12 @@ pub(crate) enum NextAttempt {
     WhenDue,
     /// At the end of a back-off.
     At(Instant),
-    /// Not by itself: flushes have stopped, or the back-off has no end.
+    /// No further attempt by itself: flushes have stopped, or the back-off has no end.
     Never,
 }
 
 impl WriteState {
-    /// Returns why mutations are refused; `None` if they are accepted.
+    /// Returns the error with which mutations are refused; `None` if they are accepted.
     pub(crate) fn refusal(&self) -> Option<Error> {
         match (&self.phase, &self.flushes, self.repair) {
             (Phase::Closing(error) | Phase::Closed(error), ..) => Some(error.clone()),
@@ -130,8 +130,8 @@ impl WriteState {
         }
     }
 
-    /// Shortens a back-off on request, to a second after the failure at the least. Requests merge: a second
-    /// one changes nothing.
+    /// Shortens a longer back-off on request, so that it ends a second after the failure. A further request
+    /// changes nothing.
     pub(crate) fn shorten_backoff(&mut self) {
         if let Flushes::Retrying(retry) = &mut self.flushes {
             let at = retry.failed_at + MIN_REQUESTED_DELAY;
@@ -188,8 +188,8 @@ impl WriteState {
         }
     }
 
-    /// The store below is repaired: flushes are tried again, and mutations refused until one has committed
-    /// all that was pending.
+    /// Records that the store below is repaired. Flushes are attempted again, and mutations are refused until
+    /// every change that was pending is committed.
     pub(crate) fn repaired(&mut self) {
         (self.repair, self.flushes) = (Repair::Recovering, Flushes::Succeeding);
     }
@@ -199,7 +199,7 @@ impl WriteState {
         matches!(self.repair, Repair::Running { .. })
     }
 
-    /// Whether what was pending before a repair is still to be committed.
+    /// Whether changes that were pending before a repair are still to be committed.
     pub(crate) fn is_recovering(&self) -> bool {
         self.repair == Repair::Recovering
     }
@@ -211,8 +211,8 @@ impl WriteState {
         }
     }
 
-    /// Refuses mutations as closed, or for the reason for which flushes had stopped before. Ends a back-off,
-    /// once: close has its deadline.
+    /// Refuses mutations from now on: with the error that had stopped flushes, otherwise as closed. Ends the
+    /// current back-off, because close has a deadline.
     pub(crate) fn begin_close(&mut self) {
         if self.is_closing() {
             return;
@@ -239,8 +239,8 @@ impl WriteState {
         }
     }
 
-    /// Returns the state for probes and people. `lagging` is for how long the oldest pending change is
-    /// overdue.
+    /// Returns the state that health reports. `lagging` is the time for which the oldest pending change has
+    /// been overdue, if it is.
     pub(crate) fn health(&self, lagging: Option<Duration>) -> HealthState {
         match (&self.phase, self.refusal(), &self.flushes) {
             (Phase::Closing(_), ..) => HealthState::Closing,

@@ -31,14 +31,14 @@ impl Committed {
         self.batches.iter().map(|batch| batch.changes.len()).sum()
     }
 
-    /// Whether nothing of it was rejected. Otherwise nothing else is committed before that is reconciled.
+    /// Whether no change was rejected. If one was, it is reconciled before the next generation is committed.
     pub(super) fn is_whole(&self) -> bool {
         self.rejections.is_empty()
     }
 
-    /// Corrects the overlay for the rejected changes, as the generation is dropped: the counts, and what the
-    /// active generation accepted since and rests on them. Returns the rejections with all mutations that
-    /// they reject.
+    /// Corrects the overlay for the rejected changes when the generation is dropped: the counts, and the
+    /// changes in the active generation that depend on them. Returns the rejections, each with all mutations
+    /// that are rejected with it.
     pub(super) fn reconcile(&mut self, state: &mut State, hashing: &Hashing) -> Vec<Rejection> {
         let mut rejections = std::mem::take(&mut self.rejections);
         for Rejection { change, mutations, .. } in &mut rejections {

@@ -34,7 +34,7 @@ pub(crate) struct Flusher<S> {
     pub(crate) save_schedule: SaveSchedule,
 }
 
-/// What one flush leaves to the next one.
+/// State that one flush passes to the next one.
 #[derive(Default)]
 pub(crate) struct FlushState {
     /// A flush that failed and is to be resumed.
@@ -88,8 +88,8 @@ impl<S: ShapeStore> Flusher<S> {
         if self.shared.requests.is_paused() { Ok(None) } else { self.flush(flush, Publish::WithNext) }
     }
 
-    /// Whether this thread flushes, publishes or saves for the store: then an observer has called the store,
-    /// and waiting for a flush would wait for this thread.
+    /// Whether this thread flushes, publishes or saves for the store. If so, an observer made the current
+    /// call on that thread, and a wait for the flush would never end.
     pub(crate) fn is_running_here(&self) -> bool {
         self.running.has_this()
     }
@@ -116,8 +116,9 @@ impl<S: ShapeStore> Flusher<S> {
 
     fn flush_with(&self, flush: &mut FlushState, publish: Publish) -> Result<Option<FlushStats>> {
         let FlushState { work, last_size, committed } = flush;
-        // Only a large generation is worth the thread. Only one without rejections: those are reconciled
-        // before anything that depends on them is committed. A publish that panicked may have left some.
+        // A concurrent publish needs a generation that is large enough to be worth a thread, and that has no
+        // rejections: these are reconciled before a change that depends on them is committed. A generation
+        // with rejections is still here if its publish panicked.
         let min_changes = self.shared.options.concurrent_publish_min_changes;
         let is_joined = |committed: &Committed| committed.is_whole() && committed.changes() >= min_changes;
         let stats = if committed.lock().as_ref().is_some_and(is_joined) {
@@ -144,7 +145,7 @@ impl<S: ShapeStore> Flusher<S> {
         Ok(stats)
     }
 
-    /// Commits the next generation, or resumes one whose commit failed.
+    /// Seals and commits the active generation, or resumes one whose commit failed.
     ///
     /// The generation stays in `work` until it is committed and published, so that a panic of an observer
     /// leaves it to be resumed.
@@ -219,8 +220,8 @@ impl<S: ShapeStore> Flusher<S> {
             .unwrap_or_else(|panic| Err(panic_error(&*panic)))
     }
 
-    /// Settles a generation that is committed, once the one before it is published. Returns whether all of it
-    /// was committed.
+    /// Records that a generation is committed: frees capacity, and settles its receipts unless a change was
+    /// rejected. The generation before it is published already. Returns whether no change was rejected.
     fn mark_committed(&self, committed: &Mutex<Option<Committed>>, done: FlushWork) -> bool {
         self.shared.overlay.mark_committed();
         let done = done.into_committed();

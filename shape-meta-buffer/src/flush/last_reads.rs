@@ -8,10 +8,10 @@ use shape_meta_core::{Activity, Result, ShapeStore, ShapeStoreExt, SweepProgress
 use super::{Flusher, end, panic_error};
 use crate::{options::MIN_DELAY, sync::Mutex};
 
-/// When last-read times are saved the next time.
+/// The schedule of saving last-read times.
 pub(crate) struct SaveSchedule {
     interval: Duration,
-    /// Lock 6 of the table in `shared.rs`. `None` for never.
+    /// When the next save is due; `None` for never. Lock 6 of the table in `shared.rs`.
     next_save: Mutex<Option<Instant>>,
 }
 
@@ -24,8 +24,8 @@ impl SaveSchedule {
         *self.next_save.lock()
     }
 
-    /// Schedules the next save and returns when its step is due. With an interval of zero each step saves,
-    /// and the background flusher still rests in between.
+    /// Schedules the next save and returns when its step is due. With an interval of zero every step saves,
+    /// but the background flusher still pauses for `MIN_DELAY` between two steps.
     fn schedule(&self, has_more: bool) -> Option<Instant> {
         let now = Instant::now();
         let interval = if has_more { Duration::ZERO } else { self.interval };
@@ -36,10 +36,10 @@ impl SaveSchedule {
 
 /// Last-read times are saved between flushes, on the thread that flushes, and in parts.
 impl<S: ShapeStore> Flusher<S> {
-    /// Saves a part of the last-read times if that is due, and returns when the next part is.
+    /// Saves a part of the last-read times if a save is due, and returns when the next one is due.
     ///
-    /// A failure is reported to the observer alone: the same times are saved again the next time, and no
-    /// mutation is affected.
+    /// A failure is only reported to the observer. The next save retries the same times, and no mutation is
+    /// affected.
     pub(super) fn save_reads_if_due(&self) -> Option<Instant> {
         if self.shared.requests.is_paused() || self.is_stopped() {
             return None;

@@ -10,15 +10,13 @@ use super::{
 use crate::sync::Mutex;
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Publishes the committed generation, if there is one, drops it (I2) and reports what was rejected of
-    /// it.
+    /// Publishes the committed generation, if there is one, drops it (I2), and reports its rejected changes.
     ///
-    /// The calling thread holds the flush lock, or runs in parallel with a commit of the thread that holds
-    /// it.
+    /// The calling thread holds the flush lock, or was started by the thread that holds it and commits.
     ///
     /// # Errors
     ///
-    /// If the store below panics. The generation stays in its place and is published again.
+    /// If the store below panics. The generation stays committed, and the next call publishes it again.
     pub(crate) fn publish(&self, committed: &Mutex<Option<Committed>>) -> Result<()> {
         let mut guard = committed.lock();
         let Some(committed) = &mut *guard else { return Ok(()) };
@@ -50,11 +48,11 @@ impl<S: ShapeStore> Flusher<S> {
         panicked.map_or(Ok(()), |panic| resume_unwind(panic))
     }
 
-    /// Waits for a flush in progress, and publishes what it committed. A panic of the store below leaves that
-    /// to the next flush; readers find it in the overlay until then.
+    /// Waits for a flush in progress, and publishes the generation that it committed. If the store below
+    /// panics, the next flush publishes it; until then readers find it in the overlay.
     pub(crate) fn settle_in_progress(&self) {
         if self.is_running_here() {
-            // The flush in progress is that of this thread, whose observer has called.
+            // An observer made this call on the thread that flushes.
             return;
         }
         let _running = self.running.enter();
@@ -62,7 +60,8 @@ impl<S: ShapeStore> Flusher<S> {
         let _ = self.publish(&flush.committed);
     }
 
-    /// Publishes what an earlier flush left committed, unless a flush is in progress: that one may hang.
+    /// Publishes a generation that an earlier flush has committed. Does nothing while a flush is in progress,
+    /// because that flush may hang.
     pub(crate) fn publish_if_idle(&self) {
         let _running = self.running.enter();
         if let Some(flush) = self.flush_lock.try_lock() {

@@ -5,10 +5,10 @@ use crate::sync::{
     thread::{self, ThreadId},
 };
 
-/// The threads that flush, publish or save for one store, each as often as it does.
+/// The threads that flush, publish or save for one store, with one element for each nested registration.
 ///
-/// They call observers, which may call the store. Such a thread must not wait for a flush: it would wait for
-/// itself.
+/// These threads call observers, which may call the store. Such a call must not wait for a flush: the thread
+/// would wait for itself.
 #[derive(Default)]
 pub(crate) struct RunningThreads {
     /// Lock 8 of the table in `shared.rs`.
@@ -23,7 +23,7 @@ impl RunningThreads {
         Entered { threads: self, thread }
     }
 
-    /// Whether this thread is among them: then an observer has called the store.
+    /// Whether this thread is registered, which means that an observer called the store on it.
     pub(crate) fn has_this(&self) -> bool {
         let threads = self.threads.lock();
         !threads.is_empty() && threads.contains(&thread::current().id())

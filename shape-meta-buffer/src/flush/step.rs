@@ -13,15 +13,15 @@ impl<S: ShapeStore> Step for Flusher<S> {
     fn step(&self) -> Option<Instant> {
         let _running = self.running.enter();
         let flush_at = self.flush_if_due();
-        // After the flush, which callers may wait for.
+        // Saving comes second, because callers may wait for the flush.
         let save_at = self.save_reads_if_due();
         flush_at.into_iter().chain(save_at).min()
     }
 }
 
 impl<S: ShapeStore> Flusher<S> {
-    /// Flushes if a flush is due, and returns when the next one is; `None` for never. A request shortens a
-    /// back-off; a new change does not.
+    /// Flushes if a flush is due, and returns when the next one is due; `None` for never. A request shortens
+    /// a back-off; a new change does not.
     fn flush_if_due(&self) -> Option<Instant> {
         if self.shared.requests.take_shortens_backoff() {
             self.shared.overlay.write().writing.shorten_backoff();
@@ -39,8 +39,9 @@ impl<S: ShapeStore> Flusher<S> {
         self.due()
     }
 
-    /// Records the panic of an observer during a flush: panics of the store are caught where it is called. If
-    /// the flush had not ended, it is resumed after a back-off, since the observer may panic again.
+    /// Records a panic during a flush. It comes from an observer, because panics of the store are caught
+    /// where the store is called. If the flush had not ended, it is resumed after a back-off, since the
+    /// observer may panic again.
     pub(crate) fn record_observer_panic(&self, panic: &(dyn Any + Send)) {
         let _flush = self.flush_lock.lock();
         if self.shared.overlay.read().is_flushing() {
@@ -68,10 +69,10 @@ impl<S: ShapeStore> Flusher<S> {
         self.active_due(&self.shared.overlay.read()).is_some_and(|due| due <= Instant::now())
     }
 
-    /// Returns when the active generation is due: for its size, on request, or for its age.
+    /// Returns when the active generation is due: because of its size, on request, or because of its age.
     ///
-    /// A request stays due until it is settled: the flush that served it may have resumed older changes
-    /// alone.
+    /// A request stays due until its sequence number is settled, because the flush after the request may only
+    /// have resumed an older generation.
     fn active_due(&self, state: &State) -> Option<Instant> {
         let since = state.active.since()?;
         if self.shared.requests.is_due(self.shared.durability.settled())
@@ -79,7 +80,7 @@ impl<S: ShapeStore> Flusher<S> {
         {
             Some(Instant::now())
         } else {
-            // `None` for an interval that is too long for the clock: never due for its age.
+            // `None` if the clock cannot express the interval: its age never makes it due.
             since.checked_add(self.shared.options.flush_interval)
         }
     }

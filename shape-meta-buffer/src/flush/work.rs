@@ -5,15 +5,15 @@ use shape_meta_core::{Batch, Change, Error, Key, Seq};
 use super::committed::{Committed, Rejection};
 use crate::memtable::Generation;
 
-/// What is left to commit of one generation: usually one segment with all its changes.
+/// The changes of one generation that are still to be committed: usually one segment with all of them.
 ///
-/// A store that rejects one change for good (C8) mostly names it. Then the change is taken out and the rest
-/// is tried again, still as one transaction (I1). If the store does not name it, the segment is halved until
-/// the change is found. Only then does a flush take several transactions, and a crash between them leaves a
-/// part of it.
+/// A store that rejects one change for good (C8) usually names it. The flusher then takes that change out and
+/// retries the rest, still as one transaction (I1). If the store does not name it, the flusher halves the
+/// segment until it finds the change. Only then does a flush take several transactions, and a crash between
+/// them leaves a part of the flush on disk.
 pub(super) struct FlushWork {
     pub(super) generation: Arc<Generation>,
-    /// The next segment last.
+    /// In reverse order: the last element is committed next.
     segments: Vec<Vec<Change>>,
     /// The sequence number that the next segment brings the store to, unless it is the last one.
     ///

@@ -37,11 +37,11 @@ const RESET: u32 = u32::MAX;
 
 /// The changes accepted between two flushes (a memtable), with every index that a reader needs.
 ///
-/// It is filled under the overlay's lock, sealed, committed and dropped whole. Nothing is ever removed from
-/// it entry by entry after a commit, so an older flush cannot delete a newer change.
+/// It is filled under the overlay's lock, and sealed, committed and dropped as a whole. No entry is removed
+/// one by one after a commit, so an older flush cannot delete a newer change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generation {
-    /// Hides everything below this generation.
+    /// Whether a reset was accepted, which hides everything below this generation.
     reset: bool,
     slots: Vec<Slot>,
     by_handle: HashTable<u32>,
@@ -50,7 +50,8 @@ pub(crate) struct Generation {
     /// The slot of each mutation from `slot_of_mutation_from` on, so that a rejected slot is reported to
     /// every mutation that went to it.
     slot_of_mutation: Vec<u32>,
-    /// The first mutation, or the latest reset.
+    /// The sequence number of the first element of `slot_of_mutation`: the first mutation, or the latest
+    /// reset.
     slot_of_mutation_from: Seq,
     first: Seq,
     last: Seq,
@@ -70,16 +71,17 @@ struct KeyHolder {
     slot: Option<u32>,
 }
 
-/// What a generation changes about the shapes that read one relation.
+/// The changes of a generation to the set of shapes that read one relation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelationChanges {
-    /// Every shape that was added. An element counts only if its slot still has that shape.
+    /// The slot and the id of every shape that was added. An element counts only if its slot still has that
+    /// shape.
     added: Vec<(u32, Seq)>,
     /// The handles of removed bases, each once.
     pub(crate) removed: Vec<Handle>,
 }
 
-/// What a generation knows of a handle.
+/// The result of looking up a handle in a generation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup<'a> {
     /// A shape that is pending, in this snapshot state.
@@ -98,7 +100,7 @@ pub(crate) struct Hashes {
 }
 
 impl Generation {
-    /// An empty generation whose tables do not grow, while writers wait, up to this many shapes.
+    /// An empty generation whose tables hold this many shapes before they grow, which makes writers wait.
     pub(crate) fn with_capacity(shapes: usize) -> Self {
         Self {
             slots: Vec::with_capacity(shapes),
@@ -117,8 +119,8 @@ impl Generation {
         self.reset
     }
 
-    /// Returns the number of handles that it knows of: what the bound counts, and at least the number of
-    /// changes.
+    /// Returns the number of handles with a slot, plus one for a reset. Backpressure bounds this number. It
+    /// is at least the number of changes.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() + usize::from(self.reset)
     }
@@ -155,7 +157,8 @@ impl Generation {
         self.count_delta
     }
 
-    /// Looks up a handle. Returns `None` if older generations and the store below decide.
+    /// Looks up a handle. Returns `None` if this generation has no answer: the caller asks older generations,
+    /// then the store below.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
         match self.slot_of(hash, handle) {
             Some(at) => Self::lookup(&self.slots[at as usize]),
@@ -173,8 +176,8 @@ impl Generation {
         })
     }
 
-    /// Looks up the record that holds a key: `Some(None)` if the key is free, `None` if older generations and
-    /// the store below decide.
+    /// Looks up the record that holds a key. Returns `Some(None)` if the key is free, and `None` if this
+    /// generation has no answer.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
         match self.by_key.find(hash, |holder| holder.key == *key) {
             Some(holder) => Some(holder.slot.and_then(|at| self.slots[at as usize].added())),
@@ -203,7 +206,7 @@ impl Generation {
         &self.slots
     }
 
-    /// Inserts a change. Its hashes are those of its handle, and of the key of the shape that it adds or
+    /// Inserts a change. `hashes` are those of its handle, and of the key of the shape that it adds or
     /// removes.
     pub(crate) fn insert(&mut self, change: Change, hashes: Hashes, seq: Seq) {
         if self.is_empty() {
@@ -276,7 +279,8 @@ impl Generation {
         at
     }
 
-    /// Returns the slot of a handle. A new slot gets this base, and a tombstone that the caller overwrites.
+    /// Returns the slot of a handle, and creates it if there is none: with this base, and with a tombstone
+    /// that the caller overwrites.
     fn slot_for(&mut self, handle: &Handle, hash: u64, base: impl FnOnce() -> Option<Arc<Entry>>) -> u32 {
         if let Some(at) = self.slot_of(hash, handle.as_bytes()) {
             return at;
@@ -336,7 +340,7 @@ impl Generation {
         changes
     }
 
-    /// Returns the slot that adds, removes or marks the shape with this id. Passes over all slots.
+    /// Returns the slot that adds, removes or marks the shape with this id. O(slots).
     pub(crate) fn slot_of_shape(&self, created: Seq) -> Option<u32> {
         let is = |entry: &Arc<Entry>| entry.created() == created;
         let has = |slot: &Slot| {
@@ -345,15 +349,16 @@ impl Generation {
         self.slots.iter().position(has).map(|at| at as u32)
     }
 
-    /// Returns the mutations of a slot, from this sequence number on. Passes over all mutations.
+    /// Returns the mutations of a slot, from this sequence number on. O(mutations).
     pub(crate) fn mutations_of(&self, at: u32, from: Seq) -> impl Iterator<Item = Seq> {
         let mutations = (self.slot_of_mutation_from.get()..).zip(&self.slot_of_mutation);
         mutations.filter(move |(seq, slot)| **slot == at && *seq >= from.get()).map(|(seq, _)| Seq::new(seq))
     }
 
-    /// Revokes the add or the mark of a slot; the removal of its base stands. Returns what the counts lose.
+    /// Revokes the add or the mark of a slot; the removal of its base stands. Returns the decrease of the
+    /// counts.
     ///
-    /// Passes over a whole table, but happens only after the store rejected a change (C8).
+    /// Scans the whole table of keys, but only after the store rejected a change (C8).
     pub(crate) fn revoke(&mut self, at: u32) -> CountDelta {
         let mut lost = CountDelta::default();
         let slot = &mut self.slots[at as usize];
@@ -368,7 +373,7 @@ impl Generation {
         lost
     }
 
-    /// Takes a shape out of the removals of its relations.
+    /// Deletes a shape from the removals of its relations.
     fn forget_removed(&mut self, base: &Entry) {
         for relation in base.relations().iter() {
             if let Some(changes) = self.by_relation.get_mut(relation) {
@@ -377,8 +382,9 @@ impl Generation {
         }
     }
 
-    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns what the
-    /// counts gain by not removing it, and the slot if its own change, a mark, has become impossible.
+    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns the
+    /// increase of the counts, since it is no longer removed, and the slot if it has a mark, which is
+    /// impossible without the base.
     pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (CountDelta, Option<u32>) {
         let mut gained = CountDelta::default();
         let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gained, None) };
@@ -396,9 +402,9 @@ impl Generation {
         (gained, matches!(slot.state, SlotState::Marked(_)).then_some(at))
     }
 
-    /// Returns the slots that took over the handle or the key of a shape whose removal was rejected, each
-    /// with the first mutation to report: all mutations of the slot with its handle, and of the shape with
-    /// its key those from its add on.
+    /// Returns the slots that reuse the handle or the key of a shape whose removal was rejected, each with
+    /// the first mutation to reject. In the slot with the handle, all mutations are rejected. In the slot
+    /// with the key, those from the add of its shape on are.
     pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<(u32, Seq)> {
         let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes()).map(|at| (at, Seq::ZERO));
         let holder = self.by_key.find(hashes.key, |holder| holder.key == *entry.key());

@@ -12,41 +12,42 @@ use crate::{
     write_state::WriteState,
 };
 
-/// The view of pending changes, which every reader looks up before the store below.
+/// The view of pending changes, which every reader consults before the store below.
 ///
 /// There are up to three generations. Mutations go to the *active* one. A flush seals it, puts an empty one
-/// in its place, and commits the *sealed* one. Then that is the *committed* one, and is dropped whole when it
-/// is published; the next commit may run meanwhile. All indexes of a generation are behind one lock, so they
-/// change in one step (C1). No disk work runs under the lock (I5).
+/// in its place, and commits the *sealed* one. The sealed generation then becomes the *committed* one. It is
+/// published, possibly during the next commit, and then dropped as a whole. All indexes of a generation are
+/// behind one lock, so they change in one step (C1). No disk work runs under the lock (I5).
 ///
 /// # Why a reader is never wrong
 ///
 /// A reader looks up the overlay first and the store below second (I3). Say that the overlay has nothing
 /// about a shape. Then every change to the shape that was acknowledged before the read has been published,
 /// because a generation is dropped only after that (I2). The store below has that state, or a newer one that
-/// was acknowledged during the read. Either was current at one moment of the read.
+/// was acknowledged during the read. Each of the two was current at one moment of the read.
 ///
-/// A read that merges both (relations, lists) needs both at one moment. The store below only contains what
-/// was sealed. If nothing was sealed between the view of the overlay and the read below, the view contains
-/// everything that the read can show, and the view decides. Otherwise [`version`] has changed and the read
-/// starts again: as often as flushes begin, which is a few times per second.
+/// A read that merges both (relations, lists) needs both as of one moment. It takes its view of the overlay
+/// first. Only sealed generations reach the store below. So if none was sealed between the view and the read
+/// below, the view already has every pending change that the store may have received meanwhile, and the view
+/// takes precedence. Otherwise [`version`] has changed and the read starts again, at most as often as flushes
+/// begin: a few times per second.
 ///
 /// [`version`]: Self::version
 pub(crate) struct Overlay {
     /// Lock 5 of the table in `shared.rs`.
     ///
     /// It is the lock of the standard library, which lets a running thread overtake a sleeping one. A fair
-    /// lock (`parking_lot`) hands itself over every half millisecond, and with 64 threads adding on 2 cores
+    /// lock (`parking_lot`) forces a hand-over every half millisecond, and with 64 threads adding on 2 cores
     /// each hand-over is a context switch: the p99 of an add was 1 ms with it, and is 3 us without. The price
-    /// is the longest wait, a tenth of a second in a storm of adds.
+    /// is a longest wait of a tenth of a second in a storm of adds.
     state: RwLock<State>,
     /// Changes with every seal and every drop. Written under the lock, read without.
     version: AtomicU64,
-    /// Whether no generation has a change, so that readers need not look here.
+    /// Whether no generation has a change. Readers then skip the overlay.
     is_empty: AtomicBool,
     /// A copy of [`State::last`] for readers without the lock.
     last: AtomicU64,
-    /// One for each generation, in turn.
+    /// The hints of each generation, used round-robin.
     hints: [Hints; GENERATIONS],
     pub(crate) hashing: Hashing,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Overlay {
 /// The largest number of generations at a time.
 const GENERATIONS: usize = 3;
 
-/// What readers consult about one generation without the lock.
+/// Facts about one generation that readers consult without the lock.
 struct Hints {
     filter: Filter,
     /// The earliest last-read time of a shape that the generation adds, in microseconds.
@@ -96,9 +97,9 @@ impl Overlay {
     /// Whether the overlay may have something about this hash. Takes no lock; one load when nothing is
     /// pending.
     ///
-    /// Loads one after the other miss nothing. A change that was acknowledged before the read began, and is
-    /// not published by its end, has its bit set in one and the same filter all that time: a generation keeps
-    /// its filter from active to dropped.
+    /// Although it checks the filters one after the other, it misses nothing. A change that was acknowledged
+    /// before the read began, and is not published by its end, has its bit set in the same filter for that
+    /// whole time: a generation keeps its filter from active to dropped.
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         !self.is_empty() && self.hints.iter().any(|hints| hints.filter.may_contain(hash))
     }
@@ -127,7 +128,7 @@ impl Overlay {
         &self.hints[state.hints].filter
     }
 
-    /// Shows an inserted change to readers without the lock.
+    /// Makes an inserted change visible to readers that do not take the lock.
     pub(crate) fn acknowledge(&self, state: &State) {
         self.is_empty.store(false, Ordering::Release);
         self.last.store(state.last.get(), Ordering::Release);
@@ -135,8 +136,8 @@ impl Overlay {
 
     /// Records the touch of a pending shape.
     pub(crate) fn record_touch(&self, at: Timestamp) {
-        // Recorded for every generation: a look-up of the right one would cost more than a needless walk
-        // later.
+        // Recorded for every generation: to look up the right one would cost more than an occasional needless
+        // walk later.
         for hints in &self.hints {
             if hints.earliest_touch.load(Ordering::Relaxed) > at.as_micros() {
                 hints.earliest_touch.fetch_min(at.as_micros(), Ordering::Relaxed);
@@ -168,8 +169,8 @@ impl Overlay {
         Some(generation)
     }
 
-    /// Makes the sealed generation, which the store below has committed, the committed one. There must be no
-    /// other.
+    /// Makes the sealed generation the committed one, after the store below has committed it. The generation
+    /// before it must have been dropped.
     pub(crate) fn mark_committed(&self) {
         let mut state = self.write();
         debug_assert!(state.committed.is_none(), "generations are published in the order of commits");
@@ -193,8 +194,8 @@ impl Overlay {
         self.is_empty.store(state.is_empty(), Ordering::Release);
         drop(state);
         if let Some(Sealed { hints, .. }) = dropped {
-            // A reader that still sees the old bits looks here in vain, and then below. The hints are used
-            // again by a later seal, which the flush lock orders after this.
+            // A reader that still sees the old bits takes the lock, finds nothing, and reads below. A later
+            // seal uses the hints again; the flush lock orders it after this.
             self.hints[hints].earliest_touch.store(u64::MAX, Ordering::Relaxed);
             self.hints[hints].filter.clear();
         }

@@ -5,7 +5,7 @@ use shape_meta_core::{Counts, Entry, Key, Record, Seq, SnapshotState};
 use super::{CountDelta, Generation, Hashes, Lookup, hashing::Hashing};
 use crate::write_state::WriteState;
 
-/// What the overlay's lock guards.
+/// The state that the overlay's lock guards.
 pub(crate) struct State {
     /// The generation that takes mutations.
     pub(crate) active: Generation,
@@ -22,7 +22,7 @@ pub(crate) struct State {
     /// The largest sequence number that was given to a mutation.
     pub(crate) last: Seq,
     pub(crate) writing: WriteState,
-    /// The hints of the active generation.
+    /// The index of the active generation's hints.
     pub(super) hints: usize,
 }
 
@@ -35,8 +35,8 @@ pub(crate) struct Sealed {
 }
 
 impl State {
-    /// Looks up a handle. A mark on a shape of an older generation is returned as that shape in the marked
-    /// state.
+    /// Looks up a handle. A mark on a shape that an older generation added is returned as that shape, in the
+    /// marked state.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
         let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
         for generation in self.all() {
@@ -98,7 +98,7 @@ impl State {
         std::iter::once(&self.active).chain(sealed)
     }
 
-    /// Returns the number of shapes with pending changes: what the bound counts (C7).
+    /// Returns the number of shapes with pending changes, which backpressure bounds (C7).
     pub(crate) fn pending_shapes(&self) -> usize {
         self.pending().map(Generation::len).sum::<usize>() - self.shared_handles
     }
@@ -113,7 +113,7 @@ impl State {
         self.active.knows(hash, handle) || self.is_sealed(hash, handle)
     }
 
-    /// Returns the memory of pending changes: what the bound counts (C7).
+    /// Returns the memory of pending changes in bytes, which backpressure bounds (C7).
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending().map(Generation::bytes).sum()
     }
@@ -128,8 +128,8 @@ impl State {
         self.counts.total - self.disk_counts.total
     }
 
-    /// Corrects the counts after a change of the committed generation was rejected: this shape still exists,
-    /// or was never added.
+    /// Corrects the counts after a change of the committed generation was rejected: the shape still `exists`
+    /// if its removal was rejected, and does not if its add was.
     pub(crate) fn correct_counts(&mut self, entry: &Entry, exists: bool) {
         let mut by = CountDelta::default();
         if exists {
@@ -143,19 +143,19 @@ impl State {
         }
     }
 
-    /// Forgets a rejected shape as a base of the active generation. Returns the slot whose change has
-    /// become impossible with that.
+    /// Forgets a rejected shape as a base of the active generation. Returns the slot whose change is
+    /// impossible without that base.
     pub(crate) fn forget_base(&mut self, hash: u64, entry: &Entry) -> Option<u32> {
         let (gained, impossible) = self.active.forget_base(hash, entry);
         self.counts += gained;
         impossible
     }
 
-    /// Revokes, in the active generation, what took over the handle or the key of a shape whose removal was
-    /// rejected. Returns the mutations that are rejected with it.
+    /// Revokes the changes of the active generation that reuse the handle or the key of a shape whose removal
+    /// was rejected. Returns the mutations that are rejected with it.
     pub(crate) fn revoke_successors(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
         if self.active.is_reset() {
-            // The reset removes the shape after all, and later changes took nothing over from it.
+            // The reset removes the shape anyway, so later changes reuse its handle and key rightly.
             return Vec::new();
         }
         let hashes =
