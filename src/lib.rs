@@ -60,7 +60,7 @@
 //! # Trade-offs
 //!
 //! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later. A crash loses
-//! what no [`Receipt`] had reported as durable, and what is left is a prefix of the acknowledged mutations.
+//! mutations that no [`Receipt`] had reported as durable, and leaves a prefix of the acknowledged mutations.
 //! Without a buffer every mutation is a transaction of its own: nothing is lost, and a storm queues at the
 //! disk.
 //!
@@ -77,8 +77,8 @@
 //! | observe | [`Observer`], [`Observers`], [`TracingObserver`], [`MetricsObserver`], [`Reporter`] |
 //! | shed load | [`admission`] |
 //!
-//! What only implementors of stores and layers need (`ShapeStore`, `Batch`, `Direct`, the reference model
-//! `MemoryStore`, validation, the conformance suite) stays in `shape-meta-core`.
+//! Types that only implementors of stores and layers need stay in `shape-meta-core`: `ShapeStore`, `Batch`,
+//! `Direct`, the reference model `MemoryStore`, validation, and the conformance suite.
 //!
 //! # Many stores in one process
 //!
@@ -137,7 +137,7 @@
 //!
 //! # Features
 //!
-//! Features are additive: a feature that another crate turns on never changes your store.
+//! Features are additive: a feature that another crate enables never changes how your store behaves.
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
@@ -186,7 +186,7 @@ pub use shape_meta_core::{MutateShapes, MutateShapesExt, ReadShapes, ReadShapesE
 pub use standby::Standby;
 pub use store::{ShapeMeta, WeakShapeMeta};
 
-// Shapes: what callers pass in and get back.
+// Shapes: the arguments and results of callers.
 #[doc(inline)]
 pub use shape_meta_core::{
     Counts, Definition, DefinitionHash, Entry, Handle, HandleSet, InvalidHandle, InvalidKey, Key,
@@ -231,7 +231,7 @@ pub use shape_meta_sqlite::{
 #[doc(inline)]
 pub use shape_meta_sqlite::{Inspector, SqliteOpenReport, SqliteStore};
 
-// Observers, and what they are called with.
+// Observers, and the arguments of their methods.
 #[doc(inline)]
 pub use shape_meta_core::{
     Activity, Change, Checkin, Checkout, DurabilityWait, FlushStats, Latencies, NoopObserver, Observer,

@@ -2,7 +2,7 @@
 //!
 //! A *shape* is a filtered view of PostgreSQL tables that a sync engine streams to clients. The engine needs
 //! its metadata on every request. The `shape-meta` crates keep it in memory for reads, and in SQLite for
-//! restarts. This crate is for those who write a store or a layer of their own, and does no I/O.
+//! restarts. This crate is for implementors of further stores and layers. It does no I/O.
 //!
 //! # What it is not
 //!
@@ -37,8 +37,8 @@
 //!
 //! - Layers are generic over the store below them. That makes reads fast and decorators simple; the composed
 //!   type of a stack is long, and `shape-meta` boxes it once.
-//! - A store implements three methods in addition to its reads. What only some stores can do is an optional
-//!   capability, so callers must handle its absence; [`ShapeStoreExt`] does it in one place.
+//! - A store implements three methods in addition to its reads. An operation that only some stores support is
+//!   an optional capability, so callers must handle its absence; [`ShapeStoreExt`] does so in one place.
 //! - Stores keep definitions as bytes and do not interpret them. Any definition type works; a store cannot
 //!   search in definitions.
 //!
@@ -104,15 +104,15 @@ pub use value::{InvalidHandle, InvalidKey};
 // A shape as memory and disk keep it.
 pub use data::{Counts, Definition, Entry, Metadata, Record, ScanItem};
 
-// What callers request, and its validation.
+// The requests of callers, and their validation.
 pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};
 
-// What the traits take and return.
+// Arguments and results of the traits.
 pub use traits::{AttemptContext, CloseReport, GetOrAdd, Pending, Unwritten, Wait};
 pub use traits::{Delta, HandleSet, LeastRecentlyUsed, RefreshReport, Scan, SweepProgress};
 pub use traits::{Lost, Repaired, TrustedState};
 
-// Durability: receipts, and what implementors of a top layer need for them.
+// Durability: receipts, and the tracker with which a top layer implements them.
 pub use durability::{DurabilityTracker, NotDurable, Receipt, Signal, Waiter};
 
 // Errors.

@@ -21,7 +21,7 @@ pub trait ChangeLog {
 ///
 /// Saving is not a mutation: it takes no sequence number, and no caller waits for it.
 pub trait LastReadStore {
-    /// Saves the last-read times of these shapes in one step. They are in order of creation. A time that is
+    /// Saves the last-read times of these shapes in one step. `reads` is in order of creation. A time that is
     /// earlier than the saved one is ignored, and so is the time of a shape that was removed.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ pub trait LastReadStore {
     /// Saves a part of the last-read times that this layer has recorded and not saved yet: a few thousand at
     /// most, so that a flush does not wait long. Does nothing if another layer records them.
     ///
-    /// The layer on top calls it from time to time on the flusher's thread, never during a read.
+    /// The layer on top calls it periodically on the flusher's thread, never during a read.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ pub trait LastReadStore {
 /// A store that can replace its damaged database by a rebuilt one. Reached through
 /// [`ShapeStore::rebuild_store`](crate::ShapeStore::rebuild_store).
 pub trait RebuildStore {
-    /// Builds a fresh database from the sound part of the damaged one and from `trusted`, and continues with
+    /// Builds a fresh database from the undamaged part of the old one and from `trusted`, and continues with
     /// it. Nothing of the damaged file is deleted. Reads continue meanwhile.
     ///
     /// Shapes that cannot be recovered are removed, and reported in [`Repaired::lost`].

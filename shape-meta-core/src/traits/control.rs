@@ -39,9 +39,9 @@ pub trait StoreControl: MutateShapes {
     /// Returns the resources that the store uses, for gauges. Never blocks, and reads no disk.
     fn usage(&self) -> Usage;
 
-    /// Replaces a damaged database by one rebuilt from memory and from the sound part of the damaged file,
-    /// and resumes writing: what is pending is flushed, also if the damage had stopped writing. The damaged
-    /// file is moved aside; nothing of it is deleted.
+    /// Replaces a damaged database by one that is rebuilt from memory and from the undamaged part of the
+    /// file. Then resumes writing and flushes pending changes, also if the damage had stopped writing. The
+    /// damaged file is moved aside; nothing of it is deleted.
     ///
     /// Reads continue meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be
     /// recovered are removed, reported in [`Repaired::lost`], and handed to the cleaner at the next open.
@@ -51,15 +51,16 @@ pub trait StoreControl: MutateShapes {
     ///
     /// `Unsupported` if the store has no file, `Fenced` if the database has a newer owner, `Closed`, and the
     /// error of the disk if that fails or is full. In the last case either the damaged file is still in its
-    /// place, or the repair is complete and the flush of what is pending failed. The call can be repeated.
+    /// place, or the repair is complete and the flush of pending changes failed. The call can be repeated.
     fn repair(&self) -> Result<Repaired>;
 
-    /// Stops accepting mutations, flushes what is pending, and reports what it could not write, within about
-    /// `timeout` (C10). Reads continue until the store is dropped. Closing again returns the same report.
+    /// Stops accepting mutations, flushes pending changes, and reports those that it could not write, within
+    /// about `timeout` (C10). Reads continue until the store is dropped. Closing again returns the same
+    /// report.
     fn close(&self, timeout: Duration) -> CloseReport;
 }
 
-/// The work that is accepted and not committed yet.
+/// The amount of work that is accepted and not committed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pending {
     /// The number of shapes with pending changes; the bound of a buffer counts these.

@@ -78,7 +78,7 @@ macro_rules! __forward_reads {
             fn last_seq() -> $crate::Seq }
     };
 
-    // Excepted: the method is at the head of the list of those that the implementor writes.
+    // The method is at the head of the list of excepted ones: the implementor writes it.
     (@one metadata [metadata $($own:ident)*] $($rest:tt)*) => {};
     (@one handle_for [handle_for $($own:ident)*] $($rest:tt)*) => {};
     (@one entry [entry $($own:ident)*] $($rest:tt)*) => {};
@@ -89,11 +89,11 @@ macro_rules! __forward_reads {
     (@one touch [touch $($own:ident)*] $($rest:tt)*) => {};
     (@one least_recently_used [least_recently_used $($own:ident)*] $($rest:tt)*) => {};
     (@one last_seq [last_seq $($own:ident)*] $($rest:tt)*) => {};
-    // Another method is: the search goes on.
+    // Another method is at the head: search the rest of the list.
     (@one $method:ident [$other:ident $($own:ident)*] $($rest:tt)*) => {
         $crate::__forward_reads! { @one $method [$($own)*] $($rest)* }
     };
-    // Not excepted.
+    // The list is empty: forward the method.
     (@one $method:ident [] $self:ident $store:expr, $call:ident => $through:expr;
         fn $name:ident($($arg:ident: $type:ty),*) -> $returned:ty) => {
         fn $name(&$self $(, $arg: $type)*) -> $crate::Result<$returned> {

@@ -1,4 +1,4 @@
-//! The traits of stores and layers, and what their methods take and return.
+//! The traits of stores and layers, and the types of their arguments and results.
 
 mod read;
 mod read_ext;

@@ -49,8 +49,9 @@ pub trait MutateShapes: ReadShapes {
     fn capacity_signal(&self) -> Option<&Signal>;
 }
 
-/// Which attempt of its caller a mutation is. Observers need it: the latency of a mutation includes the wait
-/// for capacity, and an overloaded store has refused a mutation only when the caller gives up.
+/// The context of one attempt at a mutation, among the attempts of its caller. Observers need it: the latency
+/// of a mutation includes the wait for capacity, and a mutation counts as refused only when its caller gives
+/// up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptContext {
     /// When the caller made its first attempt; `None` if this is the first one.

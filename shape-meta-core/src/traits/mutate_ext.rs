@@ -12,7 +12,7 @@ use crate::{
 pub enum Wait {
     /// Does not wait: the mutation is refused at once.
     No,
-    /// Waits up to this long; the mutation is refused then.
+    /// Waits up to this long. If there is still no capacity then, the mutation is refused.
     UpTo(Duration),
 }
 
@@ -20,7 +20,7 @@ pub enum Wait {
 ///
 /// # Errors
 ///
-/// Every method returns a refusal or a failure, see [`MutateError`]. Nothing has changed then.
+/// Every method can return a refusal or a failure; see [`MutateError`]. Nothing has changed then (C4).
 pub trait MutateShapesExt: MutateShapes {
     /// Applies a mutation. Blocks for up to `wait` while there is no capacity.
     fn mutate(&self, mutation: &Mutation, wait: Wait) -> Result<Receipt, MutateError> {

@@ -16,7 +16,7 @@ pub trait ReadShapesExt: ReadShapes {
         Ok(self.metadata(handle)?.is_some())
     }
 
-    /// Returns whether this handle is live and its definition has this hash: the validation of a request.
+    /// Returns whether this handle is live and its definition has this hash, which validates a request.
     fn validate_handle(&self, handle: &str, hash: DefinitionHash) -> Result<bool> {
         Ok(self.metadata(handle)?.is_some_and(|metadata| metadata.hash == hash))
     }
@@ -47,8 +47,9 @@ pub trait ReadShapesExt: ReadShapes {
     /// Pending mutations count. `stored` may be in any order and may repeat handles.
     ///
     /// Both results are exact if nothing changes meanwhile. A shape that is added meanwhile is never returned
-    /// as missing data. An orphan, however, may be a shape that has just been removed, or one whose add is
-    /// still to come. Delete only data that is older than the longest time between the two in the engine.
+    /// as missing data. An orphan, however, may belong to a shape that was just removed, or to one that is
+    /// about to be added. So delete only data that is older than the longest time between storing the data of
+    /// a shape and adding the shape.
     ///
     /// Costs a look-up for each stored handle, 8 bytes of memory for each of them that is live, and one scan.
     fn orphans<H: AsRef<str>>(

@@ -16,7 +16,7 @@ pub struct Repaired {
     /// The shapes that could not be carried over, in order of creation. They are removed, and those with a
     /// known handle are handed to the cleaner at the next recovery.
     pub lost: Vec<Lost>,
-    /// The number of further shapes that the damaged database counted and of which nothing was found. 0 if
+    /// The number of further shapes that the damaged database counted, but of which no trace was found. 0 if
     /// its count is damaged as well.
     pub vanished: u64,
     /// The duration of the repair.
@@ -30,7 +30,7 @@ pub struct TrustedState<'a> {
     /// All live shapes in order of creation, if memory holds them. Shapes that are not among them are then
     /// not carried over.
     pub entries: Option<&'a [Arc<Entry>]>,
-    /// The sequence number that was reached on disk.
+    /// The largest sequence number that was committed to disk.
     pub last_seq: Option<Seq>,
 }
 

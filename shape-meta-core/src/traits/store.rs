@@ -8,10 +8,10 @@ use crate::{
 /// The write side of a store, for implementors of stores and of decorators over them.
 ///
 /// [`apply`](Self::apply), [`load`](Self::load) and [`record_of`](Self::record_of) are mandatory. A store
-/// that can show a batch later than it commits it overrides [`commit`](Self::commit) and
-/// [`publish`](Self::publish). What only some stores can do is a capability: a trait of its own, reached
-/// through an accessor that returns `None` by default. Callers use capabilities through [`ShapeStoreExt`],
-/// which defines what happens where one is absent.
+/// that makes a batch visible in a step of its own, after the commit, overrides [`commit`](Self::commit) and
+/// [`publish`](Self::publish). An operation that only some stores support is a capability: a trait of its
+/// own, reached through an accessor that returns `None` by default. Callers use capabilities through
+/// [`ShapeStoreExt`], which defines the result where one is absent.
 pub trait ShapeStore: ReadShapes {
     /// Applies a batch atomically: every reader sees all of it or nothing. On return the batch is visible,
     /// and as durable as the store's mode makes it.
@@ -22,7 +22,7 @@ pub trait ShapeStore: ReadShapes {
     ///
     /// # Errors
     ///
-    /// Either nothing of the batch was applied, or all of it and only the answer was lost. The
+    /// Either nothing of the batch was applied, or all of it was and only the confirmation was lost. The
     /// [`remedy`](crate::ErrorKind::remedy) of the error's [`kind`](crate::Error::kind) says what to do next.
     fn apply(&self, batch: &Batch) -> Result<()>;
 
@@ -53,14 +53,14 @@ pub trait ShapeStore: ReadShapes {
     }
 
     /// Passes the entry of every live shape to `each`, in order of creation, and returns the sequence number
-    /// at which these were the live shapes. A cache fills itself with it; definitions are not read.
+    /// as of which they were live. A cache fills itself with this method. Definitions are not read.
     ///
     /// # Errors
     ///
     /// If the disk fails. `each` may have been called for some of the entries.
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq>;
 
-    /// Returns the record of an entry, with this very entry in it, or `None` if the shape was removed.
+    /// Returns the record of an entry, which shares this entry object, or `None` if the shape was removed.
     ///
     /// One read by row id; no index is used.
     ///

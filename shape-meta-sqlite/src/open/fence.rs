@@ -14,8 +14,8 @@ use crate::{
 
 /// Fences a live owner: bumps the epoch and replaces its lock file, before anything else is read or written.
 ///
-/// From then on the former owner's commits fail in their transaction, wherever its file is moved, and the
-/// open goes on as if that owner were gone.
+/// From then on the former owner's commits fail in their transaction, even if its file was moved. The open
+/// continues as if that owner were gone.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock>
 fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     let doing = "take the database over";
     let connection = settings.reopen_writer().map_err(failed(doing))?;
-    // Whatever the outcome, the WAL is left to the other owner.
+    // With any outcome, closing this connection must not checkpoint the WAL, which the other owner uses.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed(doing))?;
     let mut connection = IdentifiedDatabase::identify(connection, files)?.into_connection();
     let transaction =
@@ -52,7 +52,7 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     Meta::fence(&transaction)?;
     // The lock file is replaced inside the transaction: SQLite lets one writer in at a time, so of several
     // processes that fence at once the last one has both epoch and lock. If the commit fails, the other owner
-    // goes on without a lock that others see; the epoch still keeps the owners apart.
+    // continues, but other processes no longer see its lock. The epoch still keeps the owners apart.
     let lock = OwnerLock::take_over(files)?;
     transaction.commit().map_err(failed(doing))?;
     Ok(lock)

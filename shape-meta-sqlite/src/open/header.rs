@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// The state of the database file, as far as its first bytes show it. They are read without SQLite, which
-/// would write to the file, or create files next to it, before it is known whether the file is ours.
+/// could write to the file, or create files next to it, before it is known whether the file belongs to this
+/// crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
     /// No file, or an empty one.
@@ -21,14 +22,15 @@ pub(crate) enum FileState {
     WalWithoutDatabase,
     /// A database whose header names an impossible format version.
     DamagedHeader,
-    /// A database of ours. Its pages and its schema are not checked yet.
+    /// A database of this crate, or a file that only SQLite can inspect safely. Its pages and its schema are
+    /// not checked yet.
     Database,
 }
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Bytes with the write and read version of the file format: 1 or 2. SQLite takes a file with another version
-/// for read-only, which would look like a question of permissions.
+/// Bytes with the write and read version of the file format: 1 or 2. SQLite treats a file with another
+/// version as read-only, which would look like a lack of permissions.
 const FORMAT_VERSIONS: Range<usize> = 18..20;
 /// Offset of the `user_version`: four bytes, big-endian.
 const USER_VERSION: usize = 60;
@@ -49,13 +51,13 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         return Ok(if wal > 0 { FileState::WalWithoutDatabase } else { FileState::Missing });
     }
     if size(&files.companion("-journal"))? > 0 {
-        // A write was cut off, and half of it may be in the first page. SQLite rolls it back first;
-        // `IdentifiedDatabase` asks the same questions after that.
+        // A write was interrupted, and the first page may contain half of it. SQLite rolls it back when it
+        // opens the file; `IdentifiedDatabase` repeats these checks after that.
         return Ok(FileState::Database);
     }
     if Presence::is_open_here(files) {
-        // The store that has it open has inspected it. Closing the file here would give up the locks of that
-        // store's connections; `IdentifiedDatabase` asks the same questions through SQLite.
+        // A store of this process has the file open, and has inspected it. To open and close it here would
+        // release the POSIX locks of that store. `IdentifiedDatabase` repeats these checks through SQLite.
         return Ok(FileState::Database);
     }
 

@@ -7,10 +7,10 @@ use crate::{
     open::header,
 };
 
-/// A connection to a database of ours, with the tables of a schema version that this crate reads.
+/// A connection to a database of this crate, with the tables of a schema version that this version can read.
 ///
-/// Asks through SQLite what [`header::inspect`] has asked of the first bytes: the WAL or a journal may hold a
-/// newer first page.
+/// Repeats the checks of [`header::inspect`] through SQLite, because the WAL or a journal may contain a newer
+/// first page.
 pub(crate) struct IdentifiedDatabase {
     connection: Connection,
     version: u32,
@@ -42,7 +42,7 @@ impl IdentifiedDatabase {
         &self.connection
     }
 
-    /// Returns the schema version; 0 if the creation of the database was cut off before its first table.
+    /// Returns the schema version; 0 if the creation of the database was interrupted before its first table.
     pub(crate) fn version(&self) -> u32 {
         self.version
     }

@@ -11,8 +11,8 @@ use crate::{
     recovery::salvage,
 };
 
-/// Step 2: a file whose first bytes are those of a database of ours, or whose database is missing or damaged.
-/// The owner lock is held for as long as this lives.
+/// Step 2: a database file of this crate, judged by its first bytes, or one that is missing or damaged. Holds
+/// the owner lock.
 pub(super) struct InspectedFile<'a> {
     lock: OwnerLock,
     presence: Presence,
@@ -22,12 +22,12 @@ pub(super) struct InspectedFile<'a> {
 }
 
 impl<'a> InspectedFile<'a> {
-    /// Finishes a rebuild that a crash cut off, and inspects the first bytes of what is there then.
+    /// Finishes a rebuild that a crash interrupted, and then inspects the first bytes of the database file.
     pub(super) fn inspect(directory: LockedDirectory<'a>) -> Result<Self> {
         let (lock, files, settings) = directory.into_parts();
         salvage::finish(files)?;
         let state = header::inspect(files)?;
-        // After the inspection, which does not open a file that is registered.
+        // Registered after the inspection, because the inspection does not open a registered file.
         let presence = Presence::register(files);
         Ok(Self { lock, presence, files, settings, state })
     }
@@ -40,8 +40,8 @@ impl<'a> InspectedFile<'a> {
         Ok((Self { state: FileState::Database, ..self }, repaired))
     }
 
-    /// Whether this error means that a database that was there before is damaged. Busy, locked and unreadable
-    /// never do.
+    /// Whether this error means that an existing database is damaged. A busy, locked or unreadable database
+    /// does not count.
     pub(super) fn is_corruption(&self, error: &Error) -> bool {
         self.state != FileState::Missing && error.kind() == ErrorKind::Corrupt
     }

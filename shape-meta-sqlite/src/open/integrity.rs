@@ -8,7 +8,7 @@ use crate::{
     write::change_log::ChangeLogSize,
 };
 
-/// The tables that an open reads anyway, in each version that added some.
+/// The tables that every open reads, by the schema version that added them.
 const TABLES_OF_VERSION_1: &[&str] =
     &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"];
 const TABLES_OF_VERSION_2: &[&str] = &[
@@ -19,7 +19,7 @@ const TABLES_OF_VERSION_2: &[&str] = &[
 ];
 const WHOLE_FILE: &[&str] = &["PRAGMA quick_check(10)"];
 
-/// Checks the pages of the database as far as `level` says.
+/// Checks the pages of the database that `level` selects.
 ///
 /// # Errors
 ///
@@ -36,8 +36,8 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
         IntegrityCheck::Everything => [WHOLE_FILE, &[]],
     };
     if level == IntegrityCheck::Nothing && version >= 2 {
-        // The store reads these tables when it is made. They are read here first, so that an unreadable page
-        // is found before anything is written.
+        // The store reads these tables right after the open. They are read here first, so that an unreadable
+        // page is found before anything is written.
         Recency::read(connection, Seq::default(), true)?;
         ChangeLogSize::read(connection)?;
     }

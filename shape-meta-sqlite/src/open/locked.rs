@@ -10,7 +10,8 @@ use crate::{
     ownership::lock::{LockAttempt, OwnerLock},
 };
 
-/// Step 1: a directory whose owner lock this process holds. Nothing in it has been looked at.
+/// Step 1: a directory whose owner lock this process holds. No other file in it has been read, unless a live
+/// owner had to be fenced.
 pub(super) struct LockedDirectory<'a> {
     lock: OwnerLock,
     files: &'a Files,

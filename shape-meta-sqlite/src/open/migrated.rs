@@ -18,21 +18,21 @@ pub(super) struct MigratedDatabase {
 }
 
 impl MigratedDatabase {
-    /// Creates or migrates the tables, each step in a transaction of its own: a crash leaves a sound
-    /// database, and the next open goes on from there.
+    /// Creates or migrates the tables. Each step is a transaction of its own: a crash leaves a consistent
+    /// database, and the next open continues with the step that is missing.
     pub(super) fn migrate(verified: VerifiedDatabase<'_>) -> Result<Self> {
         let (mut connection, settings) = verified.into_parts();
         let options = &settings.options;
         let doing = "set the database up";
         let synchronous = options.durability.synchronous(options.mode);
         set(&connection, "synchronous", synchronous).map_err(failed(doing))?;
-        // SQLite heeds the page size only while the file has no page.
+        // SQLite applies the page size only while the file has no page.
         set(&connection, "page_size", options.page_size_of_new()).map_err(failed(doing))?;
         checkpoint_old_wal(&connection).map_err(failed("checkpoint the WAL of the last owner"))?;
         let version_before = migrate::migrate(&mut connection, migrate::STEPS)?;
         if settings.path.is_some() {
-            // After the creation, so that the tables and the application id of a new database are in the main
-            // file and never only in the WAL.
+            // The journal mode is set after the creation, so that the tables and the application id of a new
+            // database are in the main file and never only in the WAL.
             settings::set_journal_mode(&connection, options.mode)?;
         }
         settings.make_writer(&connection).map_err(failed(doing))?;
@@ -40,16 +40,16 @@ impl MigratedDatabase {
         Ok(Self { connection, version_before, disk_indexes_before })
     }
 
-    /// Returns the connection, the schema version before, and the index tables before if they were built or
-    /// dropped.
+    /// Returns the connection, the schema version before the open, and the former index tables if they were
+    /// built or dropped.
     pub(super) fn into_parts(self) -> (Connection, u32, Option<DiskIndexes>) {
         (self.connection, self.version_before, self.disk_indexes_before)
     }
 }
 
-/// Moves the WAL that a crash left into the database, which syncs it anew. If a sync had failed before the
-/// crash, the operating system may show data in memory that is not on disk, and a power loss would take all
-/// later frames with it. Does not wait for readers, and does nothing to a database without a WAL.
+/// Checkpoints the WAL that a crash left, which syncs it again. If a sync had failed before the crash, the
+/// operating system may still serve frames from memory that are not on disk. A power loss would lose them and
+/// all later frames. Does not wait for readers, and does nothing to a database without a WAL.
 fn checkpoint_old_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

@@ -1,10 +1,10 @@
-//! Opening a database: a chain of steps, each of which only the step before it can make.
+//! Opening a database: a chain of types, each of which can only be made from the one before it.
 //!
 //! [`LockedDirectory`](locked::LockedDirectory) → [`InspectedFile`](inspected::InspectedFile) →
 //! [`VerifiedDatabase`](verified::VerifiedDatabase) → [`MigratedDatabase`](migrated::MigratedDatabase) →
 //! [`OwnedDatabase`](owned::OwnedDatabase).
 //!
-//! `pipeline` runs the chain and argues its order. A standby and the fencing of a live owner use the single
+//! `pipeline` runs the chain and explains its order. A standby and the fencing of a live owner use single
 //! checks (`header`, `identified`) without the steps that write.
 
 pub(crate) mod pipeline;

@@ -20,7 +20,7 @@ pub(super) struct OwnedDatabase {
 }
 
 impl OwnedDatabase {
-    /// Bumps the epoch, makes the identity of the opening, and records the owner and the time, in one
+    /// Bumps the epoch, creates the identity of this opening, and records the owner and the time, all in one
     /// transaction.
     pub(super) fn take_ownership(migrated: MigratedDatabase) -> Result<Self> {
         let (mut connection, version_before, disk_indexes_before) = migrated.into_parts();
@@ -53,8 +53,7 @@ impl OwnedDatabase {
         Ok(Self { connection, opening, report })
     }
 
-    /// Returns the writer, its opening, and the report, in which `quarantined` and `took` are left to the
-    /// caller.
+    /// Returns the writer, its opening, and the report. The caller fills in `quarantined` and `took`.
     pub(super) fn into_parts(self) -> (Connection, Opening, SqliteOpenReport) {
         (self.connection, self.opening, self.report)
     }

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct OpenedDatabase {
     /// The connection that becomes the writer.
     pub(crate) connection: Connection,
-    /// How it recognises the database as its own.
+    /// The identities by which the store recognises the database as its own.
     pub(crate) opening: Opening,
     pub(crate) report: SqliteOpenReport,
     /// `None` for a database in memory.
@@ -29,18 +29,18 @@ pub(crate) struct OpenedDatabase {
 
 /// Opens or creates the database in the directory of `files`.
 ///
-/// The order of the steps keeps C11, nothing is destroyed without ownership:
+/// The order of the steps keeps C11 (nothing is destroyed without ownership):
 ///
 /// 1. **Lock.** Ownership comes first, so that no later step races with another owner.
-/// 2. **Inspect.** The first bytes are read without SQLite, which would write to the file, or create files
-///    next to it, before it is known whether the file is ours.
-/// 3. **Verify.** SQLite opens the file, but is not allowed to move the WAL into it on close before the
-///    schema version and the pages have been checked.
+/// 2. **Inspect.** The first bytes are read without SQLite. SQLite could write to the file, or create files
+///    next to it, before it is known whether the file belongs to this crate.
+/// 3. **Verify.** SQLite opens the file, but must not checkpoint the WAL on close before the schema version
+///    and the pages have been checked.
 /// 4. **Migrate.** The first step that writes.
 /// 5. **Own.** The epoch is bumped last, in the current schema; from then on a former owner is fenced.
 ///
-/// Corruption that any step after the inspection finds ends the chain. With [`OnCorruption::Quarantine`] the
-/// database is rebuilt under the lock, and the chain runs once more from the inspected file on.
+/// If a step after the inspection finds corruption, the chain ends. With [`OnCorruption::Quarantine`] the
+/// database is then rebuilt under the lock, and the chain runs once more, from the inspected file on.
 pub(crate) fn open_files(
     files: &Files,
     settings: &Settings,

@@ -1,13 +1,13 @@
 use rusqlite::ffi;
 
-/// Whether the findings of SQLite's `quick_check` include a page that the disk did not return. That is a
-/// failing disk, and no reason to give up the database.
+/// Whether the findings of SQLite's `quick_check` include a page that the disk did not return. Then the disk
+/// fails, which is no reason to quarantine the database.
 ///
-/// The check reports an unreadable page as a line of text, like damage, and then succeeds: no result code is
-/// left to ask for. Asking another way knows less. A `SELECT` or the table `dbstat` returns a result code,
-/// but stops at the first damaged page, and neither reads the list of free pages. A backup reads every page,
-/// but needs space for a second copy of the database. So the text is parsed; SQLite is compiled in, so its
-/// wording only changes with an upgrade, and the tests over a simulated disk notice that.
+/// `quick_check` reports an unreadable page as a line of text, like damage, and succeeds, so there is no
+/// result code. The alternatives find less. A `SELECT` or the table `dbstat` returns a result code, but stops
+/// at the first damaged page, and neither reads the list of free pages. A backup reads every page, but needs
+/// space for a second copy of the database. So the text is parsed. SQLite is compiled in, so its wording
+/// changes only with an upgrade, which the tests over a simulated disk detect.
 pub(super) fn reports_unreadable_page(findings: &[String]) -> bool {
     findings.iter().any(|finding| {
         if finding.contains("failed to get page") {

@@ -15,8 +15,8 @@ pub(super) struct VerifiedDatabase<'a> {
 }
 
 impl<'a> VerifiedDatabase<'a> {
-    /// Opens the file through SQLite and checks it as the options say. Borrows the inspected file, whose lock
-    /// must last for as long as the connection may write.
+    /// Opens the file through SQLite and checks it according to the options. Borrows the inspected file,
+    /// because the owner lock in it must outlive the connection's writes.
     ///
     /// # Errors
     ///
@@ -41,7 +41,8 @@ impl<'a> VerifiedDatabase<'a> {
         let opening = || format!("open {}", files.database().display());
         let mut connection = settings.create().map_err(|error| failed(opening())(error))?;
         if inspected.state() == FileState::Database {
-            // If a check fails, closing the connection must not move the WAL into a file that may be damaged.
+            // If a check fails, closing the connection must not checkpoint the WAL into a file that may be
+            // damaged.
             let keep_wal = |connection: &Connection, keep| {
                 connection
                     .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
@@ -69,8 +70,8 @@ impl<'a> VerifiedDatabase<'a> {
     }
 }
 
-/// Returns `Corrupt` if the file has more pages than its header says: SQLite would cut it to the size in the
-/// header with the next checkpoint.
+/// Returns `Corrupt` if the file has more pages than its header says: the next checkpoint of SQLite would
+/// truncate it to the size in the header.
 fn check_length(connection: &Connection, files: &Files) -> Result<()> {
     let number = |name| {
         let value = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -86,7 +87,8 @@ fn check_length(connection: &Connection, files: &Files) -> Result<()> {
     Err(Error::new(ErrorKind::Corrupt, message))
 }
 
-/// The first bytes are those of a SQLite database. So if SQLite says that it is none, its header is damaged.
+/// Turns SQLite's "not a database" into `Corrupt`. The file begins with the magic bytes of a SQLite database,
+/// so the rest of its header must be damaged.
 fn corrupt_if_not_a_database(error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotADatabase if std::error::Error::source(&error).is_some() => {
