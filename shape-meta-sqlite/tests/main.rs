@@ -10,6 +10,7 @@ mod errors;
 mod faults;
 mod modes;
 mod ownership;
+mod quarantine;
 mod query_plans;
 mod recency;
 mod recovery;

@@ -3,10 +3,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use shape_meta_core::{
-    Change, ErrorKind, NoopObserver, ReadShapes, Repaired, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
-    TrustedState,
+    Change, ErrorKind, Handle, Key, NoopObserver, ReadShapes, Record, Repaired, Seq, ShapeStore,
+    ShapeStoreExt, SnapshotState, TrustedState, conformance,
 };
-use shape_meta_sqlite::{DiskIndexes, IntegrityCheck, Mode, OnCorruption, SqliteStore};
+use shape_meta_sqlite::{DiskIndexes, Inspector, IntegrityCheck, Mode, OnCorruption, SqliteStore};
 
 use crate::support;
 
@@ -254,6 +254,76 @@ fn c11_a_fenced_owner_repairs_nothing() {
         ErrorKind::Fenced
     );
     assert_eq!(fs::read_dir(directory.path()).expect("reads").count(), 4, "no file is moved");
+}
+
+/// Two handles with the same 64 bits in the index tables.
+const SAME_BITS: [&str; 2] = ["8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ"];
+
+/// Returns a shape whose key begins with the same eight bytes as that of every other such shape.
+fn record_with_common_prefix(number: u64) -> Arc<Record> {
+    let mut shape = conformance::shape(number);
+    let mut key = *shape.key.as_bytes();
+    key.copy_within(..24, 8);
+    key[..8].copy_from_slice(b"tenant-7");
+    shape.key = Key::new(key);
+    shape.hash = shape.key.definition_hash();
+    if let Some(handle) = SAME_BITS.get(number as usize - 1) {
+        shape.handle = Handle::new(handle).expect("valid");
+    }
+    Arc::new(shape.record(Seq::new(number)))
+}
+
+/// Shapes that share the bits of their keys, or of their handles, in the index tables are different shapes
+/// everywhere: in a salvage, in look-ups, and for `verify` and `find`.
+#[test]
+fn c11_shapes_with_a_common_key_prefix_are_all_salvaged() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), options());
+    let state = SnapshotState::Complete;
+    let adds = (1..=200).map(|number| Change::Add { record: record_with_common_prefix(number), state });
+    store.apply(&support::batch(200, adds)).expect("the batch applies");
+    let check = |store: &SqliteStore| {
+        assert_eq!(support::live(store), (1..=200).collect::<Vec<_>>());
+        for number in 1..=200 {
+            let expected = record_with_common_prefix(number);
+            assert_eq!(store.handle_for(expected.key()).expect("reads").as_ref(), Some(expected.handle()));
+            let found = store.record(expected.handle()).expect("reads").expect("the shape is live");
+            assert_eq!(found.key(), expected.key());
+        }
+    };
+    check(&store);
+    let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
+    assert_eq!((repaired.saved, repaired.missing()), (200, 0), "{:?}", repaired.lost);
+    check(&store);
+    let cleaned = store.recover().expect("recovers").to_clean;
+    assert!(cleaned.is_empty(), "no stored data of a live shape is cleaned");
+    store.close().expect("closes");
+
+    let inspector = Inspector::open(directory.path()).expect("opens");
+    let mut problems = Vec::new();
+    inspector.verify(None, &mut |problem| problems.push(problem)).expect("verifies");
+    assert!(problems.is_empty(), "{problems:?}");
+    for number in 1..=2 {
+        let expected = record_with_common_prefix(number);
+        let found = inspector.find(expected.handle()).expect("reads").expect("the shape is live");
+        assert_eq!(found.record.key(), expected.key());
+    }
+}
+
+/// A lost shape is cleaned although a live one shares the bits of its handle, and the live one is not.
+#[test]
+fn c12_cleanup_tasks_are_kept_by_the_whole_handle() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), options());
+    let [first, second] = [1, 2].map(record_with_common_prefix);
+    let add = |record: &Arc<Record>| Change::Add { record: record.clone(), state: SnapshotState::Started };
+    store.apply(&support::batch(1, [add(&first)])).expect("applies");
+    assert_eq!(store.recover().expect("recovers").to_clean, [first.handle().clone()]);
+    let state = SnapshotState::Complete;
+    store.apply(&support::batch(2, [Change::Add { record: second.clone(), state }])).expect("applies");
+    store.rebuild_from(TrustedState::default()).expect("rebuilds");
+    assert_eq!(store.recover().expect("recovers").to_clean, [first.handle().clone()]);
+    assert!(store.record(second.handle()).expect("reads").is_some());
 }
 
 /// The next open finishes or restarts an interrupted repair, wherever it stopped, and nothing is lost.

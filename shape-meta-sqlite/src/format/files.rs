@@ -1,9 +1,12 @@
 use std::{
-    fs::File,
+    collections::HashSet,
+    ffi::OsString,
+    fs::{self, File},
+    io,
     path::{self, Path, PathBuf},
 };
 
-use shape_meta_core::Result;
+use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::error::failed_on;
 
@@ -50,9 +53,12 @@ impl Files {
         self.companion("-salvaged")
     }
 
-    /// Returns whether the database has a WAL or a journal.
-    pub(crate) fn has_companions(&self) -> bool {
-        COMPANIONS.iter().any(|suffix| self.companion(suffix).symlink_metadata().is_ok())
+    /// Returns the names of all files in the directory. What is not among them is missing; an error of some
+    /// other operation is no proof of that.
+    pub(crate) fn names(&self) -> Result<HashSet<OsString>> {
+        fs::read_dir(self.directory())
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+            .map_err(failed_on("list", self.directory()))
     }
 
     /// Syncs the directory, so that renames survive a power loss.
@@ -83,10 +89,113 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Returns the size of a file; 0 if it is missing.
-pub(crate) fn size(path: &Path) -> std::io::Result<u64> {
+///
+/// # Errors
+///
+/// Those of the file system, also for a name that exists and leads nowhere.
+pub(crate) fn size(path: &Path) -> io::Result<u64> {
     match path.metadata() {
         Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(_) if is_missing(path)? => Ok(0),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns whether no file, directory or link has this name. Looks at the name itself: the same code from an
+/// operation on the file may mean something else, such as a link that leads nowhere.
+fn is_missing(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether a file, a directory or a link has this name.
+pub(crate) fn exists(path: &Path) -> Result<bool> {
+    is_missing(path).map(|is_missing| !is_missing).map_err(failed_on("look at", path))
+}
+
+/// Gives a file a name that no other file has. The owner lock must be held, and `to` must be a name that only
+/// owners use: the standard library cannot rename without replacing in one step.
+///
+/// # Errors
+///
+/// `Configuration` if a file has the new name. Then nothing has changed, nor after any other error.
+pub(crate) fn move_file(doing: &'static str, from: &Path, to: &Path) -> Result<()> {
+    if exists(to)? {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "could not {doing} {}: its new name {} is taken; nothing was overwritten. Move that file away",
+                from.display(),
+                to.display()
+            ),
+        ));
+    }
+    rename(from, to).map_err(failed_on(doing, from))
+}
+
+/// Deletes a file, if it exists.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match exists(path)? {
+        true => remove_file(path).map_err(failed_on("remove", path)),
+        false => Ok(()),
+    }
+}
+
+#[cfg(not(test))]
+use std::fs::{remove_file, rename};
+
+#[cfg(test)]
+pub(crate) use failing::{FailingFiles, remove_file, rename};
+
+/// File operations that fail at a chosen step, in one thread.
+#[cfg(test)]
+mod failing {
+    use std::{cell::RefCell, fs, io, path::Path};
+
+    thread_local! {
+        static STEPS: RefCell<Option<FailingFiles>> = const { RefCell::new(None) };
+    }
+
+    /// From which operation on, and for how many of them, this thread gets an error.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct FailingFiles {
+        pub(crate) after: u32,
+        pub(crate) failures: u32,
+        pub(crate) error: io::ErrorKind,
+    }
+
+    impl FailingFiles {
+        /// Runs `work` with these failures. Returns whether there was one.
+        pub(crate) fn during<T>(self, work: impl FnOnce() -> T) -> (T, bool) {
+            STEPS.set(Some(self));
+            let outcome = work();
+            let left = STEPS.take().map_or(0, |steps| steps.failures);
+            (outcome, left < self.failures)
+        }
+    }
+
+    fn step() -> io::Result<()> {
+        STEPS.with_borrow_mut(|steps| match steps {
+            Some(steps) if steps.after == 0 && steps.failures > 0 => {
+                steps.failures -= 1;
+                Err(steps.error.into())
+            }
+            Some(steps) => {
+                steps.after = steps.after.saturating_sub(1);
+                Ok(())
+            }
+            None => Ok(()),
+        })
+    }
+
+    pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+        step().and_then(|()| fs::rename(from, to))
+    }
+
+    pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+        step().and_then(|()| fs::remove_file(path))
     }
 }

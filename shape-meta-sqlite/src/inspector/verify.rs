@@ -121,7 +121,7 @@ impl Verifying<'_> {
             last = last.max(id);
             counts.total += 1;
             counts.indexed += u64::from(entry.is_indexed());
-            if !handles.insert(prefix_hash::handle(entry.handle())) {
+            if !handles.insert(entry.handle().clone()) {
                 self.problem(format!("shape {id} has the handle of an earlier shape: {}", entry.handle()));
             }
             if !keys.insert(*entry.key()) {

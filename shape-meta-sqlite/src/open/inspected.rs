@@ -36,7 +36,8 @@ impl<'a> InspectedFile<'a> {
     /// is deleted.
     pub(super) fn rebuild(self, error: Error, observer: &dyn Observer) -> Result<(Self, Repaired)> {
         let known = TrustedState::default();
-        let repaired = salvage::rebuild(self.files, self.settings, error, &known, None, observer)?;
+        let is_owner = || self.lock.is_current();
+        let repaired = salvage::rebuild(self.files, self.settings, error, &known, None, is_owner, observer)?;
         Ok((Self { state: FileState::Database, ..self }, repaired))
     }
 

@@ -5,4 +5,7 @@ pub(crate) mod recover;
 pub(crate) mod repair;
 pub(crate) mod salvage;
 
+#[cfg(test)]
+mod interrupted;
+
 pub use recover::Recovery;

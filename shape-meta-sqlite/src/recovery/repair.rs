@@ -39,7 +39,9 @@ impl SqliteStore {
         });
         self.preload.discard();
         let (settings, owner) = (self.connections.settings(), self.connections.begin_rebuild()?);
-        self.connections
-            .replace(|| salvage::rebuild(files, settings, error, &trusted, Some(owner), &*self.observer))
+        let is_owner = || self.has_lock();
+        self.connections.replace(|| {
+            salvage::rebuild(files, settings, error, &trusted, Some(owner), is_owner, &*self.observer)
+        })
     }
 }

@@ -5,7 +5,9 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Change, Counts, Entry, Lost, Record, Result, Seq, Timestamp, TrustedState};
+use shape_meta_core::{
+    Change, Counts, Entry, Error, ErrorKind, Handle, Key, Lost, Record, Result, Seq, Timestamp, TrustedState,
+};
 
 use super::{
     btree,
@@ -14,12 +16,13 @@ use super::{
 };
 use crate::{
     connection::settings::{self, Settings, set},
-    error::failed,
+    error::{failed, failed_on},
     format::{
+        files::{self, COMPANIONS},
         index,
         lineage::Lineage,
         meta::{Meta, Ownership},
-        migrate, prefix_hash,
+        migrate,
         row::Defect,
         to_clean,
     },
@@ -72,6 +75,15 @@ pub(crate) fn copy(
     transaction.commit().map_err(failed(operation))?;
     settings::set_journal_mode(&connection, settings.options.mode)?;
     connection.close().map_err(|(_, error)| failed(operation)(error))?;
+    // Only the file gets the name of the database, and SQLite does not report a failed checkpoint at close.
+    for suffix in COMPANIONS {
+        let companion = files::with_suffix(to, suffix);
+        if files::size(&companion).map_err(failed_on("look at", &companion))? > 0 {
+            let message = "could not write the salvaged rows: SQLite left some of them outside of the new file; \
+                           nothing has changed, and it can be tried again";
+            return Err(Error::new(ErrorKind::Io, message));
+        }
+    }
     Ok(copied)
 }
 
@@ -100,7 +112,7 @@ impl Copier<'_> {
             match entry.and_then(|entry| self.record(&mut definitions, &newest, entry, definition)) {
                 Ok(record) => {
                     let state = record.entry.state();
-                    salvaged.insert(prefix_hash::handle(record.handle()));
+                    salvaged.insert(record.handle().clone());
                     writer.apply(&Change::Add { record: Arc::new(record), state })?;
                     last = created;
                 }
@@ -112,7 +124,7 @@ impl Copier<'_> {
         // The stored data of lost shapes can be cleaned, unless a salvaged shape has the same handle.
         let lost_handles = lost.iter().filter_map(|one| one.handle.as_ref());
         for handle in self.found.to_clean.iter().chain(lost_handles) {
-            if !salvaged.contains(&prefix_hash::handle(handle)) {
+            if !salvaged.contains(handle) {
                 to_clean::insert(connection, handle)?;
             }
         }
@@ -205,8 +217,8 @@ impl Copier<'_> {
         let mut shapes = RowReader::new(self.image);
         for (id, location, _) in self.candidates() {
             if let Ok(entry) = self.entry(&mut shapes, id, location) {
-                newest.handles.insert(prefix_hash::handle(entry.handle()), id);
-                newest.keys.insert(prefix_hash::key(entry.key()), id);
+                newest.handles.insert(entry.handle().clone(), id);
+                newest.keys.insert(*entry.key(), id);
             }
         }
         newest
@@ -253,17 +265,16 @@ impl Copier<'_> {
 
 const SUPERSEDED: &str = "a newer shape has its handle or its key";
 
-/// Row id of the newest shape by handle hash and by key hash.
+/// Row id of the newest shape by handle and by key. Whole ones: shapes may share any hash of them.
 #[derive(Default)]
 struct Newest {
-    handles: HashMap<i64, i64>,
-    keys: HashMap<i64, i64>,
+    handles: HashMap<Handle, i64>,
+    keys: HashMap<Key, i64>,
 }
 
 impl Newest {
     fn has(&self, entry: &Entry) -> bool {
         let id = entry.created().get().cast_signed();
-        self.handles.get(&prefix_hash::handle(entry.handle())) == Some(&id)
-            && self.keys.get(&prefix_hash::key(entry.key())) == Some(&id)
+        self.handles.get(entry.handle()) == Some(&id) && self.keys.get(entry.key()) == Some(&id)
     }
 }

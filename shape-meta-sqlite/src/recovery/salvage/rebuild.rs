@@ -1,13 +1,13 @@
-use std::{fs, io, path::Path, time::Instant};
+use std::{ffi::OsStr, path::Path, time::Instant};
 
-use shape_meta_core::{Error, Observer, Repaired, Result, TrustedState};
+use shape_meta_core::{Error, ErrorKind, Observer, Repaired, Result, TrustedState};
 
 use super::copy::copy;
 use crate::{
     connection::settings::Settings,
     error::failed_on,
     format::{
-        files::{self, Files},
+        files::{self, COMPANIONS, Files},
         meta::Ownership,
     },
     recovery::quarantine,
@@ -23,21 +23,43 @@ use crate::{
 /// 3. The damaged database is quarantined.
 /// 4. The new database is renamed to its final name.
 ///
-/// After a crash, the next open finds the damaged database in its place and starts again, or
-/// [finishes](finish) the rebuild.
+/// After a crash, or an error that left a step undone, the next open or the next rebuild finds the damaged
+/// database in its place and starts again, or [finishes](finish) the rebuild. A file is only renamed to a
+/// name that no file has.
+///
+/// `is_owner` is asked once the new database is written: an owner that was fenced meanwhile must not move the
+/// database of the new one.
 pub(crate) fn rebuild(
     files: &Files,
     settings: &Settings,
     error: Error,
     trusted: &TrustedState<'_>,
     owner: Option<Ownership>,
+    is_owner: impl Fn() -> bool,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
     let started = Instant::now();
+    // A rebuild of this process may have failed after it had moved the damaged database. The rows are then in
+    // the new one, and not where this rebuild would look for them.
+    finish(files)?;
     let (partial, complete) = (files.salvaging(), files.salvaged());
-    remove(&partial)?;
-    let copied = copy(&files.database(), &partial, settings, trusted, owner)?;
-    fs::rename(&partial, &complete).map_err(failed_on("rename", &partial))?;
+    let copied = match copy(&files.database(), &partial, settings, trusted, owner) {
+        Ok(copied) if is_owner() => copied,
+        Ok(_) => {
+            // The name may be that of the new owner's file by now, so it is not deleted.
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                "a newer owner has taken over the database during the repair; no file has been moved. Repair \
+                 it from its owner",
+            ));
+        }
+        Err(error) => {
+            // The disk may be full. The first error is the one that matters.
+            let _ = remove_partial(files);
+            return Err(error);
+        }
+    };
+    files::move_file(RENAME, &partial, &complete)?;
     files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;
@@ -49,35 +71,39 @@ pub(crate) fn rebuild(
     Ok(repaired)
 }
 
-/// Finishes or discards a rebuild that a crash interrupted. Call it before the database is read.
+/// Finishes or discards a rebuild that a crash or an error interrupted. Call it before the database is read.
 pub(crate) fn finish(files: &Files) -> Result<()> {
-    remove(&files.salvaging())?;
+    remove_partial(files)?;
     let complete = files.salvaged();
-    if !complete.exists() {
+    if !files::exists(&complete)? {
         return Ok(());
     }
     let database = files.database();
     if files::size(&database).map_err(failed_on("look at", &database))? > 0 {
         // The damaged database is still in its place. The open finds it, and rebuilds it again.
-        return remove(&complete);
+        return files::remove(&complete);
     }
-    // The crash may have hit between the renames of the damaged database and its companions.
-    if files.has_companions() {
+    // The rebuild may have stopped between the renames of the damaged database and its companions. A WAL that
+    // stayed would be replayed over the new database.
+    let names = files.names()?;
+    let is_there = |path: &Path| path.file_name().is_some_and(|name: &OsStr| names.contains(name));
+    if is_there(&database) || COMPANIONS.iter().any(|suffix| is_there(&files.companion(suffix))) {
         quarantine::quarantine(files)?;
     }
     put_in_place(files)
 }
 
+const RENAME: &str = "rename the repaired database";
+
 fn put_in_place(files: &Files) -> Result<()> {
-    let complete = files.salvaged();
-    fs::rename(&complete, files.database()).map_err(failed_on("rename", &complete))?;
+    files::move_file(RENAME, &files.salvaged(), &files.database())?;
     files.sync_directory()
 }
 
-/// Deletes a database of an unfinished rebuild, if it exists. It was never in use.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed_on("remove", path)(error)),
-        _ => Ok(()),
-    }
+/// Deletes the database of an unfinished rebuild, which was never in use, with its companions: SQLite would
+/// take them for those of the next one.
+fn remove_partial(files: &Files) -> Result<()> {
+    let partial = files.salvaging();
+    files::remove(&partial)?;
+    COMPANIONS.iter().try_for_each(|suffix| files::remove(&files::with_suffix(&partial, suffix)))
 }
