@@ -54,9 +54,9 @@ impl BufferOptions {
     /// Sets the bound on pending changes (C7), as a number of shapes. Default 100,000; at least 1.
     ///
     /// Several mutations of one shape count once. At the bound, marks and removals of shapes that are pending
-    /// already are still accepted. Too few make callers wait in an ordinary storm. More ride
-    /// out a longer storm or outage, and a crash loses as many more. Memory holds up to twice as many while a
-    /// committed flush is being published.
+    /// already are still accepted. Too few make callers wait in an ordinary storm. More survive a longer
+    /// storm or outage, and a crash loses as many more. Memory holds up to twice as many while a committed
+    /// flush is being published.
     pub fn max_pending_shapes(mut self, shapes: usize) -> Self {
         self.max_pending_shapes = shapes.max(1);
         self
@@ -64,14 +64,15 @@ impl BufferOptions {
 
     /// Sets the bound on pending changes in bytes of memory. Default 256 MiB; at least 1.
     ///
-    /// Definitions and all tables and lists of pending changes count, at the worst load of a table: never
-    /// less than is held, and up to 2.5 times as much. Not counted are the tables that the store keeps when
-    /// nothing is pending, and 32 bytes for each change of a flush in progress.
+    /// Definitions and all tables and lists of pending changes count. The worst load of each table is
+    /// assumed, so the count is never less than the memory held, and at most 2.5 times as much. Two things do
+    /// not count: the tables that the store keeps when nothing is pending, and 32 bytes for each change of a
+    /// flush in progress.
     ///
     /// Too few make callers wait although the number of shapes is small; more take that memory while the disk
     /// is slow. A single change that is larger is accepted when nothing else is pending. At the bound, marks
-    /// and removals of shapes that are pending already are still accepted: they add to what is pending at
-    /// most as much again.
+    /// and removals of shapes that are pending already are still accepted; they at most double the pending
+    /// bytes.
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes.max(1);
         self
@@ -98,8 +99,8 @@ impl BufferOptions {
 
     /// Sets the age at which the oldest pending change makes a flush due. Default 100 ms.
     ///
-    /// This is about what a crash loses while the disk keeps up. With `Duration::MAX` the age of a change makes
-    /// no flush due; its size, a request and close still do. Too short costs a synced transaction for
+    /// This is about what a crash loses while the disk keeps up. With `Duration::MAX` the age of a change
+    /// makes no flush due; its size, a request and close still do. Too short costs a synced transaction for
     /// every few changes; too long lets a crash lose more.
     pub fn flush_interval(mut self, age: Duration) -> Self {
         self.flush_interval = age;

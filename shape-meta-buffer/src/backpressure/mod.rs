@@ -11,7 +11,7 @@ use crate::{BufferOptions, memtable::State};
 /// The capacity that a change needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Needs {
-    /// None to speak of: it marks or removes a shape that is pending already, or replaces what is pending.
+    /// A negligible amount: it marks or removes a shape that is pending already, or replaces pending changes.
     Nothing,
     /// These bytes, for an add with a handle that is pending already.
     Bytes(usize),

@@ -15,20 +15,21 @@ const fn in_list(size: usize) -> usize {
     2 * size
 }
 
-/// Returns the bytes that an element of this size takes in a hash table: up to 16 places for 7 elements just
-/// after it has doubled, each with a control byte.
+/// Returns the bytes that an element of this size takes in a hash table, in the worst case: just after the
+/// table has doubled, 7 elements have 16 places, each with a control byte.
 const fn in_table(size: usize) -> usize {
     ((size + 1) * 16).div_ceil(7)
 }
 
-// The bound counts elements at the worst load of their table, so that it never counts less than is held. It
-// counts up to 2.5 times as much.
+// Backpressure assumes the worst load of each table. So it never counts less memory than the generation
+// holds, and at most 2.5 times as much.
 
 /// Bytes that a mutation takes in addition to its change: its element of `slot_of_mutation`.
 const MUTATION_BYTES: usize = in_list(size_of::<u32>());
 /// Bytes that a handle takes in addition to its record: its slot, and its element of `by_handle`.
 const SLOT_BYTES: usize = in_list(size_of::<Slot>()) + in_table(size_of::<u32>());
-/// Bytes that a key takes. It stays known after its shape was removed, and a handle can have many.
+/// Bytes that a key takes. The table keeps the key after its shape was removed, and one handle can leave many
+/// keys.
 const KEY_BYTES: usize = in_table(size_of::<KeyHolder>());
 /// Bytes that a relation takes in addition to its lists.
 const RELATION_BYTES: usize = in_table(size_of::<(Relation, RelationChanges)>());
@@ -296,7 +297,7 @@ impl Generation {
         at
     }
 
-    /// Whether it knows of a handle: a change of that needs no further slot.
+    /// Whether a handle has a slot. If so, a change of it needs no further slot.
     pub(crate) fn knows(&self, hash: u64, handle: &[u8]) -> bool {
         self.slot_of(hash, handle).is_some()
     }

@@ -13,7 +13,7 @@ pub(crate) struct State {
     pub(crate) sealed: Option<Sealed>,
     /// The generation that is committed, and is being published.
     pub(crate) committed: Option<Sealed>,
-    /// How many handles of the active generation the sealed one knows of too: they count once.
+    /// The number of handles with a slot in both the active and the sealed generation. They count once.
     pub(crate) shared_handles: usize,
     /// The number of live shapes, including all pending changes.
     pub(crate) counts: CountDelta,
@@ -103,12 +103,12 @@ impl State {
         self.pending().map(Generation::len).sum::<usize>() - self.shared_handles
     }
 
-    /// Whether the sealed generation knows of this handle.
+    /// Whether this handle has a slot in the sealed generation.
     pub(crate) fn is_sealed(&self, hash: u64, handle: &[u8]) -> bool {
         self.sealed.as_ref().is_some_and(|sealed| sealed.generation.knows(hash, handle))
     }
 
-    /// Whether a change of this handle is pending: one more change of it needs no further capacity.
+    /// Whether a change of this handle is pending. If so, a further mark or removal needs no capacity.
     pub(crate) fn is_pending(&self, hash: u64, handle: &[u8]) -> bool {
         self.active.knows(hash, handle) || self.is_sealed(hash, handle)
     }
