@@ -7,8 +7,8 @@ use shape_meta_core::{Error, ErrorKind, Result};
 /// The number of bytes of an identity.
 const BYTES: usize = 16;
 
-/// A random number of 128 bits that names one database, or one opening of it. It is never given twice, unlike
-/// an epoch, which copies of a database count on independently.
+/// A random number of 128 bits that names one database, or one opening of it. It is never assigned twice,
+/// unlike an epoch, which copies of a database count on independently.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Identity([u8; BYTES]);
 
