@@ -58,6 +58,11 @@ pub(crate) fn batch(through: u64, changes: impl IntoIterator<Item = Change>) -> 
     Batch { changes: changes.into_iter().collect(), through: Seq::new(through) }
 }
 
+/// Applies these changes in one batch.
+pub(crate) fn apply(store: &SqliteStore, through: u64, changes: impl IntoIterator<Item = Change>) {
+    store.apply(&batch(through, changes)).expect("the batch applies");
+}
+
 /// Adds complete shapes with these numbers in one batch.
 pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
     let through = *numbers.end();

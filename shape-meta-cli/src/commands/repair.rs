@@ -47,6 +47,7 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
                 "salvaged": repaired.saved,
                 "lost": lost,
                 "vanished": repaired.vanished,
+                "lost_cleanups": repaired.lost_cleanups,
                 "quarantined_as": repaired.path.display().to_string(),
             }),
         )?;
@@ -59,8 +60,16 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
         if repaired.vanished > 0 {
             writeln!(out, "vanished: {} shapes of which no row was found", repaired.vanished)?;
         }
+        if repaired.lost_cleanups > 0 {
+            writeln!(
+                out,
+                "lost: {} cleanup tasks of removed shapes; `orphans` finds their stored data",
+                repaired.lost_cleanups
+            )?;
+        }
         writeln!(out, "{} shapes salvaged, {} lost", repaired.saved, repaired.missing())?;
         writeln!(out, "the damaged database is quarantined as {}", repaired.path.display())?;
     }
-    Ok(if repaired.missing() == 0 { Success::Clean } else { Success::Findings })
+    let is_clean = repaired.missing() == 0 && repaired.lost_cleanups == 0;
+    Ok(if is_clean { Success::Clean } else { Success::Findings })
 }

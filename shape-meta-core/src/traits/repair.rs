@@ -19,6 +19,9 @@ pub struct Repaired {
     /// The number of further shapes that the damaged database counted, but of which no trace was found. 0 if
     /// its count is damaged as well.
     pub vanished: u64,
+    /// The number of damaged cleanup tasks: handles of shapes that are gone, of which the stored data is not
+    /// deleted. Compare the stored data with the metadata to find it.
+    pub lost_cleanups: u64,
     /// The duration of the repair.
     pub took: Duration,
 }
@@ -59,7 +62,7 @@ impl Repaired {
     /// Returns the result of a repair that moved the database to `path` because of `error` and carried
     /// `saved` shapes over.
     pub fn new(path: PathBuf, error: Error, saved: u64, lost: Vec<Lost>) -> Self {
-        Self { path, error, saved, lost, vanished: 0, took: Duration::ZERO }
+        Self { path, error, saved, lost, vanished: 0, lost_cleanups: 0, took: Duration::ZERO }
     }
 
     /// Returns the number of shapes that were not carried over, as far as it is known.

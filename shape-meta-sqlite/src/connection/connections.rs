@@ -465,11 +465,6 @@ impl Connections {
             connection.close().map_err(|(_, error)| failed("close the database")(error))?;
         }
         let replaced = replace();
-        if replaced.is_ok() {
-            // The new file may be behind what was confirmed. After a failure the old one is still in use, and
-            // an older copy in its place must be noticed.
-            self.confirmed.store(0, Ordering::Relaxed);
-        }
         self.renew_pool();
         replaced
     }

@@ -173,9 +173,18 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
     Ok(entry.with_state(state, last_read(seq(id))))
 }
 
+/// Returns the error of a shape without a row of `definition`. The two are written and deleted in one
+/// transaction.
+pub(crate) fn missing_definition(id: i64) -> Error {
+    damaged_shape(id, "its definition is missing")
+}
+
 /// Returns the record of this entry, in a row with the columns of `definition` from `at` on.
 pub(crate) fn record(row: &Row<'_>, at: usize, entry: Arc<Entry>) -> Result<Record> {
     let id = entry.created().get().cast_signed();
+    if column(row, at)? == ValueRef::Null {
+        return Err(missing_definition(id));
+    }
     let found = DefinitionRow {
         dependencies: blob(row, id, at, "column `dependencies`")?,
         body: blob(row, id, at + 1, "column `body`")?,

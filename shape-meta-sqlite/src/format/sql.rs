@@ -27,7 +27,8 @@ pub(crate) const RECORD: &str = concat!(
     "SELECT ",
     entry_columns!(),
     ", definition.dependencies, definition.body, definition.checksum
-    FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id JOIN definition ON definition.id = lookup.id
+    FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    LEFT JOIN definition ON definition.id = lookup.id
     WHERE lookup.hash = ?1 AND shape.handle = ?2"
 );
 pub(crate) const HANDLE_FOR: &str = concat!(
@@ -43,13 +44,14 @@ pub(crate) const HANDLES_FOR_RELATION: &str = concat!(
     WHERE lookup.relation = ?1"
 );
 pub(crate) const DEFINITION: &str = "SELECT dependencies, body, checksum FROM definition WHERE id = ?1";
+pub(crate) const HAS_SHAPE: &str = "SELECT 1 FROM shape WHERE id = ?1";
 pub(crate) const HANDLE_OF: &str = "SELECT id, handle FROM shape WHERE id = ?1";
 
 pub(crate) const SCAN: &str = concat!(
     "SELECT ",
     entry_columns!(),
     ", definition.dependencies, definition.body, definition.checksum
-    FROM shape JOIN definition ON definition.id = shape.id
+    FROM shape LEFT JOIN definition ON definition.id = shape.id
     WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
@@ -119,6 +121,7 @@ pub(crate) const DELETE_TO_CLEAN: &str = "DELETE FROM to_clean WHERE handle = ?1
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
     ("definition", DEFINITION),
+    ("has_shape", HAS_SHAPE),
     ("handle_of", HANDLE_OF),
     ("scan", SCAN),
     ("load", LOAD),

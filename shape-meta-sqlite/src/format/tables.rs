@@ -7,26 +7,46 @@ use rusqlite::Connection;
 use crate::format::{migrate, schema};
 
 /// Names and texts of tables, without those of SQLite itself.
-type Tables = BTreeMap<String, String>;
+pub(crate) type Tables = BTreeMap<String, String>;
 
 /// Returns whether the tables are those of this version, with or without index tables. A table whose text has
 /// a flipped byte may have other columns. Additional tables are ignored.
 pub(crate) fn match_version(connection: &Connection, version: u32) -> rusqlite::Result<bool> {
-    static EXPECTED: [OnceLock<Tables>; migrate::STEPS.len()] =
-        [const { OnceLock::new() }; migrate::STEPS.len()];
-    let Some(expected) = EXPECTED.get((version as usize).wrapping_sub(1)) else { return Ok(false) };
-    let expected = match expected.get() {
-        Some(expected) => expected,
-        None => {
-            let created = create_tables(version)?;
-            expected.get_or_init(|| created)
+    match expected(version)? {
+        Some(expected) => Ok(has_all(&tables(connection)?, expected)),
+        None => Ok(false),
+    }
+}
+
+/// Returns whether these are exactly the tables of some version that this crate reads, whatever version the
+/// header names. Each migration changes the tables, so they are then not those of a later version.
+pub(crate) fn are_of_a_known_version(found: &Tables) -> rusqlite::Result<bool> {
+    for version in 1..=migrate::CURRENT {
+        if let Some(expected) = expected(version)?
+            && has_all(found, expected)
+            && found.keys().all(|name| expected.contains_key(name))
+        {
+            return Ok(true);
         }
-    };
-    let found = tables(connection)?;
+    }
+    Ok(false)
+}
+
+fn has_all(found: &Tables, expected: &Tables) -> bool {
     let has = |name: &String, text: &String| found.get(name) == Some(text);
     let is_index = |name: &str| name.ends_with("_lookup");
     let with_indexes = found.keys().any(|name| is_index(name));
-    Ok(expected.iter().all(|(name, text)| has(name, text) || (is_index(name) && !with_indexes)))
+    expected.iter().all(|(name, text)| has(name, text) || (is_index(name) && !with_indexes))
+}
+
+fn expected(version: u32) -> rusqlite::Result<Option<&'static Tables>> {
+    static EXPECTED: [OnceLock<Tables>; migrate::STEPS.len()] =
+        [const { OnceLock::new() }; migrate::STEPS.len()];
+    let Some(expected) = EXPECTED.get((version as usize).wrapping_sub(1)) else { return Ok(None) };
+    if expected.get().is_none() {
+        let _ = expected.set(create_tables(version)?);
+    }
+    Ok(expected.get())
 }
 
 /// Returns the tables that this version creates.
@@ -45,4 +65,20 @@ fn tables(connection: &Connection) -> rusqlite::Result<Tables> {
         .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database whose header names a later version is taken for damaged if its tables are known. So no two
+    /// versions may have the same tables.
+    #[test]
+    fn c11_each_migration_changes_the_tables() {
+        for version in 1..migrate::CURRENT {
+            let [earlier, later] =
+                [version, version + 1].map(|version| create_tables(version).expect("creates"));
+            assert!(!has_all(&earlier, &later), "version {}", version + 1);
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl Inspector {
         let files = Files::new(directory)?;
         match header::inspect(&files)? {
             // A damaged header may still allow reads, and `verify` reports the damage.
-            FileState::Database | FileState::DamagedHeader => {}
+            FileState::Database | FileState::Doubtful | FileState::DamagedHeader => {}
             FileState::Missing => {
                 let message = format!(
                     "{} holds no database; name the directory that the store was opened with",

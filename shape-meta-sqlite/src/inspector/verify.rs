@@ -104,11 +104,10 @@ impl Verifying<'_> {
     }
 
     fn rows(&mut self, verifier: Option<&Verifier>) -> Result<()> {
-        let text = sql::SCAN.replace(" JOIN definition", " LEFT JOIN definition");
         let connection = self.connection;
         let (mut handles, mut keys) = (HashSet::new(), HashSet::new());
         let (mut counts, mut last) = (Counts::default(), Seq::ZERO);
-        each(connection, &text, [i64::MIN], |found| {
+        each(connection, sql::SCAN, [i64::MIN], |found| {
             self.report.shapes += 1;
             let entry = match row::entry(found, |_| None) {
                 Ok(entry) => Arc::new(entry),

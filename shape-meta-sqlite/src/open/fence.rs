@@ -22,23 +22,30 @@ use crate::{
 /// `AlreadyOpen` if the other owner is just creating the database, `Corrupt` if the epoch cannot be read or
 /// written: a damaged database is not moved aside under a live owner (C11).
 pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock> {
-    if header::inspect(files)? != FileState::Database {
-        return Err(Error::new(
-            ErrorKind::AlreadyOpen,
-            "could not take the database over: another owner is just creating it; nothing was changed, try \
+    match header::inspect(files)? {
+        FileState::Database | FileState::Doubtful => {}
+        FileState::DamagedHeader => return Err(damaged()),
+        FileState::Missing | FileState::WalWithoutDatabase => {
+            return Err(Error::new(
+                ErrorKind::AlreadyOpen,
+                "could not take the database over: another owner is just creating it; nothing was changed, try \
              again in a moment",
-        ));
+            ));
+        }
     }
     let _presence = Presence::register(files);
     bump_epoch(files, settings).map_err(|error| match error.kind() {
-        ErrorKind::Corrupt => Error::new(
-            ErrorKind::Corrupt,
-            "could not take the database over, because it is damaged; nothing was changed. Let its live \
-             owner repair it, or end that process and open again",
-        )
-        .with_source(error),
+        ErrorKind::Corrupt => damaged().with_source(error),
         _ => error,
     })
+}
+
+fn damaged() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "could not take the database over, because it is damaged; nothing was changed. Let its live owner \
+         repair it, or end that process and open again",
+    )
 }
 
 fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {

@@ -9,6 +9,7 @@ use crate::{
         migrate, schema,
     },
     ownership::presence::Presence,
+    recovery::salvage,
 };
 
 /// The state of the database file, as far as its first bytes show it. They are read without SQLite, which
@@ -20,28 +21,40 @@ pub(crate) enum FileState {
     Missing,
     /// A WAL whose database is missing. Opening the database would delete it.
     WalWithoutDatabase,
-    /// A database whose header names an impossible format version.
+    /// A file with rows or tables of ours, whose first bytes are not those of a database of ours. SQLite cannot
+    /// read it, or would read it as another version; its rows can be salvaged.
     DamagedHeader,
     /// A database of this crate, or a file that only SQLite can inspect safely. Its pages and its schema are
     /// not checked yet.
     Database,
+    /// A database of ours of which all pages must be checked before anything is written, because its header
+    /// contradicts them.
+    Doubtful,
 }
 
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The first bytes of every SQLite database.
+pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Bytes with the write and read version of the file format: 1 or 2. SQLite treats a file with another
 /// version as read-only, which would look like a lack of permissions.
 const FORMAT_VERSIONS: Range<usize> = 18..20;
+/// Offset of the number of reserved bytes at the end of each page.
+const RESERVED_BYTES: usize = 20;
+/// Bytes with the first page of the free list, and its length.
+const FREE_LIST: Range<usize> = 32..40;
+/// Bytes that say whether free pages are removed step by step.
+const INCREMENTAL_VACUUM: Range<usize> = 64..68;
 /// Offset of the `user_version`: four bytes, big-endian.
 const USER_VERSION: usize = 60;
 /// Offset of the `application_id`: four bytes, big-endian.
 const APPLICATION_ID: usize = 68;
 
-/// Reads the first bytes of the database file. Changes nothing.
+/// Reads the first bytes of the database file. If they are not those of a database of ours, reads on until it
+/// is known whether the rest is. Changes nothing.
 ///
 /// # Errors
 ///
-/// `NotADatabase` if the file is not a SQLite database or another application's, `UnsupportedSchema` if a
+/// `NotADatabase` if nothing in the file is ours, `UnsupportedSchema` if a
 /// newer version of this crate has written it, and the kinds of a file system that fails.
 pub(crate) fn inspect(files: &Files) -> Result<FileState> {
     let path = files.database();
@@ -64,26 +77,85 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
     let mut header = Vec::new();
     let file = File::open(&path).map_err(failed_on("open", &path))?;
     file.take(100).read_to_end(&mut header).map_err(failed_on("read", &path))?;
+    match judge(&header) {
+        None if is_doubtful(&header, &path)? => Ok(FileState::Doubtful),
+        None => Ok(FileState::Database),
+        Some(defect) => state_by_content(files, &header, defect),
+    }
+}
+
+/// Why the first bytes are not those of a database that this crate reads.
+#[derive(Clone, Copy, Debug)]
+enum Defect {
+    NotSqlite,
+    /// The application id of another application, or none.
+    Foreign(i32),
+    NewerVersion(u32),
+    UnknownFormat,
+}
+
+fn judge(header: &[u8]) -> Option<Defect> {
     if !header.starts_with(MAGIC) {
-        return Err(Error::new(
-            ErrorKind::NotADatabase,
-            format!(
-                "{} is not a SQLite database; it was not changed. Move it away, or choose another directory",
-                path.display()
-            ),
-        ));
+        return Some(Defect::NotSqlite);
     }
     let number =
         |at: usize| header.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u32::from_be_bytes);
     if let (Some(version), Some(application)) = (number(USER_VERSION), number(APPLICATION_ID)) {
-        refuse_foreign(files, application.cast_signed())?;
-        migrate::refuse_newer(version)?;
+        if application.cast_signed() != schema::APPLICATION_ID {
+            return Some(Defect::Foreign(application.cast_signed()));
+        }
+        if version > migrate::CURRENT {
+            return Some(Defect::NewerVersion(version));
+        }
     }
     let is_valid = |version: &u8| matches!(version, 1 | 2);
-    if header.get(FORMAT_VERSIONS).is_some_and(|versions| !versions.iter().all(is_valid)) {
-        return Ok(FileState::DamagedHeader);
+    let has_unknown_format =
+        header.get(FORMAT_VERSIONS).is_some_and(|versions| !versions.iter().all(is_valid));
+    has_unknown_format.then_some(Defect::UnknownFormat)
+}
+
+/// Whether SQLite would believe the header, and write over pages that are in use, although the header may be
+/// damaged: the list of free pages contradicts itself, or pages have reserved bytes or are vacuumed step by step,
+/// as ours do not and are not.
+fn is_doubtful(header: &[u8], path: &Path) -> Result<bool> {
+    let has_free_pages = header.get(FREE_LIST).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+    let has_reserved_bytes = header.get(RESERVED_BYTES).is_some_and(|bytes| *bytes != 0);
+    let is_vacuumed = header.get(INCREMENTAL_VACUUM).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+    Ok(has_reserved_bytes || is_vacuumed || has_free_pages && !salvage::has_sound_free_list(path)?)
+}
+
+/// Decides by the rest of the file whether it is ours: one flipped byte of a header says nothing about the
+/// thousands of sound rows behind it, and a foreign file must stay as it is.
+fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<FileState> {
+    let content = salvage::recognise(&files.database())?;
+    // A WAL may hold a newer first page.
+    let defect = match judge(&content.header) {
+        None => return Ok(FileState::Database),
+        Some(Defect::NotSqlite) => defect,
+        Some(newer) => newer,
+    };
+    match defect {
+        Defect::UnknownFormat => Ok(FileState::DamagedHeader),
+        // A later version has other tables, and cannot be repaired by this one.
+        Defect::NewerVersion(_) if content.has_known_tables => Ok(FileState::DamagedHeader),
+        Defect::NewerVersion(version) => migrate::refuse_newer(version).map(|()| FileState::Database),
+        Defect::Foreign(_) | Defect::NotSqlite if content.is_ours => Ok(FileState::DamagedHeader),
+        // What SQLite makes of a new file before our first transaction. `IdentifiedDatabase` asks again.
+        Defect::Foreign(0) if content.is_empty => Ok(FileState::Database),
+        Defect::Foreign(application_id) => {
+            refuse_foreign(files, application_id).map(|()| FileState::Database)
+        }
+        // A file that was cut off within its first bytes.
+        Defect::NotSqlite if header.len() > 6 && MAGIC.starts_with(header) => Ok(FileState::DamagedHeader),
+        Defect::NotSqlite => Err(Error::new(
+            ErrorKind::NotADatabase,
+            format!(
+                "{} is not a SQLite database, and no row of ours was found in it; it was not changed. Move it \
+                 away, or choose another directory",
+                files.database().display()
+            ),
+        )),
     }
-    Ok(FileState::Database)
 }
 
 /// Returns `NotADatabase` for the file of another application.

@@ -2,6 +2,7 @@ use rusqlite::{Connection, config::DbConfig};
 use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{
+    IntegrityCheck,
     connection::settings::Settings,
     error::{failed, failed_on},
     format::files::{self, Files},
@@ -32,15 +33,15 @@ impl<'a> VerifiedDatabase<'a> {
             FileState::DamagedHeader => {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
-                    "the database is damaged: its header names an unknown version of the file format",
+                    "the database is damaged: its first bytes are not those of a database of ours, but the rest is",
                 ));
             }
-            FileState::Missing | FileState::Database => {}
+            FileState::Missing | FileState::Database | FileState::Doubtful => {}
         }
         let (files, settings) = (inspected.files(), inspected.settings());
         let opening = || format!("open {}", files.database().display());
         let mut connection = settings.create().map_err(|error| failed(opening())(error))?;
-        if inspected.state() == FileState::Database {
+        if inspected.state() != FileState::Missing {
             // If a check fails, closing the connection must not checkpoint the WAL into a file that may be
             // damaged.
             let keep_wal = |connection: &Connection, keep| {
@@ -51,8 +52,13 @@ impl<'a> VerifiedDatabase<'a> {
             keep_wal(&connection, true)?;
             let database =
                 IdentifiedDatabase::identify(connection, files).map_err(corrupt_if_not_a_database)?;
-            check_length(database.connection(), files)?;
-            integrity::check(&database, settings.options.integrity_check)?;
+            let is_doubtful =
+                inspected.state() == FileState::Doubtful || has_doubtful_size(database.connection(), files)?;
+            let check = match is_doubtful {
+                true => IntegrityCheck::Everything,
+                false => settings.options.integrity_check,
+            };
+            integrity::check(&database, check)?;
             connection = database.into_connection();
             keep_wal(&connection, false)?;
         }
@@ -70,21 +76,21 @@ impl<'a> VerifiedDatabase<'a> {
     }
 }
 
-/// Returns `Corrupt` if the file has more pages than its header says: the next checkpoint of SQLite would
-/// truncate it to the size in the header.
-fn check_length(connection: &Connection, files: &Files) -> Result<()> {
+/// Whether the header contradicts the file in a way that only a check of all pages can explain.
+///
+/// - The file has more pages than the header says: SQLite would cut it with the next checkpoint. A `VACUUM` of
+///   an operator leaves that, too, if the process is killed before the file is truncated. The check knows
+///   whether a page that would be cut is in use.
+/// - The database has pointer maps, which ours do not have unless an operator asks for them. SQLite would
+///   write them over pages that are in use.
+fn has_doubtful_size(connection: &Connection, files: &Files) -> Result<bool> {
     let number = |name| {
         let value = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         value.map(i64::cast_unsigned).map_err(failed("read the size of the database"))
     };
     let (pages, page_size, path) = (number("page_count")?, number("page_size")?, files.database());
     let in_file = files::size(&path).map_err(failed_on("read the size of", &path))? / page_size.max(1);
-    if pages >= in_file {
-        return Ok(());
-    }
-    let message =
-        format!("the database is damaged: its header says {pages} pages, and the file has {in_file}");
-    Err(Error::new(ErrorKind::Corrupt, message))
+    Ok(pages < in_file || number("auto_vacuum")? != 0)
 }
 
 /// Turns SQLite's "not a database" into `Corrupt`. The file begins with the magic bytes of a SQLite database,

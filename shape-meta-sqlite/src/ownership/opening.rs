@@ -27,15 +27,15 @@ pub(crate) struct Opening {
     confirmed: Meta,
     /// The openings before ours, of which a copy may be put back.
     ancestors: Lineage,
-    /// The ownership of the database that a repair of ours writes. The file that is found decides whether the
-    /// repair came to its end.
-    rebuilt: Option<Ownership>,
+    /// The ownerships of the databases that repairs of ours wrote. The file that is found decides which repair
+    /// came to its end: one that failed half-way may be finished by a later one.
+    rebuilt: Vec<Ownership>,
 }
 
 impl Opening {
     /// Returns the opening that has just written `meta`; `None` if `meta` has no identities.
     pub(crate) fn new(meta: Meta, ancestors: Lineage) -> Option<Self> {
-        Some(Self { ours: Ownership::of(&meta)?, confirmed: meta, ancestors, rebuilt: None })
+        Some(Self { ours: Ownership::of(&meta)?, confirmed: meta, ancestors, rebuilt: Vec::new() })
     }
 
     /// Records that a commit up to this sequence number was confirmed to the caller.
@@ -45,7 +45,7 @@ impl Opening {
 
     /// Announces the database that a repair of ours is about to put in the place of this one.
     pub(crate) fn rebuilds_as(&mut self, rebuilt: Ownership) {
-        self.rebuilt = Some(rebuilt);
+        self.rebuilt.push(rebuilt);
     }
 
     pub(crate) fn ownership(&self) -> Ownership {
@@ -78,10 +78,12 @@ impl Opening {
     /// Goes over to the database that a repair of ours has put in place, if it is the one that was found.
     /// Returns whether it is.
     pub(crate) fn adopt_rebuilt(&mut self, found: &Meta) -> bool {
-        let rebuilt = self.rebuilt.filter(|rebuilt| Ownership::of(found) == Some(*rebuilt));
+        let found_as = Ownership::of(found);
+        let rebuilt = self.rebuilt.iter().copied().find(|rebuilt| found_as == Some(*rebuilt));
         if let Some(rebuilt) = rebuilt {
             // It may be behind what was confirmed: the repair reports what it lost.
-            *self = Self { ours: rebuilt, confirmed: *found, ancestors: Lineage::default(), rebuilt: None };
+            let ancestors = Lineage::default();
+            *self = Self { ours: rebuilt, confirmed: *found, ancestors, rebuilt: Vec::new() };
         }
         rebuilt.is_some()
     }

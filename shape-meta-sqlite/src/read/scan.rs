@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rusqlite::Connection;
-use shape_meta_core::{Result, Scan, ScanItem};
+use shape_meta_core::{ErrorKind, Result, Scan, ScanItem};
 
 use crate::{
     connection::{connections::Connections, meter::Lease, operation::Operation, pool::PooledReader},
@@ -25,8 +25,8 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
         None => {
             let all = connections.read(Operation::Scan, |connection| {
                 let mut all = Vec::new();
-                read_page(connection, &recency.snapshot(), 0, |item| {
-                    all.push(Ok(item));
+                read_page(connection, &recency.snapshot(), 0, |_, item| {
+                    all.push(item);
                     true
                 })?;
                 Ok(all)
@@ -42,7 +42,7 @@ struct PagedScan<'a> {
     lease: Lease<'a>,
     reader: PooledReader,
     last_reads: LastReadSnapshot,
-    page: VecDeque<ScanItem>,
+    page: VecDeque<Result<ScanItem>>,
     after: i64,
     done: bool,
 }
@@ -83,18 +83,15 @@ impl<'a> PagedScan<'a> {
 
     fn read_next_page(&mut self) -> Result<()> {
         let mut page = VecDeque::with_capacity(PAGE);
-        let mut bytes = 0;
-        let read = read_page(self.reader.connection(), &self.last_reads, self.after, |item| {
-            bytes += item.record.memory();
+        let (mut bytes, mut after) = (0, self.after);
+        let read = read_page(self.reader.connection(), &self.last_reads, self.after, |id, item| {
+            bytes += item.as_ref().map_or(0, |item| item.record.memory());
             page.push_back(item);
+            after = id;
             page.len() < PAGE && bytes < PAGE_BYTES
         });
-        let was_last = self.record(read)?;
-        self.done = was_last;
-        if let Some(last) = page.back() {
-            self.after = last.metadata.created.get().cast_signed();
-        }
-        self.page = page;
+        self.done = self.record(read)?;
+        (self.page, self.after) = (page, after);
         Ok(())
     }
 }
@@ -109,7 +106,7 @@ impl Iterator for PagedScan<'_> {
         {
             return Some(Err(error));
         }
-        self.page.pop_front().map(Ok)
+        self.page.pop_front()
     }
 }
 
@@ -120,19 +117,30 @@ impl Drop for PagedScan<'_> {
     }
 }
 
-/// Passes the shapes after this row id to `more` until it returns false. Returns whether these were all.
+/// Passes the shapes after this row id to `more`, each with its row id, until it returns false. Returns whether
+/// these were all.
+///
+/// A damaged row is passed as an error, and the scan goes on: damage costs the shape that it is in.
 fn read_page(
     connection: &Connection,
     last_reads: &LastReadSnapshot,
     after: i64,
-    mut more: impl FnMut(ScanItem) -> bool,
+    mut more: impl FnMut(i64, Result<ScanItem>) -> bool,
 ) -> Result<bool> {
     let mut stopped = false;
     each(connection, sql::SCAN, [after], |row| {
-        let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
-        let metadata = entry.metadata();
-        let record = Arc::new(row::record(row, row::DEFINITION, entry)?);
-        stopped = !more(ScanItem { record, metadata });
+        let id = row::integer(row, 0)?;
+        let item: Result<_> = (|| {
+            let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
+            let metadata = entry.metadata();
+            Ok(ScanItem { record: Arc::new(row::record(row, row::DEFINITION, entry)?), metadata })
+        })();
+        if let Err(error) = &item
+            && error.kind() != ErrorKind::Corrupt
+        {
+            return item.map(|_| false);
+        }
+        stopped = !more(id, item);
         Ok(!stopped)
     })?;
     Ok(!stopped)

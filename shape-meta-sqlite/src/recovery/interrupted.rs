@@ -18,12 +18,16 @@ fn record(number: u64) -> Arc<Record> {
     Arc::new(conformance::shape(number).record(Seq::new(number)))
 }
 
+fn files(directory: &Path) -> Files {
+    Files::new(directory).expect("an absolute path")
+}
+
 fn open(directory: &Path) -> shape_meta_core::Result<SqliteStore> {
     let options = SqliteOptions::default().durability(Durability::ProcessCrash).page_size(1024);
     SqliteStore::open(directory, options, Arc::new(NoopObserver))
 }
 
-/// Returns a directory with the files that a crash left: a database with a damaged header and half of the
+/// Returns a directory with the files that a crash left: a database with a damaged page and half of the
 /// shapes, and a WAL with the other half.
 fn crashed() -> tempfile::TempDir {
     let [directory, crashed] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
@@ -32,13 +36,14 @@ fn crashed() -> tempfile::TempDir {
     store.close().expect("closes");
     let store = open(directory.path()).expect("the store opens");
     fill(&store, SHAPES / 2 + 1..=SHAPES);
-    let (from, to) = (Files::new(directory.path()), Files::new(crashed.path()));
+    let [from, to] = [&directory, &crashed].map(|directory| files(directory.path()));
     for suffix in ["", "-wal", "-shm"] {
         fs::copy(from.companion(suffix), to.companion(suffix)).expect("copies");
     }
     assert!(fs::metadata(to.companion("-wal")).expect("exists").len() > 10_000, "the WAL has rows");
     let mut bytes = fs::read(to.database()).expect("reads");
-    bytes[18..20].fill(0xa5);
+    // The root page of `to_clean`, which the WAL does not have.
+    bytes[4 * 1024] ^= 0xff;
     fs::write(to.database(), bytes).expect("writes");
     crashed
 }
@@ -65,7 +70,7 @@ fn assert_all_there(directory: &Path, kept: &[Vec<u8>], context: &str) {
     for bytes in kept {
         assert!(now.contains(bytes), "{context}: {} bytes are lost", bytes.len());
     }
-    let files = Files::new(directory);
+    let files = files(directory);
     for suffix in COMPANIONS.into_iter().chain(["-salvaging", "-salvaged"]) {
         assert!(!files.companion(suffix).exists(), "{context}: {suffix} is left");
     }
@@ -73,7 +78,7 @@ fn assert_all_there(directory: &Path, kept: &[Vec<u8>], context: &str) {
 
 /// The damaged bytes of a database and its WAL. The index of the WAL is not kept: SQLite makes a new one.
 fn damaged(directory: &Path) -> Vec<Vec<u8>> {
-    let files = Files::new(directory);
+    let files = files(directory);
     ["", "-wal"].map(|suffix| fs::read(files.companion(suffix)).expect("reads")).into()
 }
 

@@ -44,9 +44,15 @@ impl ShapeStore for SqliteStore {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
         self.connections.read(Operation::RecordOf, |connection| {
-            one(connection, sql::DEFINITION, [id], |found| {
+            let record = one(connection, sql::DEFINITION, [id], |found| {
                 Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?))
-            })
+            })?;
+            // A removal deletes both rows, and no row id is given twice: a shape that is still there now was
+            // there before.
+            if record.is_none() && one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some() {
+                return Err(row::missing_definition(id));
+            }
+            Ok(record)
         })
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Copied {
     pub(crate) lost: Vec<Lost>,
     /// Number of shapes that the damaged database or memory counted, and of which no row was found.
     pub(crate) vanished: u64,
+    /// Number of damaged rows of `to_clean`.
+    pub(crate) lost_cleanups: u64,
 }
 
 /// Distance from the highest sequence number that was found to the next one, if the stored last sequence
@@ -151,7 +153,8 @@ impl Copier<'_> {
             None => stored.map_or(0, |meta| meta.counts.total),
         };
         let vanished = expected.saturating_sub(counts.total + lost.len() as u64);
-        Ok(Copied { salvaged: counts.total, lost, vanished })
+        let lost_cleanups = self.found.lost_cleanups;
+        Ok(Copied { salvaged: counts.total, lost, vanished, lost_cleanups })
     }
 
     /// Returns each shape of which a row or a trusted entry exists, with its locations, oldest first.

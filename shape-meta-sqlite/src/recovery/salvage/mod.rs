@@ -15,5 +15,7 @@ mod wal;
 
 mod copy;
 mod rebuild;
+mod recognise;
 
 pub(crate) use rebuild::{finish, rebuild};
+pub(crate) use recognise::{has_sound_free_list, recognise};

@@ -28,6 +28,9 @@ pub(super) struct PageImage {
     companion: Option<File>,
     overrides: PageOverrides,
     page_size: usize,
+    /// Bytes at the end of each page that SQLite leaves to extensions. Ours have none, but an operator's tool
+    /// may have asked for them.
+    reserved: usize,
     count: u32,
     header: Vec<u8>,
     /// First failed read, except for reads beyond the end of a file.
@@ -65,6 +68,7 @@ impl PageImage {
             companion,
             overrides,
             page_size: 512,
+            reserved: 0,
             count: 0,
             header: Vec::new(),
             read_error: RefCell::default(),
@@ -87,6 +91,15 @@ impl PageImage {
                 image.resize(1 << (9 + best.map_or(3, |(power, _)| power)), length);
             }
         }
+        let reserved = image.header.get(20).copied().unwrap_or(0).into();
+        // Less than 480 usable bytes are no valid database.
+        if reserved > 0 && image.page_size - reserved >= 480 {
+            let without = score(&image);
+            image.reserved = reserved;
+            if score(&image) <= without {
+                image.reserved = 0;
+            }
+        }
         Ok(image)
     }
 
@@ -101,8 +114,12 @@ impl PageImage {
         self.count
     }
 
-    /// Returns the usable bytes of a page: all of them, since our databases reserve none.
+    /// Returns the usable bytes of a page.
     pub(super) fn usable(&self) -> usize {
+        self.page_size - self.reserved
+    }
+
+    pub(super) fn page_size(&self) -> usize {
         self.page_size
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn rebuild(
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;
     let mut repaired = Repaired::new(path, error, copied.salvaged, copied.lost);
-    repaired.vanished = copied.vanished;
+    (repaired.vanished, repaired.lost_cleanups) = (copied.vanished, copied.lost_cleanups);
     repaired.took = started.elapsed();
     observer.quarantined(&repaired.path, &repaired.error);
     observer.repaired(&repaired);

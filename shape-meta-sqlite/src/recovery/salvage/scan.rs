@@ -30,7 +30,7 @@ pub(super) struct FoundRows {
     pub(super) definitions: Vec<(i64, RowLocation)>,
     pub(super) to_clean: Vec<Handle>,
     /// Number of damaged rows of `to_clean`.
-    pub(super) to_clean_lost: u64,
+    pub(super) lost_cleanups: u64,
     pub(super) last_reads: HashMap<i64, i64>,
     /// Open times by the sequence number up to which shapes existed then.
     pub(super) openings: BTreeMap<i64, i64>,
@@ -93,6 +93,17 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
     row.unwrap_or(Row::Other)
 }
 
+/// Whether a row is one of ours beyond doubt: its checksum matches, or it is a shape of version 1, which has
+/// none, and all of its columns are well-formed.
+pub(super) fn is_row_of_ours(id: Option<i64>, values: &[Value<'_>]) -> bool {
+    match row(id, values) {
+        Row::Meta(columns, ids, checksum) => checksum.is_some() && Meta::of(columns, ids, checksum).is_ok(),
+        Row::Shape(row) => row.entry().is_ok(),
+        Row::ToClean(handle, Some(sum)) => sum == checksum::of(Seq::ZERO, handle),
+        Row::Definition(_) | Row::LastRead(_) | Row::ToClean(_, None) | Row::Other => false,
+    }
+}
+
 impl FoundRows {
     /// Reads all pages in use.
     pub(super) fn scan(image: &PageImage) -> Self {
@@ -136,7 +147,7 @@ impl FoundRows {
                     |handle: &Handle| sum.is_none_or(|sum| sum == checksum::of(Seq::ZERO, handle.as_bytes()));
                 match handle.filter(is_sound) {
                     Some(handle) => self.to_clean.push(handle),
-                    None => self.to_clean_lost += 1,
+                    None => self.lost_cleanups += 1,
                 }
             }
             _ => {}
