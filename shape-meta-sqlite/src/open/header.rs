@@ -21,14 +21,14 @@ pub(crate) enum FileState {
     Missing,
     /// A WAL whose database is missing. Opening the database would delete it.
     WalWithoutDatabase,
-    /// A file with rows or tables of ours, whose first bytes are not those of a database of ours. SQLite cannot
-    /// read it, or would read it as another version; its rows can be salvaged.
+    /// A file that contains rows or tables of this crate behind a damaged header. SQLite cannot read it, or
+    /// would read it as another version. Its rows can be salvaged.
     DamagedHeader,
     /// A database of this crate, or a file that only SQLite can inspect safely. Its pages and its schema are
     /// not checked yet.
     Database,
-    /// A database of ours of which all pages must be checked before anything is written, because its header
-    /// contradicts them.
+    /// A database of this crate whose header contradicts its pages. All pages must be checked before anything
+    /// is written.
     Doubtful,
 }
 
@@ -42,20 +42,20 @@ const FORMAT_VERSIONS: Range<usize> = 18..20;
 const RESERVED_BYTES: usize = 20;
 /// Bytes with the first page of the free list, and its length.
 const FREE_LIST: Range<usize> = 32..40;
-/// Bytes that say whether free pages are removed step by step.
+/// Bytes that say whether the database uses incremental vacuum.
 const INCREMENTAL_VACUUM: Range<usize> = 64..68;
 /// Offset of the `user_version`: four bytes, big-endian.
 const USER_VERSION: usize = 60;
 /// Offset of the `application_id`: four bytes, big-endian.
 const APPLICATION_ID: usize = 68;
 
-/// Reads the first bytes of the database file. If they are not those of a database of ours, reads on until it
-/// is known whether the rest is. Changes nothing.
+/// Reads the first bytes of the database file. If they are not those of a database of this crate, searches
+/// the rest of the file for its rows and tables. Changes nothing.
 ///
 /// # Errors
 ///
-/// `NotADatabase` if nothing in the file is ours, `UnsupportedSchema` if a
-/// newer version of this crate has written it, and the kinds of a file system that fails.
+/// `NotADatabase` if nothing in the file belongs to this crate, `UnsupportedSchema` if a newer version of
+/// this crate has written it, and the kinds of a file system that fails.
 pub(crate) fn inspect(files: &Files) -> Result<FileState> {
     let path = files.database();
     let size = |path: &Path| files::size(path).map_err(failed_on("read the size of", path));
@@ -84,7 +84,7 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
     }
 }
 
-/// Why the first bytes are not those of a database that this crate reads.
+/// The reason for which the first bytes are not those of a database that this crate can read.
 #[derive(Clone, Copy, Debug)]
 enum Defect {
     NotSqlite,
@@ -114,9 +114,9 @@ fn judge(header: &[u8]) -> Option<Defect> {
     has_unknown_format.then_some(Defect::UnknownFormat)
 }
 
-/// Whether SQLite would believe the header, and write over pages that are in use, although the header may be
-/// damaged: the list of free pages contradicts itself, or pages have reserved bytes or are vacuumed step by step,
-/// as ours do not and are not.
+/// Whether the header may be damaged in a way that makes SQLite overwrite pages in use. Three signs count: a
+/// free list that contradicts itself, reserved bytes in pages, and incremental vacuum. Databases of this
+/// crate have none of them.
 fn is_doubtful(header: &[u8], path: &Path) -> Result<bool> {
     let has_free_pages = header.get(FREE_LIST).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
     let has_reserved_bytes = header.get(RESERVED_BYTES).is_some_and(|bytes| *bytes != 0);
@@ -124,8 +124,8 @@ fn is_doubtful(header: &[u8], path: &Path) -> Result<bool> {
     Ok(has_reserved_bytes || is_vacuumed || has_free_pages && !salvage::has_sound_free_list(path)?)
 }
 
-/// Decides by the rest of the file whether it is ours: one flipped byte of a header says nothing about the
-/// thousands of sound rows behind it, and a foreign file must stay as it is.
+/// Decides by the rest of the file whether it belongs to this crate. One flipped byte of a header says
+/// nothing about thousands of sound rows behind it, and the file of another application must stay unchanged.
 fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<FileState> {
     let content = salvage::recognise(&files.database())?;
     // A WAL may hold a newer first page.
@@ -140,7 +140,8 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
         Defect::NewerVersion(_) if content.has_known_tables => Ok(FileState::DamagedHeader),
         Defect::NewerVersion(version) => migrate::refuse_newer(version).map(|()| FileState::Database),
         Defect::Foreign(_) | Defect::NotSqlite if content.is_ours => Ok(FileState::DamagedHeader),
-        // What SQLite makes of a new file before our first transaction. `IdentifiedDatabase` asks again.
+        // What SQLite makes of a new file before our first transaction. `IdentifiedDatabase` repeats the
+        // checks.
         Defect::Foreign(0) if content.is_empty => Ok(FileState::Database),
         Defect::Foreign(application_id) => {
             refuse_foreign(files, application_id).map(|()| FileState::Database)

@@ -11,8 +11,7 @@ use crate::{
     recovery::salvage,
 };
 
-/// Step 2: a database file of this crate, judged by its first bytes, or one that is missing or damaged. Holds
-/// the owner lock.
+/// Step 2: a database file of this crate, or one that is missing or damaged. Holds the owner lock.
 pub(super) struct InspectedFile<'a> {
     lock: OwnerLock,
     presence: Presence,

@@ -76,13 +76,14 @@ impl<'a> VerifiedDatabase<'a> {
     }
 }
 
-/// Whether the header contradicts the file in a way that only a check of all pages can explain.
+/// Whether the header contradicts the file, so that all pages must be checked to find out whether it is
+/// damaged:
 ///
-/// - The file has more pages than the header says: SQLite would cut it with the next checkpoint. A `VACUUM` of
-///   an operator leaves that, too, if the process is killed before the file is truncated. The check knows
-///   whether a page that would be cut is in use.
-/// - The database has pointer maps, which ours do not have unless an operator asks for them. SQLite would
-///   write them over pages that are in use.
+/// - The file has more pages than the header says. The next checkpoint of SQLite would truncate it. An
+///   operator's `VACUUM` also leaves this state, if its process is killed before it truncates the file. The
+///   check finds whether a page that would be truncated is in use.
+/// - The database has pointer maps, which this crate never creates; an operator may. If the header is wrong,
+///   SQLite would write pointer maps over pages in use.
 fn has_doubtful_size(connection: &Connection, files: &Files) -> Result<bool> {
     let number = |name| {
         let value = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
