@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{
     AttemptContext, Change, Existing, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Receipt,
-    Refusal, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
+    Record, Refusal, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
 };
 
 use crate::{
     backpressure::Needs,
-    memtable::{CountDelta, Hashes, Lookup, State},
+    memtable::{CountDelta, DroppedSince, Hashes, Lookup, State},
     shared::Shared,
 };
 
@@ -103,8 +103,9 @@ impl<S: ShapeStore> Shared<S> {
     /// size check, which counts only if the shape would be added.
     ///
     /// The store below is read before the lock is taken, so that no disk work runs under it (I5). The answer
-    /// holds for what the overlay has nothing about, unless a generation was dropped in between. The version
-    /// shows that, and the mutation starts again: at most once for each flush that ends.
+    /// holds for what the overlay has nothing about, unless a generation was dropped in between. If one was,
+    /// the overlay is pinned, and the store below is read once more. Then the overlay has an answer for all
+    /// that was dropped since, and the second attempt decides, whatever is flushed meanwhile (I9).
     fn accept(
         &self,
         mutation: &Mutation,
@@ -123,8 +124,9 @@ impl<S: ShapeStore> Shared<S> {
         // The shape of a mark is usually pending, and then the store below need not be read.
         let mut reads_below =
             matches!(mutation, Mutation::Add(_)) || !self.overlay.may_contain(hashes.handle);
+        let mut pin = None;
         loop {
-            let version = self.overlay.version();
+            let drops = self.overlay.drops();
             let below = if reads_below { Some(Existing::of(mutation, &self.store)?) } else { None };
             if let (Mutation::Add(shape), Some(Existing { by_key: None, .. })) = (mutation, &below) {
                 // Allocated before the lock is taken, and given its sequence number under it.
@@ -134,17 +136,19 @@ impl<S: ShapeStore> Shared<S> {
             if let Some(error) = state.writing.refusal() {
                 return Err(error.into());
             }
-            let Some(existing) = existing(&state, mutation, hashes, below) else {
+            let is_outdated = pin.is_none() && reads_below && self.overlay.drops() != drops;
+            let found =
+                if is_outdated { None } else { existing(&state, pin.as_ref(), mutation, hashes, below) };
+            let Some(existing) = found else {
+                // Happens once: with a pin, the store below was read and its answer is not outdated.
+                pin = Some(state.pin());
                 reads_below = true;
                 continue;
             };
-            if reads_below && self.overlay.version() != version {
-                continue;
-            }
             let seq = state.last.next();
             let (change, definition_bytes) = match (mutation, &existing.by_key) {
                 (Mutation::Add(shape), Some(held_by)) => {
-                    let pending = state.key(hashes.key, &shape.key).flatten();
+                    let pending = key_in(&state, pin.as_ref(), hashes.key, &shape.key).flatten();
                     let created = pending.map(|record| record.entry.created());
                     return Ok(Accepted::Held(held_by.clone(), created));
                 }
@@ -245,11 +249,21 @@ fn needs(state: &State, change: &Change, hashes: Hashes, definition_bytes: usize
     }
 }
 
-/// Returns the live shapes with the handle and the key of a mutation: from the overlay, then from `below`.
-/// Returns `None` if the store below decides and was not read.
-fn existing(state: &State, mutation: &Mutation, hashes: Hashes, below: Option<Existing>) -> Option<Existing> {
+/// Returns the live shapes with the handle and the key of a mutation: from the overlay, with what was dropped
+/// from it since the pin, then from `below`. Returns `None` if the store below decides and was not read.
+fn existing(
+    state: &State,
+    pin: Option<&DroppedSince>,
+    mutation: &Mutation,
+    hashes: Hashes,
+    below: Option<Existing>,
+) -> Option<Existing> {
     let Some(handle) = mutation.handle() else { return Some(Existing::default()) };
-    let pending = state.handle(hashes.handle, handle.as_bytes()).map(|found| match found {
+    let found = match pin {
+        Some(dropped) => state.handle_since(dropped, hashes.handle, handle.as_bytes()),
+        None => state.handle(hashes.handle, handle.as_bytes()),
+    };
+    let pending = found.map(|found| match found {
         Lookup::Added(record, snapshot) => Some((Arc::clone(&record.entry), snapshot)),
         Lookup::Marked(entry, snapshot) => Some((Arc::clone(entry), snapshot)),
         Lookup::Tombstone => None,
@@ -260,11 +274,23 @@ fn existing(state: &State, mutation: &Mutation, hashes: Hashes, below: Option<Ex
     };
     let by_handle = pending.or(below_handle)?;
     let by_key = match mutation {
-        Mutation::Add(shape) => match state.key(hashes.key, &shape.key) {
+        Mutation::Add(shape) => match key_in(state, pin, hashes.key, &shape.key) {
             Some(holder) => holder.map(|record| record.handle().clone()),
             None => below_key?,
         },
         _ => None,
     };
     Some(Existing { by_handle, by_key })
+}
+
+fn key_in<'a>(
+    state: &'a State,
+    pin: Option<&'a DroppedSince>,
+    hash: u64,
+    key: &Key,
+) -> Option<Option<&'a Arc<Record>>> {
+    match pin {
+        Some(dropped) => state.key_since(dropped, hash, key),
+        None => state.key(hash, key),
+    }
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod backpressure;
 mod boundaries;
+mod bounded_reads;
 mod closing;
 mod closing_deadline;
 mod conformance;

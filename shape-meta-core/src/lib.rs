@@ -75,6 +75,8 @@ mod traits;
 
 mod durability;
 
+mod retired;
+
 mod instrumentation;
 
 mod direct;
@@ -114,6 +116,9 @@ pub use traits::{Lost, Repaired, TrustedState};
 
 // Durability: receipts, and the tracker with which a top layer implements them.
 pub use durability::{DurabilityTracker, NotDurable, Receipt, Signal, Waiter};
+
+// Reads over two sources, for implementors of layers.
+pub use retired::{Retired, RetiredSince};
 
 // Errors.
 pub use error::{Error, ErrorKind, MutateError, Remedy, Result};

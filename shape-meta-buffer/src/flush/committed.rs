@@ -36,6 +36,14 @@ impl Committed {
         self.rejections.is_empty()
     }
 
+    /// Returns what readers that began before the drop keep of the generation: what was committed.
+    pub(super) fn kept(&self, hashing: &Hashing) -> Arc<Generation> {
+        match self.is_whole() {
+            true => Arc::clone(&self.generation),
+            false => Arc::new(Generation::of_committed(self.batches.iter(), hashing)),
+        }
+    }
+
     /// Corrects the overlay for the rejected changes when the generation is dropped: the counts, and the
     /// changes in the active generation that depend on them. Returns the rejections, each with all mutations
     /// that are rejected with it.

@@ -25,7 +25,8 @@ impl<S: ShapeStore> Flusher<S> {
                 .map_err(|panic| panic_error(&*panic))?;
         }
         let overlay = &self.shared.overlay;
-        let rejections = overlay.drop_committed(|state| committed.reconcile(state, &overlay.hashing));
+        let kept = committed.kept(&overlay.hashing);
+        let rejections = overlay.drop_committed(kept, |state| committed.reconcile(state, &overlay.hashing));
         let through = committed.generation.last();
         let dropped = guard.take();
         drop(guard);

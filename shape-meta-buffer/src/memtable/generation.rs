@@ -6,9 +6,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
-use shape_meta_core::{Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
+use shape_meta_core::{Batch, Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
-use super::{CountDelta, Slot, SlotState};
+use super::{CountDelta, Hashing, Slot, SlotState};
 
 /// Returns the bytes that an element of this size takes in a list, which doubles when it is full.
 const fn in_list(size: usize) -> usize {
@@ -112,6 +112,21 @@ impl Generation {
         }
     }
 
+    /// A generation of exactly these committed changes, for reads that began before it is dropped.
+    pub(crate) fn of_committed<'a>(batches: impl Iterator<Item = &'a Batch>, hashing: &Hashing) -> Self {
+        let mut committed = Self::default();
+        for batch in batches {
+            for change in &batch.changes {
+                let hashes = change.entry().map_or_else(Hashes::default, |entry| Hashes {
+                    handle: hashing.handle(entry.handle().as_bytes()),
+                    key: hashing.key(entry.key()),
+                });
+                committed.insert(change.clone(), hashes, batch.through);
+            }
+        }
+        committed
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.since.is_none()
     }
@@ -188,11 +203,6 @@ impl Generation {
 
     pub(crate) fn relation(&self, relation: Relation) -> Option<&RelationChanges> {
         self.by_relation.get(&relation)
-    }
-
-    /// Whether it changes which shapes read one of these relations.
-    pub(crate) fn changes_relations(&self, relations: &[Relation]) -> bool {
-        self.reset || relations.iter().any(|relation| self.by_relation.contains_key(relation))
     }
 
     /// Returns the entries of the shapes that it adds to a relation.

@@ -16,7 +16,7 @@ impl Hashing {
     }
 
     pub(crate) fn key(&self, key: &Key) -> u64 {
-        self.0.hash_one(key.prefix())
+        self.0.hash_one(key.as_bytes())
     }
 
     pub(crate) fn relation(&self, relation: Relation) -> u64 {

@@ -15,4 +15,4 @@ pub(crate) use generation::{Generation, Hashes, Lookup};
 pub(crate) use hashing::Hashing;
 pub(crate) use overlay::Overlay;
 pub(crate) use slot::{Slot, SlotState};
-pub(crate) use state::State;
+pub(crate) use state::{DroppedSince, State, View};

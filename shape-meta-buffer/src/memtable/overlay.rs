@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use shape_meta_core::{Counts, Seq, Timestamp};
+use shape_meta_core::{Counts, Retired, Seq, Timestamp};
 
 use super::{Generation, State, filter::Filter, hashing::Hashing, state::Sealed};
 use crate::{
@@ -26,13 +26,14 @@ use crate::{
 /// because a generation is dropped only after that (I2). The store below has that state, or a newer one that
 /// was acknowledged during the read. Each of the two was current at one moment of the read.
 ///
-/// A read that merges both (relations, lists) needs both as of one moment. It takes its view of the overlay
-/// first. Only sealed generations reach the store below. So if none was sealed between the view and the read
-/// below, the view already has every pending change that the store may have received meanwhile, and the view
-/// takes precedence. Otherwise [`version`] has changed and the read starts again, at most as often as flushes
-/// begin: a few times per second.
+/// A read that merges both (relations, lists) needs both at one moment. It [pins](State::pin) the overlay,
+/// reads below, and then takes its [view](State::view): all generations, with those that were dropped since
+/// the pin. The store below shows everything that was dropped before the pin, and nothing that is not in the
+/// view. So the view, laid over it, is the state at the moment of the view. Nothing is read again, and no
+/// flush waits, however many generations are sealed and dropped meanwhile (I9).
 ///
-/// [`version`]: Self::version
+/// A dropped generation is kept as what was [committed](Generation::of_committed) of it, without the changes
+/// that the store rejected.
 pub(crate) struct Overlay {
     /// Lock 5 of the table in `shared.rs`.
     ///
@@ -41,8 +42,8 @@ pub(crate) struct Overlay {
     /// each hand-over is a context switch: the p99 of an add was 1 ms with it, and is 3 us without. The price
     /// is a longest wait of a tenth of a second in a storm of adds.
     state: RwLock<State>,
-    /// Changes with every seal and every drop. Written under the lock, read without.
-    version: AtomicU64,
+    /// The number of drops. Written under the lock, read without.
+    drops: AtomicU64,
     /// Whether no generation has a change. Readers then skip the overlay.
     is_empty: AtomicBool,
     /// A copy of [`State::last`] for readers without the lock.
@@ -75,13 +76,14 @@ impl Overlay {
                 sealed: None,
                 committed: None,
                 shared_handles: 0,
+                dropped: Retired::default(),
                 counts: counts.into(),
                 disk_counts: counts.into(),
                 last,
                 writing: WriteState::default(),
                 hints: 0,
             }),
-            version: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
             is_empty: AtomicBool::new(true),
             last: AtomicU64::new(last.get()),
             hints: std::array::from_fn(|_| hints()),
@@ -114,8 +116,9 @@ impl Overlay {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+    /// Returns the number of generations that were dropped.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
     }
 
     /// Returns the largest sequence number that was given to a mutation.
@@ -146,8 +149,12 @@ impl Overlay {
     }
 
     /// Whether a pending shape may have been touched at or before this time.
+    ///
+    /// A generation that is dropped takes its earliest touch with it. So a reader asks this after its read
+    /// below, and then makes sure that [`drops`](Self::drops) is what it was before the read: a shape that
+    /// the read did not find there yet may have been in a generation that is dropped by now.
     pub(crate) fn may_be_touched_by(&self, at: Timestamp) -> bool {
-        self.hints.iter().any(|hints| hints.earliest_touch.load(Ordering::Relaxed) <= at.as_micros())
+        self.hints.iter().any(|hints| hints.earliest_touch.load(Ordering::Acquire) <= at.as_micros())
     }
 
     /// Seals the active generation and puts this empty one in its place. Returns `None`, without a change, if
@@ -165,7 +172,6 @@ impl Overlay {
         state.hints = (state.hints + 1) % GENERATIONS;
         state.sealed = Some(sealed);
         state.shared_handles = 0;
-        self.version.fetch_add(1, Ordering::AcqRel);
         Some(generation)
     }
 
@@ -184,19 +190,25 @@ impl Overlay {
     }
 
     /// Drops the committed generation, which the store below has published (I2), after `edit` has corrected
-    /// the state for rejected changes. The flusher still holds the generation, so its memory is not freed
-    /// under the lock.
-    pub(crate) fn drop_committed<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+    /// the state for rejected changes. `committed` is what readers with a pin keep of it. The flusher still
+    /// holds the generation, so its memory is not freed under the lock.
+    pub(crate) fn drop_committed<T>(
+        &self,
+        committed: Arc<Generation>,
+        edit: impl FnOnce(&mut State) -> T,
+    ) -> T {
         let mut state = self.write();
         let edited = edit(&mut state);
         let dropped = state.committed.take();
-        self.version.fetch_add(1, Ordering::AcqRel);
+        state.dropped.retire(committed);
+        self.drops.fetch_add(1, Ordering::AcqRel);
         self.is_empty.store(state.is_empty(), Ordering::Release);
         drop(state);
         if let Some(Sealed { hints, .. }) = dropped {
             // A reader that still sees the old bits takes the lock, finds nothing, and reads below. A later
-            // seal uses the hints again; the flush lock orders it after this.
-            self.hints[hints].earliest_touch.store(u64::MAX, Ordering::Relaxed);
+            // seal uses the hints again; the flush lock orders it after this. Release: a reader that sees the
+            // time reset sees the new number of drops.
+            self.hints[hints].earliest_touch.store(u64::MAX, Ordering::Release);
             self.hints[hints].filter.clear();
         }
         edited

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Counts, Entry, Key, Record, Seq, SnapshotState};
+use shape_meta_core::{Counts, Entry, Key, Record, Retired, RetiredSince, Seq, SnapshotState};
 
 use super::{CountDelta, Generation, Hashes, Lookup, hashing::Hashing};
 use crate::write_state::WriteState;
@@ -15,6 +15,8 @@ pub(crate) struct State {
     pub(crate) committed: Option<Sealed>,
     /// The number of handles with a slot in both the active and the sealed generation. They count once.
     pub(crate) shared_handles: usize,
+    /// The generations that were dropped, for reads that began before.
+    pub(super) dropped: Retired<Arc<Generation>>,
     /// The number of live shapes, including all pending changes.
     pub(crate) counts: CountDelta,
     /// The number of live shapes on disk.
@@ -38,27 +40,47 @@ impl State {
     /// Looks up a handle. A mark on a shape that an older generation added is returned as that shape, in the
     /// marked state.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
-        let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
-        for generation in self.all() {
-            match (generation.handle(hash, handle), marked) {
-                (None, _) => {}
-                (Some(Lookup::Marked(entry, state)), newer) => {
-                    marked = Some(newer.map_or((entry, state), |(entry, newer)| (entry, newer.max(state))));
-                }
-                (Some(Lookup::Added(record, state)), Some((_, newer))) => {
-                    return Some(Lookup::Added(record, newer.max(state)));
-                }
-                // A mark is only accepted on a live shape.
-                (Some(Lookup::Tombstone), Some(_)) => break,
-                (found, None) => return found,
-            }
-        }
-        marked.map(|(entry, state)| Lookup::Marked(entry, state))
+        handle_in(self.all(), hash, handle)
+    }
+
+    /// Looks up a handle in the generations of a view.
+    pub(crate) fn handle_since<'a>(
+        &'a self,
+        dropped: &'a DroppedSince,
+        hash: u64,
+        handle: &[u8],
+    ) -> Option<Lookup<'a>> {
+        handle_in(self.all().chain(newest_first(dropped)), hash, handle)
     }
 
     /// Looks up the pending shape that has a key; `Some(None)` if the key is free.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
         self.all().find_map(|generation| generation.key(hash, key))
+    }
+
+    /// Looks up the shape that has a key in the generations of a view.
+    pub(crate) fn key_since<'a>(
+        &'a self,
+        dropped: &'a DroppedSince,
+        hash: u64,
+        key: &Key,
+    ) -> Option<Option<&'a Arc<Record>>> {
+        self.all().chain(newest_first(dropped)).find_map(|generation| generation.key(hash, key))
+    }
+
+    /// Returns the list of the generations that are dropped from now on: a read of the store below that
+    /// begins now shows everything that was dropped before.
+    pub(crate) fn pin(&self) -> DroppedSince {
+        self.dropped.pin()
+    }
+
+    /// Returns the generations that a reader lays over what it read below since the pin, the newest first.
+    /// Only the active one still changes, so it has to be read under the lock; the rest need not.
+    pub(crate) fn view(&self, dropped: &DroppedSince) -> View<'_> {
+        let mut is_hidden = self.active.is_reset();
+        let older = self.older().cloned().chain(newest_first_shared(dropped));
+        let older = older.take_while(|older| !std::mem::replace(&mut is_hidden, older.is_reset())).collect();
+        View { active: &self.active, older }
     }
 
     /// Returns the generations that take no more mutations, the newest first.
@@ -79,17 +101,6 @@ impl State {
     /// Returns all generations, the newest first.
     fn all(&self) -> impl Iterator<Item = &Generation> {
         std::iter::once(&self.active).chain(self.older().map(|generation| &**generation))
-    }
-
-    /// Returns the sealed and committed generations that no pending reset hides, the newest first.
-    pub(crate) fn older_visible(&self) -> impl Iterator<Item = &Arc<Generation>> {
-        let mut is_hidden = self.active.is_reset();
-        self.older().take_while(move |older| !std::mem::replace(&mut is_hidden, older.is_reset()))
-    }
-
-    /// Returns the generations that no pending reset hides, the newest first.
-    pub(crate) fn visible(&self) -> impl Iterator<Item = &Generation> {
-        std::iter::once(&self.active).chain(self.older_visible().map(|older| &**older))
     }
 
     /// Returns the generations that are not committed, the newest first.
@@ -175,9 +186,55 @@ impl State {
         let below = CountDelta::from(below);
         (self.counts, self.disk_counts) = (below, below);
     }
+}
 
-    /// Whether a pending reset hides everything below.
+/// The generations that were dropped since a reader pinned the overlay.
+pub(crate) type DroppedSince = RetiredSince<Arc<Generation>>;
+
+/// What a reader lays over the store below: the changes that no newer reset hides.
+pub(crate) struct View<'a> {
+    pub(crate) active: &'a Generation,
+    /// The older generations, which do not change, the newest first.
+    pub(crate) older: Vec<Arc<Generation>>,
+}
+
+impl View<'_> {
+    /// Whether a reset hides everything below.
     pub(crate) fn is_reset(&self) -> bool {
-        self.visible().any(Generation::is_reset)
+        self.active.is_reset() || self.older.last().is_some_and(|oldest| oldest.is_reset())
     }
+}
+
+fn newest_first(dropped: &DroppedSince) -> impl Iterator<Item = &Generation> {
+    let oldest_first: Vec<_> = dropped.iter().map(|generation| &**generation).collect();
+    oldest_first.into_iter().rev()
+}
+
+fn newest_first_shared(dropped: &DroppedSince) -> impl Iterator<Item = Arc<Generation>> {
+    let oldest_first: Vec<_> = dropped.iter().cloned().collect();
+    oldest_first.into_iter().rev()
+}
+
+/// Looks up a handle in generations, the newest first.
+fn handle_in<'a>(
+    generations: impl Iterator<Item = &'a Generation>,
+    hash: u64,
+    handle: &[u8],
+) -> Option<Lookup<'a>> {
+    let mut marked: Option<(&Arc<Entry>, SnapshotState)> = None;
+    for generation in generations {
+        match (generation.handle(hash, handle), marked) {
+            (None, _) => {}
+            (Some(Lookup::Marked(entry, state)), newer) => {
+                marked = Some(newer.map_or((entry, state), |(entry, newer)| (entry, newer.max(state))));
+            }
+            (Some(Lookup::Added(record, state)), Some((_, newer))) => {
+                return Some(Lookup::Added(record, newer.max(state)));
+            }
+            // A mark is only accepted on a live shape.
+            (Some(Lookup::Tombstone), Some(_)) => break,
+            (found, None) => return found,
+        }
+    }
+    marked.map(|(entry, state)| Lookup::Marked(entry, state))
 }

@@ -14,7 +14,7 @@ use shape_meta_core::{
 
 use crate::{
     Buffered,
-    memtable::{Lookup, State},
+    memtable::{Lookup, View},
 };
 
 /// What the overlay knows of a handle, copied out from under its lock.
@@ -50,23 +50,20 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         }
     }
 
-    /// Takes a view of the overlay and reads below, until no generation was sealed or dropped in between.
-    /// Then both are of one moment.
+    /// Reads below, and then passes to `view` what to lay over the result: both are of the moment of the view.
+    ///
+    /// `view` runs under the overlay's lock. It reads the active generation, and takes the others along, to
+    /// be read when the lock is released.
     fn at_one_moment<V, T>(
         &self,
-        view: impl Fn(&State) -> V,
-        read_below: impl Fn(&V) -> Result<T>,
+        read_below: impl FnOnce() -> Result<T>,
+        view: impl FnOnce(View<'_>, &T) -> V,
     ) -> Result<(V, T)> {
-        loop {
-            let (seen, version) = {
-                let state = self.shared.overlay.read();
-                (view(&state), self.shared.overlay.version())
-            };
-            let below = read_below(&seen)?;
-            if self.shared.overlay.version() == version {
-                return Ok((seen, below));
-            }
-        }
+        let overlay = &self.shared.overlay;
+        let pin = overlay.read().pin();
+        let below = read_below()?;
+        let seen = view(overlay.read().view(&pin), &below);
+        Ok((seen, below))
     }
 }
 

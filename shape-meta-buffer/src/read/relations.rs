@@ -1,32 +1,60 @@
-use std::{collections::HashSet, sync::Arc};
+use std::collections::{HashMap, hash_map::Entry as MapEntry};
 
-use shape_meta_core::{Entry, Handle, Relation, Result, ShapeStore};
+use foldhash::fast::RandomState;
+use shape_meta_core::{Handle, Relation, Result, Seq, ShapeStore};
 
-use crate::{
-    Buffered,
-    memtable::{Generation, Lookup, State},
-};
+use crate::{Buffered, memtable::Generation};
 
-/// What the overlay changes about the shapes that read some relations.
-struct RelationView {
-    reset: bool,
-    /// The shapes that the active generation adds.
-    added: Vec<Handle>,
-    /// The shapes of older generations or the store below that the active generation removes.
-    removed: Vec<Handle>,
-    /// The older generations, which do not change, the newest first.
-    older: Vec<Arc<Generation>>,
-}
+/// What the overlay changes about the shapes that read some relations: by handle, the shape that has it now
+/// and reads one of them, or `None` if no such shape has it.
+///
+/// Read from the newest generation to the oldest, so the first answer for a handle stands.
+#[derive(Default)]
+struct RelationView(HashMap<Handle, Option<Seq>, RandomState>);
 
 impl RelationView {
-    /// `relations` are sorted and distinct.
-    fn of(state: &State, relations: &[Relation]) -> Self {
-        Self {
-            reset: state.is_reset(),
-            added: added(&state.active, relations),
-            removed: removed(&state.active, relations),
-            older: state.older_visible().map(Arc::clone).collect(),
+    /// Reads the changes of a generation to these relations. O(relations + changes to them).
+    fn read(&mut self, changes: RelationDiff) {
+        // Within a generation, a shape that was added has taken the handle from the one that was removed.
+        for (handle, created) in changes.added {
+            self.0.entry(handle).or_insert(Some(created));
         }
+        for handle in changes.removed {
+            if let MapEntry::Vacant(entry) = self.0.entry(handle) {
+                entry.insert(None);
+            }
+        }
+    }
+
+    /// Lays the changes over the handles that the store below has.
+    fn over(self, mut below: Vec<Handle>) -> Vec<Handle> {
+        if !self.0.is_empty() {
+            below.retain(|handle| !self.0.contains_key(handle));
+        }
+        let mut added: Vec<_> =
+            self.0.into_iter().filter_map(|(handle, created)| Some((created?, handle))).collect();
+        added.sort_unstable_by_key(|(created, _)| *created);
+        below.extend(added.into_iter().map(|(_, handle)| handle));
+        below
+    }
+}
+
+/// The changes of one generation to some relations. A shape that reads several of them is in it as often.
+#[derive(Default)]
+struct RelationDiff {
+    added: Vec<(Handle, Seq)>,
+    removed: Vec<Handle>,
+}
+
+impl RelationDiff {
+    fn of(generation: &Generation, relations: &[Relation]) -> Self {
+        let mut diff = Self::default();
+        for changes in relations.iter().filter_map(|relation| generation.relation(*relation)) {
+            let added = generation.added(changes);
+            diff.added.extend(added.map(|entry| (entry.handle().clone(), entry.created())));
+            diff.removed.extend_from_slice(&changes.removed);
+        }
+        diff
     }
 }
 
@@ -38,47 +66,18 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         if !relations.iter().any(is_pending) {
             return store.handles_for_relations(relations);
         }
-        let mut sorted = relations.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let read_below = |view: &RelationView| {
-            if view.reset { Ok(Vec::new()) } else { store.handles_for_relations(relations) }
-        };
-        let (mut view, mut handles) =
-            self.at_one_moment(|state| RelationView::of(state, &sorted), read_below)?;
-        for older in view.older.iter().rev().filter(|older| older.changes_relations(&sorted)) {
-            // The store below may have the changes of a flush in progress already, or not.
-            handles.retain(|handle| {
-                let hash = overlay.hashing.handle(handle.as_bytes());
-                let found = older.handle(hash, handle.as_bytes());
-                !matches!(found, Some(Lookup::Added(..) | Lookup::Tombstone))
-            });
-            handles.append(&mut added(older, &sorted));
+        let read_below = || store.handles_for_relations(relations);
+        let ((active, is_reset, older), mut handles) = self.at_one_moment(read_below, |seen, _| {
+            (RelationDiff::of(seen.active, relations), seen.is_reset(), seen.older)
+        })?;
+        if is_reset {
+            handles.clear();
         }
-        if !view.removed.is_empty() {
-            let removed: HashSet<&Handle> = view.removed.iter().collect();
-            handles.retain(|handle| !removed.contains(handle));
+        let mut view = RelationView::default();
+        view.read(active);
+        for generation in &older {
+            view.read(RelationDiff::of(generation, relations));
         }
-        handles.append(&mut view.added);
-        Ok(handles)
+        Ok(view.over(handles))
     }
-}
-
-/// Returns the shapes that a generation adds to these relations, each once.
-fn added(generation: &Generation, sorted: &[Relation]) -> Vec<Handle> {
-    let mut added = Vec::new();
-    for relation in sorted {
-        let Some(changes) = generation.relation(*relation) else { continue };
-        // A shape that reads several of the relations is taken from the first of them.
-        let is_first =
-            |entry: &&Arc<Entry>| sorted.iter().find(|one| entry.relations().contains(one)) == Some(relation);
-        added.extend(generation.added(changes).filter(is_first).map(|entry| entry.handle().clone()));
-    }
-    added
-}
-
-/// Returns the shapes of older generations or the store below that a generation removes from these relations.
-fn removed(generation: &Generation, sorted: &[Relation]) -> Vec<Handle> {
-    let changes = sorted.iter().filter_map(|relation| generation.relation(*relation));
-    changes.flat_map(|changes| &changes.removed).cloned().collect()
 }

@@ -4,13 +4,12 @@ use shape_meta_core::{Record, Result, Scan, ScanItem, Seq, ShapeStore, SnapshotS
 
 use crate::{
     Buffered,
-    memtable::{SlotState, State},
+    memtable::{Generation, SlotState},
 };
 
 /// What the overlay changes about the list of all shapes.
 #[derive(Default)]
 struct ScanView {
-    reset: bool,
     /// What becomes of shapes that the store below lists, by id.
     overrides: HashMap<Seq, Override>,
     added: Vec<ScanItem>,
@@ -24,25 +23,21 @@ enum Override {
 }
 
 impl ScanView {
-    /// O(pending changes), under the overlay's lock: a scan is not for the hot path.
-    fn of(state: &State) -> Self {
-        let mut view = Self { reset: state.is_reset(), ..Self::default() };
-        for generation in state.visible() {
-            for slot in generation.slots() {
-                if let Some(base) = slot.removed() {
-                    view.overrides.insert(base.created(), Override::Hidden);
+    /// Reads the changes of a generation. Newer ones must have been read before. O(changes).
+    fn read(&mut self, generation: &Generation) {
+        for slot in generation.slots() {
+            if let Some(base) = slot.removed() {
+                self.overrides.insert(base.created(), Override::Hidden);
+            }
+            match (&slot.state, &slot.base) {
+                (SlotState::Added(record, state), _) => self.add(record, *state),
+                (SlotState::Marked(state), Some(base)) => {
+                    // The newer generation came first, and a snapshot only advances.
+                    self.overrides.entry(base.created()).or_insert(Override::Marked(*state));
                 }
-                match (&slot.state, &slot.base) {
-                    (SlotState::Added(record, state), _) => view.add(record, *state),
-                    (SlotState::Marked(state), Some(base)) => {
-                        // The newer generation came first, and a snapshot only advances.
-                        view.overrides.entry(base.created()).or_insert(Override::Marked(*state));
-                    }
-                    (SlotState::Marked(_), None) | (SlotState::Tombstone, _) => {}
-                }
+                (SlotState::Marked(_), None) | (SlotState::Tombstone, _) => {}
             }
         }
-        view
     }
 
     fn add(&mut self, record: &Arc<Record>, state: SnapshotState) {
@@ -61,10 +56,17 @@ impl ScanView {
 
 impl<S: ShapeStore + 'static> Buffered<S> {
     pub(super) fn merge_scan(&self) -> Result<Scan<'_>> {
-        let (view, below) = self.at_one_moment(ScanView::of, |view| {
-            if view.reset { Ok(None) } else { self.shared.store.scan().map(Some) }
+        let read_below = || self.shared.store.scan();
+        let ((mut view, is_reset, older), below) = self.at_one_moment(read_below, |seen, _| {
+            let mut view = ScanView::default();
+            view.read(seen.active);
+            (view, seen.is_reset(), seen.older)
         })?;
-        let ScanView { overrides, mut added, .. } = view;
+        for generation in &older {
+            view.read(generation);
+        }
+        let ScanView { overrides, mut added } = view;
+        let below = (!is_reset).then_some(below);
         added.sort_by_key(|item| item.metadata.created);
         let below = below.into_iter().flatten().filter_map(move |item| match item {
             Err(error) => Some(Err(error)),

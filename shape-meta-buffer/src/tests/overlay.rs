@@ -22,9 +22,9 @@ fn insert(overlay: &Overlay, change: Change, handle: u64) {
 }
 
 fn flush(overlay: &Overlay) {
-    overlay.seal(Generation::default()).expect("something is pending");
+    let sealed = overlay.seal(Generation::default()).expect("something is pending");
     overlay.mark_committed();
-    overlay.drop_committed(|_| ());
+    overlay.drop_committed(sealed, |_| ());
 }
 
 /// Most reads are of shapes without pending changes. Taking the lock for them would be correct, but slow.
@@ -40,12 +40,12 @@ fn the_filters_forget_a_generation_when_it_is_dropped() {
         assert!(!overlay.is_empty() && overlay.may_contain(pending) && !overlay.may_contain(other));
 
         // While it is being committed, another shape changes.
-        overlay.seal(Generation::default()).expect("something is pending");
+        let sealed = overlay.seal(Generation::default()).expect("something is pending");
         let next = Change::Add { record: records[1].clone(), state: SnapshotState::Pending };
         insert(&overlay, next, other);
         overlay.mark_committed();
         assert!(overlay.may_contain(pending) && overlay.may_contain(other));
-        overlay.drop_committed(|_| ());
+        overlay.drop_committed(sealed, |_| ());
         assert!(!overlay.is_empty() && !overlay.may_contain(pending) && overlay.may_contain(other));
         flush(&overlay);
     }
