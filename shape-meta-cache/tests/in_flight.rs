@@ -2,6 +2,7 @@
 
 use std::{
     sync::{
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc,
     },
@@ -11,9 +12,10 @@ use std::{
 
 use shape_meta_cache::{CacheOptions, Cached, LookupIndex};
 use shape_meta_core::{
-    Change, MemoryStore, ReadShapes, ShapeStore,
+    Change, Direct, Limits, MemoryStore, MutateShapesExt, NoopObserver, Observer, PublishStats, ReadShapes,
+    ShapeStore, Wait,
     conformance::{
-        FailingStore, Side, handle, key,
+        FailingStore, Side, handle, key, shape,
         store::{added, removed},
     },
 };
@@ -117,4 +119,33 @@ fn below_a_buffer_no_read_waits() {
         assert_eq!(cached.scan().unwrap().count(), 1);
     });
     assert!(early);
+}
+
+/// Scans the store at each publish.
+#[derive(Default)]
+struct Scans {
+    store: OnceLock<Weak<Direct<Cached<MemoryStore>>>>,
+    scanned: Mutex<Vec<usize>>,
+}
+
+impl Observer for Scans {
+    fn published(&self, _: &PublishStats) {
+        if let Some(store) = self.store.get().and_then(Weak::upgrade) {
+            self.scanned.lock().unwrap().push(store.scan().unwrap().count());
+        }
+    }
+}
+
+/// Once, it hung: the scan waited for the publish, which waited for the observer.
+#[test]
+fn c1_an_observer_of_a_publish_may_read_the_store() {
+    let observer = Arc::new(Scans::default());
+    let cached =
+        Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::clone(&observer) as _).unwrap();
+    let store = Arc::new(Direct::new(cached, Limits::default(), Arc::new(NoopObserver)).unwrap());
+    observer.store.set(Arc::downgrade(&store)).unwrap();
+    for number in 1..=3 {
+        store.add(shape(number), Wait::No).unwrap();
+    }
+    assert_eq!(*observer.scanned.lock().unwrap(), [1, 2, 3]);
 }

@@ -12,6 +12,7 @@ mod faults;
 mod missing_rows;
 mod modes;
 mod operators;
+mod option_extremes;
 mod ownership;
 mod quarantine;
 mod query_plans;

@@ -75,15 +75,25 @@ impl Observer for TracingObserver {
         );
     }
 
+    /// A warning for failures 1, 2, 4, ... and each 64th, which have the number of failures in a row. The
+    /// others are for debugging.
     fn retrying(&self, error: &Error, failures: u32, delay: Duration) {
-        event!(
-            self, WARN, "shape_meta.retrying",
-            {
-                failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                error = source(error), error.type = error.kind().name()
-            },
-            "flush failed and will be retried; pending changes are kept"
-        );
+        macro_rules! retrying {
+            ($level:ident) => {
+                event!(
+                    self, $level, "shape_meta.retrying",
+                    {
+                        failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                        error = source(error), error.type = error.kind().name()
+                    },
+                    "flush failed and will be retried; pending changes are kept"
+                )
+            };
+        }
+        match failures.is_power_of_two() || failures.is_multiple_of(64) {
+            true => retrying!(WARN),
+            false => retrying!(DEBUG),
+        }
     }
 
     fn rejected(&self, handle: Option<&Handle>, mutations: &[Seq], error: &Error) {
@@ -167,12 +177,21 @@ impl Observer for TracingObserver {
         );
     }
 
+    /// For debugging only if nothing had to be removed, as at each clean start.
     fn recovered(&self, &RecoveryStats { valid, removed, took }: &RecoveryStats) {
-        event!(
-            self, INFO, "shape_meta.recovered",
-            { valid, removed, took_us = micros(took) },
-            "recovery finished"
-        );
+        macro_rules! recovered {
+            ($level:ident) => {
+                event!(
+                    self, $level, "shape_meta.recovered",
+                    { valid, removed, took_us = micros(took) },
+                    "recovery finished"
+                )
+            };
+        }
+        match removed {
+            0 => recovered!(DEBUG),
+            _ => recovered!(INFO),
+        }
     }
 
     fn quarantined(&self, path: &Path, error: &Error) {

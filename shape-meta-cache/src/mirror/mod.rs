@@ -37,7 +37,7 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// Reads from the table as it is now. Keep `read` short (I5): it delays the writer.
     pub(crate) fn read<T: Default>(&self, read: impl FnOnce(&View<'_>) -> T) -> T {
-        self.readers.get().read(read)
+        self.readers.with(|reader| reader.read(read))
     }
 
     /// Returns the entry of a live shape.

@@ -258,7 +258,7 @@ fn the_key_of_a_replaced_shape_is_regrouped() {
         if part[0].entry.created() > Seq::new(10) {
             update.replace(&other.entry);
         }
-        let cleanup = update.publish(part.last().unwrap().entry.created(), &NoopObserver);
+        let cleanup = update.publish(part.last().unwrap().entry.created());
         writer.clean_up(cleanup);
     }
     assert_ne!(writer.totals.grouping, Grouping::EXACT);

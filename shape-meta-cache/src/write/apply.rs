@@ -56,8 +56,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         writer.outcome_unknown = false;
         // From here on all readers see the batch. The waiting readers resume before the cleanup.
         drop(guard);
-        writer.clean_up(cleanup);
-        self.mirror.readers.refill();
+        self.finish_publish(&mut writer, cleanup);
         outcome
     }
 
@@ -98,11 +97,13 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
             return;
         }
         let cleanup = self.publish_batch(&mut writer, batch);
+        let published = cleanup.published;
         writer.clean_up(cleanup);
         if writer.unsynced_changes >= SYNC_MIN_CHANGES {
             writer.sync_sides();
         }
         self.mirror.readers.refill();
+        self.observer.published(&published);
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
@@ -188,7 +189,16 @@ impl<S: ShapeStore> Cached<S> {
     fn publish_batch(&self, writer: &mut Writer, batch: &Batch) -> Cleanup {
         let mut update = MirrorUpdate::new(&self.mirror, writer);
         update.apply(batch);
-        update.publish(batch.through, &*self.observer)
+        update.publish(batch.through)
+    }
+
+    /// Cleans up after a publish that all readers see, and reports it. The observer is called last: it may
+    /// read the store, also from the disk, and if it panics, the mirror is consistent.
+    pub(super) fn finish_publish(&self, writer: &mut Writer, cleanup: Cleanup) {
+        let published = cleanup.published;
+        writer.clean_up(cleanup);
+        self.mirror.readers.refill();
+        self.observer.published(&published);
     }
 
     /// Resolves an unknown outcome before a batch is applied.

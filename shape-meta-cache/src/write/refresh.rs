@@ -110,10 +110,9 @@ impl<S: ShapeStore> Cached<S> {
         delta.removed.iter().for_each(|created| update.remove(*created));
         delta.marked.iter().for_each(|(created, state)| update.mark(*created, *state));
         delta.added.iter().for_each(|entry| update.add(entry));
-        let cleanup = update.publish(delta.through, &*self.observer);
+        let cleanup = update.publish(delta.through);
         drop(guard);
-        writer.clean_up(cleanup);
-        self.mirror.readers.refill();
+        self.finish_publish(writer, cleanup);
         refreshed
     }
 
@@ -173,11 +172,10 @@ impl<S: ShapeStore> Cached<S> {
                 }
             }
         }
-        let cleanup = update.publish(last_seq, &*self.observer);
+        let cleanup = update.publish(last_seq);
         (writer.outcome_unknown, writer.needs_full_reload) = (false, false);
         drop(guard);
-        writer.clean_up(cleanup);
-        self.mirror.readers.refill();
+        self.finish_publish(writer, cleanup);
         Ok(reloaded)
     }
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Batch, Change, Counts, Entry, Observer, PublishStats, Seq, SnapshotState};
+use shape_meta_core::{Batch, Change, Counts, Entry, PublishStats, Seq, SnapshotState};
 
 use super::writer::{Cleanup, Writer};
 use crate::{
@@ -152,7 +152,8 @@ impl<'a> MirrorUpdate<'a> {
     }
 
     /// Shows all changes to the readers, in one step. Waits for readers that are inside the table.
-    pub(crate) fn publish(mut self, last_seq: Seq, observer: &dyn Observer) -> Cleanup {
+    /// The caller reports it to the observer, once reads do not wait for it any more.
+    pub(crate) fn publish(mut self, last_seq: Seq) -> Cleanup {
         self.apply_inserts();
         self.regroup();
         self.writer.totals.last_seq = last_seq;
@@ -169,9 +170,7 @@ impl<'a> MirrorUpdate<'a> {
         self.replacements.into_iter().for_each(|entry| self.mirror.entry_list.replace(entry));
         self.mirror.entry_list.end_change();
         self.mirror.memory_count.record_slots(self.writer.table.slots());
-        // The observer is called last: if it panics, the mirror is consistent.
-        observer.published(&published);
-        Cleanup { removed: removed.len(), vacated: self.vacated }
+        Cleanup { removed: removed.len(), vacated: self.vacated, published }
     }
 
     /// Changes the grouping of keys if the number of shapes requires it: from one slot for each key to shared

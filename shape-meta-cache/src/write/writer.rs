@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::Entry;
+use shape_meta_core::{Entry, PublishStats};
 
 use crate::table::{Table, Totals};
 
@@ -24,6 +24,7 @@ pub(crate) struct Writer {
 pub(crate) struct Cleanup {
     pub(super) removed: usize,
     pub(super) vacated: Vec<u64>,
+    pub(crate) published: PublishStats,
 }
 
 impl Writer {
@@ -43,7 +44,7 @@ impl Writer {
     /// The other side of the table keeps removed entries until the next publish, which may be a long time
     /// away. This therefore publishes once more, without a visible change. Only now is it known which slots
     /// are empty.
-    pub(crate) fn clean_up(&mut self, Cleanup { removed, mut vacated }: Cleanup) {
+    pub(crate) fn clean_up(&mut self, Cleanup { removed, mut vacated, .. }: Cleanup) {
         if removed == 0 {
             return;
         }

@@ -58,6 +58,13 @@ pub struct SqliteOptions {
     pub(crate) vfs: Option<Arc<str>>,
 }
 
+/// The longest idle time-out: longer than any process runs, and short enough to be added to any moment.
+const LONGEST_IDLE: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// The shortest, so that the check of a writer in use does not spin.
+const SHORTEST_IDLE: Duration = Duration::from_millis(1);
+/// The longest busy time-out that SQLite takes: 24 days.
+const LONGEST_BUSY: Duration = Duration::from_millis(i32::MAX as u64);
+
 impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
@@ -112,13 +119,14 @@ impl SqliteOptions {
         self
     }
 
-    /// Sets the time after which an idle connection is closed. Default 60 seconds.
+    /// Sets the time after which an idle connection is closed. Default 60 seconds; at least a millisecond.
+    /// With `Duration::MAX` it stays open.
     ///
     /// In [`Mode::Wal`] the writer is closed too, which checkpoints the WAL: an idle store keeps only its
     /// lock file open. The next read opens a reader in about 0.1 milliseconds, and the next write the writer
     /// in about 0.5.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = timeout.clamp(SHORTEST_IDLE, LONGEST_IDLE);
         self
     }
 
@@ -138,10 +146,10 @@ impl SqliteOptions {
     }
 
     /// Sets how long an operation waits for a lock that another program holds on the file, before it fails
-    /// with `Busy`. Default 5 seconds. If it is too short, an operator's query fails a flush, which is then
+    /// with `Busy`. Default 5 seconds; 24 days at most. If it is too short, an operator's query fails a flush, which is then
     /// retried; if it is too long, a caller hangs.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        self.busy_timeout = timeout.min(LONGEST_BUSY);
         self
     }
 

@@ -41,7 +41,7 @@ impl Settings {
         let page_size: u64 =
             connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.cast_unsigned();
         let checkpoint =
-            i64::try_from((self.options.checkpoint_bytes / page_size).max(1)).unwrap_or(i64::MAX);
+            i32::try_from((self.options.checkpoint_bytes / page_size).max(1)).unwrap_or(i32::MAX);
         let synchronous = self.options.durability.synchronous(self.options.mode);
         connection.pragma_update(None, "synchronous", synchronous)?;
         if self.path.is_some() {
@@ -101,8 +101,8 @@ impl Settings {
 
 /// Sets the maximum size of the page cache, in bytes.
 pub(crate) fn set_cache(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
-    // A negative number is in KiB, a positive one in pages.
-    let cache = i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(1);
+    // A negative number is in KiB, a positive one in pages. SQLite reads a number beyond 32 bits as zero.
+    let cache = i32::try_from(bytes / 1024).unwrap_or(i32::MAX).max(1);
     set(connection, "cache_size", -cache)
 }
 

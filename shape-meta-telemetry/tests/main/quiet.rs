@@ -1,6 +1,8 @@
 //! Without an interested subscriber nothing is emitted.
 
-use shape_meta_core::{Activity, Observer};
+use std::time::Duration;
+
+use shape_meta_core::{Activity, Error, ErrorKind, Observer, RecoveryStats};
 use shape_meta_telemetry::TracingObserver;
 use tracing::{Level, subscriber::NoSubscriber};
 
@@ -54,4 +56,23 @@ fn single_changes_can_be_excluded_from_the_debug_level() {
         },
     );
     assert!(lines[0].starts_with("span shape_meta.flush DEBUG"), "{lines:?}");
+}
+
+/// Failures in a row are warned of at a bounded rate, with their count. A clean start is not worth a line.
+#[test]
+fn c7_repeated_failures_are_logged_at_a_bounded_rate() {
+    let observer = TracingObserver::new("main");
+    let error = Error::new(ErrorKind::StorageFull, "the disk is full");
+    let lines = capture(
+        |metadata| *metadata.level() <= Level::INFO,
+        || {
+            for failures in 1..=1_000 {
+                observer.retrying(&error, failures, Duration::from_secs(5));
+            }
+            observer.recovered(&RecoveryStats { valid: 5, removed: 0, took: Duration::ZERO });
+        },
+    );
+    assert!((15..=25).contains(&lines.len()), "{}", lines.len());
+    assert!(lines.iter().all(|line| line.contains("shape_meta.retrying WARN")), "{lines:?}");
+    assert!(lines[3].contains("failures=8"), "{}", lines[3]);
 }
