@@ -2,6 +2,7 @@
 
 mod support;
 
+mod beside_owner;
 mod corruption;
 mod read_only;
 mod transfer;

@@ -60,10 +60,10 @@ fn filters_by_table_relation_and_state() {
     assert!(shown.out.contains(r#""created_seq":5,"#), "{}", shown.out);
 }
 
-/// With a live owner, after it has closed, and after it was killed: no byte changes, and no file is created
-/// or removed.
+/// With a live owner, after it has closed, and after it was killed: no byte of the database and of its WAL changes.
+/// Only an empty WAL and its index may be created, which belong to the database.
 #[test]
-fn read_only_commands_change_no_file() {
+fn c11_read_only_commands_change_no_byte_of_a_database() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let owned = directory();
         let store = open(owned.path(), disk_indexes);
@@ -74,21 +74,29 @@ fn read_only_commands_change_no_file() {
         }
         let copied = directory();
         for name in [DATABASE.to_owned(), format!("{DATABASE}-wal")] {
-            fs::copy(owned.path().join(&name), copied.path().join(&name)).expect("copies");
+            fs::write(copied.path().join(&name), &files(owned.path())[&name]).expect("writes");
         }
         let closed = directory();
         let other = open(closed.path(), disk_indexes);
         fill(&other, 1..=50);
         other.close().expect("closes");
 
+        let index = format!("{DATABASE}-shm");
         for (state, directory) in
             [("owned", &owned), ("killed", &killed), ("copied", &copied), ("closed", &closed)]
         {
-            let before = files(directory.path());
+            let content = || {
+                let mut files = files(directory.path());
+                // The index has the marks of the readers. SQLite builds it anew from the WAL.
+                files.remove(&index);
+                files.retain(|name, bytes| !(name.ends_with("-wal") && bytes.is_empty()));
+                files
+            };
+            let before = content();
             for command in READ_ONLY {
                 let ran = run(&with_directory(command, path(directory)));
                 assert!(ran.code <= 1, "{state} {command:?}: {}", ran.err);
-                let after = files(directory.path());
+                let after = content();
                 let names = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
                     files.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect::<Vec<_>>()
                 };
@@ -97,7 +105,7 @@ fn read_only_commands_change_no_file() {
             let inspected = run(&["inspect", path(directory), "--json"]).out;
             assert!(inspected.contains(r#""shapes":50"#), "{state}: {inspected}");
             let alive = format!(r#""alive":{}"#, state == "owned");
-            assert!(!cfg!(target_os = "linux") || inspected.contains(&alive), "{state}: {inspected}");
+            assert!(inspected.contains(&alive), "{state}: {inspected}");
         }
         fill(&store, 51..=60);
         store.close().expect("the owner is not disturbed");
@@ -116,7 +124,9 @@ fn reads_databases_of_version_1() {
         assert!(ran.code == expected, "{command:?}: {} {}", ran.out, ran.err);
     }
     assert_eq!(run(&["verify", path(&directory)]).code, 0);
-    assert_eq!(files(directory.path()), before);
+    let mut after = files(directory.path());
+    after.retain(|name, bytes| !(name.ends_with("-shm") || name.ends_with("-wal") && bytes.is_empty()));
+    assert_eq!(after, before);
 }
 
 #[test]

@@ -82,16 +82,18 @@ pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) 
     store.apply(&Batch { changes: changes.collect(), through }).expect("the batch applies");
 }
 
-/// Returns the name and content of every file in a directory.
+/// Returns the name and content of every file in a directory. Another process reads them: this one would give up
+/// the locks of its own store by closing the files.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
-    fs::read_dir(directory)
+    let copy = self::directory();
+    let copied = Command::new("cp").arg("-r").arg(directory.join(".")).arg(copy.path()).status();
+    assert!(copied.expect("cp starts").success());
+    fs::read_dir(copy.path())
         .expect("reads")
         .map(|entry| {
             let path = entry.expect("reads").path();
-            (
-                path.file_name().expect("a name").to_string_lossy().into_owned(),
-                fs::read(&path).expect("reads"),
-            )
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read(&path).expect("reads"))
         })
         .collect()
 }

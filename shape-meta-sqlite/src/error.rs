@@ -1,4 +1,4 @@
-use std::{fmt, io, path::Path};
+use std::{fmt, fs::File, io, path::Path};
 
 use rusqlite::{ErrorCode, ffi};
 use shape_meta_core::{Error, ErrorKind};
@@ -7,7 +7,11 @@ use shape_meta_core::{Error, ErrorKind};
 pub(crate) fn failed(doing: impl fmt::Display) -> impl FnOnce(rusqlite::Error) -> Error {
     move |source| {
         let kind = kind_of(&source);
-        Error::new(kind, format!("could not {doing}: {}", consequence(kind))).with_source(source)
+        // SQLite does not pass on the code of the operating system. So another file is opened: it fails, too.
+        let cannot_open = source.sqlite_error_code() == Some(ErrorCode::CannotOpen);
+        let is_out_of_files = cannot_open && File::open("/").is_err_and(|error| is_out_of_files(&error));
+        let advice = if is_out_of_files { OUT_OF_FILES } else { consequence(kind) };
+        Error::new(kind, format!("could not {doing}: {advice}")).with_source(source)
     }
 }
 
@@ -18,12 +22,17 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::StorageFull,
             io::ErrorKind::Interrupted => ErrorKind::Interrupted,
-            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
-                ErrorKind::Configuration
-            }
+            io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidFilename => ErrorKind::Configuration,
             _ => ErrorKind::Io,
         };
         let advice = match kind {
+            _ if is_out_of_files(&source) => OUT_OF_FILES,
+            ErrorKind::Configuration if source.kind() == io::ErrorKind::InvalidFilename => {
+                "the path is too long; choose a shorter one"
+            }
             ErrorKind::ReadOnly => "permission denied; give this user the right to read and write there",
             ErrorKind::Configuration => {
                 "a file or a directory is in the way; move it, or choose another path"
@@ -32,6 +41,14 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
         };
         Error::new(kind, format!("could not {doing} {}: {advice}", path.display())).with_source(source)
     }
+}
+
+const OUT_OF_FILES: &str = "this process has no file descriptor left; nothing has changed. Raise the limit on open \
+                            files (`ulimit -n`), or lower the connection limit";
+
+/// Whether an error is `EMFILE` or `ENFILE`: no file descriptor is left for the process, or for the system.
+fn is_out_of_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// What still holds after a damaged row, and what to do.

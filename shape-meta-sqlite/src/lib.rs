@@ -94,7 +94,7 @@ pub use config::{
     DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
 };
 pub use connection::ConnectionLimit;
-pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport};
+pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files};
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;
 pub use recovery::Recovery;

@@ -22,7 +22,7 @@ use crate::{
         meta::Meta,
         schema,
     },
-    open::identified::IdentifiedDatabase,
+    open::{identified::IdentifiedDatabase, links},
     ownership::{file_id::FileId, position::Position, presence::Presence},
 };
 
@@ -126,6 +126,7 @@ impl SqliteStandby {
                  owner; use `Mode::Wal`",
             ));
         }
+        links::refuse(&files)?;
         let database = files.database();
         if files::size(&database).map_err(failed_on("read the size of", &database))? == 0 {
             return Err(no_database(&files));

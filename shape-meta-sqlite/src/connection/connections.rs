@@ -519,7 +519,13 @@ impl Connections {
 
     /// Replaces the pool, so that later reads open the file that has the name now. Reads in progress go on.
     pub(crate) fn renew_pool(&self) {
-        let presence = self.presence().clone();
+        // The readers in use keep the former guard. Files that were read without SQLite meanwhile are closed
+        // with it, and not only with the store.
+        let presence = {
+            let mut presence = self.presence();
+            *presence = presence.as_ref().map(|presence| Arc::new(presence.renew()));
+            presence.clone()
+        };
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         if pool.is_some() {
             *pool = Some(ReaderPool::new(self.settings.clone(), Arc::clone(&self.limit), presence));

@@ -88,6 +88,27 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Gives a new file the mode of another file and, where the process may, its owner: what root repairs or backs up
+/// stays the service's. Without the right the file keeps the owner of this process, which has to use it.
+pub(crate) fn keep_owner_and_mode(of: &Path, on: &Path) -> io::Result<()> {
+    let metadata = of.metadata()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let now = on.metadata()?;
+        let differing = |wanted: u32, now: u32| (wanted != now).then_some(wanted);
+        let owner = differing(metadata.uid(), now.uid());
+        let group = differing(metadata.gid(), now.gid());
+        for (owner, group) in [(owner, None), (None, group)] {
+            match chown(on, owner, group) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                changed => changed?,
+            }
+        }
+    }
+    fs::set_permissions(on, metadata.permissions())
+}
+
 /// Returns the size of a file; 0 if it is missing.
 ///
 /// # Errors

@@ -1,13 +1,19 @@
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, TransactionBehavior, backup};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use super::Inspector;
+use super::{Inspector, temporary::Temporary};
 use crate::{
     connection::settings::set,
     error::{failed, failed_on},
-    format::{files::Files, meta::Meta},
+    format::{
+        files::{self, Files},
+        meta::Meta,
+    },
 };
 
 /// Pages copied between two calls of `progress`.
@@ -17,34 +23,43 @@ impl Inspector {
     /// Copies the database into the directory `to`, which must not hold one. The owner goes on writing
     /// meanwhile.
     ///
-    /// The copy holds what was committed when the call began. It gets its final name once it is complete and
-    /// synced. `progress` receives the number of copied pages, and of all pages.
+    /// The copy holds what was committed when the call began, and has the owner and the mode of the database. It is
+    /// made under another name, which no other backup has. After it is complete, checked and synced, it gets its
+    /// final name, and replaces nothing. `progress` receives the number of copied pages, and of all pages.
     ///
     /// # Errors
     ///
-    /// `Configuration` if the directory holds a database already. Otherwise an error of the kind that the
-    /// disk or SQLite reports, such as `StorageFull`; then the directory holds no database.
-    pub fn backup(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
+    /// `Configuration` if the directory holds a database already. `Busy` if the database was replaced meanwhile.
+    /// Otherwise an error of the kind that the disk or SQLite reports, such as `StorageFull`. In each case the
+    /// directory holds what it held before.
+    pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
         fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
-        let files = Files::new(to)?;
-        if files.database().exists() || files.companion("-wal").exists() {
-            let message = format!(
-                "{} holds a database already, which stays unchanged; name an empty directory",
-                to.display()
-            );
-            return Err(Error::new(ErrorKind::Configuration, message));
+        let target = Files::new(to)?;
+        let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
+        if is_there(target.database()) || target.has_companions() || is_there(target.salvaged()) {
+            return Err(taken(&target));
         }
-        let partial = files.companion("-backup");
-        if partial.exists() {
-            fs::remove_file(&partial).map_err(failed_on("remove", &partial))?;
-        }
+        // SQLite's own files of the unfinished copy are in there, too.
+        let unfinished = Temporary::create(target.directory(), "shape-meta.sqlite3-backup")?;
+        let copy = Files::new(unfinished.path())?.database();
+        self.copy_pages(&copy, progress)?;
+        files::keep_owner_and_mode(&self.files.database(), &copy)
+            .map_err(failed_on("set the owner and the mode of", &copy))?;
+        fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(failed_on("sync", &copy))?;
+        self.check_source()?;
+        publish(&copy, &target)?;
+        drop(unfinished);
+        target.sync_directory()
+    }
+
+    fn copy_pages(&self, copy: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         let operation = "back up the database";
         // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
         let transaction = self.connection.unchecked_transaction().map_err(failed(operation))?;
         transaction
             .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
             .map_err(failed(operation))?;
-        let mut target = Connection::open(&partial).map_err(failed(operation))?;
+        let mut target = Connection::open(copy).map_err(failed(operation))?;
         {
             let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(operation))?;
             loop {
@@ -65,11 +80,36 @@ impl Inspector {
             }
         }
         mark(&mut target)?;
-        target.close().map_err(|(_, error)| failed(operation)(error))?;
-        fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(failed_on("sync", &partial))?;
-        fs::rename(&partial, files.database()).map_err(failed_on("rename", &partial))?;
-        files.sync_directory()
+        target.close().map_err(|(_, error)| failed(operation)(error))
     }
+}
+
+/// Gives a complete copy the name of the database in `target`. Replaces nothing, whoever else makes a database or a
+/// backup there in this moment.
+fn publish(copy: &Path, target: &Files) -> Result<()> {
+    let database = target.database();
+    let taken_or = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(target),
+        _ => failed_on("create", &database)(error),
+    };
+    match fs::hard_link(copy, &database) {
+        // The temporary directory is deleted with the other name of the file.
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(target)),
+        // A file system without hard links. A new empty file reserves the name.
+        Err(_) => {
+            fs::OpenOptions::new().write(true).create_new(true).open(&database).map_err(taken_or)?;
+            fs::rename(copy, &database).map_err(failed_on("rename", copy))
+        }
+    }
+}
+
+fn taken(target: &Files) -> Error {
+    let message = format!(
+        "{} holds a database already, which stays unchanged; name an empty directory",
+        target.directory().display()
+    );
+    Error::new(ErrorKind::Configuration, message)
 }
 
 /// Takes the identities off the copy, so that it is another database from its next opening on (C13). A damaged

@@ -1,13 +1,16 @@
-//! Read-only access for operators, with or without a live owner. No file of the database changes.
+//! Read-only access for operators, with or without a live owner, through SQLite and its locks.
 
 mod backup;
+mod copy;
 mod open;
 mod orphans;
 mod owner;
 mod summary;
+mod temporary;
 mod verify;
 
 pub use open::Inspector;
 pub use owner::Owner;
 pub use summary::{Summary, TopRelation};
+pub use temporary::remove_temporary_files;
 pub use verify::VerifyReport;

@@ -1,62 +1,41 @@
-use std::{
-    fs,
-    io::{Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result, ScanItem, Timestamp};
 
+use super::{copy, temporary::Temporary};
 use crate::{
     DiskIndexes, QueryPlan,
-    error::{failed, failed_on},
-    format::{
-        compat,
-        files::{self, Files},
-        migrate, prefix_hash, query, row, schema, sql,
-    },
+    error::{failed, failed_on, kind_of},
+    format::{compat, files::Files, migrate, prefix_hash, query, row, schema, sql},
     maintenance::query_plans,
     open::header::{self, FileState},
-    ownership::presence::Presence,
+    ownership::{
+        file_id::FileId,
+        lock::{SharedAttempt, SharedLock},
+        presence::Presence,
+    },
 };
 
 /// Read-only access to a database without ownership, for tools.
 ///
-/// Writes to no file of the database. A live owner goes on; only its WAL cannot be reset during a long read.
-/// Each call shows what was committed when it began. Reads databases of every released schema version.
+/// A connection of SQLite that may only read, with SQLite's own locks: a live owner goes on, and only its WAL
+/// cannot be reset during a long read. Each call shows what was committed when it began. No byte of the database
+/// or of its WAL changes; SQLite may leave an empty `-wal` and its index `-shm` next to the database, which belong
+/// to it. Reads databases of every released schema version.
+///
+/// If reading would have to change the database first (a journal that must be rolled back, a directory in which no
+/// `-shm` can be created), a private temporary copy is read, which is made under the owner's lock.
 pub struct Inspector {
     pub(super) connection: Connection,
     pub(super) files: Files,
     pub(super) version: u32,
-    /// Directory of a temporary copy, if reading the original would change it.
-    copy: Option<PathBuf>,
-    /// State of the files at open, if they had no owner. SQLite reads them as immutable.
-    immutable_since: Option<FileStamp>,
+    /// The file that was opened.
+    source: FileId,
+    /// The temporary copy, if one is read. Dropped after the connection.
+    _copy: Option<Temporary>,
     /// Dropped after the connection.
     _presence: Presence,
-}
-
-/// Changes with every write to a database.
-#[derive(PartialEq)]
-struct FileStamp {
-    /// The file change counter in the header of the database.
-    change_counter: [u8; 4],
-    database_bytes: u64,
-    wal_bytes: u64,
-}
-
-/// Way of reading a database without changing its files.
-enum Access {
-    /// This process has the database open. SQLite's connections in one process share their locks, so a
-    /// further one is safe; any other access to the file would release them.
-    SameProcess,
-    /// No process has the database open, and it has no WAL.
-    Immutable,
-    /// The database has a WAL and a WAL index, which are read without a change to the index.
-    WithWal,
-    /// A journal must be rolled back or a WAL index created, so a copy is read.
-    Copy,
 }
 
 impl Inspector {
@@ -64,9 +43,9 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// `Configuration` if the directory has no database. `NotADatabase` or `UnsupportedSchema` if this
-    /// version cannot read it. `Busy` if a live owner locks it ([`Mode::Exclusive`](crate::Mode::Exclusive)).
-    /// `Corrupt` if its schema cannot be read.
+    /// `Configuration` if the directory has no database, or one whose creation is not finished. `NotADatabase` or
+    /// `UnsupportedSchema` if this version cannot read it. `Busy` if a live owner locks it
+    /// ([`Mode::Exclusive`](crate::Mode::Exclusive)). `Corrupt` if its schema cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         let files = Files::new(directory)?;
         match header::inspect(&files)? {
@@ -85,53 +64,62 @@ impl Inspector {
                 return Err(Error::new(ErrorKind::Corrupt, message));
             }
         }
-        let database = files.database();
-        let access = access(&files)?;
         let presence = Presence::register(&files);
-        let (connection, copy, immutable_since) = match access {
-            Access::SameProcess => (connect(&database, "", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, None),
-            Access::Immutable => {
-                let stamp = file_stamp(&files)?;
-                (connect(&database, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, Some(stamp))
+        let source = source(&files)?;
+        let (connection, copy) = match connect(&files.database()) {
+            Ok(connection) => (connection, None),
+            Err(error) if needs_copy(&error) => {
+                let (connection, copy) = copy::open(&files)?;
+                configure(&connection).map_err(failed("read a copy of the database"))?;
+                (connection, Some(copy))
             }
-            Access::WithWal => {
-                (connect(&database, "readonly_shm=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?, None, None)
-            }
-            Access::Copy => {
-                let copy = copy(&files)?;
-                let path = copy.join("shape-meta.sqlite3");
-                (connect(&path, "", OpenFlags::SQLITE_OPEN_READ_WRITE)?, Some(copy), None)
-            }
+            Err(error) if kind_of(&error) == ErrorKind::Busy => return Err(locked(&files, error)),
+            Err(error) => return Err(failed(format!("open {}", files.database().display()))(error)),
         };
-        let mut inspector =
-            Self { connection, files, version: 0, copy, immutable_since, _presence: presence };
-        let version = schema::version(&inspector.connection).map_err(failed("read the database"))?;
-        migrate::refuse_newer(version)?;
-        let application =
-            schema::application_id(&inspector.connection).map_err(failed("read the database"))?;
-        header::refuse_foreign(&inspector.files, application)?;
-        compat::shadow(&inspector.connection, version).map_err(failed("read the database"))?;
-        inspector.version = version;
+        let mut inspector = Self { connection, files, version: 0, source, _copy: copy, _presence: presence };
+        inspector.version = inspector.identify()?;
         Ok(inspector)
     }
 
-    /// Checks that the database has not changed since it was opened, if it had no owner then. Call it before
-    /// you rely on what was read: an owner may have opened the database meanwhile.
+    /// Returns the schema version.
+    fn identify(&self) -> Result<u32> {
+        let operation = "read the database";
+        let version = schema::version(&self.connection).map_err(failed(operation))?;
+        if version == 0 && schema::is_empty(&self.connection).map_err(failed(operation))? {
+            let message = format!(
+                "the creation of the database in {} is not finished: its owner is still creating it or was killed \
+                 while it did, and no shape was ever in it; nothing was changed. Opening a store there completes it",
+                self.files.directory().display()
+            );
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+        migrate::refuse_newer(version)?;
+        let application = schema::application_id(&self.connection).map_err(failed(operation))?;
+        header::refuse_foreign(&self.files, application)?;
+        compat::shadow(&self.connection, version).map_err(failed(operation))?;
+        Ok(version)
+    }
+
+    /// Checks that the file that was read still has the name of the database. Call it before you rely on what was
+    /// read: a repair may have replaced the file meanwhile.
     ///
     /// # Errors
     ///
-    /// `Busy` if the database has changed.
+    /// `Busy` if the file was replaced.
     pub fn finish(self) -> Result<()> {
-        // A store of this process that opened the database meanwhile knows of this inspector (`Presence`),
-        // and reads the file through SQLite only.
-        match &self.immutable_since {
-            Some(before) if file_stamp(&self.files)? != *before => Err(Error::new(
-                ErrorKind::Busy,
-                "an owner opened the database while it was read, so the output may be inconsistent; the database is \
-                 unharmed. Run the command again",
-            )),
-            _ => Ok(()),
+        self.check_source()
+    }
+
+    /// As [`finish`](Self::finish).
+    pub(super) fn check_source(&self) -> Result<()> {
+        if source(&self.files)? == self.source {
+            return Ok(());
         }
+        Err(Error::new(
+            ErrorKind::Busy,
+            "the database file was replaced while it was read, so the output shows a file that is not the database any \
+             more; nothing was changed. Run the command again",
+        ))
     }
 
     /// Returns the directory of the database.
@@ -217,91 +205,46 @@ impl Inspector {
     }
 }
 
-impl Drop for Inspector {
-    fn drop(&mut self) {
-        if let Some(copy) = &self.copy {
-            // On a failure the copy stays in the system's directory for temporary files, which the system
-            // cleans.
-            let _ = fs::remove_dir_all(copy);
-        }
-    }
+/// Opens a connection that may only read, and reads the schema version with it.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection)?;
+    schema::version(&connection)?;
+    Ok(connection)
 }
 
-fn access(files: &Files) -> Result<Access> {
-    if Presence::is_open_here(files) {
-        return Ok(Access::SameProcess);
-    }
-    let size = |suffix| {
-        let path = files.companion(suffix);
-        files::size(&path).map_err(failed_on("look at", &path))
-    };
-    let exists = |suffix| files.companion(suffix).symlink_metadata().is_ok();
-    if size("-journal")? > 0 && is_hot(&files.companion("-journal"))? {
-        return Ok(Access::Copy);
-    }
-    Ok(match (exists("-wal"), exists("-shm")) {
-        (true, true) => Access::WithWal,
-        (true, false) if size("-wal")? > 0 => Access::Copy,
-        _ => Access::Immutable,
-    })
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(1))?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -65_536)
 }
 
-/// Returns whether a journal must be rolled back. The journal of a finished transaction has a zeroed header.
-fn is_hot(journal: &Path) -> Result<bool> {
-    let mut first = [0; 1];
-    let mut file = fs::File::open(journal).map_err(failed_on("open", journal))?;
-    Ok(file.read_exact(&mut first).is_ok() && first != [0])
+/// Whether SQLite would have to write before it can read, and may not: the result codes `READONLY_ROLLBACK` and
+/// `READONLY_RECOVERY`, and `CANTOPEN` for a WAL or its index in a directory that is not writable.
+fn needs_copy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
-/// Opens a connection with URI parameters.
-fn connect(path: &Path, parameters: &str, flags: OpenFlags) -> Result<Connection> {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                uri.push(char::from(*byte))
-            }
-            other => uri += &format!("%{other:02X}"),
-        }
-    }
-    let uri = format!("{uri}?{parameters}");
-    let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let operation = format!("open {}", path.display());
-    Connection::open_with_flags(uri, flags)
-        .and_then(|connection| {
-            connection.busy_timeout(std::time::Duration::from_secs(1))?;
-            connection.pragma_update(None, "trusted_schema", false)?;
-            connection.pragma_update(None, "temp_store", "MEMORY")?;
-            connection.pragma_update(None, "cache_size", -65_536)?;
-            Ok(connection)
-        })
-        .map_err(failed(operation))
-}
-
-fn file_stamp(files: &Files) -> Result<FileStamp> {
+fn source(files: &Files) -> Result<FileId> {
     let path = files.database();
-    let mut change_counter = [0; 4];
-    fs::File::open(&path)
-        .and_then(|mut file| {
-            file.seek(SeekFrom::Start(24))?;
-            file.read_exact(&mut change_counter)
-        })
-        .map_err(failed_on("read", &path))?;
-    let size = |path: &Path| files::size(path).map_err(failed_on("look at", path));
-    Ok(FileStamp { change_counter, database_bytes: size(&path)?, wal_bytes: size(&files.companion("-wal"))? })
+    FileId::at(&path).map_err(failed_on("read the identity of", &path))
 }
 
-/// Copies the database, its WAL and its journal into a temporary directory.
-fn copy(files: &Files) -> Result<PathBuf> {
-    let unique = format!("shape-meta-{}-{}", std::process::id(), Timestamp::now().as_micros());
-    let directory = std::env::temp_dir().join(unique);
-    fs::create_dir(&directory).map_err(failed_on("create", &directory))?;
-    for suffix in ["", "-wal", "-journal"] {
-        let from = files.companion(suffix);
-        if from.exists() {
-            let to = Files::new(&directory)?.companion(suffix);
-            fs::copy(&from, to).map_err(failed_on("copy", &from))?;
-        }
-    }
-    Ok(directory)
+/// Returns the error of a database that another connection has locked for longer than the busy time-out.
+fn locked(files: &Files, error: rusqlite::Error) -> Error {
+    let directory = files.directory().display();
+    let message = match SharedLock::attempt(files) {
+        Ok(SharedAttempt::Owned(owner)) => format!(
+            "the database in {directory} is locked by its live owner ({owner}), which has it open in `Mode::Exclusive` \
+             or is stopped inside a commit; nothing was changed. Ask the owner itself, or stop it first"
+        ),
+        _ => format!(
+            "another program holds the database in {directory} locked; nothing was changed. Run the command again \
+             when that program has ended"
+        ),
+    };
+    Error::new(ErrorKind::Busy, message).with_source(error)
 }

@@ -17,11 +17,11 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// An error if the database cannot be read. `Corrupt` if a row is damaged, since its handle would be
+    /// The first error of `stored`. An error if the database cannot be read. `Corrupt` if a row is damaged, since its handle would be
     /// unknown.
     pub fn orphans(
         &self,
-        stored: impl IntoIterator<Item = String>,
+        stored: impl IntoIterator<Item = Result<String>>,
         mut orphan: impl FnMut(String),
     ) -> Result<Vec<Handle>> {
         let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
@@ -32,6 +32,7 @@ impl Inspector {
             Ok(true)
         })?;
         for handle in stored {
+            let handle = handle?;
             match Handle::new(&handle).ok().and_then(|handle| shapes.get_mut(&handle)) {
                 Some(without_data) => *without_data = None,
                 None => orphan(handle),

@@ -1,9 +1,13 @@
-use std::fs;
-
 use shape_meta_core::{Result, Timestamp};
 
 use super::Inspector;
-use crate::format::{query::one, row, sql};
+use crate::{
+    format::{query::one, row, sql},
+    ownership::{
+        lock::{self, OwnerLiveness},
+        owner,
+    },
+};
 
 /// Owner of a database, as seen from outside of its process.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -15,12 +19,14 @@ pub struct Owner {
     pub host: Option<String>,
     /// Time at which the latest owner took ownership.
     pub since: Option<Timestamp>,
-    /// Whether a process on this host holds the owner's lock; `None` where the system does not report locks.
+    /// Whether an owner is alive. `None` where that cannot be known: the lock file cannot be read, its file system
+    /// has no locks, or it is free and the latest owner was on another host, whose locks may not reach this one.
     pub is_live: Option<bool>,
 }
 
 impl Inspector {
-    /// Returns the latest owner. Takes no lock, since a lock could make a concurrent open fail.
+    /// Returns the latest owner. Asks the owner's lock, for some microseconds; an owner that opens the database
+    /// in this moment tries again.
     ///
     /// # Errors
     ///
@@ -34,34 +40,12 @@ impl Inspector {
             Some((process, host, since)) => (process, Some(host), Some(since)),
             None => (None, None, None),
         };
-        Ok(Owner { process, host, since, is_live: is_locked(&self.files.lock()) })
+        let is_local = host.as_ref().is_none_or(|host| !host.is_empty() && *host == owner::host());
+        let is_live = match lock::liveness(&self.files) {
+            OwnerLiveness::Live => Some(true),
+            OwnerLiveness::NotLive if is_local => Some(false),
+            OwnerLiveness::NotLive | OwnerLiveness::Unknown => None,
+        };
+        Ok(Owner { process, host, since, is_live })
     }
-}
-
-/// Limit on reads of `/proc/locks`. Enough with thousands of locks that come and go.
-#[cfg(target_os = "linux")]
-const MAX_READS: usize = 16;
-
-/// Returns whether any process holds a lock on the file, according to the kernel's list.
-#[cfg(target_os = "linux")]
-fn is_locked(path: &std::path::Path) -> Option<bool> {
-    use std::os::linux::fs::MetadataExt;
-    let inode = match fs::metadata(path) {
-        Ok(metadata) => format!(":{} ", metadata.st_ino()),
-        Err(_) => return Some(false),
-    };
-    // The kernel lists locks a page at a time, and skips one if an earlier one was released meanwhile. So a
-    // missing lock is looked up again; a listed one exists.
-    for _ in 0..MAX_READS {
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        if locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)) {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_locked(_: &std::path::Path) -> Option<bool> {
-    None
 }

@@ -9,7 +9,10 @@ use crate::{
         header::{self, FileState},
         identified::IdentifiedDatabase,
     },
-    ownership::{lock::OwnerLock, presence::Presence},
+    ownership::{
+        lock::{self, OwnerLock},
+        presence::Presence,
+    },
 };
 
 /// Fences a live owner: bumps the epoch and replaces its lock file, before anything else is read or written.
@@ -36,6 +39,16 @@ pub(super) fn take_over(files: &Files, settings: &Settings) -> Result<OwnerLock>
     let _presence = Presence::register(files);
     bump_epoch(files, settings).map_err(|error| match error.kind() {
         ErrorKind::Corrupt => damaged().with_source(error),
+        ErrorKind::Busy => Error::new(
+            ErrorKind::Busy,
+            format!(
+                "could not take the database in {} over: its live owner{} holds the write lock of SQLite, because it is \
+                 stopped or hangs inside a commit; nothing was changed. End that process, and open again",
+                files.directory().display(),
+                lock::owner_of(files).map_or(String::new(), |owner| format!(" ({owner})"))
+            ),
+        )
+        .with_source(error),
         _ => error,
     })
 }

@@ -8,7 +8,8 @@ use crate::{
         files::{self, Files},
         migrate, schema,
     },
-    ownership::presence::Presence,
+    open::links,
+    ownership::presence::RawAccess,
     recovery::salvage,
 };
 
@@ -57,6 +58,7 @@ const APPLICATION_ID: usize = 68;
 /// `NotADatabase` if nothing in the file belongs to this crate, `UnsupportedSchema` if a newer version of
 /// this crate has written it, and the kinds of a file system that fails.
 pub(crate) fn inspect(files: &Files) -> Result<FileState> {
+    links::refuse(files)?;
     let path = files.database();
     let size = |path: &Path| files::size(path).map_err(failed_on("read the size of", path));
     if size(&path)? == 0 {
@@ -68,11 +70,11 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         // opens the file; `IdentifiedDatabase` repeats these checks after that.
         return Ok(FileState::Database);
     }
-    if Presence::is_open_here(files) {
+    let Some(_access) = RawAccess::begin(files) else {
         // A store of this process has the file open, and has inspected it. To open and close it here would
         // release the POSIX locks of that store. `IdentifiedDatabase` repeats these checks through SQLite.
         return Ok(FileState::Database);
-    }
+    };
 
     let mut header = Vec::new();
     let file = File::open(&path).map_err(failed_on("open", &path))?;

@@ -5,6 +5,7 @@ use crate::{
     format::files::Files,
     open::{
         header::{self, FileState},
+        links,
         locked::LockedDirectory,
     },
     ownership::{lock::OwnerLock, presence::Presence},
@@ -24,6 +25,7 @@ impl<'a> InspectedFile<'a> {
     /// Finishes a rebuild that a crash interrupted, and then inspects the first bytes of the database file.
     pub(super) fn inspect(directory: LockedDirectory<'a>) -> Result<Self> {
         let (lock, files, settings) = directory.into_parts();
+        links::refuse(files)?;
         salvage::finish(files)?;
         let state = header::inspect(files)?;
         // Registered after the inspection, because the inspection does not open a registered file.
@@ -34,10 +36,14 @@ impl<'a> InspectedFile<'a> {
     /// Puts a new database with all sound rows in the place of the damaged one, which is moved aside. Nothing
     /// is deleted.
     pub(super) fn rebuild(self, error: Error, observer: &dyn Observer) -> Result<(Self, Repaired)> {
+        let Self { lock, presence, files, settings, .. } = self;
+        // No connection of this open is left, so the damaged file need not be kept open for its locks.
+        drop(presence);
         let known = TrustedState::default();
-        let is_owner = || self.lock.is_current();
-        let repaired = salvage::rebuild(self.files, self.settings, error, &known, None, is_owner, observer)?;
-        Ok((Self { state: FileState::Database, ..self }, repaired))
+        let is_owner = || lock.is_current();
+        let repaired = salvage::rebuild(files, settings, error, &known, None, is_owner, observer)?;
+        let presence = Presence::register(files);
+        Ok((Self { lock, presence, files, settings, state: FileState::Database }, repaired))
     }
 
     /// Whether this error means that an existing database is damaged. A busy, locked or unreadable database

@@ -23,6 +23,7 @@ mod fence;
 pub(crate) mod header;
 pub(crate) mod identified;
 mod integrity;
+pub(crate) mod links;
 mod unreadable;
 
 mod report;

@@ -2,13 +2,18 @@ use std::{fs, io, path::Path};
 
 /// The identity of a file, by device and inode: another file under the same name has another identity. On
 /// systems without inodes all identities are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileId(Option<(u64, u64)>);
 
 impl FileId {
     /// Returns the identity of the file that has this name. Does not open it.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self(of(&metadata)))
+    }
+
+    /// Whether the system has identities of files.
+    pub(crate) fn is_known(self) -> bool {
+        self.0.is_some()
     }
 
     /// Returns the identity of an open file.

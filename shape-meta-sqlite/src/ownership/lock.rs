@@ -1,8 +1,11 @@
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{ErrorKind as Io, Read, Seek, Write},
+    io::{self, ErrorKind as Io, Read, Seek, Write},
     path::{Path, PathBuf},
-    process, thread,
+    process,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,17 @@ pub(crate) enum LockAttempt {
 /// The interval between attempts while waiting for a live owner to end.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Limit on the wait for a tool that copies the database under a [`SharedLock`].
+const MAX_WAIT_FOR_TOOLS: Duration = Duration::from_secs(60);
+
+/// The lock files that this process has locked as an owner. A process id says less: process 1 of a container is
+/// not process 1 of another one.
+static OWNED_HERE: LazyLock<Mutex<HashSet<FileId>>> = LazyLock::new(Mutex::default);
+
+fn owned_here() -> MutexGuard<'static, HashSet<FileId>> {
+    OWNED_HERE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl OwnerLock {
     /// Takes the lock. Waits for a live owner if `on_live_owner` says so.
     ///
@@ -47,6 +61,14 @@ impl OwnerLock {
             let mut file = open(OpenOptions::new().create(true), &path)?;
             match file.try_lock() {
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) if is_free_for_tools(&file) => {
+                    // No owner is alive: a tool has the lock for a moment, or while it copies the files.
+                    if started.elapsed() >= MAX_WAIT_FOR_TOOLS {
+                        return Err(in_use_by_tool(files));
+                    }
+                    thread::sleep(RETRY_INTERVAL);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => match on_live_owner {
                     OnLiveOwner::Fence => return Ok(LockAttempt::MustFence),
                     OnLiveOwner::Wait(longest) if started.elapsed() < longest => {
@@ -57,13 +79,13 @@ impl OwnerLock {
                 },
                 // Some network file systems have no file locks. There SQLite's own exclusive lock on the
                 // database and the epoch keep owners apart.
-                Err(TryLockError::Error(error))
-                    if mode == Mode::Exclusive && error.kind() == Io::Unsupported => {}
+                Err(TryLockError::Error(error)) if mode == Mode::Exclusive && has_no_locks(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(failed_on("lock", &path)(error)),
             }
-            let lock = Self { file, path: path.clone() };
+            let lock = Self::locked(file, path.clone());
             // If another process has taken over meanwhile, this locked file has lost its name.
             if lock.is_current() {
+                give_to_owner(&lock.path, files);
                 lock.write_process_id();
                 return Ok(LockAttempt::Acquired(lock));
             }
@@ -78,10 +100,18 @@ impl OwnerLock {
         let ours = files.lock_of_process(process::id());
         let file = open(OpenOptions::new().create(true), &ours)?;
         file.try_lock().map_err(|error| failed_on("lock", &ours)(error.into()))?;
-        let lock = Self { file, path };
+        let lock = Self::locked(file, path);
         lock.write_process_id();
+        give_to_owner(&ours, files);
         fs::rename(&ours, &lock.path).map_err(failed_on("replace the lock file", &lock.path))?;
         Ok(lock)
+    }
+
+    fn locked(file: File, path: PathBuf) -> Self {
+        if let Ok(id) = FileId::of(&file) {
+            owned_here().insert(id);
+        }
+        Self { file, path }
     }
 
     /// Whether this is still the lock of the directory: false after another process has taken over.
@@ -99,26 +129,161 @@ impl OwnerLock {
     }
 }
 
+/// Whether no owner has the lock. Fails to see an owner on a file system without locks.
+fn is_free_for_tools(file: &File) -> bool {
+    let is_free = file.try_lock_shared().is_ok();
+    if is_free {
+        let _ = file.unlock();
+    }
+    is_free
+}
+
+/// Whether an attempt to lock failed because the file system has no locks: `EOPNOTSUPP`, or what network file
+/// systems return instead of it.
+fn has_no_locks(error: &io::Error) -> bool {
+    /// "No locks available".
+    const ENOLCK: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
+    /// "Bad file descriptor": NFS, for a lock that the server does not know.
+    const EBADF: i32 = 9;
+    let code = error.raw_os_error();
+    error.kind() == Io::Unsupported || cfg!(unix) && (code == Some(ENOLCK) || code == Some(EBADF))
+}
+
+/// Whether an owner of the database is alive, as far as its lock shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnerLiveness {
+    Live,
+    NotLive,
+    /// The lock file cannot be read, or its file system has no locks.
+    Unknown,
+}
+
+/// The lock of a tool that reads the files of a database without an owner. Several tools can have it, and no
+/// owner beside them. An owner that opens the database waits for it.
+#[derive(Debug)]
+pub(crate) struct SharedLock(File);
+
+/// The result of an attempt to take the [`SharedLock`].
+pub(crate) enum SharedAttempt {
+    /// No owner is alive, and none can be until the lock is dropped.
+    Acquired(SharedLock),
+    /// There is no lock file. An owner makes it before it touches the database, and nothing deletes it.
+    NoLockFile,
+    /// A live owner has the lock. The text that names it.
+    Owned(String),
+}
+
+impl SharedLock {
+    /// Takes the lock if no owner has it. Does not wait, and creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of a lock file that cannot be opened, and of a file system without locks.
+    pub(crate) fn attempt(files: &Files) -> io::Result<SharedAttempt> {
+        let path = files.lock();
+        loop {
+            let mut file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == Io::NotFound => return Ok(SharedAttempt::NoLockFile),
+                Err(error) => return Err(error),
+            };
+            match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(SharedAttempt::Owned(owner_name(&mut file))),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // A take-over replaces the lock file by one that is locked already.
+            if FileId::of(&file)? == FileId::at(&path)? {
+                return Ok(SharedAttempt::Acquired(Self(file)));
+            }
+        }
+    }
+}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Returns the words for the live owner of the database, if there is one.
+pub(crate) fn owner_of(files: &Files) -> Option<String> {
+    match SharedLock::attempt(files) {
+        Ok(SharedAttempt::Owned(owner)) => Some(owner),
+        _ => None,
+    }
+}
+
+/// Returns whether an owner is alive. The kernel's list of locks would hide the owners in other PID namespaces,
+/// so the lock itself is asked, for some microseconds. An owner that opens the database in this very moment
+/// tries again.
+pub(crate) fn liveness(files: &Files) -> OwnerLiveness {
+    match SharedLock::attempt(files) {
+        Ok(SharedAttempt::Owned(_)) => OwnerLiveness::Live,
+        Ok(SharedAttempt::Acquired(_) | SharedAttempt::NoLockFile) => OwnerLiveness::NotLive,
+        Err(_) => OwnerLiveness::Unknown,
+    }
+}
+
 fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
     options.read(true).write(true).truncate(false).open(path).map_err(failed_on("open the lock file", path))
 }
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
+        if let Ok(id) = FileId::of(&self.file) {
+            owned_here().remove(&id);
+        }
         // Closing the file is not enough: a child process that this one is just starting inherits the file,
         // and would keep it locked until it runs its own program.
         let _ = self.file.unlock();
     }
 }
 
-fn already_open(file: &mut File, files: &Files) -> Error {
+fn in_use_by_tool(files: &Files) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!(
+            "the database in {} has no owner, but a command has been copying its files for {} seconds; nothing was \
+             changed. Wait for that command or end it, and open again",
+            files.directory().display(),
+            MAX_WAIT_FOR_TOOLS.as_secs()
+        ),
+    )
+}
+
+/// Gives a lock file that root has made to the owner of the directory, whose service has to lock it, too.
+fn give_to_owner(lock: &Path, files: &Files) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        if let (Ok(now), Ok(directory)) = (lock.metadata(), files.directory().metadata())
+            && now.uid() == 0
+            && directory.uid() != 0
+        {
+            let _ = chown(lock, Some(directory.uid()), Some(directory.gid()));
+        }
+    }
+}
+
+/// Returns the words for the owner that has locked this file.
+fn owner_name(file: &mut File) -> String {
     let mut owner = String::new();
     let _ = file.rewind().and_then(|()| file.take(20).read_to_string(&mut owner));
-    let owner = match owner.trim() {
+    match owner.trim() {
+        _ if FileId::of(file).is_ok_and(|id| id.is_known() && owned_here().contains(&id)) => {
+            "another store in this process".to_owned()
+        }
         "" => "another process".to_owned(),
-        id if id == process::id().to_string() => "another store in this process".to_owned(),
+        id if id == process::id().to_string() => {
+            format!("process {id} of another container or host, which has the same process id as this one,")
+        }
         id => format!("process {id}"),
-    };
+    }
+}
+
+fn already_open(file: &mut File, files: &Files) -> Error {
+    let owner = owner_name(file);
     Error::new(
         ErrorKind::AlreadyOpen,
         format!(

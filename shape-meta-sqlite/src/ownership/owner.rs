@@ -18,7 +18,7 @@ pub(crate) fn record(connection: &Connection, since: Timestamp) -> Result<()> {
 }
 
 /// Returns the name of this host, or an empty string where it cannot be read without a call to the C library.
-fn host() -> String {
+pub(crate) fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = name.or_else(|| env::var("HOSTNAME").ok()).or_else(|| env::var("COMPUTERNAME").ok());
     name.unwrap_or_default().trim().to_owned()

@@ -1,6 +1,5 @@
 use std::{
     cell::RefCell,
-    fs::File,
     io::{self, ErrorKind as Io, Read, Seek, SeekFrom},
     path::Path,
 };
@@ -12,7 +11,7 @@ use super::{
     page_overrides::{self, PageOverrides, read_u32},
     wal,
 };
-use crate::error::failed_on;
+use crate::{error::failed_on, ownership::presence::KeptFile};
 
 /// Length of the database header, at the beginning of the first page.
 pub(super) const HEADER_BYTES: usize = 100;
@@ -23,9 +22,9 @@ pub(super) const HEADER_BYTES: usize = 100;
 /// files.
 pub(super) struct PageImage {
     /// `None` if only the WAL exists.
-    database: Option<File>,
+    database: Option<KeptFile>,
     /// The WAL or the journal, if it overrides pages.
-    companion: Option<File>,
+    companion: Option<KeptFile>,
     overrides: PageOverrides,
     page_size: usize,
     /// Bytes at the end of each page that SQLite leaves to extensions. Ours have none, but an operator's tool
@@ -43,7 +42,7 @@ impl PageImage {
     /// If neither the header nor the WAL has a usable page size, all sizes are tried, and the one with the
     /// highest `score` is used.
     pub(super) fn open(path: &Path, score: impl Fn(&Self) -> usize) -> Result<Self> {
-        let open = |path: &Path| match File::open(path) {
+        let open = |path: &Path| match KeptFile::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == Io::NotFound => Ok(None),
             Err(error) => Err(failed_on("open", path)(error)),
@@ -59,8 +58,8 @@ impl PageImage {
             None => 0,
         };
 
-        let committed = wal.as_ref().map(wal::overrides).unwrap_or_default();
-        let rolled_back = journal.as_ref().map(journal::overrides).unwrap_or_default();
+        let committed = wal.as_deref().map(wal::overrides).unwrap_or_default();
+        let rolled_back = journal.as_deref().map(journal::overrides).unwrap_or_default();
         let (companion, overrides) =
             if committed.pages.is_empty() { (journal, rolled_back) } else { (wal, committed) };
         let mut image = Self {
@@ -132,11 +131,11 @@ impl PageImage {
     }
 
     fn bytes(&self, number: u32, length: usize) -> Option<Vec<u8>> {
-        let (mut file, at) = match (self.overrides.pages.get(&number), &self.companion) {
+        let (file, at) = match (self.overrides.pages.get(&number), &self.companion) {
             (Some(at), Some(companion)) => (companion, *at),
             _ => (self.database.as_ref()?, u64::from(number - 1) * self.page_size as u64),
         };
-        let mut page = vec![0; length];
+        let (mut file, mut page) = (&**file, vec![0; length]);
         match file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut page)) {
             Ok(()) => Some(page),
             Err(error) => {

@@ -43,7 +43,8 @@ pub(crate) fn rebuild(
     // the new one, and not where this rebuild would look for them.
     finish(files)?;
     let (partial, complete) = (files.salvaging(), files.salvaged());
-    let copied = match copy(&files.database(), &partial, settings, trusted, owner) {
+    let copied = copy(&files.database(), &partial, settings, trusted, owner);
+    let copied = match copied.and_then(|copied| keep_owner_and_mode(files, &partial).map(|()| copied)) {
         Ok(copied) if is_owner() => copied,
         Ok(_) => {
             // The name may be that of the new owner's file by now, so it is not deleted.
@@ -94,6 +95,16 @@ pub(crate) fn finish(files: &Files) -> Result<()> {
 }
 
 const RENAME: &str = "rename the repaired database";
+
+/// The new database belongs to whom the damaged one belongs, or its WAL if nothing else is left of it.
+fn keep_owner_and_mode(files: &Files, new: &Path) -> Result<()> {
+    let of = [files.database(), files.companion("-wal")];
+    match of.iter().find(|path| path.symlink_metadata().is_ok()) {
+        Some(of) => files::keep_owner_and_mode(of, new)
+            .map_err(failed_on("set the owner and the mode of the new database", new)),
+        None => Ok(()),
+    }
+}
 
 fn put_in_place(files: &Files) -> Result<()> {
     files::move_file(RENAME, &files.salvaged(), &files.database())?;

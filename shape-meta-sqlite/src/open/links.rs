@@ -1,0 +1,65 @@
+use std::path::Path;
+
+use shape_meta_core::{Error, ErrorKind, Result};
+
+use crate::{error::failed_on, format::files::Files};
+
+/// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the name of
+/// the journal.
+const MAX_PATH_BYTES: usize = 504;
+
+/// Refuses a path that SQLite would follow to other files than this crate, or not at all.
+///
+/// SQLite resolves a symbolic link and puts the WAL next to its target, while the owner's lock and the quarantine
+/// are next to the link. A file with a second name can be opened under that name with another WAL. Symbolic links
+/// to the directory are fine.
+///
+/// # Errors
+///
+/// `Configuration`.
+pub(crate) fn refuse(files: &Files) -> Result<()> {
+    let refused = |message| Err(Error::new(ErrorKind::Configuration, message));
+    let directory = files.directory();
+    let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let length = resolved.as_os_str().len() + "/shape-meta.sqlite3".len();
+    if length > MAX_PATH_BYTES {
+        return refused(format!(
+            "the path of the database in {} has {length} bytes, and SQLite opens paths of up to {MAX_PATH_BYTES}; \
+             nothing was changed. Choose a directory with a shorter path",
+            directory.display()
+        ));
+    }
+    let path = files.database();
+    for path in [&path, &files.companion("-wal"), &files.companion("-journal")] {
+        if let Some(what) = special(path)? {
+            return refused(format!(
+                "{} {what}, so its companion files would be in different places; nothing was changed. Name the \
+                 directory that has the file itself, or put the file there",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns what is special about the file at `path`; `None` for an ordinary or a missing one.
+fn special(path: &Path) -> Result<Option<String>> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(failed_on("look at", path))?,
+    };
+    if metadata.is_symlink() {
+        return Ok(Some("is a symbolic link".into()));
+    }
+    if !metadata.is_file() {
+        return Ok(Some("is not a regular file".into()));
+    }
+    #[cfg(unix)]
+    {
+        let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
+        if names > 1 {
+            return Ok(Some(format!("has {names} names (hard links)")));
+        }
+    }
+    Ok(None)
+}
