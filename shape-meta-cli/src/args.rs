@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Inspect, verify, back up and repair a shape-meta database.
 ///
-/// Read-only commands work while an owner is alive and change no file of the database. `import` and `repair`
+/// Read-only commands work while an owner is alive and change no byte of the database. `import` and `repair`
 /// take ownership of the database and fail with exit code 4 while another process owns it.
 #[derive(Debug, Parser)]
 #[command(name = "shape-meta", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Backup {
         #[command(flatten)]
         database: Database,
-        /// Directory for the copy; must not hold a database.
+        /// Directory for the copy; must not hold a database. The copy has the owner and mode of the database.
         #[arg(long, value_name = "TARGET")]
         to: PathBuf,
         /// Do not show a progress bar.
@@ -105,12 +105,17 @@ pub(crate) enum Command {
     },
     /// Salvage a damaged database into a new one and quarantine the old file. Exit code 1 if shapes were
     /// lost.
+    ///
+    /// Changes nothing if the database is sound.
     Repair {
         #[command(flatten)]
         database: Database,
         /// Format of the definitions.
         #[arg(long, value_enum, default_value_t = Definitions::Opaque)]
         definitions: Definitions,
+        /// Rebuild the database also if it is sound.
+        #[arg(long)]
+        force: bool,
     },
     /// Write a completion script for a shell.
     Completions {
@@ -119,7 +124,7 @@ pub(crate) enum Command {
     },
     /// Write the manual page, or one page per command into a directory.
     Man {
-        /// Existing directory for the pages, such as `~/.local/share/man/man1`; standard output if absent.
+        /// Directory for the pages, created if missing, such as `~/.local/share/man/man1`; standard output if absent.
         directory: Option<PathBuf>,
     },
 }
@@ -136,7 +141,7 @@ pub(crate) struct Database {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Filter {
-    /// Only shapes of this table (`schema.name`); needs definitions in the `Shape` JSON format.
+    /// Only shapes of this table (`schema.name`, or `name` in any schema); needs definitions in the `Shape` JSON format.
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
     /// Only shapes that read this relation.

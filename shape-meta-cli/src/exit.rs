@@ -2,6 +2,8 @@ use std::{error::Error as _, fmt, io, process::ExitCode};
 
 use shape_meta_core::{Error, ErrorKind};
 
+use crate::output;
+
 /// Result of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Success {
@@ -49,16 +51,18 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(error) => {
-                write!(f, "{error}")?;
+                f.write_str(&output::safe(&error.to_string()))?;
                 let mut source = error.source();
                 while let Some(error) = source {
-                    write!(f, "\n  caused by: {error}")?;
+                    write!(f, "\n  caused by: {}", output::safe(&error.to_string()))?;
                     source = error.source();
                 }
                 Ok(())
             }
-            Self::Usage(message) => f.write_str(message),
-            Self::Io(operation, error) => write!(f, "could not {operation}: {error}"),
+            Self::Usage(message) => f.write_str(&output::safe(message)),
+            Self::Io(operation, error) => {
+                f.write_str(&output::safe(&format!("could not {operation}: {error}")))
+            }
             Self::OutputClosed => f.write_str("the output was closed"),
         }
     }
@@ -71,7 +75,7 @@ pub(crate) fn code(outcome: Result<Success, Failure>) -> ExitCode {
         Ok(Success::Findings) => return ExitCode::from(1),
         Err(failure) => failure,
     };
-    eprintln!("shape-meta: {failure}");
+    output::note(&failure);
     ExitCode::from(match &failure {
         Failure::Usage(_) => 2,
         Failure::Io(..) | Failure::OutputClosed => 6,

@@ -17,8 +17,9 @@ impl Filter {
         let unread =
             self.unread_for.is_none_or(|age| item.metadata.last_read.is_none_or(|at| at.age_at(now) >= age));
         let table = self.table.as_ref().is_none_or(|table| {
-            Shape::decode(&item.record.definition)
-                .is_ok_and(|shape| format!("{}.{}", shape.table.schema, shape.table.name) == *table)
+            Shape::decode(&item.record.definition).is_ok_and(|shape| {
+                shape.table.name == *table || format!("{}.{}", shape.table.schema, shape.table.name) == *table
+            })
         });
         state && relation && unread && table
     }

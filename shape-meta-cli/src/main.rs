@@ -23,6 +23,7 @@ mod exit;
 mod filter;
 mod json;
 mod output;
+mod signals;
 
 use std::{io::Write, process::ExitCode};
 
@@ -30,6 +31,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
+    signals::delete_temporary_files();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let outcome = commands::run(arguments, &mut out);
     let outcome = outcome.and_then(|success| out.flush().map(|()| success).map_err(exit::Failure::from));

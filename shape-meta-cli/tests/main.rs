@@ -4,5 +4,6 @@ mod support;
 
 mod beside_owner;
 mod corruption;
+mod operators;
 mod read_only;
 mod transfer;

@@ -168,7 +168,10 @@ fn completions_manual_pages_and_help_are_complete() {
     let orphans =
         fs::read_to_string(pages.path().join("shape-meta-orphans.1")).expect("each command has a page");
     assert!(orphans.contains(".TH"), "{orphans}");
-    let missing = run(&["man", &format!("{}/none", path(&pages))]);
+    let made = format!("{}/not/there", path(&pages));
+    assert_eq!(run(&["man", &made]).code, 0, "the directory is made");
+    assert!(fs::exists(format!("{made}/shape-meta.1")).expect("looks"));
+    let missing = run(&["man", &format!("{}/shape-meta.1/none", path(&pages))]);
     assert!(missing.code == 6 && missing.err.contains("could not write the manual pages"), "{}", missing.err);
     insta::assert_snapshot!("help", run(&["--help"]).out);
 }

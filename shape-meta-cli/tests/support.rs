@@ -23,6 +23,11 @@ pub(crate) struct Ran {
 
 /// Runs the command with this standard input.
 pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
+    run_bytes(arguments, input.as_bytes())
+}
+
+/// Runs the command with this standard input.
+pub(crate) fn run_bytes(arguments: &[&str], input: &[u8]) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_shape-meta"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -31,7 +36,7 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
         .spawn()
         .expect("the command starts");
     // The command may exit before it has read its input.
-    let _ = child.stdin.take().expect("standard input is piped").write_all(input.as_bytes());
+    let _ = child.stdin.take().expect("standard input is piped").write_all(input);
     let output = child.wait_with_output().expect("the command exits");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Ran {

@@ -45,7 +45,8 @@ fn an_export_can_be_imported() {
     assert_eq!((export.code, export.out.lines().count()), (0, 30));
 
     let ran = run_with(&["import", path(&to), "--json"], &export.out);
-    assert_eq!((ran.code, ran.out.trim()), (0, r#"{"added":30,"skipped":0}"#), "{}", ran.err);
+    let expected = r#"{"added":30,"skipped":0,"skipped_as":{"invalid":0,"not_utf8":0,"refused":0}}"#;
+    assert_eq!((ran.code, ran.out.trim()), (0, expected), "{}", ran.err);
     let copy = run(&["export", path(&to)]);
     let without_seqs = |text: &str| {
         text.lines()
@@ -61,7 +62,8 @@ fn an_export_can_be_imported() {
 
     let more = format!("{}nonsense\n", export.out.lines().next().expect("a line").to_owned() + "\n");
     let ran = run_with(&["import", path(&to), "--json"], &more);
-    assert_eq!((ran.code, ran.out.trim()), (1, r#"{"added":0,"skipped":2}"#));
+    let expected = r#"{"added":0,"skipped":2,"skipped_as":{"invalid":1,"not_utf8":0,"refused":1}}"#;
+    assert_eq!((ran.code, ran.out.trim()), (1, expected));
     insta::assert_snapshot!("skipped_lines", ran.err);
 }
 

@@ -9,6 +9,8 @@ mod corruption;
 mod damaged_header;
 mod errors;
 mod faults;
+#[cfg(target_os = "linux")]
+mod locks;
 mod missing_rows;
 mod modes;
 mod operators;

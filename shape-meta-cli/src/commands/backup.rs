@@ -25,7 +25,7 @@ pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Wri
     if database.json {
         output::json(out, &json!({"to": to.display().to_string(), "pages": pages}))?;
     } else {
-        writeln!(out, "{pages} pages copied to {}", to.display())?;
+        writeln!(out, "pages: {pages}, to: {}", output::safe(&to.display().to_string()))?;
     }
     Ok(Success::Clean)
 }

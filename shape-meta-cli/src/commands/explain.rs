@@ -29,6 +29,15 @@ pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
             .collect();
         output::json(out, &all)?;
     } else {
+        let scanning = plans.iter().filter(|plan| has_full_scan(plan)).count();
+        match scanning {
+            0 => writeln!(
+                out,
+                "all {} statements use an index, or are meant to read a whole table",
+                plans.len()
+            )?,
+            _ => writeln!(out, "{scanning} of {} statements do not use an index", plans.len())?,
+        }
         for plan in plans.iter().filter(|plan| !plan.steps.is_empty()) {
             let mark = if has_full_scan(plan) { "  <- full table scan" } else { "" };
             writeln!(out, "{plan}{mark}")?;

@@ -35,7 +35,7 @@ pub(super) fn for_each_match(
         match item {
             Err(error) => {
                 damaged += 1;
-                eprintln!("shape-meta: skipped: {error}");
+                output::note(output::safe(&format!("skipped: {error}")));
             }
             Ok(item) if matches < limit && filter.matches(&item, now) => {
                 matches += 1;

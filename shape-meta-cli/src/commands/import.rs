@@ -1,19 +1,15 @@
-use std::{
-    io::{BufRead, Write},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write, path::Path, sync::Arc, time::Duration};
 
 use serde_json::json;
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    Error, MutateError, MutateShapesExt, NoopObserver, ReadShapes, SnapshotState, StoreControl, Wait,
+    Error, ErrorKind, MutateError, MutateShapesExt, NoopObserver, ReadShapes, SnapshotState, StoreControl,
+    Wait,
 };
 use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
 
-use super::Outcome;
+use super::{Line, Outcome};
 use crate::{
     args::Database,
     exit::{Failure, Success},
@@ -26,48 +22,89 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 
 type Store = Buffered<Cached<SqliteStore>>;
 
-pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
-    let input = super::input(file)?;
-    let store = open(&database.directory)?;
-    let (mut added, mut skipped) = (0_u64, 0_u64);
-    for (number, line) in (1_u64..).zip(input.lines()) {
-        let line = line.map_err(Failure::io("read the input"))?;
-        if line.trim().is_empty() {
-            continue;
+/// Skipped lines that are reported one by one. All are counted.
+const REPORTED: u64 = 100;
+
+/// The lines that were left out, by reason.
+#[derive(Default)]
+struct Skipped {
+    invalid: u64,
+    not_utf8: u64,
+    refused: u64,
+}
+
+impl Skipped {
+    fn total(&self) -> u64 {
+        self.invalid + self.not_utf8 + self.refused
+    }
+
+    fn report(&self, number: u64, reason: &str) {
+        match self.total() {
+            total if total <= REPORTED => {
+                output::note(format!("line {number} skipped: {}", output::safe(reason)));
+            }
+            total if total == REPORTED + 1 => output::note("more lines are skipped, and only counted"),
+            _ => {}
         }
-        let shape = serde_json::from_str::<ShapeJson>(&line).map_err(|error| error.to_string());
+    }
+}
+
+pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
+    let input = super::input(file, "shapes in JSON")?;
+    let store = open(&database.directory)?;
+    let (mut added, mut skipped) = (0_u64, Skipped::default());
+    for line in super::lines(input) {
+        let Line { number, bytes } = line.map_err(Failure::io("read the input"))?;
+        let Ok(line) = str::from_utf8(&bytes) else {
+            skipped.not_utf8 += 1;
+            skipped.report(number, "it is not UTF-8");
+            continue;
+        };
+        let shape = serde_json::from_str::<ShapeJson>(line).map_err(|error| error.to_string());
         let shape = shape.and_then(ShapeJson::into_parts);
         match shape.map(|shape| add(&store, shape)) {
             Ok(Ok(())) => added += 1,
             Ok(Err(MutateError::Failed(error))) => return Err(error.into()),
             Ok(Err(MutateError::Refused(refusal))) => {
-                skipped += 1;
-                eprintln!("shape-meta: line {number} skipped: {refusal}");
+                skipped.refused += 1;
+                skipped.report(number, &refusal.to_string());
             }
             Err(message) => {
-                skipped += 1;
-                eprintln!("shape-meta: line {number} skipped: {message}");
+                skipped.invalid += 1;
+                skipped.report(number, &message);
             }
         }
     }
     let report = store.close(TIMEOUT);
     if !report.is_complete() {
-        let unwritten = report.unwritten;
-        let message = format!(
-            "{unwritten} changes were not written to disk; the other shapes are added. Run the import again: it \
-             skips shapes that exist"
-        );
-        return Err(report
-            .error
-            .unwrap_or_else(|| Error::new(shape_meta_core::ErrorKind::Io, message))
-            .into());
+        return Err(incomplete(report.unwritten, report.error).into());
     }
+    let total = skipped.total();
+    let Skipped { invalid, not_utf8, refused } = skipped;
     if database.json {
-        output::json(out, &json!({"added": added, "skipped": skipped}))?;
+        let reasons = json!({"invalid": invalid, "not_utf8": not_utf8, "refused": refused});
+        output::json(out, &json!({"added": added, "skipped": total, "skipped_as": reasons}))?;
     } else {
-        writeln!(out, "{added} shapes added, {skipped} lines skipped")?;
+        writeln!(out, "added: {added}, skipped: {total}")?;
+        if total > 0 {
+            writeln!(out, "skipped as invalid: {invalid}, not UTF-8: {not_utf8}, refused: {refused}")?;
+        }
     }
-    Ok(if skipped == 0 { Success::Clean } else { Success::Findings })
+    Ok(if total == 0 { Success::Clean } else { Success::Findings })
+}
+
+/// Returns the error of a close that could not write all changes, with the reason as its source.
+fn incomplete(unwritten: u64, reason: Option<Error>) -> Error {
+    let kind = reason.as_ref().map_or(ErrorKind::Io, Error::kind);
+    let message = format!(
+        "{unwritten} changes were not written to disk; the other shapes are added. Run the import again: it skips \
+         shapes that exist"
+    );
+    let error = Error::new(kind, message);
+    match reason {
+        Some(reason) => error.with_source(reason),
+        None => error,
+    }
 }
 
 /// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has a
@@ -98,4 +135,19 @@ fn add(
         store.touch(&handle, at)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c10_an_incomplete_import_counts_what_is_not_written() {
+        let error = incomplete(3, Some(Error::new(ErrorKind::StorageFull, "the disk is full")));
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        let text = Failure::from(error).to_string();
+        assert!(text.contains("3 changes were not written"), "{text}");
+        assert!(text.contains("Run the import again"), "{text}");
+        assert!(text.contains("caused by: the disk is full"), "{text}");
+    }
 }

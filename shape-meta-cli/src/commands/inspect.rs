@@ -15,7 +15,7 @@ pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outco
         output::json(out, &as_json(&summary))?;
     } else {
         for (name, value) in as_lines(&summary) {
-            writeln!(out, "{name:<16}{value}")?;
+            writeln!(out, "{name:<16}{}", output::safe(&value))?;
         }
     }
     Ok(if summary.damaged_rows == 0 { Success::Clean } else { Success::Findings })
@@ -24,7 +24,7 @@ pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outco
 fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
     match disk_indexes {
         DiskIndexes::Maintained => "maintained",
-        DiskIndexes::Omitted => "omitted (look-ups need a cache)",
+        DiskIndexes::Omitted => "omitted",
     }
 }
 
@@ -40,7 +40,8 @@ fn owner(owner: &Owner) -> String {
         Some(true) => format!("{process}, alive"),
         Some(false) if owner.process.is_some() => format!("none; last owner: {process}"),
         Some(false) => "none".into(),
-        None => process,
+        None if owner.process.is_some() => format!("{process}, unknown whether alive"),
+        None => "unknown".into(),
     }
 }
 
@@ -75,7 +76,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
     ];
     if summary.damaged_rows > 0 {
         let advice = "run `shape-meta verify`, then `shape-meta repair`";
-        lines.push(("DAMAGED ROWS", format!("{}; {advice}", summary.damaged_rows)));
+        lines.push(("damaged rows", format!("{}; {advice}", summary.damaged_rows)));
     }
     for (at, one) in summary.top_relations.iter().enumerate() {
         let name = if at == 0 { "top relations" } else { "" };
@@ -112,7 +113,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "last_seq": summary.last_seq.get(),
         "oldest": shape(&summary.oldest),
         "newest": shape(&summary.newest),
-        "disk_indexes": summary.disk_indexes == DiskIndexes::Maintained,
+        "disk_indexes": disk_indexes(summary.disk_indexes),
         "schema_version": summary.schema_version,
         "database_bytes": summary.database_bytes,
         "free_bytes": summary.free_bytes,

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use shape_meta_core::{ScanItem, Timestamp};
+use shape_meta_core::{Definition, ScanItem, Shape, Timestamp};
 
 use super::{Outcome, export::for_each_match};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 /// Rows that share column widths. A list of any length is printed while it is read, in memory of constant
 /// size.
 const ROWS: usize = 1_000;
+
+/// Limit on the characters of a table or a filter.
+const MAX_TEXT: usize = 120;
 
 pub(super) fn run(
     database: &Database,
@@ -39,25 +42,36 @@ pub(super) fn run(
     Ok(if is_complete { Success::Clean } else { Success::Findings })
 }
 
-fn row(item: &ScanItem, now: Timestamp) -> [String; 6] {
+fn row(item: &ScanItem, now: Timestamp) -> [String; 7] {
     let entry = &item.record.entry;
     let relations: Vec<_> = entry.relations().iter().map(ToString::to_string).collect();
+    let (table, filter) = match Shape::decode(&item.record.definition) {
+        Ok(shape) => {
+            let table = format!("{}.{}", shape.table.schema, shape.table.name);
+            (table, shape.filter.unwrap_or_else(|| "-".into()))
+        }
+        // A definition of another format is shown as it is.
+        Err(_) => ("-".into(), String::from_utf8_lossy(&item.record.definition).into_owned()),
+    };
+    let text = |text: &str| output::safe(text).chars().take(MAX_TEXT).collect::<String>();
     [
         entry.created().to_string(),
-        entry.handle().to_string(),
+        text(entry.handle().as_str()),
         item.metadata.state.to_string(),
         relations.join(","),
         item.metadata.last_read.map_or("-".into(), |at| output::age(at.age_at(now))),
-        String::from_utf8_lossy(&item.record.definition).chars().take(60).collect(),
+        text(&table),
+        text(&filter),
     ]
 }
 
-fn print(rows: &mut Vec<[String; 6]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
-    let header = ["created seq", "handle", "state", "relations", "unread for", "definition"];
+fn print(rows: &mut Vec<[String; 7]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let header = ["created seq", "handle", "state", "relations", "unread for", "table", "filter"];
     let mut table = output::table(if std::mem::take(first) { &header } else { &[] });
     table.add_rows(rows.drain(..));
+    let width = output::width();
     for line in table.to_string().lines() {
-        writeln!(out, "{}", line.trim())?;
+        writeln!(out, "{}", output::cut(line.trim(), width))?;
     }
     Ok(())
 }

@@ -12,8 +12,8 @@ mod show;
 mod verify;
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, IsTerminal, Write},
     path::Path,
 };
 
@@ -22,6 +22,7 @@ use clap::CommandFactory;
 use crate::{
     args::{Arguments, Command, Definitions},
     exit::{Failure, Success},
+    output,
 };
 
 pub(crate) type Outcome = Result<Success, Failure>;
@@ -37,15 +38,19 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
         Command::Export { database, filter } => export::run(&database, &filter, out),
         Command::Import { database, file } => import::run(&database, file.as_deref(), out),
         Command::Orphans { database, file } => orphans::run(&database, file.as_deref(), out),
-        Command::Repair { database, definitions } => repair::run(&database, definitions, out),
+        Command::Repair { database, definitions, force } => repair::run(&database, definitions, force, out),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "shape-meta", out);
+            // It panics if it cannot write, so it writes to memory.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "shape-meta", &mut script);
+            out.write_all(&script)?;
             Ok(Success::Clean)
         }
         Command::Man { directory } => {
             match directory {
                 None => clap_mangen::Man::new(Arguments::command()).render(out)?,
-                Some(to) => clap_mangen::generate_to(Arguments::command(), &to)
+                Some(to) => fs::create_dir_all(&to)
+                    .and_then(|()| clap_mangen::generate_to(Arguments::command(), &to))
                     .map_err(Failure::io(format!("write the manual pages to {}", to.display())))?,
             }
             Ok(Success::Clean)
@@ -53,10 +58,24 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// Opens the file, or standard input if there is none or it is `-`.
-fn input(file: Option<&Path>) -> Result<Box<dyn BufRead>, Failure> {
+/// Opens the file, or standard input if there is none or it is `-`, and reads its beginning: an input that cannot be
+/// read is reported before anything else is done. `what` names the lines.
+fn input(file: Option<&Path>, what: &str) -> Result<Box<dyn BufRead>, Failure> {
+    let mut input = open_input(file, what)?;
+    input.fill_buf().map_err(Failure::io(format!("read the {what}")))?;
+    Ok(input)
+}
+
+fn open_input(file: Option<&Path>, what: &str) -> Result<Box<dyn BufRead>, Failure> {
     match file.filter(|path| *path != Path::new("-")) {
-        None => Ok(Box::new(BufReader::new(io::stdin()))),
+        None => {
+            if io::stdin().is_terminal() {
+                output::note(format!(
+                    "waiting for {what}, one a line, on standard input; end it with Ctrl-D"
+                ));
+            }
+            Ok(Box::new(BufReader::new(io::stdin())))
+        }
         Some(path) => {
             let file = File::open(path).map_err(|error| {
                 Failure::Usage(format!("could not open the input file {}: {error}", path.display()))
@@ -64,6 +83,31 @@ fn input(file: Option<&Path>) -> Result<Box<dyn BufRead>, Failure> {
             Ok(Box::new(BufReader::new(file)))
         }
     }
+}
+
+/// A line of the input, with its number. Bytes that are not UTF-8 stay what they are.
+struct Line {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// Returns the lines that are not empty, without white space at their ends.
+fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = io::Result<Line>> {
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let mut bytes = Vec::new();
+            match input.read_until(b'\n', &mut bytes) {
+                Ok(0) => return None,
+                Err(error) => return Some(Err(error)),
+                Ok(_) => number += 1,
+            }
+            let trimmed = bytes.trim_ascii();
+            if !trimmed.is_empty() {
+                return Some(Ok(Line { number, bytes: trimmed.to_vec() }));
+            }
+        }
+    })
 }
 
 fn verifier(definitions: Definitions) -> Option<shape_meta_sqlite::Verifier> {

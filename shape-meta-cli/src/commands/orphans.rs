@@ -1,12 +1,10 @@
-use std::{
-    io::{BufRead, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use serde_json::json;
+use shape_meta_core::{Error, ErrorKind};
 use shape_meta_sqlite::Inspector;
 
-use super::Outcome;
+use super::{Line, Outcome};
 use crate::{
     args::Database,
     exit::{Failure, Success},
@@ -15,34 +13,55 @@ use crate::{
 
 pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
+    let mut unreadable = Vec::new();
     let mut failure = None;
-    let mut stored = super::input(file)?.lines();
-    let handles = std::iter::from_fn(|| match stored.next()? {
-        Ok(line) => Some(line),
-        Err(error) => {
-            failure = Some(Failure::Io("read the handles".into(), error));
-            None
+    let mut lines = super::lines(super::input(file, "handles")?);
+    let handles = std::iter::from_fn(|| {
+        loop {
+            match lines.next()? {
+                Ok(Line { number, bytes }) => match String::from_utf8(bytes) {
+                    Ok(handle) => return Some(Ok(handle)),
+                    // No handle is like that, and no text names it. Its number does.
+                    Err(error) => unreadable.push((number, error.into_bytes())),
+                },
+                Err(error) => {
+                    failure = Some(error);
+                    // With part of the list, shapes would be reported as missing data that they have.
+                    return Some(Err(Error::new(ErrorKind::Io, "could not read the handles")));
+                }
+            }
         }
     });
-    let handles = handles.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
     let mut orphans = Vec::new();
-    let missing = inspector.orphans(handles, |orphan| orphans.push(orphan))?;
-    // With part of the list, shapes would be reported as missing data that they have.
+    let missing = inspector.orphans(handles, |orphan| orphans.push(orphan));
     if let Some(failure) = failure {
-        return Err(failure);
+        return Err(Failure::Io("read the handles".into(), failure));
     }
+    let missing = missing?;
     inspector.finish()?;
     if database.json {
         let missing: Vec<_> = missing.iter().map(|handle| handle.as_str()).collect();
-        output::json(out, &json!({"orphans": orphans, "missing_data": missing}))?;
+        let unreadable: Vec<_> = unreadable
+            .iter()
+            .map(|(line, bytes)| json!({"line": line, "bytes": bytes.escape_ascii().to_string()}))
+            .collect();
+        output::json(out, &json!({"orphans": orphans, "missing_data": missing, "not_utf8": unreadable}))?;
     } else {
         for orphan in &orphans {
-            writeln!(out, "orphan        {orphan}")?;
+            writeln!(out, "orphan        {}", output::safe(orphan))?;
+        }
+        for (line, bytes) in &unreadable {
+            writeln!(out, "not UTF-8     line {line}: {}", bytes.escape_ascii())?;
         }
         for handle in &missing {
-            writeln!(out, "missing data  {handle}")?;
+            writeln!(out, "missing data  {}", output::safe(handle.as_str()))?;
         }
-        writeln!(out, "orphans: {}, shapes with missing data: {}", orphans.len(), missing.len())?;
+        write!(out, "orphans: {}, shapes with missing data: {}", orphans.len(), missing.len())?;
+        match unreadable.len() {
+            0 => writeln!(out)?,
+            lines => writeln!(out, ", lines that are not UTF-8: {lines}")?,
+        }
     }
-    Ok(if orphans.is_empty() && missing.is_empty() { Success::Clean } else { Success::Findings })
+    let is_clean = orphans.is_empty() && missing.is_empty() && unreadable.is_empty();
+    Ok(if is_clean { Success::Clean } else { Success::Findings })
 }

@@ -1,7 +1,7 @@
 use std::{io::Write, sync::Arc};
 
 use serde_json::json;
-use shape_meta_core::{ErrorKind, NoopObserver, ShapeStoreExt, TrustedState};
+use shape_meta_core::{Error, ErrorKind, NoopObserver, ShapeStoreExt, TrustedState};
 use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 
 use super::Outcome;
@@ -11,16 +11,31 @@ use crate::{
     output,
 };
 
-pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
-    // Keep the disk indexes as they are, where that can be read: building them takes long.
-    let disk_indexes =
-        match Inspector::open(&database.directory).and_then(|inspector| inspector.disk_indexes()) {
-            Ok(disk_indexes) => disk_indexes,
-            Err(error) if error.kind() == ErrorKind::Corrupt => DiskIndexes::Maintained,
-            // An exclusive owner is alive. Opening fails and names it.
-            Err(error) if error.kind() == ErrorKind::Busy => DiskIndexes::Maintained,
-            Err(error) => return Err(error.into()),
-        };
+pub(super) fn run(
+    database: &Database,
+    definitions: Definitions,
+    force: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let (disk_indexes, sound) = match look(database, definitions) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Corrupt => (DiskIndexes::Maintained, None),
+        // An exclusive owner is alive. Opening fails and names it.
+        Err(error) if error.kind() == ErrorKind::Busy => (DiskIndexes::Maintained, None),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(shapes) = sound.filter(|_| !force) {
+        if database.json {
+            output::json(out, &json!({"sound": true, "shapes": shapes}))?;
+        } else {
+            writeln!(
+                out,
+                "the database is sound: {shapes} shapes verified, no problems; nothing was changed"
+            )?;
+            writeln!(out, "`--force` rebuilds it all the same")?;
+        }
+        return Ok(Success::Clean);
+    }
     let mut options = SqliteOptions::default().disk_indexes(disk_indexes);
     if let Some(verifier) = super::verifier(definitions) {
         options = options.verifier(verifier);
@@ -55,7 +70,9 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
         for lost in &repaired.lost {
             let handle =
                 lost.handle.as_ref().map_or("a shape with an unknown handle", |handle| handle.as_str());
-            writeln!(out, "lost: {handle} (sequence number {}): {}", lost.created, lost.why)?;
+            let (handle, why) = (output::safe(handle), lost.why.to_string());
+            let why = output::safe(&why);
+            writeln!(out, "lost: {handle} (sequence number {}): {why}", lost.created)?;
         }
         if repaired.vanished > 0 {
             writeln!(out, "vanished: {} shapes of which no row was found", repaired.vanished)?;
@@ -68,8 +85,26 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
             )?;
         }
         writeln!(out, "{} shapes salvaged, {} lost", repaired.saved, repaired.missing())?;
-        writeln!(out, "the damaged database is quarantined as {}", repaired.path.display())?;
+        let path = repaired.path.display().to_string();
+        writeln!(out, "the damaged database is quarantined as {}", output::safe(&path))?;
     }
     let is_clean = repaired.missing() == 0 && repaired.lost_cleanups == 0;
     Ok(if is_clean { Success::Clean } else { Success::Findings })
+}
+
+/// Returns the disk indexes, which a repair keeps because building them takes long, and the number of shapes if the
+/// database has an owner no longer and is sound.
+fn look(database: &Database, definitions: Definitions) -> Result<(DiskIndexes, Option<u64>), Error> {
+    let inspector = Inspector::open(&database.directory)?;
+    let disk_indexes = inspector.disk_indexes()?;
+    if inspector.owner().is_ok_and(|owner| owner.is_live == Some(true)) {
+        // Opening fails and names the owner.
+        return Ok((disk_indexes, None));
+    }
+    let report = match inspector.verify(super::verifier(definitions).as_ref(), &mut |_| {}) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok((disk_indexes, None)),
+        report => report?,
+    };
+    inspector.finish()?;
+    Ok((disk_indexes, (report.problems == 0).then_some(report.shapes)))
 }

@@ -11,7 +11,7 @@ pub(super) fn run(database: &Database, handle: &str, out: &mut dyn Write) -> Out
     let found = inspector.find(handle)?;
     inspector.finish()?;
     let Some(item) = found else {
-        eprintln!("shape-meta: no shape has the handle {handle:?}");
+        output::note(output::safe(&format!("no shape has the handle {handle:?}")));
         return Ok(Success::Findings);
     };
     if database.json {
@@ -41,7 +41,7 @@ fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
         ("last read", read.unwrap_or_else(|| "unknown".into())),
         ("definition", String::from_utf8_lossy(&record.definition).into_owned()),
     ] {
-        writeln!(out, "{name:<15}{value}")?;
+        writeln!(out, "{name:<15}{}", output::safe(&value))?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
         )?;
     } else {
         for problem in &problems {
-            writeln!(out, "{problem}")?;
+            writeln!(out, "{}", output::safe(problem))?;
         }
         match report.problems {
             0 => writeln!(out, "{} shapes verified, no problems", report.shapes)?,
