@@ -9,7 +9,7 @@ use crate::{args::Database, exit::Success, output};
 /// Statements whose purpose is to read a whole table.
 const FULL_SCANS: [&str; 5] = ["load", "to_clean", "scan", "found_at_open", "saved_reads"];
 /// Plan steps that scan a table whose size does not grow with the number of shapes.
-const SMALL_SCANS: [&str; 3] = ["SCAN change_log", "SCAN opening", "SCAN CONSTANT ROW"];
+const SMALL_SCANS: [&str; 4] = ["SCAN change_log", "SCAN opening", "SCAN lineage", "SCAN CONSTANT ROW"];
 
 pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
