@@ -3,7 +3,8 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use shape_meta_core::{
-    NoopObserver, ReadShapes, ReadShapesExt, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp, TrustedState,
+    NoopObserver, ReadShapes, ReadShapesExt, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp,
+    TrustedState,
 };
 use shape_meta_sqlite::{Inspector, OnLiveOwner, SqliteStandby, SqliteStore};
 
