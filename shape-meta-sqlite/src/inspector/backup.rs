@@ -1,7 +1,4 @@
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior, backup};
 use shape_meta_core::{Error, ErrorKind, Result};
@@ -11,7 +8,7 @@ use crate::{
     connection::settings::set,
     error::{failed, failed_on},
     format::{
-        files::{self, Files},
+        files::{self, COMPANIONS, Files},
         meta::Meta,
     },
 };
@@ -35,9 +32,13 @@ impl Inspector {
     pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
         fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
         let target = Files::new(to)?;
-        let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
-        if is_there(target.database()) || target.has_companions() || is_there(target.salvaged()) {
-            return Err(taken(&target));
+        for path in [target.database(), target.salvaged()]
+            .into_iter()
+            .chain(COMPANIONS.map(|suffix| target.companion(suffix)))
+        {
+            if files::exists(&path)? {
+                return Err(taken(&target));
+            }
         }
         // SQLite's own files of the unfinished copy are in there, too.
         let unfinished = Temporary::create(target.directory(), "shape-meta.sqlite3-backup")?;

@@ -6,7 +6,7 @@ use shape_meta_core::{Error, ErrorKind, Result};
 use super::temporary::Temporary;
 use crate::{
     error::{failed, failed_on},
-    format::files::Files,
+    format::files::{self, Files},
     ownership::{
         lock::{SharedAttempt, SharedLock},
         presence::KeptFile,
@@ -46,7 +46,7 @@ pub(super) fn open(files: &Files) -> Result<(Connection, Temporary)> {
         copy_file(&files.companion(suffix), &copy.companion(suffix))?;
     }
     // Without a lock file there was no owner when the copy began. An owner that came makes one first.
-    if lock.is_none() && files.lock().symlink_metadata().is_ok() {
+    if lock.is_none() && files::exists(&files.lock())? {
         return Err(owned(files, "another process"));
     }
     drop(lock);
@@ -77,7 +77,7 @@ fn owned(files: &Files, owner: &str) -> Error {
 
 /// Copies a file, if it exists, to a new file that only this user can read.
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    if from.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+    if !files::exists(from)? {
         return Ok(());
     }
     let source = KeptFile::open(from).map_err(failed_on("read", from))?;

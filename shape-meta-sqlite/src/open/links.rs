@@ -2,7 +2,10 @@ use std::path::Path;
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{error::failed_on, format::files::Files};
+use crate::{
+    error::failed_on,
+    format::files::{self, Files},
+};
 
 /// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the name of
 /// the journal.
@@ -44,10 +47,10 @@ pub(crate) fn refuse(files: &Files) -> Result<()> {
 
 /// Returns what is special about the file at `path`; `None` for an ordinary or a missing one.
 fn special(path: &Path) -> Result<Option<String>> {
-    let metadata = match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        metadata => metadata.map_err(failed_on("look at", path))?,
-    };
+    if !files::exists(path)? {
+        return Ok(None);
+    }
+    let metadata = path.symlink_metadata().map_err(failed_on("look at", path))?;
     if metadata.is_symlink() {
         return Ok(Some("is a symbolic link".into()));
     }

@@ -98,12 +98,13 @@ const RENAME: &str = "rename the repaired database";
 
 /// The new database belongs to whom the damaged one belongs, or its WAL if nothing else is left of it.
 fn keep_owner_and_mode(files: &Files, new: &Path) -> Result<()> {
-    let of = [files.database(), files.companion("-wal")];
-    match of.iter().find(|path| path.symlink_metadata().is_ok()) {
-        Some(of) => files::keep_owner_and_mode(of, new)
-            .map_err(failed_on("set the owner and the mode of the new database", new)),
-        None => Ok(()),
+    for of in [files.database(), files.companion("-wal")] {
+        if files::exists(&of)? {
+            return files::keep_owner_and_mode(&of, new)
+                .map_err(failed_on("set the owner and the mode of the new database", new));
+        }
     }
+    Ok(())
 }
 
 fn put_in_place(files: &Files) -> Result<()> {
