@@ -12,6 +12,7 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod locks;
 mod missing_rows;
+mod identity;
 mod modes;
 mod operators;
 mod option_extremes;

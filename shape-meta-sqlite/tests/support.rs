@@ -72,6 +72,11 @@ pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) 
 
 /// Returns the sequence numbers of all live shapes, in the order of a scan.
 pub(crate) fn live(store: &SqliteStore) -> Vec<u64> {
+    live_of(store)
+}
+
+/// As [`live`], of any store.
+pub(crate) fn live_of(store: &impl ReadShapes) -> Vec<u64> {
     let scan = store.scan().expect("the scan opens");
     scan.map(|item| item.expect("reads").metadata.created.get()).collect()
 }
