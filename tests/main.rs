@@ -16,6 +16,7 @@ mod threads;
 mod cleaner;
 mod dashboard;
 mod gauges;
+mod identity;
 mod last_reads;
 mod observer_events;
 mod open_failures;
