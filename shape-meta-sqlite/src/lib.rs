@@ -52,8 +52,8 @@
 //!
 //! A shape's row id is the sequence number of its add, so rows are appended. A batch is one transaction,
 //! which also writes the sequence number of its last mutation; so a batch whose commit may have failed can be
-//! applied again. Every open bumps the epoch of the database, and each transaction checks that the epoch is
-//! still its own.
+//! applied again. Every open bumps the epoch of the database and makes a random identity, and each
+//! transaction that writes checks that database and opening are still its own (C11, C13).
 //!
 //! Observers receive every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_for_relations`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,

@@ -218,7 +218,8 @@ impl SqliteStandby {
     }
 
     /// Checks whether the file that is read is still the database, and opens the new one if not: an owner
-    /// that repairs replaces the file, and an owner of a later version migrates it. Call it regularly, or
+    /// that repairs replaces the file, an owner of a later version migrates it, and a restore puts another
+    /// database in its place. Until then, reads fail that need a new connection to it. Call it regularly, or
     /// call [`changes_since`](shape_meta_core::ShapeStoreExt::changes_since), which does it too. Takes some
     /// microseconds.
     ///

@@ -40,7 +40,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database `shape-meta.sqlite3` in this directory. Creates both if they are missing.
+    /// Opens the database `shape-meta.sqlite3` in this directory. Creates both if they are missing. A
+    /// relative path is made absolute once.
     ///
     /// # Errors
     ///

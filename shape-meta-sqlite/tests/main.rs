@@ -9,10 +9,10 @@ mod corruption;
 mod damaged_header;
 mod errors;
 mod faults;
+mod identity;
 #[cfg(target_os = "linux")]
 mod locks;
 mod missing_rows;
-mod identity;
 mod modes;
 mod operators;
 mod option_extremes;

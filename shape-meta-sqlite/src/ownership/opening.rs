@@ -18,7 +18,7 @@ use crate::{
 /// - whenever the writer is opened again: after a failure, a rest, or a repair (`Connections::reopen`);
 /// - before a maintenance and before a repair.
 ///
-/// A new opening and the fencing of a live owner begin another opening, and need no check: they hold the lock.
+/// A new opening and the fencing of a live owner begin another opening, and need no check.
 /// Readers are checked when they are opened (`Connections::check_reader`).
 #[derive(Debug)]
 pub(crate) struct Opening {

@@ -4,8 +4,8 @@ use crate::{
 };
 
 /// A position in the history of one database: an opening of it, and a sequence number that this opening had
-/// committed (C13). A sequence number alone means nothing: in a copy that was put back, the same number stands
-/// for other mutations.
+/// committed (C13). A sequence number alone means nothing: in a copy that was put back, the same number
+/// stands for other mutations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
     meta: Meta,
