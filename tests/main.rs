@@ -3,6 +3,7 @@
 
 mod conformance;
 mod contract;
+mod file_names;
 mod sources;
 mod word_list;
 

@@ -52,3 +52,28 @@ fn corruption_is_reported_and_repaired() {
         assert!(inspect.contains(&expected), "the repair keeps the disk indexes: {inspect}");
     }
 }
+
+/// Bytes of the magic, the schema version and the application id, and the whole first page: the rest is ours, so
+/// no command takes the file for a foreign one, and `repair` carries all shapes over.
+#[test]
+fn c11_a_damaged_header_is_repaired_by_the_command() {
+    for damaged in [3..4, 62..63, 70..71, 0..4096] {
+        let directory = directory();
+        let store = open(directory.path(), DiskIndexes::Maintained);
+        fill(&store, 1..=20);
+        store.close().expect("closes");
+        let file = directory.path().join(DATABASE);
+        let mut bytes = fs::read(&file).expect("reads");
+        bytes[damaged.clone()].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        fs::write(&file, &bytes).expect("writes");
+
+        let verify = run(&["verify", path(&directory)]);
+        assert_eq!(verify.code, 5, "{damaged:?}: {}", verify.err);
+        assert!(verify.err.contains("`repair` carries all sound rows"), "{damaged:?}: {}", verify.err);
+        assert!(fs::read(&file).expect("reads") == bytes, "{damaged:?}: the file stays unchanged");
+        let repair = run(&["repair", path(&directory)]);
+        assert_eq!(repair.code, 0, "{damaged:?}: {}{}", repair.out, repair.err);
+        assert_eq!(run(&["verify", path(&directory)]).code, 0, "{damaged:?}");
+        assert_eq!(run(&["export", path(&directory)]).out.lines().count(), 20, "{damaged:?}");
+    }
+}

@@ -32,8 +32,8 @@ fn open(directory: &Path, options: SqliteOptions) -> shape_meta_core::Result<Sql
     SqliteStore::open(directory, options, Arc::new(NoopObserver))
 }
 
-/// Opens the damaged database; twice, with writes in between, if it stays in its place. No shape is lost, and the damaged file is kept
-/// byte for byte if another one takes its place. Returns whether it was quarantined.
+/// Opens the damaged database; twice, with writes in between, if it stays in its place. No shape is lost, and
+/// the damaged file is kept byte for byte if another one takes its place. Returns whether it was quarantined.
 fn assert_saved(damaged: &[u8], check: IntegrityCheck, context: &str) -> bool {
     let directory = support::directory();
     fs::write(directory.path().join(NAME), damaged).expect("writes");

@@ -7,7 +7,11 @@ use super::{copy, temporary::Temporary};
 use crate::{
     DiskIndexes, QueryPlan,
     error::{failed, failed_on, kind_of},
-    format::{compat, files::Files, migrate, prefix_hash, query, row, schema, sql},
+    format::{
+        compat,
+        files::{self, Files},
+        migrate, prefix_hash, query, row, schema, sql,
+    },
     maintenance::query_plans,
     open::header::{self, FileState},
     ownership::{
@@ -48,13 +52,26 @@ impl Inspector {
     /// ([`Mode::Exclusive`](crate::Mode::Exclusive)). `Corrupt` if its schema cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         let files = Files::new(directory)?;
-        match header::inspect(&files)? {
+        let state = header::inspect(&files)?;
+        Self::open_as(files, state).map_err(|error| match state {
+            FileState::DamagedHeader => damaged_header(error),
+            _ => error,
+        })
+    }
+
+    fn open_as(files: Files, state: FileState) -> Result<Self> {
+        match state {
             // A damaged header may still allow reads, and `verify` reports the damage.
             FileState::Database | FileState::Doubtful | FileState::DamagedHeader => {}
+            FileState::Missing if files::exists(&files.salvaged())? => {
+                let message = "a repair was interrupted after it had moved the damaged database aside; its result \
+                     is complete. Open the store, or run `repair`, to finish it";
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
             FileState::Missing => {
                 let message = format!(
                     "{} holds no database; name the directory that the store was opened with",
-                    directory.display()
+                    files.directory().display()
                 );
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
@@ -219,6 +236,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -65_536)
+}
+
+/// Returns the error of a file whose first bytes are damaged, although the rest is ours.
+fn damaged_header(error: Error) -> Error {
+    let message = "the first bytes of the database are damaged, but the rest is ours; it was not changed. `repair` \
+         carries all sound rows into a new database, and keeps this one";
+    Error::new(ErrorKind::Corrupt, message).with_source(error)
 }
 
 /// Whether SQLite would have to write before it can read, and may not: the result codes `READONLY_ROLLBACK` and

@@ -70,10 +70,21 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
     Meta::fence(&transaction)?;
-    // The lock file is replaced inside the transaction: SQLite lets one writer in at a time, so of several
-    // processes that fence at once the last one has both epoch and lock. If the commit fails, the other owner
-    // continues, but other processes no longer see its lock. The epoch still keeps the owners apart.
-    let lock = OwnerLock::take_over(files)?;
+    let fenced = Meta::read(&transaction)?;
     transaction.commit().map_err(failed(doing))?;
-    Ok(lock)
+
+    // The lock file is replaced once the commit has succeeded: otherwise a failed commit would leave the other
+    // owner alive without its lock. SQLite lets one writer in at a time, so inside of a second transaction,
+    // which writes nothing, of several processes that fence at once the last one has both epoch and lock.
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("lock the database after its owner was fenced"))?;
+    if Meta::read(&transaction)? != fenced {
+        return Err(Error::new(
+            ErrorKind::AlreadyOpen,
+            "another process has taken the database over at the same time, and owns it now; this one has written \
+             nothing but the fence of the former owner. Open it again to take it over from there",
+        ));
+    }
+    OwnerLock::take_over(files)
 }

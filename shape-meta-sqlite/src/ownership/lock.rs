@@ -48,6 +48,9 @@ fn owned_here() -> MutexGuard<'static, HashSet<FileId>> {
     OWNED_HERE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many take-overs by other processes may win against one open (I9).
+const MAX_LOST: u32 = 16;
+
 impl OwnerLock {
     /// Takes the lock. Waits for a live owner if `on_live_owner` says so.
     ///
@@ -57,6 +60,7 @@ impl OwnerLock {
     pub(crate) fn acquire(files: &Files, mode: Mode, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
         let path = files.lock();
         let started = Instant::now();
+        let mut lost = 0;
         loop {
             let mut file = open(OpenOptions::new().create(true), &path)?;
             match file.try_lock() {
@@ -89,12 +93,16 @@ impl OwnerLock {
                 lock.write_process_id();
                 return Ok(LockAttempt::Acquired(lock));
             }
+            lost += 1;
+            if lost >= MAX_LOST {
+                return Err(already_open(&mut open(OpenOptions::new().create(true), &path)?, files));
+            }
         }
     }
 
-    /// Replaces the lock file of a live owner by one that this process has locked. Must be called in the
-    /// transaction that bumps the epoch: of several processes that take over at once, the last one then has
-    /// epoch and lock.
+    /// Replaces the lock file of a live owner by one that this process has locked. Must be called in a
+    /// transaction that has found the epoch of the take-over: of several processes that take over at once, the
+    /// last one then has epoch and lock.
     pub(crate) fn take_over(files: &Files) -> Result<Self> {
         let path = files.lock();
         let ours = files.lock_of_process(process::id());

@@ -40,7 +40,7 @@ impl PageImage {
 
     /// Returns the pages in use. Free pages may still have rows of removed shapes.
     ///
-    /// If the first page is not that of this file, nobody knows the free pages. Then the pages of our tables are
+    /// If the first page is not that of this file, the free pages are unknown. Then the pages of our tables are
     /// found by their trees: a removed shape must not come back.
     pub(super) fn live_pages(&self) -> HashSet<u32> {
         let mut live = if self.has_own_first_page() {

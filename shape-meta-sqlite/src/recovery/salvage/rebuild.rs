@@ -27,7 +27,7 @@ use crate::{
 /// database in its place and starts again, or [finishes](finish) the rebuild. A file is only renamed to a
 /// name that no file has.
 ///
-/// `is_owner` is asked once the new database is written: an owner that was fenced meanwhile must not move the
+/// `is_owner` is called once the new database is written: an owner that was fenced meanwhile must not move the
 /// database of the new one.
 pub(crate) fn rebuild(
     files: &Files,
