@@ -150,3 +150,20 @@ pub(crate) fn invalidates_connection(kind: ErrorKind) -> bool {
             | ErrorKind::Closed
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn c9_a_process_without_file_descriptors_is_told_so() {
+        for code in [23, 24] {
+            let error = failed_on("open", Path::new("/x"))(io::Error::from_raw_os_error(code));
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.to_string().contains("ulimit -n"), "{error}");
+        }
+        let error = failed_on("open", Path::new("/x"))(io::Error::from_raw_os_error(5));
+        assert!(!error.to_string().contains("ulimit"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! C11: nothing is destroyed without ownership.
 
 use shape_meta_core::{ErrorKind, ReadShapes, ShapeStore, SnapshotState};
-use shape_meta_sqlite::Mode;
+use shape_meta_sqlite::{Inspector, Mode, OnLiveOwner};
 
 use crate::support;
 
@@ -82,4 +82,44 @@ fn a_closed_store_reports_that_it_is_closed() {
             ErrorKind::Closed
         );
     }
+}
+
+#[test]
+fn c11_a_takeover_of_a_stopped_owner_says_what_to_end() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=3);
+    // As an owner that was stopped inside a commit: its write lock stays.
+    let stopped = support::raw_connection(directory.path());
+    stopped.execute_batch("BEGIN IMMEDIATE").expect("the write lock is free");
+    let fence = support::options()
+        .on_live_owner(OnLiveOwner::Fence)
+        .busy_timeout(std::time::Duration::from_millis(50));
+    let error = support::open_error(directory.path(), fence.clone());
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    let text = error.to_string();
+    assert!(text.contains("End that process") && text.contains("stopped or hangs inside a commit"), "{text}");
+    stopped.execute_batch("ROLLBACK").expect("rolls back");
+    support::open(directory.path(), fence);
+}
+
+#[test]
+fn c11_the_liveness_of_an_owner_is_unknown_where_locks_may_not_reach() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let is_live = || Inspector::open(directory.path()).expect("opens").owner().expect("reads").is_live;
+    assert_eq!(is_live(), Some(true));
+    store.close().expect("closes");
+    assert_eq!(is_live(), Some(false));
+    // The latest owner was on another host, where the lock may be held.
+    support::raw_connection(directory.path())
+        .execute("UPDATE owner SET host = 'elsewhere'", [])
+        .expect("writes");
+    assert_eq!(is_live(), None);
+    let store = support::open(directory.path(), support::options());
+    support::raw_connection(directory.path())
+        .execute("UPDATE owner SET host = 'elsewhere'", [])
+        .expect("writes");
+    assert_eq!(is_live(), Some(true), "a lock that is held says enough");
+    drop(store);
 }

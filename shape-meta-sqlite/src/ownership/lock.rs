@@ -358,4 +358,49 @@ mod tests {
         drop(second);
         ours(acquire(&files, OnLiveOwner::Fence).expect("it is free again"));
     }
+
+    #[test]
+    fn c11_an_open_waits_for_a_tool_and_never_fences_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("an absolute path");
+        drop(ours(acquire(&files, OnLiveOwner::Fail).expect("it is free")));
+        for on_live_owner in [OnLiveOwner::Fail, OnLiveOwner::Fence] {
+            let Ok(SharedAttempt::Acquired(tool)) = SharedLock::attempt(&files) else {
+                panic!("no owner is alive")
+            };
+            thread::scope(|scope| {
+                let opening = scope.spawn(|| acquire(&files, on_live_owner).map(ours));
+                drop(tool);
+                let lock = opening.join().expect("no panic").expect("a tool is no owner");
+                assert_eq!(liveness(&files), OwnerLiveness::Live);
+                assert!(matches!(SharedLock::attempt(&files), Ok(SharedAttempt::Owned(_))));
+                drop(lock);
+            });
+            assert_eq!(liveness(&files), OwnerLiveness::NotLive);
+        }
+    }
+
+    #[test]
+    fn c11_process_1_of_another_container_is_not_this_process() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("an absolute path");
+        // Another container has locked the file, and its process has the same id there as this one has here.
+        let mut other = File::create(files.lock()).expect("creates");
+        other.try_lock().expect("it is free");
+        other.write_all(process::id().to_string().as_bytes()).expect("writes");
+        let error = acquire(&files, OnLiveOwner::Fail).err().expect("it is locked").to_string();
+        assert!(error.contains("of another container or host"), "{error}");
+        drop(other);
+        let _ours = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free again"));
+        let error = acquire(&files, OnLiveOwner::Fail).err().expect("it is locked").to_string();
+        assert!(error.contains("another store in this process"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn c11_no_locks_has_many_error_codes() {
+        // EOPNOTSUPP, ENOLCK, EBADF; and EACCES, EIO.
+        assert!([95, 37, 9].iter().all(|code| has_no_locks(&io::Error::from_raw_os_error(*code))));
+        assert!([13, 5].iter().all(|code| !has_no_locks(&io::Error::from_raw_os_error(*code))));
+    }
 }
