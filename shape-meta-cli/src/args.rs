@@ -124,7 +124,8 @@ pub(crate) enum Command {
     },
     /// Write the manual page, or one page per command into a directory.
     Man {
-        /// Directory for the pages, created if missing, such as `~/.local/share/man/man1`; standard output if absent.
+        /// Directory for the pages, created if missing, such as `~/.local/share/man/man1`; standard output if
+        /// absent.
         directory: Option<PathBuf>,
     },
 }
@@ -141,7 +142,8 @@ pub(crate) struct Database {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Filter {
-    /// Only shapes of this table (`schema.name`, or `name` in any schema); needs definitions in the `Shape` JSON format.
+    /// Only shapes of this table (`schema.name`, or `name` in any schema); needs definitions in the `Shape`
+    /// JSON format.
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
     /// Only shapes that read this relation.

@@ -27,8 +27,8 @@ pub(crate) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()
     writeln!(out, "{text}")
 }
 
-/// Returns a text in which a terminal obeys nothing: control characters (also ESC and those of C1), line ends, and
-/// characters that change the direction of the text or are invisible are escaped, such as `\u{1b}`.
+/// Returns a text in which a terminal obeys nothing: control characters (also ESC and those of C1), line
+/// ends, and characters that change the direction of the text or are invisible are escaped, such as `\u{1b}`.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     escape(text, |c| c.escape_default().to_string())
 }
@@ -48,7 +48,8 @@ fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            // Marks, embeddings, overrides and isolates of the direction; separators of lines; invisible ones.
+            // Marks, embeddings, overrides and isolates of the direction; separators of lines; invisible
+            // ones.
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
                 | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )

@@ -1,7 +1,7 @@
 //! Signals that end the command.
 
-/// Starts a thread that deletes the temporary files before a signal ends the command. Without it a copy of a database
-/// would stay behind.
+/// Starts a thread that deletes the temporary files before a signal ends the command. Without it a copy of a
+/// database would stay behind.
 #[cfg(unix)]
 pub(crate) fn delete_temporary_files() {
     use signal_hook::{

@@ -53,8 +53,8 @@ fn corruption_is_reported_and_repaired() {
     }
 }
 
-/// Bytes of the magic, the schema version and the application id, and the whole first page: the rest is ours, so
-/// no command takes the file for a foreign one, and `repair` carries all shapes over.
+/// Bytes of the magic, the schema version and the application id, and the whole first page: the rest is ours,
+/// so no command takes the file for a foreign one, and `repair` carries all shapes over.
 #[test]
 fn c11_a_damaged_header_is_repaired_by_the_command() {
     for damaged in [3..4, 62..63, 70..71, 0..4096] {

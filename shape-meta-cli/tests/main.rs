@@ -2,8 +2,8 @@
 
 mod support;
 
-mod beside_owner;
 mod corruption;
+mod live_owner;
 mod operators;
 mod read_only;
 mod transfer;

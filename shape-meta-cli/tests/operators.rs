@@ -1,4 +1,5 @@
-//! What an operator may count on: owner and mode of files, hostile names, closed pipes, and inputs of any bytes.
+//! What an operator may count on: owner and mode of files, hostile names, closed pipes, and inputs of any
+//! bytes.
 
 use std::{
     fs,
@@ -68,7 +69,7 @@ fn c11_repair_and_backup_keep_owner_and_mode() {
     let copy = directory.path().join("copy");
     assert_eq!(run(&["backup", path(&directory), "--to", copy.to_str().expect("text")]).code, 0);
     assert_eq!(state(&copy.join(DATABASE)), expected, "backup");
-    assert_eq!(fs::read_dir(&copy).expect("reads").count(), 1, "nothing else is left beside a backup");
+    assert_eq!(fs::read_dir(&copy).expect("reads").count(), 1, "nothing else is left next to a backup");
 
     corrupt(directory.path());
     assert_eq!(run(&["repair", path(&directory)]).code, 1);

@@ -60,8 +60,8 @@ fn filters_by_table_relation_and_state() {
     assert!(shown.out.contains(r#""created_seq":5,"#), "{}", shown.out);
 }
 
-/// With a live owner, after it has closed, and after it was killed: no byte of the database and of its WAL changes.
-/// Only an empty WAL and its index may be created, which belong to the database.
+/// With a live owner, after it has closed, and after it was killed: no byte of the database and of its WAL
+/// changes. Only an empty WAL and its index may be created, which belong to the database.
 #[test]
 fn c11_read_only_commands_change_no_byte_of_a_database() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {

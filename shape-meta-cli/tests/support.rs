@@ -87,8 +87,8 @@ pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) 
     store.apply(&Batch { changes: changes.collect(), through }).expect("the batch applies");
 }
 
-/// Returns the name and content of every file in a directory. Another process reads them: this one would give up
-/// the locks of its own store by closing the files.
+/// Returns the name and content of every file in a directory. Another process reads them: this one would give
+/// up the locks of its own store by closing the files.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let copy = self::directory();
     let copied = Command::new("cp").arg("-r").arg(directory.join(".")).arg(copy.path()).status();

@@ -157,7 +157,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn c9_a_process_without_file_descriptors_is_told_so() {
+    fn c9_a_process_without_file_descriptors_is_named() {
         for code in [23, 24] {
             let error = failed_on("open", Path::new("/x"))(io::Error::from_raw_os_error(code));
             assert_eq!(error.kind(), ErrorKind::Io);

@@ -9,8 +9,8 @@ use crate::support;
 
 const NAME: &str = "shape-meta.sqlite3";
 
-/// Writes what a crash left of a store with the shapes 1 to 20, of which the database has the first ten and the
-/// WAL the rest. The header of the database is damaged. Returns the bytes of database and WAL.
+/// Writes what a crash left of a store with the shapes 1 to 20, of which the database has the first ten and
+/// the WAL the rest. The header of the database is damaged. Returns the bytes of database and WAL.
 fn write_damaged(directory: &Path) -> [Vec<u8>; 2] {
     let origin = support::directory();
     let store = support::open(origin.path(), support::options());
@@ -106,8 +106,8 @@ fn c11_a_rebuild_replaces_no_file() {
     assert_whole(&support::open(directory.path(), support::options()));
 }
 
-/// An empty file under the name of the database, made while the repair was interrupted, is moved aside and not
-/// overwritten.
+/// An empty file under the name of the database, made while the repair was interrupted, is moved aside and
+/// not overwritten.
 #[test]
 fn c11_the_repaired_database_replaces_no_file() {
     let directory = support::directory();

@@ -58,8 +58,8 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// Opens the file, or standard input if there is none or it is `-`, and reads its beginning: an input that cannot be
-/// read is reported before anything else is done. `what` names the lines.
+/// Opens the file, or standard input if there is none or it is `-`, and reads its beginning: an input that
+/// cannot be read is reported before anything else is done. `what` names the lines.
 fn input(file: Option<&Path>, what: &str) -> Result<Box<dyn BufRead>, Failure> {
     let mut input = open_input(file, what)?;
     input.fill_buf().map_err(Failure::io(format!("read the {what}")))?;

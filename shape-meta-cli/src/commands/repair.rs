@@ -92,8 +92,8 @@ pub(super) fn run(
     Ok(if is_clean { Success::Clean } else { Success::Findings })
 }
 
-/// Returns the disk indexes, which a repair keeps because building them takes long, and the number of shapes if the
-/// database has an owner no longer and is sound.
+/// Returns the disk indexes, which a repair keeps because building them takes long, and the number of shapes
+/// if the database has an owner no longer and is sound.
 fn look(database: &Database, definitions: Definitions) -> Result<(DiskIndexes, Option<u64>), Error> {
     let inspector = Inspector::open(&database.directory)?;
     let disk_indexes = inspector.disk_indexes()?;

@@ -88,8 +88,9 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Gives a new file the mode of another file and, where the process may, its owner: what root repairs or backs up
-/// stays the service's. Without the right the file keeps the owner of this process, which has to use it.
+/// Gives a new file the mode of another file and, where the process may, its owner: what root repairs or
+/// backs up stays the service's. Without the right the file keeps the owner of this process, which has to use
+/// it.
 pub(crate) fn keep_owner_and_mode(of: &Path, on: &Path) -> io::Result<()> {
     let metadata = of.metadata()?;
     #[cfg(unix)]

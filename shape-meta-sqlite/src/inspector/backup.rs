@@ -20,15 +20,16 @@ impl Inspector {
     /// Copies the database into the directory `to`, which must not hold one. The owner goes on writing
     /// meanwhile.
     ///
-    /// The copy holds what was committed when the call began, and has the owner and the mode of the database. It is
-    /// made under another name, which no other backup has. After it is complete, checked and synced, it gets its
-    /// final name, and replaces nothing. `progress` receives the number of copied pages, and of all pages.
+    /// The copy holds what was committed when the call began, and has the owner and the mode of the database.
+    /// It is made under another name, which no other backup has. After it is complete, checked and synced, it
+    /// gets its final name, and replaces nothing. `progress` receives the number of copied pages, and of all
+    /// pages.
     ///
     /// # Errors
     ///
-    /// `Configuration` if the directory holds a database already. `Busy` if the database was replaced meanwhile.
-    /// Otherwise an error of the kind that the disk or SQLite reports, such as `StorageFull`. In each case the
-    /// directory holds what it held before.
+    /// `Configuration` if the directory holds a database already. `Busy` if the database was replaced
+    /// meanwhile. Otherwise an error of the kind that the disk or SQLite reports, such as `StorageFull`. In
+    /// each case the directory holds what it held before.
     pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
         fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
         let target = Files::new(to)?;
@@ -85,8 +86,8 @@ impl Inspector {
     }
 }
 
-/// Gives a complete copy the name of the database in `target`. Replaces nothing, whoever else makes a database or a
-/// backup there in this moment.
+/// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process makes
+/// a database or a backup there in this moment.
 fn publish(copy: &Path, target: &Files) -> Result<()> {
     let database = target.database();
     let taken_or = |error: io::Error| match error.kind() {
@@ -113,8 +114,8 @@ fn taken(target: &Files) -> Error {
     Error::new(ErrorKind::Configuration, message)
 }
 
-/// Takes the identities off the copy, so that it is another database from its next opening on (C13). A damaged
-/// copy stays as it is: the repair that it needs gives it new identities.
+/// Takes the identities off the copy, so that it is another database from its next opening on (C13). A
+/// damaged copy stays as it is: the repair that it needs gives it new identities.
 fn mark(copy: &mut Connection) -> Result<()> {
     let doing = "mark the backup as a copy";
     // Without an index of the WAL in a file. Closing the connection moves the WAL into the copy.

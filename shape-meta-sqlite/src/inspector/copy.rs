@@ -13,12 +13,13 @@ use crate::{
     },
 };
 
-/// Opens a private copy of a database that cannot be read in its place, because reading would have to change it
-/// first: to roll back a journal, or to create the index of the WAL in a directory that is not writable.
+/// Opens a private copy of a database that cannot be read in its place, because reading would have to change
+/// it first: to roll back a journal, or to create the index of the WAL in a directory that is not writable.
 ///
-/// The files are copied under the owner's lock, so nothing writes them meanwhile. The copy is readable for this
-/// user alone, and has lost its name when this returns: it is gone when the connection is closed, however the
-/// process ends. On systems that do not delete open files the [`Temporary`] deletes it after the connection.
+/// The files are copied under the owner's lock, so nothing writes them meanwhile. The copy is readable for
+/// this user alone, and has lost its name when this returns: it is gone when the connection is closed,
+/// however the process ends. On systems that do not delete open files the [`Temporary`] deletes it after the
+/// connection.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ fn owned(files: &Files, owner: &str) -> Error {
     Error::new(
         ErrorKind::Busy,
         format!(
-            "the database in {} cannot be read beside its owner: {owner} owns it; nothing was changed. Run the command \
+            "the database in {} cannot be read next to its owner: {owner} owns it; nothing was changed. Run the command \
              as the user of the owner, or stop the owner first",
             files.directory().display()
         ),

@@ -24,12 +24,12 @@ use crate::{
 /// Read-only access to a database without ownership, for tools.
 ///
 /// A connection of SQLite that may only read, with SQLite's own locks: a live owner goes on, and only its WAL
-/// cannot be reset during a long read. Each call shows what was committed when it began. No byte of the database
-/// or of its WAL changes; SQLite may leave an empty `-wal` and its index `-shm` next to the database, which belong
-/// to it. Reads databases of every released schema version.
+/// cannot be reset during a long read. Each call shows what was committed when it began. No byte of the
+/// database or of its WAL changes; SQLite may leave an empty `-wal` and its index `-shm` next to the
+/// database, which belong to it. Reads databases of every released schema version.
 ///
-/// If reading would have to change the database first (a journal that must be rolled back, a directory in which no
-/// `-shm` can be created), a private temporary copy is read, which is made under the owner's lock.
+/// If reading would have to change the database first (a journal that must be rolled back, a directory in
+/// which no `-shm` can be created), a private temporary copy is read, which is made under the owner's lock.
 pub struct Inspector {
     pub(super) connection: Connection,
     pub(super) files: Files,
@@ -47,8 +47,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// `Configuration` if the directory has no database, or one whose creation is not finished. `NotADatabase` or
-    /// `UnsupportedSchema` if this version cannot read it. `Busy` if a live owner locks it
+    /// `Configuration` if the directory has no database, or one whose creation is not finished.
+    /// `NotADatabase` or `UnsupportedSchema` if this version cannot read it. `Busy` if a live owner locks it
     /// ([`Mode::Exclusive`](crate::Mode::Exclusive)). `Corrupt` if its schema cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         let files = Files::new(directory)?;
@@ -117,8 +117,8 @@ impl Inspector {
         Ok(version)
     }
 
-    /// Checks that the file that was read still has the name of the database. Call it before you rely on what was
-    /// read: a repair may have replaced the file meanwhile.
+    /// Checks that the file that was read still has the name of the database. Call it before you rely on what
+    /// was read: a repair may have replaced the file meanwhile.
     ///
     /// # Errors
     ///
@@ -245,8 +245,8 @@ fn damaged_header(error: Error) -> Error {
     Error::new(ErrorKind::Corrupt, message).with_source(error)
 }
 
-/// Whether SQLite would have to write before it can read, and may not: the result codes `READONLY_ROLLBACK` and
-/// `READONLY_RECOVERY`, and `CANTOPEN` for a WAL or its index in a directory that is not writable.
+/// Whether SQLite would have to write before it can read, and may not: the result codes `READONLY_ROLLBACK`
+/// and `READONLY_RECOVERY`, and `CANTOPEN` for a WAL or its index in a directory that is not writable.
 fn needs_copy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))

@@ -17,8 +17,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// The first error of `stored`. An error if the database cannot be read. `Corrupt` if a row is damaged, since its handle would be
-    /// unknown.
+    /// The first error of `stored`. An error if the database cannot be read. `Corrupt` if a row is damaged,
+    /// since its handle would be unknown.
     pub fn orphans(
         &self,
         stored: impl IntoIterator<Item = Result<String>>,

@@ -19,14 +19,15 @@ pub struct Owner {
     pub host: Option<String>,
     /// Time at which the latest owner took ownership.
     pub since: Option<Timestamp>,
-    /// Whether an owner is alive. `None` where that cannot be known: the lock file cannot be read, its file system
-    /// has no locks, or it is free and the latest owner was on another host, whose locks may not reach this one.
+    /// Whether an owner is alive. `None` where that cannot be known: the lock file cannot be read, its file
+    /// system has no locks, or it is free and the latest owner was on another host, whose locks may not reach
+    /// this one.
     pub is_live: Option<bool>,
 }
 
 impl Inspector {
-    /// Returns the latest owner. Asks the owner's lock, for some microseconds; an owner that opens the database
-    /// in this moment tries again.
+    /// Returns the latest owner. Asks the owner's lock, for some microseconds; an owner that opens the
+    /// database in this moment tries again.
     ///
     /// # Errors
     ///

@@ -73,8 +73,8 @@ impl Drop for Temporary {
 /// Deletes the temporary files of this process: private copies of databases, and unfinished backups.
 ///
 /// Each is deleted when the call that made it returns. This is for a process that ends earlier, because of a
-/// signal: call it from a thread that waits for signals (not from a signal handler), and end the process. A call
-/// in progress fails.
+/// signal: call it from a thread that waits for signals (not from a signal handler), and end the process. A
+/// call in progress fails.
 pub fn remove_temporary_files() {
     let all = lock();
     for path in &*all {

@@ -73,9 +73,10 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     let fenced = Meta::read(&transaction)?;
     transaction.commit().map_err(failed(doing))?;
 
-    // The lock file is replaced once the commit has succeeded: otherwise a failed commit would leave the other
-    // owner alive without its lock. SQLite lets one writer in at a time, so inside of a second transaction,
-    // which writes nothing, of several processes that fence at once the last one has both epoch and lock.
+    // The lock file is replaced once the commit has succeeded: otherwise a failed commit would leave the
+    // other owner alive without its lock. SQLite lets one writer in at a time, so inside of a second
+    // transaction, which writes nothing, of several processes that fence at once the last one has both epoch
+    // and lock.
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("lock the database after its owner was fenced"))?;

@@ -7,15 +7,15 @@ use crate::{
     format::files::{self, Files},
 };
 
-/// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the name of
-/// the journal.
+/// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the
+/// name of the journal.
 const MAX_PATH_BYTES: usize = 504;
 
 /// Refuses a path that SQLite would follow to other files than this crate, or not at all.
 ///
-/// SQLite resolves a symbolic link and puts the WAL next to its target, while the owner's lock and the quarantine
-/// are next to the link. A file with a second name can be opened under that name with another WAL. Symbolic links
-/// to the directory are fine.
+/// SQLite resolves a symbolic link and puts the WAL next to its target, while the owner's lock and the
+/// quarantine are next to the link. A file with a second name can be opened under that name with another WAL.
+/// Symbolic links to the directory are fine.
 ///
 /// # Errors
 ///

@@ -40,8 +40,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Limit on the wait for a tool that copies the database under a [`SharedLock`].
 const MAX_WAIT_FOR_TOOLS: Duration = Duration::from_secs(60);
 
-/// The lock files that this process has locked as an owner. A process id says less: process 1 of a container is
-/// not process 1 of another one.
+/// The lock files that this process has locked as an owner. A process id says less: process 1 of a container
+/// is not process 1 of another one.
 static OWNED_HERE: LazyLock<Mutex<HashSet<FileId>>> = LazyLock::new(Mutex::default);
 
 fn owned_here() -> MutexGuard<'static, HashSet<FileId>> {
@@ -101,8 +101,8 @@ impl OwnerLock {
     }
 
     /// Replaces the lock file of a live owner by one that this process has locked. Must be called in a
-    /// transaction that has found the epoch of the take-over: of several processes that take over at once, the
-    /// last one then has epoch and lock.
+    /// transaction that has found the epoch of the take-over: of several processes that take over at once,
+    /// the last one then has epoch and lock.
     pub(crate) fn take_over(files: &Files) -> Result<Self> {
         let path = files.lock();
         let ours = files.lock_of_process(process::id());
@@ -167,7 +167,7 @@ pub(crate) enum OwnerLiveness {
 }
 
 /// The lock of a tool that reads the files of a database without an owner. Several tools can have it, and no
-/// owner beside them. An owner that opens the database waits for it.
+/// owner at the same time. An owner that opens the database waits for it.
 #[derive(Debug)]
 pub(crate) struct SharedLock(File);
 
@@ -222,9 +222,9 @@ pub(crate) fn owner_of(files: &Files) -> Option<String> {
     }
 }
 
-/// Returns whether an owner is alive. The kernel's list of locks would hide the owners in other PID namespaces,
-/// so the lock itself is asked, for some microseconds. An owner that opens the database in this very moment
-/// tries again.
+/// Returns whether an owner is alive. The kernel's list of locks would hide the owners in other PID
+/// namespaces, so this tries the lock itself, for some microseconds. An owner that opens the database in this
+/// very moment tries again.
 pub(crate) fn liveness(files: &Files) -> OwnerLiveness {
     match SharedLock::attempt(files) {
         Ok(SharedAttempt::Owned(_)) => OwnerLiveness::Live,

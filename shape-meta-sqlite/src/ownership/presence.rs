@@ -15,8 +15,8 @@ static OPEN: LazyLock<Mutex<HashMap<DirectoryName, OpenHere>>> = LazyLock::new(M
 /// Notified when a [`RawAccess`] ends.
 static RAW_ACCESS_ENDED: Condvar = Condvar::new();
 
-/// A directory by device and inode, so that a symbolic link or a bind mount is no other directory. By its path
-/// on systems without inodes, and if it is missing.
+/// A directory by device and inode, so that a symbolic link or a bind mount is no other directory. By its
+/// path on systems without inodes, and if it is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum DirectoryName {
     Id(FileId),

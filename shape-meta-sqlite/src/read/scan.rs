@@ -117,8 +117,8 @@ impl Drop for PagedScan<'_> {
     }
 }
 
-/// Passes the shapes after this row id to `more`, each with its row id, until it returns false. Returns whether
-/// these were all.
+/// Passes the shapes after this row id to `more`, each with its row id, until it returns false. Returns
+/// whether these were all.
 ///
 /// A damaged row is passed as an error, and the scan goes on: damage costs the shape that it is in.
 fn read_page(

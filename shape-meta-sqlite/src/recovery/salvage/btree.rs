@@ -40,8 +40,8 @@ impl PageImage {
 
     /// Returns the pages in use. Free pages may still have rows of removed shapes.
     ///
-    /// If the first page is not that of this file, the free pages are unknown. Then the pages of our tables are
-    /// found by their trees: a removed shape must not come back.
+    /// If the first page is not that of this file, the free pages are unknown. Then the pages of our tables
+    /// are found by their trees: a removed shape must not come back.
     pub(super) fn live_pages(&self) -> HashSet<u32> {
         let mut live = if self.has_own_first_page() {
             match self.free_pages() {
@@ -52,8 +52,8 @@ impl PageImage {
             let (ours, _) = self.pages_of_tables();
             if ours.is_empty() { (1..=self.count()).collect() } else { ours }
         };
-        // The tables of an operator may have copies of our rows. They are left out if it is certain whose they
-        // are.
+        // The tables of an operator may have copies of our rows. They are left out if it is certain whose
+        // they are.
         if self.has_own_first_page()
             && self.free_pages().is_some()
             && let (ours, Some(others)) = self.pages_of_tables()
@@ -72,8 +72,8 @@ impl PageImage {
             && read_u32(&first, 28) == self.count()
     }
 
-    /// Returns the pages of our tables, and those of all other tables and indexes. `None` instead of the latter
-    /// if the schema does not name all of ours: an unknown name may then be a damaged one of ours.
+    /// Returns the pages of our tables, and those of all other tables and indexes. `None` instead of the
+    /// latter if the schema does not name all of ours: an unknown name may then be a damaged one of ours.
     fn pages_of_tables(&self) -> (HashSet<u32>, Option<HashSet<u32>>) {
         // A table keeps the root page of its creation, and a `VACUUM` creates all in the same order.
         let mut ours = [("meta", 2), ("shape", 3), ("definition", 4), ("to_clean", 5)];

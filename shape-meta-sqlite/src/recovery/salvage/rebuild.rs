@@ -27,8 +27,8 @@ use crate::{
 /// database in its place and starts again, or [finishes](finish) the rebuild. A file is only renamed to a
 /// name that no file has.
 ///
-/// `is_owner` is called once the new database is written: an owner that was fenced meanwhile must not move the
-/// database of the new one.
+/// `is_owner` is called once the new database is written: an owner that was fenced meanwhile must not move
+/// the database of the new one.
 pub(crate) fn rebuild(
     files: &Files,
     settings: &Settings,

@@ -1,4 +1,5 @@
-//! Read-only commands beside an owner: the output is one moment of the database, or the exit code says why not.
+//! Read-only commands next to an owner: the output is one moment of the database, or the exit code says why
+//! not.
 
 use std::{
     fs,
@@ -39,8 +40,8 @@ fn open_with(directory: &Path, options: SqliteOptions) -> SqliteStore {
     SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("the store opens")
 }
 
-/// Adds shape `number` as pending, marks the one before it complete, and removes an old one: each batch changes
-/// old and new rows, and the database does not grow.
+/// Adds shape `number` as pending, marks the one before it complete, and removes an old one: each batch
+/// changes old and new rows, and the database does not grow.
 fn trickle(store: &SqliteStore, number: u64) {
     let record = Arc::new(shape(number).record(Seq::new(number)));
     let entry_of = |number| Arc::clone(&shape(number).record(Seq::new(number)).entry);
@@ -52,8 +53,8 @@ fn trickle(store: &SqliteStore, number: u64) {
     store.apply(&Batch { changes: changes.into(), through: Seq::new(number) }).expect("the batch applies");
 }
 
-/// Makes 25 backups beside an owner that writes all the time, and checks each of them.
-fn backups_beside(store: &SqliteStore, from: &str) {
+/// Makes 25 backups next to an owner that writes all the time, and checks each of them.
+fn backups_during_writes(store: &SqliteStore, from: &str) {
     fill(store, 1..=1_000);
     let done = AtomicBool::new(false);
     let to = directory();
@@ -80,22 +81,22 @@ fn backups_beside(store: &SqliteStore, from: &str) {
 }
 
 #[test]
-fn c6_backups_beside_trickling_writes_are_whole() {
+fn c6_backups_during_trickling_writes_are_whole() {
     let from = directory();
-    backups_beside(&open_with(from.path(), options()), path(&from));
+    backups_during_writes(&open_with(from.path(), options()), path(&from));
 }
 
 /// An owner above its connection limit closes its writer after each batch, and the WAL is gone with it.
 #[test]
-fn c6_backups_beside_an_owner_above_its_limit_are_whole() {
+fn c6_backups_with_an_owner_above_its_limit_are_whole() {
     let (from, other) = (directory(), directory());
     let limit = ConnectionLimit::new(1);
     let _other = open_with(other.path(), options().connection_limit(&limit));
-    backups_beside(&open_with(from.path(), options().connection_limit(&limit)), path(&from));
+    backups_during_writes(&open_with(from.path(), options().connection_limit(&limit)), path(&from));
 }
 
 #[test]
-fn c11_every_command_beside_an_exclusive_owner_exits_with_4() {
+fn c11_every_command_with_an_exclusive_owner_exits_with_4() {
     let (from, to) = (directory(), directory());
     let store = open_with(from.path(), options().mode(Mode::Exclusive));
     fill(&store, 1..=20);
@@ -121,7 +122,7 @@ fn killed(store: &Path) -> tempfile::TempDir {
 }
 
 #[test]
-fn c6_commands_work_after_a_kill_beside_a_wal_of_32_bytes() {
+fn c6_commands_work_after_a_kill_with_a_wal_of_32_bytes() {
     let from = directory();
     let store = open_with(from.path(), options());
     fill(&store, 1..=20);
@@ -161,8 +162,8 @@ fn c6_a_killed_creation_is_named_as_what_it_is() {
     assert_eq!(run(&["verify", path(&from)]).code, 0, "opening a store completes it");
 }
 
-/// Leaves what a kill inside the first transaction of a creation leaves: pages of the database, and a journal that
-/// empties it. Returns the bytes of the database.
+/// Leaves what a kill inside the first transaction of a creation leaves: pages of the database, and a journal
+/// that empties it. Returns the bytes of the database.
 fn rusqlite_hot_journal(directory: &Path) -> Vec<u8> {
     let database = directory.join(DATABASE);
     let mut bytes = vec![0; 8_192];
