@@ -1,11 +1,14 @@
 //! Options, and what the store reports about itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherPool};
-use shape_meta_core::{Counts, Limits, MutateShapesExt, StoreControl, Wait};
+use shape_meta_core::{
+    Counts, ErrorKind, Limits, MutateShapesExt, StoreControl, Wait,
+    conformance::{FailingStore, Side},
+};
 
-use crate::support::{add, manual};
+use crate::support::{add, below, buffered, handles, manual, until};
 
 /// Sets an option.
 type Setter = Box<dyn Fn(BufferOptions) -> BufferOptions>;
@@ -108,4 +111,48 @@ fn a_flush_reports_what_it_committed() {
     store.reset(Wait::No).expect("below the bound");
     let flushed = store.flush_once().expect("flush").expect("something is pending");
     assert_eq!((flushed.mutations, flushed.changes), (1, 1));
+}
+
+type Extreme = fn(BufferOptions) -> BufferOptions;
+
+const EXTREMES: &[(&str, Extreme)] = &[
+    ("flush_interval(MAX)", |options| options.flush_interval(Duration::MAX)),
+    ("flush_interval(0)", |options| options.flush_interval(Duration::ZERO)),
+    ("backoff(MAX, MAX)", |options| options.backoff(Duration::MAX, Duration::MAX)),
+    ("backoff(0, MAX)", |options| options.backoff(Duration::ZERO, Duration::MAX)),
+    ("backoff(0, 0)", |options| options.backoff(Duration::ZERO, Duration::ZERO)),
+    ("last_read_save_interval(MAX)", |options| options.last_read_save_interval(Duration::MAX)),
+    ("last_read_save_interval(0)", |options| options.last_read_save_interval(Duration::ZERO)),
+    ("drop_timeout(MAX)", |options| options.drop_timeout(Duration::MAX)),
+    ("lag_threshold(MAX)", |options| options.lag_threshold(Duration::MAX)),
+    ("lag_threshold(0)", |options| options.lag_threshold(Duration::ZERO)),
+    ("max_pending_shapes(MAX)", |options| options.max_pending_shapes(usize::MAX)),
+    ("max_pending_bytes(MAX)", |options| options.max_pending_bytes(usize::MAX)),
+    ("flush_shapes(MAX)", |options| options.flush_shapes(usize::MAX)),
+    ("flush_bytes(MAX)", |options| options.flush_bytes(usize::MAX)),
+    ("no publish in parallel", |options| options.concurrent_publish_min_changes(usize::MAX)),
+    ("all threads", |options| {
+        let threads = FlusherOptions::default().threads(usize::MAX).max_threads(usize::MAX);
+        options.flushers(&FlusherPool::new(threads.slow_threshold(Duration::MAX)))
+    }),
+    ("no threshold", |options| {
+        let threads = FlusherOptions::default().threads(0).max_threads(0);
+        options.flushers(&FlusherPool::new(threads.slow_threshold(Duration::ZERO)))
+    }),
+];
+
+/// None panics, and a flush, a retry, a close and a drop work with each.
+#[test]
+fn c7_extreme_options_neither_panic_nor_flip_their_meaning() {
+    for (name, set) in EXTREMES {
+        let store = buffered(FailingStore::new(Arc::default()), set(BufferOptions::default()));
+        store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
+        add(&store, "a", 1);
+        // Each is a request. The first may be served by the attempt that fails.
+        until(|| store.flush(Duration::from_millis(50)).is_ok());
+        assert!(store.health().is_ready(), "{name}: {:?}", store.health());
+        add(&store, "b", 2);
+        assert!(store.close(Duration::MAX).is_complete(), "{name}");
+        assert_eq!(handles(below(&store)), ["a", "b"], "{name}");
+    }
 }
