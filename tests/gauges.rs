@@ -65,7 +65,7 @@ fn every_composition_reports_its_gauges_until_it_is_dropped() {
         assert!(store.close(TIMEOUT).is_complete());
         let closed = gauges(&reporter);
         assert_eq!(states(&closed), ["closed"], "{composition:?}");
-        assert_eq!(closed["shape_meta.pending.changes"], 0.0, "{composition:?}");
+        assert_eq!(closed["shape_meta.pending.shapes"], 0.0, "{composition:?}");
 
         drop(store);
         let dropped = gauges(&reporter);
@@ -100,13 +100,13 @@ fn gauges_do_not_wait_for_a_store_that_closes() {
         }
         let values = gauges(&reporter);
         assert_eq!(states(&values), ["closing"]);
-        assert_eq!(values["shape_meta.pending.changes"], 2.0);
+        assert_eq!(values["shape_meta.pending.shapes"], 2.0);
         assert!(values["shape_meta.pending.oldest_age"] > 0.0);
         drop(gate);
         assert!(closing.join().expect("no panic").is_complete());
     });
     let values = gauges(&reporter);
-    assert_eq!((states(&values), values["shape_meta.pending.changes"]), (vec!["closed"], 0.0));
+    assert_eq!((states(&values), values["shape_meta.pending.shapes"]), (vec!["closed"], 0.0));
     drop(store);
     assert_eq!(states(&gauges(&reporter)), ["closed"]);
 }
@@ -141,7 +141,7 @@ impl Watcher {
             assert!(is_valid, "state {state:?} after {before:?}");
             before = state;
 
-            let pending = values.get("shape_meta.pending.changes").copied().unwrap_or_default();
+            let pending = values.get("shape_meta.pending.shapes").copied().unwrap_or_default();
             let age = values.get("shape_meta.pending.oldest_age").copied().unwrap_or_default();
             assert!((0.0..=MAX_SHAPES).contains(&pending) && (0.0..60.0).contains(&age), "{values:?}");
             let shapes: f64 = ["true", "false"]

@@ -138,8 +138,11 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     };
     match defect {
         Defect::UnknownFormat => Ok(FileState::DamagedHeader),
-        // A later version has other tables, and cannot be repaired by this one.
-        Defect::NewerVersion(_) if content.has_known_tables => Ok(FileState::DamagedHeader),
+        // A later version is refused, whatever its tables are: it may encode their rows differently. One flipped
+        // bit of a version that has these tables is damage.
+        Defect::NewerVersion(version) if content.has_known_tables && is_one_bit_off(version) => {
+            Ok(FileState::DamagedHeader)
+        }
         Defect::NewerVersion(version) => migrate::refuse_newer(version).map(|()| FileState::Database),
         Defect::Foreign(_) | Defect::NotSqlite if content.is_ours => Ok(FileState::DamagedHeader),
         // What SQLite makes of a new file before our first transaction. `IdentifiedDatabase` repeats the
@@ -159,6 +162,11 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
             ),
         )),
     }
+}
+
+/// Whether a schema version differs from one that this crate knows in a single bit.
+fn is_one_bit_off(version: u32) -> bool {
+    (1..=migrate::CURRENT).any(|known| (known ^ version).is_power_of_two())
 }
 
 /// Returns `NotADatabase` for the file of another application.
