@@ -1,7 +1,8 @@
 //! Cache and buffer over your own store: `cargo run --features shape --example own_store`.
 //!
 //! The store keeps records in a `BTreeMap`; put your database in its place. One line in your tests checks it:
-//! `shape_meta_core::conformance_tests!(store: MapStore::default);` (feature `conformance` of shape-meta-core).
+//! `shape_meta_core::conformance_tests!(store: MapStore::default);` (feature `conformance` of
+//! shape-meta-core).
 
 use std::{
     collections::BTreeMap,

@@ -44,6 +44,9 @@ const WORDS: &[(&str, &str)] = &[
     ("comes to nothing", "has no effect, is rejected"),
 ];
 
+/// Names of the standard library that contain a listed word.
+const STD_NAMES: &[&str] = &["PoisonError", "clear_poison", "TryLockError::Poisoned"];
+
 /// This file is exempt, because it contains the list.
 const THIS_FILE: &str = "tests/word_list.rs";
 
@@ -54,7 +57,6 @@ const MAX_NAME: usize = 65;
 type Violation = (String, usize, String);
 
 #[test]
-#[ignore = "some packages still have violations"]
 fn only_standard_terms_are_used() {
     let kinds = ["rs", "md", "toml", "snap", "json", "yml", "yaml", "html", "run"];
     let sources = sources(&kinds);
@@ -63,7 +65,6 @@ fn only_standard_terms_are_used() {
 }
 
 #[test]
-#[ignore = "some packages still have violations"]
 fn comments_and_markdown_fit_the_width() {
     let width = max_width();
     let sources = sources(&["rs", "md", "toml"]);
@@ -104,8 +105,9 @@ fn listed_words(source: &Source) -> Vec<Violation> {
     let words: Vec<(usize, String)> = (1..)
         .zip(source.text.lines())
         .flat_map(|(number, line)| {
+            let line = STD_NAMES.iter().fold(line.to_owned(), |line, name| line.replace(name, ""));
             let words = line.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
-            words.map(move |word| (number, word.to_lowercase()))
+            words.map(|word| (number, word.to_lowercase())).collect::<Vec<_>>()
         })
         .collect();
     let mut found = Vec::new();

@@ -93,7 +93,7 @@ fn c7_at_the_bound_pending_shapes_are_marked_and_removed() {
 }
 
 #[test]
-fn c7_a_reset_needs_no_room_beside_pending_shapes() {
+fn c7_a_reset_needs_no_room_with_pending_shapes() {
     let (store, _) = manual_with(BufferOptions::default().max_pending_shapes(2));
     add(&store, "a", 1);
     add(&store, "b", 2);

@@ -73,7 +73,7 @@ struct Fixture {
     reads: Arc<AtomicU64>,
 }
 
-/// After so many interruptions, a read that starts over is left alone, so that its test ends.
+/// After this many interruptions, a read that starts over is left alone, so that its test ends.
 const LIMIT: u64 = 100;
 
 impl Fixture {
@@ -93,7 +93,7 @@ impl Fixture {
 
     /// Runs a read or a mutation, with `meanwhile` before and after each of its reads below. Returns its
     /// outcome and the number of those reads.
-    fn beside<T>(
+    fn during<T>(
         &self,
         mut meanwhile: impl FnMut(&Buffered<Interrupted>) + Send + 'static,
         run: impl FnOnce(&Buffered<Interrupted>) -> T,
@@ -158,7 +158,7 @@ fn churn() -> impl FnMut(&Buffered<Interrupted>) + Send + 'static {
 
 /// Once, each was started over as long as flushes went on: a scan of a million shapes did not return in 46 s.
 #[test]
-fn c14_a_read_of_many_shapes_reads_below_once_beside_flushes() {
+fn c14_a_read_of_many_shapes_reads_below_once_during_flushes() {
     for publishes_late in [false, true] {
         let fixture = Fixture::new(publishes_late);
         fixture.add(0..500);
@@ -174,16 +174,16 @@ fn c14_a_read_of_many_shapes_reads_below_once_beside_flushes() {
             move |store: &Buffered<Interrupted>| (meanwhile.lock().expect("no panic"))(store)
         };
 
-        let (scanned, reads) = fixture.beside(churn(), shapes);
+        let (scanned, reads) = fixture.during(churn(), shapes);
         assert_eq!((scanned, reads), (shapes(&*fixture.store), 1));
-        let (folded, reads) = fixture.beside(churn(), |store| store.fold(0, |count, _| count + 1));
+        let (folded, reads) = fixture.during(churn(), |store| store.fold(0, |count, _| count + 1));
         assert_eq!((folded.expect("memory"), reads), (fixture.store.counts().expect("memory").total, 1));
         let stored = [handle(499), handle(9_999)];
         let (orphans, reads) =
-            fixture.beside(churn(), |store| store.orphans(stored.iter().map(|handle| &**handle), drop));
+            fixture.during(churn(), |store| store.orphans(stored.iter().map(|handle| &**handle), drop));
         assert!(orphans.is_ok() && reads <= 3, "a look-up of each, and a scan, not {reads}");
         for read in [&[1][..], &[2], &[1, 2], &[2, 7]] {
-            let (found, reads) = fixture.beside(churn(), |store| readers(store, read));
+            let (found, reads) = fixture.during(churn(), |store| readers(store, read));
             assert_eq!((found, reads), (readers(&*fixture.store, read), 1), "{read:?}");
         }
     }
@@ -209,24 +209,24 @@ fn c14_least_recently_used_reads_below_three_times_at_most() {
             store.flush_once().expect("nothing fails");
             store.mark_snapshot_started(&handle(999), Wait::No).expect("live");
         };
-        let (found, reads) = fixture.beside(remove, |store| least_recently_used(store, 10));
+        let (found, reads) = fixture.during(remove, |store| least_recently_used(store, 10));
         assert!((1..=3).contains(&reads), "{reads} reads below");
         assert_eq!(found, least_recently_used(&*fixture.store, 10));
         assert_eq!(found.shapes.len(), 10);
     }
 }
 
-/// Once, a look-up below of 20 ms beside flushes of 5 ms was repeated 56 times.
+/// Once, a look-up below of 20 ms during flushes of 5 ms was repeated 56 times.
 #[test]
-fn c14_a_mutation_reads_below_twice_at_most_beside_flushes() {
+fn c14_a_mutation_reads_below_twice_at_most_during_flushes() {
     let fixture = Fixture::new(true);
     fixture.add(0..500);
     fixture.store.flush_once().expect("nothing fails");
     // An add looks up its handle and its key.
-    let (added, reads) = fixture.beside(churn(), |store| store.add(shape(5_000), Wait::No));
+    let (added, reads) = fixture.during(churn(), |store| store.add(shape(5_000), Wait::No));
     added.expect("not live");
     assert!(reads <= 2 * 2, "{reads} reads below");
-    let (found, reads) = fixture.beside(
+    let (found, reads) = fixture.during(
         |store| {
             store.flush_once().expect("nothing fails");
         },
@@ -244,7 +244,7 @@ fn c14_a_mutation_reads_below_twice_at_most_beside_flushes() {
         store.flush_once().expect("nothing fails");
     };
     let (marked, reads) =
-        fixture.beside(flush, |store| store.mark_snapshot_complete(&handle(5_000), Wait::No));
+        fixture.during(flush, |store| store.mark_snapshot_complete(&handle(5_000), Wait::No));
     marked.expect("live");
     assert!(reads <= 2, "{reads} reads below");
 }
@@ -265,7 +265,7 @@ fn c2_a_mutation_sees_what_was_dropped_during_its_reads_below() {
             }
             store.flush_once().expect("nothing fails");
         };
-        let (outcome, _) = fixture.beside(meanwhile, |store| store.add(shape(1), Wait::No));
+        let (outcome, _) = fixture.during(meanwhile, |store| store.add(shape(1), Wait::No));
         let refusal = outcome.expect_err("the key is live, under one handle or the other");
         assert!(refusal.refusal().is_some(), "{refusal:?}");
         assert_eq!(fixture.store.counts().expect("memory").total as usize, shapes(&*fixture.store).len());
@@ -298,7 +298,7 @@ fn c8_a_read_shows_nothing_that_was_rejected_during_it() {
             store.flush_once().expect("the rest is committed");
             next += 2;
         };
-        let (mut found, _) = fixture.beside(meanwhile, read);
+        let (mut found, _) = fixture.during(meanwhile, read);
         found.sort();
         let mut listed = [1, 2, 3, 4, 6, 11, 13].map(handle);
         listed.sort();
@@ -308,7 +308,7 @@ fn c8_a_read_shows_nothing_that_was_rejected_during_it() {
 
 /// Once, the earliest touch of pending shapes was asked for after a flush had forgotten it.
 #[test]
-fn c1_the_least_recently_used_shape_is_found_beside_a_flush() {
+fn c1_the_least_recently_used_shape_is_found_during_a_flush() {
     for publishes_late in [false, true] {
         let fixture = Fixture::new(publishes_late);
         fixture.add([1, 2]);
@@ -326,7 +326,7 @@ fn c1_the_least_recently_used_shape_is_found_beside_a_flush() {
                 store.flush_once().expect("nothing fails");
             }
         };
-        let (found, _) = fixture.beside(flush_after_the_read, |store| least_recently_used(store, 2));
+        let (found, _) = fixture.during(flush_after_the_read, |store| least_recently_used(store, 2));
         let found: Vec<_> = found.shapes.into_iter().map(|(handle, _)| handle).collect();
         assert_eq!(found, [handle(3), handle(1)]);
     }
@@ -334,7 +334,7 @@ fn c1_the_least_recently_used_shape_is_found_beside_a_flush() {
 
 /// Random histories: whatever happens during a read below, the result is what a quiet read returns after it.
 #[test]
-fn c1_a_read_beside_anything_is_the_state_at_its_end() {
+fn c1_a_read_during_anything_is_the_state_at_its_end() {
     for seed in 0..60 {
         let fixture = Fixture::new(seed % 2 == 0);
         let mut random = fastrand::Rng::with_seed(seed);
@@ -374,15 +374,15 @@ fn c1_a_read_beside_anything_is_the_state_at_its_end() {
             let pending = 100 + 2 * count;
             store.add(shape(pending), Wait::No).expect("new");
             match random.u8(..3) {
-                0 => assert_eq!(fixture.beside(meanwhile, shapes).0, shapes(store), "seed {seed}"),
+                0 => assert_eq!(fixture.during(meanwhile, shapes).0, shapes(store), "seed {seed}"),
                 1 => {
                     let read = [&[1][..], &[2], &[1, 2]][random.usize(..3)];
-                    let (found, _) = fixture.beside(meanwhile, |store| readers(store, read));
+                    let (found, _) = fixture.during(meanwhile, |store| readers(store, read));
                     assert_eq!(found, readers(store, read), "seed {seed}");
                 }
                 _ => {
                     let n = random.usize(..4);
-                    let (found, reads) = fixture.beside(meanwhile, |store| least_recently_used(store, n));
+                    let (found, reads) = fixture.during(meanwhile, |store| least_recently_used(store, n));
                     assert_eq!(found, least_recently_used(store, n), "seed {seed}");
                     assert!(reads <= 3, "seed {seed}");
                 }

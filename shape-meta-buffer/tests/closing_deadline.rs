@@ -31,7 +31,7 @@ fn close_in_time(store: &Buffered<Failing>) -> CloseReport {
     let started_at = Instant::now();
     let report = store.close(TIMEOUT);
     let took = started_at.elapsed();
-    assert!(took < LONG_TIMEOUT, "the gate was opened by nobody: the close did not wait for it");
+    assert!(took < LONG_TIMEOUT, "the gate was never opened: the close did not wait for it");
     assert!(report.took >= TIMEOUT && report.took <= took, "{:?} of {took:?}", report.took);
     report
 }
@@ -97,7 +97,7 @@ fn c10_close_does_not_wait_for_a_repair_that_hangs() {
 
 /// A repair that ends in time saves what is pending.
 #[test]
-fn c10_close_beside_a_repair_writes_what_the_repair_makes_writable() {
+fn c10_close_during_a_repair_writes_what_the_repair_makes_writable() {
     for (store, faults) in both() {
         store.pause();
         faults.fail_applies(1, ErrorKind::Corrupt, Side::Before);

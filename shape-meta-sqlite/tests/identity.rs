@@ -240,7 +240,7 @@ fn c13_a_copy_made_while_live_is_refused_when_it_is_put_back() {
         rest(&store, rests);
         shell(directory.path(), "mkdir aside; mv shape-meta.sqlite3* aside; cp copy/* .");
         let error = refused(&store, 7);
-        assert_eq!(error.kind(), ErrorKind::Io, "nobody owns the copy, and the right file can be put back");
+        assert_eq!(error.kind(), ErrorKind::Io, "the copy has no owner, and the right file can be put back");
         assert!(error.to_string().contains("older copy"), "{error}");
         shell(directory.path(), "rm shape-meta.sqlite3*; mv aside/* .");
         support::fill(&store, 7..=8);

@@ -50,7 +50,7 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         }
     }
 
-    /// Reads below, and then passes to `view` what to lay over the result: both are of the moment of the view.
+    /// Reads below, and then passes to `view` what to lay over the result. Both show the state at the view.
     ///
     /// `view` runs under the overlay's lock. It reads the active generation, and takes the others along, to
     /// be read when the lock is released.

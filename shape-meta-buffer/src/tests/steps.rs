@@ -121,7 +121,7 @@ fn c7_a_refusal_at_the_bound_in_bytes_makes_a_flush_due() {
     large.definition = vec![7; 4_900].into();
     store.flusher.step();
     assert_eq!(faults.changes(), 0);
-    store.add(large.clone(), Wait::No).expect_err("it does not fit beside the first");
+    store.add(large.clone(), Wait::No).expect_err("it does not fit next to the first");
     store.flusher.step();
     assert_eq!(faults.changes(), 1, "due at once");
     store.add(large, Wait::No).expect("alone it fits");

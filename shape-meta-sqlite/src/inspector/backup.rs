@@ -86,8 +86,8 @@ impl Inspector {
     }
 }
 
-/// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process makes
-/// a database or a backup there in this moment.
+/// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process
+/// makes a database or a backup there at the same time.
 fn publish(copy: &Path, target: &Files) -> Result<()> {
     let database = target.database();
     let taken_or = |error: io::Error| match error.kind() {

@@ -138,8 +138,8 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     };
     match defect {
         Defect::UnknownFormat => Ok(FileState::DamagedHeader),
-        // A later version is refused, whatever its tables are: it may encode their rows differently. One flipped
-        // bit of a version that has these tables is damage.
+        // A later version is refused, whatever its tables are: it may encode their rows differently. One
+        // flipped bit of a version that has these tables is damage.
         Defect::NewerVersion(version) if content.has_known_tables && is_one_bit_off(version) => {
             Ok(FileState::DamagedHeader)
         }

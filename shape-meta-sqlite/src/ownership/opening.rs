@@ -27,8 +27,8 @@ pub(crate) struct Opening {
     confirmed: Meta,
     /// The openings before ours, of which a copy may be put back.
     ancestors: Lineage,
-    /// The ownerships of the databases that repairs of ours wrote. The file that is found decides which repair
-    /// came to its end: one that failed half-way may be finished by a later one.
+    /// The ownerships of the databases that repairs of this store wrote. The file that is found decides which
+    /// repair completed: one that failed half-way may be finished by a later one.
     rebuilt: Vec<Ownership>,
 }
 
