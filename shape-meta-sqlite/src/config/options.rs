@@ -146,8 +146,8 @@ impl SqliteOptions {
     }
 
     /// Sets how long an operation waits for a lock that another program holds on the file, before it fails
-    /// with `Busy`. Default 5 seconds; 24 days at most. If it is too short, an operator's query fails a flush,
-    /// which is then retried; if it is too long, a caller hangs.
+    /// with `Busy`. Default 5 seconds; 24 days at most. If it is too short, an operator's query fails a
+    /// flush, which is then retried; if it is too long, a caller hangs.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout.min(LONGEST_BUSY);
         self
