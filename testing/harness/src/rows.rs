@@ -9,8 +9,8 @@ pub const DATABASE_FILE: &str = "shape-meta.sqlite3";
 
 /// Every row of every table, in the order of their ids.
 ///
-/// Values that differ by design are left out: the columns of `meta` in [`RUN_COLUMNS`], and the tables in
-/// [`RUN_TABLES`].
+/// Values that differ by design are left out: the columns of `meta` in `RUN_COLUMNS`, and the tables in
+/// `RUN_TABLES`.
 #[derive(Debug, PartialEq)]
 pub struct Rows(BTreeMap<String, Vec<Row>>);
 
