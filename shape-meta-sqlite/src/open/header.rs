@@ -138,9 +138,8 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     };
     match defect {
         Defect::UnknownFormat => Ok(FileState::DamagedHeader),
-        // A later version is refused, whatever its tables are: it may encode their rows differently. One
-        // flipped bit of a version that has these tables is damage.
-        Defect::NewerVersion(version) if content.has_known_tables && is_one_bit_off(version) => {
+        // A later version is refused, whatever its tables are: it may encode their rows differently.
+        Defect::NewerVersion(version) if content.has_known_tables && is_damaged_version(version) => {
             Ok(FileState::DamagedHeader)
         }
         Defect::NewerVersion(version) => migrate::refuse_newer(version).map(|()| FileState::Database),
@@ -164,9 +163,13 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     }
 }
 
-/// Whether a schema version differs from one that this crate knows in a single bit.
-fn is_one_bit_off(version: u32) -> bool {
-    (1..=migrate::CURRENT).any(|known| (known ^ version).is_power_of_two())
+/// Returns whether a schema version looks like a known one that was damaged: in a single bit, or in one of the
+/// upper three bytes, which a later version will not use.
+fn is_damaged_version(version: u32) -> bool {
+    (1..=migrate::CURRENT).any(|known| {
+        let difference = known ^ version;
+        difference.is_power_of_two() || [1, 2, 3].iter().any(|byte| difference & !(0xff << (8 * byte)) == 0)
+    })
 }
 
 /// Returns `NotADatabase` for the file of another application.
