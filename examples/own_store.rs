@@ -56,6 +56,8 @@ impl ShapeStore for MapStore {
                     }
                 }
                 Change::Remove { entry } => drop(shapes.remove(&entry.created())),
+                // A cleaner of this store would delete the stored data of this handle.
+                Change::Discard { .. } => {}
                 Change::Reset => shapes.clear(),
             }
         }

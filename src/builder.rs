@@ -18,16 +18,35 @@ pub struct Builder {
         not(feature = "sqlite"),
         expect(dead_code, reason = "only a database has stored data to clean")
     )]
-    pub(crate) cleaner: Box<dyn ShapeCleaner>,
+    pub(crate) cleaner: Arc<dyn ShapeCleaner>,
+    #[cfg(feature = "sqlite")]
+    pub(crate) cleanup: CleanupOptions,
     pub(crate) layers: Layers,
     #[cfg(feature = "sqlite")]
     pub(crate) sqlite: shape_meta_sqlite::SqliteOptions,
 }
 
+/// How the stored data of removed shapes is deleted.
+#[cfg(feature = "sqlite")]
+#[derive(Clone, Copy)]
+pub(crate) struct CleanupOptions {
+    pub(crate) background: bool,
+    pub(crate) confirm_orphans: bool,
+}
+
+#[cfg(feature = "sqlite")]
+impl Default for CleanupOptions {
+    fn default() -> Self {
+        Self { background: true, confirm_orphans: false }
+    }
+}
+
 impl Builder {
-    pub(crate) fn new(cleaner: Box<dyn ShapeCleaner>) -> Self {
+    pub(crate) fn new(cleaner: Arc<dyn ShapeCleaner>) -> Self {
         Self {
             cleaner,
+            #[cfg(feature = "sqlite")]
+            cleanup: CleanupOptions::default(),
             layers: Layers {
                 observer: Arc::new(NoopObserver),
                 limits: Limits::default(),
@@ -42,6 +61,28 @@ impl Builder {
     /// The observer of all layers. Default: [`NoopObserver`].
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.layers.observer = observer;
+        self
+    }
+
+    /// Whether the cleaner is called on a thread in the background. Default `true`; the thread exists only
+    /// while there is something to do.
+    ///
+    /// With `false` it is called by [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once) alone, on the thread
+    /// of the caller. For tests, and for callers that bring their own thread.
+    #[cfg(feature = "sqlite")]
+    pub fn background_cleanup(mut self, background: bool) -> Self {
+        self.cleanup.background = background;
+        self
+    }
+
+    /// Whether stored data without a shape is garbage, also if the database was just created, restored or
+    /// rebuilt. Default `false`: such a database only reports it; see
+    /// [`ShapeCleaner::stored_handles`](crate::ShapeCleaner::stored_handles).
+    ///
+    /// With `true`, an unmounted volume or a wrong path of the database deletes all stored data.
+    #[cfg(feature = "sqlite")]
+    pub fn confirm_orphans(mut self, confirm: bool) -> Self {
+        self.cleanup.confirm_orphans = confirm;
         self
     }
 

@@ -1,38 +1,104 @@
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use shape_meta_core::Handle;
 
 /// The error of a [`ShapeCleaner`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The caller's hook that deletes the stored data (logs, snapshots) of shapes whose metadata is gone.
+/// The handles that have stored data; see [`ShapeCleaner::stored_handles`].
+pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> + 'a>;
+
+/// The caller's hook that deletes the stored data (logs, snapshots) of shapes that are gone (C12).
 ///
-/// A store needs a cleaner to open, because opening includes recovery: shapes whose snapshot is not complete
-/// are removed from the metadata and handed to the cleaner. It runs on the opening thread, before any
-/// mutation is accepted.
+/// The application adds a shape first, and creates its data then. It never deletes data itself: the store
+/// hands every shape that is gone to the cleaner, for whatever reason it is gone.
 ///
-/// Handles that were not confirmed before the process died are handed out again at the next open. So deleting
-/// data that is already gone must succeed.
+/// | event | its data | a crash before it | a crash after it |
+/// |---|---|---|---|
+/// | `add` or `get_or_add` has returned | may be created from now on | nothing is left | without a durable add: found by the sweep after the next open |
+/// | the add is durable | is needed once the snapshot is complete | see above | the shape is removed at the next open if its snapshot is not complete, and cleaned |
+/// | `remove` or `reset` has returned | is kept: the removal is not durable yet | the shape and its data are there | the shape is back, with its data |
+/// | the removal is durable | is handed to [`clean`](Self::clean) soon | see above | is handed to `clean` again, until that has returned `Ok` |
+/// | `clean` has returned `Ok` | is gone | see above | may be handed to `clean` once more |
+///
+/// - **When it is called:** in the background, after the removal is durable, with at most 1,000 handles at a
+///   time, on a thread that exists only while there is something to do
+///   ([`Builder::background_cleanup`](crate::Builder::background_cleanup),
+///   [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once)). An open does not wait for it.
+/// - **If it fails or panics:** it is called again with growing delays, up to a minute.
+///   [`ShapeMeta::cleanup_status`](crate::ShapeMeta::cleanup_status) and
+///   [`Usage::cleanup_tasks`](crate::Usage::cleanup_tasks) say how much is left.
+/// - **Live shapes:** no live shape has one of the handles while `clean` runs. An add of such a handle waits
+///   or is refused as [`BeingCleaned`](crate::Refusal::BeingCleaned); so `clean` must not add one itself.
+/// - **At least once:** the same handle may come again, so deleting data that is already gone must succeed.
+/// - **There is no "delete everything":** a reset hands every shape to the cleaner.
+///
+/// [`Handle::file_name`] is a safe name for the data of a shape.
+///
+/// ```
+/// use std::{fs, io, path::PathBuf};
+/// use shape_meta::{BoxError, Handle, ShapeCleaner, StoredHandles};
+///
+/// struct Directories(PathBuf);
+///
+/// impl ShapeCleaner for Directories {
+///     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
+///         for handle in handles {
+///             match fs::remove_dir_all(self.0.join(handle.file_name()?)) {
+///                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+///                 _ => {}
+///             }
+///         }
+///         Ok(())
+///     }
+///
+///     fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
+///         let entries = fs::read_dir(&self.0)?;
+///         Ok(Some(Box::new(entries.filter_map(|entry| match entry {
+///             Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
+///             Err(error) => Some(Err(error.into())),
+///         }))))
+///     }
+/// }
+/// ```
 pub trait ShapeCleaner: Send + Sync {
     /// Deletes the stored data of these shapes.
     ///
     /// # Errors
     ///
-    /// The store then does not open, and the next open hands out the same handles again.
+    /// The call is repeated later, with the same handles among others.
     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError>;
 
-    /// Deletes the stored data of all shapes: no valid shape is left.
+    /// Returns every handle that has stored data, one after the other, in any order. `None`, the default, if
+    /// that is not supported: then the data of a shape that was acknowledged and lost in a crash stays.
     ///
-    /// Not called after a damaged database was quarantined, even if no shape is left: the shapes in the
-    /// damaged file may still be saved, and their stored data with them.
+    /// After each open, the store compares them with its shapes in the background, and hands orphans to
+    /// [`clean`](Self::clean): stored data without a shape. Shapes that are added meanwhile are spared,
+    /// provided that a shape is added before its data is created.
+    ///
+    /// **Guard.** A database that was just created, found empty, restored, or rebuilt after damage takes all
+    /// data that it does not know for orphans, which may be the data of a volume that is not mounted or of
+    /// a database that is about to come back. Such a database, also after restarts, only
+    /// [reports](crate::ShapeMeta::cleanup_status) orphans, until
+    /// [`ShapeMeta::confirm_orphans`](crate::ShapeMeta::confirm_orphans) or
+    /// [`Builder::confirm_orphans`](crate::Builder::confirm_orphans) says that they are garbage, or a sweep
+    /// has found none.
     ///
     /// # Errors
     ///
-    /// The store then does not open.
-    fn clean_all(&self) -> Result<(), BoxError>;
+    /// The sweep is repeated later.
+    fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
+        Ok(None)
+    }
+
+    /// Returns whether data is stored for shapes at all. If not, removals leave no cleanup tasks, and the
+    /// cleaner is never called. Asked once, when a store is opened.
+    fn stores_data(&self) -> bool {
+        true
+    }
 }
 
-/// A cleaner that does nothing, for callers that store no data for shapes: tests, examples, tools.
+/// The cleaner of callers that store no data for shapes: tests, examples, tools.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoopCleaner;
 
@@ -41,7 +107,13 @@ impl ShapeCleaner for NoopCleaner {
         Ok(())
     }
 
-    fn clean_all(&self) -> Result<(), BoxError> {
-        Ok(())
+    fn stores_data(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for dyn ShapeCleaner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShapeCleaner")
     }
 }

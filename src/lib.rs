@@ -68,7 +68,7 @@
 //!
 //! | topic | types |
 //! |---|---|
-//! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`OpenReport`], [`Standby`] |
+//! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
 //! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
 //! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`] |
@@ -166,6 +166,8 @@
 
 mod builder;
 mod cleaner;
+#[cfg(feature = "sqlite")]
+mod cleanup;
 #[cfg(feature = "admission")]
 mod drain;
 mod layers;
@@ -177,7 +179,9 @@ mod store;
 
 // The store.
 pub use builder::Builder;
-pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner};
+pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner, StoredHandles};
+#[cfg(feature = "sqlite")]
+pub use cleanup::{CleanupStatus, OrphanSweep};
 #[cfg(feature = "sqlite")]
 pub use open::OpenReport;
 #[doc(inline)]

@@ -10,8 +10,10 @@ use shape_meta_sqlite::{OnLiveOwner, SqliteStandby, SqliteStore};
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
+    builder::CleanupOptions,
+    cleanup::Cleanup,
     layers::{Layers, LowerLayers, lower_layers},
-    open::{self, disk_indexes},
+    open::{self, options_of},
 };
 
 /// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the
@@ -59,7 +61,8 @@ struct Inner {
 
 /// What a promotion needs in addition to the layers that already serve reads.
 struct Promotion {
-    cleaner: Box<dyn ShapeCleaner>,
+    cleaner: Arc<dyn ShapeCleaner>,
+    cleanup: CleanupOptions,
     upper: Layers,
 }
 
@@ -75,8 +78,8 @@ impl Builder {
     /// others.
     pub fn open_standby(self, directory: impl AsRef<Path>) -> Result<Standby> {
         let directory = directory.as_ref();
-        let Self { cleaner, layers: mut upper, sqlite } = self;
-        let options = sqlite.disk_indexes(disk_indexes(&upper)).last_reads(upper.cache.is_none());
+        let Self { cleaner, cleanup, layers: mut upper, sqlite } = self;
+        let options = options_of(sqlite, &upper, &*cleaner);
         let database = Arc::new(SqliteStandby::open(directory, options, Arc::clone(&upper.observer))?);
         let lower = lower_layers(Arc::clone(&database), &mut upper)?;
         Ok(Standby(Arc::new(Inner {
@@ -84,7 +87,7 @@ impl Builder {
             lower,
             promoted: OnceLock::new(),
             directory: directory.to_owned(),
-            promotion: Mutex::new(Promotion { cleaner, upper }),
+            promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
         })))
     }
 }
@@ -110,8 +113,8 @@ impl Standby {
         }
     }
 
-    /// Becomes the owner. Takes ownership, runs what [`Builder::open`] runs (migration, repair, recovery with
-    /// the cleaner), brings memory up to date, and starts to accept mutations. Reads go on all the time.
+    /// Becomes the owner. Takes ownership, runs what [`Builder::open`] runs (migration, repair, recovery),
+    /// brings memory up to date, and starts to accept mutations. Reads go on all the time.
     ///
     /// `on_live_owner` decides what happens while the present owner is alive: fail, wait for it, or fence it.
     /// Recovery removes the shapes whose snapshot is not complete, as at every open, because the process that
@@ -137,14 +140,16 @@ impl Standby {
     }
 
     fn take_over(&self, promotion: &Promotion, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
-        let Promotion { cleaner, upper } = promotion;
+        let Promotion { cleaner, cleanup, upper } = promotion;
         let owner = self.0.database.promote(on_live_owner)?;
-        let report = open::recover(owner, &**cleaner, &*upper.observer)?;
+        let report = open::recover(owner, *cleanup)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
         self.0.lower.refresh()?;
         self.0.lower.merge_saved_reads(|created| owner.first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
-        Ok(ShapeMeta::over_database(stack, open::Database::promoted(&self.0.database, report)))
+        let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), cleanup.background);
+        let database = open::Database::promoted(&self.0.database, report);
+        Ok(ShapeMeta::over_database(stack, database, cleanup))
     }
 
     /// Returns the promoted store; `None` before promotion.

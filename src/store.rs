@@ -1,13 +1,15 @@
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, GetOrAdd, Health, MutateError, MutateShapes, Mutation, NewShape, NotDurable,
-    Pending, ReadShapes, Receipt, Repaired, Result, Signal, StoreControl, Usage,
+    AttemptContext, CloseReport, GetOrAdd, Handle, Health, MutateError, MutateShapes, Mutation, NewShape,
+    NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, Signal, StoreControl, Usage,
 };
 
+#[cfg(feature = "sqlite")]
+use crate::cleanup::Cleanup;
 use crate::{Builder, ShapeCleaner};
 
 /// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same
@@ -20,43 +22,135 @@ use crate::{Builder, ShapeCleaner};
 pub struct ShapeMeta(Arc<Inner>);
 
 struct Inner {
+    core: Arc<Core>,
+    /// `None` over a store of the caller's own.
+    #[cfg(feature = "sqlite")]
+    cleanup: Option<Arc<Cleanup>>,
+}
+
+/// The layers of a store. In addition to its [`Inner`], only the cleanup holds it, while it works.
+pub(crate) struct Core {
     /// Declared before the database, so that it is dropped first: a buffer flushes when it is dropped.
     stack: Box<dyn StoreControl>,
     #[cfg(feature = "sqlite")]
     database: Option<crate::open::Database>,
 }
 
+#[cfg(feature = "sqlite")]
+impl Core {
+    pub(crate) fn stack(&self) -> &dyn StoreControl {
+        &*self.stack
+    }
+
+    pub(crate) fn database(&self) -> Option<&crate::SqliteStore> {
+        self.database.as_ref()?.store()
+    }
+}
+
+/// How long a drop waits for the cleaner. A call that takes longer keeps the database open until it returns.
+#[cfg(feature = "sqlite")]
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(feature = "sqlite")]
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(cleanup) = &self.cleanup {
+            cleanup.begin_close();
+            cleanup.wait_until_idle(Instant::now() + DROP_TIMEOUT);
+        }
+    }
+}
+
 impl ShapeMeta {
     /// Returns a builder. It takes the cleaner at once, because no database opens without one. Pass
     /// [`NoopCleaner`](crate::NoopCleaner) if you store no data for shapes.
     pub fn builder(cleaner: impl ShapeCleaner + 'static) -> Builder {
-        Builder::new(Box::new(cleaner))
+        Builder::new(Arc::new(cleaner))
     }
 
     pub(crate) fn of(stack: Box<dyn StoreControl>) -> Self {
         Self(Arc::new(Inner {
-            stack,
+            core: Arc::new(Core {
+                stack,
+                #[cfg(feature = "sqlite")]
+                database: None,
+            }),
             #[cfg(feature = "sqlite")]
-            database: None,
+            cleanup: None,
         }))
     }
 
     #[cfg(feature = "sqlite")]
-    pub(crate) fn over_database(stack: Box<dyn StoreControl>, database: crate::open::Database) -> Self {
-        Self(Arc::new(Inner { stack, database: Some(database) }))
+    pub(crate) fn over_database(
+        stack: Box<dyn StoreControl>,
+        database: crate::open::Database,
+        cleanup: Arc<Cleanup>,
+    ) -> Self {
+        let core = Arc::new(Core { stack, database: Some(database) });
+        if let Some(database) = core.database() {
+            let cleanup = Arc::clone(&cleanup);
+            database.on_cleanup_tasks(move || cleanup.wake());
+        }
+        cleanup.start(&core);
+        Self(Arc::new(Inner { core, cleanup: Some(cleanup) }))
     }
 
     /// Returns the database below, for its size, its query plans and its maintenance; `None` over a store of
     /// your own. It lacks the changes that are pending. Do not change it.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
-        self.0.database.as_ref()?.store()
+        self.0.core.database()
     }
 
     /// Returns what opening found and did; `None` over a store of your own.
     #[cfg(feature = "sqlite")]
     pub fn open_report(&self) -> Option<&crate::OpenReport> {
-        Some(&self.0.database.as_ref()?.report)
+        Some(&self.0.core.database.as_ref()?.report)
+    }
+
+    /// Hands up to 1,000 removed shapes to the cleaner on this thread, or searches for orphans if no removed
+    /// shape is left. Returns whether there may be more to do at once. The store does this in the background
+    /// by itself, unless the builder turns [`background_cleanup`](Builder::background_cleanup) off.
+    ///
+    /// Waits for a call of the cleaner in progress. Does nothing over a store of your own and after a close.
+    ///
+    /// # Errors
+    ///
+    /// [`Cleaner`](crate::ErrorKind::Cleaner) if the cleaner failed, [`Panicked`](crate::ErrorKind::Panicked)
+    /// if it panicked, and the errors of the database. The same shapes are handed over again.
+    #[cfg(feature = "sqlite")]
+    pub fn clean_once(&self) -> Result<bool> {
+        match &self.0.cleanup {
+            Some(cleanup) => cleanup.step(),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns how the deletion of stored data fares. Reads no disk and does not wait for the cleaner.
+    #[cfg(feature = "sqlite")]
+    pub fn cleanup_status(&self) -> crate::CleanupStatus {
+        let Some(cleanup) = &self.0.cleanup else { return crate::CleanupStatus::default() };
+        let tasks = self.database().map_or(0, crate::SqliteStore::pending_cleanup_tasks);
+        crate::CleanupStatus { tasks, ..cleanup.status() }
+    }
+
+    /// Says that stored data without a shape is garbage, and hands it to the cleaner after another search.
+    ///
+    /// A database that was just created, restored or rebuilt only reports orphans
+    /// ([`cleanup_status`](Self::cleanup_status)), since it may be the wrong one. Look at the reported ones,
+    /// and make sure that the right database is open, before you confirm them. This is remembered until the
+    /// file is restored or rebuilt.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    #[cfg(feature = "sqlite")]
+    pub fn confirm_orphans(&self) -> Result<()> {
+        if let (Some(database), Some(cleanup)) = (self.database(), &self.0.cleanup) {
+            database.trust_storage()?;
+            cleanup.sweep_again();
+        }
+        Ok(())
     }
 
     /// Returns a reference that does not keep the store open.
@@ -90,71 +184,88 @@ impl std::fmt::Debug for ShapeMeta {
 
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for ShapeMeta {
-    shape_meta_core::forward_reads!(self => self.0.stack);
+    shape_meta_core::forward_reads!(self => self.0.core.stack);
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl MutateShapes for ShapeMeta {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.0.stack.try_mutate(mutation)
+        self.0.core.stack.try_mutate(mutation)
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.0.stack.try_get_or_add(shape)
+        self.0.core.stack.try_get_or_add(shape)
     }
 
     fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
-        self.0.stack.attempt(mutation, attempt)
+        self.0.core.stack.attempt(mutation, attempt)
     }
 
     fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
-        self.0.stack.attempt_get_or_add(shape, attempt)
+        self.0.core.stack.attempt_get_or_add(shape, attempt)
     }
 
     fn capacity_signal(&self) -> Option<&Signal> {
-        self.0.stack.capacity_signal()
+        self.0.core.stack.capacity_signal()
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl StoreControl for ShapeMeta {
     fn request_flush(&self) -> Receipt {
-        self.0.stack.request_flush()
+        self.0.core.stack.request_flush()
     }
 
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable> {
-        self.0.stack.flush(timeout)
+        self.0.core.stack.flush(timeout)
     }
 
     fn pause(&self) {
-        self.0.stack.pause();
+        self.0.core.stack.pause();
     }
 
     fn resume(&self) {
-        self.0.stack.resume();
+        self.0.core.stack.resume();
     }
 
     fn pending(&self) -> Pending {
-        self.0.stack.pending()
+        self.0.core.stack.pending()
     }
 
     fn drain_rate(&self) -> f64 {
-        self.0.stack.drain_rate()
+        self.0.core.stack.drain_rate()
     }
 
     fn health(&self) -> Health {
-        self.0.stack.health()
+        self.0.core.stack.health()
     }
 
     fn usage(&self) -> Usage {
-        self.0.stack.usage()
+        self.0.core.stack.usage()
     }
 
     fn repair(&self) -> Result<Repaired> {
-        self.0.stack.repair()
+        self.0.core.stack.repair()
     }
 
+    fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+        self.0.core.stack.reserve_handles(handles)
+    }
+
+    /// Also ends the cleanup: a call of the cleaner in progress is waited for within the timeout. What it has
+    /// not deleted is handed to it after the next open.
     fn close(&self, timeout: Duration) -> CloseReport {
-        self.0.stack.close(timeout)
+        #[cfg(feature = "sqlite")]
+        let (cleanup, deadline) = (self.0.cleanup.as_ref(), Instant::now().checked_add(timeout));
+        #[cfg(feature = "sqlite")]
+        if let Some(cleanup) = cleanup {
+            cleanup.begin_close();
+        }
+        let report = self.0.core.stack.close(timeout);
+        #[cfg(feature = "sqlite")]
+        if let Some(cleanup) = cleanup {
+            cleanup.wait_until_idle(deadline.unwrap_or_else(|| Instant::now() + DROP_TIMEOUT));
+        }
+        report
     }
 }

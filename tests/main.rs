@@ -14,7 +14,6 @@ mod faults;
 mod linear;
 mod threads;
 
-mod cleaner;
 mod dashboard;
 mod gauges;
 mod identity;
@@ -24,4 +23,5 @@ mod open_failures;
 mod refusals;
 mod regressions;
 mod repair;
+mod stored_data;
 mod tenants;

@@ -69,10 +69,6 @@ impl ShapeCleaner for Cleaner {
     fn clean(&self, _: &[Handle]) -> Result<(), BoxError> {
         Ok(())
     }
-
-    fn clean_all(&self) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 fn open(directory: &Path) -> ShapeMeta {

@@ -4,9 +4,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Health, MutateError, MutateShapes,
-    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Repaired, Result, ShapeStore,
-    Signal, StoreControl, SweepProgress, Usage,
+    AttemptContext, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Handle, Health, MutateError,
+    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Repaired,
+    Reservation, Result, ShapeStore, Signal, StoreControl, SweepProgress, Usage,
 };
 
 use crate::{
@@ -198,6 +198,11 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     /// repair in progress. A close outranks it.
     fn repair(&self) -> Result<Repaired> {
         self.flusher.repair()
+    }
+
+    /// Never waits for a flush. Takes the overlay's lock for a few look-ups at a time.
+    fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+        self.shared.reserve_handles(handles)
     }
 
     /// Also while paused. Does not wait for other stores of the same [`FlusherPool`], however busy it is.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{
-    AttemptContext, Change, Existing, GetOrAdd, Handle, Key, MutateError, Mutation, NewShape, Receipt,
-    Record, Refusal, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
+    AttemptContext, Change, Existing, GetOrAdd, Handle, HandleState, Key, MutateError, Mutation, NewShape,
+    Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
 };
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
     memtable::{CountDelta, DroppedSince, Hashes, Lookup, State},
     shared::Shared,
 };
+
+/// The number of handles that are reserved under the overlay's lock at once.
+const RESERVED_AT_ONCE: usize = 64;
 
 /// The outcome of a mutation that was not refused.
 enum Accepted {
@@ -82,6 +85,32 @@ impl<S: ShapeStore> Shared<S> {
         self.store.handle_for(key)
     }
 
+    /// Reserves handles under the lock under which adds are inserted, a few at a time, so that readers and
+    /// mutations wait for a few look-ups at most.
+    ///
+    /// A handle of which no generation knows anything is looked up below after that. No add can come in
+    /// between, and a removal in between shows as live until it is published. So a handle that is not live
+    /// below is free: its removal, if there was one, is durable.
+    pub(crate) fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+        let hashing = &self.overlay.hashing;
+        let hashes: Vec<_> = handles.iter().map(|handle| hashing.handle(handle.as_bytes())).collect();
+        let mut is_pending = Vec::with_capacity(handles.len());
+        let mut reservation = self.reserved.reserve(&[]);
+        for (handles, hashes) in handles.chunks(RESERVED_AT_ONCE).zip(hashes.chunks(RESERVED_AT_ONCE)) {
+            let state = self.overlay.write();
+            reservation.extend(handles);
+            let pending = |(handle, hash): (&Handle, &u64)| state.handle(*hash, handle.as_bytes()).is_some();
+            is_pending.extend(handles.iter().zip(hashes).map(pending));
+        }
+        reservation.set_states(|at, handle| {
+            if is_pending[at] {
+                return Ok(HandleState::Pending);
+            }
+            let live = self.store.metadata(handle)?;
+            Ok(live.map_or(HandleState::Free, |live| HandleState::Live { created: live.created }))
+        })
+    }
+
     /// Returns when the caller started, if the observer wants latencies.
     fn started_at(&self, attempt: AttemptContext) -> Option<Instant> {
         self.measures_latency.then(|| attempt.first_tried.unwrap_or_else(Instant::now))
@@ -91,7 +120,7 @@ impl<S: ShapeStore> Shared<S> {
     /// since the caller waits and retries before.
     fn report<T>(&self, outcome: Result<T, MutateError>, attempt: AttemptContext) -> Result<T, MutateError> {
         match &outcome {
-            Err(MutateError::Refused(Refusal::Overloaded { .. })) if !attempt.is_final => {}
+            Err(MutateError::Refused(refusal)) if refusal.is_temporary() && !attempt.is_final => {}
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => self.observer.failed(error),
             Ok(_) => {}
@@ -157,6 +186,7 @@ impl<S: ShapeStore> Shared<S> {
                         return Err(refusal.into());
                     }
                     validate_add(shape, existing)?;
+                    self.reserved.check(&shape.handle)?;
                     let record = allocated.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
                     let change = Change::Add { record: record.with_seq(seq), state: SnapshotState::Pending };
                     (change, shape.definition.len())

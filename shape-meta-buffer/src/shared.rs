@@ -15,12 +15,14 @@
 //! | 7 | `Pool::state` | for one scheduling decision; never while a store's code runs | threads of the pool, and callers that wake them |
 //! | 8 | `RunningThreads::threads` | for one access | threads that flush, and calls that would wait for one |
 //!
-//! The locks inside [`DurabilityTracker`] and its signals come after all of these. Only 5 is ever wanted by a
+//! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals come after all of these. Only 5 is ever wanted by a
 //! reader or a mutation, and no disk work and no code of an observer runs under it (I5).
 
 use std::{sync::Arc, time::Duration};
 
-use shape_meta_core::{DurabilityTracker, Observer, Pending, Receipt, Result, Seq, ShapeStore};
+use shape_meta_core::{
+    DurabilityTracker, Observer, Pending, Receipt, ReservedHandles, Result, Seq, ShapeStore,
+};
 
 use crate::{
     BufferOptions,
@@ -42,6 +44,8 @@ pub(crate) struct Shared<S> {
     /// What receipts wait on.
     pub(crate) durability: Arc<DurabilityTracker>,
     pub(crate) backpressure: Backpressure,
+    /// Handles whose stored data is being deleted. Checked and reserved under the overlay's lock, 5.
+    pub(crate) reserved: Arc<ReservedHandles>,
     pub(crate) requests: FlushRequests,
 }
 
@@ -53,13 +57,15 @@ impl<S: ShapeStore> Shared<S> {
     /// If the store cannot be read.
     pub(crate) fn new(store: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let (counts, last) = (store.counts()?, store.last_seq()?);
+        let backpressure = Backpressure::new(&options);
         Ok(Self {
             store,
             overlay: Overlay::new(counts, last, &options),
             durability: Arc::new(DurabilityTracker::observed(last, Arc::clone(&observer))),
             measures_latency: observer.wants_acknowledged(),
             observer,
-            backpressure: Backpressure::new(&options),
+            reserved: Arc::new(ReservedHandles::new(Arc::clone(&backpressure.capacity))),
+            backpressure,
             requests: FlushRequests::default(),
             options,
         })

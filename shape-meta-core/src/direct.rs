@@ -5,9 +5,10 @@ use std::{
 
 use crate::{
     Activity, AttemptContext, Batch, Change, CloseReport, Degradation, DurabilityTracker, Error, ErrorKind,
-    Existing, FlushStats, GetOrAdd, Health, HealthState, LastError, Latencies, Limits, MutateError,
-    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired,
-    Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, TrustedState, Usage, forward_reads,
+    Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, HealthState, LastError, Latencies, Limits,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
+    Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal,
+    StoreControl, TrustedState, Usage, forward_reads,
     sync::{Mutex, MutexGuard},
     validate,
 };
@@ -27,6 +28,8 @@ pub struct Direct<S> {
     writer: Mutex<Writer>,
     /// The state behind [`health`](StoreControl::health). Held for a few instructions only.
     condition: Mutex<Condition>,
+    /// Checked and reserved under `writer`.
+    reserved: Arc<ReservedHandles>,
     last_read_save_interval: Duration,
 }
 
@@ -112,6 +115,7 @@ impl<S: ShapeStore> Direct<S> {
             tracker,
             writer: Mutex::new(Writer { closed: false, saved: Instant::now() }),
             condition: Mutex::default(),
+            reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
             last_read_save_interval: MINUTE,
         })
     }
@@ -134,9 +138,10 @@ impl<S: ShapeStore> Direct<S> {
     /// if latencies are observed.
     fn serialized<T>(
         &self,
+        attempt: AttemptContext,
         mutate: impl FnOnce(Option<Instant>) -> Result<T, MutateError>,
     ) -> Result<T, MutateError> {
-        let started_at = self.timed.then(Instant::now);
+        let started_at = self.timed.then(|| attempt.first_tried.unwrap_or_else(Instant::now));
         let mut writer = self.writer();
         if writer.closed {
             let error = Error::closed();
@@ -150,6 +155,7 @@ impl<S: ShapeStore> Direct<S> {
                     writer.saved = Instant::now();
                 }
             }
+            Err(MutateError::Refused(refusal)) if refusal.is_temporary() && !attempt.is_final => {}
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => {
                 let stopped = self.condition().failed(error);
@@ -192,6 +198,9 @@ impl<S: ShapeStore> Direct<S> {
         let seq = match validate(mutation, existing, last.next())? {
             None => last,
             Some(change) => {
+                if let Change::Add { record, .. } = &change {
+                    self.reserved.check(record.handle())?;
+                }
                 let through = last.next();
                 self.apply(Batch { changes: vec![change], through })?;
                 if let Some(started_at) = started_at {
@@ -243,11 +252,19 @@ impl<S: ShapeStore> ReadShapes for Direct<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore> MutateShapes for Direct<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.serialized(|started_at| self.commit(mutation, started_at))
+        self.attempt(mutation, AttemptContext::ONLY)
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
-        self.serialized(|started_at| {
+        self.attempt_get_or_add(shape, AttemptContext::ONLY)
+    }
+
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
+        self.serialized(attempt, |started_at| self.commit(mutation, started_at))
+    }
+
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
+        self.serialized(attempt, |started_at| {
             if let Some(handle) = self.inner.handle_for(&shape.key)? {
                 let receipt = self.receipt(self.inner.last_seq()?);
                 return Ok(GetOrAdd { handle, added: false, receipt });
@@ -257,18 +274,9 @@ impl<S: ShapeStore> MutateShapes for Direct<S> {
         })
     }
 
-    /// The first attempt always has capacity.
-    fn attempt(&self, mutation: &Mutation, _: AttemptContext) -> Result<Receipt, MutateError> {
-        self.try_mutate(mutation)
-    }
-
-    /// The first attempt always has capacity.
-    fn attempt_get_or_add(&self, shape: &NewShape, _: AttemptContext) -> Result<GetOrAdd, MutateError> {
-        self.try_get_or_add(shape)
-    }
-
+    /// There is always capacity; only a reserved handle is waited for.
     fn capacity_signal(&self) -> Option<&Signal> {
-        None
+        Some(self.reserved.released())
     }
 }
 
@@ -313,6 +321,17 @@ impl<S: ShapeStore> StoreControl for Direct<S> {
         let repaired = self.inner.rebuild_from(TrustedState::default())?;
         self.condition().failing = None;
         Ok(repaired)
+    }
+
+    /// Waits for the mutation in progress. Nothing is ever pending.
+    fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+        let writer = self.writer();
+        let reservation = self.reserved.reserve(handles);
+        drop(writer);
+        reservation.set_states(|_, handle| {
+            let live = self.inner.metadata(handle)?;
+            Ok(live.map_or(HandleState::Free, |live| HandleState::Live { created: live.created }))
+        })
     }
 
     /// Waits for the mutation in progress, without a limit, and saves the last-read times.

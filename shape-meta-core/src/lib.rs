@@ -75,6 +75,7 @@ mod traits;
 
 mod durability;
 
+mod reservation;
 mod retired;
 
 mod instrumentation;
@@ -119,6 +120,8 @@ pub use durability::{DurabilityTracker, NotDurable, Receipt, Signal, Waiter};
 
 // Reads over two sources, for implementors of layers.
 pub use retired::{Retired, RetiredSince};
+// Handles whose stored data is being deleted, for implementors of a top layer.
+pub use reservation::{HandleState, Reservation, ReservedHandles};
 
 // Errors.
 pub use error::{Error, ErrorKind, MutateError, Remedy, Result};

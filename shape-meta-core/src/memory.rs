@@ -182,6 +182,7 @@ impl ShapeStore for MemoryStore {
                         record.entry.advance(*state);
                     }
                 }
+                Change::Discard { .. } => {}
                 Change::Reset => *shapes = Shapes::default(),
             }
         }

@@ -190,6 +190,5 @@ fn c7_many_waiters_share_the_freed_capacity() {
 #[test]
 fn a_composition_without_a_bound_does_not_wait() {
     let store = direct(MemoryStore::new());
-    assert!(store.capacity_signal().is_none());
     assert!(block_on(store.mutate_async(&Mutation::Add(shape(1)))).is_ok());
 }

@@ -19,8 +19,10 @@
 //! let options = SqliteOptions::default().durability(Durability::PowerLossConsistent);
 //! let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))?;
 //! let recovery = store.recover()?;
-//! // ... delete what is stored for `recovery.to_clean`, and then:
-//! store.ack_cleanup(&recovery.to_clean)?;
+//! println!("{} shapes are valid", recovery.valid);
+//! let tasks = store.cleanup_tasks(None, 1_000)?;
+//! // ... delete what is stored for these handles, and then:
+//! store.ack_cleanup(&tasks)?;
 //!
 //! let store = Direct::new(store, Limits::default(), Arc::new(NoopObserver))?;
 //! store.add(
@@ -57,8 +59,8 @@
 //!
 //! Observers receive every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_for_relations`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
-//! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `ack_cleanup`,
-//! `maintain`, `query_plans`, `stats`, `repair`.
+//! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `cleanup_tasks`,
+//! `ack_cleanup`, `add_orphans`, `trust_storage`, `maintain`, `query_plans`, `stats`, `repair`.
 //!
 //! # Features
 //!
@@ -94,6 +96,7 @@ pub use config::{
     DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
 };
 pub use connection::ConnectionLimit;
+pub use format::cleanup::CleanupTask;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files};
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;

@@ -14,7 +14,7 @@ use crate::{
     open::pipeline::{self, OpenedDatabase},
     ownership::{lock::OwnerLock, position::Position, presence::Presence},
     read::{preload::Preload, recency::Recency},
-    write::change_log::ChangeLogSize,
+    write::{change_log::ChangeLogSize, cleanup_tasks::CleanupTasks},
 };
 
 /// A store of shapes in a SQLite database, which it owns.
@@ -35,6 +35,7 @@ pub struct SqliteStore {
     /// The counts after the latest commit of this store.
     cached_counts: Mutex<Counts>,
     pub(crate) change_log_size: ChangeLogSize,
+    pub(crate) cleanup: CleanupTasks,
     /// The time of the last maintenance.
     pub(crate) last_maintenance: Mutex<Instant>,
 }
@@ -97,6 +98,7 @@ impl SqliteStore {
             recency,
             preload: Preload::default(),
             change_log_size,
+            cleanup: CleanupTasks::new(settings.options.cleanup_tasks),
             connections: Connections::new(settings, connection, opening, presence, Arc::clone(&observer))?,
             lock: Mutex::new(lock),
             last_maintenance: Mutex::new(Instant::now()),
@@ -121,6 +123,7 @@ impl SqliteStore {
             recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
             preload: Preload::default(),
             change_log_size: ChangeLogSize::default(),
+            cleanup: CleanupTasks::new(false),
             connections: Connections::read_only(
                 settings,
                 position,

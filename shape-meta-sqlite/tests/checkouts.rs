@@ -24,7 +24,10 @@ fn call_every_operation(store: &SqliteStore) {
     ShapeStore::load(store, &mut |_| {}).expect("reads");
     ShapeStore::record_of(store, &entry).expect("reads");
     store.recover().expect("the recovery succeeds");
-    store.ack_cleanup(&[record.handle().clone()]).expect("the acknowledgement is stored");
+    store.add_orphans(&[record.handle().clone()]).expect("the task is stored");
+    let tasks = store.cleanup_tasks(None, 1).expect("reads");
+    store.ack_cleanup(&tasks).expect("the acknowledgement is stored");
+    store.trust_storage().expect("stored");
     store.maintain().expect("maintains");
     store.query_plans().expect("explains");
     store.stats().expect("counts");
@@ -47,7 +50,10 @@ fn every_checkout_has_a_label_and_a_queue_time() {
         "load",
         "record_of",
         "recover",
+        "add_orphans",
+        "cleanup_tasks",
         "ack_cleanup",
+        "trust_storage",
         "maintain",
         "query_plans",
         "stats",

@@ -170,7 +170,7 @@ fn a_full_integrity_check_finds_damage_in_a_definition() {
 /// recovery, and the file would never be quarantined.
 #[test]
 fn c11_the_default_check_covers_tables_that_the_recovery_reads() {
-    for table in ["meta", "shape", "to_clean"] {
+    for table in ["meta", "shape", "cleanup", "trusted_storage", "lineage"] {
         let directory = support::directory();
         create(directory.path());
         let page: i64 = support::raw_connection(directory.path())

@@ -48,7 +48,7 @@ fn c11_a_fenced_owner_writes_nothing() {
         assert_eq!(error.kind(), ErrorKind::Fenced);
     }
     assert_eq!(store.recover().expect_err("every write is fenced").kind(), ErrorKind::Fenced);
-    let cleaned = store.ack_cleanup(&[support::record(1).handle().clone()]);
+    let cleaned = store.add_orphans(&[support::record(1).handle().clone()]);
     assert_eq!(cleaned.expect_err("every write is fenced").kind(), ErrorKind::Fenced);
     assert_eq!(support::live(&store), [1], "reads go on, and nothing is written");
     assert_eq!(store.last_seq().expect("reads").get(), 1);

@@ -3,12 +3,20 @@
 use shape_meta_core::{
     Counts, Handle, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp, conformance,
 };
-use shape_meta_sqlite::{DiskIndexes, Recovery, SqliteStore};
+use shape_meta_sqlite::{CleanupTask, DiskIndexes, Recovery, SqliteStore};
 
 use crate::support;
 
 fn handles(numbers: &[u64]) -> Vec<Handle> {
     numbers.iter().copied().map(conformance::handle).collect()
+}
+
+fn all_tasks(store: &SqliteStore) -> Vec<CleanupTask> {
+    store.cleanup_tasks(None, usize::MAX).expect("reads")
+}
+
+fn tasks(store: &SqliteStore) -> Vec<Handle> {
+    all_tasks(store).iter().map(|task| task.handle().clone()).collect()
 }
 
 #[test]
@@ -27,8 +35,9 @@ fn recovery_removes_incomplete_shapes_from_every_table() {
         let removed = handles(&[1, 3, 4, 6, 7, 9]);
         assert_eq!(
             recovery,
-            Recovery { valid: 3, removed: removed.clone(), to_clean: removed.clone(), quarantined: None }
+            Recovery { valid: 3, removed: removed.clone(), cleanup_tasks: 6, quarantined: None }
         );
+        assert_eq!(tasks(&store), removed);
         assert_eq!(support::live(&store), [2, 5, 8]);
         assert_eq!(store.counts().expect("reads").total, 3);
         assert_eq!(store.last_seq().expect("reads").get(), 9, "a recovery has no sequence number");
@@ -39,7 +48,7 @@ fn recovery_removes_incomplete_shapes_from_every_table() {
                 .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
                 .expect("counts")
         };
-        assert_eq!((rows("shape"), rows("definition"), rows("to_clean")), (3, 3, 6));
+        assert_eq!((rows("shape"), rows("definition"), rows("cleanup")), (3, 3, 6));
         if disk_indexes == DiskIndexes::Maintained {
             assert_eq!((rows("handle_lookup"), rows("key_lookup")), (3, 3));
             for handle in &removed {
@@ -50,9 +59,10 @@ fn recovery_removes_incomplete_shapes_from_every_table() {
         let second = store.recover().expect("the recovery succeeds");
         assert_eq!(
             second,
-            Recovery { valid: 3, removed: vec![], to_clean: removed, quarantined: None },
+            Recovery { valid: 3, removed: vec![], cleanup_tasks: 6, quarantined: None },
             "a second recovery changes nothing (I6)"
         );
+        assert_eq!(tasks(&store), removed);
     }
 }
 
@@ -68,14 +78,17 @@ fn handles_are_returned_until_their_cleanup_is_acknowledged() {
 
     let store = support::open(directory.path(), support::options());
     let recovery = store.recover().expect("the recovery succeeds");
-    assert_eq!((recovery.removed, recovery.to_clean), (vec![], handles(&[1, 2, 3])));
-    store.ack_cleanup(&handles(&[1, 3])).expect("the acknowledgement is stored");
-    store.ack_cleanup(&handles(&[1, 99])).expect("acknowledging twice or an unknown handle is harmless (I6)");
+    assert_eq!((recovery.removed, recovery.cleanup_tasks), (vec![], 3));
+    assert_eq!(tasks(&store), handles(&[1, 2, 3]));
+    let [one, _, three] = &all_tasks(&store)[..] else { panic!("there are three") };
+    store.ack_cleanup(&[one.clone(), three.clone()]).expect("the acknowledgement is stored");
+    store.ack_cleanup(std::slice::from_ref(one)).expect("acknowledging twice is harmless (I6)");
     drop(store);
 
     let store = support::open(directory.path(), support::options());
-    assert_eq!(store.recover().expect("the recovery succeeds").to_clean, handles(&[2]));
-    store.ack_cleanup(&handles(&[2])).expect("the acknowledgement is stored");
+    store.recover().expect("the recovery succeeds");
+    assert_eq!(tasks(&store), handles(&[2]));
+    store.ack_cleanup(&all_tasks(&store)).expect("the acknowledgement is stored");
     assert_eq!(store.recover().expect("the recovery succeeds"), Recovery::default());
     assert_eq!(store.counts().expect("reads"), Counts::default());
 }

@@ -202,6 +202,25 @@ impl Observer for TracingObserver {
         );
     }
 
+    fn cleanup_failed(&self, error: &Error, failures: u32, delay: Duration) {
+        event!(
+            self, WARN, "shape_meta.cleanup_failed",
+            {
+                failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                error = source(error), error.type = error.kind().name()
+            },
+            "stored data could not be deleted; it is tried again"
+        );
+    }
+
+    fn orphans_found(&self, orphans: u64, sample: &[Handle], waits_for_confirmation: bool) {
+        event!(
+            self, WARN, "shape_meta.orphans_found",
+            { orphans, sample = ?sample, waits_for_confirmation },
+            "stored data without a shape was found"
+        );
+    }
+
     fn repaired(&self, repaired: &Repaired) {
         event!(
             self, ERROR, "shape_meta.repaired",

@@ -126,6 +126,14 @@ impl Observer for Observers {
         self.0.iter().for_each(|observer| observer.quarantined(path, error));
     }
 
+    fn cleanup_failed(&self, error: &Error, failures: u32, delay: Duration) {
+        self.0.iter().for_each(|observer| observer.cleanup_failed(error, failures, delay));
+    }
+
+    fn orphans_found(&self, orphans: u64, sample: &[Handle], waits_for_confirmation: bool) {
+        self.0.iter().for_each(|observer| observer.orphans_found(orphans, sample, waits_for_confirmation));
+    }
+
     fn repaired(&self, repaired: &Repaired) {
         self.0.iter().for_each(|observer| observer.repaired(repaired));
     }

@@ -94,7 +94,7 @@ pub(super) fn remaining(directory: &Path) -> View {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
     assert_eq!(integrity, "ok");
-    assert_eq!(Rows::of(directory).count("to_clean"), 0, "the cleaner had finished before the storm");
+    assert_eq!(Rows::of(directory).count("cleanup"), 0, "the cleaner had finished before the storm");
     view
 }
 

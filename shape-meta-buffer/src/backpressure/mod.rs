@@ -4,6 +4,8 @@ mod drain_rate;
 
 pub(crate) use drain_rate::DrainRate;
 
+use std::sync::Arc;
+
 use shape_meta_core::{Refusal, Signal};
 
 use crate::{BufferOptions, memtable::State};
@@ -24,7 +26,8 @@ pub(crate) struct Backpressure {
     max_shapes: usize,
     max_bytes: usize,
     /// Raised when pending changes became fewer, or when mutations will be refused for another reason.
-    pub(crate) capacity: Signal,
+    /// Also when reserved handles are released: callers wait for both with one signal.
+    pub(crate) capacity: Arc<Signal>,
     pub(crate) drain_rate: DrainRate,
 }
 
@@ -33,7 +36,7 @@ impl Backpressure {
         Self {
             max_shapes: options.max_pending_shapes,
             max_bytes: options.max_pending_bytes,
-            capacity: Signal::new(),
+            capacity: Arc::new(Signal::new()),
             drain_rate: DrainRate::default(),
         }
     }

@@ -71,7 +71,7 @@ impl Committed {
                     state.correct_counts(entry, true);
                     mutations.extend(state.revoke_successors(entry, hashing));
                 }
-                Change::Mark { .. } | Change::Reset => {}
+                Change::Mark { .. } | Change::Discard { .. } | Change::Reset => {}
             }
         }
         rejections

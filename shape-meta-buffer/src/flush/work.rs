@@ -81,6 +81,7 @@ impl FlushWork {
             }
             named => {
                 let change = segment.remove(named.unwrap_or(0));
+                segment.extend(discard(&change));
                 self.segments.push(segment);
                 if matches!(change, Change::Reset) {
                     return Err(error);
@@ -102,7 +103,20 @@ impl FlushWork {
                 Change::Add { record, .. } => record.handle().as_bytes() == handle || record.key() == key,
                 _ => false,
             });
-            self.rejections.extend(successors.map(|change| Rejection::new(change, error.clone())));
+            let rejected: Vec<_> = successors.collect();
+            segment.extend(rejected.iter().filter_map(discard));
+            self.rejections.extend(rejected.into_iter().map(|change| Rejection::new(change, error.clone())));
         }
+    }
+}
+
+/// Returns what a rejected add leaves to do: its shape was acknowledged, so it may have stored data.
+fn discard(rejected: &Change) -> Option<Change> {
+    match rejected {
+        Change::Add { record, .. } => {
+            let (created, handle) = (record.entry.created(), record.handle().clone());
+            Some(Change::Discard { created, handle })
+        }
+        _ => None,
     }
 }

@@ -58,6 +58,9 @@ pub(crate) struct Generation {
     last: Seq,
     bytes: usize,
     count_delta: CountDelta,
+    /// Shapes that it added and a reset removed again, or whose add an older generation failed to commit.
+    /// Slots know the others.
+    discarded: Vec<(Seq, Handle)>,
     /// When the first mutation was accepted; `None` while the generation is empty.
     since: Option<Instant>,
     /// The latencies of its mutations, where the observer wants them.
@@ -231,14 +234,20 @@ impl Generation {
             Change::Add { record, state } => self.add(record, state, hashes),
             Change::Remove { entry } => self.remove(entry, hashes),
             Change::Mark { entry, state } => self.mark(entry, state, hashes),
+            Change::Discard { created, handle } => {
+                self.discard(created, handle);
+                RESET
+            }
             Change::Reset => {
+                let discarded = self.discarded();
                 *self = Self {
                     reset: true,
                     first: self.first,
                     last: seq,
                     slot_of_mutation_from: seq,
                     since: self.since,
-                    bytes: MUTATION_BYTES,
+                    bytes: MUTATION_BYTES + discarded.len() * size_of::<(Seq, Handle)>(),
+                    discarded,
                     latencies: self.latencies.take(),
                     ..Self::default()
                 };
@@ -267,7 +276,10 @@ impl Generation {
         self.count_delta.remove(&entry);
         self.set_key_holder(hashes.key, *entry.key(), None);
         match std::mem::replace(&mut self.slots[at as usize].state, SlotState::Tombstone) {
-            SlotState::Added(record, _) => self.bytes -= record.memory(),
+            SlotState::Added(record, _) => {
+                self.bytes -= record.memory();
+                self.slots[at as usize].discarded = Some(record.entry.created());
+            }
             SlotState::Marked(_) | SlotState::Tombstone => {
                 for relation in entry.relations().iter() {
                     let handle = entry.handle().clone();
@@ -290,6 +302,22 @@ impl Generation {
         at
     }
 
+    /// Records a shape that was acknowledged and is never committed: its stored data has to be deleted.
+    pub(crate) fn discard(&mut self, created: Seq, handle: Handle) {
+        self.bytes += size_of::<(Seq, Handle)>() + handle.heap_bytes();
+        self.discarded.push((created, handle));
+    }
+
+    /// Returns the shapes that it would leave uncommitted if all of its slots were removed now.
+    fn discarded(&mut self) -> Vec<(Seq, Handle)> {
+        let mut discarded = std::mem::take(&mut self.discarded);
+        discarded.extend(self.slots.iter().filter_map(|slot| {
+            let created = slot.added().map(|record| record.entry.created()).or(slot.discarded)?;
+            Some((created, slot.handle.clone()))
+        }));
+        discarded
+    }
+
     /// Returns the slot of a handle, and creates it if there is none: with this base, and with a tombstone
     /// that the caller overwrites.
     fn slot_for(&mut self, handle: &Handle, hash: u64, base: impl FnOnce() -> Option<Arc<Entry>>) -> u32 {
@@ -300,7 +328,13 @@ impl Generation {
         let base = base();
         // Shared with the store below until that drops it.
         self.bytes += base.as_ref().map_or(0, |base| base.memory());
-        self.slots.push(Slot { handle: handle.clone(), hash, base, state: SlotState::Tombstone });
+        self.slots.push(Slot {
+            handle: handle.clone(),
+            hash,
+            base,
+            discarded: None,
+            state: SlotState::Tombstone,
+        });
         let slots = &self.slots;
         self.by_handle.insert_unique(hash, at, |at| slots[*at as usize].hash);
         self.bytes += SLOT_BYTES + handle.heap_bytes();
@@ -327,7 +361,7 @@ impl Generation {
     }
 
     /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order
-    /// of creation, then marks.
+    /// of creation, then marks, and last what was added and never committed.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.len());
         if self.reset {
@@ -346,6 +380,15 @@ impl Generation {
         for slot in &self.slots {
             if let (SlotState::Marked(state), Some(base)) = (&slot.state, &slot.base) {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
+            }
+        }
+        for (created, handle) in &self.discarded {
+            changes.push(Change::Discard { created: *created, handle: handle.clone() });
+        }
+        for slot in &self.slots {
+            // The stored data of a handle that was added again belongs to the new shape.
+            if let (Some(created), None) = (slot.discarded, slot.added()) {
+                changes.push(Change::Discard { created, handle: slot.handle.clone() });
             }
         }
         changes
@@ -376,6 +419,7 @@ impl Generation {
         if let SlotState::Added(record, _) = std::mem::replace(&mut slot.state, SlotState::Tombstone) {
             lost.add(&record.entry);
             self.bytes -= record.memory();
+            slot.discarded = Some(record.entry.created());
             for holder in self.by_key.iter_mut().filter(|holder| holder.slot == Some(at)) {
                 holder.slot = None;
             }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use shape_meta_core::{Entry, Handle, Record, SnapshotState};
+use shape_meta_core::{Entry, Handle, Record, Seq, SnapshotState};
 
 /// What one generation changes about one handle.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub(crate) struct Slot {
     pub(crate) hash: u64,
     /// The shape that has this handle below the generation, if there is one.
     pub(crate) base: Option<Arc<Entry>>,
+    /// The latest shape with this handle that the generation added and removed again.
+    pub(crate) discarded: Option<Seq>,
     pub(crate) state: SlotState,
 }
 
@@ -21,7 +23,7 @@ pub(crate) enum SlotState {
     /// The base is still live, with its snapshot advanced to this state.
     Marked(SnapshotState),
     /// No shape has the handle. A base is to be removed below. Without a base, the shape was added and
-    /// removed within the generation, and costs the disk no row.
+    /// removed within the generation, and costs the disk no row but that of its cleanup task.
     Tombstone,
 }
 

@@ -52,6 +52,7 @@ impl<'a> MirrorUpdate<'a> {
                 }
                 Change::Remove { entry } => self.remove(entry.created()),
                 Change::Mark { entry, state } => self.mark(entry.created(), *state),
+                Change::Discard { .. } => {}
                 Change::Reset => self.reset(),
             }
         }

@@ -7,7 +7,7 @@ use super::Outcome;
 use crate::{args::Database, exit::Success, output};
 
 /// Statements whose purpose is to read a whole table.
-const FULL_SCANS: [&str; 5] = ["load", "to_clean", "scan", "found_at_open", "saved_reads"];
+const FULL_SCANS: [&str; 5] = ["load", "count_cleanup_tasks", "scan", "found_at_open", "saved_reads"];
 /// Plan steps that scan a table whose size does not grow with the number of shapes.
 const SMALL_SCANS: [&str; 4] = ["SCAN change_log", "SCAN opening", "SCAN lineage", "SCAN CONSTANT ROW"];
 

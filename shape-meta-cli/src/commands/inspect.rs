@@ -55,7 +55,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("shapes", format!("{} ({} indexed)", counts.total, counts.indexed)),
         ("states", format!("{pending} pending, {started} started, {complete} complete")),
-        ("to clean", summary.to_clean.to_string()),
+        ("cleanup tasks", summary.cleanup_tasks.to_string()),
         ("owner", owner(&summary.owner)),
         ("epoch", summary.epoch.to_string()),
         ("last seq", summary.last_seq.to_string()),
@@ -101,7 +101,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "shapes": summary.counts.total,
         "indexed": summary.counts.indexed,
         "states": {"pending": pending, "started": started, "complete": complete},
-        "to_clean": summary.to_clean,
+        "cleanup_tasks": summary.cleanup_tasks,
         "damaged_rows": summary.damaged_rows,
         "owner": {
             "process": summary.owner.process,

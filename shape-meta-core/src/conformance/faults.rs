@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::gate::{Gate, Passage};
-use crate::{Batch, Error, ErrorKind, Handle, Result, Seq};
+use crate::{Batch, Change, Error, ErrorKind, Handle, Result, Seq};
 
 /// The faults of a [`FailingStore`](super::FailingStore). Clones share their state, and every method can be
 /// called from any thread.

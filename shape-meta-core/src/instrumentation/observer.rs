@@ -104,6 +104,18 @@ pub trait Observer: Send + Sync {
         let _ = (path, error);
     }
 
+    /// The cleaner, or the search for orphans, failed, and is tried again after this delay. `failures` is the
+    /// number of failed attempts in a row.
+    fn cleanup_failed(&self, error: &Error, failures: u32, delay: Duration) {
+        let _ = (error, failures, delay);
+    }
+
+    /// A sweep has found stored data without a shape: this many, some of which are passed. They are handed to
+    /// the cleaner, unless they wait for a confirmation.
+    fn orphans_found(&self, orphans: u64, sample: &[Handle], waits_for_confirmation: bool) {
+        let _ = (orphans, sample, waits_for_confirmation);
+    }
+
     /// A damaged database was repaired: its sound part was carried into a new one.
     fn repaired(&self, repaired: &Repaired) {
         let _ = repaired;
@@ -141,8 +153,8 @@ pub enum Activity<'a> {
     },
     /// The cleaner of the caller deletes stored data.
     Clean {
-        /// The number of shapes whose data is deleted; `None` for all.
-        shapes: Option<usize>,
+        /// The number of shapes whose data is deleted.
+        shapes: usize,
     },
     /// Closing the store.
     Close,
@@ -284,7 +296,7 @@ mod tests {
             Some(Activity::Open { .. }) => Some(Activity::Recovery),
             Some(Activity::Recovery) => Some(Activity::Flush { changes: 1, bytes: 1 }),
             Some(Activity::Flush { .. }) => Some(Activity::Checkout { label: "apply" }),
-            Some(Activity::Checkout { .. }) => Some(Activity::Clean { shapes: None }),
+            Some(Activity::Checkout { .. }) => Some(Activity::Clean { shapes: 1 }),
             Some(Activity::Clean { .. }) => Some(Activity::Close),
             Some(Activity::Close) => Some(Activity::Refresh),
             Some(Activity::Refresh) => Some(Activity::Promote { path }),

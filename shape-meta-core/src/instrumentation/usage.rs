@@ -12,6 +12,9 @@ pub struct Usage {
     pub cache_bytes: usize,
     /// The connections to the database; `None` if the store has none.
     pub connections: Option<Connections>,
+    /// The number of removed shapes whose stored data is not deleted yet; `None` if the store keeps no such
+    /// tasks.
+    pub cleanup_tasks: Option<u64>,
 }
 
 /// The connections to a database.

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    Error, Handle, Health, MutateShapes, NotDurable, Receipt, Repaired, Result, SnapshotState, Usage,
+    Error, Handle, Health, MutateShapes, NotDurable, Receipt, Repaired, Reservation, Result, SnapshotState,
+    Usage,
 };
 
 /// Control over the path to disk: flush, pause, health, repair and close. The same for every composition;
@@ -53,6 +54,18 @@ pub trait StoreControl: MutateShapes {
     /// error of the disk if that fails or is full. In the last case either the damaged file is still in its
     /// place, or the repair is complete and the flush of pending changes failed. The call can be repeated.
     fn repair(&self) -> Result<Repaired>;
+
+    /// Reserves these handles until the returned value is dropped, and tells which of them are free: an add
+    /// of a reserved handle is refused as [`BeingCleaned`](crate::Refusal::BeingCleaned).
+    ///
+    /// For the deletion of stored data (C12). The reservation is made under the lock under which adds are
+    /// validated. So an add that came before it is seen by the look-up, and an add after it is refused: the
+    /// stored data of a free handle belongs to no live shape for as long as the reservation lasts.
+    ///
+    /// # Errors
+    ///
+    /// If the store below cannot be read. Nothing is reserved then.
+    fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation>;
 
     /// Stops accepting mutations, flushes pending changes, and reports those that it could not write, within
     /// about `timeout` (C10). Reads continue until the store is dropped. Closing again returns the same

@@ -5,9 +5,9 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Health, LastReadStore, MutateError,
-    MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt, Record,
-    Repaired, Result, Seq, ShapeStore, Signal, StoreControl, Usage,
+    AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, LastReadStore,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt,
+    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Usage,
 };
 
 /// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
@@ -188,6 +188,9 @@ macro_rules! forward {
             }
             fn repair(&self) -> Result<Repaired> {
                 self.deref().repair()
+            }
+            fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+                self.deref().reserve_handles(handles)
             }
             fn close(&self, timeout: Duration) -> CloseReport {
                 self.deref().close(timeout)

@@ -45,7 +45,9 @@ pub trait MutateShapes: ReadShapes {
     }
 
     /// Returns the signal that is raised when there is capacity again after
-    /// [`Refusal::Overloaded`](crate::Refusal::Overloaded). `None` if this store never refuses with it.
+    /// [`Refusal::Overloaded`](crate::Refusal::Overloaded), and when a handle is free again after
+    /// [`Refusal::BeingCleaned`](crate::Refusal::BeingCleaned). `None` if this store never refuses with
+    /// these.
     fn capacity_signal(&self) -> Option<&Signal>;
 }
 

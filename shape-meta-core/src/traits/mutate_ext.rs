@@ -3,11 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Refusal,
-};
+use crate::{AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt};
 
-/// How long a mutation may wait for capacity while the bound on pending changes is reached (C7).
+/// How long a mutation may wait for capacity while the bound on pending changes is reached (C7), and an add
+/// for its handle while stored data under it is being deleted (C12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Does not wait: the mutation is refused at once.
@@ -91,8 +90,8 @@ pub trait MutateShapesExt: MutateShapes {
 
 impl<S: MutateShapes + ?Sized> MutateShapesExt for S {}
 
-fn is_overloaded<T>(outcome: &Result<T, MutateError>) -> bool {
-    matches!(outcome, Err(MutateError::Refused(Refusal::Overloaded { .. })))
+fn is_temporary<T>(outcome: &Result<T, MutateError>) -> bool {
+    matches!(outcome, Err(MutateError::Refused(refusal)) if refusal.is_temporary())
 }
 
 fn with_backpressure<S: MutateShapes + ?Sized, T>(
@@ -104,7 +103,7 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
         return attempt(AttemptContext::ONLY);
     };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
-    if !is_overloaded(&first) {
+    if !is_temporary(&first) {
         return first;
     }
     // Only a caller that has to wait reads the clock.
@@ -114,7 +113,7 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
         // Listen before trying again, so that capacity freed in between is not missed.
         let waiter = capacity.listen();
         let outcome = attempt(AttemptContext { first_tried: since, is_final: false });
-        if !is_overloaded(&outcome) {
+        if !is_temporary(&outcome) {
             return outcome;
         }
         if !waiter.wait(deadline) {
@@ -129,14 +128,14 @@ async fn with_backpressure_async<S: MutateShapes + ?Sized, T>(
 ) -> Result<T, MutateError> {
     let Some(capacity) = store.capacity_signal() else { return attempt(AttemptContext::ONLY) };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
-    if !is_overloaded(&first) {
+    if !is_temporary(&first) {
         return first;
     }
     let retry = AttemptContext { first_tried: Some(Instant::now()), is_final: false };
     loop {
         let waiter = capacity.listen();
         let outcome = attempt(retry);
-        if !is_overloaded(&outcome) {
+        if !is_temporary(&outcome) {
             return outcome;
         }
         waiter.await;

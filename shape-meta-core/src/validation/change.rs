@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{Entry, Record, Seq, SnapshotState};
+use crate::{Entry, Handle, Record, Seq, SnapshotState};
 
 /// The validated effect of a mutation, as the layers below the validation see it.
 ///
@@ -27,17 +27,25 @@ pub enum Change {
         /// The state.
         state: SnapshotState,
     },
+    /// A shape that was acknowledged and never committed is gone: it was removed before its first commit, or
+    /// its add was rejected. There is nothing to remove, but its stored data has still to be deleted (C12).
+    Discard {
+        /// The sequence number of its add.
+        created: Seq,
+        /// Its handle.
+        handle: Handle,
+    },
     /// Removes all shapes.
     Reset,
 }
 
 impl Change {
-    /// Returns the entry of the shape that changes; `None` for a reset.
+    /// Returns the entry of the shape that changes; `None` for a reset, and for a shape that was discarded.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
             Self::Add { record, .. } => Some(&record.entry),
             Self::Remove { entry } | Self::Mark { entry, .. } => Some(entry),
-            Self::Reset => None,
+            Self::Discard { .. } | Self::Reset => None,
         }
     }
 
@@ -46,7 +54,7 @@ impl Change {
     pub fn memory(&self) -> usize {
         match self {
             Self::Add { record, .. } => record.memory(),
-            Self::Remove { .. } | Self::Mark { .. } | Self::Reset => 0,
+            Self::Remove { .. } | Self::Mark { .. } | Self::Discard { .. } | Self::Reset => 0,
         }
     }
 
@@ -56,6 +64,7 @@ impl Change {
             Self::Add { .. } => "add",
             Self::Remove { .. } => "remove",
             Self::Mark { .. } => "mark",
+            Self::Discard { .. } => "discard",
             Self::Reset => "reset",
         }
     }

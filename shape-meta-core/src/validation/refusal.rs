@@ -67,6 +67,14 @@ pub enum Refusal {
         /// The time after which to try again: the time in which the disk frees capacity at the measured rate.
         retry_after: Duration,
     },
+    /// The stored data of a removed shape with this handle is being deleted at this moment (C12). The handle
+    /// can be added again when that is done.
+    BeingCleaned {
+        /// The handle.
+        handle: Handle,
+        /// The time after which to try again.
+        retry_after: Duration,
+    },
 }
 
 impl Refusal {
@@ -77,6 +85,12 @@ impl Refusal {
             end -= 1;
         }
         Self::UnknownHandle { handle: handle[..end].to_owned() }
+    }
+
+    /// Returns whether the refusal ends by itself, so that a caller can wait for it: see
+    /// [`Wait`](crate::Wait).
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Overloaded { .. } | Self::BeingCleaned { .. })
     }
 
     /// Returns a short name of the kind, suitable as a metric label.
@@ -91,6 +105,7 @@ impl Refusal {
             Self::TooManyRelations { .. } => "too_many_relations",
             Self::TooManyDependencies { .. } => "too_many_dependencies",
             Self::Overloaded { .. } => "overloaded",
+            Self::BeingCleaned { .. } => "being_cleaned",
         }
     }
 }
@@ -140,6 +155,13 @@ impl fmt::Display for Refusal {
                 f,
                 "overloaded: the bound on pending changes is reached; nothing is lost and reads continue: \
                  try again in {} ms",
+                retry_after.as_millis().max(1)
+            ),
+            Self::BeingCleaned { handle, retry_after } => write!(
+                f,
+                "being cleaned: the stored data of a removed shape with the handle {:?} is being deleted; \
+                 nothing has changed: try again in {} ms, or use another handle",
+                handle.as_str(),
                 retry_after.as_millis().max(1)
             ),
         }

@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, fmt, hash, ops::Deref, str, sync::Arc};
+use std::{borrow::Borrow, ffi::OsStr, fmt, hash, ops::Deref, str, sync::Arc};
 
 /// The unique, opaque, printable id of a live shape, e.g. `54334872-1768476874000000`.
 ///
@@ -62,6 +62,65 @@ impl Handle {
         }
     }
 
+    /// Returns a name for a file or a directory with the stored data of this shape.
+    ///
+    /// Different handles have different names, also where a file system does not tell upper from lower case
+    /// or normalizes Unicode, and [`from_file_name`](Self::from_file_name) returns the handle. A name consists of
+    /// lower-case ASCII letters, digits, `-`, `_` and `%`. So it contains no separator, is never `.` or `..`,
+    /// and is not reserved by Windows. Handles of letters in lower case, digits, `-` and `_` are their own
+    /// names; every other byte becomes `%` and two hexadecimal digits.
+    ///
+    /// ```
+    /// # use shape_meta_core::Handle;
+    /// # fn main() -> Result<(), shape_meta_core::InvalidHandle> {
+    /// assert_eq!(Handle::new("54334872-1768476874000000")?.file_name()?, "54334872-1768476874000000");
+    /// assert_eq!(Handle::new("../A")?.file_name()?, "%2e%2e%2f%41");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHandle::FileNameTooLong`] if the name would be longer than 255 bytes, which file systems do not
+    /// take. A limit of 85 bytes on handles ([`Limits::max_handle_bytes`](crate::Limits::max_handle_bytes))
+    /// excludes that for every handle.
+    pub fn file_name(&self) -> Result<String, InvalidHandle> {
+        let escapes_first = is_reserved_name(self.as_bytes());
+        let mut name = String::with_capacity(self.as_bytes().len());
+        for (at, byte) in self.as_bytes().iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' if at > 0 || !escapes_first => {
+                    name.push(char::from(*byte));
+                }
+                _ => name.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]),
+            }
+        }
+        match name.len() {
+            ..=MAX_FILE_NAME => Ok(name),
+            bytes => Err(InvalidHandle::FileNameTooLong { bytes }),
+        }
+    }
+
+    /// Returns the handle with this [`file_name`](Self::file_name). `None` if no handle has it: the file is
+    /// something else.
+    pub fn from_file_name(name: impl AsRef<OsStr>) -> Option<Self> {
+        let name = name.as_ref().to_str()?;
+        let mut bytes = Vec::with_capacity(name.len());
+        let mut rest = name.bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'%' => {
+                    let mut digit = || char::from(rest.next()?).to_digit(16);
+                    u8::try_from(digit()? << 4 | digit()?).ok()?
+                }
+                _ => byte,
+            });
+        }
+        let handle = Self::new(String::from_utf8(bytes).ok()?).ok()?;
+        // Other spellings of the same handle are not its name.
+        (handle.file_name().ok()? == name).then_some(handle)
+    }
+
     /// Returns the heap memory of this handle, in bytes: zero for an inline handle.
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -69,6 +128,22 @@ impl Handle {
             Repr::Shared(text) => text.len() + 2 * size_of::<usize>(),
         }
     }
+}
+
+/// The longest name that common file systems take, in bytes.
+const MAX_FILE_NAME: usize = 255;
+
+/// Whether Windows takes a file with this name for a device.
+fn is_reserved_name(name: &[u8]) -> bool {
+    match name {
+        b"con" | b"prn" | b"aux" | b"nul" => true,
+        [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9'] => true,
+        _ => false,
+    }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(value & 15)])
 }
 
 impl Deref for Handle {
@@ -179,6 +254,11 @@ pub enum InvalidHandle {
         /// The byte offset of the first control character.
         position: usize,
     },
+    /// The file name of the handle is too long. The handle itself is valid.
+    FileNameTooLong {
+        /// The length of the name, in bytes.
+        bytes: usize,
+    },
 }
 
 impl fmt::Display for InvalidHandle {
@@ -187,6 +267,13 @@ impl fmt::Display for InvalidHandle {
             Self::Empty => f.write_str("invalid handle: it is empty"),
             Self::ControlCharacter { position } => {
                 write!(f, "invalid handle: control character at byte {position}; handles must be printable")
+            }
+            Self::FileNameTooLong { bytes } => {
+                write!(
+                    f,
+                    "handle too long for a file name: the name has {bytes} bytes, the limit is \
+                     {MAX_FILE_NAME} bytes"
+                )
             }
         }
     }
@@ -227,6 +314,52 @@ mod tests {
         for read in [Handle::try_from("a"), Handle::try_from("a".to_owned()), "a".parse()] {
             assert_eq!(read.as_ref(), Ok(&a));
         }
+    }
+
+    #[test]
+    fn c12_a_file_name_is_safe_and_names_one_handle() {
+        let handles = [
+            "54334872-1768476874000000",
+            "a",
+            "A",
+            "..",
+            ".",
+            "a/b",
+            "a\\b",
+            "a%2fb",
+            "a%2Fb",
+            "con",
+            "CON",
+            "com1",
+            "nul",
+            "con-1",
+            "é",
+            "e\u{301}",
+            " ",
+            "a ",
+            "a.",
+            "-a",
+            "~",
+            "a:b",
+            "%",
+            "%%",
+            "\u{202e}x",
+        ];
+        let mut names = std::collections::HashSet::new();
+        for text in handles {
+            let handle = Handle::new(text).expect("valid");
+            let name = handle.file_name().expect("short");
+            let is_safe = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'%');
+            assert!(name.bytes().all(is_safe) && !is_reserved_name(name.as_bytes()), "{name}");
+            assert_eq!(Handle::from_file_name(&name), Some(handle), "{name}");
+            assert!(names.insert(name), "{text} has the name of another handle");
+        }
+        for other in ["", ".", "lost+found", "A", "%41x%2", "%2", "%g1", "%61", "con", "%0a", "%ff", "%2F"] {
+            assert_eq!(Handle::from_file_name(other), None, "{other:?}");
+        }
+        let long = |bytes| Handle::new("A".repeat(bytes)).expect("valid").file_name();
+        assert_eq!(long(85).expect("255 bytes").len(), 255);
+        assert_eq!(long(86), Err(InvalidHandle::FileNameTooLong { bytes: 258 }));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub struct SqliteOptions {
     pub(crate) mode: Mode,
     pub(crate) durability: Durability,
     pub(crate) disk_indexes: DiskIndexes,
+    pub(crate) cleanup_tasks: bool,
     pub(crate) max_readers: u32,
     pub(crate) idle_timeout: Duration,
     pub(crate) checkout_timeout: Duration,
@@ -71,6 +72,7 @@ impl Default for SqliteOptions {
             mode: Mode::default(),
             durability: Durability::default(),
             disk_indexes: DiskIndexes::default(),
+            cleanup_tasks: true,
             max_readers: 8,
             idle_timeout: Duration::from_secs(60),
             checkout_timeout: Duration::from_secs(5),
@@ -108,6 +110,14 @@ impl SqliteOptions {
     /// [`DiskIndexes::Omitted`] under a cache that mirrors all look-ups.
     pub fn disk_indexes(mut self, disk_indexes: DiskIndexes) -> Self {
         self.disk_indexes = disk_indexes;
+        self
+    }
+
+    /// Sets whether a removed shape leaves a cleanup task in the database, until the deletion of its stored
+    /// data is [acknowledged](crate::SqliteStore::ack_cleanup) (C12). Default true. Set it to false only if
+    /// no data is stored for shapes: then a removal is cheaper, and existing tasks stay as they are.
+    pub fn cleanup_tasks(mut self, cleanup_tasks: bool) -> Self {
+        self.cleanup_tasks = cleanup_tasks;
         self
     }
 

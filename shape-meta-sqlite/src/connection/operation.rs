@@ -18,7 +18,10 @@ pub(crate) enum Operation {
     SaveReads,
     SavedReads,
     Recover,
+    CleanupTasks,
     AckCleanup,
+    AddOrphans,
+    TrustStorage,
     Maintain,
     QueryPlans,
     Stats,
@@ -28,7 +31,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// Whether its caller takes what it wrote for durable.
     pub(crate) fn is_durable(self) -> bool {
-        matches!(self, Self::Apply | Self::SaveReads | Self::Recover | Self::AckCleanup)
+        matches!(
+            self,
+            Self::Apply
+                | Self::SaveReads
+                | Self::Recover
+                | Self::AckCleanup
+                | Self::AddOrphans
+                | Self::TrustStorage
+        )
     }
 
     /// Returns the label of its checkouts.
@@ -51,7 +62,10 @@ impl Operation {
             Self::SaveReads => "save_reads",
             Self::SavedReads => "saved_reads",
             Self::Recover => "recover",
+            Self::CleanupTasks => "cleanup_tasks",
             Self::AckCleanup => "ack_cleanup",
+            Self::AddOrphans => "add_orphans",
+            Self::TrustStorage => "trust_storage",
             Self::Maintain => "maintain",
             Self::QueryPlans => "query_plans",
             Self::Stats => "stats",

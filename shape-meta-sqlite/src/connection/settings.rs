@@ -6,7 +6,7 @@ use shape_meta_core::{Error, ErrorKind, Result};
 use crate::{
     Mode, SqliteOptions,
     error::failed,
-    format::{compat, schema},
+    format::{cleanup, compat, schema},
 };
 
 /// The capacity of the statement cache: more than there are statements, so none is prepared twice on a
@@ -50,6 +50,7 @@ impl Settings {
             let limit = i64::try_from(self.options.checkpoint_bytes.saturating_mul(4)).unwrap_or(i64::MAX);
             set(connection, "journal_size_limit", limit)?;
         }
+        cleanup::register(connection)?;
         if let Some(bytes) = self.options.max_row_bytes {
             let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
             connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes)?;

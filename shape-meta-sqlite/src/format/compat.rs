@@ -6,7 +6,8 @@ const SINCE_1: &str = "
     CREATE TEMP VIEW meta AS SELECT *, NULL AS checksum, x'' AS database_id, x'' AS opening_id FROM main.meta;
     CREATE TEMP VIEW shape AS SELECT *, NULL AS checksum FROM main.shape;
     CREATE TEMP VIEW definition AS SELECT *, NULL AS checksum FROM main.definition;
-    CREATE TEMP VIEW to_clean AS SELECT *, NULL AS checksum FROM main.to_clean;
+    CREATE TEMP VIEW cleanup AS
+        SELECT -row_number() OVER (ORDER BY handle) AS id, handle, NULL AS checksum FROM main.to_clean;
     CREATE TEMP TABLE change_log (through INTEGER PRIMARY KEY, changed BLOB, checksum INTEGER);
     CREATE TEMP TABLE last_read (id INTEGER PRIMARY KEY, at INTEGER);
     CREATE TEMP TABLE opening (through INTEGER PRIMARY KEY, at INTEGER);
@@ -15,10 +16,17 @@ const SINCE_1: &str = "
 
 /// What version 2 lacks but for the tables, which [`SINCE_2_TABLES`] has.
 const SINCE_2: &str =
-    "CREATE TEMP VIEW meta AS SELECT *, x'' AS database_id, x'' AS opening_id FROM main.meta;";
+    "CREATE TEMP VIEW meta AS SELECT *, x'' AS database_id, x'' AS opening_id FROM main.meta;
+    CREATE TEMP VIEW cleanup AS
+        SELECT -row_number() OVER (ORDER BY handle) AS id, handle, checksum FROM main.to_clean;";
 
 /// The tables that versions 1 and 2 lack.
-const SINCE_2_TABLES: &str = "CREATE TEMP TABLE lineage (epoch INTEGER PRIMARY KEY, opening_id BLOB, began_at INTEGER, checksum INTEGER);";
+const SINCE_2_TABLES: &str = "
+    CREATE TEMP TABLE lineage (
+        epoch INTEGER PRIMARY KEY, opening_id BLOB, began_at INTEGER, checksum INTEGER
+    );
+    CREATE TEMP TABLE trusted_storage (id INTEGER PRIMARY KEY, database_id BLOB, checksum INTEGER);
+";
 
 /// Shadows the tables of an earlier version with temporary views and tables of this connection, so that the
 /// statements of the current version can read them. For connections that only read.

@@ -1,6 +1,7 @@
 //! The file format: files, tables, rows and checksums, and the statements that read and write them.
 
 pub(crate) mod checksum;
+pub(crate) mod cleanup;
 pub(crate) mod compat;
 pub(crate) mod files;
 pub(crate) mod identity;
@@ -14,4 +15,3 @@ pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod tables;
-pub(crate) mod to_clean;

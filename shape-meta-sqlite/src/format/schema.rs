@@ -110,6 +110,24 @@ pub(crate) const V3: &str = "
         began_at   INTEGER NOT NULL,
         checksum   INTEGER NOT NULL
     ) STRICT;
+
+    -- Cleanup tasks: shapes that are gone and whose stored data is not deleted yet (C12). `id`: the sequence number
+    -- of the shape's add, so that tasks of removals in order are appended; negative for stored data without a shape.
+    CREATE TABLE cleanup (
+        id       INTEGER PRIMARY KEY,
+        handle   TEXT    NOT NULL,
+        checksum INTEGER
+    ) STRICT;
+    INSERT INTO cleanup (id, handle, checksum)
+        SELECT -row_number() OVER (ORDER BY handle), handle, checksum FROM to_clean;
+    DROP TABLE to_clean;
+
+    -- The database, by its identity, whose stored data is known to belong to it. At most one row. `cleanup.rs`.
+    CREATE TABLE trusted_storage (
+        id          INTEGER PRIMARY KEY CHECK (id = 1),
+        database_id BLOB    NOT NULL,
+        checksum    INTEGER NOT NULL
+    ) STRICT;
 ";
 
 /// Creates the index tables of [`DiskIndexes::Maintained`].

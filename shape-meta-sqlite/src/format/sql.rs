@@ -113,10 +113,25 @@ pub(crate) const DELETE_HANDLE: &str = "DELETE FROM handle_lookup WHERE hash = ?
 pub(crate) const DELETE_KEY: &str = "DELETE FROM key_lookup WHERE hash = ?1 AND id = ?2";
 pub(crate) const DELETE_RELATION: &str = "DELETE FROM relation_lookup WHERE relation = ?1 AND id = ?2";
 
-pub(crate) const TO_CLEAN: &str = "SELECT handle, checksum FROM to_clean ORDER BY handle";
-pub(crate) const INSERT_TO_CLEAN: &str =
-    "INSERT INTO to_clean (handle, checksum) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-pub(crate) const DELETE_TO_CLEAN: &str = "DELETE FROM to_clean WHERE handle = ?1";
+pub(crate) const CLEANUP_TASKS: &str =
+    "SELECT id, handle, checksum FROM cleanup WHERE id > ?1 ORDER BY id LIMIT ?2";
+pub(crate) const COUNT_CLEANUP_TASKS: &str = "SELECT count(*) FROM cleanup";
+pub(crate) const LOWEST_CLEANUP_TASK: &str = "SELECT id FROM cleanup ORDER BY id LIMIT 1";
+pub(crate) const INSERT_CLEANUP_TASK: &str =
+    "INSERT INTO cleanup (id, handle, checksum) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+pub(crate) const DELETE_CLEANUP_TASK: &str = "DELETE FROM cleanup WHERE id = ?1 AND handle = ?2";
+/// Deletes the task of a handle that a newer shape has, if that shape is stored.
+pub(crate) const DROP_CLEANUP_TASK: &str = "
+    DELETE FROM cleanup WHERE id = ?1 AND handle = ?2
+    AND EXISTS (SELECT 1 FROM shape WHERE shape.id = ?3 AND shape.handle = ?2)";
+/// Makes a task of every shape. `handle_checksum` is a function of the writer.
+pub(crate) const CLEANUP_TASKS_OF_ALL: &str = "
+    INSERT INTO cleanup (id, handle, checksum)
+    SELECT id, handle, handle_checksum(handle) FROM shape WHERE true ON CONFLICT DO NOTHING";
+pub(crate) const TRUSTED_STORAGE: &str = "SELECT database_id, checksum FROM trusted_storage WHERE id = 1";
+pub(crate) const SET_TRUSTED_STORAGE: &str = "
+    INSERT INTO trusted_storage (id, database_id, checksum) VALUES (1, ?1, ?2)
+    ON CONFLICT (id) DO UPDATE SET database_id = excluded.database_id, checksum = excluded.checksum";
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
@@ -131,9 +146,6 @@ pub(crate) const ALWAYS: &[Named] = &[
     ("mark", MARK),
     ("delete_shape", DELETE_SHAPE),
     ("delete_definition", DELETE_DEFINITION),
-    ("to_clean", TO_CLEAN),
-    ("insert_to_clean", INSERT_TO_CLEAN),
-    ("delete_to_clean", DELETE_TO_CLEAN),
 ];
 
 /// Statements that need the tables of version 2.
@@ -163,6 +175,14 @@ pub(crate) const SINCE_VERSION_3: &[Named] = &[
     ("lineage", LINEAGE),
     ("record_lineage", RECORD_LINEAGE),
     ("trim_lineage", TRIM_LINEAGE),
+    ("cleanup_tasks", CLEANUP_TASKS),
+    ("count_cleanup_tasks", COUNT_CLEANUP_TASKS),
+    ("lowest_cleanup_task", LOWEST_CLEANUP_TASK),
+    ("insert_cleanup_task", INSERT_CLEANUP_TASK),
+    ("delete_cleanup_task", DELETE_CLEANUP_TASK),
+    ("drop_cleanup_task", DROP_CLEANUP_TASK),
+    ("trusted_storage", TRUSTED_STORAGE),
+    ("set_trusted_storage", SET_TRUSTED_STORAGE),
 ];
 
 /// Statements that need the index tables.

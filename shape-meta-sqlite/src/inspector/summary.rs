@@ -26,7 +26,7 @@ pub struct Summary {
     /// Numbers of shapes whose snapshot is pending, started and complete.
     pub states: [u64; 3],
     /// Number of removed shapes whose stored data is not yet cleaned.
-    pub to_clean: u64,
+    pub cleanup_tasks: u64,
     /// Number of damaged shape rows. Other fields do not include them, except `counts`.
     pub damaged_rows: u64,
     /// Whether the database has disk indexes.
@@ -79,7 +79,7 @@ impl Inspector {
             last_seq: meta.last_seq,
             counts: meta.counts,
             states: [0; 3],
-            to_clean: 0,
+            cleanup_tasks: 0,
             damaged_rows: 0,
             disk_indexes: schema::disk_indexes(&transaction).map_err(failed("read the schema"))?,
             database_bytes: pages * page_size,
@@ -103,8 +103,8 @@ impl Inspector {
             summary.newest = Some(this);
             Ok(true)
         })?;
-        summary.to_clean = transaction
-            .query_row("SELECT count(*) FROM to_clean", [], |row| row.get::<_, i64>(0))
+        summary.cleanup_tasks = transaction
+            .query_row("SELECT count(*) FROM cleanup", [], |row| row.get::<_, i64>(0))
             .map_err(failed("read the database"))?
             .cast_unsigned();
         let mut relations: Vec<_> =

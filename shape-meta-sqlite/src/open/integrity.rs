@@ -9,14 +9,16 @@ use crate::{
 };
 
 /// The tables that every open reads, by the schema version that added them.
-const TABLES_OF_VERSION_1: &[&str] =
-    &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)", "PRAGMA quick_check(to_clean)"];
+const TABLES_OF_VERSION_1: &[&str] = &["PRAGMA quick_check(meta)", "PRAGMA quick_check(shape)"];
+const TASKS_BEFORE_VERSION_3: &[&str] = &["PRAGMA quick_check(to_clean)"];
 const TABLES_OF_VERSION_2: &[&str] = &[
     "PRAGMA quick_check(change_log)",
     "PRAGMA quick_check(last_read)",
     "PRAGMA quick_check(opening)",
     "PRAGMA quick_check(owner)",
 ];
+const TABLES_OF_VERSION_3: &[&str] =
+    &["PRAGMA quick_check(cleanup)", "PRAGMA quick_check(trusted_storage)", "PRAGMA quick_check(lineage)"];
 const WHOLE_FILE: &[&str] = &["PRAGMA quick_check(10)"];
 
 /// Checks the pages of the database that `level` selects.
@@ -29,11 +31,12 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
     if version == 0 {
         return Ok(());
     }
-    let checks: [&[&str]; 2] = match level {
-        IntegrityCheck::Nothing => [&[], &[]],
-        IntegrityCheck::Metadata if version < 2 => [TABLES_OF_VERSION_1, &[]],
-        IntegrityCheck::Metadata => [TABLES_OF_VERSION_1, TABLES_OF_VERSION_2],
-        IntegrityCheck::Everything => [WHOLE_FILE, &[]],
+    let checks: [&[&str]; 3] = match (level, version) {
+        (IntegrityCheck::Nothing, _) => [&[], &[], &[]],
+        (IntegrityCheck::Metadata, ..2) => [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, &[]],
+        (IntegrityCheck::Metadata, 2) => [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, TABLES_OF_VERSION_2],
+        (IntegrityCheck::Metadata, _) => [TABLES_OF_VERSION_1, TABLES_OF_VERSION_2, TABLES_OF_VERSION_3],
+        (IntegrityCheck::Everything, _) => [WHOLE_FILE, &[], &[]],
     };
     if level == IntegrityCheck::Nothing && version >= 2 {
         // The store reads these tables right after the open. They are read here first, so that an unreadable

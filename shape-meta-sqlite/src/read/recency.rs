@@ -207,7 +207,7 @@ impl Recency {
                     removals = true;
                     times.remove(entry.created());
                 }
-                Change::Mark { .. } => {}
+                Change::Mark { .. } | Change::Discard { .. } => {}
                 Change::Reset => {
                     removals = true;
                     *times = Times { through: times.through, ..Times::default() };

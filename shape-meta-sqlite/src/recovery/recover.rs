@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState};
@@ -7,7 +7,10 @@ use crate::{
     OnCorruption, SqliteStore,
     connection::{operation::Operation, settings},
     error::failed,
-    format::{meta::Meta, to_clean},
+    format::{
+        cleanup::{self, CleanupTask},
+        meta::Meta,
+    },
     read::preload::each_entry,
     write::{batch::BatchWriter, change_log},
 };
@@ -24,21 +27,20 @@ pub struct Recovery {
     pub valid: u64,
     /// Shapes that were removed because their snapshot was not complete, oldest first.
     pub removed: Vec<Handle>,
-    /// Shapes whose stored data is not yet cleaned: the removed ones, and those of earlier recoveries whose
-    /// cleanup was not acknowledged.
-    pub to_clean: Vec<Handle>,
+    /// Number of shapes whose stored data is not deleted yet: the removed ones, and earlier ones whose cleanup
+    /// was not acknowledged. See [`SqliteStore::cleanup_tasks`].
+    pub cleanup_tasks: u64,
     /// Report of the repair, if a damaged row was found and the options allow a quarantine.
     pub quarantined: Option<Repaired>,
 }
 
 impl SqliteStore {
-    /// Removes the shapes whose snapshot is not complete. The same transaction records their handles for the
-    /// cleaner.
+    /// Removes the shapes whose snapshot is not complete. The same transaction makes cleanup tasks of them
+    /// (C12).
     ///
-    /// Call it once after the open and before any mutation. Then delete the stored data of
-    /// [`Recovery::to_clean`], and acknowledge that with [`ack_cleanup`](Self::ack_cleanup). A removal frees
-    /// its handle at once (C3), so add no shape before that data is deleted. If no shape is valid and nothing
-    /// was quarantined, all stored data can be deleted.
+    /// Call it once after the open and before any mutation. Then delete the stored data of the
+    /// [`cleanup_tasks`](Self::cleanup_tasks), and acknowledge that with [`ack_cleanup`](Self::ack_cleanup).
+    /// A removal frees its handle at once (C3): reserve a handle while its stored data is deleted.
     ///
     /// Reads and verifies all shape rows, but no definitions. Repairs the database if a row is damaged and
     /// the options allow it.
@@ -86,12 +88,15 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         self.connections.check_owner(&meta)?;
 
-        let recorded: HashSet<Handle> = to_clean::all(&transaction)?.into_iter().collect();
+        let mut recorded: HashMap<Handle, CleanupTask> = HashMap::new();
+        cleanup::tasks(&transaction, i64::MIN, usize::MAX, |task| {
+            recorded.insert(task.handle.clone(), task);
+        })?;
         let mut incomplete = Vec::new();
         let mut complete = Vec::new();
         // Reads all rows, not only incomplete ones, so that each is verified before any is served. A cache
         // above then loads the entries from memory (`Preload`).
-        let mut live = HashSet::new();
+        let mut superseded = Vec::new();
         let options = &self.connections.settings().options;
         let keeps_preload = !options.last_reads;
         if keeps_preload {
@@ -101,8 +106,10 @@ impl SqliteStore {
         settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
         let last_reads = keeps_preload.then(|| self.recency.snapshot());
         let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
-            if recorded.contains(entry.handle()) && entry.state().is_complete() {
-                live.insert(entry.handle().clone());
+            if entry.state().is_complete()
+                && let Some(task) = recorded.remove(entry.handle())
+            {
+                superseded.push(task);
             }
             match entry.state().is_complete() {
                 false => incomplete.push(entry),
@@ -112,10 +119,10 @@ impl SqliteStore {
         });
         settings::set_cache(&transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
         scanned?;
-        let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?;
+        let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?
+            .with_cleanup_tasks(self.cleanup.is_enabled());
         for entry in &incomplete {
             writer.remove(entry)?;
-            to_clean::insert(&transaction, entry.handle())?;
         }
         let changed;
         (meta.counts, changed) = writer.finish()?;
@@ -123,38 +130,17 @@ impl SqliteStore {
         meta.write(&transaction)?;
 
         // The stored data of a live shape must not be cleaned, although its handle was once recorded.
-        for handle in &live {
-            to_clean::delete(&transaction, handle)?;
+        for task in &superseded {
+            cleanup::delete(&transaction, task)?;
         }
-        let to_clean = to_clean::all(&transaction)?;
+        let tasks = cleanup::count(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
+        self.cleanup.set_pending(tasks);
         self.set_cached_counts(meta.counts);
         if keeps_preload {
             self.preload.put(meta, complete);
         }
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
-        Ok(Recovery { valid: meta.counts.total, removed, to_clean, quarantined: None })
-    }
-
-    /// Acknowledges that the stored data of these shapes is deleted. Later recoveries do not return them
-    /// again.
-    ///
-    /// # Errors
-    ///
-    /// An error if the database cannot be written. Then later recoveries return all of them again.
-    pub fn ack_cleanup(&self, handles: &[Handle]) -> Result<()> {
-        if handles.is_empty() {
-            return Ok(());
-        }
-        self.connections.write(Operation::AckCleanup, |connection| {
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(failed("acknowledge a cleanup"))?;
-            self.connections.check_owner(&Meta::read(&transaction)?)?;
-            for handle in handles {
-                to_clean::delete(&transaction, handle)?;
-            }
-            transaction.commit().map_err(failed("acknowledge a cleanup"))
-        })
+        Ok(Recovery { valid: meta.counts.total, removed, cleanup_tasks: tasks, quarantined: None })
     }
 }

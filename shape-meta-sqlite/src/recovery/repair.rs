@@ -40,8 +40,11 @@ impl SqliteStore {
         self.preload.discard();
         let (settings, owner) = (self.connections.settings(), self.connections.begin_rebuild()?);
         let is_owner = || self.has_lock();
-        self.connections.replace(|| {
+        let repaired = self.connections.replace(|| {
             salvage::rebuild(files, settings, error, &trusted, Some(owner), is_owner, &*self.observer)
-        })
+        })?;
+        self.connections.write(Operation::Repair, |connection| self.recount_cleanup_tasks(connection))?;
+        self.cleanup.announce();
+        Ok(repaired)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     SqliteStore,
     connection::operation::Operation,
     error::failed,
-    format::{meta::Meta, query::one, row, sql},
+    format::{cleanup, meta::Meta, query::one, row, sql},
     read::{last_reads, preload::each_entry},
     write::{batch::BatchWriter, change_log},
 };
@@ -26,6 +26,7 @@ impl ShapeStore for SqliteStore {
             Ok(())
         })?;
         self.connections.confirm(batch.through);
+        self.cleanup.announce();
         self.maintain_hourly();
         Ok(())
     }
@@ -60,6 +61,7 @@ impl ShapeStore for SqliteStore {
         let mut usage = Usage::default();
         usage.shapes = Some(self.cached_counts());
         usage.connections = Some(self.connections.usage());
+        usage.cleanup_tasks = Some(self.cleanup.pending());
         usage
     }
 
@@ -169,18 +171,22 @@ fn commit(store: &SqliteStore, connection: &mut Connection, batch: &Batch) -> Re
     if batch.through <= meta.last_seq {
         // An earlier attempt, which seemed to fail, has committed it (I6).
         store.set_cached_counts(meta.counts);
+        store.cleanup.set_pending(cleanup::count(&transaction)?);
         return Ok(());
     }
-    let mut writer = BatchWriter::new(&transaction, store.disk_indexes(), &meta)?;
+    let mut writer = BatchWriter::new(&transaction, store.disk_indexes(), &meta)?
+        .with_cleanup_tasks(store.cleanup.is_enabled());
     for change in &batch.changes {
         writer.apply(change)?;
     }
+    let tasks = writer.tasks();
     let changed;
     (meta.counts, changed) = writer.finish()?;
     change_log::append(&transaction, batch.through, &changed, &store.change_log_size)?;
     meta.last_seq = batch.through;
     meta.write(&transaction)?;
     transaction.commit().map_err(failed("commit a batch"))?;
+    store.cleanup.add_pending(tasks);
     store.set_cached_counts(meta.counts);
     Ok(())
 }

@@ -1,10 +1,10 @@
 use rusqlite::{CachedStatement, Connection, Params, params};
-use shape_meta_core::{Change, Counts, Entry, Error, ErrorKind, Record, Result, Seq, SnapshotState};
+use shape_meta_core::{Change, Counts, Entry, Error, ErrorKind, Handle, Record, Result, Seq, SnapshotState};
 
 use crate::{
     DiskIndexes,
     error::failed,
-    format::{checksum, index::IndexChanges, meta::Meta, row, sql},
+    format::{checksum, cleanup, index::IndexChanges, meta::Meta, row, sql},
     write::change_log::LoggedChanges,
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct BatchWriter<'c> {
     index: Option<IndexChanges>,
     counts: Counts,
     logged: LoggedChanges,
+    /// The number of cleanup tasks that it has written; `None` if it writes none.
+    tasks: Option<u64>,
 }
 
 impl<'c> BatchWriter<'c> {
@@ -32,7 +34,19 @@ impl<'c> BatchWriter<'c> {
             index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
             counts: meta.counts,
             logged: LoggedChanges::since(meta.last_seq),
+            tasks: None,
         })
+    }
+
+    /// Makes it write a cleanup task for every shape that it removes (C12).
+    pub(crate) fn with_cleanup_tasks(mut self, cleanup_tasks: bool) -> Self {
+        self.tasks = cleanup_tasks.then_some(0);
+        self
+    }
+
+    /// Returns the number of cleanup tasks that it has written.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.tasks.unwrap_or(0)
     }
 
     /// Applies one change. Adding a shape that exists, and removing or marking one that does not, do nothing
@@ -46,6 +60,7 @@ impl<'c> BatchWriter<'c> {
             Change::Add { record, state } => self.add(record, *state),
             Change::Remove { entry } => self.remove(entry),
             Change::Mark { entry, state } => self.mark(entry, *state),
+            Change::Discard { created, handle } => self.record_task(row_id(*created)?, handle),
             Change::Reset => self.reset(),
         };
         outcome.map_err(|error| match change.entry() {
@@ -101,6 +116,7 @@ impl<'c> BatchWriter<'c> {
         }
         self.execute(sql::DELETE_DEFINITION, [id], "remove a shape")?;
         self.execute(sql::DELETE_READ, [id], "remove a shape")?;
+        self.record_task(id, entry.handle())?;
         self.logged.removed(entry.created());
         if let Some(index) = &mut self.index {
             index.remove(id, entry);
@@ -121,6 +137,9 @@ impl<'c> BatchWriter<'c> {
     }
 
     fn reset(&mut self) -> Result<()> {
+        if let Some(tasks) = &mut self.tasks {
+            *tasks += cleanup::insert_all(self.connection)?;
+        }
         // Without a condition SQLite frees the pages of a table instead of deleting row by row.
         self.connection
             .execute_batch("DELETE FROM shape; DELETE FROM definition; DELETE FROM last_read;")
@@ -130,6 +149,13 @@ impl<'c> BatchWriter<'c> {
         }
         self.counts = Counts::default();
         self.logged.reset();
+        Ok(())
+    }
+
+    fn record_task(&mut self, id: i64, handle: &Handle) -> Result<()> {
+        if let Some(tasks) = &mut self.tasks {
+            *tasks += cleanup::insert(self.connection, id, handle)?;
+        }
         Ok(())
     }
 

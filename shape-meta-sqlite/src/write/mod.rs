@@ -3,3 +3,4 @@
 pub(crate) mod apply;
 pub(crate) mod batch;
 pub(crate) mod change_log;
+pub(crate) mod cleanup_tasks;

@@ -25,8 +25,7 @@ pub(crate) fn observe_everything(observer: &dyn Observer) {
     let activities = [
         Activity::Open { path },
         Activity::Recovery,
-        Activity::Clean { shapes: Some(2) },
-        Activity::Clean { shapes: None },
+        Activity::Clean { shapes: 2 },
         Activity::Refresh,
         Activity::Promote { path },
         Activity::SaveReads,
@@ -59,6 +58,8 @@ pub(crate) fn observe_everything(observer: &dyn Observer) {
     let mut repaired = Repaired::new(path.to_owned(), error.clone(), 990, Vec::new());
     (repaired.vanished, repaired.took) = (10, ms(40));
     observer.repaired(&repaired);
+    observer.cleanup_failed(&error, 2, ms(200));
+    observer.orphans_found(23, std::slice::from_ref(&handle), true);
     observer.retrying(&error, 4, ms(250));
     observer.opened(&OpenStats { shapes: 1_000_000, took: ms(900) });
     observer.recovered(&RecoveryStats { valid: 5, removed: 1, took: ms(2) });

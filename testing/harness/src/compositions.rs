@@ -110,8 +110,9 @@ impl Composition {
         let options = sqlite().disk_indexes(lookups).last_reads(self.cache.is_none());
         let store =
             SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("the database opens");
-        let recovery = store.recover().expect("recovery succeeds");
-        store.ack_cleanup(&recovery.to_clean).expect("the acknowledgement is written");
+        store.recover().expect("recovery succeeds");
+        let tasks = store.cleanup_tasks(None, usize::MAX).expect("the tasks are read");
+        store.ack_cleanup(&tasks).expect("the acknowledgement is written");
         store
     }
 }

@@ -18,13 +18,13 @@ use crate::{
     connection::settings::{self, Settings, set},
     error::{failed, failed_on},
     format::{
+        cleanup,
         files::{self, COMPANIONS},
         index,
         lineage::Lineage,
         meta::{Meta, Ownership},
         migrate,
         row::Defect,
-        to_clean,
     },
     write::batch::BatchWriter,
 };
@@ -124,10 +124,11 @@ impl Copier<'_> {
         let (counts, _) = writer.finish()?;
 
         // The stored data of lost shapes can be cleaned, unless a salvaged shape has the same handle.
-        let lost_handles = lost.iter().filter_map(|one| one.handle.as_ref());
-        for handle in self.found.to_clean.iter().chain(lost_handles) {
-            if !salvaged.contains(handle) {
-                to_clean::insert(connection, handle)?;
+        let is_gone = |handle: &&Handle| !salvaged.contains(*handle);
+        cleanup::insert_orphans(connection, self.found.to_clean.iter().filter(is_gone))?;
+        for Lost { created, handle, .. } in &lost {
+            if let Some(handle) = handle.as_ref().filter(is_gone) {
+                cleanup::insert(connection, created.get().cast_signed(), handle)?;
             }
         }
 

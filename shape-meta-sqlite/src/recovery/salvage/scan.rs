@@ -28,8 +28,9 @@ pub(super) struct FoundRows {
     /// Row ids and locations, in ascending order.
     pub(super) shapes: Vec<(i64, RowLocation)>,
     pub(super) definitions: Vec<(i64, RowLocation)>,
+    /// The handles of cleanup tasks.
     pub(super) to_clean: Vec<Handle>,
-    /// Number of damaged rows of `to_clean`.
+    /// Number of damaged cleanup tasks.
     pub(super) lost_cleanups: u64,
     pub(super) last_reads: HashMap<i64, i64>,
     /// Open times by the sequence number up to which shapes existed then.
@@ -88,6 +89,8 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
         (None, [Text(handle), rest @ ..]) if rest.len() <= 1 => {
             sum(rest.first()).map(|sum| Row::ToClean(handle, sum))
         }
+        // Since version 3 they have row ids, some of which are negative.
+        (_, [Null, Text(handle), checksum]) => sum(Some(checksum)).map(|sum| Row::ToClean(handle, sum)),
         _ => None,
     };
     row.unwrap_or(Row::Other)

@@ -1,0 +1,12 @@
+//! C12: the stored data of a shape that is gone is handed to the cleaner, and that of a live shape never.
+
+mod support;
+
+mod crash;
+mod failures;
+mod handed_over;
+mod histories;
+mod ownership;
+mod reserved;
+mod sweep;
+mod threads;

@@ -1,0 +1,167 @@
+//! The sweep, and the databases that must not trust it.
+
+use std::{fs, path::Path};
+
+use shape_meta::{ReadShapes, StoreControl};
+use shape_meta_core::conformance::handle;
+use shape_meta_harness::compositions::{ALL, PRODUCT, TIMEOUT, directory};
+use shape_meta_sqlite::Inspector;
+
+use super::support::{Storage, add, builder, clean, cleaned, copy_of, flush, handles, open, remove, settle};
+use shape_meta_harness::compositions::Composition;
+
+const DATABASE: &str = "shape-meta.sqlite3";
+
+/// Makes a trusted database with shapes 1 to 3, and closes it.
+fn written(composition: Composition, directory: &Path, storage: &Storage) {
+    let store = open(composition, directory, storage);
+    settle(&store);
+    add(&store, storage, 1..=3);
+    settle(&store);
+    assert!(store.close(TIMEOUT).is_complete());
+}
+
+/// Opens and restarts the database: it reports these orphans, and deletes none of them. Then they are
+/// confirmed.
+fn assert_reports(composition: Composition, directory: &Path, storage: &Storage, orphans: &[u64]) {
+    for restart in 0..2 {
+        let store = open(composition, directory, storage);
+        add(&store, storage, [100 + restart, 200 + restart]);
+        remove(&store, [200 + restart]);
+        settle(&store);
+        assert_eq!(cleaned(storage), handles([200 + restart]), "only its own: {composition:?}");
+        let sweep = store.cleanup_status().sweep.expect("it has ended");
+        assert_eq!(sweep.orphans, orphans.len() as u64, "restart {restart}: {sweep:?}");
+        assert!(sweep.waits_for_confirmation);
+        assert_eq!(sweep.sample, handles(orphans.iter().copied()));
+        assert!(store.close(TIMEOUT).is_complete());
+    }
+    let store = open(composition, directory, storage);
+    clean(&store);
+    store.confirm_orphans().expect("it is written");
+    settle(&store);
+    assert_eq!(cleaned(storage), handles(orphans.iter().copied()), "{composition:?}");
+    let live = store.counts().expect("it reads").total;
+    assert_eq!(storage.stored().len() as u64, live);
+    assert!(store.close(TIMEOUT).is_complete());
+    drop(store);
+    // From now on the database is trusted, also after a restart.
+    storage.create(handle(999));
+    let store = open(composition, directory, storage);
+    settle(&store);
+    assert_eq!(cleaned(storage), handles([999]));
+}
+
+#[test]
+fn c12_a_created_database_deletes_nothing() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        written(composition, directory.path(), &storage);
+        // Another path: the volume of the database is not mounted.
+        let wrong = shape_meta_harness::compositions::directory();
+        assert_reports(composition, wrong.path(), &storage, &[1, 2, 3]);
+    }
+}
+
+#[test]
+fn c12_an_emptied_file_deletes_nothing() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        written(composition, directory.path(), &storage);
+        fs::write(directory.path().join(DATABASE), b"").expect("it is written");
+        assert_reports(composition, directory.path(), &storage, &[1, 2, 3]);
+    }
+}
+
+#[test]
+fn c12_a_removed_file_deletes_nothing() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        written(composition, directory.path(), &storage);
+        fs::remove_file(directory.path().join(DATABASE)).expect("it is there");
+        assert_reports(composition, directory.path(), &storage, &[1, 2, 3]);
+    }
+}
+
+#[test]
+fn c12_a_restored_backup_deletes_nothing() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        written(composition, directory.path(), &storage);
+        let backup = shape_meta_harness::compositions::directory();
+        let inspector = Inspector::open(directory.path()).expect("it opens");
+        inspector.backup(backup.path(), |_, _| ()).expect("it is copied");
+        inspector.finish().expect("nothing has changed");
+        let store = open(composition, directory.path(), &storage);
+        add(&store, &storage, [4, 5]);
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        assert_reports(composition, backup.path(), &storage, &[4, 5]);
+    }
+}
+
+#[test]
+fn c12_a_salvaged_database_deletes_nothing_that_it_does_not_know() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        written(composition, directory.path(), &storage);
+        storage.create(handle(50));
+        let store = open(composition, directory.path(), &storage);
+        store.repair().expect("the repair succeeds");
+        settle(&store);
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        assert!(storage.has(50), "{composition:?}");
+        assert_reports(composition, directory.path(), &storage, &[50]);
+    }
+}
+
+#[test]
+fn c12_an_option_confirms_orphans_at_the_open() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        storage.create(handle(1));
+        let store = builder(composition, &storage).confirm_orphans(true);
+        let store = store.open(directory.path()).expect("it opens");
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([1]), "{composition:?}");
+    }
+}
+
+#[test]
+fn c12_a_sweep_without_orphans_makes_a_database_trusted() {
+    let (directory, storage) = (directory(), Storage::listing());
+    let store = open(PRODUCT, directory.path(), &storage);
+    settle(&store);
+    assert_eq!(store.cleanup_status().sweep.map(|sweep| sweep.orphans), Some(0));
+    add(&store, &storage, [1]);
+    flush(&store);
+    add(&store, &storage, [2]);
+    let crashed = copy_of(directory.path());
+    let store = open(PRODUCT, crashed.path(), &storage);
+    settle(&store);
+    assert_eq!(storage.stored(), handles([1]));
+}
+
+#[test]
+fn c12_a_sweep_that_is_not_supported_finds_nothing() {
+    let (directory, storage) = (directory(), Storage::default());
+    storage.create(handle(1));
+    let store = open(PRODUCT, directory.path(), &storage);
+    settle(&store);
+    assert_eq!(store.cleanup_status().sweep, None);
+    assert_eq!(storage.stored(), handles([1]));
+}
+
+#[test]
+fn c12_a_sweep_passes_over_more_than_a_page() {
+    let (directory, storage) = (directory(), Storage::listing());
+    written(PRODUCT, directory.path(), &storage);
+    (1_000..3_500).for_each(|number| storage.create(handle(number)));
+    let store = open(PRODUCT, directory.path(), &storage);
+    add(&store, &storage, 4_000..=5_200);
+    settle(&store);
+    let sweep = store.cleanup_status().sweep.expect("it has ended");
+    assert_eq!((sweep.stored, sweep.orphans, sweep.sample.len()), (2_500 + 1_201 + 3, 2_500, 10));
+    assert_eq!(storage.stored().len(), 1_204);
+}
