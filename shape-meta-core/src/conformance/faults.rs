@@ -200,7 +200,9 @@ impl Faults {
     pub(super) fn count_applied(&self, batch: &Batch) {
         self.0.committed.fetch_max(batch.through.get(), Ordering::SeqCst);
         self.0.applied.fetch_add(1, Ordering::SeqCst);
-        self.0.changes.fetch_add(batch.changes.len() as u64, Ordering::SeqCst);
+        // Discarded shapes change no shape of the store.
+        let changes = batch.changes.iter().filter(|change| !matches!(change, Change::Discard { .. }));
+        self.0.changes.fetch_add(changes.count() as u64, Ordering::SeqCst);
     }
 
     /// Returns the error for a batch that contains a rejected handle.
