@@ -84,12 +84,12 @@ fn c12_damaged_cleanup_tasks_are_reported() {
     let store = support::open(directory.path(), support::options());
     let incomplete = [1, 2].map(|number| support::add(number, shape_meta_core::SnapshotState::Started));
     support::apply(&store, 2, incomplete);
-    assert_eq!(store.recover().expect("recovers").to_clean.len(), 2);
+    assert_eq!(support::recovered_tasks(&store).len(), 2);
     let connection = support::raw_connection(directory.path());
-    let damage = "UPDATE to_clean SET checksum = checksum + 1 WHERE handle = ?1";
+    let damage = "UPDATE cleanup SET checksum = checksum + 1 WHERE handle = ?1";
     assert_eq!(connection.execute(damage, [support::record(1).handle().as_str()]).expect("updates"), 1);
     drop(connection);
     let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
     assert_eq!((repaired.lost_cleanups, repaired.missing()), (1, 0));
-    assert_eq!(store.recover().expect("recovers").to_clean, [support::record(2).handle().clone()]);
+    assert_eq!(support::recovered_tasks(&store), [support::record(2).handle().clone()]);
 }

@@ -41,7 +41,7 @@ fn only_expected_statements_scan_a_whole_table() {
     let full_scans = [
         "load",
         "incomplete",
-        "to_clean",
+        "count_cleanup_tasks",
         "saved_reads",
         // Small tables: SQLite scans a table that had a single row when its statistics were made.
         "changes_from",

@@ -296,7 +296,7 @@ fn c11_shapes_with_a_common_key_prefix_are_all_salvaged() {
     let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
     assert_eq!((repaired.saved, repaired.missing()), (200, 0), "{:?}", repaired.lost);
     check(&store);
-    let cleaned = store.recover().expect("recovers").to_clean;
+    let cleaned = support::recovered_tasks(&store);
     assert!(cleaned.is_empty(), "no stored data of a live shape is cleaned");
     store.close().expect("closes");
 
@@ -319,11 +319,11 @@ fn c12_cleanup_tasks_are_kept_by_the_whole_handle() {
     let [first, second] = [1, 2].map(record_with_common_prefix);
     let add = |record: &Arc<Record>| Change::Add { record: record.clone(), state: SnapshotState::Started };
     store.apply(&support::batch(1, [add(&first)])).expect("applies");
-    assert_eq!(store.recover().expect("recovers").to_clean, [first.handle().clone()]);
+    assert_eq!(support::recovered_tasks(&store), [first.handle().clone()]);
     let state = SnapshotState::Complete;
     store.apply(&support::batch(2, [Change::Add { record: second.clone(), state }])).expect("applies");
     store.rebuild_from(TrustedState::default()).expect("rebuilds");
-    assert_eq!(store.recover().expect("recovers").to_clean, [first.handle().clone()]);
+    assert_eq!(support::recovered_tasks(&store), [first.handle().clone()]);
     assert!(store.record(second.handle()).expect("reads").is_some());
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use rusqlite::Connection;
 use shape_meta_core::{
-    Batch, Change, Checkin, Checkout, Error, NoopObserver, Observer, ReadShapes, Record, Seq, ShapeStore,
-    SnapshotState, conformance,
+    Batch, Change, Checkin, Checkout, Error, Handle, NoopObserver, Observer, ReadShapes, Record, Seq,
+    ShapeStore, SnapshotState, conformance,
 };
 use shape_meta_sqlite::{Durability, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
@@ -21,6 +21,13 @@ pub(crate) fn directory() -> TempDir {
 /// Returns options for tests without a power loss.
 pub(crate) fn options() -> SqliteOptions {
     SqliteOptions::default().durability(Durability::ProcessCrash)
+}
+
+/// Recovers the store, and returns the handles of all cleanup tasks.
+pub(crate) fn recovered_tasks(store: &SqliteStore) -> Vec<Handle> {
+    store.recover().expect("the recovery succeeds");
+    let tasks = store.cleanup_tasks(None, usize::MAX).expect("reads");
+    tasks.iter().map(|task| task.handle().clone()).collect()
 }
 
 pub(crate) fn open(directory: &Path, options: SqliteOptions) -> SqliteStore {

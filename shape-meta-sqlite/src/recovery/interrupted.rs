@@ -42,7 +42,7 @@ fn crashed() -> tempfile::TempDir {
     }
     assert!(fs::metadata(to.companion("-wal")).expect("exists").len() > 10_000, "the WAL has rows");
     let mut bytes = fs::read(to.database()).expect("reads");
-    // The root page of `to_clean`, which the WAL does not have.
+    // The root page of `trusted_storage`, which the WAL does not have.
     bytes[4 * 1024] ^= 0xff;
     fs::write(to.database(), bytes).expect("writes");
     crashed
