@@ -295,7 +295,7 @@ fn c13_every_write_path_is_fenced_by_each_identity() {
         connection.execute(&format!("UPDATE meta SET {change}, checksum = NULL"), []).expect("writes");
         let dump = || -> Vec<String> {
             let sql = "SELECT hex(database_id) || hex(opening_id) || epoch || last_seq FROM meta
-                       UNION ALL SELECT handle FROM shape UNION ALL SELECT handle FROM to_clean";
+                       UNION ALL SELECT handle FROM shape UNION ALL SELECT handle FROM cleanup";
             let mut statement = connection.prepare(sql).expect("valid");
             statement.query_map([], |row| row.get(0)).expect("reads").map(|row| row.expect("reads")).collect()
         };

@@ -54,7 +54,8 @@ fn c11_no_call_gives_up_the_locks_of_sqlite() {
     store.resource_usage();
     check("the calls of an owner");
     let recovery = store.recover().expect("recovers");
-    store.ack_cleanup(&recovery.to_clean).expect("acknowledges");
+    let tasks = store.cleanup_tasks(None, usize::MAX).expect("reads");
+    store.ack_cleanup(&tasks).expect("acknowledges");
     check("a recovery");
     SqliteStore::open(path, options(), Arc::new(NoopObserver)).expect_err("it is owned");
     check("an open that fails");
