@@ -303,7 +303,7 @@ fn c13_every_write_path_is_fenced_by_each_identity() {
         let writes: [(&str, Result<(), Error>); 6] = [
             ("apply", apply(&store, 4)),
             ("recover", store.recover().map(drop)),
-            ("ack_cleanup", store.ack_cleanup(&[support::record(1).handle().clone()])),
+            ("add_orphans", store.add_orphans(&[support::record(1).handle().clone()])),
             ("save_reads", store.save_reads(&[(Seq::new(1), Timestamp::now())])),
             ("maintain", store.maintain()),
             ("repair", store.rebuild_from(TrustedState::default()).map(drop)),

@@ -53,7 +53,7 @@ fn c11_no_call_gives_up_the_locks_of_sqlite() {
     store.stats().expect("reads");
     store.resource_usage();
     check("the calls of an owner");
-    let recovery = store.recover().expect("recovers");
+    store.recover().expect("recovers");
     let tasks = store.cleanup_tasks(None, usize::MAX).expect("reads");
     store.ack_cleanup(&tasks).expect("acknowledges");
     check("a recovery");
