@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_core::{ErrorKind, MutateError, MutateShapesExt, StoreControl, Wait};
+use shape_meta_core::{ErrorKind, HealthState, MutateError, MutateShapesExt, StoreControl, Wait};
 use shuttle::thread;
 
 use crate::{
     explore::explore,
-    support::{choose, handles, manual, open, shape, threaded},
+    support::{add, choose, handles, manual, open, shape, threaded},
 };
 
 /// A mutation during the close is refused, or written.
@@ -62,5 +62,28 @@ fn c10_a_drop_writes_and_frees_everything() {
         }
         assert_eq!(handles(&*memory).len(), 2);
         assert_eq!(Arc::strong_count(&memory), 1, "the thread does not hold the store");
+    });
+}
+
+/// Whichever way they interleave, close wins, and nothing that was accepted is lost.
+#[test]
+fn i8_close_outranks_a_repair_and_a_pause() {
+    explore(|| {
+        let (store, _, memory) = if choose(2) == 0 { manual() } else { open(threaded(1)) };
+        let receipt = add(&store, "a", 1);
+        thread::scope(|scope| {
+            scope.spawn(|| drop(store.repair()));
+            scope.spawn(|| store.pause());
+            scope.spawn(|| {
+                let report = store.close(Duration::MAX);
+                assert!(report.is_complete() && report.error.is_none(), "{report:?}");
+            });
+        });
+        assert!(!store.is_paused() && receipt.is_durable());
+        let health = store.health().state;
+        assert!(matches!(health, HealthState::Closed), "{health:?}");
+        let refused = store.add(shape("b", 2), Wait::No).expect_err("closed");
+        assert!(matches!(refused, MutateError::Failed(error) if error.kind() == ErrorKind::Closed));
+        assert_eq!(handles(&*memory), ["a"]);
     });
 }
