@@ -59,7 +59,8 @@
 //!
 //! # Trade-offs
 //!
-//! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later. A crash loses
+//! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later, or sooner if a
+//! caller waits for its [`Receipt`]: all that wait share a commit. A crash loses
 //! mutations that no [`Receipt`] had reported as durable, and leaves a prefix of the acknowledged mutations.
 //! Without a buffer every mutation is a transaction of its own: nothing is lost, and a storm queues at the
 //! disk.

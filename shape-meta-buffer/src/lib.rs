@@ -37,7 +37,8 @@
 //!
 //! An acknowledged mutation is not durable until its receipt says so. By default that takes about 100 ms, and
 //! longer when the disk does not keep up, until the [bound](BufferOptions::max_pending_shapes) on pending
-//! changes makes callers wait. A crash leaves a prefix of the acknowledged sequence (C6), with one exception:
+//! changes makes callers wait. A wait for a receipt requests a flush at once, unless the receipt is
+//! [passive](shape_meta_core::Receipt::passive); all that wait share a commit. A crash leaves a prefix of the acknowledged sequence (C6), with one exception:
 //! if the store below rejects a change for good without naming it, the flush is split into several
 //! transactions, and a crash between them leaves a part of it.
 //!

@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use shape_meta_core::Seq;
+use shape_meta_core::{RequestFlush, Seq};
 
 use crate::{
     flusher_pool::Task,
@@ -39,12 +39,6 @@ impl FlushRequests {
         }
     }
 
-    /// Requests a flush of everything up to this sequence number, and wakes the background flusher.
-    pub(crate) fn request(&self, through: Seq) {
-        self.shortens_backoff.store(true, Ordering::Release);
-        self.need(through);
-    }
-
     /// The same for want of room: a back-off is not shortened, since a retry has nothing more to write.
     pub(crate) fn need(&self, through: Seq) {
         self.through.fetch_max(through.get(), Ordering::Release);
@@ -67,5 +61,13 @@ impl FlushRequests {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.is_paused.load(Ordering::Acquire)
+    }
+}
+
+impl RequestFlush for FlushRequests {
+    /// Shortens a back-off, and wakes the background flusher.
+    fn request_flush(&self, through: Seq) {
+        self.shortens_backoff.store(true, Ordering::Release);
+        self.need(through);
     }
 }

@@ -21,7 +21,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    DurabilityTracker, Observer, Pending, Receipt, ReservedHandles, Result, Seq, ShapeStore,
+    DurabilityTracker, Observer, Pending, Receipt, RequestFlush, ReservedHandles, Result, Seq, ShapeStore,
 };
 
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) struct Shared<S> {
     pub(crate) backpressure: Backpressure,
     /// Handles whose stored data is being deleted. Checked and reserved under the overlay's lock, 5.
     pub(crate) reserved: Arc<ReservedHandles>,
-    pub(crate) requests: FlushRequests,
+    pub(crate) requests: Arc<FlushRequests>,
 }
 
 impl<S: ShapeStore> Shared<S> {
@@ -58,15 +58,18 @@ impl<S: ShapeStore> Shared<S> {
     pub(crate) fn new(store: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
         let (counts, last) = (store.counts()?, store.last_seq()?);
         let backpressure = Backpressure::new(&options);
+        let requests = Arc::new(FlushRequests::default());
+        let durability = DurabilityTracker::observed(last, Arc::clone(&observer))
+            .requesting(Arc::clone(&requests) as Arc<dyn RequestFlush>);
         Ok(Self {
             store,
             overlay: Overlay::new(counts, last, &options),
-            durability: Arc::new(DurabilityTracker::observed(last, Arc::clone(&observer))),
+            durability: Arc::new(durability),
             measures_latency: observer.wants_acknowledged(),
             observer,
             reserved: Arc::new(ReservedHandles::new(Arc::clone(&backpressure.capacity))),
             backpressure,
-            requests: FlushRequests::default(),
+            requests,
             options,
         })
     }
@@ -86,7 +89,7 @@ impl<S> Shared<S> {
     /// Requests a flush of everything accepted so far, and returns the receipt for that.
     pub(crate) fn request_flush(&self) -> Receipt {
         let receipt = self.receipt_up_to(self.overlay.last());
-        self.requests.request(receipt.seq());
+        self.requests.request_flush(receipt.seq());
         receipt
     }
 

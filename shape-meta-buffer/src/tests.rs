@@ -2,6 +2,7 @@
 
 mod capacity;
 mod drain_rate;
+mod durable_waits;
 mod filter;
 mod hashing;
 mod memory;

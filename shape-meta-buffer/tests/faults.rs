@@ -95,16 +95,16 @@ fn the_thread_flushes_by_age_by_size_and_on_request() {
     let open = |options| buffered(FailingStore::new(Arc::default()), options);
 
     let by_age = open(BufferOptions::default().flush_interval(Duration::from_millis(1)));
-    add(&by_age, "h", 1).wait_durable(LONG_TIMEOUT).expect("by age");
+    add(&by_age, "h", 1).passive().wait_durable(LONG_TIMEOUT).expect("by age");
 
     let by_size = open(BufferOptions::default().flush_interval(never).flush_shapes(2));
-    let first = add(&by_size, "h1", 1);
+    let first = add(&by_size, "h1", 1).passive();
     assert!(matches!(first.wait_durable(Duration::from_millis(1)), Err(NotDurable::TimedOut)));
     add(&by_size, "h2", 2);
     first.wait_durable(LONG_TIMEOUT).expect("by size");
 
     let by_bytes = open(BufferOptions::default().flush_interval(never).flush_bytes(1));
-    add(&by_bytes, "h", 1).wait_durable(LONG_TIMEOUT).expect("by bytes");
+    add(&by_bytes, "h", 1).passive().wait_durable(LONG_TIMEOUT).expect("by bytes");
 
     let on_request = open(BufferOptions::default().flush_interval(never));
     let receipt = add(&on_request, "h", 1);
@@ -129,12 +129,12 @@ fn c9_the_flusher_retries_what_a_caller_failed_to_flush() {
     let options = BufferOptions::default().flush_interval(Duration::from_secs(3600));
     let options = options.backoff(Duration::from_millis(1), Duration::from_millis(1));
     let store = buffered(FailingStore::new(Arc::default()), options);
-    let first = add(&store, "h1", 1);
+    let first = add(&store, "h1", 1).passive();
     store.inner().faults().fail_applies(1, ErrorKind::Busy, Side::Before);
     store.flush_once().expect_err("the injected fault");
     let second = add(&store, "h2", 2);
     first.wait_durable(LONG_TIMEOUT).expect("retried by the thread");
-    assert!(matches!(second.wait_durable(Duration::ZERO), Ok(()) | Err(NotDurable::TimedOut)));
+    assert!(matches!(second.passive().wait_durable(Duration::ZERO), Ok(()) | Err(NotDurable::TimedOut)));
 }
 
 /// Found by the interleavings: the request was served by the retry of older changes, and the rest waited for

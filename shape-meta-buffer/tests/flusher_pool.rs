@@ -51,7 +51,7 @@ fn a_thousand_idle_stores_share_one_thread() {
     assert_eq!(flushers.stats().threads, 1);
     let receipts: Vec<_> = stores.iter().map(|store| add(store, "h", 1)).collect();
     for receipt in receipts {
-        receipt.wait_durable(LONG_TIMEOUT).expect("flushed");
+        receipt.passive().wait_durable(LONG_TIMEOUT).expect("flushed");
     }
     let threads = flushers.stats().threads;
     assert!((1..=4).contains(&threads), "three that flush and a watcher, not {threads}");
@@ -124,7 +124,7 @@ fn the_watcher_is_notified_of_an_earlier_timer_after_a_flush() {
         add(&quiet, "h", 1).wait_durable(LONG_TIMEOUT).expect("flushed by another thread, which then waits");
         let receipt = add(&timed, "h", 1);
         gate.release();
-        receipt.wait_durable(LONG_TIMEOUT).expect("it is due in 20 ms");
+        receipt.passive().wait_durable(LONG_TIMEOUT).expect("it is due in 20 ms");
     }
 }
 
@@ -267,7 +267,7 @@ fn c9_an_observer_that_panics_as_a_flush_begins_loses_nothing() {
     let memory = Arc::new(MemoryStore::new());
     let store = Buffered::new(Arc::clone(&memory), options, Arc::new(Panics::default())).expect("memory");
     let receipt = store.add(shape("h", 1), Wait::No).expect("below the bound");
-    receipt.wait_durable(LONG_TIMEOUT).expect("the next attempt");
+    receipt.passive().wait_durable(LONG_TIMEOUT).expect("the next attempt");
     assert_eq!(handles(&memory), ["h"]);
     drop(store);
 

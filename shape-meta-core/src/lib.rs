@@ -116,7 +116,7 @@ pub use traits::{Delta, HandleSet, LeastRecentlyUsed, RefreshReport, Scan, Sweep
 pub use traits::{Lost, Repaired, TrustedState};
 
 // Durability: receipts, and the tracker with which a top layer implements them.
-pub use durability::{DurabilityTracker, NotDurable, Receipt, Signal, Waiter};
+pub use durability::{DurabilityTracker, NotDurable, Receipt, RequestFlush, Signal, Waiter};
 
 // Reads over two sources, for implementors of layers.
 pub use retired::{Retired, RetiredSince};

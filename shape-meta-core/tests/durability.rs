@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use shape_meta_core::{DurabilityTracker, Error, ErrorKind, NotDurable, Receipt, Seq, conformance::block_on};
+use shape_meta_core::{
+    DurabilityTracker, Error, ErrorKind, NotDurable, Receipt, RequestFlush, Seq, conformance::block_on,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -208,4 +210,31 @@ fn c10_a_stop_does_not_hide_durable_mutations() {
             "of {ROUNDS} receipts that reported the stop although their mutation was durable"
         );
     });
+}
+
+/// Settles what is requested.
+struct Settles(std::sync::OnceLock<std::sync::Weak<DurabilityTracker>>, AtomicUsize);
+
+impl RequestFlush for Settles {
+    fn request_flush(&self, through: Seq) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        let tracker = self.0.get().and_then(std::sync::Weak::upgrade);
+        tracker.expect("a receipt holds it").settle(through);
+    }
+}
+
+#[test]
+fn c6_a_wait_requests_a_flush_once_unless_it_is_passive() {
+    let settles = Arc::new(Settles(std::sync::OnceLock::new(), AtomicUsize::new(0)));
+    let tracker = DurabilityTracker::new(Seq::ZERO).requesting(Arc::clone(&settles) as Arc<dyn RequestFlush>);
+    let tracker = Arc::new(tracker);
+    settles.0.get_or_init(|| Arc::downgrade(&tracker));
+    let passive = receipt(&tracker, 1).passive();
+    assert!(matches!(passive.wait_durable(Duration::ZERO), Err(NotDurable::TimedOut)));
+    receipt(&tracker, 1).wait_durable(Duration::ZERO).expect("settled by the request");
+    block_on(receipt(&tracker, 2).durable()).expect("settled by the request");
+    for seq in [1, 2] {
+        receipt(&tracker, seq).wait_durable(Duration::ZERO).expect("settled before");
+    }
+    assert_eq!(settles.1.load(Ordering::Relaxed), 2);
 }

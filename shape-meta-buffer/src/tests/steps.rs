@@ -7,16 +7,16 @@ use shape_meta_core::{
 
 use crate::{BufferOptions, Buffered, flusher_pool::Step};
 
-type Store = Buffered<FailingStore<Arc<DeferredPublishStore>>>;
+pub(super) type Store = Buffered<FailingStore<Arc<DeferredPublishStore>>>;
 
-const AN_HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const AN_HOUR: Duration = Duration::from_secs(3_600);
 
 /// Opens a store whose steps the test takes. A flush is due with two pending shapes.
-fn stepped() -> (Store, Faults) {
+pub(super) fn stepped() -> (Store, Faults) {
     stepped_with(|options| options)
 }
 
-fn stepped_with(options: impl FnOnce(BufferOptions) -> BufferOptions) -> (Store, Faults) {
+pub(super) fn stepped_with(options: impl FnOnce(BufferOptions) -> BufferOptions) -> (Store, Faults) {
     let faults = Faults::default();
     let inner = FailingStore::with(Arc::new(DeferredPublishStore::default()), faults.clone());
     let options =

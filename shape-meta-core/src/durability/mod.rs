@@ -6,4 +6,4 @@ mod tracker;
 
 pub use receipt::Receipt;
 pub use signal::{Signal, Waiter};
-pub use tracker::{DurabilityTracker, NotDurable};
+pub use tracker::{DurabilityTracker, NotDurable, RequestFlush};

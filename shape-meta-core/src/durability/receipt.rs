@@ -14,25 +14,33 @@ pub struct Receipt {
     seq: Seq,
     /// The mutation whose rejection this receipt reports.
     own: Option<Seq>,
+    /// Whether a wait requests no flush.
+    passive: bool,
     tracker: Arc<DurabilityTracker>,
 }
 
 impl Receipt {
     /// Returns the receipt of the mutation with this sequence number.
     pub fn new(seq: Seq, tracker: Arc<DurabilityTracker>) -> Self {
-        Self { seq, own: Some(seq), tracker }
+        Self { seq, own: Some(seq), passive: false, tracker }
     }
 
     /// Returns a receipt that resolves once every mutation up to `seq` is settled. A permanent rejection is
     /// reported only on the rejected mutation's own receipt.
     pub fn up_to(seq: Seq, tracker: Arc<DurabilityTracker>) -> Self {
-        Self { seq, own: None, tracker }
+        Self { seq, own: None, passive: false, tracker }
     }
 
     /// The same receipt, which also reports a permanent rejection of the mutation `seq`: the add of a shape,
     /// for example, that the caller relies on.
     pub fn relying_on(self, seq: Seq) -> Self {
         Self { own: Some(seq), ..self }
+    }
+
+    /// The same receipt, whose waits do not request a flush: the mutation becomes durable with the next flush
+    /// that is due anyway. For a caller that wants to know, and has time.
+    pub fn passive(self) -> Self {
+        Self { passive: true, ..self }
     }
 
     /// Returns the sequence number of the mutation. For a mutation that had no effect, it is a sequence
@@ -46,8 +54,12 @@ impl Receipt {
         matches!(self.outcome(), Some(Ok(())))
     }
 
-    /// Blocks this thread until the mutation is durable, for up to `timeout`. Waiting does not trigger a
-    /// flush; [`request_flush`](crate::StoreControl::request_flush) does.
+    /// Blocks this thread until the mutation is durable, for up to `timeout`.
+    ///
+    /// Requests a flush, unless the receipt is [`passive`](Self::passive). All that wait share one commit
+    /// (group commit): a flush takes everything that is pending when it begins, and the next one begins when
+    /// it ends. While flushes fail, a request shortens a long back-off once, and causes no attempt of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -60,10 +72,11 @@ impl Receipt {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<(), NotDurable> {
+        if let Some(outcome) = self.outcome() {
+            return outcome;
+        }
+        self.request_flush();
         loop {
-            if let Some(outcome) = self.outcome() {
-                return outcome;
-            }
             // Listen, then check again: what is settled in between is not missed.
             let waiter = self.tracker.signal().listen();
             if let Some(outcome) = self.outcome() {
@@ -78,6 +91,8 @@ impl Receipt {
     /// Waits until the mutation is durable, as a future that is independent of the runtime. The future can be
     /// dropped at any time; for a time-out, race it against a timer of the runtime.
     ///
+    /// Requests a flush when it is first polled; see [`wait_durable`](Self::wait_durable).
+    ///
     /// # Errors
     ///
     /// See [`NotDurable`].
@@ -89,15 +104,22 @@ impl Receipt {
     }
 
     async fn outcome_async(&self) -> Result<(), NotDurable> {
+        if let Some(outcome) = self.outcome() {
+            return outcome;
+        }
+        self.request_flush();
         loop {
-            if let Some(outcome) = self.outcome() {
-                return outcome;
-            }
             let waiter = self.tracker.signal().listen();
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             waiter.await;
+        }
+    }
+
+    fn request_flush(&self) {
+        if !self.passive {
+            self.tracker.request_flush(self.seq);
         }
     }
 

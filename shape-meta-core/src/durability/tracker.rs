@@ -24,16 +24,33 @@ pub struct DurabilityTracker {
     settled: AtomicU64,
     exceptions: Mutex<Exceptions>,
     signal: Signal,
-    observer: WaitObserver,
+    callbacks: Callbacks,
 }
 
-/// Receives the events of finished waits.
-#[derive(Default)]
-struct WaitObserver(Option<Arc<dyn Observer>>);
+/// Takes requests to flush, from receipts that are waited for. For implementors of a layer on top.
+pub trait RequestFlush: Send + Sync {
+    /// Makes a flush of everything up to this sequence number due at once, without waiting.
+    ///
+    /// Requests merge. While a flush is in progress, the next one begins when that ends, and takes everything
+    /// that was requested and accepted by then.
+    fn request_flush(&self, through: Seq);
+}
 
-impl fmt::Debug for WaitObserver {
+/// What a tracker calls when a receipt is waited for.
+#[derive(Default)]
+struct Callbacks {
+    /// Receives the events of finished waits.
+    observer: Option<Arc<dyn Observer>>,
+    /// Takes the requests of waits that begin.
+    requests: Option<Arc<dyn RequestFlush>>,
+}
+
+impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WaitObserver").field(&self.0.is_some()).finish()
+        f.debug_struct("Callbacks")
+            .field("observer", &self.observer.is_some())
+            .field("requests", &self.requests.is_some())
+            .finish()
     }
 }
 
@@ -53,7 +70,15 @@ impl DurabilityTracker {
 
     /// The same as [`new`](Self::new). Every finished wait is emitted to this observer.
     pub fn observed(settled: Seq, observer: Arc<dyn Observer>) -> Self {
-        Self { observer: WaitObserver(Some(observer)), ..Self::new(settled) }
+        let callbacks = Callbacks { observer: Some(observer), requests: None };
+        Self { callbacks, ..Self::new(settled) }
+    }
+
+    /// Passes the requests of receipts that are waited for to `requests`. Without it, a wait requests
+    /// nothing.
+    pub fn requesting(mut self, requests: Arc<dyn RequestFlush>) -> Self {
+        self.callbacks.requests = Some(requests);
+        self
     }
 
     /// Returns the durable watermark: every mutation up to it is durable or rejected.
@@ -111,11 +136,18 @@ impl DurabilityTracker {
 
     /// Emits that a wait that began at `since` finished with this outcome.
     pub(crate) fn emit_wait(&self, since: Instant, outcome: Result<(), &NotDurable>) {
-        if let WaitObserver(Some(observer)) = &self.observer {
+        if let Some(observer) = &self.callbacks.observer {
             observer.awaited(&DurabilityWait {
                 took: since.elapsed(),
                 error: outcome.err().map(NotDurable::name),
             });
+        }
+    }
+
+    /// Requests a flush of everything up to this sequence number.
+    pub(crate) fn request_flush(&self, through: Seq) {
+        if let Some(requests) = &self.callbacks.requests {
+            requests.request_flush(through);
         }
     }
 

@@ -109,7 +109,7 @@ fn c9_a_fault_of_overlapping_publish_or_commit_loses_nothing() {
         for (number, (handle, key)) in names.into_iter().enumerate() {
             let receipt = add(&store, handle, key);
             if number == choose(3) {
-                receipt.wait_durable(Duration::MAX).expect("retried until it succeeds");
+                receipt.passive().wait_durable(Duration::MAX).expect("retried until it succeeds");
             }
             assert_eq!(handles(&store).len(), number + 1);
         }

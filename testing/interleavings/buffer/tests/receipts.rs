@@ -126,8 +126,12 @@ fn no_request_to_flush_is_lost() {
             for (handle, key) in [("a", 1), ("b", 2)] {
                 let store = &store;
                 scope.spawn(move || {
-                    let receipt = add(store, handle, key);
-                    store.request_flush();
+                    let mut receipt = add(store, handle, key);
+                    // The wait is a request, too.
+                    if choose(2) == 0 {
+                        receipt = receipt.passive();
+                        store.request_flush();
+                    }
                     wait(&receipt).expect("the thread flushes");
                     assert!(is_below(store, &receipt), "I2");
                 });
