@@ -9,7 +9,7 @@ use std::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::{Value, json};
 use shape_meta::{
-    MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, ShapeMeta, StoreControl, Wait,
+    MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, Reporter, ShapeMeta, StoreControl, Wait,
     admission::{Admission, AdmissionLimits},
 };
 use shape_meta_core::conformance::shape;
@@ -132,7 +132,7 @@ fn every_panel_queries_existing_metrics() {
             check("a variable", text(variable, "definition"), &[]);
         }
     }
-    assert_eq!(panels.len(), 18, "every one was checked");
+    assert_eq!(panels.len(), 20, "every one was checked");
 }
 
 /// Panics if Grafana would reject the dashboard or show it wrongly.
@@ -200,9 +200,10 @@ fn check_query(title: &str, expression: &str, unit: &str) {
         let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end))
             && metric != "db_client_connection_count";
         // Counters of rare events are shown as totals.
-        let rare = ["stops", "quarantines", "repair_lost", "recovery_removed", "activity_duration"]
-            .iter()
-            .any(|name| metric.contains(name));
+        let rare =
+            ["stops", "quarantines", "repair_lost", "recovery_removed", "orphans_found", "activity_duration"]
+                .iter()
+                .any(|name| metric.contains(name));
         let rated = expression.contains("rate(") || expression.contains("increase(");
         assert!(rated == (counts && !rare), "{title}: {metric}: a rate of a gauge, or a counter without one");
         assert!(!rated || expression.contains("[$__rate_interval]"), "{title}: a rate over a fixed interval");
@@ -279,7 +280,7 @@ fn the_exporter_writes_the_documented_series() {
     let recorder = exporter.build_recorder();
     let scraped = metrics::with_local_recorder(&recorder, || {
         Admission::describe_metrics();
-        let observer = MetricsObserver::new("main");
+        let observer = MetricsObserver::named("main");
         let builder = ShapeMeta::builder(NoopCleaner).observer(Arc::new(observer.clone())).sqlite(sqlite());
         // The flush runs on this thread, which has the recorder.
         let composition = PRODUCT.with_flush_schedule(FlushSchedule::Manual);
@@ -289,7 +290,9 @@ fn the_exporter_writes_the_documented_series() {
         store.flush(TIMEOUT).expect("it is written");
         receipt.wait_durable(TIMEOUT).expect("it is");
         store.record(shape(1).handle.as_str()).expect("it reads");
-        observer.record_gauges(&store);
+        let (reporter, weak) = (Reporter::default(), store.downgrade());
+        reporter.watch(observer, move || weak.upgrade());
+        reporter.record();
         Admission::new(AdmissionLimits::default()).record_metrics("main");
         assert!(store.close(TIMEOUT).is_complete());
         recorder.handle().render()
@@ -314,8 +317,10 @@ fn the_exporter_writes_the_documented_series() {
         [
             "db_client_connection_timeouts_total",
             "shape_meta_changes_rejected_total",
+            "shape_meta_cleanup_failures_total",
             "shape_meta_flush_retries_total",
             "shape_meta_mutations_failed_total",
+            "shape_meta_orphans_found_total",
             "shape_meta_quarantines_total",
             "shape_meta_repair_lost_total",
             "shape_meta_stops_total",
@@ -344,7 +349,7 @@ fn every_alert_queries_existing_metrics() {
             alerts += 1;
         }
     }
-    assert_eq!(alerts, 10, "every one was checked");
+    assert_eq!(alerts, 12, "every one was checked");
 }
 
 #[test]

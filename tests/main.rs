@@ -18,6 +18,7 @@ mod dashboard;
 mod gauges;
 mod identity;
 mod last_reads;
+mod metric_series;
 mod observer_events;
 mod open_failures;
 mod refusals;

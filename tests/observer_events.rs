@@ -12,6 +12,7 @@ use shape_meta::{
     Wait,
 };
 use shape_meta_core::conformance::shape;
+use tempfile::TempDir;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -104,4 +105,64 @@ fn the_events_of_two_lives_of_a_database() {
     insta::assert_snapshot!("opening_what_was_left", lines.take());
     assert!(store.close(TIMEOUT).is_complete());
     insta::assert_snapshot!("closing", lines.take());
+}
+
+/// Records the names of events of level `INFO` or above.
+#[derive(Clone, Default)]
+struct Loud(Arc<Mutex<Vec<&'static str>>>);
+
+impl<S: Subscriber> Layer<S> for Loud {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() <= tracing::Level::INFO {
+            self.0.lock().expect("no panic").push(metadata.name());
+        }
+    }
+}
+
+/// A first start, a clean start, and a start after a crash that left nothing to remove say only that the
+/// database was opened. A start that removed a shape says so, too.
+#[test]
+fn c6_only_a_start_that_removes_shapes_says_so() {
+    let (directory, loud) = (directory(), Loud::default());
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(loud.clone()));
+    let logged = || std::mem::take(&mut *loud.0.lock().expect("no panic"));
+    let opened = ["shape_meta.opened"];
+
+    let store = open(directory.path());
+    assert_eq!(logged(), opened, "the first start");
+    store.add(shape(1), Wait::No).expect("there is capacity");
+    store.mark_snapshot_complete(&shape(1).handle, Wait::No).expect("it is there");
+    assert!(store.close(TIMEOUT).is_complete());
+    drop(store);
+    assert_eq!(logged(), [""; 0], "a clean end");
+
+    let store = open(directory.path());
+    assert_eq!(logged(), opened, "a clean start");
+    let after_crash = copy(directory.path());
+    drop(store);
+    logged();
+    let store = open(after_crash.path());
+    assert_eq!(logged(), opened, "a start after a crash without a loss");
+
+    store.add(shape(2), Wait::No).expect("there is capacity");
+    store.flush(TIMEOUT).expect("it is written");
+    let with_incomplete = copy(after_crash.path());
+    drop(store);
+    logged();
+    drop(open(with_incomplete.path()));
+    assert_eq!(logged(), ["shape_meta.opened", "shape_meta.recovered"], "a start that removed a shape");
+}
+
+/// Copies the files of an open store: what a crash leaves.
+fn copy(from: &Path) -> TempDir {
+    let to = directory();
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        // Nothing else closes a database file of this process: SQLite would lose its locks.
+        let name = entry.file_name();
+        let copied = std::process::Command::new("cp").arg(entry.path()).arg(to.path().join(name)).status();
+        assert!(copied.expect("cp is there").success());
+    }
+    to
 }

@@ -69,7 +69,7 @@ fn main() -> Result {
 }
 
 fn open(directory: &Path) -> Result<(ShapeMeta, MetricsObserver)> {
-    let observer = MetricsObserver::new("main");
+    let observer = MetricsObserver::new();
     let store = ShapeMeta::builder(NoopCleaner)
         .observer(Arc::new(observer.clone()))
         .sqlite(SqliteOptions::default().busy_timeout(Duration::from_millis(250)))

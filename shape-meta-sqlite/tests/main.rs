@@ -9,6 +9,7 @@ mod corruption;
 mod damaged_header;
 mod errors;
 mod faults;
+mod file_sizes;
 mod identity;
 #[cfg(target_os = "linux")]
 mod locks;

@@ -1,27 +1,51 @@
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use shape_meta_core::{
     Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, FlushStats, Handle, Latencies,
     Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
-use tracing::Level;
+use tracing::{Level, level_filters::LevelFilter};
 
-use crate::spans;
+use crate::{rate_limit::RateLimit, spans};
 
 /// The target of the event for every single change.
 const CHANGE: &str = "shape_meta::change";
 
 /// An observer that emits spans and events through the [`tracing`] crate. The [table](crate#names) lists them
-/// all.
+/// all. Clones share one state.
+///
+/// Each event that can repeat without a bound (a failed flush, a refused mutation, ...) has a bounded rate:
+/// 20 at once, and one more every three seconds. The next one has the number of suppressed ones in between in
+/// its field `suppressed`. These are emitted at a lower level, so that no detail is lost for those who look.
 #[derive(Clone, Debug)]
 pub struct TracingObserver {
     stack: Arc<str>,
+    limits: Arc<Limits>,
+}
+
+/// The rate of each event that can repeat.
+#[derive(Debug, Default)]
+struct Limits {
+    retrying: RateLimit,
+    rejected: RateLimit,
+    refused: RateLimit,
+    failed: RateLimit,
+    stopped: RateLimit,
+    quarantined: RateLimit,
+    repaired: RateLimit,
+    cleanup_failed: RateLimit,
+    orphans_found: RateLimit,
 }
 
 impl TracingObserver {
     /// An observer of the store with this name, which is the field `stack` of every span and event.
     pub fn new(stack: impl Into<Arc<str>>) -> Self {
-        Self { stack: stack.into() }
+        Self { stack: stack.into(), limits: Arc::default() }
     }
 }
 
@@ -35,6 +59,18 @@ macro_rules! event {
             name: $name, target: $target, Level::$level,
             { stack = &*$self.stack, $($fields)* }, $text
         )
+    };
+}
+
+/// Emits an event at the first level if its rate admits it, and otherwise at the second, lower one.
+macro_rules! limited {
+    ($self:ident.$limit:ident, $level:ident or $lower:ident, $name:literal, { $($fields:tt)* }, $text:literal) => {
+        if Level::$level <= LevelFilter::current() {
+            match $self.limits.$limit.admit(Instant::now()) {
+                Some(suppressed) => event!($self, $level, $name, { suppressed, $($fields)* }, $text),
+                None => event!($self, $lower, $name, { $($fields)* }, $text),
+            }
+        }
     };
 }
 
@@ -78,27 +114,25 @@ impl Observer for TracingObserver {
     /// A warning for failures 1, 2, 4, ... and each 64th, which have the number of failures in a row. The
     /// others are for debugging.
     fn retrying(&self, error: &Error, failures: u32, delay: Duration) {
-        macro_rules! retrying {
-            ($level:ident) => {
-                event!(
-                    self, $level, "shape_meta.retrying",
-                    {
-                        failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                        error = source(error), error.type = error.kind().name()
-                    },
-                    "flush failed and will be retried; pending changes are kept"
-                )
-            };
-        }
-        match failures.is_power_of_two() || failures.is_multiple_of(64) {
-            true => retrying!(WARN),
-            false => retrying!(DEBUG),
+        let (delay_ms, error_type) = (millis(delay), error.kind().name());
+        if is_milestone(failures) {
+            limited!(
+                self.retrying, WARN or DEBUG, "shape_meta.retrying",
+                { failures, delay_ms, error = source(error), error.type = error_type },
+                "flush failed and will be retried; pending changes are kept"
+            );
+        } else {
+            event!(
+                self, DEBUG, "shape_meta.retrying",
+                { failures, delay_ms, error = source(error), error.type = error_type },
+                "flush failed and will be retried; pending changes are kept"
+            );
         }
     }
 
     fn rejected(&self, handle: Option<&Handle>, mutations: &[Seq], error: &Error) {
-        event!(
-            self, ERROR, "shape_meta.rejected",
+        limited!(
+            self.rejected, ERROR or DEBUG, "shape_meta.rejected",
             {
                 handle = handle.map(Handle::as_str), mutations = %SeqList(mutations),
                 error = source(error), error.type = error.kind().name()
@@ -108,16 +142,16 @@ impl Observer for TracingObserver {
     }
 
     fn refused(&self, refusal: &Refusal) {
-        event!(
-            self, DEBUG, "shape_meta.refused",
+        limited!(
+            self.refused, DEBUG or TRACE, "shape_meta.refused",
             { refusal = refusal.name(), reason = %refusal },
             "mutation refused"
         );
     }
 
     fn failed(&self, error: &Error) {
-        event!(
-            self, DEBUG, "shape_meta.failed",
+        limited!(
+            self.failed, DEBUG or TRACE, "shape_meta.failed",
             { error = source(error), error.type = error.kind().name() },
             "mutation not accepted, because the store failed"
         );
@@ -139,8 +173,8 @@ impl Observer for TracingObserver {
     }
 
     fn stopped(&self, error: &Error) {
-        event!(
-            self, ERROR, "shape_meta.stopped",
+        limited!(
+            self.stopped, ERROR or DEBUG, "shape_meta.stopped",
             { error = source(error), error.type = error.kind().name() },
             "writing stopped permanently; reads continue"
         );
@@ -195,35 +229,42 @@ impl Observer for TracingObserver {
     }
 
     fn quarantined(&self, path: &Path, error: &Error) {
-        event!(
-            self, ERROR, "shape_meta.quarantined",
+        limited!(
+            self.quarantined, ERROR or DEBUG, "shape_meta.quarantined",
             { path = %path.display(), error = source(error), error.type = error.kind().name() },
             "damaged database moved aside"
         );
     }
 
+    /// A warning for failures 1, 2, 4, ... and each 64th, as for a flush.
     fn cleanup_failed(&self, error: &Error, failures: u32, delay: Duration) {
-        event!(
-            self, WARN, "shape_meta.cleanup_failed",
-            {
-                failures, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                error = source(error), error.type = error.kind().name()
-            },
-            "stored data could not be deleted; it is tried again"
-        );
+        let (delay_ms, error_type) = (millis(delay), error.kind().name());
+        if is_milestone(failures) {
+            limited!(
+                self.cleanup_failed, WARN or DEBUG, "shape_meta.cleanup_failed",
+                { failures, delay_ms, error = source(error), error.type = error_type },
+                "stored data could not be deleted; it is tried again"
+            );
+        } else {
+            event!(
+                self, DEBUG, "shape_meta.cleanup_failed",
+                { failures, delay_ms, error = source(error), error.type = error_type },
+                "stored data could not be deleted; it is tried again"
+            );
+        }
     }
 
     fn orphans_found(&self, orphans: u64, sample: &[Handle], waits_for_confirmation: bool) {
-        event!(
-            self, WARN, "shape_meta.orphans_found",
+        limited!(
+            self.orphans_found, WARN or DEBUG, "shape_meta.orphans_found",
             { orphans, sample = ?sample, waits_for_confirmation },
             "stored data without a shape was found"
         );
     }
 
     fn repaired(&self, repaired: &Repaired) {
-        event!(
-            self, ERROR, "shape_meta.repaired",
+        limited!(
+            self.repaired, ERROR or DEBUG, "shape_meta.repaired",
             {
                 path = %repaired.path.display(), saved = repaired.saved, lost = repaired.missing(),
                 took_us = micros(repaired.took)
@@ -231,6 +272,15 @@ impl Observer for TracingObserver {
             "damaged database repaired"
         );
     }
+}
+
+/// Whether this number of failures in a row is worth a warning: 1, 2, 4, ... and each 64th.
+fn is_milestone(failures: u32) -> bool {
+    failures.is_power_of_two() || failures.is_multiple_of(64)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -52,6 +52,7 @@ mod events;
 #[cfg(feature = "metrics")]
 mod metering;
 mod observers;
+mod rate_limit;
 mod spans;
 
 pub use events::TracingObserver;

@@ -27,7 +27,7 @@ pub fn tracing_off() -> Arc<dyn Observer> {
 
 /// A `MetricsObserver` without a recorder, because the counted operations record nothing.
 pub fn metrics() -> Arc<dyn Observer> {
-    Arc::new(MetricsObserver::new("main"))
+    Arc::new(MetricsObserver::named("main"))
 }
 
 /// The full stack over a store in memory, because these paths do not use the disk. Nothing is pending and no

@@ -12,6 +12,10 @@ pub struct Usage {
     pub cache_bytes: usize,
     /// The connections to the database; `None` if the store has none.
     pub connections: Option<Connections>,
+    /// The size of the database file after the latest commit, in bytes; `None` if there is no file.
+    pub database_bytes: Option<u64>,
+    /// The size of the write-ahead log after the latest commit, in bytes; `None` if there is no file.
+    pub wal_bytes: Option<u64>,
     /// The number of removed shapes whose stored data is not deleted yet; `None` if the store keeps no such
     /// tasks.
     pub cleanup_tasks: Option<u64>,

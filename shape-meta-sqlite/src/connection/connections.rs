@@ -10,6 +10,7 @@ use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result, 
 use crate::{
     ConnectionLimit,
     connection::{
+        file_sizes::FileSizes,
         idle,
         limit::LimitState,
         meter::{Lease, Meter},
@@ -38,6 +39,7 @@ pub(crate) struct Connections {
     /// Shared with the readers in use, so it lasts as long as any connection.
     presence: Mutex<Option<Arc<Presence>>>,
     writer: Arc<Mutex<Writer>>,
+    sizes: Arc<FileSizes>,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
     /// What the database must be (C13). Held for moments, and never across disk work.
@@ -65,6 +67,7 @@ struct Writer {
     limit: Arc<LimitState>,
     /// The file that is open, to detect another file under its name; `None` for a database in memory.
     file: Option<OpenFile>,
+    sizes: Arc<FileSizes>,
 }
 
 /// The files that a connection has open: their paths, and the identities that these had.
@@ -90,11 +93,18 @@ impl OpenFile {
         Ok(Some(Self { path: path.clone(), database: identify(path)?, wal }))
     }
 
-    /// Whether the files still have their names. If not, the next open would not find what is written to
-    /// them.
-    fn is_in_place(&self) -> bool {
-        let is_at = |path: &Path, id| FileId::at(path).is_ok_and(|current| current == id);
-        is_at(&self.path, self.database) && self.wal.as_ref().is_none_or(|(path, id)| is_at(path, *id))
+    /// Returns the sizes of the database and of its WAL, if the files still have their names. If not, the
+    /// next open would not find what is written to them.
+    fn sizes_in_place(&self) -> Option<(u64, u64)> {
+        let size = |path: &Path, id| match FileId::and_size_at(path) {
+            Ok((current, size)) if current == id => Some(size),
+            _ => None,
+        };
+        let wal = match &self.wal {
+            Some((path, id)) => size(path, *id)?,
+            None => 0,
+        };
+        Some((size(&self.path, self.database)?, wal))
     }
 }
 
@@ -122,6 +132,7 @@ impl Writer {
     fn set(&mut self, connection: Connection, file: Option<OpenFile>) -> &mut Connection {
         self.limit.writer_opened();
         (self.idle_size, self.file) = (None, file);
+        self.is_in_place();
         self.connection.insert(connection)
     }
 
@@ -136,8 +147,14 @@ impl Writer {
         Some(connection)
     }
 
+    /// Whether the files still have their names. Records their sizes.
     fn is_in_place(&self) -> bool {
-        self.file.as_ref().is_none_or(OpenFile::is_in_place)
+        let Some(file) = &self.file else { return true };
+        let sizes = file.sizes_in_place();
+        if let Some((database, wal)) = sizes {
+            self.sizes.set(database, wal);
+        }
+        sizes.is_some()
     }
 
     /// Closes the connection, which checkpoints the WAL and deletes it: an idle store keeps only its lock
@@ -149,6 +166,11 @@ impl Writer {
         let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if connection.close().is_ok() {
             self.idle_size = size.ok();
+        }
+        // Usually the WAL is in the database now, and deleted. A gauge does without what cannot be read.
+        if let Some(OpenFile { path, wal, .. }) = &self.file {
+            let wal = wal.as_ref().map_or(Ok(0), |(path, _)| files::size(path));
+            self.sizes.set(files::size(path).unwrap_or_default(), wal.unwrap_or_default());
         }
     }
 }
@@ -190,6 +212,7 @@ impl Connections {
         let pool = settings
             .has_readers()
             .then(|| ReaderPool::new(settings.clone(), Arc::clone(&limit), presence.clone()));
+        let sizes = Arc::new(FileSizes::default());
         let writer = Writer {
             connection: None,
             idle_size: None,
@@ -198,6 +221,7 @@ impl Connections {
             closed: false,
             limit: Arc::clone(&limit),
             file: None,
+            sizes: Arc::clone(&sizes),
         };
         Self {
             settings,
@@ -206,6 +230,7 @@ impl Connections {
             pool: RwLock::new(pool),
             presence: Mutex::new(presence),
             writer: Arc::new(Mutex::new(writer)),
+            sizes,
             is_owner: false,
             line: Mutex::new(line),
         }
@@ -497,6 +522,12 @@ impl Connections {
             true => self.write(Operation::Stats, |connection| read(connection)),
             false => self.read(Operation::Stats, read),
         }
+    }
+
+    /// Returns the sizes of the database and of its WAL, in bytes, for gauges; `None` for a database in
+    /// memory, and for a standby. Reads only memory.
+    pub(crate) fn file_sizes(&self) -> Option<(u64, u64)> {
+        (self.is_owner && self.settings.path.is_some()).then(|| self.sizes.get())
     }
 
     /// Returns the usage of the connections, for gauges. Does not wait. After a close, only connections that

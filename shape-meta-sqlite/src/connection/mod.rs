@@ -1,6 +1,7 @@
 //! The connections of a store: one writer, a pool of readers, and the limit that several stores share.
 
 pub(crate) mod connections;
+pub(crate) mod file_sizes;
 pub(crate) mod idle;
 pub(crate) mod limit;
 pub(crate) mod meter;

@@ -11,6 +11,11 @@ impl FileId {
         fs::metadata(path).map(|metadata| Self(of(&metadata)))
     }
 
+    /// Returns the identity and the size of the file that has this name. Does not open it.
+    pub(crate) fn and_size_at(path: &Path) -> io::Result<(Self, u64)> {
+        fs::metadata(path).map(|metadata| (Self(of(&metadata)), metadata.len()))
+    }
+
     /// Whether the system has identities of files.
     pub(crate) fn is_known(self) -> bool {
         self.0.is_some()

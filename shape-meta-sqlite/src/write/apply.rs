@@ -62,6 +62,7 @@ impl ShapeStore for SqliteStore {
         usage.shapes = Some(self.cached_counts());
         usage.connections = Some(self.connections.usage());
         usage.cleanup_tasks = Some(self.cleanup.pending());
+        (usage.database_bytes, usage.wal_bytes) = self.connections.file_sizes().unzip();
         usage
     }
 

@@ -1,4 +1,4 @@
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
+use metrics::{Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
 use super::buckets::{SIZE_BUCKETS, TIME_BUCKETS};
 
@@ -82,6 +82,10 @@ metrics! {
         "Damaged databases that were moved aside";
     REPAIR_LOST: Counter, "{shape}", "shape_meta.repair.lost",
         "Shapes that could not be salvaged from a damaged database";
+    CLEANUP_FAILURES: Counter, "{attempt}", "shape_meta.cleanup.failures",
+        "Failed attempts of the cleaner, or of the search for orphans; each is tried again";
+    ORPHANS: Counter, "{shape}", "shape_meta.orphans.found",
+        "Shapes whose stored data was found without metadata";
     PENDING_SHAPES: Gauge, "{shape}", "shape_meta.pending.shapes",
         "Shapes with changes that are not durable yet; the limit on pending shapes applies to it";
     PENDING_MUTATIONS: Gauge, "{mutation}", "shape_meta.pending.mutations",
@@ -93,13 +97,19 @@ metrics! {
     DRAIN_RATE: Gauge, "{change}/s", "shape_meta.drain_rate",
         "Measured write rate in changes per second; zero before the first flush or without a buffer";
     HEALTH: Gauge, "{store}", "shape_meta.health",
-        "1 for the current state of writing, 0 for the others";
+        "Stores in this state of writing";
     DEGRADED: Gauge, "s", "shape_meta.degraded.duration",
         "Time since the store became degraded; zero while it is not degraded";
     CACHE_BYTES: Gauge, "By", "shape_meta.cache.bytes",
         "Estimated memory of the read cache";
     SHAPES: Gauge, "{shape}", "shape_meta.shapes",
         "Live shapes";
+    DATABASE_BYTES: Gauge, "By", "shape_meta.database.bytes",
+        "Size of the database file after the latest commit";
+    WAL_BYTES: Gauge, "By", "shape_meta.wal.bytes",
+        "Size of the WAL after the latest commit; zero while the database has none";
+    CLEANUP_TASKS: Gauge, "{shape}", "shape_meta.cleanup.tasks",
+        "Removed shapes whose stored data is not deleted yet";
 }
 
 /// Returns the names of the histograms with the bucket bounds of each.
@@ -122,13 +132,14 @@ pub(super) fn describe() {
     });
 }
 
+/// Increments the counter of this key.
+pub(super) fn increment(key: &Key, by: u64) {
+    metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA)).increment(by);
+}
+
 // Handles are looked up for each record and not stored. A stored handle would belong to no recorder if the
 // recorder is installed later, and would be stale after an exporter has dropped an idle metric.
 impl Metric {
-    pub(super) fn counter(&self, labels: Vec<Label>) -> Counter {
-        metrics::with_recorder(|recorder| recorder.register_counter(&self.key(labels), &METADATA))
-    }
-
     pub(super) fn gauge(&self, labels: Vec<Label>) -> Gauge {
         metrics::with_recorder(|recorder| recorder.register_gauge(&self.key(labels), &METADATA))
     }
@@ -137,7 +148,7 @@ impl Metric {
         metrics::with_recorder(|recorder| recorder.register_histogram(&self.key(labels), &METADATA))
     }
 
-    fn key(&self, labels: Vec<Label>) -> Key {
+    pub(super) fn key(&self, labels: Vec<Label>) -> Key {
         Key::from_parts(self.name, labels)
     }
 

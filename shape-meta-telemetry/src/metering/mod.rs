@@ -1,4 +1,5 @@
 mod buckets;
+mod counters;
 mod gauges;
 mod metric;
 mod observer;

@@ -6,35 +6,70 @@ use shape_meta_core::{
     Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
-use super::{metric::*, span::TimedSpan};
+use super::{counters::Counters, metric::*, span::TimedSpan};
 
 /// An observer that records counters and histograms through the [`metrics`] facade. The
-/// [table](crate#metrics) lists all metrics.
+/// [table](crate#metrics) lists all metrics. Clones share one state.
+///
+/// Without a name, the metrics are those of all such stores of the process together, so their number does not
+/// depend on the number of stores: see [`new`](Self::new) and [`named`](Self::named). A
+/// [`Reporter`](crate::Reporter) sets the gauges.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use shape_meta_core::{Direct, Limits, MemoryStore};
-/// use shape_meta_telemetry::MetricsObserver;
+/// use shape_meta_telemetry::{MetricsObserver, Reporter};
 ///
 /// # fn main() -> Result<(), shape_meta_core::Error> {
-/// let observer = Arc::new(MetricsObserver::new("tenant-7")); // after the exporter is installed
-/// let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::clone(&observer) as _)?;
-/// observer.record_gauges(&store); // before each scrape
+/// let observer = MetricsObserver::new(); // after the exporter is installed
+/// let store = Arc::new(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(observer.clone()))?);
+/// let reporter = Reporter::default();
+/// let weak = Arc::downgrade(&store);
+/// reporter.watch(observer, move || weak.upgrade());
+/// reporter.record(); // before each scrape
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct MetricsObserver {
-    stack: Arc<str>,
+    stack: Option<Arc<str>>,
+    counters: Arc<Counters>,
+}
+
+impl Default for MetricsObserver {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MetricsObserver {
-    /// An observer of the store with this name, which is the label `stack` of every metric.
+    /// An observer of any number of stores, whose metrics are recorded together: counters and histograms are
+    /// sums, and [`Reporter`](crate::Reporter) says what the gauges are. One observer can serve all stores;
+    /// several have the same effect.
+    ///
+    /// The number of series does not depend on the number of stores, and no counter or histogram decreases
+    /// when a store is closed.
     ///
     /// Install the recorder first: the metrics are described to the recorder that is installed now.
-    pub fn new(stack: impl Into<Arc<str>>) -> Self {
+    pub fn new() -> Self {
         describe();
-        Self { stack: stack.into() }
+        Self { stack: None, counters: Counters::of_unnamed() }
+    }
+
+    /// An observer of the store with this name, which is the label `stack` of its metrics. They are not part
+    /// of those of [`new`](Self::new).
+    ///
+    /// Each name has up to some hundred series. After the store is closed or dropped, nothing records them,
+    /// and an exporter with an idle time-out forgets them. One without shows their last values for the life
+    /// of the process: `shape_meta.health` with `state="closed"`, and the other gauges zero. So name a few
+    /// stores, or configure the time-out (`PrometheusBuilder::idle_timeout`) as several times the interval of
+    /// scrapes. A [`Reporter`](crate::Reporter) keeps the counters and gauges of open stores from being
+    /// forgotten; a histogram into which nothing is recorded for that long begins at zero again.
+    ///
+    /// Install the recorder first: the metrics are described to the recorder that is installed now.
+    pub fn named(stack: impl Into<Arc<str>>) -> Self {
+        describe();
+        Self { stack: Some(stack.into()), counters: Arc::default() }
     }
 
     /// Returns the names of all histograms, each with its bucket bounds:
@@ -46,10 +81,20 @@ impl MetricsObserver {
         histograms()
     }
 
-    /// Returns the label of the store and these labels.
+    /// Whether the metrics are those of all stores without a name.
+    pub(super) fn is_shared(&self) -> bool {
+        self.stack.is_none()
+    }
+
+    /// Keeps exporters from forgetting the counters.
+    pub(super) fn keep_counters(&self) {
+        self.counters.keep();
+    }
+
+    /// Returns the label of the store, if it has a name, and these labels.
     pub(super) fn labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = Vec::with_capacity(N + 2);
-        labels.push(Label::new("stack", SharedString::from(Arc::clone(&self.stack))));
+        labels.extend(self.stack.clone().map(|stack| Label::new("stack", SharedString::from(stack))));
         labels.extend(more.map(|(key, value)| Label::from_static_parts(key, value)));
         labels
     }
@@ -57,9 +102,19 @@ impl MetricsObserver {
     /// Returns the labels of a connection metric, which also name the pool, as the conventions require.
     pub(super) fn pool_labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Vec<Label> {
         let mut labels = self.labels(more);
-        let pool = SharedString::from(Arc::clone(&self.stack));
+        let pool = self.stack.clone().map_or(SharedString::const_str("shape_meta"), SharedString::from);
         labels.push(Label::new("db.client.connection.pool.name", pool));
         labels
+    }
+
+    /// Increments a counter.
+    fn count(&self, metric: &Metric, labels: Vec<Label>, by: u64) {
+        self.counters.increment(metric.key(labels), by);
+    }
+
+    /// Counts a failure of this kind.
+    fn count_error(&self, metric: &Metric, error: &Error) {
+        self.count(metric, self.labels([("error.type", error.kind().name())]), 1);
     }
 
     pub(super) fn record_activity(
@@ -86,7 +141,7 @@ impl MetricsObserver {
     pub(super) fn record_no_connection(&self, label: &'static str, waited: Duration, failure: ErrorKind) {
         self.record_operation(label, waited, Some(failure));
         if failure == ErrorKind::Busy {
-            TIMEOUTS.counter(self.pool_labels([("db.operation.name", label)])).increment(1);
+            self.count(&TIMEOUTS, self.pool_labels([("db.operation.name", label)]), 1);
         }
     }
 }
@@ -117,24 +172,24 @@ impl Observer for MetricsObserver {
         FLUSH_CHANGES.histogram(self.labels([])).record(changes as f64);
         FLUSH_BYTES.histogram(self.labels([])).record(bytes as f64);
         FLUSH_AGE.histogram(self.labels([])).record(oldest);
-        FLUSHED.counter(self.labels([])).increment(mutations);
-        COALESCED.counter(self.labels([])).increment(flush.coalesced());
+        self.count(&FLUSHED, self.labels([]), mutations);
+        self.count(&COALESCED, self.labels([]), flush.coalesced());
     }
 
     fn retrying(&self, error: &Error, _: u32, _: Duration) {
-        RETRIES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+        self.count_error(&RETRIES, error);
     }
 
     fn rejected(&self, _: Option<&Handle>, _: &[Seq], error: &Error) {
-        REJECTED.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+        self.count_error(&REJECTED, error);
     }
 
     fn refused(&self, refusal: &Refusal) {
-        REFUSED.counter(self.labels([("reason", refusal.name())])).increment(1);
+        self.count(&REFUSED, self.labels([("reason", refusal.name())]), 1);
     }
 
     fn failed(&self, error: &Error) {
-        FAILED.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+        self.count_error(&FAILED, error);
     }
 
     fn wants_acknowledged(&self) -> bool {
@@ -156,7 +211,7 @@ impl Observer for MetricsObserver {
     }
 
     fn stopped(&self, error: &Error) {
-        STOPS.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+        self.count_error(&STOPS, error);
     }
 
     fn published(&self, &PublishStats { took, .. }: &PublishStats) {
@@ -173,14 +228,22 @@ impl Observer for MetricsObserver {
     fn opened(&self, _: &OpenStats) {}
 
     fn recovered(&self, &RecoveryStats { removed, .. }: &RecoveryStats) {
-        RECOVERED.counter(self.labels([])).increment(removed as u64);
+        self.count(&RECOVERED, self.labels([]), removed as u64);
     }
 
     fn quarantined(&self, _: &Path, error: &Error) {
-        QUARANTINES.counter(self.labels([("error.type", error.kind().name())])).increment(1);
+        self.count_error(&QUARANTINES, error);
     }
 
     fn repaired(&self, repaired: &Repaired) {
-        REPAIR_LOST.counter(self.labels([])).increment(repaired.missing());
+        self.count(&REPAIR_LOST, self.labels([]), repaired.missing());
+    }
+
+    fn cleanup_failed(&self, error: &Error, _: u32, _: Duration) {
+        self.count_error(&CLEANUP_FAILURES, error);
+    }
+
+    fn orphans_found(&self, orphans: u64, _: &[Handle], _: bool) {
+        self.count(&ORPHANS, self.labels([]), orphans);
     }
 }

@@ -11,12 +11,17 @@ use std::{
 
 use shape_meta_core::StoreControl;
 
-use super::MetricsObserver;
+use super::{MetricsObserver, gauges::Gauges};
 
-/// Sets the gauges of all stores of a process. Clones share one state.
+/// Sets the gauges of all stores of a process. Clones share one state. Use one for all stores.
 ///
 /// Call [`record`](Self::record) before each scrape or from a timer. Alternatively, [`every`](Self::every)
 /// starts one thread for all stores.
+///
+/// The gauges of the stores without a name ([`MetricsObserver::new`]) are sums over those that are open, with
+/// two exceptions: `shape_meta.pending.oldest_age` and `shape_meta.degraded.duration` are those of the store
+/// that is worst off. `shape_meta.health` counts the stores in each state. A store with a name has gauges of
+/// its own.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -25,7 +30,7 @@ use super::MetricsObserver;
 ///
 /// # fn main() -> Result<(), shape_meta_core::Error> {
 /// let reporter = Reporter::default();
-/// let observer = MetricsObserver::new("tenant-7");
+/// let observer = MetricsObserver::new();
 /// let store = Arc::new(Direct::new(MemoryStore::new(), Limits::default(), Arc::new(observer.clone()))?);
 /// let weak = Arc::downgrade(&store);
 /// reporter.watch(observer, move || weak.upgrade());
@@ -34,52 +39,92 @@ use super::MetricsObserver;
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct Reporter(Arc<Mutex<Vec<Source>>>);
+pub struct Reporter(Arc<Mutex<Sources>>);
 
-/// Sets gauges, and returns whether it wants to be called again.
-type Source = Box<dyn FnMut() -> bool + Send>;
+#[derive(Default)]
+struct Sources {
+    list: Vec<Source>,
+    /// The observer of all stores without a name, once there was one.
+    shared: Option<MetricsObserver>,
+    /// Whether a thread calls the sources, which are not in `list` meanwhile.
+    are_called: bool,
+}
+
+enum Source {
+    /// A store: its gauges, `None` once it is closed.
+    Store(MetricsObserver, Box<dyn FnMut() -> Option<Gauges> + Send>),
+    /// Sets other gauges, and returns whether it wants to be called again.
+    Other(Box<dyn FnMut() -> bool + Send>),
+}
+
+impl Source {
+    /// Sets the gauges of a named store or of another source, and adds those of a store without a name to
+    /// `sum`. Returns whether the source is to be called again.
+    fn call(&mut self, sum: &mut Gauges) -> bool {
+        let (observer, gauges) = match self {
+            Self::Other(source) => return source(),
+            Self::Store(observer, read) => (observer, read()),
+        };
+        match &gauges {
+            Some(gauges) if observer.is_shared() => sum.add(gauges),
+            Some(gauges) => {
+                gauges.set(observer);
+                observer.keep_counters();
+            }
+            None if observer.is_shared() => {}
+            None => Gauges::closed().set(observer),
+        }
+        gauges.is_some()
+    }
+}
 
 impl Reporter {
     /// Adds a store, whose gauges are set by every [`record`](Self::record) from now on. Call it when the
     /// store is open.
     ///
     /// The closure should hold a weak reference, so that the reporter does not keep the store open. When the
-    /// closure returns `None`, the gauges are set once to those of a [closed
-    /// store](MetricsObserver::record_closed). If the last other reference is dropped while the gauges are
-    /// set, the store is dropped here, and its pending changes are flushed on the reporter's thread. Close a
-    /// store before you drop it.
+    /// store is closed, or the closure returns `None`, the store no longer counts. The gauges of a named
+    /// store are then set once to those of a closed and empty store, so that none keeps its last value, and
+    /// never again. If the last other reference is dropped while the gauges are set, the store is dropped
+    /// here, and its pending changes are flushed on the reporter's thread. Close a store before you drop it.
     pub fn watch<S: StoreControl>(
         &self,
         observer: MetricsObserver,
         store: impl Fn() -> Option<S> + Send + 'static,
     ) {
-        self.add(move || match store() {
-            Some(store) => {
-                observer.record_gauges(&store);
-                true
-            }
-            None => {
-                observer.record_closed();
-                false
-            }
-        });
+        let mut sources = self.sources();
+        if observer.is_shared() {
+            sources.shared = Some(observer.clone());
+        }
+        let read = move || store().as_ref().and_then(Gauges::of);
+        sources.list.push(Source::Store(observer, Box::new(read)));
     }
 
     /// Adds a function that sets other gauges. It is called by every [`record`](Self::record) until it
-    /// returns `false`.
+    /// returns `false`. It may call the reporter.
     pub fn add(&self, source: impl FnMut() -> bool + Send + 'static) {
-        self.sources().push(Box::new(source));
+        self.sources().list.push(Source::Other(Box::new(source)));
     }
 
     /// Sets all gauges to their current values, in the order in which they were added. Takes some
-    /// microseconds a store.
+    /// microseconds a store. Reads only memory, delays no reader or writer of a store, and can be called at
+    /// any time, also while a store is closing.
     ///
-    /// Returns at once if another thread is setting them.
+    /// Also keeps exporters with an idle time-out from forgetting the counters of open stores.
+    ///
+    /// Returns at once if another thread is setting them. A source that panics is removed.
     pub fn record(&self) {
         // Taken out of the lock, so that `add` does not wait while the gauges are set.
-        let mut taken = Taken { sources: mem::take(&mut *self.sources()), reporter: self };
-        // A source that panics is removed, and the others are still called.
-        taken.sources.retain_mut(|source| catch_unwind(AssertUnwindSafe(source)).unwrap_or(false));
+        let Some(mut taken) = Taken::take(self) else { return };
+        let mut sum = Gauges::zero();
+        // The other sources are called although one panics.
+        taken
+            .list
+            .retain_mut(|source| catch_unwind(AssertUnwindSafe(|| source.call(&mut sum))).unwrap_or(false));
+        if let Some(shared) = &taken.shared {
+            sum.set(shared);
+            shared.keep_counters();
+        }
     }
 
     /// Starts a thread that calls [`record`](Self::record) at this interval until the returned value is
@@ -99,7 +144,7 @@ impl Reporter {
         Ok(ReporterThread { stop: Some(stop), thread: Some(thread) })
     }
 
-    fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
+    fn sources(&self) -> MutexGuard<'_, Sources> {
         // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,21 +152,34 @@ impl Reporter {
 
 /// The sources while they are called. `drop` puts them back, before those that were added meanwhile.
 struct Taken<'a> {
-    sources: Vec<Source>,
+    list: Vec<Source>,
+    shared: Option<MetricsObserver>,
     reporter: &'a Reporter,
+}
+
+impl<'a> Taken<'a> {
+    /// `None` if another thread calls them.
+    fn take(reporter: &'a Reporter) -> Option<Self> {
+        let mut sources = reporter.sources();
+        if mem::replace(&mut sources.are_called, true) {
+            return None;
+        }
+        Some(Self { list: mem::take(&mut sources.list), shared: sources.shared.clone(), reporter })
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut sources = self.reporter.sources();
-        let added = mem::replace(&mut *sources, mem::take(&mut self.sources));
-        sources.extend(added);
+        let added = mem::replace(&mut sources.list, mem::take(&mut self.list));
+        sources.list.extend(added);
+        sources.are_called = false;
     }
 }
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reporter").field(&self.sources().len()).finish()
+        f.debug_tuple("Reporter").field(&self.sources().list.len()).finish()
     }
 }
 

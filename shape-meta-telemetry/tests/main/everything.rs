@@ -84,3 +84,11 @@ pub(crate) fn observe_everything(observer: &dyn Observer) {
         error: Some(ErrorKind::Io),
     });
 }
+
+/// Sets every gauge of a named store: those of one that is gone.
+#[cfg(feature = "metrics")]
+pub(crate) fn record_every_gauge(observer: shape_meta_telemetry::MetricsObserver) {
+    let reporter = shape_meta_telemetry::Reporter::default();
+    reporter.watch(observer, || None::<shape_meta_core::Direct<shape_meta_core::MemoryStore>>);
+    reporter.record();
+}

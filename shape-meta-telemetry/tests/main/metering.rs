@@ -9,12 +9,12 @@ use std::{
 use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shape_meta_core::{
-    Activity, Checkout, Connections, Counts, DefinitionHash, Direct, Error, ErrorKind, Handle, Key, Limits,
-    MemoryStore, MutateShapesExt, NewShape, NoopObserver, Observer, Relations, StoreControl, Usage, Wait,
+    Activity, Checkout, DefinitionHash, Direct, Error, ErrorKind, Handle, Key, Limits, MemoryStore,
+    MutateShapesExt, NewShape, NoopObserver, Observer, Relations, StoreControl, Wait,
 };
-use shape_meta_telemetry::MetricsObserver;
+use shape_meta_telemetry::{MetricsObserver, Reporter};
 
-use crate::everything::observe_everything;
+use crate::everything::{observe_everything, record_every_gauge};
 
 struct Emitted {
     name: String,
@@ -74,19 +74,11 @@ fn lines(emitted: &[Emitted]) -> Vec<String> {
     lines
 }
 
-fn store() -> Direct<MemoryStore> {
-    Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("a store in memory")
-}
-
 fn all() -> Vec<Emitted> {
     record(|| {
-        let observer = MetricsObserver::new("main");
+        let observer = MetricsObserver::named("main");
         observe_everything(&observer);
-        let mut usage = Usage::default();
-        usage.shapes = Some(Counts::default());
-        usage.connections = Some(Connections { used: 1, idle: 2, max: 5, waiting: 3 });
-        observer.record_gauges(&store());
-        observer.record_usage(usage);
+        record_every_gauge(observer);
     })
 }
 
@@ -150,7 +142,7 @@ fn each_stack_has_its_own_label() {
     let emitted = record(|| {
         for stack in ["one", "other"] {
             let checkout = Checkout { label: "apply", queued: Duration::ZERO, active: 1 };
-            MetricsObserver::new(stack).checkout(&checkout);
+            MetricsObserver::named(stack).checkout(&checkout);
         }
     });
     assert_eq!(
@@ -165,7 +157,7 @@ fn each_stack_has_its_own_label() {
 #[test]
 fn an_activity_that_panics_is_recorded_as_failed() {
     let emitted = record(|| {
-        let observer = MetricsObserver::new("main");
+        let observer = MetricsObserver::named("main");
         let panic = std::panic::catch_unwind(|| {
             let _span = observer.begin(Activity::Recovery);
             std::panic::resume_unwind(Box::new("on purpose"));
@@ -180,7 +172,10 @@ fn an_activity_that_panics_is_recorded_as_failed() {
 
 #[test]
 fn gauges_follow_the_store() {
-    let store = store();
+    let store = Arc::new(
+        Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver))
+            .expect("a store in memory"),
+    );
     let shape = NewShape {
         handle: Handle::new("1-2").expect("valid"),
         key: Key::new([7; 32]),
@@ -191,22 +186,25 @@ fn gauges_follow_the_store() {
         definition: Arc::from([]),
     };
     store.add(shape, Wait::No).expect("new");
-    let gauges = |store: &dyn StoreControl| {
-        let emitted = record(|| MetricsObserver::new("main").record_gauges(store));
+    let reporter = Reporter::default();
+    let watched = Arc::clone(&store);
+    reporter.watch(MetricsObserver::named("main"), move || Some(Arc::clone(&watched)));
+    let gauges = || {
+        let emitted = record(|| reporter.record());
         // Only the values other than zero.
         lines(&emitted).into_iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>()
     };
     let shapes = "shape_meta.shapes {stack=main, indexed=true} 1";
-    assert_eq!(gauges(&store), ["shape_meta.health {stack=main, state=ready} 1", shapes]);
+    assert_eq!(gauges(), ["shape_meta.health {stack=main, state=ready} 1", shapes]);
     store.close(Duration::ZERO);
-    assert_eq!(gauges(&store), ["shape_meta.health {stack=main, state=closed} 1", shapes]);
+    assert_eq!(gauges(), ["shape_meta.health {stack=main, state=closed} 1"]);
 }
 
 #[test]
 fn without_a_recorder_nothing_happens() {
-    let observer = MetricsObserver::new("main");
+    let observer = MetricsObserver::new();
     observe_everything(&observer);
-    observer.record_gauges(&store());
+    record_every_gauge(observer.clone());
     observer.stopped(&Error::new(ErrorKind::Fenced, "another owner"));
     assert!(!observer.wants_committed());
 }

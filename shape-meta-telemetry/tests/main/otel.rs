@@ -16,10 +16,9 @@ use opentelemetry_sdk::{
         exporter::PushMetricExporter,
     },
 };
-use shape_meta_core::{Direct, Limits, MemoryStore, NoopObserver};
 use shape_meta_telemetry::{MetricsObserver, SIZE_BUCKETS, TIME_BUCKETS};
 
-use crate::everything::observe_everything;
+use crate::everything::{observe_everything, record_every_gauge};
 
 /// Kind, unit and the keys of the attributes, by name.
 type Arrived = BTreeMap<String, (&'static str, String, Vec<String>)>;
@@ -86,12 +85,10 @@ fn every_metric_of_the_table_arrives_under_its_name() {
     for (name, bounds) in MetricsObserver::histograms() {
         recorder.set_histogram_bounds(&name.into(), bounds.to_vec());
     }
-    let store = Direct::new(MemoryStore::new(), Limits::default(), Arc::new(NoopObserver)).expect("memory");
     metrics::with_local_recorder(&recorder, || {
-        let observer = MetricsObserver::new("main");
+        let observer = MetricsObserver::named("main");
         observe_everything(&observer);
-        observer.record_gauges(&store);
-        observer.record_closed();
+        record_every_gauge(observer);
     });
     provider.force_flush().expect("it is exported");
 

@@ -1,8 +1,8 @@
 //! Without an interested subscriber nothing is emitted.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use shape_meta_core::{Activity, Error, ErrorKind, Observer, RecoveryStats};
+use shape_meta_core::{Activity, Error, ErrorKind, Handle, Observer, RecoveryStats, Refusal, Repaired, Seq};
 use shape_meta_telemetry::TracingObserver;
 use tracing::{Level, subscriber::NoSubscriber};
 
@@ -40,6 +40,8 @@ fn only_enabled_levels_are_emitted() {
             "shape_meta.rejected",
             "shape_meta.quarantined",
             "shape_meta.repaired",
+            "shape_meta.cleanup_failed",
+            "shape_meta.orphans_found",
             "shape_meta.retrying"
         ]
     );
@@ -75,4 +77,50 @@ fn c7_repeated_failures_are_logged_at_a_bounded_rate() {
     assert!((15..=25).contains(&lines.len()), "{}", lines.len());
     assert!(lines.iter().all(|line| line.contains("shape_meta.retrying WARN")), "{lines:?}");
     assert!(lines[3].contains("failures=8"), "{}", lines[3]);
+}
+
+/// Returns the number of lines of these levels for each event, if everything that can repeat is repeated.
+fn repeated(level: Level) -> BTreeMap<String, usize> {
+    let observer = TracingObserver::new("main");
+    let lines = capture(
+        move |metadata| *metadata.level() <= level && metadata.is_event(),
+        || {
+            let error = Error::new(ErrorKind::Fenced, "another owner");
+            let handle = Handle::new("1-2").expect("valid");
+            let mut repaired = Repaired::new("/x".into(), error.clone(), 990, Vec::new());
+            repaired.took = Duration::ZERO;
+            for _ in 0..1_000 {
+                // One failure at a time: flushes that fail and succeed in turn.
+                observer.retrying(&error, 1, Duration::ZERO);
+                observer.cleanup_failed(&error, 1, Duration::ZERO);
+                observer.orphans_found(1, std::slice::from_ref(&handle), true);
+                observer.stopped(&error);
+                observer.rejected(Some(&handle), &[Seq::new(1)], &error);
+                observer.quarantined(Path::new("/x"), &error);
+                observer.repaired(&repaired);
+                observer.refused(&Refusal::InvalidHandle(Handle::new("").expect_err("empty")));
+                observer.failed(&error);
+            }
+        },
+    );
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line.split(' ').nth(1).expect("a name").to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// A machine that stops this test for a minute would let 20 more through.
+#[test]
+fn c7_every_event_that_can_repeat_has_a_bounded_rate() {
+    let warnings = repeated(Level::WARN);
+    assert_eq!(warnings.len(), 7, "{warnings:?}");
+    assert!(warnings.values().all(|count| (20..60).contains(count)), "{warnings:?}");
+    let debug = repeated(Level::DEBUG);
+    assert_eq!(debug.len(), 9, "{debug:?}");
+    for name in ["shape_meta.refused", "shape_meta.failed"] {
+        assert!((20..60).contains(&debug[name]), "{debug:?}");
+    }
+    let all = repeated(Level::TRACE);
+    assert!(all.values().all(|count| *count == 1_000), "each is there at a lower level: {all:?}");
 }

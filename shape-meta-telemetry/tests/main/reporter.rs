@@ -22,7 +22,7 @@ fn store() -> Arc<Direct<MemoryStore>> {
 fn watched(reporter: &Reporter, stack: &'static str) -> Arc<Direct<MemoryStore>> {
     let store = store();
     let weak = Arc::downgrade(&store);
-    reporter.watch(MetricsObserver::new(stack), move || weak.upgrade());
+    reporter.watch(MetricsObserver::named(stack), move || weak.upgrade());
     store
 }
 
@@ -43,15 +43,16 @@ fn states(run: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn each_store_is_reported_until_it_is_dropped() {
+fn each_store_is_reported_until_it_is_closed_or_dropped() {
     let reporter = Reporter::default();
     assert!(states(|| reporter.record()).is_empty(), "a store that is not open yet has no gauges");
     let (one, other) = (watched(&reporter, "one"), watched(&reporter, "other"));
     assert_eq!(states(|| reporter.record()), ["one ready", "other ready"]);
     one.close(Duration::ZERO);
     assert_eq!(states(|| reporter.record()), ["one closed", "other ready"]);
+    assert_eq!(states(|| reporter.record()), ["other ready"], "a closed store is reported once");
     drop((one, other));
-    assert_eq!(states(|| reporter.record()), ["one closed", "other closed"], "once more");
+    assert_eq!(states(|| reporter.record()), ["other closed"], "once more");
     assert!(states(|| reporter.record()).is_empty(), "and then never again");
 }
 

@@ -57,7 +57,7 @@ impl Instrumentation {
         match self.case {
             Case::Unobserved => Arc::new(NoopObserver),
             Case::TracingOff | Case::Tracing(_) => Arc::new(TracingObserver::new("main")),
-            Case::MetricsOff | Case::Metrics => Arc::new(MetricsObserver::new("main")),
+            Case::MetricsOff | Case::Metrics => Arc::new(MetricsObserver::named("main")),
         }
     }
 
