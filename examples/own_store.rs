@@ -117,7 +117,9 @@ impl ReadShapes for MapStore {
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        let read = |record: &Arc<Record>| Some((record.handle().clone(), record.entry.last_read()?));
+        // A time in the future comes from a clock that was ahead, and counts as now.
+        let now = Timestamp::now();
+        let read = |record: &Arc<Record>| Some((record.handle().clone(), record.entry.last_read()?.min(now)));
         let mut shapes: Vec<_> =
             self.select(|record| !excluded.contains(record.handle())).iter().filter_map(read).collect();
         shapes.sort_by_key(|(_, at)| *at);

@@ -36,6 +36,32 @@ fn a_backup_under_a_writing_owner_is_a_consistent_database() {
     assert!(shapes >= 2_000 && shapes.is_multiple_of(100), "the backup holds whole batches: {shapes} shapes");
 }
 
+/// The clock of the machine that wrote the lines was ahead, or a line is damaged.
+#[test]
+fn c1_an_imported_time_in_the_future_counts_as_now() {
+    let (from, to) = (directory(), directory());
+    fill(&open(from.path(), DiskIndexes::Maintained), 1..=2);
+    let export = run(&["export", path(&from)]);
+    let mut lines = String::new();
+    for (line, at) in export.out.lines().zip([u64::MAX, 7]) {
+        let mut shape: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        shape["last_read"] = at.into();
+        lines += &format!("{shape}\n");
+    }
+    let ran = run_with(&["import", path(&to)], &lines);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let now = shape_meta_core::Timestamp::now().as_micros();
+    let copy = run(&["export", path(&to)]);
+    let times: Vec<_> = copy
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["last_read"].as_u64())
+        .collect();
+    assert!(times[0].is_some_and(|at| at <= now) && times[1] == Some(7), "{times:?}");
+    let listed = run(&["list", path(&to), "--unread-for", "1d"]);
+    assert!(listed.out.contains("2-") && !listed.out.contains("1-"), "{}", listed.out);
+}
+
 #[test]
 fn an_export_can_be_imported() {
     let (from, to) = (directory(), directory());

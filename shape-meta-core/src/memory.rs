@@ -146,12 +146,12 @@ impl ReadShapes for MemoryStore {
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
-        let shapes = self.read();
+        let (shapes, now) = (self.read(), Timestamp::now());
         let mut read: Vec<_> = shapes
             .by_seq
             .values()
             .filter(|record| !excluded.contains(record.handle()))
-            .filter_map(|record| Some((record.entry.last_read()?, &record.entry)))
+            .filter_map(|record| Some((record.entry.last_read()?.min(now), &record.entry)))
             .collect();
         read.sort_by_key(|(at, entry)| (*at, entry.created()));
         let oldest = read.into_iter().take(n);

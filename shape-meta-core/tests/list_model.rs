@@ -117,12 +117,19 @@ impl ReadShapes for ListModel {
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        Ok(self.find(handle, |shape| shape.last_read = shape.last_read.max(Some(at))).is_some())
+        let read = |shape: &mut Shape| {
+            let now = Timestamp::now();
+            let known = shape.last_read.filter(|known| *known <= now || *known <= at);
+            shape.last_read = known.max(Some(at)).max(shape.last_read.min(Some(now)));
+        };
+        Ok(self.find(handle, read).is_some())
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
         // Removes the least recently used one, n times.
         let mut remaining = self.all().1.clone();
+        let now = Timestamp::now();
+        remaining.iter_mut().for_each(|shape| shape.last_read = shape.last_read.min(Some(now)));
         let mut shapes = Vec::new();
         while shapes.len() < n {
             let candidates = remaining

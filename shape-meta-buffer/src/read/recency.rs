@@ -33,11 +33,13 @@ struct RecencyDiff {
 impl RecencyDiff {
     /// Without the shapes that were read, if none of them can be in the result.
     fn of(generation: &Generation, with_touched: bool) -> Self {
+        let now = Timestamp::now();
         let removed = generation.slots().iter().filter_map(Slot::removed);
         let removed = removed.map(|base| base.handle().clone()).collect();
         let added = generation.slots().iter().filter_map(Slot::added).filter(|_| with_touched);
         let touched = added.filter_map(|record| {
-            Some((record.entry.created(), record.handle().clone(), record.entry.last_read()?))
+            let at = record.entry.last_read()?.min(now);
+            Some((record.entry.created(), record.handle().clone(), at))
         });
         Self { removed, touched: touched.collect() }
     }

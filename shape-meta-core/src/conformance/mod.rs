@@ -140,6 +140,7 @@ macro_rules! conformance_tests {
             c1_definitions_are_kept_byte_for_byte
             c1_extreme_numbers_round_trip
             c1_a_touch_is_seen_at_once
+            c1_a_time_in_the_future_counts_as_now
             c1_only_live_shapes_can_be_touched
             c1_least_recently_used_come_first
             c1_equal_last_read_times_are_all_returned

@@ -120,15 +120,23 @@ impl Entry {
         }
     }
 
-    /// Records a read. Two atomic writes; none if a read at this time or later is recorded already, so a
-    /// clock that is set back has no effect.
+    /// Records a read. Two atomic writes; none if a read at this time or later is recorded already.
+    ///
+    /// A recorded time that is later than now comes from a clock that was ahead, or from a caller that passed
+    /// such a time. It counts as now, and the next read replaces it by now.
     pub fn touch(&self, at: Timestamp) {
-        if self.last_read.load(Ordering::Relaxed) < at.as_micros() {
-            self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
-            // After the time, and also if the flag is set already: a sweep that takes the flag then sees this
-            // time or a later one, or leaves the flag to the next sweep.
-            self.mark_read_dirty();
+        let known = self.last_read();
+        let Some(new) = Timestamp::after_read(known, at).map(Timestamp::as_micros) else { return };
+        let known = known.map_or(0, Timestamp::as_micros);
+        if known < new {
+            self.last_read.fetch_max(new, Ordering::Relaxed);
+        } else {
+            // Of two reads that replace it, the first stands: they are at about the same time.
+            let _ = self.last_read.compare_exchange(known, new, Ordering::Relaxed, Ordering::Relaxed);
         }
+        // After the time, and also if the flag is set already: a sweep that takes the flag then sees this
+        // time or a later one, or leaves the flag to the next sweep.
+        self.mark_read_dirty();
     }
 
     /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the
@@ -244,6 +252,23 @@ mod tests {
         entry.touch(Timestamp::from_micros(9));
         entry.touch(Timestamp::from_micros(5));
         assert_eq!(entry.last_read(), Some(Timestamp::from_micros(9)));
+    }
+
+    #[test]
+    fn c1_a_read_replaces_a_time_in_the_future() {
+        let entry = entry(&[], false);
+        let now = Timestamp::now();
+        entry.touch(Timestamp::from_micros(now.as_micros() + 20 * 365 * 86_400_000_000));
+        entry.take_dirty_read();
+        for at in [now, Timestamp::from_micros(7)] {
+            let read = entry.last_read();
+            entry.touch(at);
+            let (found, dirty) = (entry.last_read(), entry.take_dirty_read());
+            assert!(found >= Some(now) && found <= Some(Timestamp::now()) && dirty == found, "{found:?}");
+            assert!(found < read);
+            entry.touch(Timestamp::from_micros(u64::MAX));
+            entry.take_dirty_read();
+        }
     }
 
     #[test]

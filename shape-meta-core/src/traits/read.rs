@@ -49,13 +49,14 @@ pub trait ReadShapes: Send + Sync {
     /// keeps SQLite from resetting its WAL.
     fn scan(&self) -> Result<Scan<'_>>;
 
-    /// Records that a shape was read at this moment. Returns whether the shape is live.
+    /// Records that a shape was read at this moment. Returns whether the shape is live. A time that is later
+    /// than now counts as now wherever times are compared.
     ///
     /// Works in memory only, and takes no lock if the shape is cached.
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool>;
 
     /// Returns up to `n` shapes that are not in `excluded`, the least recently read first. Shapes that were
-    /// never read are left out.
+    /// never read are left out. Touches that happen during this read count or not, each on its own.
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed>;
 
     /// Returns the sequence number of the latest mutation that reads show.

@@ -2,8 +2,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in microseconds since the Unix epoch.
 ///
-/// Last-read times only move forward. A clock that is set back makes a shape look recently read for a while,
-/// and has no other effect.
+/// Last-read times only move forward. One that is later than now comes from a clock that was ahead, and
+/// counts as now wherever it is compared or stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -23,6 +23,19 @@ impl Timestamp {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the last-read time after a read at `at`, of a shape that was last read at `known`; `None` if
+    /// it stays.
+    ///
+    /// A time that is later than now comes from a clock that was ahead, and counts as now.
+    pub fn after_read(known: Option<Self>, at: Self) -> Option<Self> {
+        match known {
+            // The clock is read only if it may matter: most reads are later than the one before.
+            Some(known) if known > at => Some(Self::now()).filter(|now| known > *now),
+            Some(known) if known == at => None,
+            _ => Some(at),
+        }
     }
 
     /// Returns the time from `self` to `later`; zero if `later` is earlier.

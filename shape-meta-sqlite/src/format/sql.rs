@@ -77,15 +77,17 @@ pub(crate) const CHANGE_LOG_BACKWARDS: &str =
 pub(crate) const TRIM_CHANGE_LOG: &str = "DELETE FROM change_log WHERE through < ?1";
 
 pub(crate) const SAVED_READS: &str = "SELECT id, at FROM last_read ORDER BY id";
+/// Replaces an earlier time, and one that is later than `?3`, which is now, or negative.
 pub(crate) const SAVE_READ: &str = "
     INSERT INTO last_read (id, at) SELECT id, ?2 FROM shape WHERE id = ?1
-    ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at";
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at OR at > ?3";
 pub(crate) const DELETE_READ: &str = "DELETE FROM last_read WHERE id = ?1";
 pub(crate) const OPENINGS: &str = "SELECT through, at FROM opening ORDER BY through";
+/// Changes the opening that found the same shapes only if that is later than `?2`, which is now, or negative.
 pub(crate) const RECORD_OPENING: &str = "
     INSERT INTO opening (through, at)
-    SELECT ?1, max(?2, coalesce((SELECT at FROM opening ORDER BY through DESC LIMIT 1), 0))
-    WHERE ?1 > coalesce((SELECT max(through) FROM opening), 0)";
+    SELECT ?1, ?2 WHERE ?1 >= coalesce((SELECT max(through) FROM opening), 1)
+    ON CONFLICT (through) DO UPDATE SET at = excluded.at WHERE at > excluded.at OR at < 0";
 pub(crate) const TRIM_OPENINGS: &str = "
     DELETE FROM opening WHERE through < (SELECT through FROM opening ORDER BY through DESC LIMIT 1 OFFSET ?1 - 1)";
 pub(crate) const OWNER: &str = "SELECT process, host, since FROM owner WHERE id = 1";

@@ -19,6 +19,7 @@ use crate::{
         lock::{SharedAttempt, SharedLock},
         presence::Presence,
     },
+    read::last_reads::StoredTime,
 };
 
 /// Read-only access to a database without ownership, for tools.
@@ -190,10 +191,11 @@ impl Inspector {
         let last_read = "(SELECT at FROM last_read WHERE last_read.id = shape.id)";
         let sql = sql::SCAN.replacen("FROM shape", &format!(", {last_read} FROM shape"), 1);
         let sql = sql.replacen("ORDER BY", &format!("{condition} ORDER BY"), 1);
+        let now = Timestamp::now();
         query::each(&self.connection, &sql, params, |found| {
             let item = (|| {
                 let at: Option<i64> = found.get(row::DEFINITION + 3).map_err(failed("read a row"))?;
-                let at = at.filter(|at| *at > 0).map(|at| Timestamp::from_micros(at.cast_unsigned()));
+                let at = at.filter(|at| *at != 0).map(|at| StoredTime::new(at, now).at);
                 let entry = Arc::new(row::entry(found, |_| at)?);
                 let metadata = entry.metadata();
                 Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })

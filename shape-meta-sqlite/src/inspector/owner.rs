@@ -7,6 +7,7 @@ use crate::{
         lock::{self, OwnerLiveness},
         owner,
     },
+    read::last_reads::StoredTime,
 };
 
 /// Owner of a database, as seen from outside of its process.
@@ -17,7 +18,7 @@ pub struct Owner {
     pub process: Option<u32>,
     /// Host of the latest owner; empty if its name was not available.
     pub host: Option<String>,
-    /// Time at which the latest owner took ownership.
+    /// Time at which the latest owner took ownership. One that is later than now counts as now.
     pub since: Option<Timestamp>,
     /// Whether an owner is alive. `None` where that cannot be known: the lock file cannot be read, its file
     /// system has no locks, or it is free and the latest owner was on another host, whose locks may not reach
@@ -34,7 +35,7 @@ impl Inspector {
     /// An error if the database cannot be read.
     pub fn owner(&self) -> Result<Owner> {
         let row = one(&self.connection, sql::OWNER, [], |found| {
-            let since = Timestamp::from_micros(row::integer(found, 2)?.cast_unsigned());
+            let since = StoredTime::new(row::integer(found, 2)?, Timestamp::now()).at;
             Ok((u32::try_from(row::integer(found, 0)?).ok(), row::text(found, 1)?, since))
         })?;
         let (process, host, since) = match row {

@@ -1,8 +1,6 @@
 //! The tables `last_read` and `opening`: last-read times on disk.
 
-use std::collections::HashMap;
-
-use rusqlite::{Connection, Rows, Statement};
+use rusqlite::{Connection, Row, Rows, Statement};
 use shape_meta_core::{Result, Seq, Timestamp};
 
 use crate::{
@@ -29,11 +27,32 @@ impl Openings {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
         let mut openings = Vec::new();
         each(connection, sql::OPENINGS, [], |found| {
-            let at = Timestamp::from_micros(row::integer(found, 1)?.cast_unsigned());
-            openings.push((row::seq(row::integer(found, 0)?), at));
+            openings.push((row::seq(row::integer(found, 0)?), row::integer(found, 1)?));
             Ok(true)
         })?;
-        Ok(Self(openings))
+        Ok(Self::of(openings))
+    }
+
+    /// The openings in these rows, in the order of sequence numbers. Their times ascend: one that is later
+    /// than now, or than that of a later opening, comes from a clock that was ahead, and counts as the
+    /// latter.
+    pub(crate) fn of(rows: Vec<(Seq, i64)>) -> Self {
+        let mut latest = Timestamp::now();
+        let mut openings: Vec<_> = rows
+            .into_iter()
+            .rev()
+            .map(|(through, at)| {
+                latest = StoredTime::new(at, latest).at;
+                (through, latest)
+            })
+            .collect();
+        openings.reverse();
+        Self(openings)
+    }
+
+    /// Returns the rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Seq, Timestamp)> {
+        self.0.iter().copied()
     }
 
     /// Records that an owner found the shapes up to `through`, in the transaction of the caller.
@@ -60,34 +79,47 @@ impl Openings {
     }
 }
 
+/// A time that is on disk: a last read, or an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredTime {
+    pub(crate) at: Timestamp,
+    /// It was later than now on disk, and counts as now. It is saved again, so that the shape ages from now
+    /// on.
+    pub(crate) is_corrected: bool,
+}
+
+impl StoredTime {
+    /// Decodes a column. A negative number is no time, and counts as now, too.
+    pub(crate) fn new(column: i64, now: Timestamp) -> Self {
+        let at = Timestamp::from_micros(column.cast_unsigned());
+        Self { at: at.min(now), is_corrected: at > now }
+    }
+
+    fn of(row: &Row<'_>, now: Timestamp) -> Result<(Seq, Self)> {
+        Ok((row::seq(row::integer(row, 0)?), Self::new(row::integer(row, 1)?, now)))
+    }
+}
+
 /// Saves times, in the transaction of the caller. The caller passes them in the order of ids, so that each
-/// page is written once. Takes about a microsecond for each.
+/// page is written once. Takes about a microsecond for each. No time is stored that is later than now.
 pub(crate) fn save(connection: &Connection, reads: &[(Seq, Timestamp)]) -> Result<()> {
     let mut statement = connection.prepare_cached(sql::SAVE_READ).map_err(failed("save the last reads"))?;
+    let now = Timestamp::now();
     for (id, at) in reads {
-        statement
-            .execute([id.get().cast_signed(), at.as_micros().cast_signed()])
-            .map_err(failed("save the last reads"))?;
+        let [at, now] = [*at.min(&now), now].map(|at| at.as_micros().cast_signed());
+        statement.execute([id.get().cast_signed(), at, now]).map_err(failed("save the last reads"))?;
     }
     Ok(())
 }
 
 /// Passes all saved times to `each_read`, in the order of ids.
-pub(crate) fn saved(connection: &Connection, each_read: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
+pub(crate) fn saved(connection: &Connection, each_read: &mut dyn FnMut(Seq, StoredTime)) -> Result<()> {
+    let now = Timestamp::now();
     each(connection, sql::SAVED_READS, [], |found| {
-        let at = Timestamp::from_micros(row::integer(found, 1)?.cast_unsigned());
-        each_read(row::seq(row::integer(found, 0)?), at);
+        let (id, read) = StoredTime::of(found, now)?;
+        each_read(id, read);
         Ok(true)
     })
-}
-
-/// Returns all saved times, for a store that keeps them in memory.
-pub(crate) fn all(connection: &Connection) -> Result<HashMap<Seq, Timestamp>> {
-    let mut all = HashMap::new();
-    saved(connection, &mut |id, at| {
-        all.insert(id, at);
-    })?;
-    Ok(all)
 }
 
 /// Prepares a statement for a [`SavedReadCursor`]; `None` if no times are saved, so that a pass over all
@@ -102,7 +134,8 @@ pub(crate) fn cursor_statement(connection: &Connection) -> Result<Option<Stateme
 /// A cursor over the saved times that moves along with a pass over the shapes in the same order.
 pub(crate) struct SavedReadCursor<'s> {
     rows: Option<Rows<'s>>,
-    next: Option<(Seq, Timestamp)>,
+    now: Timestamp,
+    next: Option<(Seq, StoredTime)>,
 }
 
 impl<'s> SavedReadCursor<'s> {
@@ -111,13 +144,13 @@ impl<'s> SavedReadCursor<'s> {
             Some(statement) => Some(statement.query([]).map_err(failed("read the last reads"))?),
             None => None,
         };
-        let mut cursor = Self { rows, next: None };
+        let mut cursor = Self { rows, now: Timestamp::now(), next: None };
         cursor.step()?;
         Ok(cursor)
     }
 
     /// Moves to a shape, and returns its saved time. Ids must ascend.
-    pub(crate) fn seek(&mut self, id: Seq) -> Result<Option<Timestamp>> {
+    pub(crate) fn seek(&mut self, id: Seq) -> Result<Option<StoredTime>> {
         while let Some((at_id, at)) = self.next {
             if at_id >= id {
                 return Ok((at_id == id).then_some(at));
@@ -132,10 +165,7 @@ impl<'s> SavedReadCursor<'s> {
             None => None,
             Some(rows) => match rows.next().map_err(failed("read the last reads"))? {
                 None => None,
-                Some(found) => {
-                    let at = Timestamp::from_micros(row::integer(found, 1)?.cast_unsigned());
-                    Some((row::seq(row::integer(found, 0)?), at))
-                }
+                Some(found) => Some(StoredTime::of(found, self.now)?),
             },
         };
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
         query::{each, one},
         row, sql,
     },
-    read::recency::{LastReadSnapshot, Recency},
+    read::recency::{LastReadSnapshot, Recency, RemovedTimes},
 };
 
 /// Returns the `n` least recently used shapes that are not excluded. Costs a pass over the times in memory,
@@ -20,13 +20,16 @@ use crate::{
 pub(crate) fn least_recently_used(
     connection: &Connection,
     recency: &Recency,
+    removed: &RemovedTimes,
     n: usize,
     excluded: &HandleSet,
 ) -> Result<LeastRecentlyUsed> {
     let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
     // A copy, so that no lock is held while the disk is read (I5).
-    let LastReadSnapshot { at_open, since } = recency.snapshot();
-    let with_reads = since.iter().map(|(id, at)| Reverse((*at, *id))).collect();
+    let LastReadSnapshot { at_open, since } = recency.snapshot(removed);
+    // A time in the future counts as now: the clock was set back since.
+    let now = Timestamp::now();
+    let with_reads = since.iter().map(|(id, at)| Reverse(((*at).min(now), *id))).collect();
     let mut selection = Selection {
         connection: &transaction,
         with_reads,
@@ -40,6 +43,7 @@ pub(crate) fn least_recently_used(
             let row_id = row::integer(found, 0)?;
             let id = row::seq(row_id);
             if let (Some(at), false) = (at_open.last_read(id), since.contains_key(&id)) {
+                let at = at.min(now);
                 selection.take_with_reads_before(Some((at, id)))?;
                 selection.take(row::handle(found, 1, || row::shape_row(row_id))?, at);
             }

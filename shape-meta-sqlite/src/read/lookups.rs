@@ -24,10 +24,10 @@ use crate::{
 impl ReadShapes for SqliteStore {
     fn metadata(&self, handle: &str) -> Result<Option<Metadata>> {
         self.require_disk_indexes()?;
-        self.recency.read_consistently(|| {
+        self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Metadata, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
-                    Ok(row::entry(found, |id| self.recency.last_read(id))?.metadata())
+                    Ok(row::entry(found, |id| self.recency.last_read(id, removed))?.metadata())
                 })
             })
         })
@@ -44,10 +44,10 @@ impl ReadShapes for SqliteStore {
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
         self.require_disk_indexes()?;
-        self.recency.read_consistently(|| {
+        self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Entry, |connection| {
                 one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
-                    Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id))?))
+                    Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id, removed))?))
                 })
             })
         })
@@ -55,10 +55,10 @@ impl ReadShapes for SqliteStore {
 
     fn record(&self, handle: &str) -> Result<Option<Arc<Record>>> {
         self.require_disk_indexes()?;
-        self.recency.read_consistently(|| {
+        self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Record, |connection| {
                 one(connection, sql::RECORD, params![prefix_hash::handle(handle), handle], |found| {
-                    let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id))?);
+                    let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id, removed))?);
                     Ok(Arc::new(row::record(found, row::DEFINITION, entry)?))
                 })
             })
@@ -110,9 +110,9 @@ impl ReadShapes for SqliteStore {
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
         self.recency.require()?;
-        self.recency.read_consistently(|| {
+        self.recency.read_consistently(|removed| {
             self.connections.read(Operation::LeastRecentlyUsed, |connection| {
-                least_recently_used(connection, &self.recency, n, excluded)
+                least_recently_used(connection, &self.recency, removed, n, excluded)
             })
         })
     }

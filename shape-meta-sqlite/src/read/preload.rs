@@ -52,7 +52,11 @@ pub(crate) fn each_entry(
     let mut cursor = last_reads::SavedReadCursor::open(saved.as_mut())?;
     each(connection, sql::LOAD, [], |found| {
         let saved = cursor.seek(row::seq(row::integer(found, 0)?))?;
-        visit(row::entry(found, |id| last_reads?.last_read_since(id, saved))?);
+        let entry = row::entry(found, |id| last_reads?.last_read_since(id, saved.map(|saved| saved.at)))?;
+        if saved.is_some_and(|saved| saved.is_corrected) {
+            entry.mark_read_dirty();
+        }
+        visit(entry);
         Ok(true)
     })
 }

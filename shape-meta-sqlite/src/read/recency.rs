@@ -7,9 +7,11 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Batch, Change, Entry, Error, ErrorKind, Result, Seq, Timestamp};
+use shape_meta_core::{
+    Batch, Change, Entry, Error, ErrorKind, Result, Retired, RetiredSince, Seq, Timestamp,
+};
 
-use crate::read::last_reads::{self, Openings};
+use crate::read::last_reads::{self, Openings, StoredTime};
 
 /// The last-read times of shapes, in memory, for compositions without a cache above.
 ///
@@ -51,6 +53,8 @@ struct Times {
     /// Entries of recent batches that a layer above still holds, and in which it may be recording a read at
     /// any moment. Once this table has the last reference, the time is copied and the entry is dropped.
     shared: HashMap<Seq, Arc<Entry>>,
+    /// The times that batches removed, for reads that found a shape on disk before.
+    removed: Retired<HashMap<Seq, Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,19 +64,26 @@ struct Time {
 }
 
 impl Time {
-    fn saved(at: Timestamp) -> Self {
-        Self { micros: AtomicU64::new(at.as_micros()), unsaved: AtomicBool::new(false) }
+    fn saved(read: StoredTime) -> Self {
+        let unsaved = AtomicBool::new(read.is_corrected);
+        Self { micros: AtomicU64::new(read.at.as_micros()), unsaved }
     }
 
     fn get(&self) -> Timestamp {
         Timestamp::from_micros(self.micros.load(Ordering::Relaxed))
     }
 
-    /// Sets the time before the flag, as [`Entry::touch`] does.
+    /// Sets the time before the flag, and replaces a time in the future, as [`Entry::touch`] does.
     fn touch(&self, at: Timestamp) {
-        if self.micros.fetch_max(at.as_micros(), Ordering::Relaxed) < at.as_micros() {
-            self.unsaved.store(true, Ordering::Release);
+        let known = self.micros.load(Ordering::Relaxed);
+        let last_read = (known > 0).then(|| Timestamp::from_micros(known));
+        let Some(new) = Timestamp::after_read(last_read, at).map(Timestamp::as_micros) else { return };
+        if known < new {
+            self.micros.fetch_max(new, Ordering::Relaxed);
+        } else {
+            let _ = self.micros.compare_exchange(known, new, Ordering::Relaxed, Ordering::Relaxed);
         }
+        self.unsaved.store(true, Ordering::Release);
     }
 
     fn take_unsaved(&self) -> Option<Timestamp> {
@@ -86,8 +97,12 @@ const SWEEP_SIZE: usize = 10_000;
 impl Recency {
     /// Reads the times from a database that is at `last_seq`. Keeps none in memory if `keep` is false.
     pub(crate) fn read(connection: &Connection, last_seq: Seq, keep: bool) -> Result<Self> {
-        let saved = if keep { last_reads::all(connection)? } else { HashMap::new() };
-        let read = saved.into_iter().map(|(id, at)| (id, Time::saved(at))).collect();
+        let mut read = HashMap::new();
+        if keep {
+            last_reads::saved(connection, &mut |id, saved| {
+                read.insert(id, Time::saved(saved));
+            })?;
+        }
         Ok(Self {
             at_open: Arc::new(Openings::read(connection)?),
             times: keep.then(|| RwLock::new(Times { through: last_seq, read, ..Times::default() })),
@@ -132,26 +147,28 @@ impl Recency {
         }
     }
 
-    /// Runs `read`, and runs it again if a removal happened meanwhile. A read that finds a shape on disk, and
-    /// then finds its time removed, would combine two states (C1). The next attempt finds the shape gone.
-    pub(crate) fn read_consistently<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
-        loop {
-            let before = self.removals.load(Ordering::Acquire);
-            let outcome = read()?;
-            // A removal is committed, then its time is removed, then this number grows. So if the number is
-            // the same, no time was removed between the read of the disk and that of the table.
-            if self.removals.load(Ordering::Acquire) == before {
-                return Ok(outcome);
-            }
+    /// Runs `read`, and runs it once more if a removal happened meanwhile. A read that finds a shape on disk,
+    /// and then finds its time removed, would combine two states (C1).
+    ///
+    /// The second time it gets the times that are removed meanwhile too, so it is the last (I9).
+    pub(crate) fn read_consistently<T>(&self, read: impl Fn(&RemovedTimes) -> Result<T>) -> Result<T> {
+        let before = self.removals.load(Ordering::Acquire);
+        let outcome = read(&RemovedTimes::default())?;
+        // A removal is committed, then its time is removed, then this number grows. So if the number is the
+        // same, no time was removed between the read of the disk and that of the table.
+        if self.removals.load(Ordering::Acquire) == before {
+            return Ok(outcome);
         }
+        let pin = self.times().map(|times| times.removed.pin());
+        read(&RemovedTimes(pin))
     }
 
     /// Returns a copy of all times. Costs one pass over the table under its shared lock.
-    pub(crate) fn snapshot(&self) -> LastReadSnapshot {
+    pub(crate) fn snapshot(&self, removed: &RemovedTimes) -> LastReadSnapshot {
         let mut since = HashMap::new();
         if let Some(times) = self.times() {
-            let ids = times.read.keys().chain(times.shared.keys());
-            since.extend(ids.filter_map(|id| Some((*id, times.last_read(*id)?))));
+            since.extend(removed.all());
+            since.extend(times.all());
         }
         LastReadSnapshot { at_open: Arc::clone(&self.at_open), since }
     }
@@ -162,9 +179,10 @@ impl Recency {
         self.at_open.last_read(id)
     }
 
-    /// Returns the last-read time of a shape.
-    pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
-        self.times().and_then(|times| times.last_read(id)).or_else(|| self.at_open.last_read(id))
+    /// Returns the last-read time of a shape that was found on disk.
+    pub(crate) fn last_read(&self, id: Seq, removed: &RemovedTimes) -> Option<Timestamp> {
+        let known = self.times().and_then(|times| times.last_read(id).or_else(|| removed.get(id)));
+        known.or_else(|| self.at_open.last_read(id))
     }
 
     /// Records a read of a shape.
@@ -177,7 +195,7 @@ impl Recency {
             return time.touch(at);
         }
         drop(times);
-        let at = self.at_open.last_read(id).map_or(at, |open| open.max(at));
+        let at = self.at_open.last_read(id).map_or(at, |open| open.min(Timestamp::now()).max(at));
         if let Some(mut times) = self.times_mut() {
             times.record(id, at);
         }
@@ -192,6 +210,8 @@ impl Recency {
         }
         times.through = batch.through;
         times.drop_unshared();
+        let is_pinned = times.removed.is_pinned();
+        let mut removed = HashMap::new();
         let mut removals = false;
         for change in &batch.changes {
             match change {
@@ -205,14 +225,24 @@ impl Recency {
                 }
                 Change::Remove { entry } => {
                     removals = true;
+                    if is_pinned && let Some(at) = times.last_read(entry.created()) {
+                        removed.insert(entry.created(), at);
+                    }
                     times.remove(entry.created());
                 }
                 Change::Mark { .. } | Change::Discard { .. } => {}
                 Change::Reset => {
                     removals = true;
-                    *times = Times { through: times.through, ..Times::default() };
+                    if is_pinned {
+                        removed.extend(times.all());
+                    }
+                    let retired = std::mem::take(&mut times.removed);
+                    *times = Times { through: times.through, removed: retired, ..Times::default() };
                 }
             }
+        }
+        if is_pinned && !removed.is_empty() {
+            times.removed.retire(removed);
         }
         if removals {
             self.removals.fetch_add(1, Ordering::AcqRel);
@@ -247,7 +277,26 @@ impl Recency {
     }
 }
 
+/// The times that were removed since a read began.
+#[derive(Default)]
+pub(crate) struct RemovedTimes(Option<RetiredSince<HashMap<Seq, Timestamp>>>);
+
+impl RemovedTimes {
+    fn get(&self, id: Seq) -> Option<Timestamp> {
+        self.0.as_ref()?.iter().find_map(|times| times.get(&id).copied())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Seq, Timestamp)> {
+        self.0.iter().flat_map(RetiredSince::iter).flatten().map(|(id, at)| (*id, *at))
+    }
+}
+
 impl Times {
+    fn all(&self) -> impl Iterator<Item = (Seq, Timestamp)> {
+        let ids = self.read.keys().chain(self.shared.keys());
+        ids.filter_map(|id| Some((*id, self.last_read(*id)?)))
+    }
+
     fn last_read(&self, id: Seq) -> Option<Timestamp> {
         if let Some(entry) = self.shared.get(&id) {
             return entry.last_read();
@@ -284,6 +333,48 @@ impl Times {
         if self.shared.is_empty() {
             // The table of a large batch is freed.
             self.shared.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use shape_meta_core::conformance::shape;
+
+    use super::*;
+
+    fn recency() -> Recency {
+        let times = Some(RwLock::new(Times::default()));
+        Recency { at_open: Arc::default(), times, removals: AtomicU64::new(0) }
+    }
+
+    /// Once, the read was repeated as long as removals went on.
+    #[test]
+    fn c14_a_read_during_removals_runs_twice_at_most() {
+        for is_reset in [false, true] {
+            let (recency, last) = (recency(), Cell::new(0));
+            let apply = |change: Change| {
+                last.set(last.get() + 1);
+                recency.apply(&Batch { changes: vec![change], through: Seq::new(last.get()) });
+            };
+            let record = Arc::new(shape(1).record(Seq::new(1)));
+            let at = Timestamp::from_micros(7);
+            let runs = Cell::new(0);
+            let found = recency.read_consistently(|removed| {
+                runs.set(runs.get() + 1);
+                assert!(runs.get() <= 2);
+                // The shape is found on disk, and is removed before its time is looked up.
+                recency.touch(Seq::new(1), at);
+                apply(match is_reset {
+                    true => Change::Reset,
+                    false => Change::Remove { entry: Arc::clone(&record.entry) },
+                });
+                let snapshot = recency.snapshot(removed).last_read(Seq::new(1));
+                Ok((recency.last_read(Seq::new(1), removed), snapshot))
+            });
+            assert_eq!((found.expect("nothing fails"), runs.get()), ((Some(at), Some(at)), 2));
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     connection::{connections::Connections, meter::Lease, operation::Operation, pool::PooledReader},
     error::{failed, invalidates_connection},
     format::{meta::Meta, query::each, row, sql},
-    read::recency::{LastReadSnapshot, Recency},
+    read::recency::{LastReadSnapshot, Recency, RemovedTimes},
 };
 
 /// The maximum number of shapes, and of bytes, in a page of a scan.
@@ -25,7 +25,7 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
         None => {
             let all = connections.read(Operation::Scan, |connection| {
                 let mut all = Vec::new();
-                read_page(connection, &recency.snapshot(), 0, |_, item| {
+                read_page(connection, &recency.snapshot(&RemovedTimes::default()), 0, |_, item| {
                     all.push(item);
                     true
                 })?;
@@ -49,7 +49,7 @@ struct PagedScan<'a> {
 
 impl<'a> PagedScan<'a> {
     fn begin(mut reader: PooledReader, mut lease: Lease<'a>, recency: &Recency) -> Result<Self> {
-        let opened = recency.read_consistently(|| {
+        let opened = recency.read_consistently(|removed| {
             // SQLite fixes the snapshot of a transaction with its first read, not with `BEGIN`. So something
             // is read before the caller goes on.
             let connection = reader.connection();
@@ -58,7 +58,7 @@ impl<'a> PagedScan<'a> {
             }
             connection.execute_batch("BEGIN").map_err(failed("begin a scan"))?;
             Meta::read(connection)?;
-            Ok(recency.snapshot())
+            Ok(recency.snapshot(removed))
         });
         match opened {
             Ok(last_reads) => {

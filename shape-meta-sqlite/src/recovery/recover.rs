@@ -11,7 +11,7 @@ use crate::{
         cleanup::{self, CleanupTask},
         meta::Meta,
     },
-    read::preload::each_entry,
+    read::{preload::each_entry, recency::RemovedTimes},
     write::{batch::BatchWriter, change_log},
 };
 
@@ -27,8 +27,8 @@ pub struct Recovery {
     pub valid: u64,
     /// Shapes that were removed because their snapshot was not complete, oldest first.
     pub removed: Vec<Handle>,
-    /// Number of shapes whose stored data is not deleted yet: the removed ones, and earlier ones whose cleanup
-    /// was not acknowledged. See [`SqliteStore::cleanup_tasks`].
+    /// Number of shapes whose stored data is not deleted yet: the removed ones, and earlier ones whose
+    /// cleanup was not acknowledged. See [`SqliteStore::cleanup_tasks`].
     pub cleanup_tasks: u64,
     /// Report of the repair, if a damaged row was found and the options allow a quarantine.
     pub quarantined: Option<Repaired>,
@@ -104,7 +104,7 @@ impl SqliteStore {
         }
         // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
         settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
-        let last_reads = keeps_preload.then(|| self.recency.snapshot());
+        let last_reads = keeps_preload.then(|| self.recency.snapshot(&RemovedTimes::default()));
         let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
             if entry.state().is_complete()
                 && let Some(task) = recorded.remove(entry.handle())

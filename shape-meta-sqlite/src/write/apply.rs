@@ -101,10 +101,10 @@ impl SqliteStore {
                 return Ok(last_seq);
             }
             drop(transaction);
-            let (transaction, meta, last_reads) = self.recency.read_consistently(|| {
+            let (transaction, meta, last_reads) = self.recency.read_consistently(|removed| {
                 let transaction = connection.unchecked_transaction().map_err(failed("load the shapes"))?;
                 let meta = Meta::read(&transaction)?;
-                Ok((transaction, meta, self.recency.snapshot()))
+                Ok((transaction, meta, self.recency.snapshot(removed)))
             })?;
             observe(&transaction, &meta)?;
             each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
@@ -144,7 +144,9 @@ impl LastReadStore for SqliteStore {
     }
 
     fn for_each_saved(&self, each: &mut dyn FnMut(Seq, Timestamp)) -> Result<()> {
-        self.connections.read(Operation::SavedReads, |connection| last_reads::saved(connection, each))
+        self.connections.read(Operation::SavedReads, |connection| {
+            last_reads::saved(connection, &mut |id, read| each(id, read.at))
+        })
     }
 
     fn sweep(&self) -> Result<SweepProgress> {

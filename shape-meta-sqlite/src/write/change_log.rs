@@ -27,7 +27,7 @@ use crate::{
         query::{each, one},
         row, sql,
     },
-    read::last_reads::Openings,
+    read::last_reads::{Openings, StoredTime},
 };
 
 /// The minimum number of bytes that is kept: about 250,000 removals and marks of large batches, or 50,000
@@ -188,11 +188,11 @@ pub(crate) fn since(connection: &Connection, seq: Seq) -> Result<Option<Delta>> 
     if !readable {
         return Ok(None);
     }
-    let openings = Openings::read(connection)?;
+    let (openings, now) = (Openings::read(connection)?, Timestamp::now());
     let mut added: Vec<Arc<Entry>> = Vec::new();
     each(connection, sql::ADDED_SINCE, [row_id], |row| {
         let saved = row::integer(row, row::LAST_READ)?;
-        let saved = (saved > 0).then(|| Timestamp::from_micros(saved.cast_unsigned()));
+        let saved = (saved != 0).then(|| StoredTime::new(saved, now).at);
         added.push(Arc::new(row::entry(row, |id| saved.or_else(|| openings.last_read(id)))?));
         Ok(true)
     })?;

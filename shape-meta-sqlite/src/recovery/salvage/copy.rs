@@ -24,8 +24,9 @@ use crate::{
         lineage::Lineage,
         meta::{Meta, Ownership},
         migrate,
-        row::Defect,
+        row::{self, Defect},
     },
+    read::last_reads::{Openings, StoredTime},
     write::batch::BatchWriter,
 };
 
@@ -238,24 +239,26 @@ impl Copier<'_> {
         if has("last_read")? {
             let sql = "INSERT INTO last_read (id, at) SELECT id, ?2 FROM shape WHERE id = ?1";
             let mut insert = connection.prepare(sql).map_err(failed(operation))?;
+            let now = Timestamp::now();
             let mut reads: Vec<_> = self.found.last_reads.iter().filter(|(_, at)| **at > 0).collect();
             reads.sort_unstable();
             for (id, at) in reads {
-                insert.execute([id, at]).map_err(failed(operation))?;
+                let at = StoredTime::new(*at, now).at.as_micros().cast_signed();
+                insert.execute([*id, at]).map_err(failed(operation))?;
             }
         }
         if has("opening")? {
             let mut insert = connection
                 .prepare("INSERT INTO opening (through, at) VALUES (?1, ?2)")
                 .map_err(failed(operation))?;
-            // Both columns ascend. A row that breaks the order is damaged, and the next row replaces it.
-            let mut latest = 0;
-            for (through, at) in self.found.openings.iter().filter(|(through, at)| **through > 0 && **at > 0)
+            let last = last_seq.get().cast_signed();
+            let is_sound = |through: i64, at: i64| (1..=last).contains(&through) && at > 0;
+            let found = self.found.openings.iter().filter(|(through, at)| is_sound(**through, **at));
+            for (through, at) in
+                Openings::of(found.map(|(through, at)| (row::seq(*through), *at)).collect()).rows()
             {
-                if *at >= latest && *through <= last_seq.get().cast_signed() {
-                    insert.execute([through, at]).map_err(failed(operation))?;
-                    latest = *at;
-                }
+                let values = [through.get(), at.as_micros()].map(u64::cast_signed);
+                insert.execute(values).map_err(failed(operation))?;
             }
         }
         if has("change_log")? {
