@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     store.mark_snapshot_complete(&made.handle, Wait::No)?;
 
     // Later requests: from memory, without a lock.
-    assert!(store.validate_handle(&made.handle, todos.hash())?);
+    assert!(store.validate_handle(&made.handle, todos.definition_hash())?);
     assert_eq!(store.handle_for(&todos.key())?, Some(made.handle.clone()));
     // A change of the table: which shapes read it?
     assert_eq!(store.handles_for_relations(&[Relation::new(16510)])?, std::slice::from_ref(&made.handle));

@@ -194,9 +194,9 @@ pub use store::{ShapeMeta, WeakShapeMeta};
 // Shapes: the arguments and results of callers.
 #[doc(inline)]
 pub use shape_meta_core::{
-    Counts, Definition, DefinitionHash, Entry, Handle, HandleSet, InvalidHandle, InvalidKey, Key,
-    LeastRecentlyUsed, Metadata, NewShape, Record, Relation, Relations, Scan, ScanItem, SnapshotState,
-    Timestamp,
+    Counts, Definition, DefinitionExt, DefinitionHash, Entry, Handle, HandleSet, InvalidHandle, InvalidKey,
+    Key, Keyed, LeastRecentlyUsed, Metadata, NewShape, Record, Relation, Relations, Scan, ScanItem,
+    SnapshotState, Timestamp,
 };
 #[cfg(feature = "shape")]
 #[doc(inline)]
@@ -256,8 +256,8 @@ pub use shape_meta_admission as admission;
 /// The traits and the types that most callers need: `use shape_meta::prelude::*`.
 pub mod prelude {
     pub use shape_meta_core::{
-        Definition, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape, ReadShapes,
-        ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,
+        Definition, DefinitionExt, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape,
+        ReadShapes, ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,
     };
 
     pub use crate::{ShapeCleaner, ShapeMeta};

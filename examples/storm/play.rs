@@ -136,7 +136,8 @@ fn client(storm: &Storm<'_>, number: usize, step: usize) -> Result<(Latencies, I
 
 /// Looks up the handle of a definition and its snapshot state, until the storm is over.
 fn reader(storm: &Storm<'_>, number: usize) -> Result<Latencies> {
-    let keys: Vec<_> = storm.trace.requested.iter().map(|shape| (shape.key(), shape.hash())).collect();
+    let keys: Vec<_> =
+        storm.trace.requested.iter().map(|shape| (shape.key(), shape.definition_hash())).collect();
     let mut reads = Latencies::default();
     let mut at = number;
     storm.start.wait();

@@ -105,7 +105,7 @@ pub use value::{DefinitionHash, Handle, Key, Relation, Relations, Seq, SnapshotS
 pub use value::{InvalidHandle, InvalidKey};
 
 // A shape as memory and disk keep it.
-pub use data::{Counts, Definition, Entry, Metadata, Record, ScanItem};
+pub use data::{Counts, Definition, DefinitionExt, Entry, Keyed, Metadata, Record, ScanItem};
 
 // The requests of callers, and their validation.
 pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};

@@ -1,10 +1,16 @@
 //! Records and entries in memory, and what is known of lost shapes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use shape_meta_core::{
-    Definition, DefinitionHash, Entry, Error, ErrorKind, Key, Lost, NewShape, Record, Relation, Relations,
-    Repaired, Seq, TrustedState,
+    Definition, DefinitionExt, DefinitionHash, Entry, Error, ErrorKind, Key, Keyed, Lost, NewShape, Record,
+    Relation, Relations, Repaired, Seq, TrustedState,
     conformance::{handle, key, shape, store::record},
 };
 
@@ -105,4 +111,46 @@ fn a_new_shape_takes_its_values_from_its_definition() {
     assert_eq!(*new.relations, [1, 3].map(Relation::new));
     assert!(new.dependencies.is_empty() && !new.indexed);
     assert_eq!(*new.definition, [1, 2, 3]);
+}
+
+/// Counts how often its key is computed.
+struct Counted(AtomicUsize);
+
+impl Definition for Counted {
+    type Error = std::convert::Infallible;
+
+    fn key(&self) -> Key {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Plain.key()
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        Plain.relations()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Plain.encode()
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, Self::Error> {
+        Ok(Self(AtomicUsize::new(0)))
+    }
+}
+
+#[test]
+fn the_key_of_a_definition_is_computed_once() {
+    let counted = Counted(AtomicUsize::new(0));
+    NewShape::of(handle(1), &counted);
+    assert_eq!(counted.0.into_inner(), 1, "for a new shape");
+
+    let keyed = Counted(AtomicUsize::new(0)).keyed();
+    let new = NewShape::of(handle(1), &keyed);
+    assert_eq!((new.key, new.hash), (*keyed.as_key(), keyed.definition_hash()));
+    assert_eq!((new.key, new.hash), (Plain.key(), Plain.definition_hash()));
+    assert_eq!((&new.definition[..], &new.relations[..]), (&[1, 2, 3][..], &[1, 3].map(Relation::new)[..]));
+    assert_eq!(keyed.definition().0.load(Ordering::Relaxed), 1, "for all uses of a keyed one");
+    assert_eq!(keyed.into_definition().0.into_inner(), 1);
+
+    let Ok(decoded) = Keyed::<Counted>::decode(&[1, 2, 3]);
+    assert_eq!(decoded.key(), Plain.key());
 }

@@ -1,4 +1,4 @@
-use crate::{DefinitionHash, Key, Relation};
+use crate::{DefinitionHash, Key, Keyed, Relation};
 
 /// A definition type of the user: its identity, the tables it reads, and its encoding.
 ///
@@ -10,14 +10,9 @@ pub trait Definition: Sized {
 
     /// Returns the identity of this definition. Equal definitions must have equal keys in every run and on
     /// every machine, and different definitions different keys: hash a canonical encoding with a
-    /// cryptographic hash.
+    /// cryptographic hash. This is most of the cost of a look-up by definition, so callers that use a
+    /// definition more than once keep it as a [`Keyed`].
     fn key(&self) -> Key;
-
-    /// Returns a 64-bit hash of this definition, against which requests are validated. By default a part of
-    /// the key.
-    fn hash(&self) -> DefinitionHash {
-        self.key().definition_hash()
-    }
 
     /// Returns the tables that the shape reads, in any order.
     fn relations(&self) -> Vec<Relation>;
@@ -44,3 +39,19 @@ pub trait Definition: Sized {
     /// If the bytes are not an encoded definition.
     fn decode(bytes: &[u8]) -> Result<Self, Self::Error>;
 }
+
+/// What follows from the methods of [`Definition`].
+pub trait DefinitionExt: Definition {
+    /// Returns the hash against which a request with this definition is validated: a part of the key, which
+    /// this computes.
+    fn definition_hash(&self) -> DefinitionHash {
+        self.key().definition_hash()
+    }
+
+    /// Computes the key once for all uses.
+    fn keyed(self) -> Keyed<Self> {
+        Keyed::new(self)
+    }
+}
+
+impl<D: Definition> DefinitionExt for D {}

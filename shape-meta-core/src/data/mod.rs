@@ -3,11 +3,13 @@
 mod counts;
 mod definition;
 mod entry;
+mod keyed;
 mod metadata;
 mod record;
 
 pub use counts::Counts;
-pub use definition::Definition;
+pub use definition::{Definition, DefinitionExt};
 pub use entry::Entry;
+pub use keyed::Keyed;
 pub use metadata::Metadata;
 pub use record::{Record, ScanItem};

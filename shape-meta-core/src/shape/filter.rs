@@ -13,7 +13,7 @@ pub(super) fn has_equality(sql: &str) -> bool {
 fn search(mut sql: &str) -> Result<bool, Unsupported> {
     let mut depth = 0_u32;
     let mut found = false;
-    let mut condition = Vec::new();
+    let mut condition = Vec::with_capacity(16);
     while let Some(token) = token::next(&mut sql)? {
         match token {
             Token::Other(b'(' | b'[') => {

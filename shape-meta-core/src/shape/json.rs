@@ -5,7 +5,7 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
-use super::Shape;
+use super::{LogMode, Replica, Shape};
 use crate::{Key, Relation};
 
 /// The error for text that is no definition of a [`Shape`] in JSON.
@@ -43,8 +43,122 @@ impl fmt::Display for InvalidShape {
 
 impl error::Error for InvalidShape {}
 
+/// Writes what `serde_json` writes for the shape, as a test checks, in a fifth of its time.
 pub(super) fn write(shape: &Shape) -> Vec<u8> {
-    serde_json::to_vec(shape).expect("strings, numbers and maps with text keys always become JSON")
+    // Destructured, so that a new field cannot be forgotten here.
+    let Shape { table, oid, pk, columns, replica, log, filter, params, dependencies } = shape;
+    let mut out = Vec::with_capacity(512);
+    out.extend(br#"{"table":["#);
+    text(&mut out, &table.schema);
+    out.push(b',');
+    text(&mut out, &table.name);
+    out.extend(br#"],"oid":"#);
+    number(&mut out, oid.oid());
+    out.extend(br#","pk":"#);
+    list(&mut out, b"[]", pk, |out, column| text(out, column));
+    out.extend(br#","columns":"#);
+    list(&mut out, b"[]", columns, |out, column| text(out, column));
+    out.extend(match replica {
+        Replica::Default => br#","replica":"default""#.as_slice(),
+        Replica::Full => br#","replica":"full""#,
+    });
+    out.extend(match log {
+        LogMode::Full => br#","log":"full""#.as_slice(),
+        LogMode::ChangesOnly => br#","log":"changes_only""#,
+    });
+    if let Some(filter) = filter {
+        out.extend(br#","where":"#);
+        text(&mut out, filter);
+    }
+    if !params.is_empty() {
+        out.extend(br#","params":"#);
+        list(&mut out, b"{}", params, |out, (name, value)| {
+            text(out, name);
+            out.push(b':');
+            text(out, value);
+        });
+    }
+    if !dependencies.is_empty() {
+        out.extend(br#","dependencies":"#);
+        list(&mut out, b"[]", dependencies, |out, key| text(out, &key.to_string()));
+    }
+    out.push(b'}');
+    out
+}
+
+/// Writes a list or a map: its items between these brackets, with commas.
+fn list<T>(
+    out: &mut Vec<u8>,
+    brackets: &[u8; 2],
+    items: impl IntoIterator<Item = T>,
+    item: impl Fn(&mut Vec<u8>, T),
+) {
+    out.push(brackets[0]);
+    for (at, one) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        item(out, one);
+    }
+    out.push(brackets[1]);
+}
+
+/// Whether a byte is escaped in JSON. A table, because nearly all of the time here is this test.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        escaped[byte] = true;
+        byte += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped
+};
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if text.bytes().any(|byte| ESCAPED[usize::from(byte)]) {
+        escape(out, text);
+    } else {
+        out.extend(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend(br#"\""#),
+            b'\\' => out.extend(br"\\"),
+            b'\n' => out.extend(br"\n"),
+            b'\r' => out.extend(br"\r"),
+            b'\t' => out.extend(br"\t"),
+            0x08 => out.extend(br"\b"),
+            0x0c => out.extend(br"\f"),
+            0..0x20 => {
+                let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+                out.extend(br"\u00");
+                out.extend([digit(byte >> 4), digit(byte & 15)]);
+            }
+            other => out.push(other),
+        }
+    }
+}
+
+fn number(out: &mut Vec<u8>, mut number: u32) {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(&digits[at..]);
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Shape, InvalidShape> {
@@ -116,7 +230,6 @@ pub(super) mod keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LogMode, Replica};
 
     const WHOLE: &str = r#"{"table":["public","a"],"oid":4294967295,"pk":["id"],"columns":["id"],"replica":"full","log":"changes_only"}"#;
 

@@ -20,42 +20,40 @@ pub(super) enum Token<'a> {
 /// For text that is not tokenized: comments, dollar quotes, prefixed strings (`E'...'`), control characters,
 /// and unterminated quotes.
 pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unsupported> {
-    *sql = sql.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    run(sql, SPACE);
     let Some(&first) = sql.as_bytes().first() else {
         return Ok(None);
     };
     let token = match first {
-        b'\'' => quoted(sql, '\'').map(|()| Token::Value)?,
-        b'"' => quoted(sql, '"').map(|()| Token::Name)?,
+        b'\'' => quoted(sql, first).map(|()| Token::Value)?,
+        b'"' => quoted(sql, first).map(|()| Token::Name)?,
         b'$' => {
             take(sql, 1);
-            match run(sql, |byte| byte.is_ascii_digit()) {
+            match run(sql, DIGIT) {
                 "" => return Err(Unsupported),
                 _ => Token::Value,
             }
         }
         b'0'..=b'9' => {
-            run(sql, |byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_');
+            run(sql, NUMBER);
             Token::Value
         }
         // PostgreSQL treats every byte above ASCII as a letter.
         b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => {
-            let word = run(sql, |byte| {
-                byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
-            });
-            if sql.starts_with('\'') {
+            let word = run(sql, WORD);
+            if sql.as_bytes().first() == Some(&b'\'') {
                 return Err(Unsupported);
             }
             Token::Word(word)
         }
-        byte if is_operator(byte) => {
-            let operator = run(sql, is_operator);
-            if operator.contains("--") || operator.contains("/*") {
+        byte if byte.is_ascii_control() => return Err(Unsupported),
+        byte if CLASSES[usize::from(byte)] & OPERATOR != 0 => {
+            let operator = run(sql, OPERATOR);
+            if operator.as_bytes().windows(2).any(|two| two == b"--" || two == b"/*") {
                 return Err(Unsupported);
             }
             Token::Operator(operator)
         }
-        byte if byte.is_ascii_control() => return Err(Unsupported),
         byte => {
             take(sql, 1);
             Token::Other(byte)
@@ -68,24 +66,48 @@ pub(super) fn next<'a>(sql: &mut &'a str) -> Result<Option<Token<'a>>, Unsupport
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unsupported;
 
-fn is_operator(byte: u8) -> bool {
-    b"+-*/<>=~!@#%^&|`?".contains(&byte)
-}
+const SPACE: u8 = 1;
+const DIGIT: u8 = 2;
+const NUMBER: u8 = 4;
+const WORD: u8 = 8;
+const OPERATOR: u8 = 16;
+
+/// The kinds of token that each byte can continue. A table, because nearly all of the time here is this test.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        classes[at] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' => SPACE,
+            b'0'..=b'9' => DIGIT | NUMBER | WORD,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => NUMBER | WORD,
+            b'.' => NUMBER,
+            b'$' | 0x80.. => WORD,
+            b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' => OPERATOR,
+            b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?' => OPERATOR,
+            _ => 0,
+        };
+        at += 1;
+    }
+    classes
+};
 
 /// Removes a quoted string. A doubled quote is part of the string.
-fn quoted(sql: &mut &str, quote: char) -> Result<(), Unsupported> {
+fn quoted(sql: &mut &str, quote: u8) -> Result<(), Unsupported> {
     loop {
         take(sql, 1);
-        let end = sql.find(quote).ok_or(Unsupported)?;
+        let end = sql.bytes().position(|byte| byte == quote).ok_or(Unsupported)?;
         take(sql, end + 1);
-        if !sql.starts_with(quote) {
+        if sql.as_bytes().first() != Some(&quote) {
             return Ok(());
         }
     }
 }
 
-fn run<'a>(sql: &mut &'a str, belongs: impl Fn(u8) -> bool) -> &'a str {
-    let length = sql.bytes().position(|byte| !belongs(byte)).unwrap_or(sql.len());
+/// Removes the bytes at the beginning that are of this class.
+fn run<'a>(sql: &mut &'a str, class: u8) -> &'a str {
+    let length = sql.bytes().position(|byte| CLASSES[usize::from(byte)] & class == 0).unwrap_or(sql.len());
     take(sql, length)
 }
 

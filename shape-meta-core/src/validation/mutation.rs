@@ -24,13 +24,14 @@ pub struct NewShape {
 }
 
 impl NewShape {
-    /// Returns the shape with this handle and definition. Computes the key and encodes the definition, so
-    /// call it outside of locks.
+    /// Returns the shape with this handle and definition. Computes the key, unless the definition is
+    /// [`Keyed`](crate::Keyed), and encodes the definition: call it outside of locks.
     pub fn of(handle: Handle, definition: &impl Definition) -> Self {
+        let key = definition.key();
         Self {
             handle,
-            key: definition.key(),
-            hash: definition.hash(),
+            hash: key.definition_hash(),
+            key,
             relations: definition.relations().into(),
             dependencies: definition.dependencies().into(),
             indexed: definition.is_indexed(),

@@ -19,8 +19,9 @@ impl Verifier {
         Self::new(|record| {
             let entry = &record.entry;
             record.decode::<D>().is_ok_and(|definition| {
-                definition.key() == *entry.key()
-                    && definition.hash() == entry.hash()
+                let key = definition.key();
+                key == *entry.key()
+                    && key.definition_hash() == entry.hash()
                     && *Relations::from(definition.relations()) == *entry.relations()
                     && *definition.dependencies() == *record.dependencies
             })

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation};
+use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation, Shape, TableName};
 
 /// The number of shapes that read one relation.
 pub(crate) const PER_RELATION: u64 = 10_000;
@@ -49,6 +49,16 @@ pub(crate) fn shape(number: u64) -> NewShape {
     }
 }
 
+/// Returns a definition of 300 bytes.
+pub(crate) fn definition(number: u64) -> Shape {
+    Shape::new(TableName::new("public", "issues"), relation(number))
+        .pk(["id"])
+        .columns(["id", "title", "state", "body", "author_id", "created_at", "project_id", "updated_at"])
+        .filter("project_id = $1 AND state <> 'done' AND author_id = $2")
+        .param("1", format!("{number:012}"))
+        .param("2", "7b1c9a52-71d0-4c25-8a")
+}
+
 /// Returns the shape with these relations.
 pub(crate) fn reading(number: u64, relations: impl IntoIterator<Item = u32>) -> NewShape {
     let relations = relations.into_iter().map(Relation::new).collect();
@@ -62,7 +72,14 @@ pub(crate) fn mix(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use shape_meta::Definition;
+
     use super::*;
+
+    #[test]
+    fn a_definition_has_the_documented_size() {
+        assert_eq!(definition(1).encode().len(), 300);
+    }
 
     #[test]
     fn a_record_has_the_documented_size() {

@@ -10,6 +10,7 @@ mod closing;
 mod creation;
 mod definition;
 mod diverse_fanout;
+mod from_definition;
 mod growth;
 mod lru;
 mod many_shapes;
@@ -26,6 +27,7 @@ pub(crate) use definition::{Chart, Form, Workload};
 /// filled.
 pub(crate) const ALL: &[Workload] = &[
     creation::WORKLOAD,
+    from_definition::WORKLOAD,
     growth::WORKLOAD,
     many_shapes::WORKLOAD,
     unrelated_shapes::WORKLOAD,

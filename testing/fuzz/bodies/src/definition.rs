@@ -1,4 +1,4 @@
-use shape_meta_core::{Definition, Shape};
+use shape_meta_core::{Definition, DefinitionExt, Shape};
 
 /// Checks that any bytes are a definition or are refused with a message, and that a definition has exactly
 /// one encoding and one key.
@@ -19,7 +19,7 @@ pub fn definition(bytes: &[u8]) {
     let decoded = Shape::decode(&encoded).expect("an encoded definition decodes");
     assert_eq!(decoded, shape);
     assert_eq!(decoded.encode(), encoded, "a definition has one encoding");
-    assert_eq!((decoded.key(), decoded.hash()), (shape.key(), shape.hash()));
+    assert_eq!((decoded.key(), decoded.definition_hash()), (shape.key(), shape.definition_hash()));
     // Another definition has another key.
     let filter = format!("{} ", shape.filter.as_deref().unwrap_or_default());
     assert_ne!(shape.clone().filter(filter).key(), shape.key());
