@@ -80,6 +80,48 @@ proptest! {
     }
 }
 
+/// Histories in which owners and files change often, and shapes seldom.
+fn restores() -> impl Strategy<Value = Vec<Op>> {
+    let spec = any::<[u8; 2]>();
+    let spec =
+        spec.prop_map(|[handle, key]| ShapeSpec { handle, key, relations: 1, dependencies: 0, size: 1 });
+    let op = prop_oneof![
+        5 => spec.prop_map(Op::Add),
+        2 => any::<u8>().prop_map(|handle| Op::Remove { handle }),
+        3 => any::<u8>().prop_map(|handle| Op::MarkComplete { handle }),
+        3 => Just(Op::Flush),
+        1 => Just(Op::Repair),
+        2 => Just(Op::Refresh),
+        1 => Just(Op::Promote),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Crash),
+        2 => any::<u8>().prop_map(|kind| Op::SaveCopy { kind }),
+        3 => any::<u8>().prop_map(|kind| Op::Restore { kind }),
+        2 => Just(Op::Fence),
+        1 => any::<u8>().prop_map(|kind| Op::Recreate { kind }),
+        1 => any::<u8>().prop_map(|kind| Op::Empty { kind }),
+        1 => Just(Op::WriteAsFormerOwner),
+    ];
+    prop::collection::vec(op, 1..40)
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    /// Copies that are put back, second owners next to live ones, directories that are made anew, emptied and
+    /// deleted files. Of two openings at most one confirms anything, and a standby follows the one that does.
+    #[test]
+    fn c13_restores_and_second_owners_follow_the_model(ops in restores(), at in 0..ALL.len()) {
+        stepped(ALL[at], &ops);
+    }
+
+    /// The same while a thread flushes constantly.
+    #[test]
+    fn c13_restores_follow_the_model_with_constant_flushes(ops in restores(), at in 3..ALL.len()) {
+        follows_the_model(ALL[at].with_flush_schedule(FlushSchedule::Continuous), &ops);
+    }
+}
+
 /// Found by random histories: a repair took a removal whose commit had panicked for a row that was lost to
 /// the damage.
 #[test]

@@ -154,6 +154,58 @@ pub trait CompositionFixture: Sync {
         self.reopen(store, at)
     }
 
+    /// Keeps a copy of the database, as an operator or another process would copy it. It replaces an earlier
+    /// copy. Returns whether it was made. Flushing is paused. The default makes none.
+    fn save_copy(&self, store: &Self::Store, kind: u8) -> bool {
+        let _ = (store, kind);
+        false
+    }
+
+    /// Closes the store, puts the latest copy in the place of its database, and opens that, with recovery.
+    ///
+    /// # Errors
+    ///
+    /// The unchanged store, if there is no copy. That is the default.
+    fn restore(&self, store: Self::Store, kind: u8) -> Result<Self::Store, Self::Store> {
+        let _ = kind;
+        Err(store)
+    }
+
+    /// Opens the same database by fencing its live owner, with recovery. The former owner goes on: see
+    /// [`write_as_former_owner`](Self::write_as_former_owner).
+    ///
+    /// # Errors
+    ///
+    /// The unchanged store, if it cannot be fenced. That is the default.
+    fn fence(&self, store: Self::Store) -> Result<Self::Store, Self::Store> {
+        Err(store)
+    }
+
+    /// Renames or deletes the directory of the live store, and opens a new database in its place. The live
+    /// store goes on as a former owner. Flushing is paused before.
+    ///
+    /// # Errors
+    ///
+    /// The unchanged store, if its database has no place. That is the default.
+    fn recreate(&self, store: Self::Store, kind: u8) -> Result<Self::Store, Self::Store> {
+        let _ = kind;
+        Err(store)
+    }
+
+    /// Closes the store, empties or deletes the file of its database, and opens that.
+    ///
+    /// # Errors
+    ///
+    /// The unchanged store, if its database has no file. That is the default.
+    fn empty(&self, store: Self::Store, kind: u8) -> Result<Self::Store, Self::Store> {
+        let _ = kind;
+        Err(store)
+    }
+
+    /// Lets every former owner write, and asserts that it confirms nothing and was fenced (C13). The default
+    /// does nothing, for compositions that cannot lose their database to another owner.
+    fn write_as_former_owner(&self) {}
+
     /// How many shapes the checks of large sets add. Lower it if each mutation is a slow transaction.
     fn large_count(&self) -> usize {
         LARGE_COUNT

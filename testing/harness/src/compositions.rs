@@ -103,11 +103,16 @@ impl Composition {
     /// Opens and recovers the store of the database in this directory, with the options that these layers
     /// need.
     pub fn open_sqlite(self, directory: &Path) -> SqliteStore {
+        self.open_sqlite_with(directory, sqlite())
+    }
+
+    /// As [`open_sqlite`](Self::open_sqlite), with other options.
+    pub fn open_sqlite_with(self, directory: &Path, options: SqliteOptions) -> SqliteStore {
         let lookups = match self.cache {
             Some(LookupIndex::Memory) => shape_meta_sqlite::DiskIndexes::Omitted,
             Some(LookupIndex::Disk) | None => shape_meta_sqlite::DiskIndexes::Maintained,
         };
-        let options = sqlite().disk_indexes(lookups).last_reads(self.cache.is_none());
+        let options = options.disk_indexes(lookups).last_reads(self.cache.is_none());
         let store =
             SqliteStore::open(directory, options, Arc::new(NoopObserver)).expect("the database opens");
         store.recover().expect("recovery succeeds");

@@ -14,9 +14,11 @@ pub const DATABASE_FILE: &str = "shape-meta.sqlite3";
 #[derive(Debug, PartialEq)]
 pub struct Rows(BTreeMap<String, Vec<Row>>);
 
-/// The tables that describe a run and not its shapes: its batches, its openings and their owners, and
-/// last-read times.
-const RUN_TABLES: [&str; 5] = ["change_log", "last_read", "lineage", "opening", "owner"];
+/// The tables that describe a run and not its shapes: its batches, its openings and their owners, last-read
+/// times, and which stored data has still to be deleted. (A shape that was removed before it was committed
+/// leaves no cleanup task if its handle is taken again.)
+const RUN_TABLES: [&str; 7] =
+    ["change_log", "cleanup", "last_read", "lineage", "opening", "owner", "trusted_storage"];
 
 /// The columns of `meta` that describe a run: the epoch, which counts openings, the random identities of the
 /// database and of its opening, and the checksum of the row.

@@ -46,8 +46,12 @@ pub struct Lockstep<'f, F: CompositionFixture> {
     rejecting: bool,
     /// The receipts that are not durable yet.
     unsettled: Vec<Unsettled>,
+    /// The receipts of former owners that were not durable when another one took over.
+    outlived: Vec<Outlived>,
     /// The highest sequence number that a receipt has declared durable.
     durable: Seq,
+    /// The latest copy of the database.
+    copy: Option<Copied>,
     /// The time of the last reopen, in microseconds. Touches are relative to it.
     opened: u64,
 }
@@ -56,6 +60,19 @@ struct Unsettled {
     receipt: Receipt,
     /// The sequence number of the mutation, or `None` if it changed nothing.
     own: Option<Seq>,
+}
+
+/// A receipt of a former owner.
+struct Outlived {
+    receipt: Receipt,
+    /// The last sequence number that the next owner found. A later one must never be declared durable.
+    last: Seq,
+}
+
+/// What a copy of the database may hold: a prefix of this history with everything that was durable.
+struct Copied {
+    history: History,
+    durable: Seq,
 }
 
 /// The outcome of a mutation on the composition.
@@ -99,7 +116,9 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             faulty: false,
             rejecting: false,
             unsettled: Vec::new(),
+            outlived: Vec::new(),
             durable: Seq::ZERO,
+            copy: None,
             opened: 0,
         }
     }
@@ -128,6 +147,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     pub fn step(&mut self, op: Op) {
         self.play(op);
         self.settle();
+        self.assert_former_owners_confirm_nothing();
         if matches!(op, Op::Flush) && !self.paused {
             self.assert_all_durable();
         }
@@ -136,7 +156,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
 
     /// Makes every accepted mutation durable and compares a last time.
     pub fn finish(&mut self) {
-        for op in [Op::Resume, Op::ClearFaults, Op::Flush] {
+        for op in [Op::WriteAsFormerOwner, Op::Resume, Op::ClearFaults, Op::Flush] {
             self.step(op);
         }
     }
@@ -203,6 +223,14 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             // A rejection that is isolated and not settled yet leaves no prefix of the accepted mutations.
             Op::Crash if self.rejecting => self.reopen(F::reopen),
             Op::Crash => self.crash(),
+            // The same holds for the prefix in a copy, and for the one that the next owner finds.
+            Op::SaveCopy { .. } | Op::Fence if self.rejecting => {}
+            Op::SaveCopy { kind } => self.save_copy(kind),
+            Op::Restore { kind } => self.restore(kind),
+            Op::Fence => self.fence(),
+            Op::Recreate { kind } => self.recreate(kind),
+            Op::Empty { kind } => self.empty(kind),
+            Op::WriteAsFormerOwner => self.fixture.write_as_former_owner(),
         }
     }
 
@@ -403,16 +431,113 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         let Some(store) = self.store.take() else { return };
         match self.fixture.crash(store, at) {
             Err(unchanged) => self.store = Some(unchanged),
-            Ok(recovered) => {
-                let (last, all) = (read(recovered.last_seq()), read(self.reference.last_seq()));
-                assert!(last >= self.durable, "C6: recovered to {last}, but {} was durable", self.durable);
-                assert!(last <= all, "C6: recovered to {last}, but only {all} were accepted");
-                self.history.truncate_after(last);
-                self.unsettled.clear();
-                self.paused = false;
-                self.reopened(recovered, at);
+            Ok(recovered) => self.recovered(recovered),
+        }
+    }
+
+    fn save_copy(&mut self, kind: u8) {
+        let pauses = !self.paused && self.fixture.pause(self.store());
+        if self.fixture.save_copy(self.store(), kind) {
+            self.copy = Some(Copied { history: self.history.clone(), durable: self.durable });
+        }
+        if pauses {
+            self.fixture.resume(self.store());
+        }
+    }
+
+    /// After a restore, the store must hold what the copy held: a prefix of what was accepted before it was
+    /// made, with all that was durable then. Nothing of what came later may show up.
+    fn restore(&mut self, kind: u8) {
+        self.resume();
+        let Some(store) = self.store.take() else { return };
+        match self.fixture.restore(store, kind) {
+            Err(unchanged) => self.store = Some(unchanged),
+            Ok(restored) => {
+                let Some(copy) = &self.copy else { panic!("C13: a database was restored without a copy") };
+                (self.history, self.durable) = (copy.history.clone(), copy.durable);
+                self.reference = reference(&self.history);
+                self.rejecting = false;
+                self.recovered(restored);
             }
         }
+    }
+
+    /// A second owner finds a prefix of the accepted mutations, with all that were durable.
+    fn fence(&mut self) {
+        let Some(store) = self.store.take() else { return };
+        match self.fixture.fence(store) {
+            Err(unchanged) => self.store = Some(unchanged),
+            Ok(second) => {
+                self.outlive(read(second.last_seq()));
+                self.recovered(second);
+            }
+        }
+    }
+
+    /// A new database has nothing of the one whose place it takes.
+    fn recreate(&mut self, kind: u8) {
+        self.resume();
+        let is_paused = self.fixture.pause(self.store());
+        // What becomes durable from here on would be in the wrong database.
+        self.settle();
+        let Some(store) = self.store.take() else { return };
+        match self.fixture.recreate(store, kind) {
+            Err(unchanged) => {
+                self.store = Some(unchanged);
+                if is_paused {
+                    self.fixture.resume(self.store());
+                }
+            }
+            Ok(fresh) => {
+                self.outlive(Seq::ZERO);
+                self.begin_anew(fresh);
+            }
+        }
+    }
+
+    /// An empty database has nothing of what was in its file before.
+    fn empty(&mut self, kind: u8) {
+        self.resume();
+        let Some(store) = self.store.take() else { return };
+        match self.fixture.empty(store, kind) {
+            Err(unchanged) => self.store = Some(unchanged),
+            Ok(fresh) => self.begin_anew(fresh),
+        }
+    }
+
+    fn begin_anew(&mut self, fresh: F::Store) {
+        (self.history, self.durable) = (History::default(), Seq::ZERO);
+        self.reference = reference(&self.history);
+        self.rejecting = false;
+        self.recovered(fresh);
+    }
+
+    /// Keeps the unsettled receipts of an owner whose place another one has taken, with the last sequence
+    /// number that it has left.
+    fn outlive(&mut self, last: Seq) {
+        let receipts = self.unsettled.drain(..).map(|Unsettled { receipt, .. }| Outlived { receipt, last });
+        self.outlived.extend(receipts);
+    }
+
+    fn assert_former_owners_confirm_nothing(&self) {
+        for Outlived { receipt, last } in &self.outlived {
+            let is_durable = receipt.wait_durable(Duration::ZERO).is_ok();
+            assert!(
+                !is_durable || receipt.seq() <= *last,
+                "C13: a former owner declares {receipt:?} durable, but the next owner found {last}"
+            );
+        }
+    }
+
+    /// Continues with a store that may have lost the end of the history.
+    fn recovered(&mut self, store: F::Store) {
+        let (last, all) = (read(store.last_seq()), read(self.reference.last_seq()));
+        assert!(last >= self.durable, "C6: recovered to {last}, but {} was durable", self.durable);
+        assert!(last <= all, "C6: recovered to {last}, but only {all} were accepted");
+        self.history.truncate_after(last);
+        self.unsettled.clear();
+        self.paused = false;
+        self.reopened(store, Timestamp::from_micros(self.opened + 1_000));
     }
 
     /// Continues with the reopened store, after adjusting the history to the last-read times that it returns.

@@ -92,6 +92,36 @@ pub enum Op {
     Reopen,
     /// Loses everything that is not committed and opens the store again, with recovery.
     Crash,
+    /// Keeps a copy of the database as it is; see
+    /// [`CompositionFixture::save_copy`](crate::conformance::CompositionFixture::save_copy).
+    SaveCopy {
+        /// Selects how the copy is made.
+        kind: u8,
+    },
+    /// Closes the store and opens the latest copy in the place of its database, with recovery; see
+    /// [`CompositionFixture::restore`](crate::conformance::CompositionFixture::restore).
+    Restore {
+        /// Selects how the copy is put in place.
+        kind: u8,
+    },
+    /// Opens the database by fencing, while its owner is alive; see
+    /// [`CompositionFixture::fence`](crate::conformance::CompositionFixture::fence).
+    Fence,
+    /// Opens a new database in the place of that of the live store; see
+    /// [`CompositionFixture::recreate`](crate::conformance::CompositionFixture::recreate).
+    Recreate {
+        /// Selects what happens to the old one.
+        kind: u8,
+    },
+    /// Closes the store, empties its database, and opens it; see
+    /// [`CompositionFixture::empty`](crate::conformance::CompositionFixture::empty).
+    Empty {
+        /// Selects what is emptied.
+        kind: u8,
+    },
+    /// Lets all former owners write, which must have no effect; see
+    /// [`CompositionFixture::write_as_former_owner`](crate::conformance::CompositionFixture::write_as_former_owner).
+    WriteAsFormerOwner,
 }
 
 impl From<[u8; 6]> for Op {
@@ -100,28 +130,34 @@ impl From<[u8; 6]> for Op {
     fn from([kind, a, b, c, d, e]: [u8; 6]) -> Self {
         let spec = ShapeSpec { handle: a, key: b, relations: c, dependencies: d, size: e };
         match kind {
-            0..46 => Self::Add(spec),
-            46..74 => Self::GetOrAdd(spec),
-            74..106 => Self::Remove { handle: a },
-            106..130 => Self::Replace { handle: a, relations: b },
-            130..144 => Self::MarkStarted { handle: a },
-            144..168 => Self::MarkComplete { handle: a },
-            168..182 => Self::Touch { handle: a, at: b },
-            182..188 => Self::LeastRecentlyUsed { n: a, excluded: b },
-            188..194 => Self::ScanDuringRemove { handle: a },
-            194..197 => Self::Reset,
-            197..209 => Self::Flush,
-            209..213 => Self::Refresh,
-            213..219 => Self::Pause,
-            219..224 => Self::Resume,
-            224..231 => Self::InjectFault { kind: a },
-            231..237 => Self::PartialFlush { kind: a },
-            237..242 => Self::RejectHandle { handle: a, kind: b },
-            242..244 => Self::ClearFaults,
-            244 => Self::Repair,
-            245..248 => Self::Reopen,
-            248..250 => Self::Promote,
-            250..=255 => Self::Crash,
+            0..42 => Self::Add(spec),
+            42..68 => Self::GetOrAdd(spec),
+            68..98 => Self::Remove { handle: a },
+            98..120 => Self::Replace { handle: a, relations: b },
+            120..134 => Self::MarkStarted { handle: a },
+            134..158 => Self::MarkComplete { handle: a },
+            158..172 => Self::Touch { handle: a, at: b },
+            172..178 => Self::LeastRecentlyUsed { n: a, excluded: b },
+            178..184 => Self::ScanDuringRemove { handle: a },
+            184..187 => Self::Reset,
+            187..199 => Self::Flush,
+            199..203 => Self::Refresh,
+            203..209 => Self::Pause,
+            209..214 => Self::Resume,
+            214..221 => Self::InjectFault { kind: a },
+            221..227 => Self::PartialFlush { kind: a },
+            227..232 => Self::RejectHandle { handle: a, kind: b },
+            232..234 => Self::ClearFaults,
+            234 => Self::Repair,
+            235..238 => Self::Reopen,
+            238..240 => Self::Promote,
+            240..244 => Self::Crash,
+            244..248 => Self::SaveCopy { kind: a },
+            248..251 => Self::Restore { kind: a },
+            251..253 => Self::Fence,
+            253 if b.is_multiple_of(2) => Self::Recreate { kind: a },
+            253 => Self::Empty { kind: a },
+            254..=255 => Self::WriteAsFormerOwner,
         }
     }
 }
