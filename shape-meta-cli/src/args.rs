@@ -1,6 +1,8 @@
-use std::path::PathBuf;
+use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::output;
 
 /// Inspect, verify, back up and repair a shape-meta database.
 ///
@@ -11,6 +13,27 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Parses the command line.
+    ///
+    /// # Errors
+    ///
+    /// The text to print, which is the help if that was asked for. It repeats arguments, so it is that of the
+    /// command line with what a terminal would obey escaped.
+    pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
+        Self::parse_escaping(env::args_os().collect())
+    }
+
+    fn parse_escaping(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(&arguments).map_err(|error| {
+            let escaped = arguments.iter().map(|one| output::safe(&one.display().to_string()).into_owned());
+            // An argument that is not UTF-8 is no error any more when it is escaped, and the text of that
+            // error repeats no argument.
+            Self::try_parse_from(escaped).err().unwrap_or(error)
+        })
+    }
 }
 
 const EXIT_CODES: &str = "\

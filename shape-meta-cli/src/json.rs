@@ -84,7 +84,8 @@ impl ShapeJson {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns the bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -27,10 +27,8 @@ mod signals;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = args::Arguments::from_command_line().unwrap_or_else(|error| error.exit());
     signals::delete_temporary_files();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let outcome = commands::run(arguments, &mut out);

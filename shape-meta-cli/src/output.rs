@@ -8,6 +8,7 @@ use std::{
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use shape_meta_core::Timestamp;
 
 /// Returns a table without rules between the rows: easy to read, and to cut into columns.
 pub(crate) fn table(header: &[&str]) -> Table {
@@ -98,6 +99,11 @@ pub(crate) fn age(age: std::time::Duration) -> String {
         seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
         seconds => format!("{}d", seconds / 86_400),
     }
+}
+
+/// Returns how long ago a time was, such as `3h ago`.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", age(at.age_at(now)))
 }
 
 #[cfg(test)]

@@ -14,23 +14,7 @@ use std::{
 use shape_meta_core::{Batch, Change, NoopObserver, ReadShapes, Seq, ShapeStore, SnapshotState};
 use shape_meta_sqlite::{ConnectionLimit, DiskIndexes, Durability, Mode, SqliteOptions, SqliteStore};
 
-use crate::support::{DATABASE, directory, fill, open, path, run, shape};
-
-/// Every command that reads.
-const COMMANDS: [&[&str]; 7] = [
-    &["inspect"],
-    &["list"],
-    &["show", "0002-1768476874000000"],
-    &["verify", "--definitions", "shape"],
-    &["explain"],
-    &["export"],
-    &["orphans"],
-];
-
-fn arguments<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
-    let (name, rest) = command.split_first().expect("a command has a name");
-    [&[*name, directory], rest].concat()
-}
+use crate::support::{DATABASE, READ_ONLY, directory, fill, open, path, run, shape, with_directory};
 
 fn options() -> SqliteOptions {
     SqliteOptions::default().durability(Durability::ProcessCrash).disk_indexes(DiskIndexes::Omitted)
@@ -102,8 +86,8 @@ fn c11_every_command_with_an_exclusive_owner_exits_with_4() {
     fill(&store, 1..=20);
     let copy = to.path().join("copy");
     let backup: &[&str] = &["backup", "--to", copy.to_str().expect("text")];
-    for command in COMMANDS.into_iter().chain([backup, &["import"], &["repair"]]) {
-        let ran = run(&arguments(command, path(&from)));
+    for command in READ_ONLY.into_iter().chain([backup, &["import"], &["repair"]]) {
+        let ran = run(&with_directory(command, path(&from)));
         assert_eq!(ran.code, 4, "{command:?}: {}{}", ran.out, ran.err);
         assert!(ran.err.contains("owns it") || ran.err.contains("live owner"), "{command:?}: {}", ran.err);
     }
@@ -135,8 +119,8 @@ fn c6_commands_work_after_a_kill_with_a_wal_of_32_bytes() {
         let directory = killed(state.path());
         fs::write(directory.path().join(format!("{DATABASE}-wal")), &bytes[..length.min(bytes.len())])
             .expect("writes");
-        for command in COMMANDS {
-            let ran = run(&arguments(command, path(&directory)));
+        for command in READ_ONLY {
+            let ran = run(&with_directory(command, path(&directory)));
             let expected = i32::from(command[0] == "orphans");
             assert_eq!(ran.code, expected, "{length} bytes, {command:?}: {}", ran.err);
         }
@@ -150,8 +134,8 @@ fn c6_commands_work_after_a_kill_with_a_wal_of_32_bytes() {
 fn c6_a_killed_creation_is_named_as_what_it_is() {
     let from = directory();
     let hot = rusqlite_hot_journal(from.path());
-    for command in COMMANDS {
-        let ran = run(&arguments(command, path(&from)));
+    for command in READ_ONLY {
+        let ran = run(&with_directory(command, path(&from)));
         assert_eq!(ran.code, 3, "{command:?}: {}", ran.err);
         assert!(ran.err.contains("creation of the database"), "{command:?}: {}", ran.err);
         assert!(ran.err.contains("is not finished"), "{command:?}: {}", ran.err);

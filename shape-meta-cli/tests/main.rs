@@ -6,4 +6,7 @@ mod corruption;
 mod live_owner;
 mod operators;
 mod read_only;
+#[cfg(unix)]
+mod terminal;
 mod transfer;
+mod words;

@@ -127,6 +127,18 @@ fn c11_no_output_has_a_character_that_a_terminal_obeys() {
         &["import", dir],
         &["inspect", attack],
         &["backup", dir, "--to", &format!("{dir}/{attack}")],
+        // The texts of the parser of the command line.
+        &[attack],
+        &["list", dir, attack],
+        &["list", dir, &format!("--{attack}")],
+        &["list", dir, &format!("-{attack}")],
+        &["list", dir, "--state", attack],
+        &["list", dir, "--relation", attack],
+        &["list", dir, "--limit", attack],
+        &["list", dir, "--unread-for", attack],
+        &["verify", dir, "--definitions", attack],
+        &["completions", attack],
+        &["inspect", dir, "--top", &format!("1\n{attack}shape-meta: all is well")],
     ] {
         let ran = run_with(arguments, &format!("{attack}\n{{\"{attack}\":1}}\n"));
         for text in [&ran.out, &ran.err] {
@@ -138,6 +150,27 @@ fn c11_no_output_has_a_character_that_a_terminal_obeys() {
     let shape: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     let definition = shape["definition"].as_str().expect("text");
     assert!(definition.contains('\u{202e}'), "JSON keeps the value: {definition:?}");
+}
+
+/// An argument cannot add a line to the text of an error.
+#[test]
+fn c11_an_argument_with_a_line_end_stays_on_one_line() {
+    let ran = run(&["completions", "x\nshape-meta: all is well"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains(r"'x\nshape-meta: all is well'"), "{}", ran.err);
+    assert!(!ran.err.lines().any(|line| line.starts_with("shape-meta")), "{}", ran.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn c11_an_argument_that_is_not_utf_8_is_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let hostile = std::ffi::OsStr::from_bytes(b"\xff\x1b[2J");
+    for arguments in [&[hostile][..], &["show".as_ref(), "/tmp".as_ref(), hostile]] {
+        let ran = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().expect("runs");
+        assert_eq!(ran.status.code(), Some(2));
+        assert!(!ran.stderr.contains(&0x1b), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
 }
 
 #[cfg(unix)]

@@ -4,23 +4,9 @@ use std::fs;
 
 use shape_meta_sqlite::DiskIndexes;
 
-use crate::support::{DATABASE, directory, files, fill, open, path, run, run_with, stable};
-
-const READ_ONLY: [&[&str]; 7] = [
-    &["inspect"],
-    &["list"],
-    &["show", "0002-1768476874000000"],
-    &["verify", "--definitions", "shape"],
-    &["explain"],
-    &["export"],
-    &["orphans"],
-];
-
-/// Returns the command with its directory as the first argument.
-fn with_directory<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
-    let (name, rest) = command.split_first().expect("a command has a name");
-    [&[*name, directory], rest].concat()
-}
+use crate::support::{
+    DATABASE, READ_ONLY, directory, files, fill, open, path, run, run_with, stable, with_directory,
+};
 
 #[test]
 fn prints_this() {

@@ -50,6 +50,23 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
     run_with(arguments, "")
 }
 
+/// Every command that only reads, without its directory.
+pub(crate) const READ_ONLY: [&[&str]; 7] = [
+    &["inspect"],
+    &["list"],
+    &["show", "0002-1768476874000000"],
+    &["verify", "--definitions", "shape"],
+    &["explain"],
+    &["export"],
+    &["orphans"],
+];
+
+/// Returns the command with its directory as the first argument.
+pub(crate) fn with_directory<'a>(command: &[&'a str], directory: &'a str) -> Vec<&'a str> {
+    let (name, rest) = command.split_first().expect("a command has a name");
+    [&[*name, directory], rest].concat()
+}
+
 /// Returns a directory that is deleted when the test ends.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory is created")
@@ -110,10 +127,10 @@ pub(crate) fn stable(text: &str, directory: &tempfile::TempDir) -> String {
         .replace(&format!("process {}", std::process::id()), "process ID");
     // The host, and the time since the owner opened the database.
     match text
-        .split_once("process ID on ")
+        .split_once("process ID, host ")
         .and_then(|(before, rest)| Some((before, rest.split_once(" ago")?)))
     {
-        Some((before, (_, after))) => format!("{before}process ID on HOST, opened AGE ago{after}"),
+        Some((before, (_, after))) => format!("{before}process ID, host HOST, opened AGE ago{after}"),
         None => text,
     }
 }

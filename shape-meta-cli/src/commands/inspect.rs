@@ -29,26 +29,22 @@ fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
 }
 
 fn owner(owner: &Owner) -> String {
-    let mut process = owner.process.map_or("none yet".into(), |process| format!("process {process}"));
-    if let Some(host) = owner.host.as_ref().filter(|host| !host.is_empty()) {
-        process += &format!(" on {host}");
-    }
-    if let Some(since) = owner.since {
-        process += &format!(", opened {} ago", output::age(since.age_at(Timestamp::now())));
-    }
-    match owner.is_live {
-        Some(true) => format!("{process}, alive"),
-        Some(false) if owner.process.is_some() => format!("none; last owner: {process}"),
-        Some(false) => "none".into(),
-        None if owner.process.is_some() => format!("{process}, unknown whether alive"),
-        None => "unknown".into(),
-    }
+    let alive = match owner.is_live {
+        Some(true) => "alive",
+        Some(false) => "not alive",
+        None => "unknown whether alive",
+    };
+    let Some(process) = owner.process else { return format!("none yet, {alive}") };
+    let host = owner.host.as_ref().filter(|host| !host.is_empty());
+    let host = host.map_or(String::new(), |host| format!(", host {host}"));
+    let opened = owner.since.map(|since| format!(", opened {}", output::ago(since, Timestamp::now())));
+    format!("process {process}{host}{}, {alive}", opened.unwrap_or_default())
 }
 
 fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let [pending, started, complete] = summary.states;
     let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| match shape {
-        Some((created, handle)) => format!("{handle} (sequence number {created})"),
+        Some((created, handle)) => format!("{handle} (created seq {created})"),
         None => "none".into(),
     };
     let counts = &summary.counts;
@@ -106,7 +102,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "owner": {
             "process": summary.owner.process,
             "host": summary.owner.host,
-            "since": summary.owner.since.map(Timestamp::as_micros),
+            "opened": summary.owner.since.map(Timestamp::as_micros),
             "alive": summary.owner.is_live,
         },
         "epoch": summary.epoch,

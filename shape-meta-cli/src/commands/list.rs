@@ -59,14 +59,14 @@ fn row(item: &ScanItem, now: Timestamp) -> [String; 7] {
         text(entry.handle().as_str()),
         item.metadata.state.to_string(),
         relations.join(","),
-        item.metadata.last_read.map_or("-".into(), |at| output::age(at.age_at(now))),
+        item.metadata.last_read.map_or("-".into(), |at| output::ago(at, now)),
         text(&table),
         text(&filter),
     ]
 }
 
 fn print(rows: &mut Vec<[String; 7]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
-    let header = ["created seq", "handle", "state", "relations", "unread for", "table", "filter"];
+    let header = ["created seq", "handle", "state", "relations", "last read", "table", "filter"];
     let mut table = output::table(if std::mem::take(first) { &header } else { &[] });
     table.add_rows(rows.drain(..));
     let width = output::width();

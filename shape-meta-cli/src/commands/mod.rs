@@ -62,8 +62,9 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
 /// cannot be read is reported before anything else is done. `what` names the lines.
 fn input(file: Option<&Path>, what: &str) -> Result<Box<dyn BufRead>, Failure> {
     let mut input = open_input(file, what)?;
-    input.fill_buf().map_err(Failure::io(format!("read the {what}")))?;
-    Ok(input)
+    let is_empty = input.fill_buf().map_err(Failure::io(format!("read the {what}")))?.is_empty();
+    // On a terminal an end is typed, and another read would wait for another one.
+    Ok(if is_empty { Box::new(io::empty()) } else { input })
 }
 
 fn open_input(file: Option<&Path>, what: &str) -> Result<Box<dyn BufRead>, Failure> {

@@ -72,7 +72,7 @@ pub(super) fn run(
                 lost.handle.as_ref().map_or("a shape with an unknown handle", |handle| handle.as_str());
             let (handle, why) = (output::safe(handle), lost.why.to_string());
             let why = output::safe(&why);
-            writeln!(out, "lost: {handle} (sequence number {}): {why}", lost.created)?;
+            writeln!(out, "lost: {handle} (created seq {}): {why}", lost.created)?;
         }
         if repaired.vanished > 0 {
             writeln!(out, "vanished: {} shapes of which no row was found", repaired.vanished)?;
@@ -80,7 +80,7 @@ pub(super) fn run(
         if repaired.lost_cleanups > 0 {
             writeln!(
                 out,
-                "lost: {} cleanup tasks of removed shapes; `orphans` finds their stored data",
+                "lost cleanups: {} of removed shapes; `orphans` finds their stored data",
                 repaired.lost_cleanups
             )?;
         }

@@ -4,7 +4,12 @@ use shape_meta_core::{ScanItem, Timestamp};
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
-use crate::{args::Database, exit::Success, json::ShapeJson, output};
+use crate::{
+    args::Database,
+    exit::Success,
+    json::{self, ShapeJson},
+    output,
+};
 
 pub(super) fn run(database: &Database, handle: &str, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
@@ -28,7 +33,11 @@ fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
     let relations = entry.relations().iter().map(ToString::to_string).collect();
     let dependencies = record.dependencies.iter().map(ToString::to_string).collect();
     let now = Timestamp::now();
-    let read = item.metadata.last_read.map(|at| format!("{} ago", output::age(at.age_at(now))));
+    let read = item.metadata.last_read.map(|at| output::ago(at, now));
+    let definition = match str::from_utf8(&record.definition) {
+        Ok(text) => ("definition", text.to_owned()),
+        Err(_) => ("definition hex", json::hex(&record.definition)),
+    };
     for (name, value) in [
         ("handle", entry.handle().to_string()),
         ("key", entry.key().to_string()),
@@ -39,9 +48,9 @@ fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
         ("relations", list(relations)),
         ("dependencies", list(dependencies)),
         ("last read", read.unwrap_or_else(|| "unknown".into())),
-        ("definition", String::from_utf8_lossy(&record.definition).into_owned()),
+        definition,
     ] {
-        writeln!(out, "{name:<15}{}", output::safe(&value))?;
+        writeln!(out, "{name:<16}{}", output::safe(&value))?;
     }
     Ok(())
 }

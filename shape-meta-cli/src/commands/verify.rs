@@ -43,7 +43,7 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
         }
         if report.rows_without_checksum > 0 {
             let rows = report.rows_without_checksum;
-            writeln!(out, "{rows} rows have no checksum: schema version 1 wrote them")?;
+            writeln!(out, "rows without checksum: {rows}; schema version 1 wrote them")?;
         }
         if report.problems > 0 {
             writeln!(out, "stop the owner, copy the directory, and run `shape-meta repair`")?;
