@@ -22,7 +22,8 @@ impl Permit {
     }
 
     /// Moves the permit to another kind, in one step: it is never counted in both kinds or in neither. Does
-    /// nothing if the permit has this kind already.
+    /// nothing if the permit has this kind already. Costs and panics like
+    /// [`try_acquire`](Admission::try_acquire).
     ///
     /// # Errors
     ///

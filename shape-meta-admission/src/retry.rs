@@ -33,8 +33,8 @@ pub struct Drain {
 /// # }
 /// ```
 pub trait DrainRate: Send + Sync {
-    /// Returns the current state. Called once for each rejection, on the thread of the request: it should not
-    /// block.
+    /// Returns the current state. Called once for each rejection, on the thread of the request: it should
+    /// neither block nor panic.
     fn drain(&self) -> Drain;
 }
 

@@ -9,6 +9,11 @@ pub enum LookupIndex {
     Disk,
 }
 
+/// The largest [`initial_capacity`](CacheOptions::initial_capacity): some 400 megabytes.
+const MAX_INITIAL_CAPACITY: usize = 1 << 22;
+/// The largest number of [`preallocated_readers`](CacheOptions::preallocated_readers).
+const MAX_PREALLOCATED_READERS: usize = 1 << 12;
+
 /// Options of a [`Cached`](crate::Cached) store. `CacheOptions::default()` suits most uses.
 #[derive(Clone, Debug)]
 pub struct CacheOptions {
@@ -54,15 +59,15 @@ impl CacheOptions {
     ///
     /// The table grows by itself. Each time the writer stops while it copies the table: some 50 milliseconds
     /// for both sides at a million shapes. Meanwhile the table takes half as much memory again. Too large a
-    /// number wastes 100 bytes for each shape that is never added.
+    /// number wastes 100 bytes for each shape that is never added. A number above 4,194,304 counts as that.
     pub fn initial_capacity(mut self, shapes: usize) -> Self {
-        self.initial_capacity = shapes;
+        self.initial_capacity = shapes.min(MAX_INITIAL_CAPACITY);
         self
     }
 
     /// The approximate number of keys that share a slot of the table, once there are more shapes than
-    /// [`exact_key_slots_up_to`](Self::exact_key_slots_up_to). Default: 4. With `1`, each key always has its
-    /// own slot.
+    /// [`exact_key_slots_up_to`](Self::exact_key_slots_up_to). Default: 4. With `1` or `0`, each key always
+    /// has its own slot.
     ///
     /// A larger number saves memory: about 160 bytes a shape from 1 to 4, at a million shapes. It makes the
     /// look-up by key slower, by a third to a half. Reads by handle are not affected.
@@ -103,9 +108,9 @@ impl CacheOptions {
     ///
     /// The first read of a new thread takes a prepared read handle. If none is left, the thread creates one,
     /// which blocks while the writer publishes: milliseconds after a large batch. Each handle costs 300
-    /// bytes, and one or two nanoseconds for each publish.
+    /// bytes, and one or two nanoseconds for each publish. A number above 4,096 counts as that.
     pub fn preallocated_readers(mut self, threads: usize) -> Self {
-        self.preallocated_readers = threads;
+        self.preallocated_readers = threads.min(MAX_PREALLOCATED_READERS);
         self
     }
 }

@@ -13,6 +13,7 @@ mod in_flight;
 mod large;
 mod memory;
 mod misses;
+mod option_extremes;
 mod outcomes;
 mod refresh;
 mod reload;

@@ -47,3 +47,14 @@ fn a_limit_of_zero_allows_only_nothing() {
     assert_eq!(limits.check(&sized(1, 0, 0, 0)), Ok(()));
     assert!(limits.check(&sized(1, 1, 0, 0)).is_err());
 }
+
+/// The largest limit refuses nothing, and the smallest everything but nothing.
+#[test]
+fn c7_extreme_limits_neither_panic_nor_flip_their_meaning() {
+    let all = |bytes: usize| {
+        let limits = Limits::default().max_handle_bytes(bytes).max_definition_bytes(bytes);
+        limits.max_relations(bytes).max_dependencies(bytes)
+    };
+    assert_eq!(all(usize::MAX).check(&sized(300, 2 << 20, 2_000, 2_000)), Ok(()));
+    assert_eq!(all(0).check(&sized(1, 0, 0, 0)), Err(Refusal::HandleTooLong { bytes: 1, max: 0 }));
+}

@@ -4,6 +4,7 @@ mod limits;
 #[cfg(feature = "metrics")]
 mod metering;
 mod model;
+mod option_extremes;
 mod permits;
 mod storm;
 #[cfg(feature = "tower")]

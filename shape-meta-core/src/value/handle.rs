@@ -135,11 +135,10 @@ const MAX_FILE_NAME: usize = 255;
 
 /// Whether Windows takes a file with this name for a device.
 fn is_reserved_name(name: &[u8]) -> bool {
-    match name {
-        b"con" | b"prn" | b"aux" | b"nul" => true,
-        [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9'] => true,
-        _ => false,
-    }
+    matches!(
+        name,
+        b"con" | b"prn" | b"aux" | b"nul" | [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9']
+    )
 }
 
 fn hex_digit(value: u8) -> char {

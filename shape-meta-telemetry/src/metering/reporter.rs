@@ -128,12 +128,14 @@ impl Reporter {
     }
 
     /// Starts a thread that calls [`record`](Self::record) at this interval until the returned value is
-    /// dropped.
+    /// dropped. An interval below a millisecond counts as a millisecond; gauges are read every few seconds,
+    /// so a second is enough.
     ///
     /// # Errors
     ///
     /// If the thread cannot be started.
     pub fn every(&self, interval: Duration) -> io::Result<ReporterThread> {
+        let interval = interval.max(Duration::from_millis(1));
         let (stop, stopped) = mpsc::channel();
         let reporter = self.clone();
         let thread = thread::Builder::new().name("shape-meta-gauges".into()).spawn(move || {

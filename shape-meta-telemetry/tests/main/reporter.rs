@@ -120,3 +120,24 @@ fn the_thread_records_repeatedly_until_it_is_dropped() {
     reporter.record();
     assert!(calls.try_recv().is_ok());
 }
+
+/// An interval of nothing does not keep a processor busy, and one without an end can be stopped.
+#[test]
+fn c7_extreme_intervals_neither_spin_nor_panic() {
+    let reporter = Reporter::default();
+    let count = Arc::new(Mutex::new(0_u32));
+    let counted = Arc::clone(&count);
+    reporter.add(move || {
+        *counted.lock().expect("no panic") += 1;
+        true
+    });
+    let started = std::time::Instant::now();
+    let thread = reporter.every(Duration::ZERO).expect("a thread");
+    while *count.lock().expect("no panic") < 5 {
+        std::thread::yield_now();
+    }
+    assert!(started.elapsed() >= Duration::from_millis(5), "{:?}", started.elapsed());
+    drop(thread);
+    let thread = reporter.every(Duration::MAX).expect("a thread");
+    drop(thread);
+}
