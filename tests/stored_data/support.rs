@@ -8,11 +8,15 @@ use std::{
 };
 
 use shape_meta::{
-    BoxError, Builder, Handle, ReadShapesExt, ShapeCleaner, ShapeMeta, StoreControl, StoredHandles,
-    WeakShapeMeta, prelude::*,
+    BoxError, Builder, Handle, NoopObserver, ReadShapesExt, ShapeCleaner, ShapeMeta, SqliteStore,
+    StoreControl, StoredHandles, WeakShapeMeta, prelude::*,
 };
 use shape_meta_core::conformance::{handle, shape};
-use shape_meta_harness::compositions::{Composition, FlushSchedule, TIMEOUT, WAIT, sqlite};
+use shape_meta_harness::{
+    compositions::{Composition, FlushSchedule, TIMEOUT, WAIT, sqlite},
+    rows::raw_connection,
+};
+use shape_meta_sqlite::DiskIndexes;
 
 /// Stored data of shapes: a set of handles, as a directory has names. Clones are the same storage.
 #[derive(Clone, Default)]
@@ -194,13 +198,22 @@ pub(super) fn cleaned(storage: &Storage) -> Vec<Handle> {
     all.into_iter().collect()
 }
 
-/// Copies the files of a store as a kill of its process would leave them.
+/// Copies the files of a store as a kill of its process would leave them. The copy stands for the files
+/// themselves: it is trusted as they are.
 pub(super) fn copy_of(directory: &Path) -> tempfile::TempDir {
     let copy = shape_meta_harness::compositions::directory();
     for file in ["shape-meta.sqlite3", "shape-meta.sqlite3-wal"] {
         if directory.join(file).exists() {
             fs::copy(directory.join(file), copy.path().join(file)).expect("it is copied");
         }
+    }
+    let is_trusted = "SELECT count(*) FROM trusted_storage, meta \
+                      WHERE substr(trusted_storage.database_id, 1, 16) = meta.database_id";
+    let is_trusted = raw_connection(copy.path()).query_row(is_trusted, [], |row| row.get(0));
+    if is_trusted == Ok(1) {
+        let options = sqlite().disk_indexes(DiskIndexes::Maintained);
+        let store = SqliteStore::open(copy.path(), options, Arc::new(NoopObserver)).expect("it opens");
+        store.trust_storage().expect("it is written");
     }
     copy
 }

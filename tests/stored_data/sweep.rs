@@ -100,6 +100,43 @@ fn c12_a_restored_backup_deletes_nothing() {
     }
 }
 
+/// Copies of files keep the identity of the database. Only the files themselves are trusted.
+#[test]
+fn c12_a_restored_copy_of_the_files_deletes_nothing() {
+    for composition in ALL {
+        let (top, storage) = (directory(), Storage::listing());
+        let live = top.path().join("live");
+        written(composition, &live, &storage);
+        let copy = top.path().join("copy");
+        let copied = |from: &Path, to: &Path| {
+            fs::create_dir(to).expect("it is new");
+            fs::copy(from.join(DATABASE), to.join(DATABASE)).expect("it is copied");
+        };
+        copied(&live, &copy);
+        let store = open(composition, &live, &storage);
+        add(&store, &storage, [4, 5]);
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        fs::remove_dir_all(&live).expect("it is closed");
+        copied(&copy, &live);
+        assert_reports(composition, &live, &storage, &[4, 5]);
+    }
+}
+
+#[test]
+fn c12_a_renamed_database_stays_trusted() {
+    for composition in ALL {
+        let (top, storage) = (directory(), Storage::listing());
+        let (live, renamed) = (top.path().join("live"), top.path().join("renamed"));
+        written(composition, &live, &storage);
+        storage.create(handle(50));
+        fs::rename(&live, &renamed).expect("it is closed");
+        let store = open(composition, &renamed, &storage);
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([50]), "{composition:?}");
+    }
+}
+
 #[test]
 fn c12_a_salvaged_database_deletes_nothing_that_it_does_not_know() {
     for composition in ALL {

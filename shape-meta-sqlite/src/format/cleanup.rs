@@ -8,10 +8,11 @@ use crate::{
     error::{damaged_row, failed},
     format::{
         checksum,
-        identity::{self, Identity},
+        identity::Identity,
         query::{each, one},
         row, sql,
     },
+    ownership::file_id::FileOrigin,
 };
 
 /// A shape that is gone, and whose stored data has still to be deleted.
@@ -131,26 +132,41 @@ fn task(found: &Row<'_>) -> Result<CleanupTask> {
     Ok(CleanupTask { id, handle })
 }
 
+/// What stored data without a shape is known to belong to: a database, in one file. A copy of the file has
+/// the identity of the database, but may be older than the stored data.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TrustedAs(Vec<u8>);
+
+impl TrustedAs {
+    /// `None` for a database without an identity.
+    pub(crate) fn new(database: Option<Identity>, file: &FileOrigin) -> Option<Self> {
+        let mut bytes = database?.as_bytes().to_vec();
+        bytes.extend_from_slice(file.as_bytes());
+        Some(Self(bytes))
+    }
+}
+
 /// Returns whether stored data without a shape is known to belong to this database.
 ///
-/// False for a database that was just created, restored, or rebuilt after damage: each of them has a new
-/// identity. Such a database cannot tell data that it has lost track of from data that it never knew of.
-pub(crate) fn is_storage_trusted(connection: &Connection, database: Option<Identity>) -> Result<bool> {
+/// False for a database that was just created, restored, or rebuilt after damage: it has a new identity, or is
+/// in another file. Such a database cannot tell data that it has lost track of from data that it never knew of.
+pub(crate) fn is_storage_trusted(connection: &Connection, expected: Option<&TrustedAs>) -> Result<bool> {
     let trusted = one(connection, sql::TRUSTED_STORAGE, [], |found| {
         let bytes = row::bytes(found, 0)?;
         let is_sound = row::integer(found, 1)? == checksum::of(Seq::new(1), &bytes);
         Ok(is_sound.then_some(bytes))
     })?;
     // A damaged row is no trust.
-    Ok(database.is_some() && trusted.flatten().is_some_and(|bytes| bytes == identity::column(&database)))
+    Ok(trusted.flatten().map(TrustedAs).is_some_and(|trusted| Some(&trusted) == expected))
 }
 
 /// Records that stored data without a shape belongs to this database, in the transaction of the caller.
-pub(crate) fn trust_storage(connection: &Connection, database: Option<Identity>) -> Result<()> {
-    let bytes = identity::column(&database);
+pub(crate) fn trust_storage(connection: &Connection, trusted: &TrustedAs) -> Result<()> {
     connection
         .prepare_cached(sql::SET_TRUSTED_STORAGE)
-        .and_then(|mut statement| statement.execute(params![bytes, checksum::of(Seq::new(1), bytes)]))
+        .and_then(|mut statement| {
+            statement.execute(params![trusted.0, checksum::of(Seq::new(1), &trusted.0)])
+        })
         .map_err(failed("record that the stored data is trusted"))?;
     Ok(())
 }

@@ -122,7 +122,8 @@ pub(crate) const V3: &str = "
         SELECT -row_number() OVER (ORDER BY handle), handle, checksum FROM to_clean;
     DROP TABLE to_clean;
 
-    -- The database, by its identity, whose stored data is known to belong to it. At most one row. `cleanup.rs`.
+    -- The database, by its identity and the origin of its file, whose stored data is known to belong to it. At most
+    -- one row. `cleanup.rs`.
     CREATE TABLE trusted_storage (
         id          INTEGER PRIMARY KEY CHECK (id = 1),
         database_id BLOB    NOT NULL,

@@ -1,4 +1,4 @@
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::UNIX_EPOCH};
 
 /// The identity of a file, by device and inode: another file under the same name has another identity. On
 /// systems without inodes all identities are equal.
@@ -36,4 +36,50 @@ fn of(metadata: &fs::Metadata) -> Option<(u64, u64)> {
 #[cfg(not(unix))]
 fn of(_: &fs::Metadata) -> Option<(u64, u64)> {
     None
+}
+
+/// When and as what a file was created, on its file system: not the name, and not the content. A file that is
+/// renamed keeps it, and a copy has another one. Empty for a database in memory, and as far as the file system
+/// does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct FileOrigin(Vec<u8>);
+
+impl FileOrigin {
+    /// Returns the origin of the file that has this name. Does not open it.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let mut bytes = Vec::new();
+        // Without the device, whose number may change at a restart.
+        if let Some((_, inode)) = of(&metadata) {
+            bytes.extend_from_slice(&inode.to_le_bytes());
+        }
+        // An inode is soon used again.
+        let since = metadata.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        bytes.extend_from_slice(&since.unwrap_or_default().as_nanos().to_le_bytes());
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(not(unix), ignore = "depends on the file system")]
+    fn c12_a_copy_has_another_origin_and_a_renamed_file_has_not() {
+        let directory = tempfile::tempdir().expect("it is created");
+        let [file, copy, renamed] = ["file", "copy", "renamed"].map(|name| directory.path().join(name));
+        fs::write(&file, b"1").expect("it is written");
+        fs::copy(&file, &copy).expect("it is copied");
+        let origin = FileOrigin::at(&file).expect("it is there");
+        assert_ne!(FileOrigin::at(&copy).expect("it is there"), origin);
+        fs::write(&file, b"22").expect("it is written");
+        fs::rename(&file, &renamed).expect("it is renamed");
+        assert_eq!(FileOrigin::at(&renamed).expect("it is there"), origin);
+        assert!(FileOrigin::at(&file).is_err());
+    }
 }

@@ -12,11 +12,12 @@ use shape_meta_core::{Handle, Result, Seq};
 use crate::{
     Durability, SqliteStore,
     connection::{operation::Operation, settings::set},
-    error::failed,
+    error::{failed, failed_on},
     format::{
-        cleanup::{self, CleanupTask},
+        cleanup::{self, CleanupTask, TrustedAs},
         meta::Meta,
     },
+    ownership::file_id::FileOrigin,
 };
 
 /// Called after tasks were committed, on the thread that committed them.
@@ -209,14 +210,17 @@ impl SqliteStore {
 
     /// Returns whether stored data without a shape is known to belong to this database, so that it can be
     /// deleted. False for a database that was just created, restored, or rebuilt after damage, until
-    /// [`trust_storage`](Self::trust_storage).
+    /// [`trust_storage`](Self::trust_storage). A file that was copied counts as restored; one that was renamed
+    /// does not.
     ///
     /// # Errors
     ///
     /// If the database cannot be read.
     pub fn is_storage_trusted(&self) -> Result<bool> {
+        let file = self.file_origin()?;
         self.connections.read(Operation::CleanupTasks, |connection| {
-            cleanup::is_storage_trusted(connection, Meta::read(connection)?.database)
+            let expected = TrustedAs::new(Meta::read(connection)?.database, &file);
+            cleanup::is_storage_trusted(connection, expected.as_ref())
         })
     }
 
@@ -227,14 +231,23 @@ impl SqliteStore {
     ///
     /// If the database cannot be written.
     pub fn trust_storage(&self) -> Result<()> {
+        let file = self.file_origin()?;
         self.write_tasks(
             Operation::TrustStorage,
             "record that the stored data is trusted",
             |transaction, meta| {
-                cleanup::trust_storage(transaction, meta.database)?;
+                if let Some(trusted) = TrustedAs::new(meta.database, &file) {
+                    cleanup::trust_storage(transaction, &trusted)?;
+                }
                 Ok(0)
             },
         )
+    }
+
+    fn file_origin(&self) -> Result<FileOrigin> {
+        let Some(files) = &self.files else { return Ok(FileOrigin::default()) };
+        let path = files.database();
+        FileOrigin::at(&path).map_err(failed_on("look at", &path))
     }
 
     /// Reads how many tasks there are, after an open or a repair.
