@@ -22,6 +22,14 @@ pub enum Step {
 }
 
 impl Step {
+    /// Returns the shape that the step adds if it is accepted.
+    pub fn added(&self) -> Option<&NewShape> {
+        match self {
+            Self::Mutate(Mutation::Add(shape)) | Self::GetOrAdd(shape) => Some(shape),
+            Self::Mutate(_) => None,
+        }
+    }
+
     /// Calls the store. Returns the receipt of an accepted mutation, and `None` if the mutation was refused
     /// or the shape was found.
     pub fn play(&self, store: &impl MutateShapes) -> Option<Receipt> {

@@ -10,9 +10,12 @@ const USAGE: &str = "\
 cargo xtask crash [--rounds N] [--minutes M] [--seed S]
 
     Runs child processes that work on a database, and kills each with SIGKILL at a random moment: while it opens,
-    migrates, recovers, writes, flushes or closes. Then checks that the database holds a prefix of the acknowledged
-    mutations, including every durable one. The next round continues with the same files. Default: 100 rounds. The
-    seed is printed; the same seed repeats the same rounds, as far as the scheduler allows.
+    migrates, recovers, writes, flushes, cleans or closes. Then checks that the database holds a prefix of the
+    acknowledged mutations, including every durable one, and that no data of a live shape was deleted. The next round
+    continues with the same files; between two rounds they may be copied, restored, moved or emptied, and then
+    nothing that the database does not know may be deleted without the application's word. Each chain of rounds ends
+    with a check that no stored data is left without a shape. Default: 100 rounds. The seed is printed; the same seed
+    repeats the same rounds, as far as the scheduler allows.
 
 cargo xtask soak [--minutes N] [--seed S]
 

@@ -13,12 +13,13 @@ use std::{
 
 use shape_meta::{Activity, NoopCleaner, Observer, ShapeMeta, Span, StoreControl};
 
-use super::{Outcome, plan::Task};
+use super::{Outcome, plan::Task, stored_data::StoredData};
 use shape_meta_harness::script::Script;
 
 /// The argument that makes the binary the child.
 pub const NAME: &str = "crash-child";
 pub(super) const DIRECTORY: &str = "SHAPE_META_CRASH_DIRECTORY";
+pub(super) const DATA: &str = "SHAPE_META_CRASH_DATA";
 pub(super) const TASK: &str = "SHAPE_META_CRASH_TASK";
 
 /// Reports the activities of the store to the parent.
@@ -37,17 +38,22 @@ pub(super) fn run() -> Outcome {
     report("start\n");
     let task = Task::parse(&env::var(TASK)?).ok_or("the task is invalid")?;
     let directory = env::var_os(DIRECTORY).ok_or("the directory is missing")?;
-    let store = task.builder(NoopCleaner).observer(Arc::new(ReportActivities)).open(Path::new(&directory))?;
+    let data = env::var_os(DATA).map(|data| StoredData(data.into()));
+    let builder = match &data {
+        Some(data) => task.builder(StoredData(data.0.clone())),
+        None => task.builder(NoopCleaner),
+    };
+    let store = builder.observer(Arc::new(ReportActivities)).open(Path::new(&directory))?;
     report("opened\n");
     thread::scope(|scope| {
         for number in 0..task.threads {
-            let store = &store;
+            let (store, data) = (&store, data.as_ref());
             let script = if task.threads == 1 {
                 Script::single_threaded(task.seed)
             } else {
                 Script::for_thread(task.seed, number)
             };
-            scope.spawn(move || work(store, number, script, task.steps));
+            scope.spawn(move || work(store, data, number, script, task.steps));
         }
     });
     let closed = store.close(Duration::from_secs(60));
@@ -59,13 +65,18 @@ pub(super) fn run() -> Outcome {
     Ok(true)
 }
 
-/// Reports the sequence number and time of each step, and each receipt that has become durable.
-fn work(store: &ShapeMeta, thread: u64, script: Script, steps: u64) {
+/// Reports the sequence number and time of each step, the data that was created after an add, and each
+/// receipt that has become durable.
+fn work(store: &ShapeMeta, data: Option<&StoredData>, thread: u64, script: Script, steps: u64) {
     let mut waiting = VecDeque::new();
     for step in script.take(usize::try_from(steps).unwrap_or(usize::MAX)) {
         let receipt = step.play(store);
         let seq = receipt.as_ref().map_or(0, |receipt| receipt.seq().get());
         report(&format!("did {thread} {seq} {}\n", now()));
+        if let (Some(data), Some(shape), Some(receipt)) = (data, step.added(), &receipt) {
+            data.create(&shape.handle, receipt.seq()).expect("the disk works");
+            report(&format!("stored {seq}\n"));
+        }
         waiting.extend(receipt);
         let mut durable = None;
         while let Some(receipt) = waiting.pop_front_if(|receipt| receipt.is_durable()) {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Outcome,
-    child::{DIRECTORY, NAME, TASK, now},
+    child::{DATA, DIRECTORY, NAME, TASK, now},
     plan::{Moment, Task},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct ChildLog {
     pub(super) did: Vec<Vec<(Option<u64>, u64)>>,
     /// The largest sequence number that was reported as durable.
     pub(super) durable: u64,
+    /// The sequence numbers of the adds whose data was created.
+    pub(super) stored: Vec<u64>,
     pub(super) opened: bool,
     /// The last reported activity, which is where the kill hit.
     pub(super) last: String,
@@ -38,15 +40,21 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Runs a child in this directory, and kills it at this moment.
-pub(super) fn kill_at(moment: Moment, task: Task, binary: &Path, directory: &Path) -> Outcome<ChildLog> {
-    let child = Command::new(binary)
-        .arg(NAME)
-        .env(DIRECTORY, directory)
-        .env(TASK, task.text())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut child = KillOnDrop(child);
+/// Runs a child on the database in this directory and on the stored data, if it has any, and kills it at this
+/// moment.
+pub(super) fn kill_at(
+    moment: Moment,
+    task: Task,
+    binary: &Path,
+    directory: &Path,
+    data: Option<&Path>,
+) -> Outcome<ChildLog> {
+    let mut command = Command::new(binary);
+    command.arg(NAME).env(DIRECTORY, directory).env(TASK, task.text()).stdout(Stdio::piped());
+    if let Some(data) = data {
+        command.env(DATA, data);
+    }
+    let mut child = KillOnDrop(command.spawn()?);
     let mut out = BufReader::new(child.0.stdout.take().ok_or("its output is not piped")?);
     let mut log = ChildLog { did: vec![Vec::new(); task.threads as usize], ..ChildLog::default() };
     let mut line = String::new();
@@ -63,6 +71,7 @@ pub(super) fn kill_at(moment: Moment, task: Task, binary: &Path, directory: &Pat
                 let seq: u64 = seq.parse()?;
                 log.did[thread.parse::<usize>()?].push(((seq > 0).then_some(seq), at.parse()?));
             }
+            ["stored", seq] => log.stored.push(seq.parse()?),
             ["durable", seq] => log.durable = log.durable.max(seq.parse()?),
             [activity] => {
                 log.opened |= activity == "opened";

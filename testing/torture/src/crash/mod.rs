@@ -1,4 +1,5 @@
-//! Crash tests (C6): a parent kills working child processes and checks the databases that they leave.
+//! Crash tests (C6, C12, C13): a parent kills working child processes, and checks the databases and the stored
+//! data that they leave. Between two children it copies, restores, moves and empties the files.
 
 mod check;
 mod child;
@@ -6,6 +7,7 @@ mod child_log;
 mod parent;
 mod plan;
 mod report;
+mod stored_data;
 
 use std::{
     env,
@@ -60,14 +62,16 @@ pub fn rounds_of(binary: &std::path::Path, seed: u64, rounds: u64, end: Option<I
             Some(chain) => chain,
             None => Chain::begin(&mut random)?,
         };
-        let is_sound = current.round(binary, &mut random, &mut report)?;
+        let is_last = random.u8(..8) == 0;
+        let is_sound = current.round(binary, &mut random, &mut report)?
+            && current.between(&mut random, is_last, &mut report)?;
         if !is_sound {
             println!(
                 "seed {seed}, round {}: the files are kept in {}",
                 report.rounds,
                 current.keep().display()
             );
-        } else if random.u8(..8) > 0 {
+        } else if !is_last {
             chain = Some(current);
         }
     }

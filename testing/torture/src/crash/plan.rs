@@ -112,7 +112,7 @@ impl Moment {
             0 => ("start", 1, 10_000),
             1..=2 => ("open", 1, 4_000),
             3 => ("recovery", 1, 1_500),
-            4 => ("clean", 1, 1_000),
+            4 => ("clean", 8, 1_000),
             5 => ("opened", 1, 3_000),
             6..=8 => ("flush", 20, 2_000),
             9..=10 => ("close", 1, 3_000),
@@ -123,6 +123,69 @@ impl Moment {
             times: random.u64(1..=max_times),
             delay: Duration::from_micros(random.u64(..=max_delay)),
             latest: Duration::from_millis(random.u64(20..=600)),
+        }
+    }
+}
+
+/// What happens to the files between two children, while no process has them open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// The files are copied.
+    Copy,
+    /// A backup is made.
+    Backup,
+    /// The latest copy or backup is put in the place of the database.
+    Restore,
+    /// The directory of the database gets another name.
+    Move,
+    /// The file of the database is emptied.
+    Empty,
+    /// The directory of the database is empty, as that of a volume which is not mounted.
+    Unmount,
+    /// The volume is mounted again.
+    Mount,
+    /// Stored data without a shape appears.
+    Plant,
+    /// The store is opened, flushed and cleaned until nothing is left to do.
+    Settle,
+    /// The same, and the orphans that wait for it are confirmed.
+    Confirm,
+}
+
+impl Event {
+    pub(super) fn draw(random: &mut Rng) -> Option<Self> {
+        Some(match random.u8(..20) {
+            0..2 => Self::Copy,
+            2..4 => Self::Backup,
+            4..6 => Self::Restore,
+            6 => Self::Move,
+            7 => Self::Empty,
+            8 => Self::Unmount,
+            9..11 => Self::Mount,
+            11 => Self::Plant,
+            12..15 => Self::Settle,
+            15 => Self::Confirm,
+            _ => return None,
+        })
+    }
+
+    /// Whether it happens to the stored data alone.
+    pub(super) fn concerns_data(self) -> bool {
+        matches!(self, Self::Plant | Self::Settle | Self::Confirm)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Move => "move",
+            Self::Empty => "empty file",
+            Self::Unmount => "unmount",
+            Self::Mount => "mount",
+            Self::Plant => "orphan",
+            Self::Settle => "settle",
+            Self::Confirm => "confirm",
         }
     }
 }

@@ -11,6 +11,14 @@ pub struct Report {
     pub violations: Vec<String>,
     /// The number of kills for each activity of the child.
     pub(super) hits: BTreeMap<String, u64>,
+    /// What happened between two children, each with its number.
+    pub(super) events: BTreeMap<&'static str, u64>,
+    /// The number of adds whose data was created, of live shapes whose data was looked for, of directories
+    /// that had to stay without the application's word, and of orphans that were deleted.
+    pub(super) created: u64,
+    pub(super) live: u64,
+    pub(super) guarded: u64,
+    pub(super) orphans: u64,
     /// The number of chains for each kind of initial files.
     pub(super) chains: BTreeMap<&'static str, u64>,
     /// The number of acknowledged mutations; for each kill with a buffer, the number of lost ones and the age
@@ -40,6 +48,17 @@ impl fmt::Display for Report {
             f,
             "killed during: {}",
             list(self.hits.iter().map(|(at, n)| format!("{at} {n}")).collect())
+        )?;
+        writeln!(
+            f,
+            "between children: {}",
+            list(self.events.iter().map(|(event, n)| format!("{event} {n}")).collect())
+        )?;
+        writeln!(
+            f,
+            "stored data: created {} times; {} live shapes had theirs; {} times a directory waited for the \
+             application's word; {} orphans deleted",
+            self.created, self.live, self.guarded, self.orphans
         )?;
         let (lost, ages) = (Percentiles::of(&self.lost), Percentiles::of(&self.ages));
         writeln!(f, "{} mutations acknowledged; lost by a kill with a buffer: {lost}", self.acknowledged)?;
