@@ -25,7 +25,7 @@ impl Cleanup {
             // A pass from the first task on shows whether any is left.
             return match (has_waiting, progress.needs_sweep) {
                 _ if !began && !has_waiting => Ok(Part::More),
-                (_, true) => self.sweep(store, database, progress).map(Part::Swept),
+                (_, true) => self.sweep(store, database, progress),
                 (true, false) => Ok(Part::Waiting),
                 (false, false) => Ok(Part::Done),
             };

@@ -8,5 +8,6 @@ mod handed_over;
 mod histories;
 mod ownership;
 mod reserved;
+mod restores;
 mod sweep;
 mod threads;

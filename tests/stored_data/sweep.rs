@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
-use shape_meta::{ReadShapes, StoreControl};
+use shape_meta::{MutateShapesExt, ReadShapes, StoreControl};
 use shape_meta_core::conformance::handle;
-use shape_meta_harness::compositions::{ALL, PRODUCT, TIMEOUT, directory};
+use shape_meta_harness::compositions::{ALL, PRODUCT, TIMEOUT, WAIT, directory};
 use shape_meta_sqlite::Inspector;
 
 use super::support::{Storage, add, builder, clean, cleaned, copy_of, flush, handles, open, remove, settle};
@@ -150,6 +150,37 @@ fn c12_a_salvaged_database_deletes_nothing_that_it_does_not_know() {
         drop(store);
         assert!(storage.has(50), "{composition:?}");
         assert_reports(composition, directory.path(), &storage, &[50]);
+    }
+}
+
+/// Found by the torture tool: a reset that is pending makes every handle undecided, and the sweep took that for
+/// a storage without orphans, and the database for one that knows its storage.
+#[test]
+fn c12_a_sweep_during_a_pending_reset_decides_nothing() {
+    for composition in ALL.into_iter().filter(|one| one.buffer.is_some()) {
+        let (directory, storage) = (directory(), Storage::listing());
+        (1..=3).for_each(|number| storage.create(handle(number)));
+        let store = open(composition, directory.path(), &storage);
+        add(&store, &storage, [7]);
+        flush(&store);
+        store.reset(WAIT).expect("it is accepted");
+        clean(&store);
+        assert_eq!(store.cleanup_status().sweep, None, "{composition:?}: nothing is decided");
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([7]));
+        assert_eq!(store.cleanup_status().sweep.map(|sweep| sweep.orphans), Some(3));
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        assert_reports(composition, directory.path(), &storage, &[1, 2, 3]);
+
+        // A trusted database finds its orphans after the flush.
+        let store = open(composition, directory.path(), &storage);
+        storage.create(handle(50));
+        store.reset(WAIT).expect("it is accepted");
+        clean(&store);
+        assert!(storage.has(50));
+        settle(&store);
+        assert!(!storage.has(50), "{composition:?}");
     }
 }
 
