@@ -151,6 +151,7 @@
 //! | `admission` | no | [`admission`]: load shedding for callers |
 //! | `tower` | no | [`admission::AdmissionLayer`]: load shedding as a tower layer (brings `admission`) |
 //! | `shape` | no | [`Shape`], the ready-made definition type, its JSON, and a reader of traces |
+//! | `serde` | no | `Serialize` and `Deserialize` for handles, states, metadata and counts, `Serialize` for [`Health`] |
 //! | `full` | no | all of the above |
 //!
 //! # Related crates

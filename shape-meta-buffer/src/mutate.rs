@@ -120,7 +120,7 @@ impl<S: ShapeStore> Shared<S> {
     /// since the caller waits and retries before.
     fn report<T>(&self, outcome: Result<T, MutateError>, attempt: AttemptContext) -> Result<T, MutateError> {
         match &outcome {
-            Err(MutateError::Refused(refusal)) if refusal.is_temporary() && !attempt.is_final => {}
+            Err(MutateError::Refused(refusal)) if refusal.is_retryable() && !attempt.is_final => {}
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => self.observer.failed(error),
             Ok(_) => {}

@@ -155,7 +155,7 @@ impl<S: ShapeStore> Direct<S> {
                     writer.saved = Instant::now();
                 }
             }
-            Err(MutateError::Refused(refusal)) if refusal.is_temporary() && !attempt.is_final => {}
+            Err(MutateError::Refused(refusal)) if refusal.is_retryable() && !attempt.is_final => {}
             Err(MutateError::Refused(refusal)) => self.observer.refused(refusal),
             Err(MutateError::Failed(error)) => {
                 let stopped = self.condition().failed(error);

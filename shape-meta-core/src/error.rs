@@ -1,4 +1,4 @@
-use std::{borrow::Cow, error, fmt, sync::Arc};
+use std::{borrow::Cow, error, fmt, sync::Arc, time::Duration};
 
 use crate::{Refusal, Seq};
 
@@ -62,6 +62,9 @@ pub enum ErrorKind {
     Standby,
 }
 
+/// The time after which to try again what can succeed later, where no better one is known.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// The reaction of a flusher to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -97,6 +100,13 @@ impl ErrorKind {
             | Self::NotFound
             | Self::Standby => Remedy::Stop,
         }
+    }
+
+    /// Returns whether the same call can succeed later, without a change by the caller: if what a flusher
+    /// [retries](Remedy::Retry) has ended, the other owner has closed the database, or the standby is
+    /// promoted.
+    pub fn is_retryable(self) -> bool {
+        self.remedy() == Remedy::Retry || matches!(self, Self::AlreadyOpen | Self::Standby)
     }
 
     /// Returns a short name, suitable as a metric label.
@@ -165,6 +175,17 @@ impl Error {
         self.0.kind
     }
 
+    /// Returns whether the same call can succeed later: that of the [kind](ErrorKind::is_retryable).
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+    }
+
+    /// Returns the time after which to try again: a second, because it is not known when a disk recovers. `None`
+    /// if the same call fails again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.is_retryable().then_some(RETRY_AFTER)
+    }
+
     /// Returns the [`created`](crate::Entry::created) of the shape whose change was rejected, if it is known.
     pub fn rejected_seq(&self) -> Option<Seq> {
         self.0.rejected_seq
@@ -210,6 +231,20 @@ impl MutateError {
         match self {
             Self::Refused(refusal) => Some(refusal),
             Self::Failed(_) => None,
+        }
+    }
+
+    /// Returns whether the same mutation can succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    /// Returns the time after which to try again: that of the [refusal](Refusal::retry_after) or of the
+    /// [failure](Error::retry_after). `None` if the same mutation is not accepted later either.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after(),
+            Self::Failed(error) => error.retry_after(),
         }
     }
 }

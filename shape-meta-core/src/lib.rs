@@ -54,6 +54,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `shape` | the ready-made definition type `Shape`, its JSON, its key, and a reader of traces of such definitions |
+//! | `serde` | `Serialize` for `Health`; also `Deserialize` for `Handle`, `Key`, `DefinitionHash`, `SnapshotState`, `Seq`, `Timestamp`, `Metadata` and `Counts` |
 //! | `conformance` | the conformance suite, and stores that fail on purpose, for tests of implementations |
 //!
 //! # Related crates
@@ -90,6 +91,9 @@ pub mod conformance;
 
 #[cfg(feature = "shape")]
 mod shape;
+
+#[cfg(feature = "serde")]
+mod serialize;
 
 // Traits: reads, stores and their capabilities, mutations and control.
 pub use traits::{ChangeLog, LastReadStore, RebuildStore};

@@ -13,4 +13,5 @@ mod messages;
 mod observer_events;
 mod orphans;
 mod records;
+mod retry;
 mod signal;

@@ -2,11 +2,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
     DurabilityWait, Error, Observer, Seq, Signal,
+    error::RETRY_AFTER,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -177,6 +178,17 @@ pub enum NotDurable {
 }
 
 impl NotDurable {
+    /// Returns whether another wait for the same receipt can succeed. The mutation needs not be repeated.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+
+    /// Returns the time after which to wait again; `None` if the mutation is not durable later either, or its
+    /// fate is not known any more.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.is_retryable().then_some(RETRY_AFTER)
+    }
+
     /// Returns a short name, suitable as a metric label.
     pub fn name(&self) -> &'static str {
         match self {

@@ -90,8 +90,8 @@ pub trait MutateShapesExt: MutateShapes {
 
 impl<S: MutateShapes + ?Sized> MutateShapesExt for S {}
 
-fn is_temporary<T>(outcome: &Result<T, MutateError>) -> bool {
-    matches!(outcome, Err(MutateError::Refused(refusal)) if refusal.is_temporary())
+fn is_retryable<T>(outcome: &Result<T, MutateError>) -> bool {
+    matches!(outcome, Err(MutateError::Refused(refusal)) if refusal.is_retryable())
 }
 
 fn with_backpressure<S: MutateShapes + ?Sized, T>(
@@ -103,7 +103,7 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
         return attempt(AttemptContext::ONLY);
     };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
-    if !is_temporary(&first) {
+    if !is_retryable(&first) {
         return first;
     }
     // Only a caller that has to wait reads the clock.
@@ -113,7 +113,7 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
         // Listen before trying again, so that capacity freed in between is not missed.
         let waiter = capacity.listen();
         let outcome = attempt(AttemptContext { first_tried: since, is_final: false });
-        if !is_temporary(&outcome) {
+        if !is_retryable(&outcome) {
             return outcome;
         }
         if !waiter.wait(deadline) {
@@ -128,14 +128,14 @@ async fn with_backpressure_async<S: MutateShapes + ?Sized, T>(
 ) -> Result<T, MutateError> {
     let Some(capacity) = store.capacity_signal() else { return attempt(AttemptContext::ONLY) };
     let first = attempt(AttemptContext { first_tried: None, is_final: false });
-    if !is_temporary(&first) {
+    if !is_retryable(&first) {
         return first;
     }
     let retry = AttemptContext { first_tried: Some(Instant::now()), is_final: false };
     loop {
         let waiter = capacity.listen();
         let outcome = attempt(retry);
-        if !is_temporary(&outcome) {
+        if !is_retryable(&outcome) {
             return outcome;
         }
         waiter.await;

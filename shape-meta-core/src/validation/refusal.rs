@@ -87,10 +87,18 @@ impl Refusal {
         Self::UnknownHandle { handle: handle[..end].to_owned() }
     }
 
-    /// Returns whether the refusal ends by itself, so that a caller can wait for it: see
-    /// [`Wait`](crate::Wait).
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Overloaded { .. } | Self::BeingCleaned { .. })
+    /// Returns whether the refusal ends by itself, so that a caller can wait for it (see
+    /// [`Wait`](crate::Wait)) or try again: it has a [`retry_after`](Self::retry_after).
+    pub fn is_retryable(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    /// Returns the time after which to try again; `None` if the same mutation is refused again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after } | Self::BeingCleaned { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
     }
 
     /// Returns a short name of the kind, suitable as a metric label.
