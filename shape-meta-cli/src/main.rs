@@ -1,7 +1,8 @@
 //! `shape-meta`: inspects, verifies, backs up and repairs a shape-meta database.
 //!
-//! Read-only commands work while an owner is alive and change no file of the database. Commands that write
-//! (`import`, `repair`) take ownership and fail while another process owns the database.
+//! Read-only commands work while an owner is alive, show one moment of the database, and change no byte of it
+//! and of its WAL; an empty WAL and its index may be created. Commands that write (`import`, `repair`) take
+//! ownership and fail while another process owns the database. A terminal obeys nothing in any output.
 //!
 //! # Exit codes
 //!
