@@ -7,7 +7,7 @@ use shape_meta::{BufferOptions, CacheOptions, NoopCleaner, Shape, TableName, pre
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let open = || {
-        // In production, pass your `ShapeCleaner`: it deletes the stored data of removed shapes.
+        // In production, pass your `ShapeCleaner`: see the example `stored_data`.
         ShapeMeta::builder(NoopCleaner)
             .cached(CacheOptions::default())
             .buffered(BufferOptions::default())

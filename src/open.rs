@@ -84,7 +84,7 @@ impl Builder {
         let observer = Arc::clone(&self.layers.observer);
         let store = Arc::new(open(options, Arc::clone(&observer))?);
         let report = recover(&store, self.cleanup)?;
-        let cleanup = Cleanup::new(self.cleaner, observer, self.cleanup.background);
+        let cleanup = Cleanup::new(self.cleaner, observer, self.cleanup);
         let stack = stack(Arc::clone(&store), self.layers)?;
         let database = Database { store: DatabaseStore::Opened(store), report };
         Ok(ShapeMeta::over_database(stack, database, cleanup))

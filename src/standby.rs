@@ -147,7 +147,7 @@ impl Standby {
         self.0.lower.refresh()?;
         self.0.lower.merge_saved_reads(|created| owner.first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
-        let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), cleanup.background);
+        let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), *cleanup);
         let database = open::Database::promoted(&self.0.database, report);
         Ok(ShapeMeta::over_database(stack, database, cleanup))
     }

@@ -61,6 +61,12 @@ impl Drop for Inner {
     }
 }
 
+#[cfg(feature = "sqlite")]
+fn deadline(timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    Instant::now() + timeout.min(FAR)
+}
+
 impl ShapeMeta {
     /// Returns a builder. It takes the cleaner at once, because no database opens without one. Pass
     /// [`NoopCleaner`](crate::NoopCleaner) if you store no data for shapes.
@@ -112,7 +118,9 @@ impl ShapeMeta {
     /// shape is left. Returns whether there may be more to do at once. The store does this in the background
     /// by itself, unless the builder turns [`background_cleanup`](Builder::background_cleanup) off.
     ///
-    /// Waits for a call of the cleaner in progress. Does nothing over a store of your own and after a close.
+    /// If the cleaner fails, the next calls hand over fewer shapes at a time, and one that cannot be cleaned is
+    /// skipped until the others are done. Waits for a call of the cleaner in progress. Does nothing over a
+    /// store of your own, after a close, and within a call of the cleaner.
     ///
     /// # Errors
     ///
@@ -148,7 +156,7 @@ impl ShapeMeta {
     pub fn confirm_orphans(&self) -> Result<()> {
         if let (Some(database), Some(cleanup)) = (self.database(), &self.0.cleanup) {
             database.trust_storage()?;
-            cleanup.sweep_again();
+            cleanup.sweep_confirmed();
         }
         Ok(())
     }
@@ -253,10 +261,11 @@ impl StoreControl for ShapeMeta {
     }
 
     /// Also ends the cleanup: a call of the cleaner in progress is waited for within the timeout. What it has
-    /// not deleted is handed to it after the next open.
+    /// not deleted is handed to it after the next open. A call that takes longer keeps the database open until
+    /// it returns, so that no other owner gives one of its handles to a shape.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]
-        let (cleanup, deadline) = (self.0.cleanup.as_ref(), Instant::now().checked_add(timeout));
+        let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));
         #[cfg(feature = "sqlite")]
         if let Some(cleanup) = cleanup {
             cleanup.begin_close();
@@ -264,7 +273,7 @@ impl StoreControl for ShapeMeta {
         let report = self.0.core.stack.close(timeout);
         #[cfg(feature = "sqlite")]
         if let Some(cleanup) = cleanup {
-            cleanup.wait_until_idle(deadline.unwrap_or_else(|| Instant::now() + DROP_TIMEOUT));
+            cleanup.wait_until_idle(deadline);
         }
         report
     }

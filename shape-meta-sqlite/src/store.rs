@@ -12,7 +12,7 @@ use crate::{
     connection::{connections::Connections, settings::Settings},
     format::files::Files,
     open::pipeline::{self, OpenedDatabase},
-    ownership::{lock::OwnerLock, position::Position, presence::Presence},
+    ownership::{lock::OwnerLock, position::Position, presence::Presence, witness::Witness},
     read::{preload::Preload, recency::Recency},
     write::{change_log::ChangeLogSize, cleanup_tasks::CleanupTasks},
 };
@@ -142,6 +142,16 @@ impl SqliteStore {
     pub(crate) fn has_lock(&self) -> bool {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.as_ref().is_some_and(OwnerLock::is_current)
+    }
+
+    /// Records in the lock file how far this opening of the database has come, so that an older copy in its
+    /// place is noticed (C12). A power loss that undoes commits makes the database an older copy, too. Costs a
+    /// write of one line.
+    pub(crate) fn testify(&self, last_seq: Seq) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = &*lock {
+            lock.testify(&Witness { openings: [self.connections.opening(), None], last_seq }, false);
+        }
     }
 
     /// Returns the report of the open.

@@ -6,7 +6,11 @@
 
 mod worker;
 
+mod thread;
+
 mod part;
+
+mod pace;
 mod status;
 mod sweep;
 

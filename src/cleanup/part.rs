@@ -4,54 +4,159 @@ use std::{
 };
 
 use shape_meta_core::{Activity, Error, ErrorKind, Handle, HandleState, Result};
+use shape_meta_sqlite::{CleanupTask, SqliteStore};
 
-use super::worker::{Cleanup, Part, Progress, panic_error};
+use super::{
+    OrphanSweep,
+    worker::{Cleanup, panic_error},
+};
 use crate::store::Core;
 
 /// How many handles one call of the cleaner gets at most.
 const HANDLES_PER_CALL: usize = 1_000;
 
+/// Where the worker is: in a pass over all tasks, in the order of their ids.
+#[derive(Clone)]
+pub(super) struct Progress {
+    /// The last task that this pass has done or left.
+    after: Option<CleanupTask>,
+    /// Whether that was the last one. Later tasks are of the next pass, so that a sweep gets its turn beside a
+    /// stream of removals.
+    is_at_end: bool,
+    /// How many tasks the next call gets at most. Halved when a call fails, so that one handle that cannot be
+    /// cleaned does not keep the others.
+    pub(super) limit: usize,
+    left: Left,
+    needs_sweep: bool,
+    /// Whether the application has said that orphans are garbage.
+    is_confirmed: bool,
+}
+
+/// Why a pass leaves tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Left {
+    #[default]
+    Nothing,
+    /// Their handles wait for a flush.
+    Pending,
+    /// The cleaner fails.
+    Failed,
+}
+
+/// The outcome of a part.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// There may be more to do at once.
+    More,
+    /// A pass has ended, and has left tasks.
+    Left(Left),
+    /// A sweep has ended; `None` if the cleaner does not say what is stored.
+    Swept(Option<OrphanSweep>),
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Progress {
+    pub(super) fn new(needs_sweep: bool, is_confirmed: bool) -> Self {
+        Self {
+            after: None,
+            is_at_end: false,
+            limit: HANDLES_PER_CALL,
+            left: Left::Nothing,
+            needs_sweep,
+            is_confirmed,
+        }
+    }
+
+    /// Requests a sweep that the application has confirmed.
+    pub(super) fn request_sweep(&mut self) {
+        (self.needs_sweep, self.is_confirmed) = (true, true);
+    }
+
+    /// Takes the progress for a part. Requests that come while the part runs are noticed afterwards.
+    pub(super) fn take(&mut self) -> Self {
+        let taken = self.clone();
+        (self.needs_sweep, self.is_confirmed) = (false, false);
+        taken
+    }
+
+    pub(super) fn keep_requests_of(&mut self, other: &Self) {
+        self.needs_sweep |= other.needs_sweep;
+        self.is_confirmed |= other.is_confirmed;
+    }
+
+    /// Goes on after this task.
+    fn leave(&mut self, last: CleanupTask, is_at_end: bool, left: Left) {
+        (self.after, self.is_at_end) = (Some(last), is_at_end);
+        self.left = self.left.max(left);
+    }
+}
+
 impl Cleanup {
-    /// Runs the next part: a page of tasks, or a sweep once no task is left.
+    /// Runs the next part: a page of tasks, or a sweep at the end of a pass.
     ///
     /// The order keeps C12. The handles are reserved first, so that no shape takes one of them until the call
     /// is acknowledged. A handle is only handed over if no shape has it on disk either: its removal is durable.
     pub(super) fn part(&self, store: &Core, progress: &mut Progress) -> Result<Part> {
         let Some(database) = store.database() else { return Ok(Part::Done) };
-        let tasks = database.cleanup_tasks(progress.after.as_ref(), HANDLES_PER_CALL)?;
-        let Some(last) = tasks.last().cloned() else {
-            let began = progress.after.take().is_none();
-            let has_waiting = std::mem::take(&mut progress.has_waiting);
-            // A pass from the first task on shows whether any is left.
-            return match (has_waiting, progress.needs_sweep) {
-                _ if !began && !has_waiting => Ok(Part::More),
-                (_, true) => self.sweep(store, database, progress),
-                (true, false) => Ok(Part::Waiting),
-                (false, false) => Ok(Part::Done),
-            };
+        let tasks = match progress.is_at_end {
+            true => Vec::new(),
+            false => database.cleanup_tasks(progress.after.as_ref(), progress.limit)?,
         };
-        let handles: HashSet<&Handle> = tasks.iter().map(|task| task.handle()).collect();
+        let Some(last) = tasks.last().cloned() else { return self.end_pass(store, database, progress) };
+        let is_at_end = tasks.len() < progress.limit;
+        let handles: HashSet<&Handle> = tasks.iter().map(CleanupTask::handle).collect();
         let handles: Vec<Handle> = handles.into_iter().cloned().collect();
         let reservation = store.stack().reserve_handles(&handles)?;
         let states: HashMap<&Handle, HandleState> = reservation.states().collect();
-        let (mut free, mut superseded) = (Vec::new(), Vec::new());
+        let (mut free, mut superseded, mut left) = (Vec::new(), Vec::new(), Left::Nothing);
         for task in tasks {
             match states.get(task.handle()) {
                 Some(HandleState::Free) => free.push(task),
                 Some(HandleState::Live { created }) => superseded.push((task, *created)),
-                Some(HandleState::Pending) | None => progress.has_waiting = true,
+                Some(HandleState::Pending) | None => left = Left::Pending,
             }
         }
         // A newer shape that is not in the database yet may be lost, and leave the task as it is.
-        progress.has_waiting |= database.drop_superseded_tasks(&superseded)? < superseded.len();
+        if database.drop_superseded_tasks(&superseded)? < superseded.len() {
+            left = Left::Pending;
+        }
         let handles = reservation.free();
         if !handles.is_empty() {
             database.confirm_removals()?;
-            self.clean(&handles)?;
+            if let Err(error) = self.clean(&handles) {
+                match handles.len() {
+                    // The others go on. It is tried again in the next pass.
+                    1 => progress.leave(last, is_at_end, Left::Failed),
+                    handles => progress.limit = handles / 2,
+                }
+                return Err(error);
+            }
             database.ack_cleanup(&free)?;
         }
-        progress.after = Some(last);
+        progress.limit = progress.limit.saturating_mul(2).min(HANDLES_PER_CALL);
+        progress.leave(last, is_at_end, left);
         Ok(Part::More)
+    }
+
+    /// Ends a pass over all tasks, of which some may be left.
+    fn end_pass(&self, store: &Core, database: &SqliteStore, progress: &mut Progress) -> Result<Part> {
+        let began = progress.after.take().is_none();
+        let left = std::mem::take(&mut progress.left);
+        (progress.is_at_end, progress.limit) = (false, HANDLES_PER_CALL);
+        if progress.needs_sweep {
+            let part = self.sweep(store, database, progress.is_confirmed)?;
+            if matches!(part, Part::Swept(_)) {
+                (progress.needs_sweep, progress.is_confirmed) = (false, false);
+            }
+            return Ok(part);
+        }
+        Ok(match left {
+            Left::Pending | Left::Failed => Part::Left(left),
+            // Meanwhile there may be tasks before those of this pass.
+            Left::Nothing if !began => Part::More,
+            Left::Nothing => Part::Done,
+        })
     }
 
     /// Calls the cleaner within a span of the observer. A panic is a failure like any other.

@@ -7,17 +7,13 @@ use std::{
 };
 
 use shape_meta_core::{Error, ErrorKind, Observer, Result};
-use shape_meta_sqlite::CleanupTask;
 
-use super::{CleanupStatus, OrphanSweep};
-use crate::{ShapeCleaner, store::Core};
-
-/// The first delay after a failure. It doubles with each failure in a row, up to the longest.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// The delays while nothing is left but tasks that wait for a flush.
-const FIRST_POLL: Duration = Duration::from_millis(10);
-const LONGEST_POLL: Duration = Duration::from_secs(5);
+use super::{
+    CleanupStatus, OrphanSweep,
+    pace::Pace,
+    part::{Part, Progress},
+};
+use crate::{ShapeCleaner, builder::CleanupOptions, store::Core};
 
 /// Hands cleanup tasks to the cleaner, a part at a time: on a thread that exists only while there is
 /// something to do, and on threads of callers (I7).
@@ -25,64 +21,52 @@ pub(crate) struct Cleanup {
     pub(super) cleaner: Arc<dyn ShapeCleaner>,
     pub(super) observer: Arc<dyn Observer>,
     /// Whether parts run on a thread of their own.
-    background: bool,
+    pub(super) background: bool,
     /// The store whose shapes are cleaned; set once it is composed. Weak, since it owns this.
-    store: OnceLock<Weak<Core>>,
+    pub(super) store: OnceLock<Weak<Core>>,
     state: Mutex<State>,
     /// Notified when `state` changes.
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    has_thread: bool,
+pub(super) struct State {
+    pub(super) has_thread: bool,
     /// The thread that runs a part. There is never more than one part at a time.
     runs_on: Option<ThreadId>,
-    is_closed: bool,
+    pub(super) is_closed: bool,
     /// Whether tasks were committed since the last part began.
-    has_news: bool,
+    pub(super) has_news: bool,
     progress: Progress,
-    failures: u32,
-    /// The number of passes in a row that have left nothing but tasks that wait for a flush.
-    polls: u32,
-    last_error: Option<Error>,
+    pub(super) pace: Pace,
+    pub(super) last_error: Option<Error>,
     sweep: Option<OrphanSweep>,
-}
-
-/// Where the worker is.
-#[derive(Clone, Default)]
-pub(super) struct Progress {
-    /// The last task of this pass.
-    pub(super) after: Option<CleanupTask>,
-    /// Whether this pass has left tasks that wait for a flush.
-    pub(super) has_waiting: bool,
-    pub(super) needs_sweep: bool,
-}
-
-/// The outcome of a part.
-#[derive(Debug)]
-pub(super) enum Part {
-    /// There may be more to do at once.
-    More,
-    /// What is left waits for a flush.
-    Waiting,
-    /// A sweep has ended; `None` if the cleaner does not say what is stored.
-    Swept(Option<OrphanSweep>),
-    /// Nothing is left to do.
-    Done,
 }
 
 impl Cleanup {
     pub(crate) fn new(
         cleaner: Arc<dyn ShapeCleaner>,
         observer: Arc<dyn Observer>,
-        background: bool,
+        options: CleanupOptions,
     ) -> Arc<Self> {
-        let needs_sweep = cleaner.stores_data();
-        let progress = Progress { needs_sweep, ..Progress::default() };
-        let state = Mutex::new(State { progress, ..State::default() });
-        let (store, changed) = (OnceLock::new(), Condvar::new());
-        Arc::new(Self { cleaner, observer, background, store, state, changed })
+        let progress = Progress::new(cleaner.stores_data(), options.confirm_orphans);
+        let state = State {
+            has_thread: false,
+            runs_on: None,
+            is_closed: false,
+            has_news: false,
+            progress,
+            pace: Pace::default(),
+            last_error: None,
+            sweep: None,
+        };
+        Arc::new(Self {
+            cleaner,
+            observer,
+            background: options.background,
+            store: OnceLock::new(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
     }
 
     /// Begins to clean this store.
@@ -93,67 +77,21 @@ impl Cleanup {
         }
     }
 
-    /// Makes the worker look for tasks. Starts its thread if there is none.
-    pub(crate) fn wake(self: &Arc<Self>) {
-        let mut state = self.state();
-        state.has_news = true;
-        if state.has_thread || state.is_closed || !self.background || self.store.get().is_none() {
-            return;
-        }
-        let worker = Arc::clone(self);
-        let spawned = thread::Builder::new().name("shape-meta-clean".to_owned()).spawn(move || worker.run());
-        match spawned {
-            Ok(_) => state.has_thread = true,
-            // The next removal or open tries again.
-            Err(error) => {
-                let message = format!("the cleanup thread could not be started: {error}; it is tried again");
-                state.last_error = Some(Error::new(ErrorKind::Io, message).with_source(error));
-            }
-        }
-    }
-
-    /// Repeats the sweep.
-    pub(crate) fn sweep_again(self: &Arc<Self>) {
-        self.state().progress.needs_sweep = true;
+    /// Repeats the sweep, and takes what it finds for garbage.
+    pub(crate) fn sweep_confirmed(self: &Arc<Self>) {
+        self.state().progress.request_sweep();
         self.wake();
     }
 
-    fn run(self: Arc<Self>) {
-        loop {
-            let delay = match self.step() {
-                Ok(true) => continue,
-                Ok(false) => self.poll_delay(),
-                Err(_) => Some(self.retry_delay()),
-            };
-            let mut state = self.state();
-            let begun = Instant::now();
-            match delay {
-                Some(delay) => {
-                    while !state.is_closed && begun.elapsed() < delay {
-                        let left = delay.saturating_sub(begun.elapsed());
-                        state = self.wait(state, left);
-                    }
-                }
-                None if state.has_news && !state.is_closed => continue,
-                None => {
-                    state.has_thread = false;
-                    return;
-                }
-            }
-            if state.is_closed {
-                state.has_thread = false;
-                return;
-            }
-        }
-    }
-
-    /// Runs a part on this thread. Returns whether there may be more to do at once.
+    /// Runs a part on this thread. Returns whether there may be more to do at once. Does nothing within a call
+    /// of the cleaner.
     ///
     /// # Errors
     ///
     /// The failure of the cleaner, or of the database.
     pub(crate) fn step(&self) -> Result<bool> {
         let Some(mut progress) = self.begin() else { return Ok(false) };
+        let limit = progress.limit;
         let store = self.store.get().and_then(Weak::upgrade);
         let outcome = match &store {
             Some(store) => catch_unwind(AssertUnwindSafe(|| self.part(store, &mut progress)))
@@ -163,17 +101,14 @@ impl Cleanup {
         // Dropped before the part ends, so that whoever waits for that holds the last reference.
         drop(store);
         let mut state = self.state();
+        let is_narrowed = progress.limit < limit;
         // A sweep that was requested meanwhile stays requested: `begin` has taken the earlier request.
-        progress.needs_sweep |= state.progress.needs_sweep;
+        progress.keep_requests_of(&state.progress);
         state.progress = progress;
         state.runs_on = None;
         let outcome = match outcome {
             Ok(part) => {
-                state.failures = 0;
-                state.polls = match part {
-                    Part::Waiting => state.polls.saturating_add(1),
-                    _ => 0,
-                };
+                state.pace.succeeded(&part);
                 let has_more = matches!(part, Part::More | Part::Swept(_));
                 if let Part::Swept(sweep) = part {
                     state.sweep = sweep;
@@ -181,34 +116,35 @@ impl Cleanup {
                 Ok(has_more)
             }
             Err(error) => {
-                state.failures = state.failures.saturating_add(1);
+                state.pace.failed(is_narrowed);
                 state.last_error = Some(error.clone());
-                state.progress.after = None;
-                Err((error, state.failures))
+                Err((error, state.pace))
             }
         };
         drop(state);
         self.changed.notify_all();
-        outcome.map_err(|(error, failures)| {
-            self.observer.cleanup_failed(&error, failures, delay(FIRST_DELAY, LONGEST_DELAY, failures));
+        outcome.map_err(|(error, pace)| {
+            // The cleanup goes on, whatever an observer does.
+            let report = || self.observer.cleanup_failed(&error, pace.failures(), pace.retry_delay());
+            let _ = catch_unwind(AssertUnwindSafe(report));
             error
         })
     }
 
-    /// Waits until no other part runs, and begins one. `None` once it is closed.
+    /// Waits until no other part runs, and begins one. `None` once it is closed, and if this thread runs a
+    /// part: then the cleaner has called.
     fn begin(&self) -> Option<Progress> {
+        let this = thread::current().id();
         let mut state = self.state();
-        while state.runs_on.is_some() && !state.is_closed {
+        while state.runs_on.is_some_and(|thread| thread != this) && !state.is_closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.is_closed {
+        if state.is_closed || state.runs_on.is_some() {
             return None;
         }
-        state.runs_on = Some(thread::current().id());
+        state.runs_on = Some(this);
         state.has_news = false;
-        let progress = state.progress.clone();
-        state.progress.needs_sweep = false;
-        Some(progress)
+        Some(state.progress.take())
     }
 
     /// Whether the store is being closed: a part ends soon then.
@@ -238,32 +174,22 @@ impl Cleanup {
     /// Returns the status, without the number of tasks.
     pub(crate) fn status(&self) -> CleanupStatus {
         let state = self.state();
-        let (failures, last_error) = (state.failures, state.last_error.clone());
+        let (failures, last_error) = (state.pace.failures(), state.last_error.clone());
         CleanupStatus { tasks: 0, failures, last_error, sweep: state.sweep.clone() }
     }
 
-    fn poll_delay(&self) -> Option<Duration> {
-        let polls = self.state().polls;
-        (polls > 0).then(|| delay(FIRST_POLL, LONGEST_POLL, polls))
+    pub(super) fn notify(&self) {
+        self.changed.notify_all();
     }
 
-    fn retry_delay(&self) -> Duration {
-        delay(FIRST_DELAY, LONGEST_DELAY, self.state().failures)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns the delay after this many attempts in a row.
-fn delay(first: Duration, longest: Duration, attempts: u32) -> Duration {
-    first.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(longest)
 }
 
 pub(super) fn panic_error(panic: &(dyn Any + Send)) -> Error {

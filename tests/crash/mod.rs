@@ -6,3 +6,4 @@ mod loss_window;
 mod many_threads;
 mod one_thread;
 mod parent;
+mod stored_data;

@@ -1,12 +1,15 @@
 //! Crashes between a removal and its cleaning.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use shape_meta::{MutateShapesExt, ReadShapesExt};
 use shape_meta_core::conformance::{handle, shape};
-use shape_meta_harness::compositions::{ALL, WAIT, directory};
+use shape_meta_harness::{
+    compositions::{ALL, WAIT, directory},
+    crash::Crash,
+};
 
-use super::support::{Failure, Storage, add, clean, cleaned, copy_of, flush, handles, open, remove, settle};
+use super::support::{Failure, Storage, add, clean, cleaned, flush, handles, open, remove, settle};
 
 #[test]
 fn c12_a_crash_before_the_cleaning_hands_over_again() {
@@ -17,8 +20,10 @@ fn c12_a_crash_before_the_cleaning_hands_over_again() {
         flush(&store);
         remove(&store, [1, 2]);
         flush(&store);
-        let crashed = copy_of(directory.path());
-        let reopened = open(composition, crashed.path(), &storage);
+        let crash = Crash::of(directory.path());
+        drop(store);
+        crash.restore();
+        let reopened = open(composition, directory.path(), &storage);
         settle(&reopened);
         assert_eq!(cleaned(&storage), handles([1, 2]), "{composition:?}");
         assert_eq!(storage.stored(), handles([3, 4]));
@@ -35,15 +40,18 @@ fn c12_a_crash_before_the_acknowledgement_hands_over_again() {
         remove(&store, [1, 2]);
         flush(&store);
         // The data is deleted, and the process dies before that is acknowledged.
-        let crashed = copy_of(directory.path());
+        let crash = Crash::of(directory.path());
         clean(&store);
         assert_eq!(cleaned(&storage), handles([1, 2]));
-        let reopened = open(composition, crashed.path(), &storage);
+        drop(store);
+        crash.restore();
+        let reopened = open(composition, directory.path(), &storage);
         clean(&reopened);
         assert_eq!(cleaned(&storage), handles([1, 2]), "{composition:?}");
-        let again = copy_of(crashed.path());
+        let crash = Crash::of(directory.path());
         drop(reopened);
-        clean(&open(composition, again.path(), &storage));
+        crash.restore();
+        clean(&open(composition, directory.path(), &storage));
         assert_eq!(cleaned(&storage), handles([]), "it was acknowledged");
     }
 }
@@ -57,8 +65,10 @@ fn c12_a_removal_that_a_crash_undoes_has_kept_its_data() {
         settle(&store);
         remove(&store, [1]);
         clean(&store);
-        let crashed = copy_of(directory.path());
-        let reopened = open(composition, crashed.path(), &storage);
+        let crash = Crash::of(directory.path());
+        drop(store);
+        crash.restore();
+        let reopened = open(composition, directory.path(), &storage);
         settle(&reopened);
         assert!(reopened.has_handle(&handle(1)).expect("it reads"), "the removal was not durable");
         assert_eq!(storage.stored(), handles([1, 2]), "{composition:?}");
@@ -80,13 +90,14 @@ fn c12_a_pending_removal_of_a_readded_handle_keeps_its_data() {
         remove(&store, [1]);
         clean(&store);
         assert_eq!(cleaned(&storage), handles([]), "{composition:?}");
-        let crashed = copy_of(directory.path());
-        let reopened = open(composition, crashed.path(), &storage);
-        settle(&reopened);
-        assert!(reopened.has_handle(&handle(1)).expect("it reads"));
+        let crash = Crash::of(directory.path());
+        drop(store);
+        crash.restore();
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert!(store.has_handle(&handle(1)).expect("it reads"));
         assert!(storage.has(1), "{composition:?}");
-        drop(reopened);
-        storage.watch(&store);
+        remove(&store, [1]);
         settle(&store);
         assert!(!storage.has(1));
     }
@@ -101,8 +112,10 @@ fn c12_what_a_crash_has_lost_is_found_by_the_sweep() {
         add(&store, &storage, 1..=3);
         flush(&store);
         add(&store, &storage, 4..=26);
-        let crashed = copy_of(directory.path());
-        let reopened = open(composition, crashed.path(), &storage);
+        let crash = Crash::of(directory.path());
+        drop(store);
+        crash.restore();
+        let reopened = open(composition, directory.path(), &storage);
         // Added since the open, before the sweep.
         add(&reopened, &storage, [27, 28]);
         remove(&reopened, [28]);
@@ -119,32 +132,29 @@ fn c12_what_a_crash_has_lost_is_found_by_the_sweep() {
 #[test]
 fn c12_a_crash_at_any_step_loses_and_leaks_nothing() {
     for composition in ALL {
-        let (first, storage) = (directory(), Storage::listing());
-        let store = open(composition, first.path(), &storage);
+        let (directory, storage) = (directory(), Storage::listing());
+        let store = open(composition, directory.path(), &storage);
         settle(&store);
         add(&store, &storage, 1..=6);
         flush(&store);
-        let directories = RefCell::new(vec![first]);
-        let mut store = Some(store);
-        let crash = |store: &mut Option<_>| {
-            let crashed = copy_of(directories.borrow().last().expect("there is one").path());
-            store.take();
-            *store = Some(open(composition, crashed.path(), &storage));
-            directories.borrow_mut().push(crashed);
+        let crash = |store| {
+            let crash = Crash::of(directory.path());
+            drop(store);
+            crash.restore();
+            open(composition, directory.path(), &storage)
         };
-        let mut live: BTreeSet<u64> = (1..=6).collect();
+        let (mut store, mut live) = (store, (1..=6).collect::<BTreeSet<u64>>());
         for number in 1..=6 {
-            remove(store.as_ref().expect("it is open"), [number]);
-            flush(store.as_ref().expect("it is open"));
+            remove(&store, [number]);
+            flush(&store);
             live.remove(&number);
             storage.fail(&[[Failure::Error, Failure::Half, Failure::Panic][number as usize % 3]]);
-            crash(&mut store);
-            assert!(store.as_ref().is_some_and(|store| store.clean_once().is_err()));
-            crash(&mut store);
-            settle(store.as_ref().expect("it is open"));
+            store = crash(store);
+            store.clean_once().expect_err("the cleaner fails");
+            store = crash(store);
+            settle(&store);
             assert_eq!(storage.stored(), handles(live.iter().copied()), "{composition:?}");
         }
-        let store = store.expect("it is open");
         store.add(shape(1), WAIT).expect("its handle and its key are free");
     }
 }

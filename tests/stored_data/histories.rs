@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use shape_meta::{MutateShapesExt, ReadShapesExt, ShapeMeta, StoreControl, Wait};
 use shape_meta_core::conformance::{handle, shape};
-use shape_meta_harness::compositions::{ALL, Composition, TIMEOUT, directory};
-use tempfile::TempDir;
+use shape_meta_harness::{
+    compositions::{ALL, Composition, TIMEOUT, directory},
+    crash::Crash,
+};
 
-use super::support::{Failure, Storage, copy_of, handles, open, settle};
+use super::support::{Failure, Storage, open, settle};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -53,7 +55,7 @@ fn live(store: &ShapeMeta) -> BTreeSet<String> {
 
 fn play(composition: Composition, ops: &[Op]) {
     let storage = Storage::listing();
-    let mut directory: TempDir = directory();
+    let directory = directory();
     let mut store = open(composition, directory.path(), &storage);
     settle(&store);
     let mut confirms = false;
@@ -79,10 +81,10 @@ fn play(composition: Composition, ops: &[Op]) {
                 store = open(composition, directory.path(), &storage);
             }
             Op::Crash => {
-                let crashed = copy_of(directory.path());
+                let crash = Crash::of(directory.path());
                 drop(store);
-                store = open(composition, crashed.path(), &storage);
-                directory = crashed;
+                crash.restore();
+                store = open(composition, directory.path(), &storage);
             }
             Op::Repair => {
                 store.repair().expect("the repair succeeds");
@@ -104,7 +106,7 @@ fn play(composition: Composition, ops: &[Op]) {
         settle(&store);
     }
     let stored: BTreeSet<_> = storage.stored().iter().map(ToString::to_string).collect();
-    assert_eq!(stored, live(&store), "{:?}", handles([]));
+    assert_eq!(stored, live(&store));
     assert_eq!(store.cleanup_status().tasks, 0);
 }
 

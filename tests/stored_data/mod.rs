@@ -2,6 +2,7 @@
 
 mod support;
 
+mod calls;
 mod crash;
 mod failures;
 mod handed_over;
@@ -11,3 +12,4 @@ mod reserved;
 mod restores;
 mod sweep;
 mod threads;
+mod trust;

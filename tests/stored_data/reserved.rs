@@ -79,16 +79,41 @@ fn c12_a_failed_call_releases_its_handles() {
     for composition in ALL {
         let (directory, storage) = (directory(), Storage::default());
         let store = open(composition, directory.path(), &storage);
+        settle(&store);
         add(&store, &storage, [1]);
         remove(&store, [1]);
         flush(&store);
         for failure in [Failure::Error, Failure::Panic] {
             storage.fail(&[failure]);
             store.clean_once().expect_err("the cleaner fails");
+            assert!(!store.clean_once().expect("the end of the pass"));
         }
         add(&store, &storage, [1]);
         settle(&store);
         assert!(storage.has(1), "{composition:?}");
+    }
+}
+
+#[test]
+fn c12_a_handle_that_comes_back_often_keeps_its_latest_data() {
+    for composition in ALL {
+        for ends_live in [false, true] {
+            let (directory, storage) = (directory(), Storage::default());
+            let store = open(composition, directory.path(), &storage);
+            for _ in 0..30 {
+                add(&store, &storage, [1]);
+                flush(&store);
+                remove(&store, [1]);
+                flush(&store);
+            }
+            assert_eq!(store.cleanup_status().tasks, 30, "one for each shape");
+            if ends_live {
+                add(&store, &storage, [1]);
+            }
+            settle(&store);
+            settle(&store);
+            assert_eq!((storage.has(1), store.cleanup_status().tasks), (ends_live, 0), "{composition:?}");
+        }
     }
 }
 

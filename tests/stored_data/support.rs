@@ -2,21 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    iter,
+    ops::Bound,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use shape_meta::{
-    BoxError, Builder, Handle, NoopObserver, ReadShapesExt, ShapeCleaner, ShapeMeta, SqliteStore,
-    StoreControl, StoredHandles, WeakShapeMeta, prelude::*,
+    BoxError, Builder, Handle, ReadShapesExt, ShapeCleaner, ShapeMeta, StoreControl, StoredHandles,
+    WeakShapeMeta, prelude::*,
 };
 use shape_meta_core::conformance::{handle, shape};
-use shape_meta_harness::{
-    compositions::{Composition, FlushSchedule, TIMEOUT, WAIT, sqlite},
-    rows::raw_connection,
-};
-use shape_meta_sqlite::DiskIndexes;
+use shape_meta_harness::compositions::{Composition, FlushSchedule, TIMEOUT, WAIT, sqlite};
 
 /// Stored data of shapes: a set of handles, as a directory has names. Clones are the same storage.
 #[derive(Clone, Default)]
@@ -33,7 +30,14 @@ struct Inner {
     is_held: bool,
     is_reached: bool,
     store: Option<WeakShapeMeta>,
+    /// Handles whose data cannot be deleted.
+    stuck: BTreeSet<Handle>,
+    on_clean: Option<Hook>,
+    on_list: Option<Hook>,
 }
+
+/// Called by the storage with a handle, under none of its locks.
+type Hook = Arc<dyn Fn(&Handle) + Send + Sync>;
 
 /// How a call of the cleaner fails.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,27 @@ impl Storage {
         self.inner().failures = failures.iter().rev().copied().collect();
     }
 
+    /// The data of these shapes cannot be deleted until the next call of this.
+    pub(super) fn set_stuck(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.inner().stuck = numbers.into_iter().map(handle).collect();
+    }
+
+    /// Each call of the cleaner calls this first, with its first handle.
+    pub(super) fn on_clean(&self, hook: impl Fn(&Handle) + Send + Sync + 'static) {
+        self.inner().on_clean = Some(Arc::new(hook));
+    }
+
+    /// A listing calls this with each handle, before it returns it.
+    pub(super) fn on_list(&self, hook: impl Fn(&Handle) + Send + Sync + 'static) {
+        self.inner().on_list = Some(Arc::new(hook));
+    }
+
+    /// Another storage is mounted: this one has these handles, and the former ones are returned.
+    pub(super) fn swap(&self, stored: impl IntoIterator<Item = Handle>) -> Vec<Handle> {
+        let stored = stored.into_iter().collect();
+        std::mem::replace(&mut self.inner().stored, stored).into_iter().collect()
+    }
+
     /// Every call checks that no shape of this store has one of its handles.
     pub(super) fn watch(&self, store: &ShapeMeta) {
         self.inner().store = Some(store.downgrade());
@@ -114,14 +139,20 @@ impl ShapeCleaner for Storage {
                 assert!(!store.has_handle(handle)?, "{handle} is live");
             }
         }
+        let hook = self.inner().on_clean.clone();
+        if let (Some(hook), Some(first)) = (hook, handles.first()) {
+            hook(first);
+        }
         let mut inner = self.inner();
         inner.calls.push(handles.to_vec());
         inner.is_reached = true;
         self.0.1.notify_all();
         inner = self.0.1.wait_while(inner, |inner| inner.is_held).unwrap_or_else(PoisonError::into_inner);
-        let failure = inner.failures.pop();
+        let stuck = handles.iter().position(|handle| inner.stuck.contains(handle));
+        let failure = inner.failures.pop().or(stuck.map(|_| Failure::Error));
         let deleted = match failure {
             None => handles.len(),
+            _ if stuck.is_some() => stuck.unwrap_or(0),
             Some(Failure::Half) => handles.len() / 2,
             Some(_) => 0,
         };
@@ -138,9 +169,19 @@ impl ShapeCleaner for Storage {
     }
 
     fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
-        let inner = self.inner();
-        let stored: Vec<_> = inner.stored.iter().cloned().map(Ok).collect();
-        Ok(inner.lists.then(|| Box::new(stored.into_iter()) as StoredHandles<'_>))
+        let mut last: Option<Handle> = None;
+        // Reads on while data is created, as a listing of a directory does.
+        let next = move || {
+            let after = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.inner().stored.range::<Handle, _>((after, Bound::Unbounded)).next().cloned()?;
+            let hook = self.inner().on_list.clone();
+            if let Some(hook) = hook {
+                hook(&next);
+            }
+            last = Some(next.clone());
+            Some(Ok(next))
+        };
+        Ok(self.inner().lists.then(|| Box::new(iter::from_fn(next)) as StoredHandles<'_>))
     }
 }
 
@@ -180,6 +221,20 @@ pub(super) fn clean(store: &ShapeMeta) {
     while store.clean_once().expect("the cleaner works") {}
 }
 
+/// Cleans, however often the cleaner fails, until nothing more can be cleaned now.
+pub(super) fn clean_despite_failures(store: &ShapeMeta) -> u32 {
+    for failures in 0..200 {
+        loop {
+            match store.clean_once() {
+                Ok(true) => {}
+                Ok(false) => return failures,
+                Err(_) => break,
+            }
+        }
+    }
+    panic!("the cleaner fails for ever: {:?}", store.cleanup_status());
+}
+
 /// Flushes and cleans.
 pub(super) fn settle(store: &ShapeMeta) {
     flush(store);
@@ -196,24 +251,4 @@ pub(super) fn handles(numbers: impl IntoIterator<Item = u64>) -> Vec<Handle> {
 pub(super) fn cleaned(storage: &Storage) -> Vec<Handle> {
     let all: BTreeSet<_> = storage.take_calls().into_iter().flatten().collect();
     all.into_iter().collect()
-}
-
-/// Copies the files of a store as a kill of its process would leave them. The copy stands for the files
-/// themselves: it is trusted as they are.
-pub(super) fn copy_of(directory: &Path) -> tempfile::TempDir {
-    let copy = shape_meta_harness::compositions::directory();
-    for file in ["shape-meta.sqlite3", "shape-meta.sqlite3-wal"] {
-        if directory.join(file).exists() {
-            fs::copy(directory.join(file), copy.path().join(file)).expect("it is copied");
-        }
-    }
-    let is_trusted = "SELECT count(*) FROM trusted_storage, meta \
-                      WHERE substr(trusted_storage.database_id, 1, 16) = meta.database_id";
-    let is_trusted = raw_connection(copy.path()).query_row(is_trusted, [], |row| row.get(0));
-    if is_trusted == Ok(1) {
-        let options = sqlite().disk_indexes(DiskIndexes::Maintained);
-        let store = SqliteStore::open(copy.path(), options, Arc::new(NoopObserver)).expect("it opens");
-        store.trust_storage().expect("it is written");
-    }
-    copy
 }

@@ -1,14 +1,21 @@
 //! The sweep, and the databases that must not trust it.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use shape_meta::{MutateShapesExt, ReadShapes, StoreControl};
+use shape_meta::{MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl};
 use shape_meta_core::conformance::handle;
-use shape_meta_harness::compositions::{ALL, PRODUCT, TIMEOUT, WAIT, directory};
+use shape_meta_harness::{
+    compositions::{ALL, Composition, PRODUCT, TIMEOUT, WAIT, directory},
+    crash::Crash,
+};
 use shape_meta_sqlite::Inspector;
 
-use super::support::{Storage, add, builder, clean, cleaned, copy_of, flush, handles, open, remove, settle};
-use shape_meta_harness::compositions::Composition;
+use super::support::{Storage, add, builder, clean, cleaned, flush, handles, open, remove, settle};
 
 const DATABASE: &str = "shape-meta.sqlite3";
 
@@ -23,7 +30,7 @@ fn written(composition: Composition, directory: &Path, storage: &Storage) {
 
 /// Opens and restarts the database: it reports these orphans, and deletes none of them. Then they are
 /// confirmed.
-fn assert_reports(composition: Composition, directory: &Path, storage: &Storage, orphans: &[u64]) {
+pub(super) fn assert_reports(composition: Composition, directory: &Path, storage: &Storage, orphans: &[u64]) {
     for restart in 0..2 {
         let store = open(composition, directory, storage);
         add(&store, storage, [100 + restart, 200 + restart]);
@@ -205,8 +212,10 @@ fn c12_a_sweep_without_orphans_makes_a_database_trusted() {
     add(&store, &storage, [1]);
     flush(&store);
     add(&store, &storage, [2]);
-    let crashed = copy_of(directory.path());
-    let store = open(PRODUCT, crashed.path(), &storage);
+    let crash = Crash::of(directory.path());
+    drop(store);
+    crash.restore();
+    let store = open(PRODUCT, directory.path(), &storage);
     settle(&store);
     assert_eq!(storage.stored(), handles([1]));
 }
@@ -232,4 +241,56 @@ fn c12_a_sweep_passes_over_more_than_a_page() {
     let sweep = store.cleanup_status().sweep.expect("it has ended");
     assert_eq!((sweep.stored, sweep.orphans, sweep.sample.len()), (2_500 + 1_201 + 3, 2_500, 10));
     assert_eq!(storage.stored().len(), 1_204);
+}
+
+/// While the stored handles are listed, shapes are added and their data is created, and others are removed.
+#[test]
+fn c12_a_sweep_beside_mutations_spares_live_data() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        add(&store, &storage, 1..=50);
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        (100..2_600).for_each(|number| storage.create(handle(number)));
+        let store = open(composition, directory.path(), &storage);
+        let (weak, created, listed) = (store.downgrade(), storage.clone(), AtomicU64::new(0));
+        storage.on_list(move |_| {
+            let (store, number) =
+                (weak.upgrade().expect("it is open"), listed.fetch_add(1, Ordering::Relaxed));
+            match number % 50 {
+                // An orphan's handle is taken, and its data belongs to the new shape.
+                0 if number < 2_500 => add(&store, &created, [100 + number]),
+                10 if number < 2_500 => add(&store, &created, [10_000 + number]),
+                20 if number < 2_500 => remove(&store, [1 + number / 50]),
+                30 => flush(&store),
+                _ => {}
+            }
+        });
+        clean(&store);
+        settle(&store);
+        settle(&store);
+        let live: BTreeSet<_> =
+            store.list().expect("it reads").iter().map(|item| item.record.handle().clone()).collect();
+        assert_eq!(storage.stored().into_iter().collect::<BTreeSet<_>>(), live, "{composition:?}");
+        assert_eq!((live.len(), store.cleanup_status().tasks), (100, 0));
+    }
+}
+
+/// New removals do not keep a sweep from running.
+#[test]
+fn c12_a_sweep_runs_beside_a_stream_of_removals() {
+    let (directory, storage) = (directory(), Storage::listing());
+    written(PRODUCT, directory.path(), &storage);
+    storage.create(handle(50));
+    let store = open(PRODUCT, directory.path(), &storage);
+    for round in 0..10 {
+        add(&store, &storage, [100 + round]);
+        flush(&store);
+        remove(&store, [100 + round]);
+        flush(&store);
+        assert!(store.clean_once().expect("the cleaner works"));
+    }
+    assert!(!storage.has(50), "{:?}", store.cleanup_status());
 }

@@ -240,7 +240,7 @@ fn unwritten_changes(state: &State) -> Vec<Unwritten> {
             match (&slot.state, &slot.base) {
                 (SlotState::Added(_, state), _) => lost.push(Unwritten::Added(handle(), *state)),
                 (SlotState::Marked(state), Some(_)) => lost.push(Unwritten::Marked(handle(), *state)),
-                (SlotState::Marked(_), None) | (SlotState::Tombstone, _) => {}
+                (SlotState::Marked(_), None) | (SlotState::Tombstone | SlotState::Discarded(_), _) => {}
             }
         }
     }

@@ -58,9 +58,11 @@ pub(crate) struct Generation {
     last: Seq,
     bytes: usize,
     count_delta: CountDelta,
-    /// Shapes that it added and a reset removed again, or whose add an older generation failed to commit.
-    /// Slots know the others.
-    discarded: Vec<(Seq, Handle)>,
+    /// The slots of before each reset. The shapes that they added are never committed, but their stored data
+    /// has to be deleted. Moved here as a whole, so that a reset visits no slot under the overlay's lock.
+    before_resets: Vec<Vec<Slot>>,
+    /// Whether a slot has added a shape since the latest reset.
+    has_added: bool,
     /// When the first mutation was accepted; `None` while the generation is empty.
     since: Option<Instant>,
     /// The latencies of its mutations, where the observer wants them.
@@ -191,7 +193,7 @@ impl Generation {
             (SlotState::Marked(state), Some(base)) => Lookup::Marked(base, *state),
             // The base was rejected, and the mark with it.
             (SlotState::Marked(_), None) => return None,
-            (SlotState::Tombstone, _) => Lookup::Tombstone,
+            (SlotState::Tombstone | SlotState::Discarded(_), _) => Lookup::Tombstone,
         })
     }
 
@@ -234,20 +236,22 @@ impl Generation {
             Change::Add { record, state } => self.add(record, state, hashes),
             Change::Remove { entry } => self.remove(entry, hashes),
             Change::Mark { entry, state } => self.mark(entry, state, hashes),
-            Change::Discard { created, handle } => {
-                self.discard(created, handle);
-                RESET
-            }
+            // Only batches have it, and readers do not see it.
+            Change::Discard { .. } => RESET,
             Change::Reset => {
-                let discarded = self.discarded();
+                let mut before_resets = std::mem::take(&mut self.before_resets);
+                if self.has_added {
+                    before_resets.push(std::mem::take(&mut self.slots));
+                }
                 *self = Self {
                     reset: true,
                     first: self.first,
                     last: seq,
                     slot_of_mutation_from: seq,
                     since: self.since,
-                    bytes: MUTATION_BYTES + discarded.len() * size_of::<(Seq, Handle)>(),
-                    discarded,
+                    // Less than these bytes is held: they count the tables that are dropped here, too.
+                    bytes: if before_resets.is_empty() { MUTATION_BYTES } else { self.bytes },
+                    before_resets,
                     latencies: self.latencies.take(),
                     ..Self::default()
                 };
@@ -268,6 +272,7 @@ impl Generation {
                 push(&mut changes_of(&mut self.by_relation, *relation, &mut self.bytes).added, element);
         }
         self.slots[at as usize].state = SlotState::Added(record, state);
+        self.has_added = true;
         at
     }
 
@@ -275,12 +280,13 @@ impl Generation {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
         self.count_delta.remove(&entry);
         self.set_key_holder(hashes.key, *entry.key(), None);
-        match std::mem::replace(&mut self.slots[at as usize].state, SlotState::Tombstone) {
+        let state = &mut self.slots[at as usize].state;
+        match std::mem::replace(state, SlotState::Tombstone) {
             SlotState::Added(record, _) => {
                 self.bytes -= record.memory();
-                self.slots[at as usize].discarded = Some(record.entry.created());
+                *state = SlotState::Discarded(record.entry.created());
             }
-            SlotState::Marked(_) | SlotState::Tombstone => {
+            SlotState::Marked(_) | SlotState::Tombstone | SlotState::Discarded(_) => {
                 for relation in entry.relations().iter() {
                     let handle = entry.handle().clone();
                     self.bytes += push(
@@ -297,25 +303,9 @@ impl Generation {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
         match &mut self.slots[at as usize].state {
             SlotState::Added(_, known) | SlotState::Marked(known) => *known = (*known).max(state),
-            new @ SlotState::Tombstone => *new = SlotState::Marked(state),
+            new @ (SlotState::Tombstone | SlotState::Discarded(_)) => *new = SlotState::Marked(state),
         }
         at
-    }
-
-    /// Records a shape that was acknowledged and is never committed: its stored data has to be deleted.
-    pub(crate) fn discard(&mut self, created: Seq, handle: Handle) {
-        self.bytes += size_of::<(Seq, Handle)>() + handle.heap_bytes();
-        self.discarded.push((created, handle));
-    }
-
-    /// Returns the shapes that it would leave uncommitted if all of its slots were removed now.
-    fn discarded(&mut self) -> Vec<(Seq, Handle)> {
-        let mut discarded = std::mem::take(&mut self.discarded);
-        discarded.extend(self.slots.iter().filter_map(|slot| {
-            let created = slot.added().map(|record| record.entry.created()).or(slot.discarded)?;
-            Some((created, slot.handle.clone()))
-        }));
-        discarded
     }
 
     /// Returns the slot of a handle, and creates it if there is none: with this base, and with a tombstone
@@ -328,13 +318,7 @@ impl Generation {
         let base = base();
         // Shared with the store below until that drops it.
         self.bytes += base.as_ref().map_or(0, |base| base.memory());
-        self.slots.push(Slot {
-            handle: handle.clone(),
-            hash,
-            base,
-            discarded: None,
-            state: SlotState::Tombstone,
-        });
+        self.slots.push(Slot { handle: handle.clone(), hash, base, state: SlotState::Tombstone });
         let slots = &self.slots;
         self.by_handle.insert_unique(hash, at, |at| slots[*at as usize].hash);
         self.bytes += SLOT_BYTES + handle.heap_bytes();
@@ -382,12 +366,10 @@ impl Generation {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
             }
         }
-        for (created, handle) in &self.discarded {
-            changes.push(Change::Discard { created: *created, handle: handle.clone() });
-        }
-        for slot in &self.slots {
-            // The stored data of a handle that was added again belongs to the new shape.
-            if let (Some(created), None) = (slot.discarded, slot.added()) {
+        // A handle that was added again is live: its stored data belongs to the new shape.
+        let discarded = self.slots.iter().filter(|slot| slot.added().is_none());
+        for slot in self.before_resets.iter().flatten().chain(discarded) {
+            if let Some(created) = slot.acknowledged() {
                 changes.push(Change::Discard { created, handle: slot.handle.clone() });
             }
         }
@@ -419,7 +401,7 @@ impl Generation {
         if let SlotState::Added(record, _) = std::mem::replace(&mut slot.state, SlotState::Tombstone) {
             lost.add(&record.entry);
             self.bytes -= record.memory();
-            slot.discarded = Some(record.entry.created());
+            slot.state = SlotState::Discarded(record.entry.created());
             for holder in self.by_key.iter_mut().filter(|holder| holder.slot == Some(at)) {
                 holder.slot = None;
             }

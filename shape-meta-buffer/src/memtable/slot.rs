@@ -10,8 +10,6 @@ pub(crate) struct Slot {
     pub(crate) hash: u64,
     /// The shape that has this handle below the generation, if there is one.
     pub(crate) base: Option<Arc<Entry>>,
-    /// The latest shape with this handle that the generation added and removed again.
-    pub(crate) discarded: Option<Seq>,
     pub(crate) state: SlotState,
 }
 
@@ -22,9 +20,11 @@ pub(crate) enum SlotState {
     Added(Arc<Record>, SnapshotState),
     /// The base is still live, with its snapshot advanced to this state.
     Marked(SnapshotState),
-    /// No shape has the handle. A base is to be removed below. Without a base, the shape was added and
-    /// removed within the generation, and costs the disk no row but that of its cleanup task.
+    /// No shape has the handle. A base is to be removed below.
     Tombstone,
+    /// The same, and the generation had added this shape, and removed it again. It was acknowledged and is
+    /// never committed, so it costs the disk no row but that of its cleanup task.
+    Discarded(Seq),
 }
 
 impl Slot {
@@ -32,7 +32,7 @@ impl Slot {
     pub(crate) fn removed(&self) -> Option<&Arc<Entry>> {
         match self.state {
             SlotState::Marked(_) => None,
-            SlotState::Added(..) | SlotState::Tombstone => self.base.as_ref(),
+            SlotState::Added(..) | SlotState::Tombstone | SlotState::Discarded(_) => self.base.as_ref(),
         }
     }
 
@@ -40,6 +40,15 @@ impl Slot {
     pub(crate) fn added(&self) -> Option<&Arc<Record>> {
         match &self.state {
             SlotState::Added(record, _) => Some(record),
+            SlotState::Marked(_) | SlotState::Tombstone | SlotState::Discarded(_) => None,
+        }
+    }
+
+    /// Returns the id of the shape that the generation added, whether or not it has removed it again.
+    pub(crate) fn acknowledged(&self) -> Option<Seq> {
+        match &self.state {
+            SlotState::Added(record, _) => Some(record.entry.created()),
+            SlotState::Discarded(created) => Some(*created),
             SlotState::Marked(_) | SlotState::Tombstone => None,
         }
     }

@@ -35,7 +35,7 @@ impl ScanView {
                     // The newer generation came first, and a snapshot only advances.
                     self.overrides.entry(base.created()).or_insert(Override::Marked(*state));
                 }
-                (SlotState::Marked(_), None) | (SlotState::Tombstone, _) => {}
+                (SlotState::Marked(_), None) | (SlotState::Tombstone | SlotState::Discarded(_), _) => {}
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     error::{failed, failed_on, invalidates_connection},
     format::{
         files,
+        identity::Identity,
         lineage::Lineage,
         meta::{Meta, Ownership},
     },
@@ -249,6 +250,14 @@ impl Connections {
         match &mut *self.line() {
             Line::Owner(opening) => opening.check(found),
             Line::Standby(_) => Err(is_standby()),
+        }
+    }
+
+    /// Returns the opening by which this store owns the database; `None` for a standby.
+    pub(crate) fn opening(&self) -> Option<Identity> {
+        match &*self.line() {
+            Line::Owner(opening) => Some(opening.ownership().opening),
+            Line::Standby(_) => None,
         }
     }
 

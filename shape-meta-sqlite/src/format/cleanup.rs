@@ -96,6 +96,17 @@ pub(crate) fn drop_superseded(connection: &Connection, task: &CleanupTask, newer
     Ok(deleted as u64)
 }
 
+/// Returns the number of tasks. Passes over the table, and verifies every row.
+///
+/// # Errors
+///
+/// `Corrupt` if a row does not match its checksum.
+pub(crate) fn verify(connection: &Connection) -> Result<u64> {
+    let mut count = 0;
+    tasks(connection, i64::MIN, usize::MAX, |_| count += 1)?;
+    Ok(count)
+}
+
 /// Returns the number of tasks. Passes over the table.
 pub(crate) fn count(connection: &Connection) -> Result<u64> {
     let count = one(connection, sql::COUNT_CLEANUP_TASKS, [], |row| row::integer(row, 0))?;
@@ -158,6 +169,15 @@ pub(crate) fn is_storage_trusted(connection: &Connection, expected: Option<&Trus
     })?;
     // A damaged row is no trust.
     Ok(trusted.flatten().map(TrustedAs).is_some_and(|trusted| Some(&trusted) == expected))
+}
+
+/// Ends the trust in the stored data, in the transaction of the caller.
+pub(crate) fn distrust_storage(connection: &Connection) -> Result<()> {
+    connection
+        .prepare_cached(sql::DELETE_TRUSTED_STORAGE)
+        .and_then(|mut statement| statement.execute([]))
+        .map_err(failed("record that the stored data is not trusted"))?;
+    Ok(())
 }
 
 /// Records that stored data without a shape belongs to this database, in the transaction of the caller.

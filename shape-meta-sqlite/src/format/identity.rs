@@ -39,6 +39,13 @@ impl Identity {
         }
     }
 
+    /// Decodes what `Display` has written; `None` if it is anything else.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let number = u128::from_str_radix(text, 16).ok()?;
+        let identity = Self(number.to_be_bytes());
+        (identity.to_string() == text).then_some(identity)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -73,6 +80,7 @@ mod tests {
         for identity in [Some(a), None] {
             assert_eq!(Identity::of(column(&identity)), Ok(identity));
         }
+        assert_eq!([&a.to_string(), "-"].map(Identity::from_hex), [Some(a), None]);
         assert!(Identity::of(&a.as_bytes()[1..]).is_err());
     }
 }

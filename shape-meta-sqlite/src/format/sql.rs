@@ -134,6 +134,7 @@ pub(crate) const TRUSTED_STORAGE: &str = "SELECT database_id, checksum FROM trus
 pub(crate) const SET_TRUSTED_STORAGE: &str = "
     INSERT INTO trusted_storage (id, database_id, checksum) VALUES (1, ?1, ?2)
     ON CONFLICT (id) DO UPDATE SET database_id = excluded.database_id, checksum = excluded.checksum";
+pub(crate) const DELETE_TRUSTED_STORAGE: &str = "DELETE FROM trusted_storage WHERE id = 1";
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
@@ -185,6 +186,7 @@ pub(crate) const SINCE_VERSION_3: &[Named] = &[
     ("drop_cleanup_task", DROP_CLEANUP_TASK),
     ("trusted_storage", TRUSTED_STORAGE),
     ("set_trusted_storage", SET_TRUSTED_STORAGE),
+    ("delete_trusted_storage", DELETE_TRUSTED_STORAGE),
 ];
 
 /// Statements that need the index tables.

@@ -12,6 +12,7 @@ use crate::{
     ownership::{
         lock::{self, OwnerLock},
         presence::Presence,
+        witness::Witness,
     },
 };
 
@@ -69,6 +70,10 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
     let mut connection = IdentifiedDatabase::identify(connection, files)?.into_connection();
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
+    // Earlier versions have no identities, and nothing that depends on the witness.
+    let before = Meta::read(&transaction).ok();
+    let witness = OwnerLock::witness_of_owner(files)
+        .filter(|witness| before.is_some_and(|before| witness.vouches_for(&before)));
     Meta::fence(&transaction)?;
     let fenced = Meta::read(&transaction)?;
     transaction.commit().map_err(failed(doing))?;
@@ -87,5 +92,7 @@ fn bump_epoch(files: &Files, settings: &Settings) -> Result<OwnerLock> {
              nothing but the fence of the former owner. Open it again to take it over from there",
         ));
     }
-    OwnerLock::take_over(files)
+    // The fence is an opening: what the lock file said of the one before it holds for it, too.
+    let witness = witness.map(|witness| Witness { openings: [fenced.opening, None], ..witness });
+    OwnerLock::take_over(files, witness)
 }

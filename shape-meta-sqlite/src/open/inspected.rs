@@ -74,6 +74,10 @@ impl<'a> InspectedFile<'a> {
         self.state
     }
 
+    pub(super) fn lock(&self) -> &OwnerLock {
+        &self.lock
+    }
+
     pub(super) fn into_guards(self) -> (OwnerLock, Presence) {
         (self.lock, self.presence)
     }

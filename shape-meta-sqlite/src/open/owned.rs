@@ -6,9 +6,9 @@ use shape_meta_core::{Result, Timestamp};
 use crate::{
     SqliteOpenReport,
     error::{damaged_row, failed},
-    format::{lineage::Lineage, meta::Meta, migrate},
+    format::{cleanup, lineage::Lineage, meta::Meta, migrate},
     open::migrated::MigratedDatabase,
-    ownership::{opening::Opening, owner},
+    ownership::{lock::OwnerLock, opening::Opening, owner, witness::Witness},
     read::last_reads::Openings,
 };
 
@@ -21,20 +21,36 @@ pub(super) struct OwnedDatabase {
 
 impl OwnedDatabase {
     /// Bumps the epoch, creates the identity of this opening, and records the owner and the time, all in one
-    /// transaction.
-    pub(super) fn take_ownership(migrated: MigratedDatabase) -> Result<Self> {
+    /// transaction. A database that the lock file does not vouch for may be an older copy: the same
+    /// transaction ends the trust in its stored data (C12).
+    pub(super) fn take_ownership(migrated: MigratedDatabase, lock: Option<&OwnerLock>) -> Result<Self> {
         let (mut connection, version_before, disk_indexes_before) = migrated.into_parts();
         let doing = "take ownership";
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
+        let found = Meta::read(&transaction)?;
         let (meta, now) = (Meta::take_ownership(&transaction)?, Timestamp::now());
+        let is_vouched = lock.and_then(OwnerLock::witness).is_some_and(|witness| witness.vouches_for(&found));
+        if !is_vouched {
+            cleanup::distrust_storage(&transaction)?;
+        }
         owner::record(&transaction, now)?;
         Openings::record(&transaction, meta.last_seq, now)?;
         let lineage = Lineage::read(&transaction)?;
         let opening = Opening::new(meta, lineage).ok_or_else(|| {
             damaged_row("table `meta`", "the identities that were just written are missing")
         })?;
+        // Whether the process dies before or after the commit: the lock file names the opening that is then in
+        // the database.
+        let before = found.opening.filter(|_| is_vouched);
+        let testify = |openings, sync| {
+            if let Some(lock) = lock {
+                lock.testify(&Witness { openings, last_seq: found.last_seq }, sync);
+            }
+        };
+        testify([meta.opening, before], true);
         transaction.commit().map_err(failed(doing))?;
+        testify([meta.opening, None], false);
         // 0x10002 also analyzes tables that this connection has not queried yet. Nothing depends on the
         // result, and finding damage is the job of the integrity check.
         let _ = connection.execute_batch("PRAGMA optimize = 0x10002");

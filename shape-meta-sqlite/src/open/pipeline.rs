@@ -68,7 +68,8 @@ pub(crate) fn open_files(
 }
 
 fn verify_and_own(inspected: &InspectedFile<'_>) -> Result<OwnedDatabase> {
-    OwnedDatabase::take_ownership(MigratedDatabase::migrate(VerifiedDatabase::verify(inspected)?)?)
+    let migrated = MigratedDatabase::migrate(VerifiedDatabase::verify(inspected)?)?;
+    OwnedDatabase::take_ownership(migrated, Some(inspected.lock()))
 }
 
 /// Creates a database in memory. It takes the same steps from the verified database on: there is no directory
@@ -77,7 +78,7 @@ pub(crate) fn open_memory(settings: &Settings) -> Result<OpenedDatabase> {
     let started = Instant::now();
     let verified = VerifiedDatabase::in_memory(settings)?;
     let (connection, opening, report) =
-        OwnedDatabase::take_ownership(MigratedDatabase::migrate(verified)?)?.into_parts();
+        OwnedDatabase::take_ownership(MigratedDatabase::migrate(verified)?, None)?.into_parts();
     let report = SqliteOpenReport { took: started.elapsed(), ..report };
     Ok(OpenedDatabase { connection, opening, report, lock: None, presence: None })
 }

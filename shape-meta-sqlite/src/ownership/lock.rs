@@ -11,7 +11,15 @@ use std::{
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{Mode, OnLiveOwner, error::failed_on, format::files::Files, ownership::file_id::FileId};
+use crate::{
+    Mode, OnLiveOwner,
+    error::failed_on,
+    format::files::Files,
+    ownership::{
+        file_id::FileId,
+        witness::{PROCESS_ID_BYTES, Witness},
+    },
+};
 
 /// The lock of the store that owns the directory: a file lock of the operating system, which is released when
 /// the process ends, however it ends.
@@ -24,6 +32,8 @@ pub(crate) struct OwnerLock {
     /// take-over replaces it by a file that is locked already.
     file: File,
     path: PathBuf,
+    /// What the file said when it was locked.
+    witness: Option<Witness>,
 }
 
 /// The result of an attempt to take the lock.
@@ -102,14 +112,18 @@ impl OwnerLock {
 
     /// Replaces the lock file of a live owner by one that this process has locked. Must be called in a
     /// transaction that has found the epoch of the take-over: of several processes that take over at once,
-    /// the last one then has epoch and lock.
-    pub(crate) fn take_over(files: &Files) -> Result<Self> {
+    /// the last one then has epoch and lock. The new lock file carries `witness`.
+    pub(crate) fn take_over(files: &Files, witness: Option<Witness>) -> Result<Self> {
         let path = files.lock();
         let ours = files.lock_of_process(process::id());
         let file = open(OpenOptions::new().create(true), &ours)?;
         file.try_lock().map_err(|error| failed_on("lock", &ours)(error.into()))?;
-        let lock = Self::locked(file, path);
+        let mut lock = Self::locked(file, path);
         lock.write_process_id();
+        lock.witness = witness;
+        if let Some(witness) = witness {
+            lock.testify(&witness, false);
+        }
         give_to_owner(&ours, files);
         fs::rename(&ours, &lock.path).map_err(failed_on("replace the lock file", &lock.path))?;
         Ok(lock)
@@ -119,7 +133,24 @@ impl OwnerLock {
         if let Ok(id) = FileId::of(&file) {
             owned_here().insert(id);
         }
-        Self { file, path }
+        let witness = Witness::read(&file);
+        Self { file, path, witness }
+    }
+
+    /// Returns what the lock file of a live owner says at this moment.
+    pub(crate) fn witness_of_owner(files: &Files) -> Option<Witness> {
+        Witness::read(&File::open(files.lock()).ok()?)
+    }
+
+    /// Returns what the lock file said when this process locked it.
+    pub(crate) fn witness(&self) -> Option<Witness> {
+        self.witness
+    }
+
+    /// Records the state of the database in the lock file. A failure to write it is harmless: the next open
+    /// does not trust the stored data then.
+    pub(crate) fn testify(&self, witness: &Witness, sync: bool) {
+        let _ = witness.write(&self.file, sync);
     }
 
     /// Whether this is still the lock of the directory: false after another process has taken over.
@@ -133,7 +164,9 @@ impl OwnerLock {
     /// For the error that the next owner gets. A failure to write it is harmless.
     fn write_process_id(&self) {
         let mut file = &self.file;
-        let _ = file.set_len(0).and_then(|()| file.write_all(process::id().to_string().as_bytes()));
+        let line = format!("{:PROCESS_ID_BYTES$}\n", process::id());
+        // Does not truncate: the witness follows.
+        let _ = file.rewind().and_then(|()| file.write_all(line.as_bytes()));
     }
 }
 
@@ -277,7 +310,7 @@ fn give_to_owner(lock: &Path, files: &Files) {
 /// Returns the words for the owner that has locked this file.
 fn owner_name(file: &mut File) -> String {
     let mut owner = String::new();
-    let _ = file.rewind().and_then(|()| file.take(20).read_to_string(&mut owner));
+    let _ = file.rewind().and_then(|()| file.take(PROCESS_ID_BYTES as u64).read_to_string(&mut owner));
     match owner.trim() {
         _ if FileId::of(file).is_ok_and(|id| id.is_known() && owned_here().contains(&id)) => {
             "another store in this process".to_owned()
@@ -351,7 +384,7 @@ mod tests {
         let first = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
         assert!(matches!(acquire(&files, OnLiveOwner::Fence), Ok(LockAttempt::MustFence)));
         assert!(first.is_current(), "not before the take-over");
-        let second = OwnerLock::take_over(&files).expect("it can");
+        let second = OwnerLock::take_over(&files, None).expect("it can");
         assert_eq!([first.is_current(), second.is_current()], [false, true]);
         drop(first);
         assert!(acquire(&files, OnLiveOwner::Fail).is_err(), "the end of the first owner changes nothing");

@@ -6,3 +6,4 @@ pub(crate) mod opening;
 pub(crate) mod owner;
 pub(crate) mod position;
 pub(crate) mod presence;
+pub(crate) mod witness;

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState};
@@ -7,10 +7,7 @@ use crate::{
     OnCorruption, SqliteStore,
     connection::{operation::Operation, settings},
     error::failed,
-    format::{
-        cleanup::{self, CleanupTask},
-        meta::Meta,
-    },
+    format::{cleanup, meta::Meta},
     read::{preload::each_entry, recency::RemovedTimes},
     write::{batch::BatchWriter, change_log},
 };
@@ -88,15 +85,10 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         self.connections.check_owner(&meta)?;
 
-        let mut recorded: HashMap<Handle, CleanupTask> = HashMap::new();
-        cleanup::tasks(&transaction, i64::MIN, usize::MAX, |task| {
-            recorded.insert(task.handle.clone(), task);
-        })?;
         let mut incomplete = Vec::new();
         let mut complete = Vec::new();
         // Reads all rows, not only incomplete ones, so that each is verified before any is served. A cache
         // above then loads the entries from memory (`Preload`).
-        let mut superseded = Vec::new();
         let options = &self.connections.settings().options;
         let keeps_preload = !options.last_reads;
         if keeps_preload {
@@ -105,18 +97,12 @@ impl SqliteStore {
         // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
         settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
         let last_reads = keeps_preload.then(|| self.recency.snapshot(&RemovedTimes::default()));
-        let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
-            if entry.state().is_complete()
-                && let Some(task) = recorded.remove(entry.handle())
-            {
-                superseded.push(task);
-            }
-            match entry.state().is_complete() {
+        let scanned =
+            each_entry(&transaction, last_reads.as_ref(), |entry| match entry.state().is_complete() {
                 false => incomplete.push(entry),
                 true if keeps_preload => complete.push(Arc::new(entry)),
                 true => {}
-            }
-        });
+            });
         settings::set_cache(&transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
         scanned?;
         let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?
@@ -129,11 +115,8 @@ impl SqliteStore {
         change_log::append(&transaction, meta.last_seq, &changed, &self.change_log_size)?;
         meta.write(&transaction)?;
 
-        // The stored data of a live shape must not be cleaned, although its handle was once recorded.
-        for task in &superseded {
-            cleanup::delete(&transaction, task)?;
-        }
-        let tasks = cleanup::count(&transaction)?;
+        // No other check at open finds damage inside of these rows, and one damaged row would end the cleanup.
+        let tasks = cleanup::verify(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
         self.cleanup.set_pending(tasks);
         self.set_cached_counts(meta.counts);

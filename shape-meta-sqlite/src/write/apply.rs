@@ -26,6 +26,7 @@ impl ShapeStore for SqliteStore {
             Ok(())
         })?;
         self.connections.confirm(batch.through);
+        self.testify(batch.through);
         self.cleanup.announce();
         self.maintain_hourly();
         Ok(())

@@ -157,7 +157,7 @@ impl SqliteStore {
         let options = &self.connections.settings().options;
         let must_sync = options.durability == Durability::PowerLossConsistent;
         let doing = "make removals durable";
-        self.connections.write(Operation::AckCleanup, |connection| {
+        let last_seq = self.connections.write(Operation::AckCleanup, |connection| {
             if must_sync {
                 set(connection, "synchronous", "FULL").map_err(failed(doing))?;
             }
@@ -167,7 +167,9 @@ impl SqliteStore {
                 set(connection, "synchronous", usual).map_err(failed(doing))?;
             }
             confirmed
-        })
+        })?;
+        self.testify(last_seq);
+        Ok(())
     }
 
     /// Makes cleanup tasks of stored data without a shape.
@@ -210,8 +212,8 @@ impl SqliteStore {
 
     /// Returns whether stored data without a shape is known to belong to this database, so that it can be
     /// deleted. False for a database that was just created, restored, or rebuilt after damage, until
-    /// [`trust_storage`](Self::trust_storage). A file that was copied counts as restored; one that was renamed
-    /// does not.
+    /// [`trust_storage`](Self::trust_storage). A file that was copied counts as restored, and so does one that
+    /// is behind its lock file. One that was renamed does not.
     ///
     /// # Errors
     ///
@@ -231,14 +233,31 @@ impl SqliteStore {
     ///
     /// If the database cannot be written.
     pub fn trust_storage(&self) -> Result<()> {
-        let file = self.file_origin()?;
+        let (file, mut last_seq) = (self.file_origin()?, Seq::ZERO);
+        let doing = "record that the stored data is trusted";
+        self.write_tasks(Operation::TrustStorage, doing, |transaction, meta| {
+            last_seq = meta.last_seq;
+            if let Some(trusted) = TrustedAs::new(meta.database, &file) {
+                cleanup::trust_storage(transaction, &trusted)?;
+            }
+            Ok(0)
+        })?;
+        // A repair has changed the opening.
+        self.testify(last_seq);
+        Ok(())
+    }
+
+    /// Ends the trust in the stored data: it cannot be what this database has stored.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    pub fn distrust_storage(&self) -> Result<()> {
         self.write_tasks(
             Operation::TrustStorage,
-            "record that the stored data is trusted",
-            |transaction, meta| {
-                if let Some(trusted) = TrustedAs::new(meta.database, &file) {
-                    cleanup::trust_storage(transaction, &trusted)?;
-                }
+            "record that the stored data is not trusted",
+            |transaction, _| {
+                cleanup::distrust_storage(transaction)?;
                 Ok(0)
             },
         )
@@ -281,7 +300,7 @@ impl SqliteStore {
 
     /// Checks the owner in a transaction. With `writes`, the transaction writes what it has read, so that its
     /// commit syncs the WAL with every commit before it.
-    fn confirm_ownership(&self, connection: &mut Connection, writes: bool) -> Result<()> {
+    fn confirm_ownership(&self, connection: &mut Connection, writes: bool) -> Result<Seq> {
         let doing = "check the ownership before a cleanup";
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
@@ -290,6 +309,7 @@ impl SqliteStore {
         if writes {
             meta.write(&transaction)?;
         }
-        transaction.commit().map_err(failed(doing))
+        transaction.commit().map_err(failed(doing))?;
+        Ok(meta.last_seq)
     }
 }

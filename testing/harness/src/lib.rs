@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test harness, read together with the tests that use it")]
 
 pub mod compositions;
+pub mod crash;
 pub mod database_fixture;
 pub mod linear;
 pub mod rows;
