@@ -20,8 +20,8 @@ const HANDLES_PER_CALL: usize = 1_000;
 pub(super) struct Progress {
     /// The last task that this pass has done or left.
     after: Option<CleanupTask>,
-    /// Whether that was the last one. Later tasks are of the next pass, so that a sweep gets its turn beside a
-    /// stream of removals.
+    /// Whether that was the last one. Later tasks are of the next pass, so that a sweep runs during a stream of
+    /// removals.
     is_at_end: bool,
     /// How many tasks the next call gets at most. Halved when a call fails, so that one handle that cannot be
     /// cleaned does not keep the others.

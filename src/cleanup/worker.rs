@@ -98,7 +98,7 @@ impl Cleanup {
                 .unwrap_or_else(|panic| Err(panic_error(&*panic))),
             None => Ok(Part::Done),
         };
-        // Dropped before the part ends, so that whoever waits for that holds the last reference.
+        // Dropped before the part ends, so that a caller that waits for that holds the last reference.
         drop(store);
         let mut state = self.state();
         let is_narrowed = progress.limit < limit;

@@ -79,7 +79,7 @@ fn c12_a_cleaner_may_drop_the_last_clone() {
         *last.lock().expect("no panic") = Some(store.clone());
         store.remove(&handle(1), Wait::No).expect("it is live");
         drop(store);
-        // Nobody else has a clone: the pending removal is flushed, cleaned, or handed over after the next open.
+        // No other clone is left: the pending removal is flushed, cleaned, or handed over after the next open.
         drop(last.lock().expect("no panic").take());
         storage.on_clean(|_| ());
         let options = builder(composition, &storage).background_cleanup(true);
@@ -93,9 +93,9 @@ fn c12_a_cleaner_may_drop_the_last_clone() {
     }
 }
 
-/// Parts run one after the other, whoever runs them.
+/// Parts run one after the other, on any thread.
 #[test]
-fn c12_several_threads_clean_beside_the_background() {
+fn c12_several_threads_clean_next_to_the_background() {
     let (directory, storage) = (directory(), Storage::default());
     let store = builder(PRODUCT, &storage).background_cleanup(true);
     let store = store.open(directory.path()).expect("it opens");

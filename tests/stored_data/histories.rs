@@ -1,4 +1,4 @@
-//! Random histories beside a model of the storage.
+//! Random histories next to a model of the storage.
 
 use std::collections::BTreeSet;
 

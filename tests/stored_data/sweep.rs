@@ -245,7 +245,7 @@ fn c12_a_sweep_passes_over_more_than_a_page() {
 
 /// While the stored handles are listed, shapes are added and their data is created, and others are removed.
 #[test]
-fn c12_a_sweep_beside_mutations_spares_live_data() {
+fn c12_a_sweep_during_mutations_spares_live_data() {
     for composition in ALL {
         let (directory, storage) = (directory(), Storage::listing());
         let store = open(composition, directory.path(), &storage);
@@ -280,7 +280,7 @@ fn c12_a_sweep_beside_mutations_spares_live_data() {
 
 /// New removals do not keep a sweep from running.
 #[test]
-fn c12_a_sweep_runs_beside_a_stream_of_removals() {
+fn c12_a_sweep_runs_during_a_stream_of_removals() {
     let (directory, storage) = (directory(), Storage::listing());
     written(PRODUCT, directory.path(), &storage);
     storage.create(handle(50));

@@ -93,7 +93,7 @@ fn c12_a_database_without_its_lock_file_deletes_nothing() {
     assert_reports(PRODUCT, directory.path(), &storage, &[50]);
 }
 
-/// What nobody has copied stays trusted: restarts, crashes, take-overs, and a directory that is moved.
+/// What was not copied stays trusted: restarts, crashes, take-overs, and a directory that is moved.
 #[test]
 fn c12_the_original_stays_trusted() {
     for composition in ALL {

@@ -55,7 +55,7 @@ pub trait StoreControl: MutateShapes {
     /// place, or the repair is complete and the flush of pending changes failed. The call can be repeated.
     fn repair(&self) -> Result<Repaired>;
 
-    /// Reserves these handles until the returned value is dropped, and tells which of them are free: an add
+    /// Reserves these handles until the returned value is dropped, and reports which of them are free: an add
     /// of a reserved handle is refused as [`BeingCleaned`](crate::Refusal::BeingCleaned).
     ///
     /// For the deletion of stored data (C12). The reservation is made under the lock under which adds are

@@ -10,7 +10,7 @@ use crate::format::{checksum, identity::Identity, meta::Meta};
 /// What the lock file says about the database next to it: its latest opening, and how far that came (C12).
 ///
 /// An older state that is written into the very file of a database has its identities, and its
-/// [origin](crate::ownership::file_id::FileOrigin). The lock file tells: it names a later opening, or a later
+/// [origin](crate::ownership::file_id::FileOrigin). The lock file shows it: it names a later opening, or a later
 /// sequence number. An older state of both that is written into these two files is not noticed.
 ///
 /// Only the trust in stored data depends on it. If it is missing or torn, the database is not trusted, which

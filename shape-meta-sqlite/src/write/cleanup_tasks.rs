@@ -77,8 +77,8 @@ impl CleanupTasks {
 /// The cleanup tasks of a store (C12): shapes that are gone and whose stored data is not deleted yet. A task
 /// is written in the transaction that removes the shape, and stays until it is acknowledged.
 ///
-/// A task does not say that the handle is free: a newer shape may have it. Whoever deletes stored data
-/// reserves the handles first: see
+/// A task does not say that the handle is free: a newer shape may have it. The caller that deletes
+/// stored data reserves the handles first: see
 /// [`StoreControl::reserve_handles`](shape_meta_core::StoreControl::reserve_handles).
 impl SqliteStore {
     /// Sets a function that is called whenever cleanup tasks were committed, on the thread that committed
