@@ -59,7 +59,7 @@ def spans(series):
 
 def legend_of(target, series):
     name = re.sub(r"{{(\w+)}}", lambda label: series["metric"].get(label[1], ""), target["legendFormat"])
-    return name.removeprefix("main ")
+    return name.strip().removeprefix("main ")
 
 
 columns = 3

@@ -1,7 +1,7 @@
 //! A store with metrics for Prometheus at `/metrics` and health at `/health`. Its load alternates between
 //! quiet parts, storms, and a locked database, so that the metrics change.
 //!
-//! `cargo run --release -p shape-meta-example-observed --example observed -- --port 9464 --seconds 300`, and then
+//! `cargo run --release -p shape-meta-example-observed --example observed -- --seconds 300`, and then
 //! `prometheus --config.file docs/prometheus/prometheus.yml`.
 
 #![forbid(unsafe_code)]

@@ -55,8 +55,8 @@ impl Admission {
         Self(Arc::new(Inner { limits, retry_after, current, totals }))
     }
 
-    /// Admits a request, or rejects it at once. Never waits: an atomic update, some ten nanoseconds, and for a
-    /// rejection also a call of the [`DrainRate`](crate::DrainRate).
+    /// Admits a request, or rejects it at once. Never waits: an atomic update, some ten nanoseconds, and for
+    /// a rejection also a call of the [`DrainRate`](crate::DrainRate).
     ///
     /// # Errors
     ///

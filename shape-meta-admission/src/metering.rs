@@ -12,8 +12,8 @@ impl Admission {
     /// label `stack`. Call it regularly, for example before each scrape. Takes some microseconds and delays
     /// no request.
     ///
-    /// There are eight series for each name, and an exporter keeps them as it keeps others: use one limiter and
-    /// one name for a process, not one for each store.
+    /// There are eight series for each name, and an exporter keeps them as it keeps others: use one limiter
+    /// and one name for a process, not one for each store.
     ///
     /// The `Reporter` of `shape-meta-telemetry` can call it together with the gauges of the stores:
     /// `reporter.add(move || { admission.record_metrics("main"); true })`.

@@ -180,8 +180,8 @@ impl Error {
         self.kind().is_retryable()
     }
 
-    /// Returns the time after which to try again: a second, because it is not known when a disk recovers. `None`
-    /// if the same call fails again.
+    /// Returns the time after which to try again: a second, because it is not known when a disk recovers.
+    /// `None` if the same call fails again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.is_retryable().then_some(RETRY_AFTER)
     }
