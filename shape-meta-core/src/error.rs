@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Interrupted,
     /// The database cannot be written because of permissions or a read-only file system. Retried.
     ReadOnly,
+    /// The server refuses the login or a privilege. Retried.
+    AccessDenied,
     /// A panic in the store was caught. Retried.
     Panicked,
     /// The store rejects this change permanently. The change is removed from the batch; all others commit
@@ -85,6 +87,7 @@ impl ErrorKind {
             | Self::Io
             | Self::Interrupted
             | Self::ReadOnly
+            | Self::AccessDenied
             | Self::Panicked
             | Self::Cleaner => Remedy::Retry,
             Self::Rejected => Remedy::Isolate,
@@ -117,6 +120,7 @@ impl ErrorKind {
             Self::Io => "io",
             Self::Interrupted => "interrupted",
             Self::ReadOnly => "read_only",
+            Self::AccessDenied => "access_denied",
             Self::Panicked => "panicked",
             Self::Rejected => "rejected",
             Self::Corrupt => "corrupt",
