@@ -38,12 +38,7 @@ impl Cleanup {
     ///
     /// Nothing is written before everything was compared once: if there are shapes, but the data of none of
     /// them is stored, then the storage is not the one of this database, and the trust ends.
-    pub(super) fn sweep(
-        &self,
-        store: &Core,
-        database: &SqliteStore,
-        is_confirmed: bool,
-    ) -> Result<Part> {
+    pub(super) fn sweep(&self, store: &Core, database: &SqliteStore, is_confirmed: bool) -> Result<Part> {
         let Some(found) = self.compare(store, database, &|_| Ok(()))? else { return Ok(Part::Swept(None)) };
         let is_trusted = database.is_storage_trusted()?;
         if !is_trusted && found.has_undecided && found.orphans == 0 {

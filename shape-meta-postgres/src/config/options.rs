@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use shape_meta_core::Result;
+
+use crate::{DiskIndexes, Durability, config::SchemaName};
+
+/// Options of a [`PostgresStore`](crate::PostgresStore).
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    pub(crate) schema: String,
+    pub(crate) durability: Durability,
+    pub(crate) disk_indexes: DiskIndexes,
+    pub(crate) cleanup_tasks: bool,
+    pub(crate) last_reads: bool,
+    pub(crate) scan_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            schema: "shape_meta".into(),
+            durability: Durability::default(),
+            disk_indexes: DiskIndexes::default(),
+            cleanup_tasks: true,
+            last_reads: true,
+            scan_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+impl PostgresOptions {
+    /// Sets the schema that holds the tables, of all stacks that name it. Default `shape_meta`. It is created
+    /// if it is missing, which takes the privilege `CREATE` on the database.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = name.into();
+        self
+    }
+
+    /// Sets the failures that a committed change survives. Default [`Durability::FailOver`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets which look-ups the database answers. Default [`DiskIndexes::Maintained`]; choose
+    /// [`DiskIndexes::Omitted`] under a cache that mirrors all look-ups. Each stack has its own choice, and
+    /// an open that changes it builds or deletes the rows.
+    pub fn disk_indexes(mut self, disk_indexes: DiskIndexes) -> Self {
+        self.disk_indexes = disk_indexes;
+        self
+    }
+
+    /// Sets whether a removed shape leaves a cleanup task in the database, until the deletion of its stored
+    /// data is [acknowledged](crate::PostgresStore::ack_cleanup) (C12). Default true. Set it to false only if
+    /// no data is stored for shapes; existing tasks stay as they are.
+    pub fn cleanup_tasks(mut self, cleanup_tasks: bool) -> Self {
+        self.cleanup_tasks = cleanup_tasks;
+        self
+    }
+
+    /// Sets whether the store keeps last-read times itself, in memory: about 50 bytes for every shape that is
+    /// read. Default true; turn it off under a cache, which keeps them in its entries.
+    pub fn last_reads(mut self, keep: bool) -> Self {
+        self.last_reads = keep;
+        self
+    }
+
+    /// Sets how long a scan may stay open. Default 5 minutes. An open scan holds a connection and a snapshot,
+    /// which keeps the server from removing dead rows of all its databases' tables. A scan that takes longer
+    /// ends with an `Interrupted` error.
+    pub fn scan_timeout(mut self, timeout: Duration) -> Self {
+        self.scan_timeout = timeout.clamp(Duration::from_millis(1), super::pool_options::LONGEST);
+        self
+    }
+
+    pub(crate) fn schema_name(&self) -> Result<SchemaName> {
+        SchemaName::new(&self.schema)
+    }
+}

@@ -1,0 +1,9 @@
+//! Connections to the server, and the thread on which they live.
+
+pub(crate) mod client;
+pub(crate) mod operation;
+pub(crate) mod pool;
+pub(crate) mod runtime;
+pub(crate) mod session;
+
+pub use pool::PostgresPool;

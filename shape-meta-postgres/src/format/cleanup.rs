@@ -1,0 +1,39 @@
+//! The table `cleanup`: shapes that are gone and whose stored data is not deleted yet (C12).
+
+use shape_meta_core::{Handle, Result, Seq};
+use tokio_postgres::Row;
+
+use crate::{
+    error::damaged_row,
+    format::{checksum, row},
+};
+
+/// A shape that is gone, and whose stored data has still to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanupTask {
+    pub(crate) id: i64,
+    pub(crate) handle: Handle,
+}
+
+impl CleanupTask {
+    /// Returns the handle of the shape.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Decodes and verifies the columns `id`, `handle`, and `checksum`.
+    pub(crate) fn decode(found: &Row) -> Result<Self> {
+        let id = row::int8(found, 0)?;
+        let place = || format!("cleanup task {id}");
+        let handle = row::handle(found, 1, place)?;
+        match row::int8(found, 2)? == checksum(handle.as_bytes()) {
+            true => Ok(Self { id, handle }),
+            false => Err(damaged_row(&place(), "its checksum does not match")),
+        }
+    }
+}
+
+/// Returns the checksum of a task with this handle.
+pub(crate) fn checksum(handle: &[u8]) -> i64 {
+    checksum::of(Seq::ZERO, handle)
+}

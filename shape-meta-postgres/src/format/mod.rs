@@ -1,0 +1,13 @@
+//! The tables, their rows, and the statements.
+
+pub(crate) mod change_log;
+pub(crate) mod checksum;
+pub(crate) mod cleanup;
+pub(crate) mod identity;
+pub(crate) mod lineage;
+pub(crate) mod lookup_hash;
+pub(crate) mod migrate;
+pub(crate) mod row;
+pub(crate) mod schema;
+pub(crate) mod stack_row;
+pub(crate) mod statements;

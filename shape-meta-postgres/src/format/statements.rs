@@ -1,0 +1,253 @@
+//! All statements that run more than once, for one schema.
+
+use std::sync::Arc;
+
+use crate::{
+    config::SchemaName,
+    format::{
+        row::{definition_columns, entry_columns},
+        stack_row::stack_columns,
+    },
+};
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident: $text:expr;)*) => {
+        /// The statements. `@` stands for our schema, `$1` is the number of the stack unless it says
+        /// otherwise.
+        #[derive(Debug)]
+        pub(crate) struct Statements {
+            $($(#[$doc])* pub(crate) $name: Arc<str>,)*
+        }
+
+        impl Statements {
+            pub(crate) fn of(schema: &SchemaName) -> Self {
+                Self { $($name: schema.qualify($text),)* }
+            }
+
+            /// The statements that insert look-ups.
+            pub(crate) fn inserts(&self) -> [&Arc<str>; 3] {
+                [&self.insert_handles, &self.insert_keys, &self.insert_relations]
+            }
+
+            /// The statements that delete look-ups.
+            pub(crate) fn deletes(&self) -> [&Arc<str>; 3] {
+                [&self.delete_handles, &self.delete_keys, &self.delete_relations]
+            }
+
+            /// Returns all of them with their names.
+            #[cfg(test)]
+            pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($name), &*self.$name),)*]
+            }
+        }
+    };
+}
+
+/// Where a table is: it has another place in a dump that was restored.
+macro_rules! place {
+    () => {
+        "stack.tableoid::bigint::text || '.' ||
+        (SELECT oid::bigint::text FROM pg_catalog.pg_database WHERE datname = current_database())"
+    };
+}
+
+statements! {
+    /// Without parameters. Locks the row, so that no migration runs meanwhile.
+    version: "SELECT version FROM @format WHERE id = 1 FOR SHARE";
+    stack: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE id = $1");
+    /// `$1` is the name. Locks the row.
+    stack_by_name: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE name = $1 FOR UPDATE");
+    /// Every transaction that writes begins with it: they run one after the other.
+    lock_stack: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE id = $1 FOR UPDATE");
+    /// `$1` is the name.
+    insert_stack: "
+        INSERT INTO @stack (name, last_seq, total, indexed, epoch, database_id, opening_id, checksum, has_lookups,
+            owner_process, owner_host, owner_since)
+        VALUES ($1, 0, 0, 0, 0, $2, $3, 0, $4, 0, '', now())
+        ON CONFLICT (name) DO NOTHING RETURNING id";
+    /// Makes the caller the owner.
+    own_stack: "
+        UPDATE @stack SET epoch = $2, opening_id = $3, checksum = $4, has_lookups = $5, owner_process = $6,
+            owner_host = $7, owner_since = now(), lease_until = NULL
+        WHERE id = $1 AND epoch = $2::bigint - 1";
+    /// The last statement of a batch. It changes no row if the stack is not ours, or not as it was.
+    set_stack: "
+        UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
+        WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8";
+    lineage: "SELECT epoch, opening_id, began_at, opened, checksum FROM @lineage WHERE stack = $1 ORDER BY epoch";
+    insert_lineage: "
+        INSERT INTO @lineage (stack, epoch, opening_id, began_at, opened, checksum)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    trim_lineage: "
+        DELETE FROM @lineage WHERE stack = $1 AND epoch <= (
+            SELECT epoch FROM @lineage WHERE stack = $1 ORDER BY epoch DESC LIMIT 1 OFFSET $2)";
+
+    entry: concat!(
+        "SELECT ", entry_columns!(), " FROM @handle_lookup AS lookup
+        JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
+        WHERE lookup.stack = $1 AND lookup.hash = $2 AND shape.handle = $3"
+    );
+    record: concat!(
+        "SELECT ", entry_columns!(), ", ", definition_columns!(), " FROM @handle_lookup AS lookup
+        JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
+        LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
+        WHERE lookup.stack = $1 AND lookup.hash = $2 AND shape.handle = $3"
+    );
+    handle_for: concat!(
+        "SELECT ", entry_columns!(), " FROM @key_lookup AS lookup
+        JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
+        WHERE lookup.stack = $1 AND lookup.hash = $2 AND shape.key = $3"
+    );
+    handles_for_relations: concat!(
+        "SELECT ", entry_columns!(), " FROM @relation_lookup AS lookup
+        JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
+        WHERE lookup.stack = $1 AND lookup.relation = ANY($2)"
+    );
+    /// The definition of a shape, or no row if the shape is gone.
+    definition: concat!(
+        "SELECT ", definition_columns!(), " FROM @shape AS shape
+        LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
+        WHERE shape.stack = $1 AND shape.id = $2"
+    );
+    /// A page of shapes after `$2`.
+    shapes_after: concat!(
+        "SELECT ", entry_columns!(), " FROM @shape AS shape
+        WHERE shape.stack = $1 AND shape.id > $2 ORDER BY shape.id LIMIT $3"
+    );
+    /// The same with definitions.
+    records_after: concat!(
+        "SELECT ", entry_columns!(), ", ", definition_columns!(), " FROM @shape AS shape
+        LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
+        WHERE shape.stack = $1 AND shape.id > $2 ORDER BY shape.id LIMIT $3"
+    );
+    incomplete: concat!(
+        "SELECT ", entry_columns!(), " FROM @shape AS shape
+        WHERE shape.stack = $1 AND shape.state <> 3 ORDER BY shape.id"
+    );
+    handles_of: "SELECT id, handle FROM @shape WHERE stack = $1 AND id = ANY($2)";
+    handles_after: "
+        SELECT id, handle FROM @shape WHERE stack = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4";
+
+    copy_shapes: "
+        COPY @shape (stack, id, handle, key, hash, state, indexed, relations, checksum) FROM STDIN (FORMAT binary)";
+    copy_definitions: "
+        COPY @definition (stack, id, dependencies, body, checksum) FROM STDIN (FORMAT binary)";
+    insert_shapes: "
+        INSERT INTO @shape (stack, id, handle, key, hash, state, indexed, relations, checksum)
+        SELECT $1, new.* FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::smallint[],
+            $7::boolean[], $8::bytea[], $9::bigint[]) AS new
+        ON CONFLICT DO NOTHING RETURNING id";
+    insert_definitions: "
+        INSERT INTO @definition (stack, id, dependencies, body, checksum)
+        SELECT $1, new.* FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[]) AS new
+        ON CONFLICT DO NOTHING";
+    delete_shapes: "DELETE FROM @shape WHERE stack = $1 AND id = ANY($2) RETURNING id, indexed";
+    delete_definitions: "DELETE FROM @definition WHERE stack = $1 AND id = ANY($2)";
+    delete_reads: "DELETE FROM @last_read WHERE stack = $1 AND id = ANY($2)";
+    /// A snapshot state only advances.
+    mark_shapes: "
+        UPDATE @shape AS shape SET state = marked.state, checksum = marked.checksum
+        FROM unnest($2::bigint[], $3::smallint[], $4::bigint[]) AS marked (id, state, checksum)
+        WHERE shape.stack = $1 AND shape.id = marked.id AND shape.state < marked.state
+        RETURNING shape.id, shape.state";
+
+    insert_handles: "
+        INSERT INTO @handle_lookup (stack, hash, id)
+        SELECT $1, new.hash, new.id FROM unnest($2::bigint[], $3::bigint[]) AS new (hash, id) ON CONFLICT DO NOTHING";
+    insert_keys: "
+        INSERT INTO @key_lookup (stack, hash, id)
+        SELECT $1, new.hash, new.id FROM unnest($2::bigint[], $3::bigint[]) AS new (hash, id) ON CONFLICT DO NOTHING";
+    insert_relations: "
+        INSERT INTO @relation_lookup (stack, relation, id)
+        SELECT $1, new.relation, new.id FROM unnest($2::bigint[], $3::bigint[]) AS new (relation, id)
+        ON CONFLICT DO NOTHING";
+    delete_handles: "
+        DELETE FROM @handle_lookup AS lookup USING unnest($2::bigint[], $3::bigint[]) AS gone (hash, id)
+        WHERE lookup.stack = $1 AND lookup.hash = gone.hash AND lookup.id = gone.id";
+    delete_keys: "
+        DELETE FROM @key_lookup AS lookup USING unnest($2::bigint[], $3::bigint[]) AS gone (hash, id)
+        WHERE lookup.stack = $1 AND lookup.hash = gone.hash AND lookup.id = gone.id";
+    delete_relations: "
+        DELETE FROM @relation_lookup AS lookup USING unnest($2::bigint[], $3::bigint[]) AS gone (relation, id)
+        WHERE lookup.stack = $1 AND lookup.relation = gone.relation AND lookup.id = gone.id";
+
+    clear_shapes: "DELETE FROM @shape WHERE stack = $1";
+    clear_definitions: "DELETE FROM @definition WHERE stack = $1";
+    clear_reads: "DELETE FROM @last_read WHERE stack = $1";
+    clear_handles: "DELETE FROM @handle_lookup WHERE stack = $1";
+    clear_keys: "DELETE FROM @key_lookup WHERE stack = $1";
+    clear_relations: "DELETE FROM @relation_lookup WHERE stack = $1";
+
+    changes_at: "SELECT changed, checksum FROM @change_log WHERE stack = $1 AND through = $2";
+    changes_from: "
+        SELECT through, changed, checksum FROM @change_log WHERE stack = $1 AND through >= $2 ORDER BY through";
+    set_changes_at: "
+        INSERT INTO @change_log (stack, through, changed, checksum) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (stack, through) DO UPDATE SET changed = EXCLUDED.changed, checksum = EXCLUDED.checksum";
+    change_log_floor: "SELECT through FROM @change_log WHERE stack = $1 ORDER BY through LIMIT 1";
+    change_log_size: "
+        SELECT coalesce(sum(length(changed) + 16), 0)::bigint FROM @change_log WHERE stack = $1";
+    clear_change_log: "DELETE FROM @change_log WHERE stack = $1";
+    /// Keeps the newest rows of about `$2` bytes, and the row before them as the floor.
+    trim_change_log: "
+        DELETE FROM @change_log WHERE stack = $1 AND through < (
+            SELECT max(through) FROM (
+                SELECT through, sum(length(changed) + 16) OVER (ORDER BY through DESC) AS kept
+                FROM @change_log WHERE stack = $1) AS newest
+            WHERE kept > $2)";
+
+    reads_after: "SELECT id, at FROM @last_read WHERE stack = $1 AND id > $2 ORDER BY id LIMIT $3";
+    /// A time that is later than `$4`, which is now, comes from a clock that was ahead, and is replaced.
+    save_reads: "
+        INSERT INTO @last_read AS known (stack, id, at)
+        SELECT $1, new.id, new.at FROM unnest($2::bigint[], $3::bigint[]) AS new (id, at)
+        WHERE EXISTS (SELECT 1 FROM @shape AS shape WHERE shape.stack = $1 AND shape.id = new.id)
+        ON CONFLICT (stack, id) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at > known.at OR known.at > $4";
+
+    insert_tasks: "
+        INSERT INTO @cleanup (stack, id, handle, checksum)
+        SELECT $1, new.* FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS new ON CONFLICT DO NOTHING";
+    tasks_after: "
+        SELECT id, handle, checksum FROM @cleanup WHERE stack = $1 AND id > $2 ORDER BY id LIMIT $3";
+    count_tasks: "SELECT count(*) FROM @cleanup WHERE stack = $1";
+    lowest_task: "SELECT coalesce(min(id), 0) FROM @cleanup WHERE stack = $1";
+    delete_tasks: "
+        DELETE FROM @cleanup AS task USING unnest($2::bigint[], $3::text[]) AS done (id, handle)
+        WHERE task.stack = $1 AND task.id = done.id AND task.handle = done.handle";
+    /// Deletes the tasks whose handle a newer shape has, if that shape is stored.
+    delete_superseded: "
+        DELETE FROM @cleanup AS task
+        USING unnest($2::bigint[], $3::text[], $4::bigint[]) AS done (id, handle, newer)
+        WHERE task.stack = $1 AND task.id = done.id AND task.handle = done.handle AND EXISTS (
+            SELECT 1 FROM @shape AS shape
+            WHERE shape.stack = $1 AND shape.id = done.newer AND shape.handle = done.handle)";
+    /// Deletes the tasks whose handle a complete shape has.
+    delete_superseded_by_complete: "
+        DELETE FROM @cleanup AS task USING @shape AS shape
+        WHERE task.stack = $1 AND shape.stack = $1 AND shape.handle = task.handle AND shape.state = 3";
+    trusted_storage: concat!(
+        "SELECT trusted.database_id, trusted.place = ", place!(), " FROM @trusted_storage AS trusted
+        JOIN @stack AS stack ON stack.id = trusted.stack WHERE trusted.stack = $1"
+    );
+    set_trusted_storage: concat!(
+        "INSERT INTO @trusted_storage (stack, database_id, place)
+        SELECT $1, $2, ", place!(), " FROM @stack AS stack WHERE stack.id = $1
+        ON CONFLICT (stack) DO UPDATE SET database_id = EXCLUDED.database_id, place = EXCLUDED.place"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c11_every_statement_is_limited_to_our_schema_and_one_stack() {
+        let schema = SchemaName::new("ours").expect("valid");
+        for (name, text) in Statements::of(&schema).all() {
+            assert!(!text.contains('@'), "{name}: {text}");
+            assert!(text.contains("\"ours\"."), "{name}: {text}");
+            let by_name = ["version", "stack_by_name", "insert_stack"].contains(&name);
+            assert!(by_name || text.contains("$1") || text.contains("COPY"), "{name}: {text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use shape_meta_core::{Error, ErrorKind, Result, Seq};
+
+use crate::format::{
+    lineage::Lineage,
+    stack_row::{Ownership, StackRow},
+};
+
+/// What a store knows about its own opening of the stack, to recognise it in the row of the stack (C11, C13).
+///
+/// An epoch orders the openings of one stack. It repeats in a restored copy, so it is never enough. The
+/// checks run:
+///
+/// - [`check`](Self::check) in every transaction that writes, on the row that the transaction has locked, and
+///   again in the condition of its last statement;
+/// - [`check_reader`](Self::check_reader) whenever this store uses a connection for the first time: a server
+///   that was restored, or replaced by a standby server that was behind, has no old connections.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    ours: Ownership,
+    /// The openings before ours, of which a copy may be put back.
+    ancestors: Lineage,
+    /// The last sequence number that was confirmed to the caller. No sound state is behind it.
+    confirmed: Mutex<Seq>,
+}
+
+impl Opening {
+    /// Returns the opening that has just written `stack`.
+    pub(crate) fn new(stack: &StackRow, ancestors: Lineage) -> Self {
+        Self { ours: stack.owner, ancestors, confirmed: Mutex::new(stack.last_seq) }
+    }
+
+    pub(crate) fn ours(&self) -> Ownership {
+        self.ours
+    }
+
+    /// Records that a commit up to this sequence number was confirmed to the caller.
+    pub(crate) fn confirm(&self, last_seq: Seq) {
+        let mut confirmed = self.confirmed();
+        *confirmed = confirmed.max(last_seq);
+    }
+
+    /// Returns an error unless the stack is ours, and is not behind what was confirmed.
+    ///
+    /// # Errors
+    ///
+    /// `Fenced` if another opening owns it, or if it is another stack. `Io` if an older state of our own line
+    /// is in its place, which no other opening owns.
+    pub(crate) fn check(&self, found: Option<&StackRow>) -> Result<()> {
+        let Some(found) = found else {
+            return Err(fenced("the stack was dropped"));
+        };
+        if self.is_older_state(found) {
+            return Err(behind(found.last_seq, *self.confirmed()));
+        }
+        if found.owner == self.ours {
+            return Ok(());
+        }
+        let (epoch, ours) = (found.owner.epoch, self.ours.epoch);
+        Err(fenced(&if found.owner.database != self.ours.database {
+            format!(
+                "another stack has its name or number (identity {}, ours {})",
+                found.owner.database, self.ours.database
+            )
+        } else if epoch > ours {
+            format!("a newer owner opened the stack (epoch {epoch}, ours {ours})")
+        } else {
+            format!(
+                "the database was restored to a state in which we did not own the stack (epoch {epoch}, ours {ours})"
+            )
+        }))
+    }
+
+    /// Returns an error if what a new connection shows is not what this store has confirmed, or a
+    /// continuation of it. A fenced store can still read.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if an older state is in its place, `Fenced` if it is another stack.
+    pub(crate) fn check_reader(&self, found: Option<&StackRow>) -> Result<()> {
+        match found {
+            Some(row) if row.owner.database == self.ours.database && !self.is_older_state(row) => {
+                let is_continued = row.owner == self.ours || row.owner.epoch > self.ours.epoch;
+                if is_continued { Ok(()) } else { self.check(found) }
+            }
+            _ => self.check(found),
+        }
+    }
+
+    fn is_older_state(&self, found: &StackRow) -> bool {
+        let is_our_line = found.owner == self.ours
+            || found.owner.database == self.ours.database && self.ancestors.has(found.owner.opening);
+        is_our_line && found.last_seq < *self.confirmed()
+    }
+
+    fn confirmed(&self) -> MutexGuard<'_, Seq> {
+        // No code that can panic runs under this lock.
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fenced(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        format!(
+            "fenced: {what}; this store commits nothing any more. Close it, and open it again to take the stack back"
+        ),
+    )
+}
+
+/// Returns the error of a batch whose last statement changed no row, although the row was locked.
+pub(crate) fn not_ours_any_more() -> Error {
+    fenced("the row of the stack is not ours any more")
+}
+
+fn behind(last_seq: Seq, confirmed: Seq) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!(
+            "the stack is at sequence number {last_seq}, but {confirmed} was already acknowledged as durable: the \
+             database was restored, or a standby server that was behind has replaced it. Nothing is written to it; \
+             bring the right server back, or open the stack again to go on with what is left"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use shape_meta_core::Counts;
+
+    use super::*;
+    use crate::format::identity::Identity;
+
+    fn row(database: Identity, opening: Identity, epoch: u64, last_seq: u64) -> StackRow {
+        StackRow {
+            id: 1,
+            last_seq: Seq::new(last_seq),
+            counts: Counts::default(),
+            owner: Ownership { database, opening, epoch },
+            has_lookups: true,
+        }
+    }
+
+    #[test]
+    fn c13_every_other_stack_opening_or_epoch_is_refused() {
+        let [ours, other, database, foreign] = [(); 4].map(|()| Identity::random().expect("random bytes"));
+        let opening = Opening::new(&row(database, ours, 2, 5), Lineage::default());
+        opening.confirm(Seq::new(10));
+        opening.confirm(Seq::new(7));
+        assert!(opening.check(Some(&row(database, ours, 2, 10))).is_ok());
+        let (io, fenced) = (ErrorKind::Io, ErrorKind::Fenced);
+        for (found, kind, reader, text) in [
+            (Some(row(foreign, ours, 2, 10)), fenced, Some(fenced), "another stack"),
+            (Some(row(database, other, 3, 10)), fenced, None, "a newer owner"),
+            (Some(row(database, ours, 3, 10)), fenced, None, "a newer owner"),
+            (Some(row(database, other, 2, 10)), fenced, Some(fenced), "restored"),
+            (Some(row(database, other, 1, 3)), fenced, Some(fenced), "restored"),
+            (Some(row(database, ours, 2, 9)), io, Some(io), "sequence number 9"),
+            (None, fenced, Some(fenced), "dropped"),
+        ] {
+            let error = opening.check(found.as_ref()).expect_err("it is not ours");
+            assert_eq!(error.kind(), kind, "{found:?}: {error}");
+            assert!(error.to_string().contains(text), "{found:?}: {error}");
+            let read = opening.check_reader(found.as_ref()).err().map(|error| error.kind());
+            assert_eq!(read, reader, "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The read side of the store.
+
+mod change_log;
+mod least_recently_used;
+mod load;
+mod lookups;
+pub(crate) mod openings;
+pub(crate) mod recency;
+mod scan;
+pub(crate) mod snapshot;

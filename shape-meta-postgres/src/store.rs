@@ -1,0 +1,238 @@
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use shape_meta_core::{Activity, Counts, Error, Observer, OpenStats, Result, Seq, Timestamp};
+use tokio_postgres::{Row, types::ToSql};
+
+use crate::{
+    DiskIndexes, Durability, PostgresOpenReport, PostgresOptions, PostgresPool,
+    connection::{operation::Operation, runtime::Runtime},
+    format::stack_row::StackRow,
+    meter::Meter,
+    open::pipeline::{self, OpenedStack},
+    read::{recency::Recency, snapshot::Param},
+    stack::Stack,
+    write::{cleanup_tasks::CleanupTasks, transaction::WriteTransaction},
+};
+
+/// A store of shapes in a stack of a PostgreSQL database, which it owns.
+///
+/// A stack has one owner. Opening it a second time fences the first owner: it commits nothing any more. The
+/// store does not validate changes, which is left to the layer above; see the [crate] for an example.
+///
+/// Methods block the calling thread until the server has answered, or a time-out has passed. They can be
+/// called from any thread, also from one of an asynchronous runtime, which they then block as well.
+pub struct PostgresStore {
+    pub(crate) pool: PostgresPool,
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) options: PostgresOptions,
+    pub(crate) recency: Recency,
+    pub(crate) meter: Meter,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) cleanup: CleanupTasks,
+    name: Arc<str>,
+    report: PostgresOpenReport,
+    /// Held by an operation that writes, until the memory shows what it has committed. No reader takes it
+    /// (I5).
+    writer: Mutex<()>,
+    /// The counts after the latest commit of this store.
+    cached_counts: Mutex<Counts>,
+    closed: AtomicBool,
+}
+
+impl PostgresStore {
+    /// Opens the stack with this name as its owner. Creates the tables and the stack if they are missing.
+    ///
+    /// A process that has it open is fenced: its next commit fails.
+    ///
+    /// # Errors
+    ///
+    /// With these [kinds](shape_meta_core::ErrorKind). Nothing is changed then.
+    ///
+    /// - `Configuration`: an option, the name, or the connection string is invalid, or the database is not in
+    ///   UTF-8.
+    /// - `AccessDenied`: the server refuses the login or a privilege.
+    /// - `NotFound`: there is no such database.
+    /// - `NotADatabase`: the schema has a table of another application with the name of one of ours.
+    /// - `UnsupportedSchema`: a newer version of this crate has written the tables.
+    /// - `Unsupported`: the server is older than PostgreSQL 13.
+    /// - `Corrupt`: the row of the stack is damaged.
+    /// - `Busy`: no connection became free, or another opening holds a lock for too long.
+    /// - `ReadOnly`, `Io`, `StorageFull`, `Interrupted`: the server or the network fails.
+    pub fn open(
+        pool: &PostgresPool,
+        stack: &str,
+        options: PostgresOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self> {
+        let path = format!("{}/{stack}", pool.place());
+        let span = observer.begin(Activity::Open { path: path.as_ref() });
+        let opened = pipeline::open(pool, stack, &options);
+        if let Some(span) = span {
+            span.end(opened.as_ref().err());
+        }
+        let OpenedStack { stack: opened, recency, report, tasks } = opened?;
+        observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
+        Ok(Self {
+            pool: pool.clone(),
+            stack: Arc::new(opened),
+            recency,
+            meter: Meter::new(Arc::clone(&observer)),
+            cleanup: CleanupTasks::new(options.cleanup_tasks, tasks),
+            options,
+            observer,
+            name: stack.into(),
+            cached_counts: Mutex::new(report.counts),
+            report,
+            writer: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the report of the open.
+    pub fn report(&self) -> &PostgresOpenReport {
+        &self.report
+    }
+
+    /// Returns the name of the stack.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the pool of this store.
+    pub fn pool(&self) -> &PostgresPool {
+        &self.pool
+    }
+
+    /// Returns which look-ups the database answers.
+    pub fn disk_indexes(&self) -> DiskIndexes {
+        self.options.disk_indexes
+    }
+
+    /// Returns when an owner first opened the stack with this shape in it: the last-read time of a shape
+    /// without reads. `None` if the shape was created since this store was opened.
+    pub fn first_seen_at(&self, created: Seq) -> Option<Timestamp> {
+        self.recency.first_seen_at(created)
+    }
+
+    /// Closes the store: all operations but open scans fail with `Closed` from now on. Waits for a write that
+    /// is in progress. The connections belong to the pool.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        drop(self.lock_writer());
+    }
+
+    /// Returns the thread of the connections.
+    pub(crate) fn runtime(&self) -> Result<&Runtime> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(self.pool.runtime()),
+            true => Err(Error::closed()),
+        }
+    }
+
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, ()> {
+        // It guards no data, so a panic leaves none inconsistent.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the counts after the latest commit, without reading the database.
+    pub(crate) fn cached_counts(&self) -> Counts {
+        *self.cached_counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_cached_counts(&self, counts: Counts) {
+        *self.cached_counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Returns the rows of one statement, whose first parameter is the number of the stack, and the others
+    /// `params`.
+    pub(crate) fn read(
+        &self,
+        operation: Operation,
+        doing: &'static str,
+        statement: &Arc<str>,
+        params: Vec<Param>,
+    ) -> Result<Vec<Row>> {
+        let waiting = self.meter.wait(operation);
+        let (stack, statement) = (Arc::clone(&self.stack), Arc::clone(statement));
+        let read = async move {
+            let mut all: Vec<&(dyn ToSql + Sync)> = vec![&stack.number];
+            all.extend(params.iter().map(|param| &**param as &(dyn ToSql + Sync)));
+            Ok(stack.read(doing, &statement, &all).await)
+        };
+        match self.runtime().and_then(|runtime| runtime.run(read)) {
+            Ok((outcome, queued, active)) if active > 0 => {
+                let mut checkout = waiting.granted_after(queued, active);
+                outcome.inspect_err(|error| checkout.failed(error))
+            }
+            Ok((Err(error), ..)) | Err(error) => Err(waiting.refused(error)),
+            Ok((Ok(rows), ..)) => Ok(rows),
+        }
+    }
+
+    /// Runs a transaction of the owner, with the durability of the options.
+    pub(crate) fn write<T, W>(
+        &self,
+        operation: Operation,
+        doing: &'static str,
+        work: impl FnOnce(WriteTransaction) -> W + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.write_with(self.options.durability, operation, doing, work)
+    }
+
+    /// Runs a transaction of the owner.
+    pub(crate) fn write_with<T, W>(
+        &self,
+        durability: Durability,
+        operation: Operation,
+        doing: &'static str,
+        work: impl FnOnce(WriteTransaction) -> W + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let waiting = self.meter.wait(operation);
+        let stack = Arc::clone(&self.stack);
+        let began = Instant::now();
+        let written = self.runtime().and_then(|runtime| {
+            runtime.run(async move {
+                let transaction = WriteTransaction::begin(&stack, durability, doing).await?;
+                let (queued, active) = (began.elapsed(), transaction.active());
+                Ok((work(transaction).await, queued, active))
+            })
+        });
+        match written {
+            Ok((outcome, queued, active)) => {
+                let mut checkout = waiting.granted_after(queued, active);
+                outcome.inspect_err(|error| checkout.failed(error))
+            }
+            Err(error) => Err(waiting.refused(error)),
+        }
+    }
+
+    /// Returns the row of the stack.
+    pub(crate) fn read_stack(&self, operation: Operation) -> Result<StackRow> {
+        let rows = self.read(operation, "read the stack", &self.stack.statements.stack, Vec::new())?;
+        self.stack.decode(rows.first())
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("name", &self.name)
+            .field("pool", &self.pool)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! The frame of every transaction that writes.
+
+use std::sync::Arc;
+
+use shape_meta_core::Result;
+
+use crate::{
+    Durability,
+    connection::{
+        client::{Client, CommitError},
+        pool::{Lease, Purpose},
+    },
+    format::stack_row::StackRow,
+    ownership::opening::not_ours_any_more,
+    stack::Stack,
+};
+
+/// A transaction that writes to a stack, whose row it has locked and checked (C11, C13).
+///
+/// The lock makes all transactions that write to the stack run one after the other, and makes a lost commit
+/// decidable: the next transaction sees whether the transaction before has committed.
+pub(crate) struct WriteTransaction {
+    stack: Arc<Stack>,
+    lease: Lease,
+    doing: &'static str,
+    /// The row as it was found.
+    pub(crate) row: StackRow,
+}
+
+impl WriteTransaction {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// `Fenced` if the stack is not ours, and those of the server. Nothing has changed then.
+    pub(crate) async fn begin(
+        stack: &Arc<Stack>,
+        durability: Durability,
+        doing: &'static str,
+    ) -> Result<Self> {
+        let mut lease = stack.connections().checkout(Purpose::Operation).await?;
+        let mut begun = begin(stack, &mut lease, durability, doing).await;
+        if begun.is_err() && lease.was_lost_while_idle() {
+            // The server closed it, so it has not begun there.
+            drop(lease);
+            lease = stack.connections().checkout(Purpose::Operation).await?;
+            begun = begin(stack, &mut lease, durability, doing).await;
+        }
+        let mut transaction = match begun {
+            Ok(row) => Self { stack: Arc::clone(stack), lease, doing, row },
+            Err(error) => {
+                lease.client()?.roll_back().await;
+                return Err(error);
+            }
+        };
+        if let Err(error) = stack.opening.check(Some(&transaction.row)) {
+            transaction.roll_back().await;
+            return Err(error);
+        }
+        Ok(transaction)
+    }
+
+    pub(crate) fn client(&mut self) -> Result<&mut Client> {
+        self.lease.client()
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.lease.active()
+    }
+
+    pub(crate) fn stack(&self) -> &Arc<Stack> {
+        &self.stack
+    }
+
+    /// Writes the new state of the stack, as the last statement, and commits.
+    ///
+    /// # Errors
+    ///
+    /// `Fenced` if the row is not as it was locked. Nothing is committed then.
+    pub(crate) async fn commit_as(mut self, new: StackRow) -> Result<(), CommitError> {
+        let owner = self.stack.opening.ours();
+        let [last_seq, total, indexed, epoch, before] =
+            [new.last_seq.get(), new.counts.total, new.counts.indexed, owner.epoch, self.row.last_seq.get()]
+                .map(u64::cast_signed);
+        let (opening, sum, number) = (owner.opening.as_bytes(), new.checksum(), self.stack.number);
+        let statement = Arc::clone(&self.stack.statements.set_stack);
+        let doing = self.doing;
+        let written = match self.client() {
+            Ok(client) => {
+                let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+                    [&number, &last_seq, &total, &indexed, &sum, &epoch, &opening, &before];
+                client.execute(doing, &statement, &params).await
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(1) => self.commit().await,
+            Ok(_) => {
+                self.roll_back().await;
+                Err(CommitError::Refused(not_ours_any_more()))
+            }
+            Err(error) => {
+                self.roll_back().await;
+                Err(CommitError::Refused(error))
+            }
+        }
+    }
+
+    /// Commits without a new state of the stack.
+    pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
+        let doing = self.doing;
+        match self.client() {
+            Ok(client) => client.commit(doing).await,
+            Err(error) => Err(CommitError::Refused(error)),
+        }
+    }
+
+    pub(crate) async fn roll_back(&mut self) {
+        if let Ok(client) = self.lease.client() {
+            client.roll_back().await;
+        }
+    }
+}
+
+async fn begin(
+    stack: &Stack,
+    lease: &mut Lease,
+    durability: Durability,
+    doing: &'static str,
+) -> Result<StackRow> {
+    let begin = format!("BEGIN; SET LOCAL synchronous_commit = {}", durability.synchronous_commit());
+    let client = lease.client()?;
+    let rows = client.begin_with(doing, &begin, &stack.statements.lock_stack, &[&stack.number]).await?;
+    stack.decode(rows.first())
+}

@@ -1,0 +1,155 @@
+//! A TCP proxy between a store and the server that breaks connections on command.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+/// What happens to the next commit that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is cut, and the server never sees the commit.
+    CutBefore,
+    /// The server commits, and the connection is cut before its answer arrives.
+    CutAfter,
+    /// The commit is not passed on, and nothing is closed.
+    HangBefore,
+    /// The server commits, its answer is not passed on, and nothing is closed.
+    HangAfter,
+}
+
+/// The message that commits.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+struct State {
+    fault: Mutex<Option<Fault>>,
+    /// Whether new connections are refused.
+    is_down: AtomicBool,
+    accepted: AtomicUsize,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+/// A proxy. It ends with the test process.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    /// Starts a proxy to a server on this port of this machine.
+    pub(crate) fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let own = listener.local_addr().expect("it is bound").port();
+        let state = Arc::new(State {
+            fault: Mutex::default(),
+            is_down: AtomicBool::new(false),
+            accepted: AtomicUsize::new(0),
+            streams: Mutex::default(),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                if shared.is_down.load(Ordering::Acquire) {
+                    continue;
+                }
+                shared.accepted.fetch_add(1, Ordering::AcqRel);
+                let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
+                    continue;
+                };
+                relay(client, server, &shared);
+            }
+        });
+        Self { port: own, state }
+    }
+
+    /// Sets what happens to the next commit.
+    pub(crate) fn fail_next_commit(&self, fault: Fault) {
+        *self.state.fault.lock().expect("no thread panicked") = Some(fault);
+    }
+
+    /// Returns whether the fault has happened.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.fault.lock().expect("no thread panicked").is_none()
+    }
+
+    /// Cuts all connections, and refuses new ones until [`up`](Self::up).
+    pub(crate) fn down(&self) {
+        self.state.is_down.store(true, Ordering::Release);
+        self.cut();
+    }
+
+    pub(crate) fn up(&self) {
+        self.state.is_down.store(false, Ordering::Release);
+    }
+
+    /// Cuts all connections.
+    pub(crate) fn cut(&self) {
+        for stream in self.state.streams.lock().expect("no thread panicked").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Returns the number of connections so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.state.accepted.load(Ordering::Acquire)
+    }
+}
+
+/// Passes everything on between two streams.
+fn relay(client: TcpStream, server: TcpStream, state: &Arc<State>) {
+    let copies = [&client, &server].map(|stream| stream.try_clone().expect("it is open"));
+    state.streams.lock().expect("no thread panicked").extend(copies);
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("it is a TCP stream");
+    }
+    // Whether answers are held back: to be cut off, or for ever.
+    let (cuts, hangs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (from_client, mut to_server) =
+        (client.try_clone().expect("it is open"), server.try_clone().expect("it is open"));
+    let (state, cuts_answer, hangs_answer) = (Arc::clone(state), Arc::clone(&cuts), Arc::clone(&hangs));
+    thread::spawn(move || {
+        copy(from_client, |bytes| {
+            let Some(at) = bytes.windows(COMMIT.len()).position(|window| window == COMMIT) else {
+                return to_server.write_all(bytes).is_ok();
+            };
+            match state.fault.lock().expect("no thread panicked").take() {
+                None => to_server.write_all(bytes).is_ok(),
+                Some(Fault::CutBefore) => to_server.write_all(&bytes[..at]).is_err(),
+                Some(Fault::HangBefore) => true,
+                Some(fault) => {
+                    let flag = if fault == Fault::CutAfter { &cuts_answer } else { &hangs_answer };
+                    flag.store(true, Ordering::Release);
+                    to_server.write_all(bytes).is_ok()
+                }
+            }
+        });
+        let _ = to_server.shutdown(Shutdown::Both);
+    });
+    let mut to_client = client;
+    thread::spawn(move || {
+        copy(server, |bytes| {
+            if hangs.load(Ordering::Acquire) {
+                return true;
+            }
+            !cuts.load(Ordering::Acquire) && to_client.write_all(bytes).is_ok()
+        });
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+}
+
+/// Passes what arrives to `write`, until it returns false or the stream ends.
+fn copy(mut from: TcpStream, mut write: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if !write(&buffer[..length]) {
+            let _ = from.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}
