@@ -10,7 +10,7 @@ use shape_meta_core::{
 };
 
 use shape_meta_harness::linear::{
-    call::{Call, Refused, Request, Response},
+    call::{Call, Refused, Request, Response, Stalest},
     rounds::{RecordedCall, is_linearizable, run_rounds},
     table::{NewRow, Table},
 };
@@ -47,7 +47,7 @@ fn c1_a_read_after_an_add_must_see_it_in_every_way() {
         (Request::HandleFor(1), Response::Handle(None)),
         (Request::Metadata(0), Response::Metadata(None)),
         (Request::Record(0), Response::Record(None)),
-        (Request::Touch(0), Response::Live(false)),
+        (Request::Touch(0, 1), Response::Live(false)),
         (Request::HandlesForRelations(0b10), Response::Handles([].into())),
         (Request::Counts, Response::Counts((0, 0))),
         (Request::Counts, Response::Counts((1, 0))),
@@ -83,6 +83,35 @@ fn c1_a_shape_that_is_half_visible_has_no_order() {
             assert!(!half(first(true), then(false)), "C1: half visible");
         }
     }
+}
+
+/// The stalest shape must be returned by each read that starts after it was touched. A read during two touches
+/// may miss the first one and see the second one.
+#[test]
+fn c1_a_read_that_misses_the_stalest_shape_has_no_order() {
+    let both = || {
+        let other = NewRow { key: 0, relations: 0 };
+        let second = (0, [2, 3], Request::Add(1, other), Response::Accepted(Ok(2)));
+        [added([0, 1]), second]
+    };
+    let touch = |handle, time, at| (0, at, Request::Touch(handle, time), Response::Live(true));
+    let read = |n, at, found: &[(u8, u64)]| {
+        let found = Stalest { found: found.to_vec(), ..Stalest::default() };
+        (1, at, Request::LeastRecentlyUsed(n, 0), Response::LeastRecentlyUsed(found))
+    };
+    let touches = || [touch(0, 10, [4, 5]), touch(1, 20, [6, 7])];
+    let has = |read: Made| has_order(both().into_iter().chain(touches()).chain([read]));
+    assert!(has(read(1, [8, 9], &[(0, 10)])) && has(read(2, [8, 9], &[(0, 10), (1, 20)])));
+    assert!(
+        !has(read(1, [8, 9], &[(1, 20)])) && !has(read(2, [8, 9], &[(1, 20)])),
+        "C1: it misses the stalest"
+    );
+    let during = |found: &[(u8, u64)]| {
+        let [first, second] = [touch(0, 10, [5, 6]), touch(1, 20, [7, 8])];
+        has_order(both().into_iter().chain([read(1, [4, 9], found), first, second]))
+    };
+    assert!(during(&[]) && during(&[(0, 10)]) && during(&[(1, 20)]));
+    assert!(!during(&[(0, 20)]), "a time that the shape never had");
 }
 
 /// A cache that is configured for a buffer above it, but has none. It looks up keys on disk, so a shape is

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use shape_meta::{
@@ -13,6 +13,8 @@ use crate::compositions::WAIT;
 const HANDLES: u8 = 3;
 const KEYS: u8 = 2;
 const RELATIONS: u8 = 2;
+/// Many, so that no two times are equal: those shapes may come in any order.
+const MAX_READ: u64 = 1 << 40;
 const STATES: [SnapshotState; 3] = [SnapshotState::Pending, SnapshotState::Started, SnapshotState::Complete];
 
 /// A request and its response.
@@ -33,7 +35,10 @@ pub enum Request {
     Reset,
     Metadata(u8),
     Record(u8),
-    Touch(u8),
+    /// The handle, and the time.
+    Touch(u8, u64),
+    /// How many, and the handles to exclude, one bit each.
+    LeastRecentlyUsed(u8, u8),
     HandleFor(u8),
     HandlesForRelations(u8),
     Counts,
@@ -50,11 +55,23 @@ pub enum Response {
     Metadata(Option<(u64, u8)>),
     Record(Option<(u64, NewRow)>),
     Live(bool),
+    LeastRecentlyUsed(Stalest),
     Handle(Option<u8>),
     Handles(BTreeSet<u8>),
     Counts((u64, u64)),
     Scan(Vec<(u8, Row)>),
     LastSeq(u64),
+}
+
+/// The stalest shapes, as one read has found them.
+#[derive(Clone, Debug, Default)]
+pub struct Stalest {
+    /// The handles with their last-read times.
+    pub found: Vec<(u8, u64)>,
+    /// The times of the touches that had ended before the read began. Set when a history is checked.
+    pub earlier: BTreeSet<u64>,
+    /// The touches that began before the read ended.
+    pub during: Vec<(u8, u64)>,
 }
 
 /// Why a mutation was refused.
@@ -70,7 +87,7 @@ impl Request {
         let (handle, key) = (random.u8(..HANDLES), random.u8(..KEYS));
         let relations = random.u8(..1 << RELATIONS);
         let new = NewRow { key, relations };
-        match random.u8(..40) {
+        match random.u8(..46) {
             0..6 => Self::Add(handle, new),
             6..10 => Self::GetOrAdd(handle, new),
             10..16 => Self::Remove(handle),
@@ -78,12 +95,28 @@ impl Request {
             19 => Self::Reset,
             20..24 => Self::Metadata(handle),
             24..26 => Self::Record(handle),
-            26..27 => Self::Touch(handle),
+            26..27 | 40..43 => Self::Touch(handle, random.u64(1..MAX_READ)),
+            43..46 => {
+                Self::LeastRecentlyUsed(random.u8(1..=HANDLES), random.u8(..1 << HANDLES) & random.u8(..))
+            }
             27..31 => Self::HandleFor(key),
             31..34 => Self::HandlesForRelations(relations),
             34..36 => Self::Counts,
             36..38 => Self::Scan,
             _ => Self::LastSeq,
+        }
+    }
+
+    /// As [`random`](Self::random), mostly with touches and reads of the stalest shapes.
+    pub fn random_recency(random: &mut Rng) -> Self {
+        let handle = random.u8(..HANDLES);
+        let new = NewRow { key: random.u8(..KEYS), relations: 0 };
+        match random.u8(..20) {
+            0..5 => Self::Add(handle, new),
+            5..8 => Self::Remove(handle),
+            8..14 => Self::Touch(handle, random.u64(1..MAX_READ)),
+            14..19 => Self::LeastRecentlyUsed(random.u8(1..=2), 0),
+            _ => Self::random(random),
         }
     }
 
@@ -112,8 +145,15 @@ impl Request {
                 let found = store.record(&name(handle)).expect(NO_FAULT);
                 Response::Record(found.map(|found| (found.entry.created().get(), new(&found.definition))))
             }
-            Self::Touch(handle) => {
-                Response::Live(store.touch(&name(handle), Timestamp::from_micros(1)).expect(NO_FAULT))
+            Self::Touch(handle, at) => {
+                Response::Live(store.touch(&name(handle), Timestamp::from_micros(at)).expect(NO_FAULT))
+            }
+            Self::LeastRecentlyUsed(n, excluded) => {
+                let excluded =
+                    (0..HANDLES).filter(|handle| excluded & (1 << handle) != 0).map(name).collect();
+                let found = store.least_recently_used(n.into(), &excluded).expect(NO_FAULT);
+                let found = found.shapes.iter().map(|(handle, at)| (number(handle), at.as_micros()));
+                Response::LeastRecentlyUsed(Stalest { found: found.collect(), ..Stalest::default() })
             }
             Self::HandleFor(of) => {
                 let found = store.handle_for(&key(of.into())).expect(NO_FAULT);
@@ -139,7 +179,12 @@ impl Request {
 /// Reads the state of a store while no other thread changes it.
 pub fn table(store: &impl ReadShapes) -> Table {
     let last = store.last_seq().expect("no fault is injected").get();
-    Table { last, rows: scan(store).into_iter().collect() }
+    let rows: BTreeMap<u8, Row> = scan(store).into_iter().collect();
+    let touches = rows.keys().filter_map(|handle| {
+        let metadata = store.metadata(&name(*handle)).expect("no fault is injected");
+        Some((*handle, vec![metadata?.last_read?.as_micros()]))
+    });
+    Table { last, touches: touches.collect(), rows }
 }
 
 fn scan(store: &impl ReadShapes) -> Vec<(u8, Row)> {

@@ -53,7 +53,8 @@ pub fn run_rounds(
                 let (store, start_line, calls, clock) = (store.clone(), &start_line, &calls, &clock);
                 let mut random = Rng::with_seed(seed ^ (round as u64) << 8 ^ thread);
                 scope.spawn(move || {
-                    let requests: Vec<_> = (0..CALLS).map(|_| Request::random(&mut random)).collect();
+                    let request = if round % 2 == 0 { Request::random } else { Request::random_recency };
+                    let requests: Vec<_> = (0..CALLS).map(|_| request(&mut random)).collect();
                     start_line.wait();
                     let requests = requests.into_iter();
                     let recorded: Vec<_> =
@@ -65,7 +66,7 @@ pub fn run_rounds(
         let mut calls = calls.into_inner().expect("no thread panics while it holds the lock");
         // The final state belongs to the history, and is the initial state of the next round.
         let after = table(store);
-        for request in [Request::Scan, Request::LastSeq] {
+        for request in [Request::Scan, Request::LastSeq, Request::LeastRecentlyUsed(u8::MAX, 0)] {
             calls.push(record(store, &clock, THREADS as usize, request));
         }
         if !is_linearizable(before, &calls) {
@@ -88,13 +89,30 @@ fn record(store: &impl MutateShapes, clock: &AtomicU64, thread: usize, request: 
 /// a call after every call that ended before it started.
 pub fn is_linearizable(before: Table, calls: &[RecordedCall]) -> bool {
     let mut actions = Vec::new();
-    for RecordedCall { thread, start, end, call } in calls {
-        actions.push((*start, *thread, Action::Call(call.clone())));
-        actions.push((*end, *thread, Action::Response(call.clone())));
+    for recorded in calls {
+        let call = with_touches(recorded, &before, calls);
+        actions.push((recorded.start, recorded.thread, Action::Call(call.clone())));
+        actions.push((recorded.end, recorded.thread, Action::Response(call)));
     }
     actions.sort_by_key(|(at, ..)| *at);
     let begin = Call { request: Request::Begin(before), response: Response::Nothing };
     let mut history = vec![(0, Action::Call(begin.clone())), (0, Action::Response(begin))];
     history.extend(actions.into_iter().map(|(_, thread, action)| (thread, action)));
     WGLChecker::<Table>::is_linearizable(History::from_actions(history))
+}
+
+/// Returns the call, and for a read of the stalest shapes the touches that it must and that it may have seen.
+fn with_touches(read: &RecordedCall, before: &Table, calls: &[RecordedCall]) -> Call {
+    let mut call = read.call.clone();
+    if let Response::LeastRecentlyUsed(stalest) = &mut call.response {
+        stalest.earlier.extend(before.touches.values().flatten());
+        for other in calls {
+            match other.call.request {
+                Request::Touch(_, at) if other.end < read.start => drop(stalest.earlier.insert(at)),
+                Request::Touch(handle, at) if other.start < read.end => stalest.during.push((handle, at)),
+                _ => {}
+            }
+        }
+    }
+    call
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use todc_utils::specifications::Specification;
 
-use super::call::{Call, Refused, Request, Response};
+use super::call::{Call, Refused, Request, Response, Stalest};
 
 /// A sequential store: the specification that histories are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -11,6 +11,8 @@ pub struct Table {
     pub last: u64,
     /// The live shapes by the number of their handle.
     pub rows: BTreeMap<u8, Row>,
+    /// The times of all touches of each of them.
+    pub touches: BTreeMap<u8, Vec<u64>>,
 }
 
 /// A live shape, as numbers.
@@ -54,6 +56,36 @@ impl Table {
         Ok(self.last)
     }
 
+    /// Returns whether these may be the stalest shapes. Their set is that of one moment, but a touch during the
+    /// read may be seen or not: the times of shapes are read one after the other.
+    fn are_stalest(&self, n: usize, excluded: u8, response: &Stalest) -> bool {
+        let Stalest { found, earlier, during } = response;
+        // The earliest and the latest time that the read may have seen; 0 for never.
+        let bounds = |handle: u8| {
+            let touches = self.touches.get(&handle).into_iter().flatten();
+            let seen = touches.clone().filter(|at| earlier.contains(at)).max();
+            let later = during.iter().filter(|(touched, _)| *touched == handle).map(|(_, at)| at);
+            (seen.copied().unwrap_or(0), touches.chain(later).max().copied().unwrap_or(0))
+        };
+        let is_possible = |(handle, at): &(u8, u64)| {
+            let (from, to) = bounds(*handle);
+            self.rows.contains_key(handle) && excluded & (1 << handle) == 0 && (from..=to).contains(at)
+        };
+        let latest = found.last().map_or(0, |(_, at)| *at);
+        let may_be_left_out = |handle: u8| {
+            let (from, to) = bounds(handle);
+            from == 0 || found.len() == n && to >= latest
+        };
+        let left_out = self.rows.keys().filter(|handle| {
+            excluded & (1 << **handle) == 0 && !found.iter().any(|(listed, _)| listed == *handle)
+        });
+        let times: Vec<_> = found.iter().map(|(_, at)| *at).collect();
+        found.len() <= n
+            && found.iter().all(is_possible)
+            && times.is_sorted_by(|one, next| one < next)
+            && left_out.copied().all(may_be_left_out)
+    }
+
     /// Plays a call, and returns whether a sequential store gives the same response.
     fn responds(&mut self, Call { request, response }: &Call) -> bool {
         match (request, response) {
@@ -68,6 +100,7 @@ impl Table {
                 self.holder(new.key).is_none() && self.add(*handle, *new) == *response
             }
             (Request::Remove(handle), Response::Accepted(response)) => {
+                self.touches.remove(handle);
                 let outcome = match self.rows.remove(handle) {
                     Some(_) => {
                         self.last += 1;
@@ -89,6 +122,7 @@ impl Table {
             },
             (Request::Reset, Response::Accepted(response)) => {
                 self.rows.clear();
+                self.touches.clear();
                 self.last += 1;
                 *response == Ok(self.last)
             }
@@ -99,7 +133,15 @@ impl Table {
             (Request::Record(handle), Response::Record(response)) => {
                 self.rows.get(handle).map(|shape| (shape.created, shape.new)) == *response
             }
-            (Request::Touch(handle), Response::Live(response)) => self.rows.contains_key(handle) == *response,
+            (Request::Touch(handle, at), Response::Live(response)) => {
+                if self.rows.contains_key(handle) {
+                    self.touches.entry(*handle).or_default().push(*at);
+                }
+                self.rows.contains_key(handle) == *response
+            }
+            (Request::LeastRecentlyUsed(n, excluded), Response::LeastRecentlyUsed(response)) => {
+                self.are_stalest(usize::from(*n), *excluded, response)
+            }
             (Request::HandleFor(key), Response::Handle(response)) => self.holder(*key) == *response,
             (Request::HandlesForRelations(relations), Response::Handles(response)) => {
                 let reading = self.rows.iter().filter(|(_, shape)| shape.new.relations & relations != 0);

@@ -11,8 +11,8 @@ use std::{
 
 use fastrand::Rng;
 use shape_meta::{
-    Handle, IntegrityCheck, Mode, NoopObserver, OnCorruption, Seq, ShapeMeta, SqliteOptions, SqliteStore,
-    StoreControl,
+    ErrorKind, Handle, IntegrityCheck, Mode, NoopObserver, OnCorruption, ReadShapes, Seq, ShapeMeta,
+    SqliteOptions, SqliteStore, StoreControl,
 };
 use shape_meta_core::{MemoryStore, conformance::View};
 use shape_meta_harness::{compositions::TIMEOUT, rows::DATABASE_FILE, script::Script};
@@ -223,13 +223,18 @@ impl Chain {
                 self.is_backup = event == Event::Backup;
                 if !self.is_backup {
                     copy_files(&database, &copy)?;
-                } else if database.join(DATABASE_FILE).exists() {
-                    let inspector = Inspector::open(&database)?;
+                } else {
+                    let inspector = match Inspector::open(&database) {
+                        Ok(inspector) => inspector,
+                        // No child has created the database yet.
+                        Err(error) if self.is_new()? && error.kind() == ErrorKind::NotADatabase => {
+                            self.copied = None;
+                            return Ok(false);
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     inspector.backup(&copy, |_, _| ())?;
                     inspector.finish()?;
-                } else {
-                    self.copied = None;
-                    return Ok(false);
                 }
                 self.copied = Some(self.line.copy()?);
             }
@@ -276,6 +281,10 @@ impl Chain {
             Event::Settle | Event::Confirm => self.settle(event == Event::Confirm, task, report)?,
         }
         Ok(true)
+    }
+
+    fn is_new(&self) -> Outcome {
+        Ok(self.line.held.last_seq()? == Seq::ZERO)
     }
 
     /// Forgets the data that another line has deleted: it had removed the shape, or added and removed one with
