@@ -27,6 +27,8 @@ pub(super) struct Progress {
     /// cleaned does not keep the others.
     pub(super) limit: usize,
     left: Left,
+    /// Whether tasks were committed since this pass began.
+    has_news: bool,
     needs_sweep: bool,
     /// Whether the application has said that orphans are garbage.
     is_confirmed: bool,
@@ -63,6 +65,7 @@ impl Progress {
             is_at_end: false,
             limit: HANDLES_PER_CALL,
             left: Left::Nothing,
+            has_news: false,
             needs_sweep,
             is_confirmed,
         }
@@ -74,7 +77,9 @@ impl Progress {
     }
 
     /// Takes the progress for a part. Requests that come while the part runs are noticed afterwards.
-    pub(super) fn take(&mut self) -> Self {
+    /// `has_news`: tasks were committed since the part before.
+    pub(super) fn take(&mut self, has_news: bool) -> Self {
+        self.has_news = has_news && self.after.is_some() || self.has_news;
         let taken = self.clone();
         (self.needs_sweep, self.is_confirmed) = (false, false);
         taken
@@ -142,7 +147,7 @@ impl Cleanup {
     /// Ends a pass over all tasks, of which some may be left.
     fn end_pass(&self, store: &Core, database: &SqliteStore, progress: &mut Progress) -> Result<Part> {
         let began = progress.after.take().is_none();
-        let left = std::mem::take(&mut progress.left);
+        let (left, has_news) = (std::mem::take(&mut progress.left), std::mem::take(&mut progress.has_news));
         (progress.is_at_end, progress.limit) = (false, HANDLES_PER_CALL);
         if progress.needs_sweep {
             let part = self.sweep(store, database, progress.is_confirmed)?;
@@ -152,6 +157,8 @@ impl Cleanup {
             return Ok(part);
         }
         Ok(match left {
+            // The flush that they wait for may have come.
+            Left::Pending if has_news => Part::More,
             Left::Pending | Left::Failed => Part::Left(left),
             // Meanwhile there may be tasks before those of this pass.
             Left::Nothing if !began => Part::More,

@@ -143,8 +143,8 @@ impl Cleanup {
             return None;
         }
         state.runs_on = Some(this);
-        state.has_news = false;
-        Some(state.progress.take())
+        let has_news = std::mem::take(&mut state.has_news);
+        Some(state.progress.take(has_news))
     }
 
     /// Whether the store is being closed: a part ends soon then.
