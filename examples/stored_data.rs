@@ -65,8 +65,8 @@ fn main() -> Result<(), BoxError> {
     while store.clean_once()? {}
     println!("the data is gone: {}, tasks left: {}", !directory.exists(), store.cleanup_status().tasks);
 
-    // Each open looks for data without a shape, as a crash leaves it. A database that may be the wrong one (new,
-    // restored, repaired) reports it and waits for `confirm_orphans`.
+    // Each open looks for data without a shape, as a crash leaves it. A database that may be the wrong one
+    // (new, restored, repaired) reports it and waits for `confirm_orphans`.
     if let Some(sweep) = store.cleanup_status().sweep.filter(|sweep| sweep.waits_for_confirmation) {
         println!("{} orphans, among them {:?}", sweep.orphans, sweep.sample);
     }

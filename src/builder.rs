@@ -67,8 +67,8 @@ impl Builder {
     /// Whether the cleaner is called on a thread in the background. Default `true`; the thread exists only
     /// while there is something to do.
     ///
-    /// With `false` it is called by [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once) alone, on the thread
-    /// of the caller. For tests, and for callers that bring their own thread.
+    /// With `false` it is called by [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once) alone, on the
+    /// thread of the caller. For tests, and for callers that bring their own thread.
     #[cfg(feature = "sqlite")]
     pub fn background_cleanup(mut self, background: bool) -> Self {
         self.cleanup.background = background;

@@ -25,16 +25,17 @@ pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> +
 ///   time, on a thread that exists only while there is something to do
 ///   ([`Builder::background_cleanup`](crate::Builder::background_cleanup),
 ///   [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once)). An open does not wait for it.
-/// - **If it fails or panics:** it is called again with growing delays, up to a minute, and with fewer handles,
-///   so that one that cannot be cleaned does not keep the others.
+/// - **If it fails or panics:** it is called again with growing delays, up to a minute, and with fewer
+///   handles, so that one that cannot be cleaned does not keep the others.
 ///   [`ShapeMeta::cleanup_status`](crate::ShapeMeta::cleanup_status) and
 ///   [`Usage::cleanup_tasks`](crate::Usage::cleanup_tasks) say how much is left.
-/// - **If it hangs:** only the cleaning waits. [`close`](crate::StoreControl::close) waits within its deadline,
-///   and the database stays open until the call has returned.
+/// - **If it hangs:** only the cleaning waits. [`close`](crate::StoreControl::close) waits within its
+///   deadline, and the database stays open until the call has returned.
 /// - **Live shapes:** no live shape has one of the handles while `clean` runs. An add of such a handle waits
-///   or is refused as [`BeingCleaned`](crate::Refusal::BeingCleaned); so `clean` must not wait for one itself.
-///   Otherwise it may use the store, close it, and drop it; hold a [`WeakShapeMeta`](crate::WeakShapeMeta).
-///   An owner that is fenced cannot stop its call, so do not fence a live process if your handles come back.
+///   or is refused as [`BeingCleaned`](crate::Refusal::BeingCleaned); so `clean` must not wait for one
+///   itself. Otherwise it may use the store, close it, and drop it; hold a
+///   [`WeakShapeMeta`](crate::WeakShapeMeta). An owner that is fenced cannot stop its call, so do not fence
+///   a live process if your handles come back.
 /// - **At least once:** the same handle may come again, so deleting data that is already gone must succeed.
 /// - **There is no "delete everything":** a reset hands every shape to the cleaner.
 ///
@@ -82,14 +83,14 @@ pub trait ShapeCleaner: Send + Sync {
     /// [`clean`](Self::clean): stored data without a shape. Shapes that are added meanwhile are spared,
     /// provided that a shape is added before its data is created.
     ///
-    /// **Guard.** A database that was just created, found empty, restored, copied, or rebuilt after damage takes
-    /// all data that it does not know for orphans, which may be the data of a volume that is not mounted or of
-    /// a database that is about to come back. Such a database, also after restarts, only
+    /// **Guard.** A database that was just created, found empty, restored, copied, or rebuilt after damage
+    /// takes all data that it does not know for orphans, which may be the data of a volume that is not
+    /// mounted or of a database that is about to come back. Such a database, also after restarts, only
     /// [reports](crate::ShapeMeta::cleanup_status) orphans, until
     /// [`ShapeMeta::confirm_orphans`](crate::ShapeMeta::confirm_orphans) or
     /// [`Builder::confirm_orphans`](crate::Builder::confirm_orphans) says that they are garbage, or a sweep
-    /// has found none. The same holds if the data of no shape is stored, as on the volume of another database.
-    /// What nothing can tell is in `docs/operations.md` of the repository.
+    /// has found none. The same holds if the data of no shape is stored, as on the volume of another
+    /// database. What nothing can tell is in `docs/operations.md` of the repository.
     ///
     /// # Errors
     ///

@@ -55,8 +55,8 @@ impl Builder {
     /// Opens the database in this directory, and creates both if they do not exist.
     ///
     /// In this order: takes ownership, checks the file, migrates it, removes the shapes whose snapshot is not
-    /// complete, loads the cache, and starts the flusher. The cleaner is called afterwards, in the background:
-    /// an open does not wait for it.
+    /// complete, loads the cache, and starts the flusher. The cleaner is called afterwards, in the
+    /// background: an open does not wait for it.
     ///
     /// # Errors
     ///

@@ -118,8 +118,8 @@ impl ShapeMeta {
     /// shape is left. Returns whether there may be more to do at once. The store does this in the background
     /// by itself, unless the builder turns [`background_cleanup`](Builder::background_cleanup) off.
     ///
-    /// If the cleaner fails, the next calls hand over fewer shapes at a time, and one that cannot be cleaned is
-    /// skipped until the others are done. Waits for a call of the cleaner in progress. Does nothing over a
+    /// If the cleaner fails, the next calls hand over fewer shapes at a time, and one that cannot be cleaned
+    /// is skipped until the others are done. Waits for a call of the cleaner in progress. Does nothing over a
     /// store of your own, after a close, and within a call of the cleaner.
     ///
     /// # Errors
@@ -261,8 +261,8 @@ impl StoreControl for ShapeMeta {
     }
 
     /// Also ends the cleanup: a call of the cleaner in progress is waited for within the timeout. What it has
-    /// not deleted is handed to it after the next open. A call that takes longer keeps the database open until
-    /// it returns, so that no other owner gives one of its handles to a shape.
+    /// not deleted is handed to it after the next open. A call that takes longer keeps the database open
+    /// until it returns, so that no other owner gives one of its handles to a shape.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]
         let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));

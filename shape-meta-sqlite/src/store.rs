@@ -145,8 +145,8 @@ impl SqliteStore {
     }
 
     /// Records in the lock file how far this opening of the database has come, so that an older copy in its
-    /// place is noticed (C12). A power loss that undoes commits makes the database an older copy, too. Costs a
-    /// write of one line.
+    /// place is noticed (C12). A power loss that undoes commits makes the database an older copy, too. Costs
+    /// a write of one line.
     pub(crate) fn testify(&self, last_seq: Seq) {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = &*lock {

@@ -20,8 +20,8 @@ const HANDLES_PER_CALL: usize = 1_000;
 pub(super) struct Progress {
     /// The last task that this pass has done or left.
     after: Option<CleanupTask>,
-    /// Whether that was the last one. Later tasks are of the next pass, so that a sweep runs during a stream of
-    /// removals.
+    /// Whether that was the last one. Later tasks are of the next pass, so that a sweep runs during a stream
+    /// of removals.
     is_at_end: bool,
     /// How many tasks the next call gets at most. Halved when a call fails, so that one handle that cannot be
     /// cleaned does not keep the others.
@@ -101,7 +101,8 @@ impl Cleanup {
     /// Runs the next part: a page of tasks, or a sweep at the end of a pass.
     ///
     /// The order keeps C12. The handles are reserved first, so that no shape takes one of them until the call
-    /// is acknowledged. A handle is only handed over if no shape has it on disk either: its removal is durable.
+    /// is acknowledged. A handle is only handed over if no shape has it on disk either: its removal is
+    /// durable.
     pub(super) fn part(&self, store: &Core, progress: &mut Progress) -> Result<Part> {
         let Some(database) = store.database() else { return Ok(Part::Done) };
         let tasks = match progress.is_at_end {

@@ -32,7 +32,7 @@ impl Cleanup {
     /// A shape is added before its data is created. So each stored handle that belongs to a shape is live
     /// when it is looked up, or its removal was accepted.
     ///
-    /// While a change to a handle is pending, it is not known whether the database has ever heard of it: a
+    /// While a change to a handle is pending, it is not known whether the database has ever had it: a
     /// reset that is pending concerns every handle. A trusted database makes a task of it, whose handle is
     /// looked up again before anything is deleted. Otherwise the sweep is repeated after the flush.
     ///

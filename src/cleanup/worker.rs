@@ -83,8 +83,8 @@ impl Cleanup {
         self.wake();
     }
 
-    /// Runs a part on this thread. Returns whether there may be more to do at once. Does nothing within a call
-    /// of the cleaner.
+    /// Runs a part on this thread. Returns whether there may be more to do at once. Does nothing within a
+    /// call of the cleaner.
     ///
     /// # Errors
     ///

@@ -79,7 +79,8 @@ fn c12_a_cleaner_may_drop_the_last_clone() {
         *last.lock().expect("no panic") = Some(store.clone());
         store.remove(&handle(1), Wait::No).expect("it is live");
         drop(store);
-        // No other clone is left: the pending removal is flushed, cleaned, or handed over after the next open.
+        // No other clone is left: the pending removal is flushed, cleaned, or handed over after the next
+        // open.
         drop(last.lock().expect("no panic").take());
         storage.on_clean(|_| ());
         let options = builder(composition, &storage).background_cleanup(true);

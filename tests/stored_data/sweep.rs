@@ -160,8 +160,8 @@ fn c12_a_salvaged_database_deletes_nothing_that_it_does_not_know() {
     }
 }
 
-/// Found by the torture tool: a reset that is pending makes every handle undecided, and the sweep took that for
-/// a storage without orphans, and the database for one that knows its storage.
+/// Found by the torture tool: a reset that is pending makes every handle undecided, and the sweep took that
+/// for a storage without orphans, and the database for one that knows its storage.
 #[test]
 fn c12_a_sweep_during_a_pending_reset_decides_nothing() {
     for composition in ALL.into_iter().filter(|one| one.buffer.is_some()) {

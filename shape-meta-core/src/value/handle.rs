@@ -65,10 +65,10 @@ impl Handle {
     /// Returns a name for a file or a directory with the stored data of this shape.
     ///
     /// Different handles have different names, also where a file system does not tell upper from lower case
-    /// or normalizes Unicode, and [`from_file_name`](Self::from_file_name) returns the handle. A name consists of
-    /// lower-case ASCII letters, digits, `-`, `_` and `%`. So it contains no separator, is never `.` or `..`,
-    /// and is not reserved by Windows. Handles of letters in lower case, digits, `-` and `_` are their own
-    /// names; every other byte becomes `%` and two hexadecimal digits.
+    /// or normalizes Unicode, and [`from_file_name`](Self::from_file_name) returns the handle. A name
+    /// consists of lower-case ASCII letters, digits, `-`, `_` and `%`. So it contains no separator, is never
+    /// `.` or `..`, and is not reserved by Windows. Handles of letters in lower case, digits, `-` and `_`
+    /// are their own names; every other byte becomes `%` and two hexadecimal digits.
     ///
     /// ```
     /// # use shape_meta_core::Handle;
@@ -81,9 +81,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`InvalidHandle::FileNameTooLong`] if the name would be longer than 255 bytes, which file systems do not
-    /// take. A limit of 85 bytes on handles ([`Limits::max_handle_bytes`](crate::Limits::max_handle_bytes))
-    /// excludes that for every handle.
+    /// [`InvalidHandle::FileNameTooLong`] if the name would be longer than 255 bytes, which file systems do
+    /// not take. A limit of 85 bytes on handles
+    /// ([`Limits::max_handle_bytes`](crate::Limits::max_handle_bytes)) excludes that for every handle.
     pub fn file_name(&self) -> Result<String, InvalidHandle> {
         let escapes_first = is_reserved_name(self.as_bytes());
         let mut name = String::with_capacity(self.as_bytes().len());

@@ -159,8 +159,9 @@ impl TrustedAs {
 
 /// Returns whether stored data without a shape is known to belong to this database.
 ///
-/// False for a database that was just created, restored, or rebuilt after damage: it has a new identity, or is
-/// in another file. Such a database cannot tell data that it has lost track of from data that it never knew of.
+/// False for a database that was just created, restored, or rebuilt after damage: it has a new identity, or
+/// is in another file. Such a database cannot tell data that it has lost track of from data that it never
+/// knew of.
 pub(crate) fn is_storage_trusted(connection: &Connection, expected: Option<&TrustedAs>) -> Result<bool> {
     let trusted = one(connection, sql::TRUSTED_STORAGE, [], |found| {
         let bytes = row::bytes(found, 0)?;

@@ -40,8 +40,8 @@ impl OwnedDatabase {
         let opening = Opening::new(meta, lineage).ok_or_else(|| {
             damaged_row("table `meta`", "the identities that were just written are missing")
         })?;
-        // Whether the process dies before or after the commit: the lock file names the opening that is then in
-        // the database.
+        // Whether the process dies before or after the commit: the lock file names the opening that is then
+        // in the database.
         let before = found.opening.filter(|_| is_vouched);
         let testify = |openings, sync| {
             if let Some(lock) = lock {

@@ -39,8 +39,8 @@ fn of(_: &fs::Metadata) -> Option<(u64, u64)> {
 }
 
 /// When and as what a file was created, on its file system: not the name, and not the content. A file that is
-/// renamed keeps it, and a copy has another one. Empty for a database in memory, and as far as the file system
-/// does not know.
+/// renamed keeps it, and a copy has another one. Empty for a database in memory, and as far as the file
+/// system does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct FileOrigin(Vec<u8>);
 

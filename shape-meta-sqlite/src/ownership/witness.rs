@@ -10,8 +10,8 @@ use crate::format::{checksum, identity::Identity, meta::Meta};
 /// What the lock file says about the database next to it: its latest opening, and how far that came (C12).
 ///
 /// An older state that is written into the very file of a database has its identities, and its
-/// [origin](crate::ownership::file_id::FileOrigin). The lock file shows it: it names a later opening, or a later
-/// sequence number. An older state of both that is written into these two files is not noticed.
+/// [origin](crate::ownership::file_id::FileOrigin). The lock file shows it: it names a later opening, or a
+/// later sequence number. An older state of both that is written into these two files is not noticed.
 ///
 /// Only the trust in stored data depends on it. If it is missing or torn, the database is not trusted, which
 /// deletes nothing.
@@ -50,7 +50,8 @@ impl Witness {
         if sync { file.sync_data() } else { Ok(()) }
     }
 
-    /// Whether the database in this state is the one that the lock file was written for, and not an older one.
+    /// Whether the database in this state is the one that the lock file was written for, and not an older
+    /// one.
     pub(crate) fn vouches_for(&self, found: &Meta) -> bool {
         found.opening.is_some() && self.openings.contains(&found.opening) && found.last_seq >= self.last_seq
     }

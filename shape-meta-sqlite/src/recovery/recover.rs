@@ -115,7 +115,8 @@ impl SqliteStore {
         change_log::append(&transaction, meta.last_seq, &changed, &self.change_log_size)?;
         meta.write(&transaction)?;
 
-        // No other check at open finds damage inside of these rows, and one damaged row would end the cleanup.
+        // No other check at open finds damage inside of these rows, and one damaged row would end the
+        // cleanup.
         let tasks = cleanup::verify(&transaction)?;
         transaction.commit().map_err(failed("commit the recovery"))?;
         self.cleanup.set_pending(tasks);

@@ -9,8 +9,8 @@ use std::{
 /// The files of a database directory at one moment, while nothing is written: what a kill of the process at
 /// that moment leaves.
 ///
-/// They are put back in place, and not copied to another directory: a copy of a database is not trusted to know
-/// its stored data (C12).
+/// They are put back in place, and not copied to another directory: a copy of a database is not trusted to
+/// know its stored data (C12).
 #[must_use = "the crash happens when the files are put back"]
 pub struct Crash {
     directory: PathBuf,
