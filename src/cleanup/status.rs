@@ -6,7 +6,7 @@ use shape_meta_core::{Error, Handle};
 pub struct CleanupStatus {
     /// The number of removed shapes whose stored data is not deleted yet.
     pub tasks: u64,
-    /// The number of failed attempts since the last success.
+    /// The number of failed attempts since the last pass over all tasks that had none.
     pub failures: u32,
     /// The latest failure, kept after later attempts have succeeded.
     pub last_error: Option<Error>,
