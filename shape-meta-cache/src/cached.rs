@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
-use shape_meta_core::{Counts, Entry, Observer, Result, Seq, ShapeStore};
+use shape_meta_core::{ChangeLog, Counts, Entry, Observer, Result, Seq, ShapeStore};
 
 use crate::{
     CacheMemory, CacheOptions, LookupIndex,
@@ -75,6 +75,7 @@ impl<S: ShapeStore> Cached<S> {
         let expected =
             inner.resource_usage().shapes.map_or(0, |shapes| usize::try_from(shapes.total).unwrap_or(0));
         let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(expected.min(MAX_PREALLOCATED_ENTRIES));
+        let line = line_of(&inner);
         let last_seq = inner.load(&mut |entry| entries.push(entry))?;
 
         let in_memory = options.lookup_index == LookupIndex::Memory;
@@ -128,7 +129,7 @@ impl<S: ShapeStore> Cached<S> {
         (mirror.memory_count, mirror.entry_list) = (memory_count, entry_list);
         mirror.memory_count.record_slots(table_slots.max(table.slots()));
 
-        let writer = Mutex::new(Writer::new(table, totals));
+        let writer = Mutex::new(Writer::new(table, totals, line));
         let in_flight = InFlight::default();
         let (sweep_position, in_doubt) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self { inner, mirror, writer, sweep_position, in_flight, below_buffer, in_doubt, observer })
@@ -170,4 +171,9 @@ impl<S: fmt::Debug> fmt::Debug for Cached<S> {
             .field("below_buffer", &self.below_buffer)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the line of history of a store; 0 if it keeps no change log.
+pub(crate) fn line_of(store: &impl ShapeStore) -> u64 {
+    store.change_log().map_or(0, ChangeLog::line)
 }

@@ -58,7 +58,7 @@ fn a_reload_shows_new_changes_and_keeps_the_rest() {
 }
 
 #[test]
-fn states_only_advance_and_the_advanced_are_counted() {
+fn c13_a_reload_shows_exactly_the_states_below() {
     use SnapshotState::{Complete, Pending, Started};
     let (shown, below) = (
         [Pending, Pending, Started, Pending, Complete, Started],
@@ -74,12 +74,81 @@ fn states_only_advance_and_the_advanced_are_counted() {
     *scripted.repaired.lock().unwrap() = filled(shown);
     scripted.replace();
     let cached = cached(scripted, CacheOptions::default());
+    for number in 1..=6 {
+        assert!(cached.touch(&handle(number), Timestamp::from_micros(number)).unwrap());
+    }
     *cached.inner().repaired.lock().unwrap() = filled(below);
     cached.inner().replace();
-    assert_eq!(cached.reload().unwrap().marked, 3);
+    let reloaded = cached.reload().unwrap();
+    // The last one is a restored copy: on one line of history, a state only moves forward.
+    assert_eq!((reloaded.marked, reloaded.removed, reloaded.added), (3, 1, 1));
     let states: Vec<_> =
         (1..=6).map(|number| cached.metadata(&handle(number)).unwrap().unwrap().state).collect();
-    assert_eq!(states, [Started, Complete, Complete, Pending, Complete, Started]);
+    assert_eq!(states, below);
+    for number in 1..=6 {
+        let metadata = cached.metadata(&handle(number)).unwrap().unwrap();
+        assert_eq!(metadata.last_read, Some(Timestamp::from_micros(number)));
+        assert_eq!(cached.record(&handle(number)).unwrap().unwrap().entry.state(), metadata.state);
+    }
+    assert_eq!(cached.lru(9).unwrap().shapes.len(), 6);
+}
+
+/// The same handle and key at the same sequence number, with other relations, another hash, or indexed.
+#[test]
+fn c13_a_reload_shows_exactly_the_shapes_below() {
+    let below = Scripted::default();
+    let records: Vec<_> = (1..=4).map(|number| record(number, number)).collect();
+    below.apply(&batch(4, records.iter().map(added))).unwrap();
+    let cached = cached(below, CacheOptions::default());
+    let restored = |number: u64| {
+        let mut shape = NewShape { handle: handle(number), key: key(number), ..shape(number) };
+        match number {
+            1 => shape.relations = [shape_meta_core::Relation::new(77)].into_iter().collect(),
+            2 => shape.hash = shape_meta_core::DefinitionHash::new(77),
+            3 => shape.indexed = !shape.indexed,
+            _ => {}
+        }
+        store::record(&shape, number)
+    };
+    let others = MemoryStore::new();
+    others.apply(&batch(4, (1..=4).map(|number| added(&restored(number))))).unwrap();
+    let counts = others.counts().unwrap();
+    *cached.inner().repaired.lock().unwrap() = Some(others);
+    cached.inner().replace();
+    cached.reload().unwrap();
+    assert_eq!(cached.counts().unwrap(), counts);
+    assert_eq!(cached.handles_for_relations(&[shape_meta_core::Relation::new(77)]).unwrap(), [handle(1)]);
+    for number in 1..=4 {
+        let hash = restored(number).entry.hash();
+        assert_eq!(cached.metadata(&handle(number)).unwrap().unwrap().hash, hash);
+        assert_eq!(cached.record(&handle(number)).unwrap().unwrap().entry.hash(), hash);
+    }
+}
+
+/// Of two layers above one standby, the other one has noticed a restore first, and has read on the new line.
+/// A delta for a number of the old line would be one of other changes.
+#[test]
+fn c13_a_layer_reloads_after_another_one_has_noticed_a_restore() {
+    let below = Scripted::default();
+    let records: Vec<_> = (1..=4).map(|number| record(number, number)).collect();
+    below.apply(&batch(4, records.iter().map(added))).unwrap();
+    let cached = cached(below, CacheOptions::default());
+    let restored = MemoryStore::new();
+    restored
+        .apply(&batch(4, (11..=14).map(|number| added(&store::record(&shape(number), number - 10)))))
+        .unwrap();
+    // What the log says for the number 4, on either line: nothing has changed since.
+    let mut delta = shape_meta_core::Delta::default();
+    (delta.through, delta.counts) = (Seq::new(4), restored.counts().unwrap());
+    *cached.inner().delta.lock().unwrap() = Some(delta);
+    assert!(!cached.refresh().unwrap().full);
+
+    *cached.inner().repaired.lock().unwrap() = Some(restored);
+    cached.inner().replace();
+    cached.inner().line.store(1, SeqCst);
+    assert!(cached.refresh().unwrap().full);
+    assert!(cached.has_handle(&handle(11)).unwrap() && !cached.has_handle(&handle(1)).unwrap());
+    assert!(!cached.refresh().unwrap().full, "incremental again");
 }
 
 /// Another shape has the same sequence number: with the same handle, with the same key, or with neither.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
 };
 
 use shape_meta_core::{
@@ -19,6 +19,8 @@ pub(crate) struct Scripted {
     pub(crate) delta: Mutex<Option<Delta>>,
     /// The arguments of the calls of `changes_since`.
     pub(crate) changes_since: Mutex<Vec<Seq>>,
+    /// The line of history.
+    pub(crate) line: AtomicU64,
     /// The store that a repair puts in place; a repair without one fails.
     pub(crate) repaired: Mutex<Option<MemoryStore>>,
     /// The trusted state that the latest repair got.
@@ -90,6 +92,10 @@ impl ChangeLog for Scripted {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.changes_since.lock().unwrap().push(seq);
         Ok(self.delta.lock().unwrap().clone())
+    }
+
+    fn line(&self) -> u64 {
+        self.line.load(SeqCst)
     }
 }
 

@@ -5,7 +5,7 @@ use shape_meta_core::{
 };
 
 use super::{update::MirrorUpdate, writer::Writer};
-use crate::Cached;
+use crate::{Cached, cached::line_of};
 
 impl<S: ShapeStore> Cached<S> {
     /// Updates the mirror of a standby from a store that another process writes. Publishes all changes in one
@@ -23,6 +23,9 @@ impl<S: ShapeStore> Cached<S> {
     /// If the store below cannot be read. The mirror is unchanged then.
     pub fn refresh(&self) -> Result<RefreshReport> {
         self.run_refresh(|writer| match self.inner.changes_since(writer.totals.last_seq)? {
+            // Another layer above the same store may have read on another line of history since, where the
+            // number of this mirror stands for other changes.
+            Some(_) if line_of(&self.inner) != writer.line => self.reload_with(writer),
             Some(mut delta) => {
                 self.mirror.retain_unapplied(&mut delta);
                 match self.mirror.counts_after(writer.totals.counts, &delta) == delta.counts {
@@ -123,7 +126,10 @@ impl<S: ShapeStore> Cached<S> {
     pub(crate) fn reload_with(&self, writer: &mut Writer) -> Result<RefreshReport> {
         let guard = self.in_flight.start();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let line = line_of(&self.inner);
         let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
+        // If the load itself has moved to another line, the next refresh reloads once more.
+        writer.line = line;
 
         let mut reloaded = RefreshReport::default();
         (reloaded.full, reloaded.through) = (true, last_seq);
@@ -139,7 +145,10 @@ impl<S: ShapeStore> Cached<S> {
             writer.uncertain_adds.drain(..).map(|entry| (entry.created(), entry)).collect();
         // The same sequence number can belong to another shape: of a change that was not committed, or of
         // another database.
-        let is_same = |a: &Entry, b: &Entry| a.handle() == b.handle() && a.key() == b.key();
+        let is_same = |a: &Entry, b: &Entry| {
+            (a.handle(), a.key(), a.hash()) == (b.handle(), b.key(), b.hash())
+                && (a.relations(), a.is_indexed()) == (b.relations(), b.is_indexed())
+        };
         let mut update = MirrorUpdate::new(&self.mirror, writer);
         for created in removed {
             update.remove(created);
@@ -147,7 +156,10 @@ impl<S: ShapeStore> Cached<S> {
         }
         for entry in entries {
             match self.mirror.entry_list.get(entry.created()) {
-                Some(own) if is_same(&own, &entry) => {
+                // A snapshot state of ours that is not there belongs to another line of history, as after a
+                // restore: a state only moves forward on its own line. The entry is replaced by what was
+                // restored.
+                Some(own) if is_same(&own, &entry) && own.state() <= entry.state() => {
                     reloaded.marked += usize::from(own.state() < entry.state());
                     own.advance(entry.state());
                     if let Some(at) = entry.last_read() {
@@ -155,7 +167,12 @@ impl<S: ShapeStore> Cached<S> {
                     }
                 }
                 other => {
-                    if other.is_some() {
+                    if let Some(other) = other {
+                        if is_same(&other, &entry)
+                            && let Some(at) = other.last_read()
+                        {
+                            entry.merge_last_read(at);
+                        }
                         update.replace(&entry);
                         reloaded.removed += 1;
                     } else {

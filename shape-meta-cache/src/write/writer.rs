@@ -15,6 +15,10 @@ pub(crate) struct Writer {
     pub(crate) uncertain_adds: Vec<Arc<Entry>>,
     /// Whether the store below was replaced by a repair and the mirror was not reloaded from it yet.
     pub(crate) needs_full_reload: bool,
+    /// The line of history below on which the mirror was last loaded: see [`ChangeLog::line`].
+    ///
+    /// [`ChangeLog::line`]: shape_meta_core::ChangeLog::line
+    pub(crate) line: u64,
     /// The number of changes that the side of the table which readers do not see lacks.
     pub(crate) unsynced_changes: usize,
 }
@@ -28,10 +32,11 @@ pub(crate) struct Cleanup {
 }
 
 impl Writer {
-    pub(crate) fn new(table: Table, totals: Totals) -> Self {
+    pub(crate) fn new(table: Table, totals: Totals, line: u64) -> Self {
         Self {
             table,
             totals,
+            line,
             outcome_unknown: false,
             uncertain_adds: Vec::new(),
             needs_full_reload: false,

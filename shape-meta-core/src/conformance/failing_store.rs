@@ -112,6 +112,10 @@ impl<S: ShapeStore> ChangeLog for FailingStore<S> {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         self.faults.read(|| self.inner.changes_since(seq))
     }
+
+    fn line(&self) -> u64 {
+        self.inner.change_log().map_or(0, ChangeLog::line)
+    }
 }
 
 impl<S: ShapeStore> LastReadStore for FailingStore<S> {

@@ -14,6 +14,15 @@ pub trait ChangeLog {
     ///
     /// If the disk fails.
     fn since(&self, seq: Seq) -> Result<Option<Delta>>;
+
+    /// Returns the number of times that the log went on with another line of history, as after a restore
+    /// (C13). The same sequence number stands for other changes there. A layer above that has read on an
+    /// earlier line has to load everything, also if another layer has read on the present one.
+    ///
+    /// A log that belongs to one database, as that of its owner, stays at 0.
+    fn line(&self) -> u64 {
+        0
+    }
 }
 
 /// A store that persists last-read times, so that the least recently used shapes are known after a restart.
