@@ -245,7 +245,14 @@ impl StoreControl for ShapeMeta {
     }
 
     fn health(&self) -> Health {
-        self.0.core.stack.health()
+        let health = self.0.core.stack.health();
+        #[cfg(feature = "sqlite")]
+        let health = {
+            let mut health = health;
+            health.damage = self.database().and_then(crate::SqliteStore::latest_damage);
+            health
+        };
+        health
     }
 
     fn usage(&self) -> Usage {

@@ -30,6 +30,36 @@ fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
     store
 }
 
+/// The shape has an entry, so its definition must be there, in every composition: the read of it is an error,
+/// the scan shows an error in its place, everything else continues, and the health says it until a repair.
+#[test]
+fn c11_a_missing_definition_is_damage_in_every_composition() {
+    for composition in ALL {
+        let directory = directory();
+        let store = filled(composition, directory.path());
+        assert!(store.health().damage.is_none());
+        raw_connection(directory.path())
+            .execute("DELETE FROM definition WHERE id = (SELECT min(id) FROM definition)", [])
+            .expect("SQLite executes it");
+        let error = store.record(&handle(1)).expect_err("its definition is missing");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{composition:?}");
+        assert!(store.has_handle(&handle(1)).expect("reads"));
+        assert!(store.record(&handle(2)).expect("reads").is_some(), "{composition:?}");
+        let items: Vec<_> = store.scan().expect("scans").collect();
+        let errors = items.iter().filter(|item| item.is_err()).count();
+        assert_eq!((items.len() as u64, errors), (SHAPES, 1), "{composition:?}");
+        let health = store.health();
+        let damage = health.damage.as_ref().expect("the health says it");
+        assert_eq!(damage.error.kind(), ErrorKind::Corrupt);
+        assert!(health.is_ready() && health.to_string().contains("its definition is missing"), "{health}");
+
+        let repaired = store.repair().unwrap_or_else(|error| panic!("{composition:?}: {error:?}"));
+        assert_eq!((repaired.saved, repaired.lost.len()), (SHAPES - 1, 1), "{composition:?}");
+        assert!(store.health().damage.is_none(), "{composition:?}: {}", store.health());
+        store.close(TIMEOUT);
+    }
+}
+
 #[test]
 fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
     for composition in ALL {

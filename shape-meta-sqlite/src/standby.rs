@@ -2,7 +2,10 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -44,6 +47,8 @@ pub struct SqliteStandby {
     /// Held while the database is read for a layer above, so that these reads come one after the other.
     source: Mutex<Source>,
     owner: OnceLock<SqliteStore>,
+    /// The number of lines of history that were begun since this standby was opened.
+    lines: AtomicU64,
     /// One promotion at a time.
     promoting: Mutex<()>,
 }
@@ -54,6 +59,8 @@ pub struct SqliteStandby {
 struct Source {
     /// To detect another file under its name.
     file: FileId,
+    /// To detect other bytes in the same file: a restore deletes the WAL, with which readers would go on.
+    wal: Option<FileId>,
     version: u32,
     shown: Shown,
 }
@@ -135,7 +142,7 @@ impl SqliteStandby {
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
         let (file, version, connection) = open_source(&files, &settings)?;
         let meta = Meta::read(&connection)?;
-        let source = Source { file, version, shown: Shown::default() };
+        let source = Source { file, wal: wal_id(&files)?, version, shown: Shown::default() };
         let report = SqliteOpenReport {
             created: false,
             quarantined: None,
@@ -162,6 +169,7 @@ impl SqliteStandby {
             reader,
             source: Mutex::new(source),
             owner: OnceLock::new(),
+            lines: AtomicU64::new(0),
             promoting: Mutex::new(()),
         })
     }
@@ -250,14 +258,21 @@ impl SqliteStandby {
             Ok(found == source.version
                 && self.is_of_line(source, &transaction, &Meta::read(&transaction)?)?)
         };
+        let has_same_wal = wal_id(&self.files)? == source.wal;
+        if !has_same_wal {
+            // In one process all connections to a file share the index of its WAL, as long as one is open.
+            connections.close_idle_readers();
+        }
         // A reader that fails, or is refused because of what it found, is no answer: the file is opened anew.
         let is_same = file_id(&self.files)? == source.file
+            && has_same_wal
             && connections.read(Operation::ChangesSince, read).unwrap_or(false);
         if !is_same {
             let (file, version, connection) = open_source(&self.files, connections.settings())?;
             (source.file, source.version) = (file, version);
             let transaction = connection.unchecked_transaction().map_err(failed("read the database"))?;
             self.observe(source, &transaction, &Meta::read(&transaction)?)?;
+            source.wal = wal_id(&self.files)?;
             connections.renew_pool();
         }
         Ok(())
@@ -275,6 +290,7 @@ impl SqliteStandby {
         let is_of_line = self.is_of_line(source, connection, meta)?;
         if !is_of_line {
             source.shown.begin_line();
+            self.lines.fetch_add(1, Ordering::AcqRel);
         }
         self.reader.connections.follow(Position::new(*meta, Some(source.file)));
         Ok(is_of_line)
@@ -310,6 +326,15 @@ fn file_id(files: &Files) -> Result<FileId> {
         std::io::ErrorKind::NotFound => no_database(files),
         _ => failed_on("read the identity of", &path)(error),
     })
+}
+
+/// Returns the identity of the WAL; `None` if there is none, because nothing has the database open.
+fn wal_id(files: &Files) -> Result<Option<FileId>> {
+    let path = files.companion("-wal");
+    match files::exists(&path)? {
+        true => FileId::at(&path).map(Some).map_err(failed_on("read the identity of", &path)),
+        false => Ok(None),
+    }
 }
 
 fn no_database(files: &Files) -> Error {
@@ -387,6 +412,10 @@ impl ChangeLog for SqliteStandby {
             guard.shown.returned(delta.through);
         }
         Ok(delta)
+    }
+
+    fn line(&self) -> u64 {
+        self.lines.load(Ordering::Acquire)
     }
 }
 

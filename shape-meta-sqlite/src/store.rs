@@ -5,7 +5,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Activity, Counts, Observer, OpenStats, Result, Seq, Timestamp};
+use shape_meta_core::{Activity, Counts, LastError, Observer, OpenStats, Result, Seq, Timestamp};
 
 use crate::{
     DiskIndexes, SqliteOpenReport, SqliteOptions,
@@ -173,6 +173,12 @@ impl SqliteStore {
     /// Returns whether the database has index tables.
     pub fn disk_indexes(&self) -> DiskIndexes {
         self.disk_indexes
+    }
+
+    /// Returns the latest damage that a read or a write has met since the open or the latest repair. Does not
+    /// read the database.
+    pub fn latest_damage(&self) -> Option<LastError> {
+        self.connections.damage()
     }
 
     /// Returns the counts after the latest commit, without reading the database.

@@ -45,7 +45,7 @@ fn assert_saved(damaged: &[u8], check: IntegrityCheck, context: &str) -> bool {
         assert_eq!(repaired.missing(), 0, "{context}: {repaired:?}");
     }
     let recovery = store.recover().unwrap_or_else(|error| panic!("{context}: {error:?}"));
-    assert_eq!(recovery.cleanup_tasks, 0, "{context}");
+    assert_eq!(recovery.cleanup_tasks, 50, "{context}: the tasks of the removed shapes are saved, too (C12)");
     assert_eq!(support::live(&store), expected(), "{context}");
     if quarantined.is_some() {
         return true;
@@ -174,6 +174,45 @@ fn c11_a_foreign_file_stays_unchanged() {
         assert!(fs::read(directory.path().join(NAME)).expect("reads") == content, "the file stays unchanged");
         let names = fs::read_dir(directory.path()).expect("reads").count();
         assert_eq!(names, 2, "the file and the lock");
+    }
+}
+
+/// Once, a journal next to the file was enough to take it for a damaged database of ours.
+#[test]
+fn c11_a_foreign_file_with_a_journal_stays_unchanged() {
+    let text = b"not a database ".repeat(1_000);
+    let sqlite = {
+        let directory = support::directory();
+        let connection = support::raw_connection(directory.path());
+        connection.execute_batch("CREATE TABLE other (x); INSERT INTO other VALUES (1)").expect("writes");
+        drop(connection);
+        fs::read(directory.path().join(NAME)).expect("reads")
+    };
+    let mut header = b"SQLite format 3\0".to_vec();
+    header.resize(PAGE, 0x5a);
+    // A journal that would be rolled back: it has the page that the transaction has changed.
+    let hot = {
+        let directory = support::directory();
+        fs::write(directory.path().join(NAME), &sqlite).expect("writes");
+        let connection = support::raw_connection(directory.path());
+        connection
+            .execute_batch("PRAGMA cache_size = 1; PRAGMA synchronous = FULL; BEGIN; INSERT INTO other SELECT randomblob(9000)")
+            .expect("writes");
+        fs::read(directory.path().join(format!("{NAME}-journal"))).expect("reads")
+    };
+    assert!(hot.len() > 512);
+    for content in [&text, &sqlite, &header] {
+        for journal in [b"x".to_vec(), b"a note".repeat(100), hot.clone()] {
+            let directory = support::directory();
+            fs::write(directory.path().join(NAME), content).expect("writes");
+            fs::write(directory.path().join(format!("{NAME}-journal")), &journal).expect("writes");
+            let error = support::open_error(directory.path(), support::options());
+            assert_eq!(error.kind(), ErrorKind::NotADatabase, "{error}");
+            assert!(fs::read(directory.path().join(NAME)).expect("reads") == *content, "it stays unchanged");
+            let kept = fs::read(directory.path().join(format!("{NAME}-journal"))).expect("reads");
+            assert!(kept == journal, "its journal stays unchanged");
+            assert_eq!(fs::read_dir(directory.path()).expect("reads").count(), 3, "and the lock");
+        }
     }
 }
 

@@ -484,6 +484,36 @@ fn c13_a_standby_reloads_after_a_restore() {
     }
 }
 
+/// The file keeps its identity of the file system, and the readers of the standby have it open.
+#[test]
+fn c13_a_standby_reloads_after_its_file_was_overwritten() {
+    for (copy, shapes) in [("at5", 5), ("at10", 10)] {
+        for is_read in [true, false] {
+            for has_owner in [false, true] {
+                let mut restored = Restored::new();
+                if is_read {
+                    assert_eq!(support::live_of(&restored.standby).len(), 15);
+                }
+                let name = "shape-meta.sqlite3";
+                let command =
+                    format!("cat {copy}/{name} > live/{name}; rm -f live/{name}-wal live/{name}-shm");
+                shell(restored.top.path(), &command);
+                if has_owner {
+                    // The owner is of this process, whose connections to one file share what they know of its
+                    // WAL.
+                    restored.standby.check_source().expect("reads");
+                }
+                let owner = has_owner.then(|| support::open(&restored.live, support::options()));
+                let what = format!("{copy}, read before: {is_read}, owner: {has_owner}");
+                // The WAL of this copy was not checkpointed: the copy ends with its first opening.
+                let expected = if copy == "at10" { 5 } else { shapes };
+                restored.assert_reloads(&(1..=expected).collect::<Vec<_>>(), &what);
+                drop(owner);
+            }
+        }
+    }
+}
+
 #[test]
 fn c13_a_restored_newer_copy_is_another_line_unless_it_continues() {
     // The copy is newer than what the standby has seen, and continues it.

@@ -159,3 +159,35 @@ fn c11_a_copy_of_a_table_does_not_bring_shapes_back() {
     assert_eq!((repaired.saved, repaired.missing()), (20, 0), "{:?}", repaired.lost);
     assert_eq!(store.counts().expect("reads").total, 20);
 }
+
+/// The store is at rest, without a connection, so that SQLite lets an operator change the journal mode.
+#[test]
+fn c11_a_store_goes_on_after_an_operator_changed_the_journal_mode() {
+    for journal_mode in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY"] {
+        let directory = support::directory();
+        let store = support::open(directory.path(), options());
+        support::fill(&store, 1..=3);
+        for round in 4..=6 {
+            store.close_idle();
+            let connection = support::raw_connection(directory.path());
+            let set: String = connection
+                .query_row(&format!("PRAGMA journal_mode = {journal_mode}"), [], |row| row.get(0))
+                .expect("nothing has it open");
+            assert_eq!(set, journal_mode.to_lowercase());
+            drop(connection);
+            if round == 5 {
+                assert_eq!(support::live(&store).len(), 4, "a read comes before the next write");
+            }
+            support::fill(&store, round..=round);
+            assert_eq!(support::live(&store), (1..=round).collect::<Vec<_>>());
+            let connection = support::raw_connection(directory.path());
+            let found: String =
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("reads");
+            assert_eq!(found, "wal", "the writer has set its own mode again");
+        }
+        drop(store);
+        let store = support::open(directory.path(), options().integrity_check(IntegrityCheck::Everything));
+        assert!(store.report().quarantined.is_none());
+        assert_eq!(support::live(&store).len(), 6);
+    }
+}

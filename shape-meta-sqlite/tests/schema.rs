@@ -63,6 +63,7 @@ fn write_fixture() {
     let store = support::open(directory.path(), support::options().mode(Mode::Exclusive));
     write_fixture_content(&store);
     store.close().expect("closes");
+    support::open(directory.path(), support::options().mode(Mode::Exclusive)).close().expect("closes");
     let version = 3;
     assert!(!fixture(version).exists(), "a released fixture never changes");
     fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
@@ -74,7 +75,7 @@ fn every_released_version_opens() {
     let expected = support::open(expected.path(), support::options());
     write_fixture_content(&expected);
     for (version, mode) in
-        [1, 2].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
+        [1, 2, 3].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
     {
         let directory = support::directory();
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
@@ -107,6 +108,17 @@ fn every_released_version_opens() {
         assert_eq!(last_read(3) == READ, version >= 2);
         assert!(last_read(4) > READ, "a shape without a saved read counts as read at the open");
         assert!(store.changes_since(Seq::new(20)).expect("reads").is_some() == (version >= 2));
+        if version == 3 {
+            let tasks = store.cleanup_tasks(None, 9).expect("reads");
+            let handles: Vec<_> = tasks.iter().map(|task| task.handle().clone()).collect();
+            assert_eq!(handles, [conformance::handle(7)], "the task of the removed shape");
+            if mode == Mode::Wal {
+                let connection = support::raw_connection(directory.path());
+                let openings = "SELECT count(*) FROM lineage";
+                let openings: i64 = connection.query_row(openings, [], |row| row.get(0)).expect("reads");
+                assert_eq!(openings, 3, "two openings of the fixture, and this one");
+            }
+        }
         support::fill(&store, 22..=30);
         assert_eq!(support::live(&store).len(), 28);
     }

@@ -1,6 +1,12 @@
 //! A standby: reads what the owner commits, and is promoted to owner.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use shape_meta_core::{
     Change, Error, ErrorKind, NoopObserver, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
@@ -81,7 +87,10 @@ fn c11_a_standby_is_promoted_once_the_owner_has_closed() {
     standby.apply(&batch(6, [add(6, SnapshotState::Complete)])).expect("the store is the owner");
     assert_eq!(live(&standby), [1, 2, 3, 6]);
     let by_last_read = standby.least_recently_used(10, &Default::default()).expect("reads").shapes;
-    assert_eq!(by_last_read.last(), Some(&(handle(2), read)), "reads recorded by the standby are kept");
+    // The time in the future counts as now, which is later than the opening that has found the others.
+    let (last, at) = by_last_read.last().expect("all were read");
+    assert_eq!(*last, handle(2), "reads recorded by the standby are kept");
+    assert!(*at <= Timestamp::now() && by_last_read.iter().filter(|(_, other)| other == at).count() == 1);
     assert!(std::ptr::eq(standby.promote(OnLiveOwner::Fail).expect("the standby is promoted"), promoted));
 
     let error = support::open_error(directory.path(), support::options());
@@ -354,4 +363,32 @@ fn a_database_replaced_by_an_equal_copy_goes_on() {
     support::fill(&owner, 4..=6);
     drop::<SqliteStore>(owner);
     assert_eq!(live(&support::open(directory.path(), support::options())).len(), 6);
+}
+
+/// The time of a promotion is that of its work.
+#[test]
+fn c11_a_promotion_does_not_count_the_wait_for_the_owner() {
+    const WAIT: Duration = Duration::from_millis(50);
+    let directory = support::directory();
+    let owner = support::open(directory.path(), support::options());
+    support::fill(&owner, 1..=3);
+    let standby = open_standby(directory.path());
+    let (sender, begun) = mpsc::channel();
+    thread::scope(|scope| {
+        let promoting = scope.spawn(|| {
+            let started_at = Instant::now();
+            sender.send(started_at).expect("the test waits");
+            let took =
+                standby.promote(OnLiveOwner::Wait(Duration::from_secs(60))).map(|new| new.report().took);
+            (took.expect("the owner ends"), started_at.elapsed())
+        });
+        let started_at = begun.recv().expect("it begins");
+        while started_at.elapsed() < WAIT {
+            thread::yield_now();
+        }
+        owner.close().expect("closes");
+        drop(owner);
+        let (took, all) = promoting.join().expect("no panic");
+        assert!(took + WAIT <= all, "{took:?} of {all:?}");
+    });
 }

@@ -7,8 +7,17 @@ use super::Outcome;
 use crate::{args::Database, exit::Success, output};
 
 /// Statements whose purpose is to read a whole table, or its first row only.
-const FULL_SCANS: [&str; 6] =
-    ["load", "count_cleanup_tasks", "lowest_cleanup_task", "scan", "found_at_open", "saved_reads"];
+const FULL_SCANS: [&str; 9] = [
+    "load",
+    "count_cleanup_tasks",
+    "lowest_cleanup_task",
+    "count_handles",
+    "count_keys",
+    "count_relations",
+    "scan",
+    "found_at_open",
+    "saved_reads",
+];
 /// Plan steps that scan a table whose size does not grow with the number of shapes. The last one has the
 /// cleanup tasks of earlier schema versions.
 const SMALL_SCANS: [&str; 5] =

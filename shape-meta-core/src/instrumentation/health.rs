@@ -12,6 +12,9 @@ pub struct Health {
     pub state: HealthState,
     /// The latest failed write. It is kept after later writes have succeeded.
     pub last_error: Option<LastError>,
+    /// The latest damage that a read or a write has met, until a repair. Reads of all other shapes continue,
+    /// and so do writes unless the state says otherwise. `None` in stores that do not record it.
+    pub damage: Option<LastError>,
     /// The age of the oldest pending change: the most that a crash of the process would lose now. Zero while
     /// nothing is pending.
     pub durability_window: Duration,
@@ -85,7 +88,7 @@ pub struct LastError {
 impl Health {
     /// Returns the health of a store in this state, with nothing pending and no earlier failure.
     pub fn new(state: HealthState) -> Self {
-        Self { state, last_error: None, durability_window: Duration::ZERO, drain_rate: 0.0 }
+        Self { state, last_error: None, damage: None, durability_window: Duration::ZERO, drain_rate: 0.0 }
     }
 
     /// Returns whether mutations are accepted: the result of a readiness probe. See the table of
@@ -139,6 +142,9 @@ impl fmt::Display for Health {
         self.state.fmt(f)?;
         if !self.durability_window.is_zero() {
             write!(f, "; the oldest pending change is {:.1?} old", self.durability_window)?;
+        }
+        if let (false, Some(damage)) = (matches!(self.state, HealthState::Stopped { .. }), &self.damage) {
+            write!(f, "; damage was found {:.1?} ago: {}", damage.ago, damage.error)?;
         }
         match (&self.state, &self.last_error) {
             // The state reports the same failure.

@@ -5,7 +5,7 @@ use std::{
 };
 
 use rusqlite::{Connection, config::DbConfig};
-use shape_meta_core::{Connections as Usage, Error, ErrorKind, Observer, Result, Seq};
+use shape_meta_core::{Connections as Usage, Error, ErrorKind, LastError, Observer, Result, Seq};
 
 use crate::{
     ConnectionLimit,
@@ -16,7 +16,7 @@ use crate::{
         meter::{Lease, Meter},
         operation::Operation,
         pool::{PooledReader, ReaderPool},
-        settings::{Settings, set},
+        settings::{self, Settings, set},
     },
     error::{failed, failed_on, invalidates_connection},
     format::{
@@ -66,6 +66,8 @@ struct Writer {
     close_scheduled: bool,
     closed: bool,
     limit: Arc<LimitState>,
+    /// The ticket of the writer at the limit, while it is idle.
+    idle_ticket: Option<u64>,
     /// The file that is open, to detect another file under its name; `None` for a database in memory.
     file: Option<OpenFile>,
     sizes: Arc<FileSizes>,
@@ -137,15 +139,22 @@ impl Writer {
         self.connection.insert(connection)
     }
 
-    /// Takes the connection out, to be closed or dropped by the caller.
+    /// Takes the connection out, to be closed or dropped by the caller, who counts that.
     fn take(&mut self) -> Option<Connection> {
+        self.begin_work();
         let connection = self.connection.take()?;
-        self.limit.writer_closed();
         if !self.is_in_place() {
             // On close SQLite deletes the WAL by its name, which belongs to another file now.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         Some(connection)
+    }
+
+    /// Ends the rest of an idle writer.
+    fn begin_work(&mut self) {
+        if let Some(ticket) = self.idle_ticket.take() {
+            self.limit.take_writer(ticket);
+        }
     }
 
     /// Whether the files still have their names. Records their sizes.
@@ -168,6 +177,7 @@ impl Writer {
         if connection.close().is_ok() {
             self.idle_size = size.ok();
         }
+        self.limit.writer_closed();
         // Usually the WAL is in the database now, and deleted. A gauge does without what cannot be read.
         if let Some(OpenFile { path, wal, .. }) = &self.file {
             let wal = wal.as_ref().map_or(Ok(0), |(path, _)| files::size(path));
@@ -221,6 +231,7 @@ impl Connections {
             close_scheduled: false,
             closed: false,
             limit: Arc::clone(&limit),
+            idle_ticket: None,
             file: None,
             sizes: Arc::clone(&sizes),
         };
@@ -374,6 +385,7 @@ impl Connections {
         if writer.closed {
             return Err(waiting.refused(closed()));
         }
+        writer.begin_work();
         let connection = match &mut writer.connection {
             Some(connection) => connection,
             None => match self.reopen(writer.idle_size.is_some()) {
@@ -402,16 +414,21 @@ impl Connections {
         outcome
     }
 
-    /// Called after each use of the writer: closes it at once if too many writers are open, and otherwise
+    /// Called after each use of the writer: closes it at once if the limit has no room for it, and otherwise
     /// schedules the check that closes it once it is idle.
     fn close_or_schedule(&self, writer: &mut Writer) {
         if !self.settings.has_readers() {
             // Closing would lose a database in memory, and would give up the exclusive lock on a file.
             return;
         }
-        if self.limit.has_too_many_writers() {
+        if writer.connection.is_none() {
+            return;
+        }
+        let shared = Arc::downgrade(&self.writer);
+        writer.idle_ticket = self.limit.keep_writer(Box::new(|| close_on_demand(shared, 100)));
+        if writer.idle_ticket.is_none() {
             writer.close_idle();
-        } else if writer.connection.is_some() && !std::mem::replace(&mut writer.close_scheduled, true) {
+        } else if !std::mem::replace(&mut writer.close_scheduled, true) {
             let timeout = self.settings.options.idle_timeout;
             schedule_close(Arc::downgrade(&self.writer), timeout, timeout);
         }
@@ -431,7 +448,10 @@ impl Connections {
     fn discard(&self, writer: &mut Writer) {
         // A database in memory lives and dies with its connection.
         if self.settings.path.is_some() {
-            drop(writer.take());
+            if let Some(connection) = writer.take() {
+                drop(connection);
+                writer.limit.writer_closed();
+            }
             writer.idle_size = None;
         }
     }
@@ -451,6 +471,13 @@ impl Connections {
         let keep_wal = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
         keep_wal(true).map_err(failed(doing))?;
         self.check_owner(&Meta::read(&connection)?)?;
+        if self.settings.path.is_some() {
+            // An operator may have changed it while no connection was open. Without a change it writes
+            // nothing.
+            settings::set_journal_mode(&connection, self.settings.options.mode)?;
+            // Opens the WAL.
+            self.check_owner(&Meta::read(&connection)?)?;
+        }
         let file = OpenFile::new(&self.settings)?;
         if file.as_ref().map(|file| file.database) != before {
             // Another file was put in place meanwhile, and it is not known which one is open.
@@ -493,14 +520,24 @@ impl Connections {
         writer.idle_size = None;
         if let Some(connection) = writer.take() {
             // Closing must not checkpoint the WAL into the damaged file.
-            connection
+            let closed = connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-                .map_err(failed("close the database"))?;
-            connection.close().map_err(|(_, error)| failed("close the database")(error))?;
+                .and_then(|_| connection.close().map_err(|(_, error)| error))
+                .map_err(failed("close the database"));
+            writer.limit.writer_closed();
+            closed?;
         }
         let replaced = replace();
+        if replaced.is_ok() {
+            self.meter.clear_damage();
+        }
         self.renew_pool();
         replaced
+    }
+
+    /// Returns the latest damage that an operation met, until a repair.
+    pub(crate) fn damage(&self) -> Option<LastError> {
+        self.meter.damage()
     }
 
     /// Returns how many connections are open, and how many of them are in use.
@@ -599,7 +636,11 @@ impl Connections {
         writer.closed = true;
         let closed = match writer.take() {
             None => Ok(()),
-            Some(connection) => connection.close().map_err(|(_, error)| failed("close the database")(error)),
+            Some(connection) => {
+                let closed = connection.close().map_err(|(_, error)| failed("close the database")(error));
+                writer.limit.writer_closed();
+                closed
+            }
         };
         drop(writer);
         self.presence().take();
@@ -632,6 +673,19 @@ fn schedule_close(writer: Weak<Mutex<Writer>>, after: Duration, timeout: Duratio
             }
         }
     });
+}
+
+/// Closes an idle writer for a read of another store. One that is locked is at work again, or a gauge looks
+/// at it.
+fn close_on_demand(writer: Weak<Mutex<Writer>>, attempts: u32) {
+    let Some(shared) = writer.upgrade() else { return };
+    match shared.try_lock() {
+        Ok(mut inner) => inner.close_idle(),
+        Err(_) if attempts > 0 => {
+            idle::after(Duration::from_millis(10), move || close_on_demand(writer, attempts - 1));
+        }
+        Err(_) => {}
+    }
 }
 
 fn closed() -> Error {

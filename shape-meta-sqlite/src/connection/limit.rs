@@ -15,14 +15,22 @@ use crate::connection::idle;
 /// For processes that open a store for each of hundreds of tenants. A connection takes three file descriptors
 /// and its page cache; an idle store has no connection, and takes one descriptor, that of its lock file.
 ///
-/// - The number of *readers* never exceeds the limit. At the limit, a read of a store without an idle reader
-///   closes the reader, of any store, that has been idle for longest, and opens its own. If all readers are
-///   in use, the read waits, as it does when the [`max_readers`](crate::SqliteOptions::max_readers) of its
-///   own store are in use.
-/// - A *writer* is opened without waiting, so that no store delays the flushes of another. While more writers
-///   are open than the limit, a writer is closed as soon as its batch is committed, instead of after the
-///   [idle time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and
-///   some syncs. So the limit should be at least the number of stores that write all the time.
+/// - *Readers and idle writers*, of all stores together, never exceed the limit. At the limit, a read of a
+///   store
+///   without an idle reader closes the reader, of any store, that has been idle for longest, and opens its own.
+///   If there is none, the writer that has been idle for longest is closed by a thread of the crate, because that
+///   takes some syncs. If all readers are in use, the read waits, as it does when the
+///   [`max_readers`](crate::SqliteOptions::max_readers) of its own store are in use.
+/// - A *writer* is opened without waiting, so that no store delays the flushes of another. Writers at work
+///   come on
+///   top of the limit: at most one for each thread that writes, that is the `max_threads` of a `FlusherPool` if all
+///   stores share one, and one for each store that is being opened, repaired or promoted. At the limit, a writer is
+///   closed as soon as its batch is committed, instead of after the
+///   [idle time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and some
+///   syncs. So the limit should be at least the number of stores that write all the time.
+///
+/// A store in [`Mode::Exclusive`](crate::Mode::Exclusive), or in memory, has its one connection open all the
+/// time. It does not count.
 #[derive(Clone)]
 pub struct ConnectionLimit(Arc<LimitState>);
 
@@ -70,7 +78,10 @@ pub(crate) struct LimitState {
 #[derive(Default)]
 struct OpenConnections {
     readers: u32,
+    /// Open writers, idle or at work.
     writers: u32,
+    /// Idle writers by ticket, with what closes each of them. The lowest ticket has been idle for longest.
+    idle_writers: BTreeMap<u64, CloseWriter>,
     /// Idle readers of all stores by ticket. The lowest ticket has been idle for longest.
     idle: BTreeMap<u64, IdleReader>,
     next_ticket: u64,
@@ -82,6 +93,9 @@ struct OpenConnections {
     /// Whether a pass that closes idle readers is scheduled.
     close_scheduled: bool,
 }
+
+/// Closes an idle writer. Does nothing to one that is at work again.
+pub(crate) type CloseWriter = Box<dyn FnOnce() + Send>;
 
 struct IdleReader {
     store: u64,
@@ -133,24 +147,29 @@ impl LimitState {
         let mut started = None;
         let mut counts = self.lock();
         loop {
-            let at_limit = counts.readers >= self.max;
+            let at_limit = counts.kept_open() >= self.max;
             let readers = counts.stores.get_mut(&store)?;
             if let Some(ticket) = readers.idle.pop() {
                 return counts.idle.remove(&ticket).map(|idle| Granted::Idle(idle.connection));
             }
-            if readers.open < readers.max && !at_limit {
+            let has_own_room = readers.open < readers.max;
+            if has_own_room && !at_limit {
                 readers.open += 1;
                 counts.readers += 1;
                 return Some(Granted::Permit);
             }
-            if readers.open < readers.max
-                && let Some(oldest) = counts.take_oldest_idle()
-            {
+            if has_own_room && let Some(oldest) = counts.take_oldest_idle() {
                 // Closing it makes the count drop below the limit. A reader never writes as it is closed, so
                 // this does not wait for the disk of another store.
                 drop(counts);
                 self.close(vec![oldest]);
                 counts = self.lock();
+                continue;
+            }
+            if has_own_room && let Some((_, close)) = counts.idle_writers.pop_first() {
+                // Not on this thread: it checkpoints the WAL of another store, whose disk may hang. It counts
+                // as one at work until it is closed.
+                idle::after(Duration::ZERO, close);
                 continue;
             }
             let started = *started.get_or_insert_with(Instant::now);
@@ -206,14 +225,31 @@ impl LimitState {
         self.lock().writers += 1;
     }
 
-    /// Discounts a writer that is about to be closed.
+    /// Discounts a writer that was closed.
     pub(crate) fn writer_closed(&self) {
         self.lock().writers -= 1;
     }
 
-    /// Whether an idle writer should be closed at once, because more are open than the limit.
-    pub(crate) fn has_too_many_writers(&self) -> bool {
-        self.lock().writers > self.max
+    /// Keeps a writer open while it is idle. Returns its ticket; `None` if there is no room, so that the
+    /// caller has to close it.
+    pub(crate) fn keep_writer(&self, close: CloseWriter) -> Option<u64> {
+        let mut counts = self.lock();
+        if counts.kept_open() >= self.max || counts.waiting > 0 {
+            return None;
+        }
+        let ticket = counts.next_ticket;
+        counts.next_ticket += 1;
+        counts.idle_writers.insert(ticket, close);
+        Some(ticket)
+    }
+
+    /// Takes an idle writer back to work, or to be closed.
+    pub(crate) fn take_writer(&self, ticket: u64) {
+        let mut counts = self.lock();
+        if counts.idle_writers.remove(&ticket).is_some() {
+            // A waiting read has room now.
+            self.notify(counts);
+        }
     }
 
     fn schedule_close(self: &Arc<Self>, after: Duration) {
@@ -268,6 +304,11 @@ impl LimitState {
 }
 
 impl OpenConnections {
+    /// The number of connections under the limit.
+    fn kept_open(&self) -> u32 {
+        self.readers + self.idle_writers.len() as u32
+    }
+
     fn take(&mut self, ticket: u64) -> Option<Connection> {
         let idle = self.idle.remove(&ticket)?;
         if let Some(readers) = self.stores.get_mut(&idle.store) {

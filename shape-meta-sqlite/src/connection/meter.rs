@@ -1,13 +1,13 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{Activity, Checkin, Checkout, Error, ErrorKind, Observer, Result, Span};
+use shape_meta_core::{Activity, Checkin, Checkout, Error, ErrorKind, LastError, Observer, Result, Span};
 
 use crate::connection::operation::Operation;
 
@@ -16,11 +16,24 @@ pub(crate) struct Meter {
     observer: Arc<dyn Observer>,
     waiting: AtomicUsize,
     active: AtomicUsize,
+    /// The latest damage that an operation met, until a repair.
+    damage: Mutex<Option<(Error, Instant)>>,
 }
 
 impl Meter {
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, waiting: AtomicUsize::new(0), active: AtomicUsize::new(0) }
+        Self { observer, waiting: AtomicUsize::new(0), active: AtomicUsize::new(0), damage: Mutex::default() }
+    }
+
+    /// Returns the latest damage that an operation met.
+    pub(crate) fn damage(&self) -> Option<LastError> {
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.as_ref().map(|(error, at)| LastError { error: error.clone(), ago: at.elapsed() })
+    }
+
+    /// Forgets the damage, after a repair.
+    pub(crate) fn clear_damage(&self) {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Returns the number of connections in use.
@@ -105,6 +118,10 @@ impl Lease<'_> {
     pub(crate) fn record<T>(&mut self, outcome: &Result<T>) {
         if let Err(error) = outcome {
             self.error = Some(error.kind());
+            if error.kind() == ErrorKind::Corrupt {
+                let mut damage = self.meter.damage.lock().unwrap_or_else(PoisonError::into_inner);
+                *damage = Some((error.clone(), Instant::now()));
+            }
         }
     }
 }

@@ -51,8 +51,7 @@ impl Identity {
     }
 }
 
-/// Returns the column of an identity. The empty one adds nothing to a checksum, so the checksum of a row of
-/// version 2 is valid in version 3.
+/// Returns the column of an identity.
 pub(crate) fn column(identity: &Option<Identity>) -> &[u8] {
     identity.as_ref().map_or(&[], Identity::as_bytes)
 }

@@ -4,7 +4,7 @@ use shape_meta_core::{Entry, Result};
 use crate::{
     DiskIndexes,
     error::failed,
-    format::{prefix_hash, row, schema, sql},
+    format::{lookup_hash, row, schema, sql},
 };
 
 /// The changes of a batch to the index tables. They are collected and then written in the order of hashes, so
@@ -54,9 +54,9 @@ impl IndexChanges {
 
 impl IndexRows {
     fn push(&mut self, id: i64, entry: &Entry) {
-        self.handles.push((prefix_hash::handle(entry.handle()), id));
-        self.keys.push((prefix_hash::key(entry.key()), id));
-        self.relations.extend(entry.relations().iter().map(|one| (prefix_hash::relation(*one), id)));
+        self.handles.push((lookup_hash::handle(entry.handle()), id));
+        self.keys.push((lookup_hash::key(entry.key()), id));
+        self.relations.extend(entry.relations().iter().map(|one| (lookup_hash::relation(*one), id)));
     }
 
     fn execute(&mut self, connection: &Connection, statements: [&str; 3]) -> Result<()> {
@@ -83,12 +83,12 @@ fn step(statement: &mut CachedStatement<'_>, hash: i64, id: i64) -> Result<()> {
 }
 
 /// Builds or drops the index tables, in one transaction, if the database does not have the wanted ones.
-/// Returns which it had before, if they changed. Building takes a pass over all shapes, and at least 48 bytes
+/// Building takes a pass over all shapes, and at least 48 bytes
 /// of memory for each.
-pub(crate) fn ensure(connection: &mut Connection, wanted: DiskIndexes) -> Result<Option<DiskIndexes>> {
+pub(crate) fn ensure(connection: &mut Connection, wanted: DiskIndexes) -> Result<()> {
     let had = schema::disk_indexes(connection).map_err(failed("read the schema"))?;
     if had == wanted {
-        return Ok(None);
+        return Ok(());
     }
     let doing = "build or drop the index tables";
     let transaction =
@@ -104,8 +104,7 @@ pub(crate) fn ensure(connection: &mut Connection, wanted: DiskIndexes) -> Result
             changes.write(&transaction)?;
         }
     }
-    transaction.commit().map_err(failed(doing))?;
-    Ok(Some(had))
+    transaction.commit().map_err(failed(doing))
 }
 
 fn each_entry(connection: &Connection, mut each: impl FnMut(Entry)) -> Result<()> {

@@ -1,4 +1,4 @@
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use shape_meta_core::{Counts, Result, Seq};
 
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
         checksum, compat,
         identity::{self, Identity},
         lineage::Lineage,
-        row, schema, sql,
+        migrate, row, schema, sql,
     },
 };
 
@@ -74,7 +74,8 @@ impl Meta {
         let written = match version {
             1 => connection.execute("UPDATE main.meta SET epoch = ?1", [epoch]),
             _ => {
-                connection.execute("UPDATE main.meta SET epoch = ?1, checksum = ?2", [epoch, next.checksum()])
+                let sum = next.checksum_in(version);
+                connection.execute("UPDATE main.meta SET epoch = ?1, checksum = ?2", [epoch, sum])
             }
         };
         written.map_err(failed("write the table `meta`"))?;
@@ -107,6 +108,18 @@ impl Meta {
         Lineage::clear(connection)
     }
 
+    /// Returns `Corrupt` unless `shape` has as many rows as are counted: a row that is missing is no absence
+    /// of a shape.
+    pub(crate) fn check_total(&self, rows: u64) -> Result<()> {
+        match self.counts.total == rows {
+            true => Ok(()),
+            false => Err(damaged_row(
+                "table `shape`",
+                &format!("it has {rows} rows, and {} are counted", self.counts.total),
+            )),
+        }
+    }
+
     /// Decodes and verifies the columns.
     pub(crate) fn of(
         [last_seq, total, indexed, epoch]: [i64; 4],
@@ -125,16 +138,48 @@ impl Meta {
             opening: Identity::of(opening)?,
         };
         match checksum {
-            Some(sum) if sum != meta.checksum() => Err("its checksum does not match"),
+            Some(sum) if meta.version_of(sum).is_none() => Err("its checksum does not match"),
             _ => Ok(meta),
         }
     }
 
-    fn checksum(&self) -> i64 {
+    /// Returns the schema version of the database in which this row was written with this checksum; `None` if
+    /// the row is damaged, or of a later version.
+    ///
+    /// So the version in the header, which has no checksum, has a witness: a later version writes its own one
+    /// into the row, in the transaction that migrates.
+    pub(crate) fn version_of(&self, checksum: i64) -> Option<u32> {
+        let is_before_identities = self.database.is_none() && self.opening.is_none();
+        let versions = if is_before_identities { 2..=migrate::CURRENT } else { 3..=migrate::CURRENT };
+        versions.into_iter().find(|version| checksum == self.checksum_in(*version))
+    }
+
+    /// Returns the checksum of the row in a database of this version.
+    pub(crate) fn checksum_in(&self, version: u32) -> i64 {
         let mut bytes = self.columns().map(i64::to_le_bytes).as_flattened().to_vec();
         bytes.extend_from_slice(identity::column(&self.database));
         bytes.extend_from_slice(identity::column(&self.opening));
+        if version > 2 {
+            bytes.extend_from_slice(&version.to_le_bytes());
+        }
         checksum::of(Seq::new(1), &bytes)
+    }
+
+    /// Writes the checksum of the current version into the row, in the transaction that migrates to it. A
+    /// damaged row stays as it is.
+    pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+        let columns = |row: &Row<'_>| {
+            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            Ok(Self::of(numbers, [&[]; 2], row.get(4)?))
+        };
+        let sql = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
+        match connection.query_row(sql, [], columns).optional()? {
+            Some(Ok(meta)) => {
+                let sum = meta.checksum_in(migrate::CURRENT);
+                connection.execute("UPDATE meta SET checksum = ?1", [sum]).map(drop)
+            }
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 
     fn columns(&self) -> [i64; 4] {
@@ -150,7 +195,7 @@ impl Meta {
             .prepare_cached(sql::SET_META)
             .and_then(|mut statement| {
                 let [database, opening] = [&self.database, &self.opening].map(identity::column);
-                let sum = self.checksum();
+                let sum = self.checksum_in(migrate::CURRENT);
                 statement.execute(params![last_seq, total, indexed, epoch, database, opening, sum])
             })
             .map_err(failed("write the table `meta`"))?;

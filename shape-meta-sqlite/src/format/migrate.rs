@@ -1,7 +1,10 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{error::failed, format::schema};
+use crate::{
+    error::failed,
+    format::{meta::Meta, schema},
+};
 
 /// A step of the migration: from the version that is its position in the list to the next.
 pub(crate) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
@@ -14,7 +17,10 @@ pub(crate) const STEPS: &[Step] = &[
         transaction.execute_batch(schema::V1)
     },
     |transaction| transaction.execute_batch(schema::V2),
-    |transaction| transaction.execute_batch(schema::V3),
+    |transaction| {
+        transaction.execute_batch(schema::V3)?;
+        Meta::migrate(transaction)
+    },
 ];
 
 /// The schema version that this crate writes.

@@ -26,6 +26,10 @@ pub(crate) use entry_columns;
 pub(crate) const DEFINITION: usize = 8;
 /// The position of the last-read time, after the columns of `shape`.
 pub(crate) const LAST_READ: usize = 8;
+/// The position of the id of a look-up, after the columns of `shape`.
+const LOOKUP: usize = 8;
+/// The position of the columns of `definition`, after that id.
+pub(crate) const LOOKED_UP_DEFINITION: usize = 9;
 
 /// The reason why a row does not verify.
 pub(crate) type Defect = Cow<'static, str>;
@@ -171,6 +175,21 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
     let entry = found.entry().map_err(|defect| damaged_shape(id, &defect))?;
     let state = entry.state();
     Ok(entry.with_state(state, last_read(seq(id))))
+}
+
+/// As [`entry`], for the row of a look-up.
+///
+/// # Errors
+///
+/// `Corrupt` if the row of the shape is missing: it is deleted in the same transaction as its look-ups.
+pub(crate) fn looked_up(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timestamp>) -> Result<Entry> {
+    if column(row, 0)? == ValueRef::Null {
+        return Err(damaged_shape(
+            integer(row, LOOKUP)?,
+            "its row is missing, and only a look-up leads to it",
+        ));
+    }
+    entry(row, last_read)
 }
 
 /// Returns the error of a shape without a row of `definition`. The two are written and deleted in one

@@ -99,6 +99,11 @@ pub(crate) const V2: &str = "
 
 /// Migrates version 2 to version 3.
 pub(crate) const V3: &str = "
+    -- The hash of a key in the index tables is another one. The open builds them anew. `lookup_hash.rs`.
+    DROP TABLE IF EXISTS handle_lookup;
+    DROP TABLE IF EXISTS key_lookup;
+    DROP TABLE IF EXISTS relation_lookup;
+
     -- The identity of the database, and of the opening that owns it: 16 random bytes each, or none. `identity.rs`.
     ALTER TABLE meta ADD COLUMN database_id BLOB NOT NULL DEFAULT x'';
     ALTER TABLE meta ADD COLUMN opening_id BLOB NOT NULL DEFAULT x'';

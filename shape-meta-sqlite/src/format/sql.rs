@@ -17,30 +17,31 @@ pub(crate) const RECORD_LINEAGE: &str =
 pub(crate) const TRIM_LINEAGE: &str = "
     DELETE FROM lineage WHERE epoch < (SELECT epoch FROM lineage ORDER BY epoch DESC LIMIT 1 OFFSET ?1 - 1)";
 
+// The caller compares the row that a look-up leads to. It has no shape if the row of one is missing: damage.
 pub(crate) const ENTRY: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id
-    WHERE lookup.hash = ?1 AND shape.handle = ?2"
+    ", lookup.id FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
+    WHERE lookup.hash = ?1"
 );
 pub(crate) const RECORD: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    ", definition.dependencies, definition.body, definition.checksum
-    FROM handle_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    ", lookup.id, definition.dependencies, definition.body, definition.checksum
+    FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
     LEFT JOIN definition ON definition.id = lookup.id
-    WHERE lookup.hash = ?1 AND shape.handle = ?2"
+    WHERE lookup.hash = ?1"
 );
 pub(crate) const HANDLE_FOR: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM key_lookup AS lookup JOIN shape ON shape.id = lookup.id
-    WHERE lookup.hash = ?1 AND shape.key = ?2"
+    ", lookup.id FROM key_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
+    WHERE lookup.hash = ?1"
 );
 pub(crate) const HANDLES_FOR_RELATION: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM relation_lookup AS lookup JOIN shape ON shape.id = lookup.id
+    ", lookup.id FROM relation_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
     WHERE lookup.relation = ?1"
 );
 pub(crate) const DEFINITION: &str = "SELECT dependencies, body, checksum FROM definition WHERE id = ?1";
@@ -114,6 +115,10 @@ pub(crate) const INSERT_RELATION: &str =
 pub(crate) const DELETE_HANDLE: &str = "DELETE FROM handle_lookup WHERE hash = ?1 AND id = ?2";
 pub(crate) const DELETE_KEY: &str = "DELETE FROM key_lookup WHERE hash = ?1 AND id = ?2";
 pub(crate) const DELETE_RELATION: &str = "DELETE FROM relation_lookup WHERE relation = ?1 AND id = ?2";
+
+pub(crate) const COUNT_HANDLES: &str = "SELECT count(*) FROM handle_lookup";
+pub(crate) const COUNT_KEYS: &str = "SELECT count(*) FROM key_lookup";
+pub(crate) const COUNT_RELATIONS: &str = "SELECT count(*) FROM relation_lookup";
 
 pub(crate) const CLEANUP_TASKS: &str =
     "SELECT id, handle, checksum FROM cleanup WHERE id > ?1 ORDER BY id LIMIT ?2";
@@ -201,4 +206,7 @@ pub(crate) const WITH_DISK_INDEXES: &[Named] = &[
     ("delete_handle", DELETE_HANDLE),
     ("delete_key", DELETE_KEY),
     ("delete_relation", DELETE_RELATION),
+    ("count_handles", COUNT_HANDLES),
+    ("count_keys", COUNT_KEYS),
+    ("count_relations", COUNT_RELATIONS),
 ];

@@ -18,18 +18,18 @@ pub(crate) fn match_version(connection: &Connection, version: u32) -> rusqlite::
     }
 }
 
-/// Returns whether these are exactly the tables of some version that this crate reads, whatever version the
-/// header names. Each migration changes the tables, so they are then not those of a later version.
-pub(crate) fn are_of_a_known_version(found: &Tables) -> rusqlite::Result<bool> {
+/// Returns the version that this crate reads and whose tables are exactly these, whatever version the header
+/// names.
+pub(crate) fn known_version(found: &Tables) -> rusqlite::Result<Option<u32>> {
     for version in 1..=migrate::CURRENT {
         if let Some(expected) = expected(version)?
             && has_all(found, expected)
             && found.keys().all(|name| expected.contains_key(name))
         {
-            return Ok(true);
+            return Ok(Some(version));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn has_all(found: &Tables, expected: &Tables) -> bool {

@@ -10,7 +10,9 @@ use crate::{
     format::{
         compat,
         files::{self, Files},
-        migrate, prefix_hash, query, row, schema, sql,
+        lookup_hash,
+        meta::Meta,
+        migrate, query, row, schema, sql,
     },
     maintenance::query_plans,
     open::header::{self, FileState},
@@ -147,13 +149,24 @@ impl Inspector {
 
     /// Calls `each` with every shape and its definition, oldest first, until `each` returns `false`.
     ///
-    /// A damaged shape is passed as an error, and the scan goes on.
+    /// A damaged shape is passed as an error, and the scan goes on. Shapes whose rows are missing are passed
+    /// as one error at the end.
     ///
     /// # Errors
     ///
     /// An error if the scan cannot go on.
-    pub fn scan(&self, each: impl FnMut(Result<ScanItem>) -> bool) -> Result<()> {
-        self.select("", [0], each)
+    pub fn scan(&self, mut each: impl FnMut(Result<ScanItem>) -> bool) -> Result<()> {
+        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
+        let (mut rows, mut goes_on) = (0, true);
+        self.select("", [0], |item| {
+            rows += 1;
+            goes_on = each(item);
+            goes_on
+        })?;
+        if goes_on && let Err(missing) = Meta::read(&transaction)?.check_total(rows) {
+            each(Err(missing));
+        }
+        Ok(())
     }
 
     /// Returns the shape with this handle. Reads all rows if the database has no disk indexes.
@@ -172,7 +185,7 @@ impl Inspector {
             DiskIndexes::Maintained => {
                 let condition =
                     "AND shape.id IN (SELECT id FROM handle_lookup WHERE hash = ?3) AND shape.handle = ?2";
-                self.select(condition, rusqlite::params![0, handle, prefix_hash::handle(handle)], take)?;
+                self.select(condition, rusqlite::params![0, handle, lookup_hash::handle(handle)], take)?;
             }
             DiskIndexes::Omitted => {
                 self.select("AND shape.handle = ?2", rusqlite::params![0, handle], take)?;

@@ -5,7 +5,7 @@ use shape_meta_core::{Handle, Result};
 use super::Inspector;
 use crate::{
     error::failed,
-    format::{query::each, row, sql},
+    format::{meta::Meta, query::each, row, sql},
 };
 
 impl Inspector {
@@ -17,20 +17,23 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// The first error of `stored`. An error if the database cannot be read. `Corrupt` if a row is damaged,
-    /// since its handle would be unknown.
+    /// The first error of `stored`. An error if the database cannot be read. `Corrupt` if a row is damaged
+    /// or missing, since its handle would be unknown.
     pub fn orphans(
         &self,
         stored: impl IntoIterator<Item = Result<String>>,
         mut orphan: impl FnMut(String),
     ) -> Result<Vec<Handle>> {
         let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
-        let mut shapes = HashMap::new();
+        let (mut shapes, mut rows) = (HashMap::new(), 0);
         each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;
+            rows += 1;
             shapes.insert(entry.handle().clone(), Some(entry.created()));
             Ok(true)
         })?;
+        // The data of a shape whose row is missing is no orphan.
+        Meta::read(&transaction)?.check_total(rows)?;
         for handle in stored {
             let handle = handle?;
             match Handle::new(&handle).ok().and_then(|handle| shapes.get_mut(&handle)) {

@@ -8,8 +8,8 @@ use crate::{
     DiskIndexes, Verifier,
     error::failed,
     format::{
+        lookup_hash,
         meta::Meta,
-        prefix_hash,
         query::{each, one},
         row, schema, sql, tables,
     },
@@ -176,15 +176,16 @@ impl Verifying<'_> {
             let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND id = ?2");
             one(connection, &sql, [value, id], |_| Ok(())).map(|found| found.is_some())
         };
+        let version = self.inspector.version;
         let mut expected = [0_i64; 3];
         each(connection, sql::LOAD, [], |found| {
             let Ok(entry) = row::entry(found, |_| None) else { return Ok(true) };
             let id = entry.created().get().cast_signed();
             let relations =
-                entry.relations().iter().map(|one| (2, "relation_lookup", prefix_hash::relation(*one)));
+                entry.relations().iter().map(|one| (2, "relation_lookup", lookup_hash::relation(*one)));
             let wanted = [
-                (0, "handle_lookup", prefix_hash::handle(entry.handle())),
-                (1, "key_lookup", prefix_hash::key(entry.key())),
+                (0, "handle_lookup", lookup_hash::handle(entry.handle())),
+                (1, "key_lookup", lookup_hash::key_in_version(entry.key(), version)),
             ];
             for (at, table, value) in wanted.into_iter().chain(relations) {
                 expected[at] += 1;

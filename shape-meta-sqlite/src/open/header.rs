@@ -65,11 +65,7 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         let wal = size(&files.companion("-wal"))?;
         return Ok(if wal > 0 { FileState::WalWithoutDatabase } else { FileState::Missing });
     }
-    if size(&files.companion("-journal"))? > 0 {
-        // A write was interrupted, and the first page may contain half of it. SQLite rolls it back when it
-        // opens the file; `IdentifiedDatabase` repeats these checks after that.
-        return Ok(FileState::Database);
-    }
+    let has_journal = size(&files.companion("-journal"))? > 0;
     let Some(_access) = RawAccess::begin(files) else {
         // A store of this process has the file open, and has inspected it. To open and close it here would
         // release the POSIX locks of that store. `IdentifiedDatabase` repeats these checks through SQLite.
@@ -79,6 +75,15 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
     let mut header = Vec::new();
     let file = File::open(&path).map_err(failed_on("open", &path))?;
     file.take(100).read_to_end(&mut header).map_err(failed_on("read", &path))?;
+    if has_journal {
+        // A write was interrupted, and the first page may contain half of it. SQLite rolls it back when it
+        // opens the file, and `IdentifiedDatabase` repeats these checks after that. Whose file it is must be
+        // known before: by its first page with the journal, or else by its content.
+        return match judge(&salvage::header(&path)?) {
+            None => Ok(FileState::Database),
+            Some(defect) => state_by_content(files, &header, defect),
+        };
+    }
     match judge(&header) {
         None if is_doubtful(&header, &path)? => Ok(FileState::Doubtful),
         None => Ok(FileState::Database),
@@ -138,8 +143,11 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     };
     match defect {
         Defect::UnknownFormat => Ok(FileState::DamagedHeader),
-        // A later version is refused, whatever its tables are: it may encode their rows differently.
-        Defect::NewerVersion(version) if content.has_known_tables && is_damaged_version(version) => {
+        // Damage of the header alone: the rest says that it was written in a version that we read. A later
+        // version is refused, whatever its tables are: it may encode their rows differently.
+        Defect::NewerVersion(version)
+            if content.version.is_some_and(|known| is_damaged_version(version, known)) =>
+        {
             Ok(FileState::DamagedHeader)
         }
         Defect::NewerVersion(version) => migrate::refuse_newer(version).map(|()| FileState::Database),
@@ -163,13 +171,12 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
     }
 }
 
-/// Returns whether a schema version looks like a known one that was damaged: in a single bit, or in one of the
-/// upper three bytes, which a later version will not use.
-fn is_damaged_version(version: u32) -> bool {
-    (1..=migrate::CURRENT).any(|known| {
-        let difference = known ^ version;
-        difference.is_power_of_two() || [1, 2, 3].iter().any(|byte| difference & !(0xff << (8 * byte)) == 0)
-    })
+/// Returns whether a schema version looks like this known one with damage: in a single bit, or in one of the
+/// upper three bytes. The file is that of the known version anyway; but a version that differs in
+/// another way was set on purpose, and is refused.
+fn is_damaged_version(version: u32, known: u32) -> bool {
+    let difference = known ^ version;
+    difference.is_power_of_two() || [1, 2, 3].iter().any(|byte| difference & !(0xff << (8 * byte)) == 0)
 }
 
 /// Returns `NotADatabase` for the file of another application.
@@ -185,4 +192,40 @@ pub(crate) fn refuse_foreign(files: &Files, application_id: i32) -> Result<()> {
             files.database().display()
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shape_meta_core::NoopObserver;
+
+    use super::*;
+    use crate::{SqliteOptions, SqliteStore, format::meta::Meta};
+
+    /// The versions 7, 11 and so on differ from the current one in one bit. A real database of them, even
+    /// with the tables of today, is not taken for damaged: its row of `meta` has the checksum of its version.
+    #[test]
+    fn c11_a_later_version_differs_from_a_damaged_one() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("absolute");
+        let open = || SqliteStore::open(directory.path(), SqliteOptions::default(), Arc::new(NoopObserver));
+        for later in [7, 11, 19, 35, 67, 131, 0x0103, 0x0100_0003].into_iter().chain(4..=16) {
+            let _ = std::fs::remove_file(files.database());
+            open().expect("opens").close().expect("closes");
+            let connection = rusqlite::Connection::open(files.database()).expect("opens");
+            let in_the_file = "PRAGMA journal_mode = DELETE";
+            connection.query_row(in_the_file, [], |_| Ok(())).expect("writes");
+            connection.pragma_update(None, "user_version", later).expect("writes");
+            let damaged = |later: u32| later.count_ones() == 3 && later & 3 == 3 || later > 255;
+            let expected =
+                if damaged(later) { Ok(FileState::DamagedHeader) } else { Err(ErrorKind::UnsupportedSchema) };
+            assert_eq!(inspect(&files).map_err(|error| error.kind()), expected, "{later}: a damaged header");
+
+            let sum = Meta::read(&connection).expect("sound").checksum_in(later);
+            connection.execute("UPDATE meta SET checksum = ?1", [sum]).expect("writes");
+            let found = inspect(&files).map_err(|error| error.kind());
+            assert_eq!(found, Err(ErrorKind::UnsupportedSchema), "{later}: a later version");
+        }
+    }
 }

@@ -1,8 +1,10 @@
+use rusqlite::Connection;
 use shape_meta_core::{Error, ErrorKind, Result, Seq};
 
 use crate::{
-    IntegrityCheck,
+    DiskIndexes, IntegrityCheck,
     error::failed,
+    format::schema,
     open::{identified::IdentifiedDatabase, unreadable::reports_unreadable_page},
     read::recency::Recency,
     write::change_log::ChangeLogSize,
@@ -20,6 +22,39 @@ const TABLES_OF_VERSION_2: &[&str] = &[
 const TABLES_OF_VERSION_3: &[&str] =
     &["PRAGMA quick_check(cleanup)", "PRAGMA quick_check(trusted_storage)", "PRAGMA quick_check(lineage)"];
 const WHOLE_FILE: &[&str] = &["PRAGMA quick_check(10)"];
+
+/// Rows that belong together, in all versions: what is wrong, and how to count it.
+const ROWS: &[(&str, &str)] = &[
+    ("shapes more are counted than there are", "SELECT total - (SELECT count(*) FROM shape) FROM meta"),
+    ("shapes have no definition", "SELECT count(*) FROM shape WHERE id NOT IN (SELECT id FROM definition)"),
+    ("definitions have no shape", "SELECT count(*) FROM definition WHERE id NOT IN (SELECT id FROM shape)"),
+];
+const LOOKUP_ROWS: &[(&str, &str)] = &[
+    (
+        "rows of handle_lookup have no shape",
+        "SELECT count(*) FROM handle_lookup WHERE id NOT IN (SELECT id FROM shape)",
+    ),
+    (
+        "rows of key_lookup have no shape",
+        "SELECT count(*) FROM key_lookup WHERE id NOT IN (SELECT id FROM shape)",
+    ),
+    (
+        "rows of relation_lookup have no shape",
+        "SELECT count(*) FROM relation_lookup WHERE id NOT IN (SELECT id FROM shape)",
+    ),
+    (
+        "shapes are missing in handle_lookup",
+        "SELECT count(*) FROM shape WHERE id NOT IN (SELECT id FROM handle_lookup)",
+    ),
+    (
+        "shapes are missing in key_lookup",
+        "SELECT count(*) FROM shape WHERE id NOT IN (SELECT id FROM key_lookup)",
+    ),
+    (
+        "rows of relation_lookup are missing",
+        "SELECT (SELECT sum(length(relations)) / 4 FROM shape) - count(*) FROM relation_lookup",
+    ),
+];
 
 /// Checks the pages of the database that `level` selects.
 ///
@@ -60,9 +95,31 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
             return Err(Error::new(ErrorKind::Io, message));
         }
         if findings != ["ok"] {
-            let message = format!("the database is damaged: {}", findings.join("; "));
-            return Err(Error::new(ErrorKind::Corrupt, message));
+            return Err(damaged(&findings.join("; ")));
+        }
+    }
+    match level {
+        IntegrityCheck::Everything => check_rows(connection),
+        IntegrityCheck::Nothing | IntegrityCheck::Metadata => Ok(()),
+    }
+}
+
+/// Checks that no row is missing that another one needs: it is not the absence of a shape.
+fn check_rows(connection: &Connection) -> Result<()> {
+    let doing = "check the rows of the database";
+    let lookups = match schema::disk_indexes(connection).map_err(failed(doing))? {
+        DiskIndexes::Maintained => LOOKUP_ROWS,
+        DiskIndexes::Omitted => &[],
+    };
+    for (wrong, sql) in ROWS.iter().chain(lookups) {
+        let count: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).map_err(failed(doing))?;
+        if let Some(count) = count.filter(|count| *count != 0) {
+            return Err(damaged(&format!("{count} {wrong}")));
         }
     }
     Ok(())
+}
+
+fn damaged(findings: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the database is damaged: {findings}"))
 }

@@ -5,7 +5,7 @@ use crate::{
     DiskIndexes,
     connection::settings::{self, set},
     error::failed,
-    format::{index, migrate},
+    format::{index, migrate, schema},
     open::verified::VerifiedDatabase,
 };
 
@@ -29,6 +29,8 @@ impl MigratedDatabase {
         // SQLite applies the page size only while the file has no page.
         set(&connection, "page_size", options.page_size_of_new()).map_err(failed(doing))?;
         checkpoint_old_wal(&connection).map_err(failed("checkpoint the WAL of the last owner"))?;
+        // Before the migration, which may drop the tables to have them built anew.
+        let had = schema::disk_indexes(&connection).map_err(failed(doing))?;
         let version_before = migrate::migrate(&mut connection, migrate::STEPS)?;
         if settings.path.is_some() {
             // The journal mode is set after the creation, so that the tables and the application id of a new
@@ -36,7 +38,8 @@ impl MigratedDatabase {
             settings::set_journal_mode(&connection, options.mode)?;
         }
         settings.make_writer(&connection).map_err(failed(doing))?;
-        let disk_indexes_before = index::ensure(&mut connection, options.disk_indexes)?;
+        index::ensure(&mut connection, options.disk_indexes)?;
+        let disk_indexes_before = Some(had).filter(|had| *had != options.disk_indexes);
         Ok(Self { connection, version_before, disk_indexes_before })
     }
 

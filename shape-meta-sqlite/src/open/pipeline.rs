@@ -46,8 +46,10 @@ pub(crate) fn open_files(
     settings: &Settings,
     observer: &Arc<dyn Observer>,
 ) -> Result<OpenedDatabase> {
+    let locked = LockedDirectory::lock(files, settings)?;
+    // Waiting for another owner is no part of the work.
     let started = Instant::now();
-    let mut inspected = InspectedFile::inspect(LockedDirectory::lock(files, settings)?)?;
+    let mut inspected = InspectedFile::inspect(locked)?;
     let mut quarantined = None;
     let owned = match verify_and_own(&inspected) {
         Err(error) if inspected.is_corruption(&error) => match settings.options.on_corruption {

@@ -6,8 +6,10 @@ use rusqlite::ffi;
 /// `quick_check` reports an unreadable page as a line of text, like damage, and succeeds, so there is no
 /// result code. The alternatives find less. A `SELECT` or the table `dbstat` returns a result code, but stops
 /// at the first damaged page, and neither reads the list of free pages. A backup reads every page, but needs
-/// space for a second copy of the database. So the text is parsed. SQLite is compiled in, so its wording
-/// changes only with an upgrade, which the tests over a simulated disk detect.
+/// space for a second copy of the database. The table `sqlite_dbpage`, which returns codes for raw pages, is
+/// not compiled in. So the text is parsed. It only decides whether an open fails as `Io` or goes on to the
+/// repair, which reads every page itself and fails as `Io` if the disk does. SQLite is compiled in, so its
+/// wording changes only with an upgrade, which the tests over a simulated disk detect.
 pub(super) fn reports_unreadable_page(findings: &[String]) -> bool {
     findings.iter().any(|finding| {
         if finding.contains("failed to get page") {

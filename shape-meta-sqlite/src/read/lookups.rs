@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use rusqlite::params;
 use shape_meta_core::{
     Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
     Relation, Result, Scan, Seq, Timestamp,
@@ -11,10 +10,11 @@ use crate::{
     connection::operation::Operation,
     error::failed,
     format::{
+        lookup_hash,
         meta::Meta,
-        prefix_hash,
-        query::{each, one},
-        row, sql,
+        migrate,
+        query::{each, look_up},
+        row, schema, sql,
     },
     read::least_recently_used::least_recently_used,
 };
@@ -26,8 +26,9 @@ impl ReadShapes for SqliteStore {
         self.require_disk_indexes()?;
         self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Metadata, |connection| {
-                one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
-                    Ok(row::entry(found, |id| self.recency.last_read(id, removed))?.metadata())
+                look_up(connection, sql::ENTRY, [lookup_hash::handle(handle)], |found| {
+                    let entry = row::looked_up(found, |id| self.recency.last_read(id, removed))?;
+                    Ok((entry.handle().as_str() == handle).then(|| entry.metadata()))
                 })
             })
         })
@@ -36,8 +37,14 @@ impl ReadShapes for SqliteStore {
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
         self.require_disk_indexes()?;
         self.connections.read(Operation::HandleFor, |connection| {
-            one(connection, sql::HANDLE_FOR, params![prefix_hash::key(key), key.as_bytes()], |found| {
-                Ok(row::entry(found, |_| None)?.handle().clone())
+            let version = match self.connections.settings().standby {
+                // Its owner may be of an earlier version.
+                true => schema::version(connection).map_err(failed("read the schema version"))?,
+                false => migrate::CURRENT,
+            };
+            look_up(connection, sql::HANDLE_FOR, [lookup_hash::key_in_version(key, version)], |found| {
+                let entry = row::looked_up(found, |_| None)?;
+                Ok((entry.key() == key).then(|| entry.handle().clone()))
             })
         })
     }
@@ -46,8 +53,9 @@ impl ReadShapes for SqliteStore {
         self.require_disk_indexes()?;
         self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Entry, |connection| {
-                one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
-                    Ok(Arc::new(row::entry(found, |id| self.recency.last_read(id, removed))?))
+                look_up(connection, sql::ENTRY, [lookup_hash::handle(handle)], |found| {
+                    let entry = row::looked_up(found, |id| self.recency.last_read(id, removed))?;
+                    Ok((entry.handle().as_str() == handle).then(|| Arc::new(entry)))
                 })
             })
         })
@@ -57,9 +65,12 @@ impl ReadShapes for SqliteStore {
         self.require_disk_indexes()?;
         self.recency.read_consistently(|removed| {
             self.connections.read(Operation::Record, |connection| {
-                one(connection, sql::RECORD, params![prefix_hash::handle(handle), handle], |found| {
-                    let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id, removed))?);
-                    Ok(Arc::new(row::record(found, row::DEFINITION, entry)?))
+                look_up(connection, sql::RECORD, [lookup_hash::handle(handle)], |found| {
+                    let entry = Arc::new(row::looked_up(found, |id| self.recency.last_read(id, removed))?);
+                    if entry.handle().as_str() != handle {
+                        return Ok(None);
+                    }
+                    Ok(Some(Arc::new(row::record(found, row::LOOKED_UP_DEFINITION, entry)?)))
                 })
             })
         })
@@ -75,8 +86,8 @@ impl ReadShapes for SqliteStore {
             let transaction = connection.unchecked_transaction().map_err(failed("read"))?;
             let mut found = Vec::new();
             for relation in relations {
-                each(&transaction, sql::HANDLES_FOR_RELATION, [prefix_hash::relation(*relation)], |row| {
-                    let entry = row::entry(row, |_| None)?;
+                each(&transaction, sql::HANDLES_FOR_RELATION, [lookup_hash::relation(*relation)], |row| {
+                    let entry = row::looked_up(row, |_| None)?;
                     found.push((entry.created(), entry.handle().clone()));
                     Ok(true)
                 })?;
@@ -101,8 +112,9 @@ impl ReadShapes for SqliteStore {
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         self.require_disk_indexes()?;
         let found = self.connections.read(Operation::Touch, |connection| {
-            one(connection, sql::ENTRY, params![prefix_hash::handle(handle), handle], |found| {
-                Ok(row::entry(found, |_| None)?.created())
+            look_up(connection, sql::ENTRY, [lookup_hash::handle(handle)], |found| {
+                let entry = row::looked_up(found, |_| None)?;
+                Ok((entry.handle().as_str() == handle).then(|| entry.created()))
             })
         })?;
         Ok(found.inspect(|id| self.recency.touch(*id, at)).is_some())

@@ -24,11 +24,13 @@ pub(crate) fn scan<'a>(connections: &'a Connections, recency: &Recency) -> Resul
         Some((reader, lease)) => Ok(Box::new(PagedScan::begin(reader, lease, recency)?)),
         None => {
             let all = connections.read(Operation::Scan, |connection| {
+                let transaction = connection.unchecked_transaction().map_err(failed("begin a scan"))?;
                 let mut all = Vec::new();
-                read_page(connection, &recency.snapshot(&RemovedTimes::default()), 0, |_, item| {
+                read_page(&transaction, &recency.snapshot(&RemovedTimes::default()), 0, |_, item| {
                     all.push(item);
                     true
                 })?;
+                all.extend(Meta::read(&transaction)?.check_total(all.len() as u64).err().map(Err));
                 Ok(all)
             })?;
             Ok(Box::new(all.into_iter()))
@@ -43,6 +45,9 @@ struct PagedScan<'a> {
     reader: PooledReader,
     last_reads: LastReadSnapshot,
     page: VecDeque<Result<ScanItem>>,
+    meta: Meta,
+    /// The number of rows up to now, sound and damaged.
+    rows: u64,
     after: i64,
     done: bool,
 }
@@ -57,12 +62,12 @@ impl<'a> PagedScan<'a> {
                 connection.execute_batch("ROLLBACK").map_err(failed("begin a scan"))?;
             }
             connection.execute_batch("BEGIN").map_err(failed("begin a scan"))?;
-            Meta::read(connection)?;
-            Ok(recency.snapshot(removed))
+            Ok((Meta::read(connection)?, recency.snapshot(removed)))
         });
         match opened {
-            Ok(last_reads) => {
-                Ok(Self { reader, last_reads, page: VecDeque::new(), after: 0, done: false, lease })
+            Ok((meta, last_reads)) => {
+                let page = VecDeque::new();
+                Ok(Self { reader, last_reads, page, meta, rows: 0, after: 0, done: false, lease })
             }
             Err(error) => {
                 lease.record(&Err::<(), _>(error.clone()));
@@ -91,6 +96,11 @@ impl<'a> PagedScan<'a> {
             page.len() < PAGE && bytes < PAGE_BYTES
         });
         self.done = self.record(read)?;
+        self.rows += page.len() as u64;
+        if self.done {
+            // After all that were found: each of them is sound or damaged on its own.
+            page.extend(self.meta.check_total(self.rows).err().map(Err));
+        }
         (self.page, self.after) = (page, after);
         Ok(())
     }
@@ -106,7 +116,7 @@ impl Iterator for PagedScan<'_> {
         {
             return Some(Err(error));
         }
-        self.page.pop_front()
+        self.page.pop_front().inspect(|item| self.lease.record(item))
     }
 }
 

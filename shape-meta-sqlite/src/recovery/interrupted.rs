@@ -102,6 +102,13 @@ fn c11_a_repair_that_fails_at_any_step_loses_nothing() {
                     assert_ne!(error.kind(), shape_meta_core::ErrorKind::Corrupt, "{context}");
                 }
                 drop(opened);
+                if failed && failures == 1 {
+                    let partial = files(crashed.path()).salvaging();
+                    for suffix in COMPANIONS.into_iter().chain([""]) {
+                        let left = crate::format::files::with_suffix(&partial, suffix);
+                        assert!(!left.exists(), "{context}: {} is left", left.display());
+                    }
+                }
                 assert_all_there(crashed.path(), &kept, &context);
                 if !failed {
                     assert!(after >= 4, "a repair has at least four steps: {after}");

@@ -1,13 +1,15 @@
 use std::{sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Activity, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState};
+use shape_meta_core::{
+    Activity, Counts, Entry, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState,
+};
 
 use crate::{
-    OnCorruption, SqliteStore,
+    DiskIndexes, OnCorruption, SqliteStore,
     connection::{operation::Operation, settings},
-    error::failed,
-    format::{cleanup, meta::Meta},
+    error::{damaged_row, failed},
+    format::{cleanup, meta::Meta, query::one, row, sql},
     read::{preload::each_entry, recency::RemovedTimes},
     write::{batch::BatchWriter, change_log},
 };
@@ -29,6 +31,49 @@ pub struct Recovery {
     pub cleanup_tasks: u64,
     /// Report of the repair, if a damaged row was found and the options allow a quarantine.
     pub quarantined: Option<Repaired>,
+}
+
+/// The numbers of rows that were found.
+#[derive(Default)]
+struct FoundRows {
+    counts: Counts,
+    relations: u64,
+}
+
+impl FoundRows {
+    fn add(&mut self, entry: &Entry) {
+        self.counts.add(entry.is_indexed());
+        self.relations += entry.relations().len() as u64;
+    }
+
+    /// Compares them with the stored counts and with the index tables.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if a row is missing, or one too many: that is no absence of a shape.
+    fn check(&self, connection: &Connection, meta: &Meta, disk_indexes: DiskIndexes) -> Result<()> {
+        meta.check_total(self.counts.total)?;
+        if meta.counts != self.counts {
+            let (found, counted) = (self.counts.indexed, meta.counts.indexed);
+            let defect = format!("it has {found} indexed shapes, and {counted} are counted");
+            return Err(damaged_row("table `shape`", &defect));
+        }
+        if disk_indexes == DiskIndexes::Omitted {
+            return Ok(());
+        }
+        let total = self.counts.total;
+        for (table, sql, wanted) in [
+            ("table `handle_lookup`", sql::COUNT_HANDLES, total),
+            ("table `key_lookup`", sql::COUNT_KEYS, total),
+            ("table `relation_lookup`", sql::COUNT_RELATIONS, self.relations),
+        ] {
+            let found = one(connection, sql, [], |row| row::integer(row, 0))?.unwrap_or(0).cast_unsigned();
+            if found != wanted {
+                return Err(damaged_row(table, &format!("it has {found} rows instead of {wanted}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl SqliteStore {
@@ -97,14 +142,18 @@ impl SqliteStore {
         // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
         settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
         let last_reads = keeps_preload.then(|| self.recency.snapshot(&RemovedTimes::default()));
-        let scanned =
-            each_entry(&transaction, last_reads.as_ref(), |entry| match entry.state().is_complete() {
+        let mut found = FoundRows::default();
+        let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
+            found.add(&entry);
+            match entry.state().is_complete() {
                 false => incomplete.push(entry),
                 true if keeps_preload => complete.push(Arc::new(entry)),
                 true => {}
-            });
+            }
+        });
         settings::set_cache(&transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
         scanned?;
+        found.check(&transaction, &meta, self.disk_indexes())?;
         let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?
             .with_cleanup_tasks(self.cleanup.is_enabled());
         for entry in &incomplete {

@@ -108,7 +108,12 @@ impl SqliteStore {
                 Ok((transaction, meta, self.recency.snapshot(removed)))
             })?;
             observe(&transaction, &meta)?;
-            each_entry(&transaction, Some(&last_reads), |entry| each(Arc::new(entry)))?;
+            let mut rows = 0;
+            each_entry(&transaction, Some(&last_reads), |entry| {
+                rows += 1;
+                each(Arc::new(entry));
+            })?;
+            meta.check_total(rows)?;
             Ok(meta.last_seq)
         })
     }

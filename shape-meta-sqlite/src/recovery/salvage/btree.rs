@@ -9,24 +9,30 @@ use super::{
     page_image::PageImage,
     page_overrides::{page_size, read_u32},
     record::{Value, values},
+    scan,
 };
 use crate::{format::schema, open::header::MAGIC};
 
 /// Our tables that a salvage can do without.
-const OTHER_TABLES: [&str; 8] = [
+const OTHER_TABLES: [&str; 9] = [
     "change_log",
     "last_read",
     "opening",
     "owner",
     "lineage",
+    "trusted_storage",
     "handle_lookup",
     "key_lookup",
     "relation_lookup",
 ];
 
+/// The tables of cleanup tasks: until version 2, and since version 3. A migration and a `VACUUM` give the
+/// latter another root page, unlike the three tables of shapes.
+const TASKS: [&str; 2] = ["to_clean", "cleanup"];
+
 /// Opens the database at `path` with its WAL or journal, for reading.
 pub(super) fn open(path: &Path) -> Result<PageImage> {
-    PageImage::open(path, PageImage::parsable_rows)
+    PageImage::open(path, PageImage::parsable_rows, PageImage::names_shapes)
 }
 
 impl PageImage {
@@ -36,6 +42,11 @@ impl PageImage {
             None => 0,
         };
         (1..=self.count()).map(of_page).sum()
+    }
+
+    /// Whether the schema is readable, and names a table of shapes.
+    fn names_shapes(&self) -> bool {
+        self.roots().iter().any(|(table, _)| table == b"shape")
     }
 
     /// Returns the pages in use. Free pages may still have rows of removed shapes.
@@ -76,21 +87,27 @@ impl PageImage {
     /// latter if the schema does not name all of ours: an unknown name may then be a damaged one of ours.
     fn pages_of_tables(&self) -> (HashSet<u32>, Option<HashSet<u32>>) {
         // A table keeps the root page of its creation, and a `VACUUM` creates all in the same order.
-        let mut ours = [("meta", 2), ("shape", 3), ("definition", 4), ("to_clean", 5)];
-        let (mut named, mut known, mut others) = (0, Vec::new(), Vec::new());
+        let mut ours = [("meta", 2), ("shape", 3), ("definition", 4)];
+        let (mut named, mut known, mut others, mut tasks) = (0, Vec::new(), Vec::new(), Vec::new());
         for (table, root) in self.roots() {
             if let Some(one) = ours.iter_mut().find(|(name, _)| name.as_bytes() == table) {
                 one.1 = root;
                 named += 1;
+            } else if TASKS.iter().any(|name| name.as_bytes() == table) {
+                tasks.push(root);
             } else if OTHER_TABLES.iter().any(|name| name.as_bytes() == table) {
                 known.push(root);
             } else {
                 others.push(root);
             }
         }
-        let is_named = named >= ours.len();
-        let roots = ours.iter().map(|(_, root)| *root).chain(known.into_iter().filter(|_| is_named));
+        let is_named = named >= ours.len() && !tasks.is_empty();
         let mut pages = HashSet::new();
+        if tasks.is_empty() {
+            pages.extend(self.pages_of_tasks());
+        }
+        let roots =
+            ours.iter().map(|(_, root)| *root).chain(tasks).chain(known.into_iter().filter(|_| is_named));
         for root in roots {
             let is_root = |page: Vec<u8>| PageKind::of(&page, root).is_some();
             if root > 1 && self.page(root).is_some_and(is_root) {
@@ -99,6 +116,18 @@ impl PageImage {
         }
         let others = is_named.then(|| others.into_iter().flat_map(|root| self.pages_below(root)).collect());
         (pages, others)
+    }
+
+    /// Returns the pages that hold nothing but sound cleanup tasks. Some may be acknowledged ones, on free
+    /// pages: a task may be handed out twice (C12).
+    fn pages_of_tasks(&self) -> HashSet<u32> {
+        let holds_tasks = |number: &u32| {
+            let Some(page) = self.page(*number) else { return false };
+            let mut cells = cells(&page, *number, self).peekable();
+            cells.peek().is_some()
+                && cells.all(|cell| values(&cell.payload).is_some_and(|row| scan::is_task(cell.id, &row)))
+        };
+        (2..=self.count()).filter(holds_tasks).collect()
     }
 
     /// Returns the name of the table and the root page of each table and index in the schema, as far as it is

@@ -18,4 +18,4 @@ mod rebuild;
 mod recognise;
 
 pub(crate) use rebuild::{finish, rebuild};
-pub(crate) use recognise::{has_sound_free_list, recognise};
+pub(crate) use recognise::{has_sound_free_list, header, recognise};

@@ -40,8 +40,13 @@ impl PageImage {
     /// Opens the database at `path` with its WAL or journal, for reading.
     ///
     /// If neither the header nor the WAL has a usable page size, all sizes are tried, and the one with the
-    /// highest `score` is used.
-    pub(super) fn open(path: &Path, score: impl Fn(&Self) -> usize) -> Result<Self> {
+    /// highest `score` is used. That of the header is usable only if the pages are then `plausible`: the
+    /// header of another file may agree with the length of this one.
+    pub(super) fn open(
+        path: &Path,
+        score: impl Fn(&Self) -> usize,
+        plausible: impl Fn(&Self) -> bool,
+    ) -> Result<Self> {
         let open = |path: &Path| match KeptFile::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == Io::NotFound => Ok(None),
@@ -77,6 +82,10 @@ impl PageImage {
             // A damaged but valid page size does not match the length of the file.
             let pages = u64::from(read_u32(&image.header, 28));
             !image.overrides.pages.is_empty() || pages * *size as u64 == length
+        });
+        let size = size.filter(|size| {
+            image.resize(*size, length);
+            plausible(&image)
         });
         match image.overrides.page_size.or(size) {
             Some(size) => image.resize(size, length),

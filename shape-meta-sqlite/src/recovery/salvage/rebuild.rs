@@ -60,7 +60,10 @@ pub(crate) fn rebuild(
             return Err(error);
         }
     };
-    files::move_file(RENAME, &partial, &complete)?;
+    if let Err(error) = files::move_file(RENAME, &partial, &complete) {
+        let _ = remove_partial(files);
+        return Err(error);
+    }
     files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;

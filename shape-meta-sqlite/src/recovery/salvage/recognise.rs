@@ -21,8 +21,10 @@ pub(crate) struct Content {
     pub(crate) header: Vec<u8>,
     /// Whether a row has the columns and the checksum of one of ours, or the tables are ours.
     pub(crate) is_ours: bool,
-    /// Whether the tables are exactly those of a version that this crate reads.
-    pub(crate) has_known_tables: bool,
+    /// The version that this crate reads and in which the file was certainly written last, whatever the
+    /// header says: its tables are exactly those of the version, and since version 3 the row of `meta` has
+    /// its checksum. A later version may have the same tables, but not the same checksum.
+    pub(crate) version: Option<u32>,
     /// Whether there is no table and no row at all.
     pub(crate) is_empty: bool,
 }
@@ -36,16 +38,28 @@ pub(crate) struct Content {
 pub(crate) fn recognise(path: &Path) -> Result<Content> {
     let image = btree::open(path)?;
     let tables = image.tables();
-    let has_known_tables = tables::are_of_a_known_version(&tables).map_err(failed("compare the tables"))?;
-    let is_ours = has_known_tables || image.has_row_of_ours();
+    let of_tables = tables::known_version(&tables).map_err(failed("compare the tables"))?;
+    let is_ours = of_tables.is_some() || image.has_row_of_ours();
     let content = Content {
         header: image.page(1).unwrap_or_default(),
         is_ours,
-        has_known_tables,
+        version: of_tables.filter(|version| *version < 3 || image.version_in_meta() == Some(*version)),
         is_empty: tables.is_empty() && image.is_without_rows(),
     };
     image.finish(path)?;
     Ok(content)
+}
+
+/// Returns the first page as of the latest commit. Changes nothing.
+///
+/// # Errors
+///
+/// `Io` if the disk does not return it.
+pub(crate) fn header(path: &Path) -> Result<Vec<u8>> {
+    let image = btree::open(path)?;
+    let header = image.page(1).unwrap_or_default();
+    image.finish(path)?;
+    Ok(header)
 }
 
 /// Returns whether the list of free pages, which begins in the header, agrees with itself. Reads the pages of
@@ -78,6 +92,15 @@ impl PageImage {
             }
         }
         tables
+    }
+
+    /// Returns the version in which the row of `meta` was written.
+    fn version_in_meta(&self) -> Option<u32> {
+        let page = |number| Some((number, self.page(number)?));
+        self.pages_of("meta").into_iter().filter_map(page).find_map(|(number, page)| {
+            cells(&page, number, self)
+                .find_map(|cell| scan::version_of_meta(cell.id, &values(&cell.payload)?))
+        })
     }
 
     fn has_row_of_ours(&self) -> bool {

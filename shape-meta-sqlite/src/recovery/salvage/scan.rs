@@ -107,6 +107,21 @@ pub(super) fn is_row_of_ours(id: Option<i64>, values: &[Value<'_>]) -> bool {
     }
 }
 
+/// Whether a row is a cleanup task with a matching checksum.
+pub(super) fn is_task(id: Option<i64>, values: &[Value<'_>]) -> bool {
+    matches!(row(id, values), Row::ToClean(handle, Some(sum)) if sum == checksum::of(Seq::ZERO, handle))
+}
+
+/// Returns the schema version in which a row of `meta` was written; `None` for any other row.
+pub(super) fn version_of_meta(id: Option<i64>, values: &[Value<'_>]) -> Option<u32> {
+    match row(id, values) {
+        Row::Meta(columns, ids, Some(checksum)) => {
+            Meta::of(columns, ids, Some(checksum)).ok()?.version_of(checksum)
+        }
+        _ => None,
+    }
+}
+
 impl FoundRows {
     /// Reads all pages in use.
     pub(super) fn scan(image: &PageImage) -> Self {
