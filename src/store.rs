@@ -5,7 +5,8 @@ use std::{
 
 use shape_meta_core::{
     AttemptContext, CloseReport, GetOrAdd, Handle, Health, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, Signal, StoreControl, Usage,
+    NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, Signal, StoreControl, Submitted,
+    Usage,
 };
 
 #[cfg(feature = "sqlite")]
@@ -211,6 +212,14 @@ impl MutateShapes for ShapeMeta {
 
     fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.0.core.stack.attempt_get_or_add(shape, attempt)
+    }
+
+    fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
+        self.0.core.stack.submit(mutation, attempt)
+    }
+
+    fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
+        self.0.core.stack.submit_get_or_add(shape, attempt)
     }
 
     fn capacity_signal(&self) -> Option<&Signal> {

@@ -6,7 +6,7 @@ use std::{
 use shape_meta_core::{
     AttemptContext, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Handle, Health, MutateError,
     MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Repaired,
-    Reservation, Result, ShapeStore, Signal, StoreControl, SweepProgress, Usage,
+    Reservation, Result, ShapeStore, Signal, StoreControl, Submitted, SweepProgress, Usage,
 };
 
 use crate::{
@@ -127,6 +127,15 @@ impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
 
     fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
         self.shared.get_or_add(shape, attempt)
+    }
+
+    /// At once, in memory, and from the store below for what is not pending.
+    fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
+        Submitted::Done(self.shared.mutate(mutation, attempt))
+    }
+
+    fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
+        Submitted::Done(self.shared.get_or_add(shape, attempt))
     }
 
     fn capacity_signal(&self) -> Option<&Signal> {

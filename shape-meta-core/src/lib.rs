@@ -115,7 +115,7 @@ pub use data::{Counts, Definition, DefinitionExt, Entry, Keyed, Metadata, Record
 pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};
 
 // Arguments and results of the traits.
-pub use traits::{AttemptContext, CloseReport, GetOrAdd, Pending, Unwritten, Wait};
+pub use traits::{AttemptContext, CloseReport, GetOrAdd, Pending, Submitted, Unwritten, Wait};
 pub use traits::{Delta, HandleSet, LeastRecentlyUsed, RefreshReport, Scan, SweepProgress};
 pub use traits::{Lost, Repaired, TrustedState};
 

@@ -5,10 +5,14 @@
 pub(crate) use shape_meta_interleavings_sync::{
     Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic,
     event_listener::{Event, EventListener, Listener},
+    thread,
 };
 
 #[cfg(not(shape_meta_interleaved))]
 pub(crate) use {
     event_listener::{Event, EventListener, Listener},
-    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic},
+    std::{
+        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic},
+        thread,
+    },
 };

@@ -7,7 +7,7 @@ use shape_meta_core::{
     conformance::{CompositionFixture, DeferredPublishStore, FailingStore, StoreFixture},
 };
 
-pub(crate) fn direct<S: ShapeStore>(inner: S) -> Direct<S> {
+pub(crate) fn direct<S: ShapeStore + 'static>(inner: S) -> Direct<S> {
     Direct::new(inner, Limits::default(), Arc::new(NoopObserver)).expect("no fault is injected yet")
 }
 

@@ -7,6 +7,7 @@ mod backpressure;
 mod dependency_order;
 mod durability;
 mod failing_store;
+mod group_commit;
 mod last_reads;
 mod limits;
 mod messages;

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A fixture outlives its stores, so a temporary directory may belong to either.
 pub trait StoreFixture: Sync {
     /// The store.
-    type Store: ShapeStore;
+    type Store: ShapeStore + 'static;
 
     /// Opens a fresh store: empty, and not shared with any other store of this fixture.
     fn open(&self) -> Self::Store;
@@ -36,7 +36,7 @@ pub trait StoreFixture: Sync {
     }
 }
 
-impl<S: ShapeStore, F: Fn() -> S + Sync> StoreFixture for F {
+impl<S: ShapeStore + 'static, F: Fn() -> S + Sync> StoreFixture for F {
     type Store = S;
 
     fn open(&self) -> S {
@@ -237,7 +237,7 @@ impl<F: StoreFixture> CompositionFixture for DirectFixture<F> {
     }
 }
 
-fn direct<S: ShapeStore>(store: S) -> Direct<Arc<S>> {
+fn direct<S: ShapeStore + 'static>(store: S) -> Direct<Arc<S>> {
     Direct::new(Arc::new(store), Limits::default(), Arc::new(NoopObserver))
         .expect("the last sequence number can be read")
 }

@@ -7,7 +7,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use crate::{
     AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, LastReadStore,
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt,
-    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Usage,
+    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Submitted, Usage,
 };
 
 /// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
@@ -155,6 +155,12 @@ macro_rules! forward {
                 attempt: AttemptContext,
             ) -> Result<GetOrAdd, MutateError> {
                 self.deref().attempt_get_or_add(shape, attempt)
+            }
+            fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
+                self.deref().submit(mutation, attempt)
+            }
+            fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
+                self.deref().submit_get_or_add(shape, attempt)
             }
             fn capacity_signal(&self) -> Option<&Signal> {
                 self.deref().capacity_signal()

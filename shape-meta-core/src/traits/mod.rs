@@ -19,7 +19,7 @@ mod repair;
 pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
 pub use control::{CloseReport, Pending, StoreControl, Unwritten};
 pub use delta::{Delta, RefreshReport, SweepProgress};
-pub use mutate::{AttemptContext, GetOrAdd, MutateShapes};
+pub use mutate::{AttemptContext, GetOrAdd, MutateShapes, Submitted};
 pub use mutate_ext::{MutateShapesExt, Wait};
 pub use read::{HandleSet, LeastRecentlyUsed, ReadShapes, Scan};
 pub use read_ext::ReadShapesExt;

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{future::Future, pin::Pin, time::Instant};
 
 use crate::{Handle, MutateError, Mutation, NewShape, ReadShapes, Receipt, Signal};
 
@@ -44,6 +44,18 @@ pub trait MutateShapes: ReadShapes {
         self.try_get_or_add(shape)
     }
 
+    /// [`attempt`](Self::attempt) for a future, which must not block.
+    ///
+    /// The default is that attempt itself: right for a store that accepts mutations in memory.
+    fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
+        Submitted::Done(self.attempt(mutation, attempt))
+    }
+
+    /// [`attempt_get_or_add`](Self::attempt_get_or_add) for a future; see [`submit`](Self::submit).
+    fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
+        Submitted::Done(self.attempt_get_or_add(shape, attempt))
+    }
+
     /// Returns the signal that is raised when there is capacity again after
     /// [`Refusal::Overloaded`](crate::Refusal::Overloaded), and when a handle is free again after
     /// [`Refusal::BeingCleaned`](crate::Refusal::BeingCleaned). `None` if this store never refuses with
@@ -77,4 +89,13 @@ pub struct GetOrAdd {
     pub added: bool,
     /// Resolves when the shape is durable, whichever call added it.
     pub receipt: Receipt,
+}
+
+/// An attempt that was made for a future; see [`MutateShapes::submit`].
+pub enum Submitted<T> {
+    /// It is done.
+    Done(Result<T, MutateError>),
+    /// It waits for the disk. A future that is dropped may be committed all the same, if its transaction has
+    /// begun.
+    Waiting(Pin<Box<dyn Future<Output = Result<T, MutateError>> + Send>>),
 }

@@ -3,7 +3,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt};
+use crate::{
+    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Submitted,
+};
 
 /// How long a mutation may wait for capacity while the bound on pending changes is reached (C7), and an add
 /// for its handle while stored data under it is being deleted (C12).
@@ -36,8 +38,11 @@ pub trait MutateShapesExt: MutateShapes {
     ///
     /// It waits for capacity without a limit. For a time-out, race it against a timer of the runtime and drop
     /// it: a future that is dropped before it is ready has changed nothing.
+    ///
+    /// Without a buffer it also waits for its transaction, on a thread that the store starts for it: it never
+    /// blocks the executor. If it is dropped after its transaction has begun, the mutation may be committed.
     fn mutate_async(&self, mutation: &Mutation) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
-        with_backpressure_async(self, move |attempt| self.attempt(mutation, attempt))
+        with_backpressure_async(self, move |attempt| self.submit(mutation, attempt))
     }
 
     /// [`get_or_add`](Self::get_or_add) as a future; see [`mutate_async`](Self::mutate_async).
@@ -45,7 +50,7 @@ pub trait MutateShapesExt: MutateShapes {
         &self,
         shape: &NewShape,
     ) -> impl Future<Output = Result<GetOrAdd, MutateError>> + Send {
-        with_backpressure_async(self, move |attempt| self.attempt_get_or_add(shape, attempt))
+        with_backpressure_async(self, move |attempt| self.submit_get_or_add(shape, attempt))
     }
 
     /// Adds a shape.
@@ -124,17 +129,21 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
 
 async fn with_backpressure_async<S: MutateShapes + ?Sized, T>(
     store: &S,
-    attempt: impl Fn(AttemptContext) -> Result<T, MutateError> + Send,
+    submit: impl Fn(AttemptContext) -> Submitted<T> + Send,
 ) -> Result<T, MutateError> {
-    let Some(capacity) = store.capacity_signal() else { return attempt(AttemptContext::ONLY) };
-    let first = attempt(AttemptContext { first_tried: None, is_final: false });
+    let attempt = async |attempt| match submit(attempt) {
+        Submitted::Done(outcome) => outcome,
+        Submitted::Waiting(outcome) => outcome.await,
+    };
+    let Some(capacity) = store.capacity_signal() else { return attempt(AttemptContext::ONLY).await };
+    let first = attempt(AttemptContext { first_tried: None, is_final: false }).await;
     if !is_retryable(&first) {
         return first;
     }
     let retry = AttemptContext { first_tried: Some(Instant::now()), is_final: false };
     loop {
         let waiter = capacity.listen();
-        let outcome = attempt(retry);
+        let outcome = attempt(retry).await;
         if !is_retryable(&outcome) {
             return outcome;
         }

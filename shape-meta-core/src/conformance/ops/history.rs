@@ -76,7 +76,7 @@ impl History {
     ///
     /// If a mutation was rejected although neither the store below rejects its handle nor it depends on such
     /// a mutation, or if a mutation should have been rejected and was not (C8).
-    pub fn play<S: ShapeStore>(
+    pub fn play<S: ShapeStore + 'static>(
         &self,
         mut store: Direct<S>,
         mut reopen: impl FnMut(Direct<S>, Timestamp) -> Direct<S>,
@@ -113,7 +113,7 @@ impl History {
         store
     }
 
-    fn check_rejection<S: ShapeStore>(&self, mutation: &Mutation, store: &Direct<S>) {
+    fn check_rejection<S: ShapeStore + 'static>(&self, mutation: &Mutation, store: &Direct<S>) {
         let expected = mutation.handle().is_some_and(|handle| self.rejected.contains(handle));
         if !expected {
             let outcome = store.try_mutate(mutation);
@@ -137,6 +137,6 @@ impl History {
 }
 
 /// Advances the store past a sequence number without a change.
-fn skip_seq<S: ShapeStore>(seq: Seq, store: &Direct<S>) {
+fn skip_seq<S: ShapeStore + 'static>(seq: Seq, store: &Direct<S>) {
     read(store.inner().apply(&Batch { changes: Vec::new(), through: seq }));
 }

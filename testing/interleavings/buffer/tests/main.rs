@@ -1,5 +1,6 @@
 //! The buffer under a scheduler that chooses every context switch: the boundary of a flush, backpressure,
-//! receipts, close and pause, and a flush that is published while the next one is committed.
+//! receipts, close and pause, and a flush that is published while the next one is committed; and the queue of a
+//! store without a buffer.
 //! [`explore`](explore::explore) says how many schedules are run, and how to replay one.
 
 mod explore;
@@ -11,6 +12,7 @@ mod model;
 mod backpressure;
 mod boundaries;
 mod closing;
+mod group_commit;
 mod linear;
 mod pausing;
 mod pipeline;

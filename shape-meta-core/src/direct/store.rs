@@ -1,0 +1,524 @@
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    condition::{Condition, Phase},
+    queue::{Answer, Callers, NextLeader, Queue, Request, Ticket, Turn},
+    transaction::Transaction,
+};
+use crate::{
+    Activity, AttemptContext, Batch, Change, CloseReport, DurabilityTracker, Error, ErrorKind, Existing,
+    FlushStats, GetOrAdd, Handle, HandleState, Health, Latencies, Limits, MutateError, MutateShapes,
+    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired, Reservation,
+    ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, Submitted, TrustedState,
+    Usage, forward_reads,
+    sync::{Mutex, MutexGuard, thread},
+    validate,
+};
+
+/// The composition without a buffer: each mutation is durable, and visible to every reader, when it returns.
+///
+/// Mutations that are made at the same time share a transaction (group commit). Their callers queue, and one
+/// of them leads: it validates the mutations in their order, commits them in one batch, and answers each. A
+/// refused mutation refuses its own caller alone; a transaction that fails, fails all of its callers. A
+/// caller waits for the transactions of those that came before it. A single caller has a transaction for each
+/// mutation, and the other compositions are compared with that.
+///
+/// Reads go straight to the store below, and never wait for a mutation.
+pub struct Direct<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    inner: S,
+    limits: Limits,
+    observer: Arc<dyn Observer>,
+    tracker: Arc<DurabilityTracker>,
+    /// Whether the observer wants the latencies of mutations.
+    timed: bool,
+    queue: Queue,
+    /// Held by the leader of the queue across disk work, and by none else, so no one waits for it. No reader
+    /// takes it (I5). Taken before `condition`.
+    writer: Mutex<Writer>,
+    /// The state behind [`health`](StoreControl::health). Held for a few instructions only.
+    condition: Mutex<Condition>,
+    /// Checked and reserved under `writer`.
+    reserved: Arc<ReservedHandles>,
+}
+
+/// The default interval of saving last-read times. A shape then costs at most one row written per minute,
+/// however often it is read.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Writer {
+    closed: bool,
+    /// When last-read times were last saved.
+    saved: Instant,
+    last_read_save_interval: Duration,
+}
+
+/// The lead of the queue, which is handed over when this is dropped, also by a panic.
+struct Lead<'a, S: ShapeStore + 'static>(&'a Arc<Shared<S>>);
+
+impl<S: ShapeStore + 'static> Drop for Lead<'_, S> {
+    fn drop(&mut self) {
+        self.0.hand_over();
+    }
+}
+
+/// A future that waits. Its ticket is withdrawn when it is dropped.
+struct Waiting<S>(Arc<Shared<S>>, Arc<Ticket>);
+
+impl<S> Drop for Waiting<S> {
+    fn drop(&mut self) {
+        if !self.1.is_answered() {
+            self.0.queue.withdraw(&self.1);
+        }
+    }
+}
+
+impl<S: ShapeStore + 'static> Direct<S> {
+    /// Composes a store over `inner`.
+    ///
+    /// # Errors
+    ///
+    /// If the last sequence number cannot be read from `inner`.
+    pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
+        let tracker = Arc::new(DurabilityTracker::observed(inner.last_seq()?, Arc::clone(&observer)));
+        let writer = Writer { closed: false, saved: Instant::now(), last_read_save_interval: MINUTE };
+        Ok(Self(Arc::new(Shared {
+            timed: observer.wants_acknowledged(),
+            inner,
+            limits,
+            observer,
+            tracker,
+            queue: Queue::default(),
+            writer: Mutex::new(writer),
+            condition: Mutex::default(),
+            reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
+        })))
+    }
+
+    /// Sets the interval at which last-read times are saved. Default: one minute.
+    ///
+    /// There is no background thread: the first mutation after the interval saves a part of them, and
+    /// [`close`](StoreControl::close) the rest. That mutation waits until about ten thousand times are saved.
+    pub fn last_read_save_interval(self, interval: Duration) -> Self {
+        self.0.writer().last_read_save_interval = interval;
+        self
+    }
+
+    /// Returns the store below.
+    pub fn inner(&self) -> &S {
+        &self.0.inner
+    }
+}
+
+impl<S> Shared<S> {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // The fields are consistent at any time, so a panic leaves no partial change.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        // No code that can panic runs under this lock.
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a receipt for `seq`, which the store below has committed, possibly by an attempt whose answer
+    /// was lost.
+    fn receipt(&self, seq: Seq) -> Receipt {
+        self.tracker.settle(seq);
+        // A rejection is returned by the mutation itself, so no receipt has to report one.
+        Receipt::up_to(seq, Arc::clone(&self.tracker))
+    }
+
+    fn get_or_add(&self, shape: &NewShape, answer: Answer) -> GetOrAdd {
+        let receipt = self.receipt(answer.seq);
+        match answer.existing {
+            Some(handle) => GetOrAdd { handle, added: false, receipt },
+            None => GetOrAdd { handle: shape.handle.clone(), added: true, receipt },
+        }
+    }
+}
+
+/// The queue: who leads.
+impl<S: ShapeStore + 'static> Shared<S> {
+    /// Commits a request, or waits until another caller has.
+    fn call(self: &Arc<Self>, request: Request) -> Result<Answer, MutateError> {
+        let ticket = Ticket::new(Some(request), true);
+        if self.queue.push(&ticket) {
+            self.lead(Some(&ticket));
+        }
+        loop {
+            let waiter = ticket.changed().listen();
+            match ticket.turn() {
+                Turn::Return(outcome) => return outcome,
+                Turn::Lead => self.lead(Some(&ticket)),
+                Turn::Wait => drop(waiter.wait(None)),
+            }
+        }
+    }
+
+    /// The same as a future. It never leads, because that blocks; if no thread does, one is started.
+    fn submit<T: 'static>(
+        self: &Arc<Self>,
+        request: Request,
+        finish: impl FnOnce(&Self, Answer) -> T + Send + 'static,
+    ) -> Submitted<T> {
+        let ticket = Ticket::new(Some(request), false);
+        if self.queue.push(&ticket) {
+            // As if this future had led: it hands over to itself.
+            self.hand_over();
+        }
+        // Made here, so that it is also withdrawn if the future is never polled.
+        let waiting = Waiting(Arc::clone(self), ticket);
+        Submitted::Waiting(Box::pin(async move {
+            let Waiting(shared, ticket) = &waiting;
+            loop {
+                let waiter = ticket.changed().listen();
+                if let Turn::Return(outcome) = ticket.turn() {
+                    return Ok(finish(shared, outcome?));
+                }
+                waiter.await;
+            }
+        }))
+    }
+
+    /// Waits for the callers that came before, and keeps later ones waiting until the guard is dropped.
+    fn lead_alone(self: &Arc<Self>) -> Lead<'_, S> {
+        let ticket = Ticket::new(None, true);
+        if !self.queue.push(&ticket) {
+            loop {
+                let waiter = ticket.changed().listen();
+                match ticket.turn() {
+                    Turn::Lead => break,
+                    _ => drop(waiter.wait(None)),
+                }
+            }
+        }
+        Lead(self)
+    }
+
+    /// Commits what is queued until the own ticket is answered, or no one waits, and hands over.
+    fn lead(self: &Arc<Self>, own: Option<&Arc<Ticket>>) {
+        let _lead = Lead(self);
+        loop {
+            let tickets = self.queue.take();
+            if tickets.is_empty() {
+                return;
+            }
+            self.commit(tickets);
+            if own.is_some_and(|own| own.is_answered()) {
+                return;
+            }
+        }
+    }
+
+    fn hand_over(self: &Arc<Self>) {
+        while matches!(self.queue.hand_over(), NextLeader::Thread) {
+            let shared = Arc::clone(self);
+            let thread = thread::Builder::new().name("shape-meta-commit".into());
+            let Err(error) = thread.spawn(move || shared.lead(None)) else { return };
+            let message = format!(
+                "the thread that commits for futures could not be started: {error}; nothing has changed; try again"
+            );
+            let error = Error::new(ErrorKind::Io, message).with_source(error);
+            self.queue.take_leaderless().drain().for_each(|ticket| self.fail(&ticket, &error));
+        }
+    }
+}
+
+/// Transactions, by the leader.
+impl<S: ShapeStore + 'static> Shared<S> {
+    /// Validates the mutations of these callers in their order, commits the changes in one transaction, and
+    /// answers. A mutation that concerns a shape that is changed already waits for the next transaction, and
+    /// is the first in it.
+    fn commit(&self, mut callers: Callers) {
+        let mut writer = self.writer();
+        if writer.closed {
+            let error = Error::closed();
+            callers.drain().for_each(|ticket| self.fail(&ticket, &error));
+            return;
+        }
+        let last = match self.inner.last_seq() {
+            Ok(last) => last,
+            Err(error) => return self.fail_all(callers, &error),
+        };
+        let mut transaction = Transaction::after(last);
+        let mut postponed = self.queue.postpone();
+        let mut succeeded = false;
+        while let Some((ticket, request)) = callers.first() {
+            let outcome = match transaction.excludes(&request.mutation) {
+                true => Ok(Validated::Postponed),
+                false => self.validated(request, &transaction),
+            };
+            match outcome {
+                Ok(Validated::Change(change)) => transaction.push(Arc::clone(ticket), change),
+                Ok(Validated::Postponed) => {
+                    postponed.push(Arc::clone(ticket));
+                    if matches!(request.mutation, Mutation::Reset) {
+                        // What came after it is not removed by it.
+                        transaction.close();
+                    }
+                }
+                Ok(Validated::Answer(answer)) => {
+                    succeeded = true;
+                    ticket.answer(Ok(answer));
+                }
+                Err(MutateError::Refused(refusal)) => {
+                    if !refusal.is_retryable() || request.attempt.is_final {
+                        self.observer.refused(&refusal);
+                    }
+                    ticket.answer(Err(refusal.into()));
+                }
+                Err(MutateError::Failed(error)) => self.fail_all(Callers::one(ticket), &error),
+            }
+            callers.remove_first();
+        }
+        drop(postponed);
+        if !transaction.is_empty() {
+            succeeded |= self.apply(transaction);
+        }
+        if succeeded && writer.saved.elapsed() >= writer.last_read_save_interval && !self.save_reads() {
+            writer.saved = Instant::now();
+        }
+    }
+
+    fn validated(&self, request: &Request, transaction: &Transaction) -> Result<Validated, MutateError> {
+        let answer = |existing| Validated::Answer(Answer { seq: transaction.last(), existing });
+        if let Mutation::Add(shape) = &request.mutation {
+            if request.or_get
+                && let Some(handle) = self.inner.handle_for(&shape.key)?
+            {
+                return Ok(answer(Some(handle)));
+            }
+            self.limits.check(shape)?;
+        }
+        let existing = Existing::of(&request.mutation, &self.inner)?;
+        let change = validate(&request.mutation, existing, transaction.next_seq())?;
+        Ok(match change {
+            None => answer(None),
+            // Alone in its transaction, because everything else rests on what it removes.
+            Some(Change::Reset) if !transaction.is_empty() => Validated::Postponed,
+            Some(change) => {
+                if let Change::Add { record, .. } = &change {
+                    self.reserved.check(record.handle())?;
+                }
+                Validated::Change(change)
+            }
+        })
+    }
+
+    /// Applies a transaction, which is emitted as a flush, and answers its callers. Returns whether it is
+    /// committed.
+    fn apply(&self, transaction: Transaction) -> bool {
+        let (batch, mut callers) = transaction.finish();
+        match self.apply_batch(&batch, &callers) {
+            Ok(()) => {
+                self.tracker.settle(batch.through);
+                let first = batch.through.get() - batch.changes.len() as u64 + 1;
+                for (seq, ticket) in (first..).map(Seq::new).zip(callers.drain()) {
+                    ticket.answer(Ok(Answer { seq, existing: None }));
+                }
+                true
+            }
+            // Nothing was applied. Which change was rejected shows when each is applied alone.
+            Err(error) if batch.changes.len() > 1 && error.kind().remedy() == Remedy::Isolate => {
+                self.queue.put_back_alone(callers);
+                false
+            }
+            Err(error) => {
+                self.fail_all(callers, &error);
+                false
+            }
+        }
+    }
+
+    fn apply_batch(&self, batch: &Batch, callers: &Callers) -> Result<()> {
+        let bytes = batch.changes.iter().map(Change::memory).sum();
+        let span = self.observer.begin(Activity::Flush { changes: batch.changes.len(), bytes });
+        let begun = Instant::now();
+        let outcome = self.inner.apply(batch);
+        let took = begun.elapsed();
+        if let Some(span) = span {
+            span.end(outcome.as_ref().err());
+        }
+        outcome?;
+        // Only a write shows that the disk works; a mutation without effect does not reach this line.
+        self.condition().succeeded();
+        if self.observer.wants_committed() {
+            batch.changes.iter().for_each(|change| self.observer.committed(change));
+        }
+        let changes = batch.changes.len();
+        // A mutation that is queued is not accepted yet, so no change is older than its transaction.
+        let stats = FlushStats { mutations: changes as u64, changes, bytes, took, oldest: took };
+        self.observer.flushed(&stats);
+        if self.timed {
+            let mut latencies = Latencies::default();
+            for (ticket, request) in callers.iter() {
+                latencies.record(request.attempt.first_tried.unwrap_or(ticket.queued_at).elapsed());
+            }
+            self.observer.acknowledged(&latencies);
+        }
+        Ok(())
+    }
+
+    /// Answers all of these callers with a failed write.
+    fn fail_all(&self, mut callers: Callers, error: &Error) {
+        let stopped = self.condition().failed(error);
+        callers.drain().for_each(|ticket| self.fail(&ticket, error));
+        if stopped {
+            self.observer.stopped(error);
+        }
+    }
+
+    fn fail(&self, ticket: &Ticket, error: &Error) {
+        self.observer.failed(error);
+        ticket.answer(Err(error.clone().into()));
+    }
+
+    /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the
+    /// observer only; the next sweep retries the same times.
+    fn save_reads(&self) -> bool {
+        let span = self.observer.begin(Activity::SaveReads);
+        let swept = self.inner.sweep_reads();
+        if let Some(span) = span {
+            span.end(swept.as_ref().err());
+        }
+        swept.is_ok_and(|swept| swept.more)
+    }
+}
+
+/// What becomes of a mutation that is not refused.
+enum Validated {
+    Change(Change),
+    /// It waits for the next transaction.
+    Postponed,
+    /// It changes nothing.
+    Answer(Answer),
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ShapeStore> ReadShapes for Direct<S> {
+    forward_reads!(self => self.0.inner);
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: ShapeStore + 'static> MutateShapes for Direct<S> {
+    fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+        self.attempt(mutation, AttemptContext::ONLY)
+    }
+
+    fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
+        self.attempt_get_or_add(shape, AttemptContext::ONLY)
+    }
+
+    fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
+        let answer = self.0.call(Request { mutation: mutation.clone(), or_get: false, attempt })?;
+        Ok(self.0.receipt(answer.seq))
+    }
+
+    fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
+        let mutation = Mutation::Add(shape.clone());
+        let answer = self.0.call(Request { mutation, or_get: true, attempt })?;
+        Ok(self.0.get_or_add(shape, answer))
+    }
+
+    /// Waits in the queue without blocking. If no thread commits, one is started, and ends with the queue.
+    fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
+        let request = Request { mutation: mutation.clone(), or_get: false, attempt };
+        self.0.submit(request, |shared, answer| shared.receipt(answer.seq))
+    }
+
+    fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
+        let request = Request { mutation: Mutation::Add(shape.clone()), or_get: true, attempt };
+        let shape = shape.clone();
+        self.0.submit(request, move |shared, answer| shared.get_or_add(&shape, answer))
+    }
+
+    /// There is always capacity; only a reserved handle is waited for.
+    fn capacity_signal(&self) -> Option<&Signal> {
+        Some(self.0.reserved.released())
+    }
+}
+
+/// Nothing is ever pending, so most methods have nothing to do.
+#[deny(clippy::missing_trait_methods)]
+impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
+    fn request_flush(&self) -> Receipt {
+        self.0.receipt(self.0.tracker.settled())
+    }
+
+    fn flush(&self, _: Duration) -> Result<(), NotDurable> {
+        Ok(())
+    }
+
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    fn pending(&self) -> Pending {
+        Pending::default()
+    }
+
+    fn drain_rate(&self) -> f64 {
+        0.0
+    }
+
+    /// The health as of the latest mutation. Nothing is ever pending, so the durability window is zero.
+    fn health(&self) -> Health {
+        self.0.condition().health()
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.inner.resource_usage()
+    }
+
+    /// Mutations wait until the repair is complete.
+    fn repair(&self) -> Result<Repaired> {
+        let _lead = self.0.lead_alone();
+        let writer = self.0.writer();
+        if writer.closed {
+            return Err(Error::closed());
+        }
+        let repaired = self.0.inner.rebuild_from(TrustedState::default())?;
+        self.0.condition().succeeded();
+        Ok(repaired)
+    }
+
+    /// Waits for the mutations that are queued. Nothing is ever pending.
+    fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
+        let lead = self.0.lead_alone();
+        let reservation = self.0.reserved.reserve(handles);
+        drop(lead);
+        reservation.set_states(|_, handle| {
+            let live = self.0.inner.metadata(handle)?;
+            Ok(live.map_or(HandleState::Free, |live| HandleState::Live { created: live.created }))
+        })
+    }
+
+    /// Waits for the mutations that are queued, without a limit, and saves the last-read times.
+    fn close(&self, timeout: Duration) -> CloseReport {
+        let begun = Instant::now();
+        if !matches!(self.0.condition().phase, Phase::Closed) {
+            self.0.condition().phase = Phase::Closing;
+        }
+        let lead = self.0.lead_alone();
+        let mut writer = self.0.writer();
+        if !std::mem::replace(&mut writer.closed, true) {
+            let span = self.0.observer.begin(Activity::Close);
+            if !self.0.condition().is_stopped() {
+                while self.0.save_reads() && begun.elapsed() < timeout {}
+            }
+            if let Some(span) = span {
+                span.end(None);
+            }
+        }
+        drop(writer);
+        self.0.condition().phase = Phase::Closed;
+        drop(lead);
+        CloseReport { took: begun.elapsed(), ..CloseReport::default() }
+    }
+}
