@@ -52,7 +52,7 @@
 //! |---|---|---|
 //! | `.cached(..).buffered(..)` | `Buffered<Cached<SqliteStore>>` | the product: reads from memory, batched commits |
 //! | `.buffered(..)` | `Buffered<SqliteStore>` | little memory: look-ups from SQLite |
-//! | `.cached(..)` | `Direct<Cached<SqliteStore>>` | write-through: every mutation is on disk when it returns |
+//! | `.cached(..)` | `Direct<Cached<SqliteStore>>` | write-through: every mutation is on disk when it returns; concurrent ones share a commit |
 //! | neither | `Direct<SqliteStore>` | the reference |
 //!
 //! [`Builder::over`] composes the same layers over any other store.
@@ -62,8 +62,8 @@
 //! With a buffer, an acknowledged mutation is visible at once and durable about 100 ms later, or sooner if a
 //! caller waits for its [`Receipt`]: all that wait share a commit. A crash loses
 //! mutations that no [`Receipt`] had reported as durable, and leaves a prefix of the acknowledged mutations.
-//! Without a buffer every mutation is a transaction of its own: nothing is lost, and a storm queues at the
-//! disk.
+//! Without a buffer a mutation returns when it is on disk: nothing is lost, and each caller waits for a sync.
+//! Mutations that are made at the same time share one.
 //!
 //! # Types by topic
 //!

@@ -263,8 +263,8 @@ impl Callers {
 impl Drop for Callers {
     fn drop(&mut self) {
         for ticket in self.0.drain(..) {
-            let message = "the store below, or an observer, panicked in the transaction of this mutation; it may \
-                           be committed all the same: read the shape to find out";
+            let message = "the store below, or an observer, panicked in the transaction of this mutation, \
+                           which may be committed all the same: read the shape to find out";
             ticket.answer(Err(Error::new(ErrorKind::Panicked, message).into()));
         }
     }

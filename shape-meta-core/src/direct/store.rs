@@ -222,7 +222,8 @@ impl<S: ShapeStore + 'static> Shared<S> {
             let thread = thread::Builder::new().name("shape-meta-commit".into());
             let Err(error) = thread.spawn(move || shared.lead(None)) else { return };
             let message = format!(
-                "the thread that commits for futures could not be started: {error}; nothing has changed; try again"
+                "the thread that commits for futures could not be started: {error}; nothing has changed; try \
+                 again"
             );
             let error = Error::new(ErrorKind::Io, message).with_source(error);
             self.queue.take_leaderless().drain().for_each(|ticket| self.fail(&ticket, &error));

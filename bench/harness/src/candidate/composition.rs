@@ -44,7 +44,7 @@ const BUFFERED: Composition = Composition {
 
 const CACHED: Composition = Composition {
     name: "cached",
-    about: "Direct<Cached<SqliteStore>>: write-through, each add a synced transaction, FULL",
+    about: "Direct<Cached<SqliteStore>>: write-through, an add returns when it is synced; concurrent ones share a sync",
     cached: Some(LookupIndex::Memory),
     buffered: false,
 };
@@ -52,7 +52,7 @@ const CACHED: Composition = Composition {
 /// The composition on which storms were slow.
 pub(crate) const DIRECT: Composition = Composition {
     name: "direct",
-    about: "Direct<SqliteStore>: no cache, each add a synced transaction, FULL; storms were slow on it",
+    about: "Direct<SqliteStore>: the same without a cache",
     cached: None,
     buffered: false,
 };
