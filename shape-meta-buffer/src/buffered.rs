@@ -114,7 +114,7 @@ fn register<S: ShapeStore + 'static>(
 #[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
-        self.shared.mutate(mutation, AttemptContext::ONLY)
+        self.attempt(mutation, AttemptContext::ONLY)
     }
 
     fn try_get_or_add(&self, shape: &NewShape) -> Result<GetOrAdd, MutateError> {
@@ -122,7 +122,11 @@ impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
     }
 
     fn attempt(&self, mutation: &Mutation, attempt: AttemptContext) -> Result<Receipt, MutateError> {
-        self.shared.mutate(mutation, attempt)
+        let outcome = self.shared.mutate(mutation, attempt);
+        if matches!(mutation, Mutation::Reset) && !self.shared.options.background_flush {
+            self.flusher.condense_if_idle();
+        }
+        outcome
     }
 
     fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{
-    AttemptContext, Change, Existing, GetOrAdd, Handle, HandleState, Key, MutateError, Mutation, NewShape,
-    Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, SnapshotState, validate, validate_add,
+    AttemptContext, Change, Error, ErrorKind, Existing, GetOrAdd, Handle, HandleState, Key, MutateError,
+    Mutation, NewShape, Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, SnapshotState,
+    validate, validate_add,
 };
 
 use crate::{
@@ -134,7 +135,8 @@ impl<S: ShapeStore> Shared<S> {
     /// The store below is read before the lock is taken, so that no disk work runs under it (I5). The answer
     /// holds for what the overlay has nothing about, unless a generation was dropped in between. If one was,
     /// the overlay is pinned, and the store below is read once more. Then the overlay has an answer for all
-    /// that was dropped since, and the second attempt decides, whatever is flushed meanwhile (I9).
+    /// that was dropped since, and the second attempt decides, whatever is flushed meanwhile (I9). Only a
+    /// whole repair of the store below during the second one makes it fail: `Busy`.
     fn accept(
         &self,
         mutation: &Mutation,
@@ -153,7 +155,7 @@ impl<S: ShapeStore> Shared<S> {
         // The shape of a mark is usually pending, and then the store below need not be read.
         let mut reads_below =
             matches!(mutation, Mutation::Add(_)) || !self.overlay.may_contain(hashes.handle);
-        let mut pin = None;
+        let mut pin: Option<(DroppedSince, u64)> = None;
         loop {
             let drops = self.overlay.drops();
             let below = if reads_below { Some(Existing::of(mutation, &self.store)?) } else { None };
@@ -165,19 +167,22 @@ impl<S: ShapeStore> Shared<S> {
             if let Some(error) = state.writing.refusal() {
                 return Err(error.into());
             }
+            if pin.as_ref().is_some_and(|(_, rebuilds)| *rebuilds != state.rebuilds) {
+                return Err(rebuilt_meanwhile().into());
+            }
             let is_outdated = pin.is_none() && reads_below && self.overlay.drops() != drops;
-            let found =
-                if is_outdated { None } else { existing(&state, pin.as_ref(), mutation, hashes, below) };
+            let dropped = pin.as_ref().map(|(dropped, _)| dropped);
+            let found = if is_outdated { None } else { existing(&state, dropped, mutation, hashes, below) };
             let Some(existing) = found else {
                 // Happens once: with a pin, the store below was read and its answer is not outdated.
-                pin = Some(state.pin());
+                pin = Some((state.pin(), state.rebuilds));
                 reads_below = true;
                 continue;
             };
             let seq = state.last.next();
             let (change, definition_bytes) = match (mutation, &existing.by_key) {
                 (Mutation::Add(shape), Some(held_by)) => {
-                    let pending = key_in(&state, pin.as_ref(), hashes.key, &shape.key).flatten();
+                    let pending = key_in(&state, dropped, hashes.key, &shape.key).flatten();
                     let created = pending.map(|record| record.entry.created());
                     return Ok(Accepted::Held(held_by.clone(), created));
                 }
@@ -262,8 +267,16 @@ impl<S: ShapeStore> Shared<S> {
         }
         state.last = seq;
         self.overlay.acknowledge(state);
-        was_empty || (!was_due && self.options.is_large(&state.active))
+        state.active.has_whole_replaced() || was_empty || (!was_due && self.options.is_large(&state.active))
     }
+}
+
+/// Returns the error of a mutation during whose two looks below that store was rebuilt.
+fn rebuilt_meanwhile() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "the database was repaired while this change was validated; nothing has changed; try the change again",
+    )
 }
 
 /// Returns the capacity that a change needs.

@@ -63,7 +63,7 @@ impl<S: ShapeStore> Shared<S> {
             .requesting(Arc::clone(&requests) as Arc<dyn RequestFlush>);
         Ok(Self {
             store,
-            overlay: Overlay::new(counts, last, &options),
+            overlay: Overlay::new(counts, last, &options, Arc::clone(&backpressure.capacity)),
             durability: Arc::new(durability),
             measures_latency: observer.wants_acknowledged(),
             observer,

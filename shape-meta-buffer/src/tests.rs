@@ -7,6 +7,7 @@ mod filter;
 mod hashing;
 mod memory;
 mod overlay;
+mod resets;
 mod steps;
 mod write_state;
 

@@ -1,21 +1,25 @@
 //! I9: a read or a mutation is not started over for each flush that ends meanwhile.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    thread,
 };
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_core::{
-    Batch, Entry, Handle, HandleSet, LeastRecentlyUsed, MutateShapesExt, NewShape, ReadShapes, ReadShapesExt,
-    Record, Relation, Result, Seq, ShapeStore, Timestamp, Wait,
+    Batch, Change, Entry, ErrorKind, Handle, HandleSet, LeastRecentlyUsed, MutateError, MutateShapesExt,
+    NewShape, ReadShapes, ReadShapesExt, Record, Relation, Result, Seq, ShapeStore, StoreControl, Timestamp,
+    Wait,
     conformance::{
-        self, DeferredPublishStore, FailingStore, Faults, RejectedSeq, ShapeView, handle, relations,
+        self, DeferredPublishStore, FailingStore, Faults, RejectedSeq, ShapeView, Side, handle, relations,
     },
     forward_reads,
 };
 
-use crate::support::buffered;
+use crate::support::{LONG_TIMEOUT, below, buffered, handles, manual_with};
 
 type Meanwhile = Box<dyn FnMut() + Send>;
 
@@ -388,5 +392,65 @@ fn c1_a_read_during_anything_is_the_state_at_its_end() {
                 }
             }
         }
+    }
+}
+
+/// Once, a read that hangs below kept in memory all that was flushed meanwhile, without a bound.
+#[test]
+fn c7_what_a_read_keeps_counts_in_the_bound_in_bytes() {
+    let (store, faults) = manual_with(BufferOptions::default().max_pending_bytes(50_000));
+    let gate = faults.block_read(Side::Before);
+    thread::scope(|scope| {
+        let scan = scope.spawn(|| handles(&store).len());
+        gate.wait_until_blocked();
+        let mut added = 0;
+        while store.add(shape(added), Wait::No).is_ok() {
+            store.flush_once().expect("nothing fails");
+            added += 1;
+            assert!(added < 1_000, "it is bounded");
+        }
+        assert_eq!(store.pending().shapes, 0);
+        assert!(added > 20, "{added}");
+        let waits = scope.spawn(|| store.add(shape(10_000), Wait::UpTo(LONG_TIMEOUT)));
+        gate.release();
+        assert!(scan.join().expect("it does not panic") >= added as usize, "the read misses nothing");
+        waits.join().expect("it does not panic").expect("the end of the read makes room");
+    });
+}
+
+/// Once, a mutation that was validated before a repair rested on a shape that the repair had lost, and the
+/// counts were wrong for good.
+#[test]
+fn c1_a_mutation_rests_on_nothing_that_a_repair_has_lost() {
+    for repairs in 1..=2 {
+        let (store, faults) = manual_with(BufferOptions::default());
+        for number in [1, 2, 3] {
+            store.add(shape(number), Wait::No).expect("below the bound");
+        }
+        store.flush_once().expect("nothing fails");
+        let mut gate = Some(faults.block_read(Side::After));
+        thread::scope(|scope| {
+            let removed = scope.spawn(|| store.remove(&handle(1), Wait::No));
+            for lost in 1..=repairs {
+                let blocked = gate.take().expect("one for each repair");
+                blocked.wait_until_blocked();
+                let entry = below(&store).entry(&handle(lost)).expect("memory").expect("live");
+                let through = below(&store).last_seq().expect("memory").next();
+                let batch = Batch { changes: vec![Change::Remove { entry }], through };
+                below(&store).apply(&batch).expect("memory does not fail");
+                store.repair().expect("memory does not fail");
+                // The repair reads, too, and is not to be blocked.
+                gate = (lost < repairs).then(|| faults.block_read(Side::After));
+                blocked.release();
+            }
+            let outcome = removed.join().expect("it does not panic").expect_err("it is lost");
+            match (repairs, outcome) {
+                (1, outcome) => assert!(outcome.refusal().is_some(), "{outcome}"),
+                (_, MutateError::Failed(error)) => assert_eq!(error.kind(), ErrorKind::Busy, "{error}"),
+                (_, outcome) => panic!("{outcome}"),
+            }
+        });
+        assert_eq!(store.counts().expect("memory").total, 3 - repairs);
+        assert_eq!(store.counts().expect("memory").total, handles(&store).len() as u64);
     }
 }

@@ -209,6 +209,11 @@ impl Client for Caller<'_> {
         self.open.add(shape, 0)
     }
 
+    fn add_durable(&mut self, shape: NewShape) -> Result {
+        self.open.add(shape, 0)?;
+        self.open.flush()
+    }
+
     fn remove(&mut self, handle: &str) -> Result {
         self.open.maps.remove(handle)?;
         self.open.send(Message::Remove(handle.to_owned()))

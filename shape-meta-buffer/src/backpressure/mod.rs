@@ -48,7 +48,7 @@ impl Backpressure {
     ///
     /// [`Refusal::Overloaded`], with an estimate of when a retry will succeed.
     pub(crate) fn check(&self, state: &State, needs: Needs) -> Result<(), Refusal> {
-        let (pending, pending_bytes) = (state.pending_shapes(), state.pending_bytes());
+        let (pending, pending_bytes) = (state.pending_shapes(), state.pending_bytes() + state.kept_bytes());
         let (has_shape, bytes) = match needs {
             // A shape has at most three such changes until its handle is added again, so this stays bounded.
             Needs::Nothing => return Ok(()),

@@ -4,7 +4,7 @@ use shape_meta_core::{Result, ShapeStore};
 
 use super::{
     Flusher,
-    committed::{Committed, Rejection},
+    committed::{Committed, Rejection, Rejections},
     panic_error,
 };
 use crate::sync::Mutex;
@@ -26,7 +26,9 @@ impl<S: ShapeStore> Flusher<S> {
         }
         let overlay = &self.shared.overlay;
         let kept = committed.kept(&overlay.hashing);
-        let rejections = overlay.drop_committed(kept, |state| committed.reconcile(state, &overlay.hashing));
+        let mut rejected = committed.take_rejections(&overlay.hashing);
+        overlay.drop_committed(&kept, |state| rejected.reconcile(state, &overlay.hashing));
+        let Rejections { rejections, .. } = rejected;
         let through = committed.generation.last();
         let dropped = guard.take();
         drop(guard);
@@ -37,8 +39,8 @@ impl<S: ShapeStore> Flusher<S> {
         }
         self.shared.durability.settle(through);
         self.shared.backpressure.capacity.raise();
-        // Its memory is freed here, where no thread waits for it.
-        drop(dropped);
+        // Their memory is freed here, where no thread waits for it.
+        drop((dropped, kept));
         let mut panicked = None;
         for Rejection { change, error, mutations } in &rejections {
             let handle = change.entry().map(|entry| entry.handle());

@@ -12,6 +12,7 @@ use crate::{flusher_pool::Step, memtable::State, write_state::NextAttempt};
 impl<S: ShapeStore> Step for Flusher<S> {
     fn step(&self) -> Option<Instant> {
         let _running = self.running.enter();
+        self.condense_replaced();
         let flush_at = self.flush_if_due();
         // Saving comes second, because callers may wait for the flush.
         let save_at = self.save_reads_if_due();
@@ -20,6 +21,26 @@ impl<S: ShapeStore> Step for Flusher<S> {
 }
 
 impl<S: ShapeStore> Flusher<S> {
+    /// Frees what resets have replaced, off the threads of callers. Waits for a flush in progress.
+    pub(crate) fn condense_replaced(&self) {
+        if self.shared.overlay.read().active.has_whole_replaced() {
+            let _flush = self.flush_lock.lock();
+            if self.shared.overlay.condense_replaced() {
+                self.shared.backpressure.capacity.raise();
+            }
+        }
+    }
+
+    /// The same on the thread of a caller, where no background flusher does it. Does nothing while a flush is
+    /// in progress.
+    pub(crate) fn condense_if_idle(&self) {
+        if let Some(_flush) = self.flush_lock.try_lock()
+            && self.shared.overlay.condense_replaced()
+        {
+            self.shared.backpressure.capacity.raise();
+        }
+    }
+
     /// Flushes if a flush is due, and returns when the next one is due; `None` for never. A request shortens
     /// a back-off; a new change does not.
     fn flush_if_due(&self) -> Option<Instant> {

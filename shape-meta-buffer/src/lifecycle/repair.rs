@@ -39,6 +39,7 @@ impl<S: ShapeStore> Flusher<S> {
         match &repaired {
             Ok(_) => {
                 state.writing.repaired();
+                self.shared.overlay.record_rebuild(&mut state);
                 // Under the lock, under which close ends: after that, receipts stay resolved.
                 if !state.writing.is_closed() {
                     self.shared.durability.resume();

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,15 +58,49 @@ pub(crate) struct Generation {
     last: Seq,
     bytes: usize,
     count_delta: CountDelta,
-    /// The slots of before each reset. The shapes that they added are never committed, but their stored data
-    /// has to be deleted. Moved here as a whole, so that a reset visits no slot under the overlay's lock.
-    before_resets: Vec<Vec<Slot>>,
-    /// Whether a slot has added a shape since the latest reset.
-    has_added: bool,
+    /// What resets have replaced.
+    replaced: Vec<Replaced>,
+    /// The bytes of `replaced`.
+    replaced_bytes: usize,
     /// When the first mutation was accepted; `None` while the generation is empty.
     since: Option<Instant>,
     /// The latencies of its mutations, where the observer wants them.
     latencies: Option<Box<Latencies>>,
+}
+
+/// What a reset has replaced. Of that, only the shapes matter that are never committed.
+#[derive(Clone, Debug)]
+enum Replaced {
+    /// All of it. A reset takes the same short time however much is pending, so it neither frees nor walks
+    /// this.
+    Whole(Box<Generation>),
+    /// The shapes.
+    Condensed(Vec<(Seq, Handle)>),
+}
+
+/// What was [taken](Generation::take_replaced) from a generation to be condensed.
+pub(crate) struct Condensing {
+    replaced: Vec<Replaced>,
+    bytes: usize,
+}
+
+impl Condensing {
+    /// Frees all but the shapes. O(slots), without a lock.
+    pub(crate) fn condense(self) -> Condensed {
+        let shapes = self.replaced.into_iter().map(|replaced| match replaced {
+            Replaced::Whole(generation) => generation.uncommitted(),
+            Replaced::Condensed(shapes) => shapes,
+        });
+        let replaced = shapes.filter(|shapes| !shapes.is_empty()).map(Replaced::Condensed);
+        Condensed { replaced: replaced.collect(), bytes: self.bytes }
+    }
+}
+
+/// What [`Condensing`] leaves.
+pub(crate) struct Condensed {
+    replaced: Vec<Replaced>,
+    /// The bytes that it had before.
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +119,25 @@ pub(crate) struct RelationChanges {
     added: Vec<(u32, Seq)>,
     /// The handles of removed bases, each once.
     pub(crate) removed: Vec<Handle>,
+}
+
+/// The slots whose mutations are wanted, each from a sequence number on, and for a number of the caller.
+#[derive(Default)]
+pub(crate) struct SlotMutations(HashMap<u32, Vec<(Seq, usize)>, RandomState>);
+
+impl SlotMutations {
+    pub(crate) fn want(&mut self, at: u32, from: Seq, number: usize) {
+        self.0.entry(at).or_default().push((from, number));
+    }
+}
+
+/// What became of a base that was forgotten.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ForgottenBase {
+    /// Whether the generation removes it.
+    pub(crate) was_removed: bool,
+    /// The slot, if it has a mark, which is impossible without the base.
+    pub(crate) impossible: Option<u32>,
 }
 
 /// The result of looking up a handle in a generation.
@@ -147,7 +200,7 @@ impl Generation {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.replaced_bytes
     }
 
     pub(crate) fn mutations(&self) -> u64 {
@@ -239,22 +292,7 @@ impl Generation {
             // Only batches have it, and readers do not see it.
             Change::Discard { .. } => RESET,
             Change::Reset => {
-                let mut before_resets = std::mem::take(&mut self.before_resets);
-                if self.has_added {
-                    before_resets.push(std::mem::take(&mut self.slots));
-                }
-                *self = Self {
-                    reset: true,
-                    first: self.first,
-                    last: seq,
-                    slot_of_mutation_from: seq,
-                    since: self.since,
-                    // Less than these bytes is held: they count the tables that are dropped here, too.
-                    bytes: if before_resets.is_empty() { MUTATION_BYTES } else { self.bytes },
-                    before_resets,
-                    latencies: self.latencies.take(),
-                    ..Self::default()
-                };
+                self.reset(seq);
                 RESET
             }
         };
@@ -306,6 +344,56 @@ impl Generation {
             new @ (SlotState::Tombstone | SlotState::Discarded(_)) => *new = SlotState::Marked(state),
         }
         at
+    }
+
+    /// Replaces everything, in constant time.
+    fn reset(&mut self, seq: Seq) {
+        let mut old = std::mem::take(self);
+        *self = Self {
+            reset: true,
+            first: old.first,
+            last: seq,
+            slot_of_mutation_from: seq,
+            since: old.since,
+            bytes: MUTATION_BYTES,
+            replaced: std::mem::take(&mut old.replaced),
+            replaced_bytes: std::mem::take(&mut old.replaced_bytes),
+            latencies: old.latencies.take(),
+            ..Self::default()
+        };
+        if old.slots.is_empty() {
+            return;
+        }
+        // Without the reset, which counts in the new one.
+        self.replaced_bytes += old.bytes - MUTATION_BYTES;
+        self.replaced.push(Replaced::Whole(Box::new(old)));
+    }
+
+    /// Whether a reset has replaced something that is not condensed yet.
+    pub(crate) fn has_whole_replaced(&self) -> bool {
+        self.replaced.iter().any(|replaced| matches!(replaced, Replaced::Whole(_)))
+    }
+
+    /// Takes what resets have replaced, to be condensed without the lock. It counts until it is put back.
+    pub(crate) fn take_replaced(&mut self) -> Condensing {
+        Condensing { replaced: std::mem::take(&mut self.replaced), bytes: self.replaced_bytes }
+    }
+
+    /// Puts back what was taken. The generation must not have been sealed meanwhile.
+    pub(crate) fn put_back(&mut self, condensed: Condensed) {
+        let shapes = condensed.replaced.iter().map(|replaced| match replaced {
+            Replaced::Condensed(shapes) => shapes.capacity(),
+            Replaced::Whole(_) => 0,
+        });
+        self.replaced_bytes -= condensed.bytes;
+        self.replaced_bytes += shapes.sum::<usize>() * size_of::<(Seq, Handle)>();
+        self.replaced.splice(..0, condensed.replaced);
+    }
+
+    /// Returns the shapes that it leaves uncommitted if none of its slots is committed.
+    fn uncommitted(&self) -> Vec<(Seq, Handle)> {
+        let shapes = self.slots.iter().filter_map(|slot| Some((slot.acknowledged()?, slot.handle.clone())));
+        shapes.collect()
     }
 
     /// Returns the slot of a handle, and creates it if there is none: with this base, and with a tombstone
@@ -366,9 +454,17 @@ impl Generation {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
             }
         }
+        let discard = |(created, handle)| Change::Discard { created, handle };
+        for replaced in &self.replaced {
+            match replaced {
+                Replaced::Whole(generation) => {
+                    changes.extend(generation.uncommitted().into_iter().map(discard))
+                }
+                Replaced::Condensed(shapes) => changes.extend(shapes.iter().cloned().map(discard)),
+            }
+        }
         // A handle that was added again is live: its stored data belongs to the new shape.
-        let discarded = self.slots.iter().filter(|slot| slot.added().is_none());
-        for slot in self.before_resets.iter().flatten().chain(discarded) {
+        for slot in self.slots.iter().filter(|slot| slot.added().is_none()) {
             if let Some(created) = slot.acknowledged() {
                 changes.push(Change::Discard { created, handle: slot.handle.clone() });
             }
@@ -376,67 +472,84 @@ impl Generation {
         changes
     }
 
-    /// Returns the slot that adds, removes or marks the shape with this id. O(slots).
-    pub(crate) fn slot_of_shape(&self, created: Seq) -> Option<u32> {
-        let is = |entry: &Arc<Entry>| entry.created() == created;
-        let has = |slot: &Slot| {
-            slot.added().is_some_and(|record| is(&record.entry)) || slot.base.as_ref().is_some_and(is)
-        };
-        self.slots.iter().position(has).map(|at| at as u32)
+    /// Returns the slot of each shape that it adds, removes or marks, by id. O(slots).
+    pub(crate) fn slots_of_shapes(&self) -> HashMap<Seq, u32, RandomState> {
+        let shapes = (0..).zip(&self.slots).flat_map(|(at, slot)| {
+            let entries = slot.added().map(|record| &record.entry).into_iter().chain(&slot.base);
+            entries.map(move |entry| (entry.created(), at))
+        });
+        shapes.collect()
     }
 
-    /// Returns the mutations of a slot, from this sequence number on. O(mutations).
-    pub(crate) fn mutations_of(&self, at: u32, from: Seq) -> impl Iterator<Item = Seq> {
-        let mutations = (self.slot_of_mutation_from.get()..).zip(&self.slot_of_mutation);
-        mutations.filter(move |(seq, slot)| **slot == at && *seq >= from.get()).map(|(seq, _)| Seq::new(seq))
+    /// Passes each of these mutations to `each`, with the number that it was wanted under. O(mutations).
+    pub(crate) fn for_each_mutation_of(&self, wanted: &SlotMutations, mut each: impl FnMut(Seq, usize)) {
+        if wanted.0.is_empty() {
+            return;
+        }
+        for (seq, at) in (self.slot_of_mutation_from.get()..).map(Seq::new).zip(&self.slot_of_mutation) {
+            for (from, number) in wanted.0.get(at).into_iter().flatten() {
+                if seq >= *from {
+                    each(seq, *number);
+                }
+            }
+        }
     }
 
     /// Revokes the add or the mark of a slot; the removal of its base stands. Returns the decrease of the
-    /// counts.
-    ///
-    /// Scans the whole table of keys, but only after the store rejected a change (C8).
-    pub(crate) fn revoke(&mut self, at: u32) -> CountDelta {
+    /// counts, and the record of the add, to be freed without the lock.
+    pub(crate) fn revoke(&mut self, at: u32, hashing: &Hashing) -> (CountDelta, Option<Arc<Record>>) {
         let mut lost = CountDelta::default();
         let slot = &mut self.slots[at as usize];
-        if let SlotState::Added(record, _) = std::mem::replace(&mut slot.state, SlotState::Tombstone) {
-            lost.add(&record.entry);
-            self.bytes -= record.memory();
-            slot.state = SlotState::Discarded(record.entry.created());
-            for holder in self.by_key.iter_mut().filter(|holder| holder.slot == Some(at)) {
-                holder.slot = None;
+        let record = match std::mem::replace(&mut slot.state, SlotState::Tombstone) {
+            SlotState::Added(record, _) => record,
+            SlotState::Discarded(created) => {
+                slot.state = SlotState::Discarded(created);
+                return (lost, None);
             }
+            SlotState::Marked(_) | SlotState::Tombstone => return (lost, None),
+        };
+        slot.state = SlotState::Discarded(record.entry.created());
+        lost.add(&record.entry);
+        self.bytes -= record.memory();
+        let holder = self.by_key.find_mut(hashing.key(record.key()), |holder| holder.key == *record.key());
+        if let Some(holder) = holder.filter(|holder| holder.slot == Some(at)) {
+            holder.slot = None;
         }
         self.count_delta = self.count_delta - lost;
-        lost
+        (lost, Some(record))
     }
 
-    /// Deletes a shape from the removals of its relations.
-    fn forget_removed(&mut self, base: &Entry) {
-        for relation in base.relations().iter() {
-            if let Some(changes) = self.by_relation.get_mut(relation) {
-                changes.removed.retain(|handle| handle != base.handle());
+    /// Deletes these shapes from the removals of their relations, each of which is walked once.
+    pub(crate) fn forget_removed(&mut self, bases: &[Arc<Entry>]) {
+        let mut forgotten: HashMap<Relation, HashSet<&Handle, RandomState>, RandomState> = HashMap::default();
+        for base in bases {
+            for relation in base.relations().iter() {
+                forgotten.entry(*relation).or_default().insert(base.handle());
+            }
+        }
+        for (relation, handles) in forgotten {
+            if let Some(changes) = self.by_relation.get_mut(&relation) {
+                changes.removed.retain(|handle| !handles.contains(handle));
             }
         }
     }
 
-    /// Forgets the base of a slot, because the shape was rejected and does not exist below. Returns the
-    /// increase of the counts, since it is no longer removed, and the slot if it has a mark, which is
-    /// impossible without the base.
-    pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> (CountDelta, Option<u32>) {
-        let mut gained = CountDelta::default();
-        let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return (gained, None) };
+    /// Forgets the base of a slot, because the shape was rejected and does not exist below. If it was
+    /// removed, [`forget_removed`](Self::forget_removed) does the rest.
+    pub(crate) fn forget_base(&mut self, hash: u64, base: &Entry) -> ForgottenBase {
+        let mut forgotten = ForgottenBase::default();
+        let Some(at) = self.slot_of(hash, base.handle().as_bytes()) else { return forgotten };
         let slot = &mut self.slots[at as usize];
         if slot.base.as_ref().is_none_or(|known| known.created() != base.created()) {
-            return (gained, None);
+            return forgotten;
         }
-        if slot.removed().is_some() {
-            gained.add(base);
+        forgotten.was_removed = slot.removed().is_some();
+        if forgotten.was_removed {
             self.count_delta.add(base);
-            self.forget_removed(base);
         }
-        let slot = &mut self.slots[at as usize];
         self.bytes -= slot.base.take().map_or(0, |base| base.memory());
-        (gained, matches!(slot.state, SlotState::Marked(_)).then_some(at))
+        forgotten.impossible = matches!(slot.state, SlotState::Marked(_)).then_some(at);
+        forgotten
     }
 
     /// Returns the slots that reuse the handle or the key of a shape whose removal was rejected, each with

@@ -4,6 +4,7 @@ mod count_delta;
 mod filter;
 mod generation;
 mod hashing;
+mod kept;
 mod overlay;
 mod slot;
 mod state;
@@ -11,8 +12,9 @@ mod state;
 pub(crate) use count_delta::CountDelta;
 #[cfg(test)]
 pub(crate) use filter::Filter;
-pub(crate) use generation::{Generation, Hashes, Lookup};
+pub(crate) use generation::{ForgottenBase, Generation, Hashes, Lookup, SlotMutations};
 pub(crate) use hashing::Hashing;
+pub(crate) use kept::Kept;
 pub(crate) use overlay::Overlay;
 pub(crate) use slot::{Slot, SlotState};
 pub(crate) use state::{DroppedSince, State, View};

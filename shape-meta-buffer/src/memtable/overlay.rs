@@ -1,8 +1,8 @@
 use std::sync::{Arc, PoisonError};
 
-use shape_meta_core::{Counts, Retired, Seq, Timestamp};
+use shape_meta_core::{Counts, Retired, Seq, Signal, Timestamp};
 
-use super::{Generation, State, filter::Filter, hashing::Hashing, state::Sealed};
+use super::{Generation, Kept, State, filter::Filter, hashing::Hashing, kept::KeptBytes, state::Sealed};
 use crate::{
     BufferOptions,
     sync::{
@@ -65,7 +65,9 @@ struct Hints {
 
 impl Overlay {
     /// An empty overlay over a store with these counts and this last sequence number.
-    pub(crate) fn new(counts: Counts, last: Seq, options: &BufferOptions) -> Self {
+    ///
+    /// `capacity` is raised when a read ends that kept dropped generations in memory.
+    pub(crate) fn new(counts: Counts, last: Seq, options: &BufferOptions, capacity: Arc<Signal>) -> Self {
         let hints = || Hints {
             filter: Filter::for_shapes(options.filter_capacity()),
             earliest_touch: AtomicU64::new(u64::MAX),
@@ -77,6 +79,8 @@ impl Overlay {
                 committed: None,
                 shared_handles: 0,
                 dropped: Retired::default(),
+                kept_bytes: KeptBytes::new(capacity),
+                rebuilds: 0,
                 counts: counts.into(),
                 disk_counts: counts.into(),
                 last,
@@ -116,9 +120,16 @@ impl Overlay {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number of generations that were dropped.
+    /// Returns a number that changes with each drop of a generation and each rebuild of the store below.
     pub(crate) fn drops(&self) -> u64 {
         self.drops.load(Ordering::Acquire)
+    }
+
+    /// Records that the store below was rebuilt: it may have lost shapes, so what was read of it before is
+    /// outdated, as after a drop.
+    pub(crate) fn record_rebuild(&self, state: &mut State) {
+        state.rebuilds += 1;
+        self.drops.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Returns the largest sequence number that was given to a mutation.
@@ -189,18 +200,33 @@ impl Overlay {
         state.writing.flush_succeeded();
     }
 
+    /// Condenses what resets have replaced in the active generation. The caller holds the flush lock, so that
+    /// it is not sealed meanwhile. Returns whether there was something.
+    pub(crate) fn condense_replaced(&self) -> bool {
+        if !self.read().active.has_whole_replaced() {
+            return false;
+        }
+        let replaced = self.write().active.take_replaced();
+        let condensed = replaced.condense();
+        self.write().active.put_back(condensed);
+        true
+    }
+
     /// Drops the committed generation, which the store below has published (I2), after `edit` has corrected
     /// the state for rejected changes. `committed` is what readers with a pin keep of it. The flusher still
-    /// holds the generation, so its memory is not freed under the lock.
+    /// holds both, so their memory is not freed under the lock.
     pub(crate) fn drop_committed<T>(
         &self,
-        committed: Arc<Generation>,
+        committed: &Arc<Generation>,
         edit: impl FnOnce(&mut State) -> T,
     ) -> T {
         let mut state = self.write();
         let edited = edit(&mut state);
         let dropped = state.committed.take();
-        state.dropped.retire(committed);
+        if state.dropped.is_pinned() {
+            let kept = Kept::new(Arc::clone(committed), &state.kept_bytes);
+            state.dropped.retire(kept);
+        }
         self.drops.fetch_add(1, Ordering::AcqRel);
         self.is_empty.store(state.is_empty(), Ordering::Release);
         drop(state);

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{Counts, Entry, Key, Record, Retired, RetiredSince, Seq, SnapshotState};
 
-use super::{CountDelta, Generation, Hashes, Lookup, hashing::Hashing};
+use super::{CountDelta, ForgottenBase, Generation, Hashes, Kept, Lookup, kept::KeptBytes};
 use crate::write_state::WriteState;
 
 /// The state that the overlay's lock guards.
@@ -16,7 +16,10 @@ pub(crate) struct State {
     /// The number of handles with a slot in both the active and the sealed generation. They count once.
     pub(crate) shared_handles: usize,
     /// The generations that were dropped, for reads that began before.
-    pub(super) dropped: Retired<Arc<Generation>>,
+    pub(super) dropped: Retired<Kept>,
+    pub(super) kept_bytes: Arc<KeptBytes>,
+    /// How often the store below was rebuilt: what was read of it before is outdated, and no pin has it.
+    pub(crate) rebuilds: u64,
     /// The number of live shapes, including all pending changes.
     pub(crate) counts: CountDelta,
     /// The number of live shapes on disk.
@@ -129,6 +132,11 @@ impl State {
         self.pending().map(Generation::bytes).sum()
     }
 
+    /// Returns the memory of dropped generations that reads still need, in bytes. The bound counts it, too.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes.get()
+    }
+
     /// Returns when the oldest pending change was accepted.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.pending().filter_map(Generation::since).min()
@@ -154,31 +162,34 @@ impl State {
         }
     }
 
-    /// Forgets a rejected shape as a base of the active generation. Returns the slot whose change is
-    /// impossible without that base.
-    pub(crate) fn forget_base(&mut self, hash: u64, entry: &Entry) -> Option<u32> {
-        let (gained, impossible) = self.active.forget_base(hash, entry);
-        self.counts += gained;
-        impossible
+    /// Forgets a rejected shape as a base of the active generation.
+    pub(crate) fn forget_base(&mut self, hash: u64, entry: &Entry) -> ForgottenBase {
+        let forgotten = self.active.forget_base(hash, entry);
+        if forgotten.was_removed {
+            self.counts.add(entry);
+        }
+        forgotten
     }
 
     /// Revokes the changes of the active generation that reuse the handle or the key of a shape whose removal
-    /// was rejected. Returns the mutations that are rejected with it.
-    pub(crate) fn revoke_successors(&mut self, entry: &Entry, hashing: &Hashing) -> Vec<Seq> {
+    /// was rejected, with `revoke`. Returns their slots, each with the first mutation that is rejected.
+    pub(crate) fn revoke_successors(
+        &mut self,
+        hashes: Hashes,
+        entry: &Entry,
+        mut revoke: impl FnMut(&mut Generation, u32) -> CountDelta,
+    ) -> Vec<(u32, Seq)> {
         if self.active.is_reset() {
             // The reset removes the shape anyway, so later changes reuse its handle and key rightly.
             return Vec::new();
         }
-        let hashes =
-            Hashes { handle: hashing.handle(entry.handle().as_bytes()), key: hashing.key(entry.key()) };
-        let mut mutations = Vec::new();
-        for (at, from) in self.active.successors(hashes, entry) {
-            mutations.extend(self.active.mutations_of(at, from));
-            let lost = self.active.revoke(at);
+        let successors = self.active.successors(hashes, entry);
+        for (at, _) in &successors {
+            let lost = revoke(&mut self.active, *at);
             self.counts = self.counts - lost;
         }
         self.active.forget_freed(hashes, entry);
-        mutations
+        successors
     }
 
     /// Sets the counts to those of the store below, when nothing is pending.
@@ -189,7 +200,7 @@ impl State {
 }
 
 /// The generations that were dropped since a reader pinned the overlay.
-pub(crate) type DroppedSince = RetiredSince<Arc<Generation>>;
+pub(crate) type DroppedSince = RetiredSince<Kept>;
 
 /// What a reader lays over the store below: the changes that no newer reset hides.
 pub(crate) struct View<'a> {
@@ -206,12 +217,12 @@ impl View<'_> {
 }
 
 fn newest_first(dropped: &DroppedSince) -> impl Iterator<Item = &Generation> {
-    let oldest_first: Vec<_> = dropped.iter().map(|generation| &**generation).collect();
+    let oldest_first: Vec<_> = dropped.iter().map(|kept| &***kept).collect();
     oldest_first.into_iter().rev()
 }
 
 fn newest_first_shared(dropped: &DroppedSince) -> impl Iterator<Item = Arc<Generation>> {
-    let oldest_first: Vec<_> = dropped.iter().cloned().collect();
+    let oldest_first: Vec<_> = dropped.iter().map(|kept| Arc::clone(kept)).collect();
     oldest_first.into_iter().rev()
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use shape_meta_core::{Change, Counts, Seq, SnapshotState, Timestamp};
 
 use crate::{
@@ -24,13 +26,13 @@ fn insert(overlay: &Overlay, change: Change, handle: u64) {
 fn flush(overlay: &Overlay) {
     let sealed = overlay.seal(Generation::default()).expect("something is pending");
     overlay.mark_committed();
-    overlay.drop_committed(sealed, |_| ());
+    overlay.drop_committed(&sealed, |_| ());
 }
 
 /// Most reads are of shapes without pending changes. Taking the lock for them would be correct, but slow.
 #[test]
 fn the_filters_forget_a_generation_when_it_is_dropped() {
-    let overlay = Overlay::new(Counts::default(), Seq::ZERO, &BufferOptions::default());
+    let overlay = Overlay::new(Counts::default(), Seq::ZERO, &BufferOptions::default(), Arc::default());
     let records = memory::records(&[1]);
     let changes = memory::adds(&records).chain([Change::Reset]);
     for (change, number) in changes.zip(1..).step_by(250) {
@@ -45,7 +47,7 @@ fn the_filters_forget_a_generation_when_it_is_dropped() {
         insert(&overlay, next, other);
         overlay.mark_committed();
         assert!(overlay.may_contain(pending) && overlay.may_contain(other));
-        overlay.drop_committed(sealed, |_| ());
+        overlay.drop_committed(&sealed, |_| ());
         assert!(!overlay.is_empty() && !overlay.may_contain(pending) && overlay.may_contain(other));
         flush(&overlay);
     }
@@ -56,7 +58,7 @@ fn the_filters_forget_a_generation_when_it_is_dropped() {
 /// early.
 #[test]
 fn the_earliest_touch_of_pending_shapes_is_known() {
-    let overlay = Overlay::new(Counts::default(), Seq::ZERO, &BufferOptions::default());
+    let overlay = Overlay::new(Counts::default(), Seq::ZERO, &BufferOptions::default(), Arc::default());
     let at = Timestamp::from_micros;
     assert!(!overlay.may_be_touched_by(at(100)));
     overlay.record_touch(at(50));

@@ -150,6 +150,10 @@ impl Client for Caller<'_> {
         Ok(())
     }
 
+    fn add_durable(&mut self, shape: NewShape) -> Result {
+        Ok(self.0.add(shape, Wait::UpTo(TIMEOUT))?.wait_durable(TIMEOUT)?)
+    }
+
     fn remove(&mut self, handle: &str) -> Result {
         self.0.remove(handle, Wait::UpTo(TIMEOUT))?;
         Ok(())

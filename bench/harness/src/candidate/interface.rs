@@ -65,6 +65,12 @@ pub trait Client {
         unsupported()
     }
 
+    /// Adds a shape, and returns when it is durable across a power loss. The default is that of a store in
+    /// which every add is.
+    fn add_durable(&mut self, shape: NewShape) -> Result {
+        self.add(shape)
+    }
+
     /// Removes a live shape.
     fn remove(&mut self, handle: &str) -> Result {
         let _ = handle;

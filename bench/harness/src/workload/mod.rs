@@ -10,6 +10,7 @@ mod closing;
 mod creation;
 mod definition;
 mod diverse_fanout;
+mod durable_adds;
 mod from_definition;
 mod growth;
 mod lru;
@@ -27,6 +28,7 @@ pub(crate) use definition::{Chart, Form, Workload};
 /// filled.
 pub(crate) const ALL: &[Workload] = &[
     creation::WORKLOAD,
+    durable_adds::WORKLOAD,
     from_definition::WORKLOAD,
     growth::WORKLOAD,
     many_shapes::WORKLOAD,
