@@ -38,7 +38,8 @@ fn c1_a_read_of_a_relation_walks_its_own_changes_alone() {
         generation.insert(Change::Add { record, state: SnapshotState::Pending }, hashes, Seq::new(number));
     }
     let changes = generation.relation(Relation::new(1)).expect("three shapes read it");
-    let walked: Vec<_> = generation.added(changes).map(|entry| entry.handle().clone()).collect();
+    let walked = changes.added.iter().filter_map(|(at, created)| generation.added(*at, *created));
+    let walked: Vec<_> = walked.map(|entry| entry.handle().clone()).collect();
     assert_eq!(walked, own);
     assert_eq!((changes.walked(), own.len()), (3, 3));
     let is_changed = |read: u32| generation.relation(Relation::new(read)).is_some();

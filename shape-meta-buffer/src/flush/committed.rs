@@ -87,6 +87,9 @@ impl Rejections {
     /// O(rejections), and a single pass over the mutations of the active generation if one of them is
     /// rejected.
     pub(super) fn reconcile(&mut self, state: &mut State, hashing: &Hashing) {
+        if self.rejections.is_empty() {
+            return;
+        }
         let mut wanted = SlotMutations::default();
         let mut forgotten = Vec::new();
         for (number, Rejection { change, .. }) in self.rejections.iter().enumerate() {

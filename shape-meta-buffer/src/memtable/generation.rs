@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
 use shape_meta_core::{Batch, Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
 
-use super::{CountDelta, Hashing, Slot, SlotState};
+use super::{CountDelta, Hashing, Slot, SlotState, parts::Position};
 
 /// Returns the bytes that an element of this size takes in a list, which doubles when it is full.
 const fn in_list(size: usize) -> usize {
@@ -58,6 +58,8 @@ pub(crate) struct Generation {
     last: Seq,
     bytes: usize,
     count_delta: CountDelta,
+    /// How often slots were changed without a mutation, because an older generation was not committed whole.
+    revocations: u64,
     /// What resets have replaced.
     replaced: Vec<Replaced>,
     /// The bytes of `replaced`.
@@ -116,7 +118,7 @@ struct KeyHolder {
 pub(crate) struct RelationChanges {
     /// The slot and the id of every shape that was added. An element counts only if its slot still has that
     /// shape.
-    added: Vec<(u32, Seq)>,
+    pub(crate) added: Vec<(u32, Seq)>,
     /// The handles of removed bases, each once.
     pub(crate) removed: Vec<Handle>,
 }
@@ -231,6 +233,18 @@ impl Generation {
         self.count_delta
     }
 
+    /// Returns the position after all that it has now.
+    pub(super) fn position(&self) -> Position {
+        let of = (self.first.get(), self.slot_of_mutation_from.get(), self.revocations);
+        Position { of, mutations: self.slot_of_mutation.len() }
+    }
+
+    /// Returns the slot of each mutation after this position, or `None` if the position is not one of this
+    /// generation any more.
+    pub(super) fn mutations_since(&self, position: Position) -> Option<&[u32]> {
+        (self.position().of == position.of).then(|| &self.slot_of_mutation[position.mutations..])
+    }
+
     /// Looks up a handle. Returns `None` if this generation has no answer: the caller asks older generations,
     /// then the store below.
     pub(crate) fn handle(&self, hash: u64, handle: &[u8]) -> Option<Lookup<'_>> {
@@ -263,12 +277,10 @@ impl Generation {
         self.by_relation.get(&relation)
     }
 
-    /// Returns the entries of the shapes that it adds to a relation.
-    pub(crate) fn added<'a>(&'a self, changes: &'a RelationChanges) -> impl Iterator<Item = &'a Arc<Entry>> {
-        changes.added.iter().filter_map(|(at, created)| {
-            let entry = &self.slots[*at as usize].added()?.entry;
-            (entry.created() == *created).then_some(entry)
-        })
+    /// Returns the entry of an element of [`RelationChanges::added`], if that still counts.
+    pub(crate) fn added(&self, at: u32, created: Seq) -> Option<&Arc<Entry>> {
+        let entry = &self.slots[at as usize].added()?.entry;
+        (entry.created() == created).then_some(entry)
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {
@@ -521,6 +533,7 @@ impl Generation {
 
     /// Deletes these shapes from the removals of their relations, each of which is walked once.
     pub(crate) fn forget_removed(&mut self, bases: &[Arc<Entry>]) {
+        self.revocations += 1;
         let mut forgotten: HashMap<Relation, HashSet<&Handle, RandomState>, RandomState> = HashMap::default();
         for base in bases {
             for relation in base.relations().iter() {

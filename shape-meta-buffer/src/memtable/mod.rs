@@ -6,6 +6,7 @@ mod generation;
 mod hashing;
 mod kept;
 mod overlay;
+mod parts;
 mod slot;
 mod state;
 
@@ -16,5 +17,6 @@ pub(crate) use generation::{ForgottenBase, Generation, Hashes, Lookup, SlotMutat
 pub(crate) use hashing::Hashing;
 pub(crate) use kept::Kept;
 pub(crate) use overlay::Overlay;
+pub(crate) use parts::{PART, ReadInParts};
 pub(crate) use slot::{Slot, SlotState};
 pub(crate) use state::{DroppedSince, State, View};

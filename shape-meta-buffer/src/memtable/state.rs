@@ -91,6 +91,11 @@ impl State {
         self.sealed.iter().chain(&self.committed).map(|sealed| &sealed.generation)
     }
 
+    /// Whether a reset hides everything below.
+    pub(crate) fn has_reset(&self) -> bool {
+        self.all().any(Generation::is_reset)
+    }
+
     /// Whether a flush is in progress, or has failed and is to be resumed.
     pub(crate) fn is_flushing(&self) -> bool {
         self.older().next().is_some()

@@ -14,7 +14,7 @@ use shape_meta_core::{
 
 use crate::{
     Buffered,
-    memtable::{Lookup, View},
+    memtable::{Generation, Lookup, ReadInParts},
 };
 
 /// What the overlay knows of a handle, copied out from under its lock.
@@ -25,6 +25,16 @@ enum Pending<T> {
     Marked(Seq, SnapshotState),
     /// Nothing: the store below decides.
     Nothing,
+}
+
+/// What a read lays over the store below.
+struct Seen<A> {
+    /// What it has read of the active generation.
+    active: A,
+    /// Whether a reset hides everything below.
+    is_reset: bool,
+    /// The other generations that no newer reset hides, the newest first. They do not change.
+    older: Vec<Arc<Generation>>,
 }
 
 impl<S: ShapeStore + 'static> Buffered<S> {
@@ -50,20 +60,23 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         }
     }
 
-    /// Reads below, and then passes to `view` what to lay over the result. Both show the state at the view.
-    ///
-    /// `view` runs under the overlay's lock. It reads the active generation, and takes the others along, to
-    /// be read when the lock is released.
-    fn at_one_moment<V, T>(
+    /// Reads below, and then what to lay over the result: the active generation in parts, which `active`
+    /// gets. Both show the state of one moment, at which `at_that_moment` runs, under the overlay's lock.
+    fn at_one_moment<A: ReadInParts, T>(
         &self,
         read_below: impl FnOnce() -> Result<T>,
-        view: impl FnOnce(View<'_>, &T) -> V,
-    ) -> Result<(V, T)> {
+        active: impl FnOnce(&T) -> A,
+        at_that_moment: impl FnOnce(),
+    ) -> Result<(Seen<A>, T)> {
         let overlay = &self.shared.overlay;
         let pin = overlay.read().pin();
         let below = read_below()?;
-        let seen = view(overlay.read().view(&pin), &below);
-        Ok((seen, below))
+        let mut active = active(&below);
+        let (is_reset, older) = overlay.read_in_parts(&pin, &mut active, |view| {
+            at_that_moment();
+            (view.is_reset(), view.older)
+        });
+        Ok((Seen { active, is_reset, older }, below))
     }
 }
 

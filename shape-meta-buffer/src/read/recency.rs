@@ -1,10 +1,16 @@
-use std::collections::HashSet;
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use shape_meta_core::{Handle, HandleSet, LeastRecentlyUsed, Result, Seq, ShapeStore, Timestamp};
+use foldhash::fast::RandomState;
+use shape_meta_core::{Entry, Handle, HandleSet, LeastRecentlyUsed, Result, Seq, ShapeStore, Timestamp};
 
+use super::Seen;
 use crate::{
     Buffered,
-    memtable::{Generation, Slot},
+    memtable::{Generation, PART, ReadInParts, Slot},
 };
 
 /// The reads below with a limit, before the last one without.
@@ -37,11 +43,69 @@ impl RecencyDiff {
         let removed = generation.slots().iter().filter_map(Slot::removed);
         let removed = removed.map(|base| base.handle().clone()).collect();
         let added = generation.slots().iter().filter_map(Slot::added).filter(|_| with_touched);
-        let touched = added.filter_map(|record| {
-            let at = record.entry.last_read()?.min(now);
-            Some((record.entry.created(), record.handle().clone(), at))
-        });
-        Self { removed, touched: touched.collect() }
+        Self { removed, touched: added.filter_map(|record| touched(&record.entry, now)).collect() }
+    }
+}
+
+fn touched(entry: &Entry, now: Timestamp) -> Option<(Seq, Handle, Timestamp)> {
+    Some((entry.created(), entry.handle().clone(), entry.last_read()?.min(now)))
+}
+
+/// What the active generation adds to the view.
+#[derive(Default)]
+struct ActiveRecency {
+    with_touched: bool,
+    /// The number of slots that were read.
+    slots: usize,
+    /// The handles of the removed shapes, by slot.
+    removed: HashMap<u32, Handle, RandomState>,
+    /// The shapes that were added, by slot. Their last reads are read last, all at the same moment.
+    added: Vec<Option<Arc<Entry>>>,
+}
+
+impl ActiveRecency {
+    fn read_slot(&mut self, at: usize, slot: &Slot) {
+        match slot.removed() {
+            Some(base) => drop(self.removed.insert(at as u32, base.handle().clone())),
+            None => drop(self.removed.remove(&(at as u32))),
+        }
+        if self.with_touched {
+            if self.added.len() <= at {
+                self.added.resize(at + 1, None);
+            }
+            self.added[at] = slot.added().map(|record| Arc::clone(&record.entry));
+        }
+    }
+}
+
+impl ReadInParts for ActiveRecency {
+    fn clear(&mut self) {
+        *self = Self { with_touched: self.with_touched, ..Self::default() };
+    }
+
+    fn read(&mut self, active: &Generation) -> bool {
+        let before = self.slots;
+        for (at, slot) in active.slots().iter().enumerate().skip(before).take(PART) {
+            self.read_slot(at, slot);
+            self.slots += 1;
+        }
+        self.slots > before
+    }
+
+    fn read_again(&mut self, active: &Generation, slot: u32) {
+        if let Some(changed) = active.slots().get(slot as usize) {
+            self.read_slot(slot as usize, changed);
+        }
+    }
+}
+
+impl From<ActiveRecency> for RecencyDiff {
+    fn from(active: ActiveRecency) -> Self {
+        let now = Timestamp::now();
+        Self {
+            removed: active.removed.into_values().collect(),
+            touched: active.added.iter().flatten().filter_map(|entry| touched(entry, now)).collect(),
+        }
     }
 }
 
@@ -89,19 +153,38 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         let overlay = &self.shared.overlay;
         let drops = overlay.drops();
         let hidden = if limit == usize::MAX { HashSet::new() } else { self.removed_handles() };
-        let excluded_below: HandleSet = excluded.union(&hidden).cloned().collect();
-        let read_below = || self.shared.store.least_recently_used(limit, &excluded_below);
-        let ((mut view, with_touched, is_reset, older), mut below) =
-            self.at_one_moment(read_below, |seen, below| {
-                // Asked after the read below, and valid for the state before it: no drop has reset the hints.
-                let is_decided = |at| !overlay.may_be_touched_by(at) && overlay.drops() == drops;
-                let is_full = below.shapes.len() >= limit;
-                let is_reset = seen.is_reset();
-                let with_touched = is_reset || !is_full || !below.most_recent().is_some_and(is_decided);
-                let mut view = RecencyView::default();
-                view.add(RecencyDiff::of(seen.active, with_touched));
-                (view, with_touched, is_reset, seen.older)
-            })?;
+        let read_below = || {
+            if hidden.len() > excluded.len() {
+                let both: HandleSet = excluded.union(&hidden).cloned().collect();
+                return self.shared.store.least_recently_used(limit, &both);
+            }
+            // Spare shapes cost less than a copy of a large set.
+            let spare = limit.saturating_add(hidden.len());
+            let mut below = self.shared.store.least_recently_used(spare, excluded)?;
+            below.shapes.retain(|(handle, _)| !hidden.contains(handle));
+            below.shapes.truncate(limit);
+            Ok(below)
+        };
+        // Asked after the read below, and valid for the state before it: no drop has reset the hints. Asked
+        // again at the moment of the view, because a shape may have been touched since.
+        let is_decided = |at| !overlay.may_be_touched_by(at) && overlay.drops() == drops;
+        let (with_touched, most_recent) = (Cell::new(true), Cell::new(None));
+        let active = |below: &LeastRecentlyUsed| {
+            most_recent.set(below.most_recent().filter(|_| below.shapes.len() >= limit));
+            with_touched.set(!most_recent.get().is_some_and(is_decided) || overlay.read().has_reset());
+            ActiveRecency { with_touched: with_touched.get(), ..ActiveRecency::default() }
+        };
+        let is_outdated = Cell::new(false);
+        let at_that_moment = || is_outdated.set(!most_recent.get().is_some_and(is_decided));
+        let (seen, mut below) = self.at_one_moment(read_below, active, at_that_moment)?;
+        let Seen { active, is_reset, older } = seen;
+        let with_touched = with_touched.get();
+        if !with_touched && (is_reset || is_outdated.get()) {
+            // Not after the last read below, which has no limit: nothing is decided by it.
+            return Ok((below, n));
+        }
+        let mut view = RecencyView::default();
+        view.add(active.into());
         for generation in &older {
             view.add(RecencyDiff::of(generation, with_touched));
         }
@@ -128,11 +211,11 @@ impl<S: ShapeStore + 'static> Buffered<S> {
 
     /// Returns the handles of the shapes below that pending changes remove.
     fn removed_handles(&self) -> HandleSet {
-        let state = self.shared.overlay.read();
-        let view = state.view(&state.pin());
-        let mut removed: HandleSet = RecencyDiff::of(view.active, false).removed.into_iter().collect();
-        let older = view.older;
-        drop(state);
+        let overlay = &self.shared.overlay;
+        let pin = overlay.read().pin();
+        let mut active = ActiveRecency::default();
+        let older = overlay.read_in_parts(&pin, &mut active, |view| view.older);
+        let mut removed: HandleSet = RecencyDiff::from(active).removed.into_iter().collect();
         removed.extend(older.iter().flat_map(|older| RecencyDiff::of(older, false).removed));
         removed
     }

@@ -2,10 +2,37 @@ use std::{collections::HashMap, sync::Arc};
 
 use shape_meta_core::{Record, Result, Scan, ScanItem, Seq, ShapeStore, SnapshotState};
 
+use super::Seen;
 use crate::{
     Buffered,
-    memtable::{Generation, SlotState},
+    memtable::{Generation, PART, ReadInParts, Slot, SlotState},
 };
+
+/// The slots of the active generation.
+#[derive(Default)]
+struct ActiveSlots(Vec<Slot>);
+
+impl ReadInParts for ActiveSlots {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn read(&mut self, active: &Generation) -> bool {
+        let part = active.slots().iter().skip(self.0.len()).take(PART);
+        let before = self.0.len();
+        self.0.extend(part.cloned());
+        self.0.len() > before
+    }
+
+    fn read_again(&mut self, active: &Generation, slot: u32) {
+        let at = slot as usize;
+        match self.0.get_mut(at) {
+            Some(read) => *read = active.slots()[at].clone(),
+            // Slots are created in this sequence.
+            None => self.0.extend(active.slots().iter().take(at + 1).skip(self.0.len()).cloned()),
+        }
+    }
+}
 
 /// What the overlay changes about the list of all shapes.
 #[derive(Default)]
@@ -24,8 +51,8 @@ enum Override {
 
 impl ScanView {
     /// Reads the changes of a generation. Newer ones must have been read before. O(changes).
-    fn read(&mut self, generation: &Generation) {
-        for slot in generation.slots() {
+    fn read(&mut self, slots: &[Slot]) {
+        for slot in slots {
             if let Some(base) = slot.removed() {
                 self.overrides.insert(base.created(), Override::Hidden);
             }
@@ -57,13 +84,12 @@ impl ScanView {
 impl<S: ShapeStore + 'static> Buffered<S> {
     pub(super) fn merge_scan(&self) -> Result<Scan<'_>> {
         let read_below = || self.shared.store.scan();
-        let ((mut view, is_reset, older), below) = self.at_one_moment(read_below, |seen, _| {
-            let mut view = ScanView::default();
-            view.read(seen.active);
-            (view, seen.is_reset(), seen.older)
-        })?;
+        let (seen, below) = self.at_one_moment(read_below, |_| ActiveSlots::default(), || ())?;
+        let Seen { active: ActiveSlots(active), is_reset, older } = seen;
+        let mut view = ScanView::default();
+        view.read(&active);
         for generation in &older {
-            view.read(generation);
+            view.read(generation.slots());
         }
         let ScanView { overrides, mut added } = view;
         let below = (!is_reset).then_some(below);

@@ -12,7 +12,7 @@ use shape_meta_core::{Counts, Delta, Entry, HandleSet, LeastRecentlyUsed, Seq};
 
 #[cfg(feature = "definitions")]
 pub(crate) use self::definitions::Definitions;
-use self::least_recently_used::LruSelection;
+use self::least_recently_used::{Candidate, LruSelection};
 #[cfg(not(feature = "definitions"))]
 pub(crate) use self::no_definitions::Definitions;
 pub(crate) use self::{entry_list::EntryList, thread_readers::ThreadReaders};
@@ -21,6 +21,9 @@ use crate::{
     memory::MemoryCount,
     table::{Grouping, GroupingPolicy, Slot, Slots, View},
 };
+
+/// The selections of least recently used shapes with a limit, before the last one without.
+const LIMITED_SELECTIONS: usize = 2;
 
 /// The part of the cache that readers use: the read handles of the table, the entry list, and the functions
 /// that map shapes to slots.
@@ -69,24 +72,36 @@ impl Mirror {
     /// Returns up to `wanted` live shapes whose last read is longest ago.
     ///
     /// While a batch is being published, the entry list holds entries that are not visible yet, or no longer.
-    /// These are skipped and the selection is repeated without them.
+    /// These are skipped and the selection is repeated without them; the last time without a limit, so that
+    /// it ends however many batches are published meanwhile (I9).
     pub(crate) fn least_recently_used(&self, wanted: usize, excluded: &HandleSet) -> LeastRecentlyUsed {
+        self.least_recently_used_of(wanted, excluded, |entry| self.is_live(entry))
+    }
+
+    /// The same among the entries that `is_live` accepts.
+    pub(crate) fn least_recently_used_of(
+        &self,
+        wanted: usize,
+        excluded: &HandleSet,
+        is_live: impl Fn(&Entry) -> bool,
+    ) -> LeastRecentlyUsed {
         let mut hidden = foldhash::HashSet::default();
-        loop {
+        for _ in 0..LIMITED_SELECTIONS {
             let version = self.entry_list.version();
             let selected = LruSelection::select(&self.entry_list, wanted, excluded, &hidden);
             let before = hidden.len();
             // If the list matched the table all the time, no entry has to be looked up in the table.
             if version.is_none() || version != self.entry_list.version() {
-                let not_live = selected.iter().filter(|candidate| !self.is_live(&candidate.entry));
+                let not_live = selected.iter().filter(|candidate| !is_live(&candidate.entry));
                 hidden.extend(not_live.map(|candidate| candidate.entry.created()));
             }
             if hidden.len() == before {
-                let shapes = selected.into_iter();
-                let shapes = shapes.map(|candidate| (candidate.entry.handle().clone(), candidate.last_read));
-                return LeastRecentlyUsed { shapes: shapes.collect() };
+                return least_recently_used(selected.into_iter());
             }
         }
+        let all = LruSelection::select(&self.entry_list, usize::MAX, excluded, &hidden);
+        let live = all.into_iter().filter(|candidate| is_live(&candidate.entry));
+        least_recently_used(live.take(wanted))
     }
 
     /// Drops from the delta the changes that the mirror shows already.
@@ -117,4 +132,9 @@ impl Mirror {
         delta.added.iter().for_each(|entry| counts.add(entry.is_indexed()));
         counts
     }
+}
+
+fn least_recently_used(selected: impl Iterator<Item = Candidate>) -> LeastRecentlyUsed {
+    let shapes = selected.map(|candidate| (candidate.entry.handle().clone(), candidate.last_read));
+    LeastRecentlyUsed { shapes: shapes.collect() }
 }

@@ -12,7 +12,7 @@ use shape_meta_core::{
     SnapshotState, Timestamp,
 };
 
-use super::record;
+use super::{entry, record};
 use crate::{CacheOptions, Cached};
 
 /// In every view of the table, the shape is in all indexes and counted, or in none and not counted.
@@ -117,6 +117,32 @@ fn c1_least_recently_used_returns_only_published_shapes() {
         });
     });
     assert_eq!(last_reads(), [2]);
+}
+
+/// Once, the selection was repeated as long as one of its shapes was removed meanwhile.
+#[test]
+fn c14_removals_repeat_the_least_recently_used_twice_at_most() {
+    let cached = Cached::open(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver)).unwrap();
+    for number in 1..=1_000 {
+        let entry = entry(number);
+        entry.touch(Timestamp::from_micros(number));
+        cached.mirror.entry_list.insert(entry);
+    }
+    // As while batches are being published. Of every ten shapes that are looked up, the first is removed.
+    cached.mirror.entry_list.begin_change();
+    let (looked_up, removed) = (AtomicU64::new(0), std::sync::Mutex::new(foldhash::HashSet::default()));
+    let is_live = |entry: &shape_meta_core::Entry| {
+        let mut removed = removed.lock().unwrap();
+        if looked_up.fetch_add(1, SeqCst) % 10 == 0 {
+            removed.insert(entry.created());
+        }
+        !removed.contains(&entry.created())
+    };
+    let found = cached.mirror.least_recently_used_of(10, &Default::default(), is_live).shapes;
+    assert!(looked_up.load(SeqCst) <= 2 * 10 + 1_000, "{looked_up:?} look-ups");
+    let times: Vec<_> = found.iter().map(|(_, at)| at.as_micros()).collect();
+    // 1 and 2 were removed in the limited selections, and 3 and 13 in the last one.
+    assert_eq!(times, [4, 5, 6, 7, 8, 9, 10, 11, 12, 14]);
 }
 
 /// A mark is visible before its sequence number is published. A reader that has seen the mark then gets no
