@@ -5,6 +5,7 @@ mod list_model;
 
 mod backpressure;
 mod dependency_order;
+mod direct_closing;
 mod durability;
 mod failing_store;
 mod group_commit;

@@ -143,7 +143,7 @@ fn c9_mutations_without_a_write_do_not_change_health() {
 #[test]
 fn c10_close_is_emitted_once() {
     let (store, events) = logged();
-    store.close(Duration::ZERO);
+    store.close(Duration::from_secs(60));
     assert_eq!(events(), ["close", "save_reads", "done", "done"]);
     store.close(Duration::ZERO);
     assert!(events().is_empty());
@@ -160,7 +160,7 @@ fn c11_the_stop_of_a_fenced_owner_is_emitted_once() {
     let health = store.health();
     assert!(matches!(health.state, HealthState::Fenced { .. }), "{health:?}");
     assert!(!health.is_ready() && !health.is_live());
-    store.close(Duration::ZERO);
+    store.close(Duration::from_secs(60));
     events();
     assert!(store.add(shape(1), Wait::No).is_err());
     assert_eq!(events(), ["failed closed"]);
@@ -185,7 +185,7 @@ fn c10_health_reports_closing_and_then_closed() {
     thread::scope(|scope| {
         let adding = scope.spawn(|| store.add(shape(1), Wait::No).is_ok());
         gate.wait_until_blocked();
-        let closing = scope.spawn(|| store.close(Duration::ZERO));
+        let closing = scope.spawn(|| store.close(Duration::from_secs(60)));
         while !matches!(store.health().state, HealthState::Closing) {
             thread::yield_now();
         }

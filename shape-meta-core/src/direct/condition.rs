@@ -11,7 +11,7 @@ pub(super) struct Condition {
     latest: Option<(Error, Instant)>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     #[default]
     Open,

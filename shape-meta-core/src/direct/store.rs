@@ -1,4 +1,5 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +15,11 @@ use crate::{
     Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired, Reservation,
     ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, Submitted, TrustedState,
     Usage, forward_reads,
-    sync::{Mutex, MutexGuard, thread},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        thread::{self, ThreadId},
+    },
     validate,
 };
 
@@ -27,6 +32,10 @@ use crate::{
 /// mutation, and the other compositions are compared with that.
 ///
 /// Reads go straight to the store below, and never wait for a mutation.
+///
+/// An observer is called on the thread of a caller, during a transaction. There it may read, but not mutate,
+/// repair or close the store: such a call would wait for itself, and fails as
+/// [`Unsupported`](crate::ErrorKind::Unsupported).
 pub struct Direct<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
@@ -37,6 +46,8 @@ struct Shared<S> {
     /// Whether the observer wants the latencies of mutations.
     timed: bool,
     queue: Queue,
+    /// The thread that leads the queue. Held for a few instructions only.
+    leading: Mutex<Option<ThreadId>>,
     /// Held by the leader of the queue across disk work, and by none else, so no one waits for it. No reader
     /// takes it (I5). Taken before `condition`.
     writer: Mutex<Writer>,
@@ -50,8 +61,13 @@ struct Shared<S> {
 /// however often it is read.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// How long the last step of a close may take although the deadline has passed: enough for a store that does
+/// not hang.
+const GRACE: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 struct Writer {
+    /// Whether close has saved the last-read times, or has begun to.
     closed: bool,
     /// When last-read times were last saved.
     saved: Instant,
@@ -61,8 +77,16 @@ struct Writer {
 /// The lead of the queue, which is handed over when this is dropped, also by a panic.
 struct Lead<'a, S: ShapeStore + 'static>(&'a Arc<Shared<S>>);
 
+impl<'a, S: ShapeStore + 'static> Lead<'a, S> {
+    fn new(shared: &'a Arc<Shared<S>>) -> Self {
+        *shared.leading() = Some(thread::current().id());
+        Self(shared)
+    }
+}
+
 impl<S: ShapeStore + 'static> Drop for Lead<'_, S> {
     fn drop(&mut self) {
+        *self.0.leading() = None;
         self.0.hand_over();
     }
 }
@@ -94,6 +118,7 @@ impl<S: ShapeStore + 'static> Direct<S> {
             observer,
             tracker,
             queue: Queue::default(),
+            leading: Mutex::default(),
             writer: Mutex::new(writer),
             condition: Mutex::default(),
             reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
@@ -119,6 +144,28 @@ impl<S> Shared<S> {
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // The fields are consistent at any time, so a panic leaves no partial change.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leading(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        // No code that can panic runs under this lock.
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a call that would wait for the transaction that it is made in.
+    fn check_not_leading(&self) -> Result<()> {
+        if *self.leading() != Some(thread::current().id()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "an observer made this call on the thread of a mutation, and the call would wait for that \
+             mutation; nothing has changed; make the call on another thread",
+        ))
+    }
+
+    /// Refuses a mutation once close has begun, and one by an observer of a mutation.
+    fn check_open(&self) -> Result<()> {
+        if self.condition().phase == Phase::Open { self.check_not_leading() } else { Err(Error::closed()) }
     }
 
     fn condition(&self) -> MutexGuard<'_, Condition> {
@@ -147,6 +194,10 @@ impl<S> Shared<S> {
 impl<S: ShapeStore + 'static> Shared<S> {
     /// Commits a request, or waits until another caller has.
     fn call(self: &Arc<Self>, request: Request) -> Result<Answer, MutateError> {
+        if let Err(error) = self.check_open() {
+            self.observer.failed(&error);
+            return Err(error.into());
+        }
         let ticket = Ticket::new(Some(request), true);
         if self.queue.push(&ticket) {
             self.lead(Some(&ticket));
@@ -186,24 +237,42 @@ impl<S: ShapeStore + 'static> Shared<S> {
         }))
     }
 
-    /// Waits for the callers that came before, and keeps later ones waiting until the guard is dropped.
-    fn lead_alone(self: &Arc<Self>) -> Lead<'_, S> {
+    /// Waits for the callers that came before, until the deadline, and keeps later ones waiting until the
+    /// guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` on the thread that leads, where an observer made the call, and `Busy` at the deadline.
+    fn lead_alone(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Lead<'_, S>> {
+        self.check_not_leading()?;
         let ticket = Ticket::new(None, true);
-        if !self.queue.push(&ticket) {
-            loop {
-                let waiter = ticket.changed().listen();
-                match ticket.turn() {
-                    Turn::Lead => break,
-                    _ => drop(waiter.wait(None)),
-                }
+        if self.queue.push(&ticket) {
+            return Ok(Lead::new(self));
+        }
+        let mut waits = true;
+        loop {
+            let waiter = ticket.changed().listen();
+            if matches!(ticket.turn(), Turn::Lead) {
+                return Ok(Lead::new(self));
+            }
+            if !waits {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    "a mutation or a repair is still in progress; its caller gets the outcome, and no other one \
+                     is accepted; close again to wait for it",
+                ));
+            }
+            waits = waiter.wait(deadline);
+            if !waits {
+                // From here on it does not get the lead, but it may have it.
+                self.queue.withdraw(&ticket);
             }
         }
-        Lead(self)
     }
 
     /// Commits what is queued until the own ticket is answered, or no one waits, and hands over.
     fn lead(self: &Arc<Self>, own: Option<&Arc<Ticket>>) {
-        let _lead = Lead(self);
+        let _lead = Lead::new(self);
         loop {
             let tickets = self.queue.take();
             if tickets.is_empty() {
@@ -238,7 +307,8 @@ impl<S: ShapeStore + 'static> Shared<S> {
     /// is the first in it.
     fn commit(&self, mut callers: Callers) {
         let mut writer = self.writer();
-        if writer.closed {
+        // Those that came before close began are committed, unless its deadline has passed.
+        if self.condition().phase == Phase::Closed {
             let error = Error::closed();
             callers.drain().for_each(|ticket| self.fail(&ticket, &error));
             return;
@@ -390,6 +460,36 @@ impl<S: ShapeStore + 'static> Shared<S> {
         }
         swept.is_ok_and(|swept| swept.more)
     }
+
+    /// Saves the last-read times on another thread, and waits for that until the deadline. A save that hangs
+    /// keeps the thread.
+    fn save_all_reads(self: &Arc<Self>, deadline: Option<Instant>) {
+        let ended = Arc::new((AtomicBool::new(false), Signal::new()));
+        let has_time = move || deadline.is_none_or(|deadline| Instant::now() < deadline);
+        let save = {
+            let (ended, shared) = (Arc::clone(&ended), Arc::clone(self));
+            move || {
+                // A panic of the store or of the observer ends it; the times are saved again after an open.
+                let _ = catch_unwind(AssertUnwindSafe(|| while shared.save_reads() && has_time() {}));
+                // Close may be followed by another open, which needs what the store owns.
+                drop(shared);
+                ended.0.store(true, Ordering::Release);
+                ended.1.raise();
+            }
+        };
+        if thread::Builder::new().name("shape-meta-close".into()).spawn(save).is_err() {
+            // Without a thread, one part is saved here.
+            self.save_reads();
+            return;
+        }
+        let deadline = deadline.map(|deadline| deadline.max(Instant::now() + GRACE));
+        loop {
+            let waiter = ended.1.listen();
+            if ended.0.load(Ordering::Acquire) || !waiter.wait(deadline) {
+                return;
+            }
+        }
+    }
 }
 
 /// What becomes of a mutation that is not refused.
@@ -479,9 +579,8 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
 
     /// Mutations wait until the repair is complete.
     fn repair(&self) -> Result<Repaired> {
-        let _lead = self.0.lead_alone();
-        let writer = self.0.writer();
-        if writer.closed {
+        let _lead = self.0.lead_alone(None)?;
+        if self.0.condition().phase != Phase::Open {
             return Err(Error::closed());
         }
         let repaired = self.0.inner.rebuild_from(TrustedState::default())?;
@@ -491,7 +590,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
 
     /// Waits for the mutations that are queued. Nothing is ever pending.
     fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation> {
-        let lead = self.0.lead_alone();
+        let lead = self.0.lead_alone(None)?;
         let reservation = self.0.reserved.reserve(handles);
         drop(lead);
         reservation.set_states(|_, handle| {
@@ -500,26 +599,40 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         })
     }
 
-    /// Waits for the mutations that are queued, without a limit, and saves the last-read times.
+    /// Refuses mutations from now on, waits for those that are queued, and saves the last-read times.
+    ///
+    /// The timeout holds whatever hangs. A mutation in progress then returns its outcome to its caller, and
+    /// the report has the error `Busy`; a save that hangs is left on its thread. Closing again saves what an
+    /// earlier close did not come to.
     fn close(&self, timeout: Duration) -> CloseReport {
         let begun = Instant::now();
-        if !matches!(self.0.condition().phase, Phase::Closed) {
+        let deadline = begun.checked_add(timeout);
+        let report = |error| CloseReport { error, took: begun.elapsed(), ..CloseReport::default() };
+        if let Err(error) = self.0.check_not_leading() {
+            return report(Some(error));
+        }
+        if self.0.condition().phase == Phase::Open {
             self.0.condition().phase = Phase::Closing;
         }
-        let lead = self.0.lead_alone();
-        let mut writer = self.0.writer();
-        if !std::mem::replace(&mut writer.closed, true) {
+        let lead = match self.0.lead_alone(deadline) {
+            Ok(lead) => lead,
+            Err(error) => {
+                self.0.condition().phase = Phase::Closed;
+                return report(Some(error));
+            }
+        };
+        let is_first = !std::mem::replace(&mut self.0.writer().closed, true);
+        if is_first {
             let span = self.0.observer.begin(Activity::Close);
             if !self.0.condition().is_stopped() {
-                while self.0.save_reads() && begun.elapsed() < timeout {}
+                self.0.save_all_reads(deadline);
             }
             if let Some(span) = span {
                 span.end(None);
             }
         }
-        drop(writer);
         self.0.condition().phase = Phase::Closed;
         drop(lead);
-        CloseReport { took: begun.elapsed(), ..CloseReport::default() }
+        report(None)
     }
 }
