@@ -322,7 +322,6 @@ impl Generation {
                 push(&mut changes_of(&mut self.by_relation, *relation, &mut self.bytes).added, element);
         }
         self.slots[at as usize].state = SlotState::Added(record, state);
-        self.has_added = true;
         at
     }
 
