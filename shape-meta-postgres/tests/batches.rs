@@ -102,7 +102,7 @@ fn c8_what_cannot_be_stored_is_rejected_by_name() {
     let changes = [add(1, SnapshotState::Pending), Change::Add { record, state: SnapshotState::Pending }];
     let error = store.apply(&batch(9, changes)).expect_err("it has no id");
     assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, Some(Seq::new(u64::MAX))));
-    assert_eq!(live(&store), []);
+    assert_eq!(live(&store), [0_u64; 0]);
     // Looked up, it is not there.
     let entry = &crate::support::record(3).entry;
     assert!(store.record_of(entry).expect("reads").is_none());
