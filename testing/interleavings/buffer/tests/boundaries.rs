@@ -154,6 +154,47 @@ fn c1_no_touch_is_lost_between_overlay_and_store() {
     });
 }
 
+/// The stalest shape is pending when the read begins, and the flush that drops it may end during the read below.
+#[test]
+fn c1_the_stalest_shape_is_not_missed_during_flushes() {
+    explore(|| {
+        let (store, _, _) = if choose(2) == 0 { manual() } else { open(threaded(1)) };
+        let touch = |handle, at| {
+            assert!(store.touch(handle, Timestamp::from_micros(at)).expect("memory"));
+        };
+        let lru = |n| {
+            let found = store.lru(n).expect("memory").shapes.into_iter();
+            found.map(|(handle, at)| (handle.to_string(), at.as_micros())).collect::<Vec<_>>()
+        };
+        let [stalest, later, latest] = [("a", 5), ("b", 10), ("c", 20)].map(|(of, at)| (of.to_owned(), at));
+        add(&store, "b", 2);
+        touch("b", 10);
+        store.flush_once().expect("flush");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                add(&store, "a", 1);
+                touch("a", 5);
+                for _ in 0..2 {
+                    assert_eq!(lru(1), [stalest.clone()]);
+                }
+                store.remove("a", Wait::No).expect("live");
+                add(&store, "c", 3);
+                touch("c", 20);
+                assert_eq!(lru(2), [later.clone(), latest.clone()]);
+            });
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    store.flush_once().expect("flush");
+                }
+            });
+            scope.spawn(|| {
+                let states = [vec![later.clone()], vec![stalest.clone()], vec![later.clone()]];
+                see_in_order(&states, || lru(1));
+            });
+        });
+    });
+}
+
 /// C2: of callers that race for one key during a flush, one adds the shape.
 #[test]
 fn c2_racing_get_or_add_adds_one_shape() {
