@@ -124,7 +124,7 @@ fn c9_a_failed_transaction_fails_each_of_its_callers() {
     assert!(matches!(store.health().state, HealthState::Ready));
 }
 
-/// The callers are told that it failed, and what is there is there: the next transaction goes on after it.
+/// Each caller gets the failure. What is committed stays, and the next transaction continues after it.
 #[test]
 fn i6_a_transaction_whose_answer_was_lost_is_not_repeated() {
     let (store, faults) = open();

@@ -104,7 +104,7 @@ mod tests {
         "#);
     }
 
-    /// BLAKE3 hashes chunks of 1,024 bytes, several at once, so long encodings take other paths through it.
+    /// BLAKE3 hashes chunks of 1,024 bytes, several at once; long encodings take other paths through it.
     /// What holds for the test above holds for this one.
     #[test]
     fn keys_of_long_definitions_never_change() {
