@@ -155,23 +155,23 @@ fn c12_kill_9_leaks_and_deletes_no_stored_data() {
     let seed = env::var("SHAPE_META_SERVICE_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     println!("SHAPE_META_SERVICE_SEED={seed}");
-    for composition in 0..ALL.len() {
-        let (directory, mut random) = (directory(), Rng::with_seed(seed ^ composition as u64));
+    for (number, composition) in ALL.into_iter().enumerate() {
+        let (directory, mut random) = (directory(), Rng::with_seed(seed ^ number as u64));
         // A service that was never started before finds an empty storage.
-        drop(open(ALL[composition], directory.path(), u64::MAX));
+        drop(open(composition, directory.path(), u64::MAX));
         for kill in 0..KILLS {
-            kill_after(random.u64(1..400), composition, random.u64(..), directory.path());
+            kill_after(random.u64(1..400), number, random.u64(..), directory.path());
             if kill % 2 == 0 {
                 continue;
             }
-            let store = open(ALL[composition], directory.path(), u64::MAX);
+            let store = open(composition, directory.path(), u64::MAX);
             let (live, before) = (live(&store), stored(directory.path()));
             let missing: Vec<_> = live.difference(&before).collect();
-            assert!(missing.is_empty(), "{:?}: live without data: {missing:?}", ALL[composition]);
+            assert!(missing.is_empty(), "{composition:?}: live without data: {missing:?}");
             store.flush(TIMEOUT).expect("the disk works");
             while store.clean_once().expect("the cleaner works") {}
             let (stored, status) = (stored(directory.path()), store.cleanup_status());
-            assert_eq!(stored, live, "{:?}: {status:?}", ALL[composition]);
+            assert_eq!(stored, live, "{composition:?}: {status:?}");
             assert_eq!((status.tasks, status.last_error.is_none()), (0, true));
             assert!(store.close(TIMEOUT).is_complete());
         }

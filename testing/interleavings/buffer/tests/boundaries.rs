@@ -175,7 +175,7 @@ fn c1_the_stalest_shape_is_not_missed_during_flushes() {
                 add(&store, "a", 1);
                 touch("a", 5);
                 for _ in 0..2 {
-                    assert_eq!(lru(1), [stalest.clone()]);
+                    assert_eq!(lru(1), std::slice::from_ref(&stalest));
                 }
                 store.remove("a", Wait::No).expect("live");
                 add(&store, "c", 3);
