@@ -46,7 +46,39 @@ impl Core {
     pub(crate) fn database(&self) -> Option<&crate::SqliteStore> {
         self.database.as_ref()?.store()
     }
+
+    /// Closes the database and releases its ownership: on a thread of its own, since a use of the disk that
+    /// hangs keeps the connection. Waits until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be closed. No commit is lost then.
+    fn release(self: &Arc<Self>, deadline: Instant) -> Result<()> {
+        // A database in memory has no owner, and ends with the last clone.
+        if self.database().is_none_or(|database| database.directory().is_none()) {
+            return Ok(());
+        }
+        let (core, (sender, closed)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
+        let close = move || {
+            let outcome = core.database().map_or(Ok(()), crate::SqliteStore::close);
+            // The caller may be the last owner.
+            drop(core);
+            // It has not waited this long.
+            let _ = sender.send(outcome);
+        };
+        // Without a thread, the drop of the last clone releases it.
+        if std::thread::Builder::new().name("shape-meta-close".to_owned()).spawn(close).is_err() {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(GRACE);
+        closed.recv_timeout(left).unwrap_or(Ok(()))
+    }
 }
+
+/// How long the release of the database may take although the deadline has passed: enough for a disk that does
+/// not hang.
+#[cfg(feature = "sqlite")]
+const GRACE: Duration = Duration::from_millis(100);
 
 /// How long a drop waits for the cleaner. A call that takes longer keeps the database open until it returns.
 #[cfg(feature = "sqlite")]
@@ -276,9 +308,17 @@ impl StoreControl for ShapeMeta {
         self.0.core.stack.reserve_handles(handles)
     }
 
-    /// Also ends the cleanup: a call of the cleaner in progress is waited for within the timeout. What it has
-    /// not deleted is handed to it after the next open. A call that takes longer keeps the database open
-    /// until it returns, so that no other owner gives one of its handles to a shape.
+    /// Also ends the cleanup, and releases the ownership of the database.
+    ///
+    /// - **Cleaner:** a call in progress is waited for within the timeout. What it has not deleted is handed to
+    ///   it after the next open.
+    /// - **Ownership:** when a complete close returns, this process or another one can open the database,
+    ///   although clones of this store are left. Their reads of memory go on, and those of the disk fail with
+    ///   [`Closed`](crate::ErrorKind::Closed); scans that are open can be read to their end. If something hangs
+    ///   for longer than the timeout, the database stays open until that has returned and the last clone is
+    ///   dropped: a call of the cleaner, so that no other owner gives one of its handles to a shape; a write,
+    ///   which may still be committed. The same after a close that could not write everything, and after one
+    ///   that was called by the cleaner.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]
         let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));
@@ -288,9 +328,12 @@ impl StoreControl for ShapeMeta {
         }
         let report = self.0.core.stack.close(timeout);
         #[cfg(feature = "sqlite")]
-        if let Some(cleanup) = cleanup {
-            cleanup.wait_until_idle(deadline);
-        }
+        let report = {
+            let is_idle = cleanup.is_none_or(|cleanup| cleanup.wait_until_idle(deadline));
+            let ended = is_idle && report.is_complete() && report.error.is_none();
+            let released = if ended { self.0.core.release(deadline) } else { Ok(()) };
+            CloseReport { error: report.error.or(released.err()), ..report }
+        };
         report
     }
 }

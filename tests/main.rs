@@ -15,6 +15,7 @@ mod faults;
 mod linear;
 mod threads;
 
+mod closing;
 mod dashboard;
 mod gauges;
 mod identity;

@@ -144,7 +144,7 @@ fn of_values() {
     ];
     insta::assert_snapshot!(texts.join("\n"));
     let observed = format!("{:?}", DurabilityTracker::observed(Seq::ZERO, Arc::new(NoopObserver)));
-    assert!(observed.contains("WaitObserver(true)"), "{observed}");
+    assert!(observed.contains("Callbacks { observer: true, requests: false }"), "{observed}");
 }
 
 #[test]

@@ -163,9 +163,10 @@ impl<S> Shared<S> {
         ))
     }
 
-    /// Refuses a mutation once close has begun, and one by an observer of a mutation.
+    /// Refuses a mutation by an observer of a mutation, and one once close has begun.
     fn check_open(&self) -> Result<()> {
-        if self.condition().phase == Phase::Open { self.check_not_leading() } else { Err(Error::closed()) }
+        self.check_not_leading()?;
+        if self.condition().phase == Phase::Open { Ok(()) } else { Err(Error::closed()) }
     }
 
     fn condition(&self) -> MutexGuard<'_, Condition> {

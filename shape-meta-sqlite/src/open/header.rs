@@ -79,8 +79,11 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         // A write was interrupted, and the first page may contain half of it. SQLite rolls it back when it
         // opens the file, and `IdentifiedDatabase` repeats these checks after that. Whose file it is must be
         // known before: by its first page with the journal, or else by its content.
-        return match judge(&salvage::header(&path)?) {
+        let rolled_back = salvage::header(&path)?;
+        return match judge(&rolled_back) {
             None => Ok(FileState::Database),
+            // The first transaction of a database: with the journal, it has no page.
+            Some(_) if rolled_back.is_empty() && header.starts_with(MAGIC) => Ok(FileState::Database),
             Some(defect) => state_by_content(files, &header, defect),
         };
     }
