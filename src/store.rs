@@ -75,8 +75,8 @@ impl Core {
     }
 }
 
-/// How long the release of the database may take although the deadline has passed: enough for a disk that does
-/// not hang.
+/// How long the release of the database may take although the deadline has passed: enough for a disk that
+/// does not hang.
 #[cfg(feature = "sqlite")]
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -310,15 +310,15 @@ impl StoreControl for ShapeMeta {
 
     /// Also ends the cleanup, and releases the ownership of the database.
     ///
-    /// - **Cleaner:** a call in progress is waited for within the timeout. What it has not deleted is handed to
-    ///   it after the next open.
+    /// - **Cleaner:** a call in progress is waited for within the timeout. What it has not deleted is handed
+    ///   to it after the next open.
     /// - **Ownership:** when a complete close returns, this process or another one can open the database,
     ///   although clones of this store are left. Their reads of memory go on, and those of the disk fail with
-    ///   [`Closed`](crate::ErrorKind::Closed); scans that are open can be read to their end. If something hangs
-    ///   for longer than the timeout, the database stays open until that has returned and the last clone is
-    ///   dropped: a call of the cleaner, so that no other owner gives one of its handles to a shape; a write,
-    ///   which may still be committed. The same after a close that could not write everything, and after one
-    ///   that was called by the cleaner.
+    ///   [`Closed`](crate::ErrorKind::Closed); scans that are open can be read to their end. If something
+    ///   hangs for longer than the timeout, the database stays open until that has returned and the last
+    ///   clone is dropped: a call of the cleaner, so that no other owner gives one of its handles to a shape;
+    ///   a write, which may still be committed. The same after a close that could not write everything, and
+    ///   after one that was called by the cleaner.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]
         let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));

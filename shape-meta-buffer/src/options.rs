@@ -67,8 +67,9 @@ impl BufferOptions {
     /// Definitions and all tables and lists of pending changes count. The worst load of each table is
     /// assumed, so the count is never less than the memory held, and at most 2.5 times as much. What is
     /// flushed during a read of many shapes counts until that read has its result from the store below: at
-    /// 300,000 adds a second and 900 bytes each, a read of 10 ms keeps 3 MB. Two things do not count: the tables that the store keeps when nothing is pending, and 32 bytes for each change of a
-    /// flush in progress.
+    /// 300,000 adds a second and 900 bytes each, a read of 10 ms keeps 3 MB. Two things do not count: the
+    /// tables that the store keeps when nothing is pending, and 32 bytes for each change of a flush in
+    /// progress.
     ///
     /// Too few make callers wait although the number of shapes is small; more take that memory while the disk
     /// is slow. A single change that is larger is accepted when nothing else is pending. At the bound, marks

@@ -12,8 +12,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    Direct, ErrorKind, HealthState, Limits, MemoryStore, MutateError, MutateShapesExt, Mutation, NewShape,
-    NoopObserver, ReadShapes, ReadShapesExt, Receipt, Refusal, SnapshotState, StoreControl, Wait,
+    Direct, Error, ErrorKind, HealthState, Limits, MemoryStore, MutateError, MutateShapesExt, Mutation,
+    NewShape, NoopObserver, Observer, ReadShapes, ReadShapesExt, Receipt, Refusal, SnapshotState,
+    StoreControl, Wait,
     conformance::{FailingStore, Faults, RejectedSeq, Side, block_on, handle, key, shape},
 };
 
@@ -191,6 +192,51 @@ fn c3_mutations_of_one_shape_follow_each_other() {
     assert_eq!(store.handle_for(&key(1)).expect("memory does not fail"), None);
     assert_eq!(store.handle_for(&key(2)).expect("memory does not fail"), Some(handle(1)));
     assert_eq!(faults.applied(), 6, "shape 0, the first add with shape 3, and one for each other");
+}
+
+/// Once, the mark came before the add that waits for the removal of its key.
+#[test]
+fn c3_a_mutation_waits_for_one_of_its_shape_that_waits() {
+    let (store, faults) = open();
+    let [first, second] = [0, 1].map(|number| handle(number).to_string());
+    let mutations = [
+        Mutation::remove(first.as_str()),
+        Mutation::Add(with_handle(1, 0)),
+        Mutation::snapshot_complete(second.as_str()),
+        Mutation::Add(with_handle(2, 2)),
+        Mutation::remove(second.as_str()),
+        Mutation::Add(with_handle(1, 3)),
+        Mutation::Add(with_handle(4, 3)),
+    ];
+    let outcomes = queued(&store, &faults, &mutations, || ());
+    assert!(outcomes[..6].iter().all(Result::is_ok), "{outcomes:?}");
+    let duplicate = matches!(&outcomes[6], Err(MutateError::Refused(Refusal::DuplicateKey { .. })));
+    assert!(duplicate, "the earlier one has the key: {outcomes:?}");
+}
+
+/// An observer that panics at each failure.
+struct Panicking;
+
+impl Observer for Panicking {
+    fn failed(&self, _: &Error) {
+        panic!("at a failure");
+    }
+}
+
+/// Once, the caller whose failure was emitted was never answered.
+#[test]
+fn c9_an_observer_that_panics_at_a_failure_leaves_no_caller_waiting() {
+    let faults = Faults::default();
+    let below = FailingStore::with(MemoryStore::new(), faults.clone());
+    let store = Direct::new(below, Limits::default(), Arc::new(Panicking)).expect("memory does not fail");
+    let store = Arc::new(store);
+    let fail = || faults.fail_applies(1, ErrorKind::Io, Side::Before);
+    let outcomes = queued(&store, &faults, &adds(1..=5), fail);
+    let kinds: Vec<_> = outcomes.iter().map(kind).collect();
+    let expected = |kind: &Option<ErrorKind>| matches!(kind, Some(ErrorKind::Io | ErrorKind::Panicked));
+    assert!(kinds.iter().all(expected), "{kinds:?}");
+    store.add(shape(1), Wait::No).expect("the store goes on");
+    assert!(store.close(TIMEOUT).is_complete());
 }
 
 #[test]

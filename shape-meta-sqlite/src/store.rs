@@ -148,9 +148,9 @@ impl SqliteStore {
     /// place is noticed (C12). A power loss that undoes commits makes the database an older copy, too. Costs
     /// a write of one line.
     pub(crate) fn testify(&self, last_seq: Seq) {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = &*lock {
-            lock.testify(&Witness { openings: [self.connections.opening(), None], last_seq }, false);
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = &mut *lock {
+            lock.advance(Witness { openings: [self.connections.opening(), None], last_seq });
         }
     }
 

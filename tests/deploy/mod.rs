@@ -34,6 +34,7 @@ fn start_both(directory: &Path) -> (Process, Process) {
     let mut new = Process::start(new::NAME, directory);
     new.wait_for("open");
     old.wait_for_adds(ADDS);
+    new.wait_for_refreshes(2);
     (old, new)
 }
 

@@ -82,6 +82,11 @@ impl Process {
         self.read_until("reads", |_, log| log.reads >= wanted);
     }
 
+    /// Reads until the child has reported this many refreshes.
+    pub(super) fn wait_for_refreshes(&mut self, wanted: usize) {
+        self.read_until("refreshes", |_, log| log.refreshes >= wanted);
+    }
+
     fn read_until(&mut self, wanted: &str, is_match: impl Fn(&str, &ChildLog) -> bool) {
         for _ in 0..MAX_LINES {
             let Some(line) = self.line() else {

@@ -1,12 +1,17 @@
 //! The power fails at one of the calls that change the disk: each call in turn. What survives must match the
 //! table of [`Durability`].
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use fastrand::Rng;
 use shape_meta::{
-    Durability, ErrorKind, Inspector, Limits, Mode, MutateError, MutateShapes, MutateShapesExt, Mutation,
-    NoopCleaner, NoopObserver, ReadShapes, ShapeMeta, SqliteOptions, SqliteStore, StoreControl, Timestamp,
+    BoxError, Durability, ErrorKind, Handle, Inspector, Limits, Mode, MutateError, MutateShapes,
+    MutateShapesExt, Mutation, NoopCleaner, NoopObserver, ReadShapes, ShapeCleaner, ShapeMeta, SqliteOptions,
+    SqliteStore, StoreControl, Timestamp,
 };
 use shape_meta_core::{
     Direct, MemoryStore, ShapeStore,
@@ -371,6 +376,43 @@ fn c6_a_commit_after_a_failed_sync_is_durable() {
         let view = recovered(image.path(), false).expect("it is undamaged");
         for number in [1, 2, 3, 5] {
             assert!(view.get(&handle(number)).is_some(), "C6: {cut:?}: shape {number} is lost: {view:#?}");
+        }
+    }
+}
+
+/// Deletes the data of every shape that it is handed, and remembers which.
+#[derive(Clone, Default)]
+struct Deleting(Arc<Mutex<Vec<Handle>>>);
+
+impl ShapeCleaner for Deleting {
+    fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
+        self.0.lock().expect("no panic").extend_from_slice(handles);
+        Ok(())
+    }
+}
+
+/// Once, the commit that was to sync the removals wrote nothing, and the shape was back without its data.
+#[test]
+fn c12_a_power_cut_brings_back_no_shape_without_its_data() {
+    for composition in [DIRECT, PRODUCT] {
+        let options = small_caches().durability(Durability::PowerLossConsistent);
+        let (directory, cleaner) = (directory(), Deleting::default());
+        let disk = Disk::mount(directory.path()).expect("it is there");
+        let builder = ShapeMeta::builder(cleaner.clone()).sqlite(options).background_cleanup(false);
+        let store = composition.apply_to(builder).open(directory.path()).expect("nothing fails");
+        store.add(shape(1), WAIT).expect("it is new");
+        store.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");
+        store.flush(TIMEOUT).expect("the disk works");
+        store.database().expect("SQLite").close_idle();
+        store.remove(&handle(1), WAIT).expect("it is live");
+        store.flush(TIMEOUT).expect("the disk works");
+        while store.clean_once().expect("the disk works") {}
+        assert_eq!(*cleaner.0.lock().expect("no panic"), [handle(1)]);
+        disk.power_off();
+        for cut in cuts(&mut Rng::with_seed(1)) {
+            let image = directory_of(&disk, cut);
+            let view = recovered(image.path(), false).expect("it is undamaged");
+            assert!(view.get(&handle(1)).is_none(), "C12: {composition:?}, {cut:?}: it is back: {view:#?}");
         }
     }
 }

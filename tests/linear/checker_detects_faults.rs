@@ -10,7 +10,7 @@ use shape_meta_core::{
 };
 
 use shape_meta_harness::linear::{
-    call::{Call, Refused, Request, Response, Stalest},
+    call::{Call, LeastUsed, Refused, Request, Response},
     rounds::{RecordedCall, is_linearizable, run_rounds},
     table::{NewRow, Table},
 };
@@ -85,10 +85,10 @@ fn c1_a_shape_that_is_half_visible_has_no_order() {
     }
 }
 
-/// The stalest shape must be returned by each read that starts after it was touched. A read during two touches
-/// may miss the first one and see the second one.
+/// The least recently used shape must be returned by each read that starts after it was touched. A read
+/// during two touches may miss the first one and see the second one.
 #[test]
-fn c1_a_read_that_misses_the_stalest_shape_has_no_order() {
+fn c1_a_read_that_misses_the_least_used_shape_has_no_order() {
     let both = || {
         let other = NewRow { key: 0, relations: 0 };
         let second = (0, [2, 3], Request::Add(1, other), Response::Accepted(Ok(2)));
@@ -96,7 +96,7 @@ fn c1_a_read_that_misses_the_stalest_shape_has_no_order() {
     };
     let touch = |handle, time, at| (0, at, Request::Touch(handle, time), Response::Live(true));
     let read = |n, at, found: &[(u8, u64)]| {
-        let found = Stalest { found: found.to_vec(), ..Stalest::default() };
+        let found = LeastUsed { found: found.to_vec(), ..LeastUsed::default() };
         (1, at, Request::LeastRecentlyUsed(n, 0), Response::LeastRecentlyUsed(found))
     };
     let touches = || [touch(0, 10, [4, 5]), touch(1, 20, [6, 7])];
@@ -104,7 +104,7 @@ fn c1_a_read_that_misses_the_stalest_shape_has_no_order() {
     assert!(has(read(1, [8, 9], &[(0, 10)])) && has(read(2, [8, 9], &[(0, 10), (1, 20)])));
     assert!(
         !has(read(1, [8, 9], &[(1, 20)])) && !has(read(2, [8, 9], &[(1, 20)])),
-        "C1: it misses the stalest"
+        "C1: it misses the least recently used shape"
     );
     let during = |found: &[(u8, u64)]| {
         let [first, second] = [touch(0, 10, [5, 6]), touch(1, 20, [7, 8])];

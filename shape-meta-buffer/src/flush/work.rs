@@ -67,7 +67,8 @@ impl FlushWork {
     ///
     /// # Errors
     ///
-    /// The same error, if a reset was rejected: nothing that follows can be committed without it.
+    /// The same error, with the segment as it was, if a reset was rejected: nothing that follows can be
+    /// committed without it. Also if a batch without changes was rejected.
     pub(super) fn isolate(&mut self, mut segment: Vec<Change>, error: Error) -> Result<(), Error> {
         let named = error.rejected_seq().and_then(|rejected| {
             let is = |change: &Change| change.entry().is_some_and(|entry| entry.created() == rejected);
@@ -80,12 +81,14 @@ impl FlushWork {
                 self.segments.push(segment);
             }
             named => {
-                let change = segment.remove(named.unwrap_or(0));
-                segment.extend(discard(&change));
-                self.segments.push(segment);
-                if matches!(change, Change::Reset) {
+                let at = named.unwrap_or(0);
+                if matches!(segment.get(at), None | Some(Change::Reset)) {
+                    self.segments.push(segment);
                     return Err(error);
                 }
+                let change = segment.remove(at);
+                segment.extend(discard(&change));
+                self.segments.push(segment);
                 if let Change::Remove { entry } = &change {
                     self.reject_successors(entry.handle().as_bytes(), entry.key(), &error);
                 }

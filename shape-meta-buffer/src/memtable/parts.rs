@@ -30,8 +30,8 @@ pub(crate) struct Position {
 }
 
 impl Overlay {
-    /// Reads the active generation in parts, and then takes the other generations along. The result is that
-    /// of the moment at which the last slot was read again: a slot that changed after its part was read has
+    /// Reads the active generation in parts, and then takes the other generations along. The result is the
+    /// state as it was when the last slot was read again: a slot that changed after its part was read has
     /// a mutation, and is read again.
     ///
     /// A mutation waits for one part at most. The read ends however many mutations and flushes there are
@@ -54,7 +54,7 @@ impl Overlay {
         view(state.view(dropped))
     }
 
-    /// Returns the state of the moment that was read, or `None` if the active generation was replaced.
+    /// Returns the state as it was read, or `None` if the active generation was replaced.
     fn try_in_parts(&self, read: &mut impl ReadInParts) -> Option<crate::sync::RwLockReadGuard<'_, State>> {
         read.clear();
         let mut position = self.read().active.position();

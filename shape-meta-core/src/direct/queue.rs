@@ -102,7 +102,7 @@ impl Ticket {
         self.changed.raise();
     }
 
-    /// Whether it was answered. Only the leader asks, and its own answer is not collected meanwhile.
+    /// Whether it was answered, or given up.
     pub(super) fn is_answered(&self) -> bool {
         matches!(*self.state(), TicketState::Answered(_) | TicketState::Collected)
     }
@@ -123,6 +123,12 @@ impl Ticket {
             // The caller has its answer and does not ask again.
             TicketState::Collected => Turn::Wait,
         }
+    }
+
+    /// Gives the answer up, because the future was dropped. Unless the request was taken, nothing is
+    /// committed.
+    pub(super) fn abandon(&self) {
+        *self.state() = TicketState::Collected;
     }
 
     pub(super) fn changed(&self) -> &Signal {
@@ -159,7 +165,7 @@ impl Queue {
         let most = if waiting.alone > 0 { 1 } else { MAX_TAKEN };
         let mut taken = VecDeque::new();
         while taken.len() < most && waiting.tickets.front().is_some_and(|next| next.request.is_some()) {
-            taken.extend(waiting.tickets.pop_front());
+            taken.extend(waiting.tickets.pop_front().filter(|ticket| !ticket.is_answered()));
         }
         waiting.alone = waiting.alone.saturating_sub(taken.len());
         Callers(taken)
@@ -201,7 +207,7 @@ impl Queue {
         }
     }
 
-    /// Removes the ticket of a future that was dropped, unless it was taken.
+    /// Removes a ticket, unless it was taken or has the lead. O(callers that wait).
     pub(super) fn withdraw(&self, ticket: &Arc<Ticket>) {
         self.waiting().tickets.retain(|one| !Arc::ptr_eq(one, ticket));
     }

@@ -46,8 +46,9 @@ struct Shared<S> {
     /// Whether the observer wants the latencies of mutations.
     timed: bool,
     queue: Queue,
-    /// The thread that leads the queue. Held for a few instructions only.
-    leading: Mutex<Option<ThreadId>>,
+    /// The threads that call observers while they lead the queue, or while the leader waits for them. Held
+    /// for a few instructions only.
+    leading: Mutex<Vec<ThreadId>>,
     /// Held by the leader of the queue across disk work, and by none else, so no one waits for it. No reader
     /// takes it (I5). Taken before `condition`.
     writer: Mutex<Writer>,
@@ -75,19 +76,26 @@ struct Writer {
 }
 
 /// The lead of the queue, which is handed over when this is dropped, also by a panic.
-struct Lead<'a, S: ShapeStore + 'static>(&'a Arc<Shared<S>>);
+struct Lead<'a, S: ShapeStore + 'static> {
+    shared: &'a Arc<Shared<S>>,
+    /// The ticket of the leader, while its thread may still unwind. It must not get the lead then.
+    own: Option<Arc<Ticket>>,
+}
 
 impl<'a, S: ShapeStore + 'static> Lead<'a, S> {
-    fn new(shared: &'a Arc<Shared<S>>) -> Self {
-        *shared.leading() = Some(thread::current().id());
-        Self(shared)
+    fn new(shared: &'a Arc<Shared<S>>, own: Option<&Arc<Ticket>>) -> Self {
+        shared.leading().push(thread::current().id());
+        Self { shared, own: own.cloned() }
     }
 }
 
 impl<S: ShapeStore + 'static> Drop for Lead<'_, S> {
     fn drop(&mut self) {
-        *self.0.leading() = None;
-        self.0.hand_over();
+        self.shared.leads_no_more();
+        if let Some(own) = self.own.take() {
+            self.shared.queue.withdraw(&own);
+        }
+        self.shared.hand_over();
     }
 }
 
@@ -96,9 +104,7 @@ struct Waiting<S>(Arc<Shared<S>>, Arc<Ticket>);
 
 impl<S> Drop for Waiting<S> {
     fn drop(&mut self) {
-        if !self.1.is_answered() {
-            self.0.queue.withdraw(&self.1);
-        }
+        self.1.abandon();
     }
 }
 
@@ -146,14 +152,20 @@ impl<S> Shared<S> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leading(&self) -> MutexGuard<'_, Option<ThreadId>> {
+    fn leading(&self) -> MutexGuard<'_, Vec<ThreadId>> {
         // No code that can panic runs under this lock.
         self.leading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records that this thread leads no more.
+    fn leads_no_more(&self) {
+        let ours = thread::current().id();
+        self.leading().retain(|thread| *thread != ours);
+    }
+
     /// Refuses a call that would wait for the transaction that it is made in.
     fn check_not_leading(&self) -> Result<()> {
-        if *self.leading() != Some(thread::current().id()) {
+        if !self.leading().contains(&thread::current().id()) {
             return Ok(());
         }
         Err(Error::new(
@@ -219,6 +231,10 @@ impl<S: ShapeStore + 'static> Shared<S> {
         request: Request,
         finish: impl FnOnce(&Self, Answer) -> T + Send + 'static,
     ) -> Submitted<T> {
+        if let Err(error) = self.check_open() {
+            self.observer.failed(&error);
+            return Submitted::Done(Err(error.into()));
+        }
         let ticket = Ticket::new(Some(request), false);
         if self.queue.push(&ticket) {
             // As if this future had led: it hands over to itself.
@@ -248,13 +264,13 @@ impl<S: ShapeStore + 'static> Shared<S> {
         self.check_not_leading()?;
         let ticket = Ticket::new(None, true);
         if self.queue.push(&ticket) {
-            return Ok(Lead::new(self));
+            return Ok(Lead::new(self, None));
         }
         let mut waits = true;
         loop {
             let waiter = ticket.changed().listen();
             if matches!(ticket.turn(), Turn::Lead) {
-                return Ok(Lead::new(self));
+                return Ok(Lead::new(self, None));
             }
             if !waits {
                 return Err(Error::new(
@@ -273,31 +289,36 @@ impl<S: ShapeStore + 'static> Shared<S> {
 
     /// Commits what is queued until the own ticket is answered, or no one waits, and hands over.
     fn lead(self: &Arc<Self>, own: Option<&Arc<Ticket>>) {
-        let _lead = Lead::new(self);
+        let mut lead = Lead::new(self, own);
         loop {
             let tickets = self.queue.take();
             if tickets.is_empty() {
-                return;
+                break;
             }
             self.commit(tickets);
             if own.is_some_and(|own| own.is_answered()) {
-                return;
+                break;
             }
         }
+        lead.own = None;
     }
 
     fn hand_over(self: &Arc<Self>) {
+        let mut failed = None;
         while matches!(self.queue.hand_over(), NextLeader::Thread) {
             let shared = Arc::clone(self);
             let thread = thread::Builder::new().name("shape-meta-commit".into());
-            let Err(error) = thread.spawn(move || shared.lead(None)) else { return };
+            let Err(error) = thread.spawn(move || shared.lead(None)) else { break };
             let message = format!(
                 "the thread that commits for futures could not be started: {error}; nothing has changed; try \
                  again"
             );
             let error = Error::new(ErrorKind::Io, message).with_source(error);
-            self.queue.take_leaderless().drain().for_each(|ticket| self.fail(&ticket, &error));
+            self.queue.take_leaderless().drain().for_each(|ticket| ticket.answer(Err(error.clone().into())));
+            failed = Some(error);
         }
+        // Once the lead is handed over, since an observer may panic.
+        failed.iter().for_each(|error| self.observer.failed(error));
     }
 }
 
@@ -330,6 +351,7 @@ impl<S: ShapeStore + 'static> Shared<S> {
                 Ok(Validated::Change(change)) => transaction.push(Arc::clone(ticket), change),
                 Ok(Validated::Postponed) => {
                     postponed.push(Arc::clone(ticket));
+                    transaction.exclude(&request.mutation);
                     if matches!(request.mutation, Mutation::Reset) {
                         // What came after it is not removed by it.
                         transaction.close();
@@ -446,9 +468,10 @@ impl<S: ShapeStore + 'static> Shared<S> {
         }
     }
 
+    /// Answers first, since an observer may panic.
     fn fail(&self, ticket: &Ticket, error: &Error) {
-        self.observer.failed(error);
         ticket.answer(Err(error.clone().into()));
+        self.observer.failed(error);
     }
 
     /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the
@@ -470,8 +493,11 @@ impl<S: ShapeStore + 'static> Shared<S> {
         let save = {
             let (ended, shared) = (Arc::clone(&ended), Arc::clone(self));
             move || {
+                // The close leads, and waits for this thread.
+                shared.leading().push(thread::current().id());
                 // A panic of the store or of the observer ends it; the times are saved again after an open.
                 let _ = catch_unwind(AssertUnwindSafe(|| while shared.save_reads() && has_time() {}));
+                shared.leads_no_more();
                 // Close may be followed by another open, which needs what the store owns.
                 drop(shared);
                 ended.0.store(true, Ordering::Release);
@@ -612,8 +638,11 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         if let Err(error) = self.0.check_not_leading() {
             return report(Some(error));
         }
-        if self.0.condition().phase == Phase::Open {
-            self.0.condition().phase = Phase::Closing;
+        {
+            let mut condition = self.0.condition();
+            if condition.phase == Phase::Open {
+                condition.phase = Phase::Closing;
+            }
         }
         let lead = match self.0.lead_alone(deadline) {
             Ok(lead) => lead,

@@ -51,6 +51,21 @@ impl Transaction {
             }
     }
 
+    /// Makes the mutations that concern the same shape wait as well, since this one comes before them.
+    pub(super) fn exclude(&mut self, mutation: &Mutation) {
+        match mutation {
+            Mutation::Add(shape) => {
+                self.handles.insert(shape.handle.clone());
+                self.keys.insert(shape.key);
+            }
+            Mutation::Remove(handle) | Mutation::Mark(handle, _) => {
+                // No shape has a text that is no handle.
+                self.handles.extend(Handle::new(handle));
+            }
+            Mutation::Reset => {}
+        }
+    }
+
     /// Takes no more changes.
     pub(super) fn close(&mut self) {
         self.is_closed = true;

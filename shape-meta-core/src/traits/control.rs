@@ -68,8 +68,8 @@ pub trait StoreControl: MutateShapes {
     fn reserve_handles(&self, handles: &[Handle]) -> Result<Reservation>;
 
     /// Stops accepting mutations, flushes pending changes, and reports those that it could not write, within
-    /// about `timeout` (C10). Reads continue, as far as the store below allows. Closing again returns the same
-    /// report.
+    /// about `timeout` (C10). Reads continue, as far as the store below allows. Closing again returns the
+    /// same report.
     fn close(&self, timeout: Duration) -> CloseReport;
 }
 

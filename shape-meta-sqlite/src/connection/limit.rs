@@ -16,17 +16,15 @@ use crate::connection::idle;
 /// and its page cache; an idle store has no connection, and takes one descriptor, that of its lock file.
 ///
 /// - *Readers and idle writers*, of all stores together, never exceed the limit. At the limit, a read of a
-///   store
-///   without an idle reader closes the reader, of any store, that has been idle for longest, and opens its own.
-///   If there is none, the writer that has been idle for longest is closed by a thread of the crate, because that
-///   takes some syncs. If all readers are in use, the read waits, as it does when the
+///   store without an idle reader closes the reader, of any store, that has been idle for longest, and opens
+///   its own. If there is none, the writer that has been idle for longest is closed by a thread of the crate,
+///   because that takes some syncs. If all readers are in use, the read waits, as it does when the
 ///   [`max_readers`](crate::SqliteOptions::max_readers) of its own store are in use.
 /// - A *writer* is opened without waiting, so that no store delays the flushes of another. Writers at work
-///   come on
-///   top of the limit: at most one for each thread that writes, that is the `max_threads` of a `FlusherPool` if all
-///   stores share one, and one for each store that is being opened, repaired or promoted. At the limit, a writer is
-///   closed as soon as its batch is committed, instead of after the
-///   [idle time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and some
+///   come on top of the limit: at most one for each thread that writes, that is the `max_threads` of a
+///   `FlusherPool` if all stores share one, and one for each store that is being opened, repaired or
+///   promoted. At the limit, a writer is closed as soon as its batch is committed, instead of after the [idle
+///   time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and some
 ///   syncs. So the limit should be at least the number of stores that write all the time.
 ///
 /// A store in [`Mode::Exclusive`](crate::Mode::Exclusive), or in memory, has its one connection open all the

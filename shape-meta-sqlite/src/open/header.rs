@@ -82,8 +82,9 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         let rolled_back = salvage::header(&path)?;
         return match judge(&rolled_back) {
             None => Ok(FileState::Database),
-            // The first transaction of a database: with the journal, it has no page.
-            Some(_) if rolled_back.is_empty() && header.starts_with(MAGIC) => Ok(FileState::Database),
+            // The first transaction of a database: with the journal, it has no page, and without it, its first
+            // page may not be written yet.
+            Some(_) if rolled_back.is_empty() && is_of_a_new_file(&header) => Ok(FileState::Database),
             Some(defect) => state_by_content(files, &header, defect),
         };
     }
@@ -172,6 +173,10 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
             ),
         )),
     }
+}
+
+fn is_of_a_new_file(header: &[u8]) -> bool {
+    header.starts_with(MAGIC) || header.iter().all(|byte| *byte == 0)
 }
 
 /// Returns whether a schema version looks like this known one with damage: in a single bit, or in one of the

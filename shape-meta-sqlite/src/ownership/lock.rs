@@ -32,7 +32,7 @@ pub(crate) struct OwnerLock {
     /// take-over replaces it by a file that is locked already.
     file: File,
     path: PathBuf,
-    /// What the file said when it was locked.
+    /// What the file said when it was locked; later, what the store has written into it.
     witness: Option<Witness>,
 }
 
@@ -142,7 +142,7 @@ impl OwnerLock {
         Witness::read(&File::open(files.lock()).ok()?)
     }
 
-    /// Returns what the lock file said when this process locked it.
+    /// Returns what the lock file said when this process locked it, until [`advance`](Self::advance).
     pub(crate) fn witness(&self) -> Option<Witness> {
         self.witness
     }
@@ -151,6 +151,17 @@ impl OwnerLock {
     /// does not trust the stored data then.
     pub(crate) fn testify(&self, witness: &Witness, sync: bool) {
         let _ = witness.write(&self.file, sync);
+    }
+
+    /// Records a later state of the database, as [`testify`](Self::testify). Commits and cleanups do so next
+    /// to each other: one that is behind is left out.
+    pub(crate) fn advance(&mut self, witness: Witness) {
+        let is_ahead =
+            |known: &Witness| known.openings == witness.openings && known.last_seq > witness.last_seq;
+        if !self.witness.as_ref().is_some_and(is_ahead) {
+            self.witness = Some(witness);
+            self.testify(&witness, false);
+        }
     }
 
     /// Whether this is still the lock of the directory: false after another process has taken over.
@@ -337,7 +348,26 @@ fn already_open(file: &mut File, files: &Files) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use shape_meta_core::Seq;
+
     use super::*;
+    use crate::format::identity::Identity;
+
+    #[test]
+    fn c12_what_the_lock_file_says_never_goes_back() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("absolute");
+        let mut lock = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
+        let [opening, rebuilt] = [(); 2].map(|()| Identity::random().ok());
+        let mut said = |of, seq| {
+            lock.advance(Witness { openings: [of, None], last_seq: Seq::new(seq) });
+            Witness::read(&lock.file).map(|witness| (witness.openings[0], witness.last_seq.get()))
+        };
+        assert_eq!(said(opening, 7), Some((opening, 7)));
+        assert_eq!(said(opening, 6), Some((opening, 7)), "a cleanup that has read the state before a commit");
+        assert_eq!(said(opening, 8), Some((opening, 8)));
+        assert_eq!(said(rebuilt, 3), Some((rebuilt, 3)), "another opening counts anew");
+    }
 
     fn acquire(files: &Files, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
         OwnerLock::acquire(files, Mode::Wal, on_live_owner)

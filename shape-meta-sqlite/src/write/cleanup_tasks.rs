@@ -212,8 +212,8 @@ impl SqliteStore {
 
     /// Returns whether stored data without a shape is known to belong to this database, so that it can be
     /// deleted. False for a database that was just created, restored, or rebuilt after damage, until
-    /// [`trust_storage`](Self::trust_storage). A file that was copied counts as restored, and so does one that
-    /// is behind its lock file. One that was renamed does not.
+    /// [`trust_storage`](Self::trust_storage). A file that was copied counts as restored, and so does one
+    /// that is behind its lock file. One that was renamed does not.
     ///
     /// # Errors
     ///
@@ -298,8 +298,8 @@ impl SqliteStore {
         })
     }
 
-    /// Checks the owner in a transaction. With `writes`, the transaction writes what it has read, so that its
-    /// commit syncs the WAL with every commit before it.
+    /// Checks the owner in a transaction. With `writes`, the transaction writes a page, so that its commit
+    /// syncs the WAL with every commit before it. A row that is written as it was changes no page.
     fn confirm_ownership(&self, connection: &mut Connection, writes: bool) -> Result<Seq> {
         let doing = "check the ownership before a cleanup";
         let transaction =
@@ -307,7 +307,10 @@ impl SqliteStore {
         let meta = Meta::read(&transaction)?;
         self.connections.check_owner(&meta)?;
         if writes {
-            meta.write(&transaction)?;
+            let version: i64 = transaction
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .map_err(failed(doing))?;
+            set(&transaction, "user_version", version).map_err(failed(doing))?;
         }
         transaction.commit().map_err(failed(doing))?;
         Ok(meta.last_seq)

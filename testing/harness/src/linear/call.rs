@@ -55,7 +55,7 @@ pub enum Response {
     Metadata(Option<(u64, u8)>),
     Record(Option<(u64, NewRow)>),
     Live(bool),
-    LeastRecentlyUsed(Stalest),
+    LeastRecentlyUsed(LeastUsed),
     Handle(Option<u8>),
     Handles(BTreeSet<u8>),
     Counts((u64, u64)),
@@ -63,9 +63,9 @@ pub enum Response {
     LastSeq(u64),
 }
 
-/// The stalest shapes, as one read has found them.
+/// The least recently used shapes, as one read has found them.
 #[derive(Clone, Debug, Default)]
-pub struct Stalest {
+pub struct LeastUsed {
     /// The handles with their last-read times.
     pub found: Vec<(u8, u64)>,
     /// The times of the touches that had ended before the read began. Set when a history is checked.
@@ -107,7 +107,7 @@ impl Request {
         }
     }
 
-    /// As [`random`](Self::random), mostly with touches and reads of the stalest shapes.
+    /// As [`random`](Self::random), mostly with touches and reads of the least recently used shapes.
     pub fn random_recency(random: &mut Rng) -> Self {
         let handle = random.u8(..HANDLES);
         let new = NewRow { key: random.u8(..KEYS), relations: 0 };
@@ -153,7 +153,7 @@ impl Request {
                     (0..HANDLES).filter(|handle| excluded & (1 << handle) != 0).map(name).collect();
                 let found = store.least_recently_used(n.into(), &excluded).expect(NO_FAULT);
                 let found = found.shapes.iter().map(|(handle, at)| (number(handle), at.as_micros()));
-                Response::LeastRecentlyUsed(Stalest { found: found.collect(), ..Stalest::default() })
+                Response::LeastRecentlyUsed(LeastUsed { found: found.collect(), ..LeastUsed::default() })
             }
             Self::HandleFor(of) => {
                 let found = store.handle_for(&key(of.into())).expect(NO_FAULT);

@@ -101,15 +101,16 @@ pub fn is_linearizable(before: Table, calls: &[RecordedCall]) -> bool {
     WGLChecker::<Table>::is_linearizable(History::from_actions(history))
 }
 
-/// Returns the call, and for a read of the stalest shapes the touches that it must and that it may have seen.
+/// Returns the call, and for a read of the least recently used shapes the touches that it must and that it
+/// may have seen.
 fn with_touches(read: &RecordedCall, before: &Table, calls: &[RecordedCall]) -> Call {
     let mut call = read.call.clone();
-    if let Response::LeastRecentlyUsed(stalest) = &mut call.response {
-        stalest.earlier.extend(before.touches.values().flatten());
+    if let Response::LeastRecentlyUsed(found) = &mut call.response {
+        found.earlier.extend(before.touches.values().flatten());
         for other in calls {
             match other.call.request {
-                Request::Touch(_, at) if other.end < read.start => drop(stalest.earlier.insert(at)),
-                Request::Touch(handle, at) if other.start < read.end => stalest.during.push((handle, at)),
+                Request::Touch(_, at) if other.end < read.start => drop(found.earlier.insert(at)),
+                Request::Touch(handle, at) if other.start < read.end => found.during.push((handle, at)),
                 _ => {}
             }
         }

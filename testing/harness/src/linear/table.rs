@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use todc_utils::specifications::Specification;
 
-use super::call::{Call, Refused, Request, Response, Stalest};
+use super::call::{Call, LeastUsed, Refused, Request, Response};
 
 /// A sequential store: the specification that histories are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,10 +56,10 @@ impl Table {
         Ok(self.last)
     }
 
-    /// Returns whether these may be the stalest shapes. Their set is that of one moment, but a touch during the
-    /// read may be seen or not: the times of shapes are read one after the other.
-    fn are_stalest(&self, n: usize, excluded: u8, response: &Stalest) -> bool {
-        let Stalest { found, earlier, during } = response;
+    /// Returns whether these may be the least recently used shapes. Their set is that of one moment, but a
+    /// touch during the read may be seen or not: the times of shapes are read one after the other.
+    fn are_least_used(&self, n: usize, excluded: u8, response: &LeastUsed) -> bool {
+        let LeastUsed { found, earlier, during } = response;
         // The earliest and the latest time that the read may have seen; 0 for never.
         let bounds = |handle: u8| {
             let touches = self.touches.get(&handle).into_iter().flatten();
@@ -140,7 +140,7 @@ impl Table {
                 self.rows.contains_key(handle) == *response
             }
             (Request::LeastRecentlyUsed(n, excluded), Response::LeastRecentlyUsed(response)) => {
-                self.are_stalest(usize::from(*n), *excluded, response)
+                self.are_least_used(usize::from(*n), *excluded, response)
             }
             (Request::HandleFor(key), Response::Handle(response)) => self.holder(*key) == *response,
             (Request::HandlesForRelations(relations), Response::Handles(response)) => {

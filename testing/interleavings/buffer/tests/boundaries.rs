@@ -154,9 +154,10 @@ fn c1_no_touch_is_lost_between_overlay_and_store() {
     });
 }
 
-/// The stalest shape is pending when the read begins, and the flush that drops it may end during the read below.
+/// The least recently used shape is pending when the read begins, and the flush that drops it may end during
+/// the read below.
 #[test]
-fn c1_the_stalest_shape_is_not_missed_during_flushes() {
+fn c1_the_least_used_shape_is_not_missed_during_flushes() {
     explore(|| {
         let (store, _, _) = if choose(2) == 0 { manual() } else { open(threaded(1)) };
         let touch = |handle, at| {
@@ -166,7 +167,7 @@ fn c1_the_stalest_shape_is_not_missed_during_flushes() {
             let found = store.lru(n).expect("memory").shapes.into_iter();
             found.map(|(handle, at)| (handle.to_string(), at.as_micros())).collect::<Vec<_>>()
         };
-        let [stalest, later, latest] = [("a", 5), ("b", 10), ("c", 20)].map(|(of, at)| (of.to_owned(), at));
+        let [first, later, latest] = [("a", 5), ("b", 10), ("c", 20)].map(|(of, at)| (of.to_owned(), at));
         add(&store, "b", 2);
         touch("b", 10);
         store.flush_once().expect("flush");
@@ -175,7 +176,7 @@ fn c1_the_stalest_shape_is_not_missed_during_flushes() {
                 add(&store, "a", 1);
                 touch("a", 5);
                 for _ in 0..2 {
-                    assert_eq!(lru(1), std::slice::from_ref(&stalest));
+                    assert_eq!(lru(1), std::slice::from_ref(&first));
                 }
                 store.remove("a", Wait::No).expect("live");
                 add(&store, "c", 3);
@@ -188,7 +189,7 @@ fn c1_the_stalest_shape_is_not_missed_during_flushes() {
                 }
             });
             scope.spawn(|| {
-                let states = [vec![later.clone()], vec![stalest.clone()], vec![later.clone()]];
+                let states = [vec![later.clone()], vec![first.clone()], vec![later.clone()]];
                 see_in_order(&states, || lru(1));
             });
         });

@@ -1,4 +1,4 @@
-//! The queue of a store without a buffer: every caller is answered, whoever leads.
+//! The queue of a store without a buffer: every caller is answered, whichever thread leads.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Crash tests (C6, C12, C13): a parent kills working child processes, and checks the databases and the stored
-//! data that they leave. Between two children it copies, restores, moves and empties the files.
+//! Crash tests (C6, C12, C13): a parent kills working child processes, and checks the databases and the
+//! stored data that they leave. Between two children it copies, restores, moves and empties the files.
 
 mod check;
 mod child;

@@ -293,8 +293,8 @@ impl Chain {
         Ok(self.line.held.last_seq()? == Seq::ZERO)
     }
 
-    /// Forgets the data that another line has deleted: it had removed the shape, or added and removed one with
-    /// its handle.
+    /// Forgets the data that another line has deleted: it had removed the shape, or added and removed one
+    /// with its handle.
     fn forget_deleted(&mut self) -> Outcome<()> {
         let adds = self.data.adds()?;
         let shapes = View::of(&self.line.held).shapes.into_iter();
