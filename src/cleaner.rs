@@ -49,7 +49,8 @@ pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> +
 ///
 /// impl ShapeCleaner for Directories {
 ///     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
-///         fs::metadata(&self.0)?; // an error if the volume is not mounted
+///         // A directory inside the volume: without the volume, its mount point exists and is empty.
+///         fs::metadata(&self.0)?;
 ///         for handle in handles {
 ///             match fs::remove_dir_all(self.0.join(handle.file_name()?)) {
 ///                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -90,7 +91,8 @@ pub trait ShapeCleaner: Send + Sync {
     /// [`ShapeMeta::confirm_orphans`](crate::ShapeMeta::confirm_orphans) or
     /// [`Builder::confirm_orphans`](crate::Builder::confirm_orphans) says that they are garbage, or a sweep
     /// has found none. The same holds if the data of no shape is stored, as on the volume of another
-    /// database. What nothing can tell is in `docs/operations.md` of the repository.
+    /// database. A sweep of an empty storage does not count if there are shapes of before the open: their
+    /// volume may not be mounted. What nothing can tell is in `docs/operations.md` of the repository.
     ///
     /// # Errors
     ///

@@ -179,8 +179,9 @@ impl ShapeMeta {
     ///
     /// A database that was just created, restored or rebuilt only reports orphans
     /// ([`cleanup_status`](Self::cleanup_status)), since it may be the wrong one. Look at the reported ones,
-    /// and make sure that the right database is open, before you confirm them. This is remembered until the
-    /// file is restored or rebuilt.
+    /// and make sure that the right database is open, before you confirm them. This is remembered until
+    /// the file is restored or rebuilt, or loses its lock file. It also ends with a storage that has orphans
+    /// but the data of none of the shapes, and with a power loss that undoes commits.
     ///
     /// # Errors
     ///

@@ -6,6 +6,9 @@ use super::part::{Left, Part};
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// The delays while nothing is left but tasks that wait for a flush.
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
+/// How many failures in a row the delay after one grows with that leaves a single handle: about a second. The
+/// handles after it are others.
+const LEFT_IN_A_ROW: u32 = 4;
 /// How long new tasks wait for another attempt at those that have failed.
 const NEWS_DELAY: Duration = Duration::from_secs(5);
 
@@ -19,6 +22,17 @@ pub(super) struct Pace {
     /// The number of passes in a row that have left tasks.
     passes: u32,
     left: Left,
+}
+
+/// What a failed part means for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// The same handles are tried again in smaller calls, to find those that fail.
+    Narrowed,
+    /// A single handle fails, and is left to the next pass.
+    Left,
+    /// The same is tried again.
+    Same,
 }
 
 /// A rest between two parts.
@@ -46,12 +60,12 @@ impl Pace {
         }
     }
 
-    /// `is_narrowed`: the same handles are tried again in smaller calls, to find those that fail.
-    pub(super) fn failed(&mut self, is_narrowed: bool) {
+    pub(super) fn failed(&mut self, failed: Failed) {
         self.failures = self.failures.saturating_add(1);
-        self.in_a_row = match is_narrowed {
-            true => self.in_a_row.max(1),
-            false => self.in_a_row.saturating_add(1),
+        self.in_a_row = match failed {
+            Failed::Narrowed => self.in_a_row.max(1),
+            Failed::Left => self.in_a_row.saturating_add(1).min(LEFT_IN_A_ROW),
+            Failed::Same => self.in_a_row.saturating_add(1),
         };
     }
 
@@ -91,14 +105,14 @@ mod tests {
         let mut pace = Pace::default();
         let mut delays = [0; 14];
         for delay in &mut delays {
-            pace.failed(false);
+            pace.failed(Failed::Same);
             *delay = pace.retry_delay().as_millis();
         }
         assert_eq!(delays[..4], [100, 200, 400, 800]);
         assert_eq!(delays[10..], [60_000; 4]);
         pace.succeeded(&Part::More);
         assert_eq!(pace.failures(), 14, "the others may still fail");
-        pace.failed(false);
+        pace.failed(Failed::Same);
         assert_eq!(pace.retry_delay().as_millis(), 100, "a success begins anew");
         pace.succeeded(&Part::Done);
         assert_eq!(pace.failures(), 0);
@@ -108,10 +122,20 @@ mod tests {
     fn c12_halving_a_call_is_not_slowed_down() {
         let mut pace = Pace::default();
         for _ in 0..10 {
-            pace.failed(true);
+            pace.failed(Failed::Narrowed);
             assert_eq!(pace.retry_delay().as_millis(), 100);
         }
         assert_eq!(pace.failures(), 10);
+    }
+
+    #[test]
+    fn c12_a_block_of_handles_that_fail_is_passed_soon() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.failed(Failed::Left);
+            assert!(pace.retry_delay() < Duration::from_secs(1));
+        }
+        assert_eq!(pace.failures(), 100);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use shape_meta_sqlite::{CleanupTask, SqliteStore};
 
 use super::{
     OrphanSweep,
+    pace::Failed,
     worker::{Cleanup, panic_error},
 };
 use crate::store::Core;
@@ -88,6 +89,17 @@ impl Progress {
     pub(super) fn keep_requests_of(&mut self, other: &Self) {
         self.needs_sweep |= other.needs_sweep;
         self.is_confirmed |= other.is_confirmed;
+    }
+
+    /// Returns what a failed part that began with `begun` means for the next one.
+    pub(super) fn failed_since(&self, begun: &Self) -> Failed {
+        if self.limit < begun.limit {
+            Failed::Narrowed
+        } else if self.after.is_some() && self.after != begun.after {
+            Failed::Left
+        } else {
+            Failed::Same
+        }
     }
 
     /// Goes on after this task.

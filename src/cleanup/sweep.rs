@@ -1,5 +1,7 @@
-use shape_meta_core::{Error, ErrorKind, Handle, HandleState, Result, Seq};
-use shape_meta_sqlite::SqliteStore;
+use std::collections::{HashMap, HashSet};
+
+use shape_meta_core::{Error, ErrorKind, Handle, HandleState, ReadShapes, Result, Seq};
+use shape_meta_sqlite::{DiskIndexes, SqliteStore};
 
 use super::{
     OrphanSweep,
@@ -8,8 +10,11 @@ use super::{
 };
 use crate::{BoxError, store::Core};
 
-/// How many stored handles are compared at once: the memory of a sweep.
+/// How many stored handles are compared at once.
 const HANDLES_PER_PAGE: usize = 1_000;
+/// How many handles without a shape are compared with the tasks at once: the memory of a sweep. Each time
+/// is a pass over the tasks.
+const CANDIDATES_AT_ONCE: usize = 50_000;
 /// How many orphans are reported by name.
 const SAMPLE: usize = 10;
 
@@ -32,24 +37,33 @@ impl Cleanup {
     /// A shape is added before its data is created. So each stored handle that belongs to a shape is live
     /// when it is looked up, or its removal was accepted.
     ///
-    /// While a change to a handle is pending, it is not known whether the database has ever had it: a
-    /// reset that is pending concerns every handle. A trusted database makes a task of it, whose handle is
-    /// looked up again before anything is deleted. Otherwise the sweep is repeated after the flush.
+    /// While a change to a handle is pending, its state in memory does not show whether the database has ever
+    /// had it: a reset that is pending concerns every handle. A trusted database makes a task of it, whose
+    /// handle is looked up again before anything is deleted. Another one looks it up on disk. If it is not
+    /// there, the sweep is repeated after the flush.
     ///
     /// Nothing is written before everything was compared once: if there are shapes, but the data of none of
-    /// them is stored, then the storage is not the one of this database, and the trust ends.
+    /// them is stored, then the storage is not the one of this database, and the trust ends or does not
+    /// begin.
     pub(super) fn sweep(&self, store: &Core, database: &SqliteStore, is_confirmed: bool) -> Result<Part> {
         let Some(found) = self.compare(store, database, &|_| Ok(()))? else { return Ok(Part::Swept(None)) };
-        let is_trusted = database.is_storage_trusted()?;
+        let mut is_trusted = database.is_storage_trusted()?;
+        if is_confirmed && !is_trusted {
+            // The sweep before may have ended the trust after it was confirmed.
+            database.trust_storage()?;
+            is_trusted = true;
+        }
         if !is_trusted && found.has_undecided && found.orphans == 0 {
             return Ok(Part::Left(Left::Pending));
         }
         let has_candidates = found.has_undecided || found.orphans > 0;
-        let is_strange = has_candidates && !found.has_earlier && has_earlier_shape(store, database)?;
+        // Without candidates and with trust there is nothing to decide.
+        let is_strange =
+            (has_candidates || !is_trusted) && !found.has_earlier && has_earlier_shape(store, database)?;
         let waits_for_confirmation = has_candidates && (!is_trusted || is_strange) && !is_confirmed;
         match (has_candidates, is_trusted) {
-            (false, false) => database.trust_storage()?,
-            (false, true) => {}
+            (false, false) if !is_strange => database.trust_storage()?,
+            (false, _) => {}
             (true, true) if waits_for_confirmation => database.distrust_storage()?,
             (true, _) if waits_for_confirmation => {}
             (true, _) => drop(self.compare(store, database, &|handles| database.add_orphans(handles))?),
@@ -61,7 +75,7 @@ impl Cleanup {
         Ok(Part::Swept(Some(OrphanSweep { stored, orphans, sample, waits_for_confirmation })))
     }
 
-    /// Compares each page of stored handles with the shapes, and passes those without a shape to `each`.
+    /// Compares the stored handles with the shapes, and passes pages of those without a shape to `each`.
     fn compare(
         &self,
         store: &Core,
@@ -69,27 +83,33 @@ impl Cleanup {
         each: &dyn Fn(&[Handle]) -> Result<()>,
     ) -> Result<Option<Found>> {
         let Some(mut stored) = self.cleaner.stored_handles().map_err(failed)? else { return Ok(None) };
-        let mut found = Found::default();
+        let is_trusted = database.is_storage_trusted()?;
+        let (mut found, mut candidates) = (Found::default(), Candidates::default());
         loop {
             if self.is_closed() {
                 return Ok(None);
             }
             let page: Vec<Handle> =
                 stored.by_ref().take(HANDLES_PER_PAGE).collect::<Result<_, _>>().map_err(failed)?;
-            if page.is_empty() {
-                return Ok(Some(found));
-            }
+            let is_at_end = page.is_empty();
             found.stored += page.len() as u64;
+            candidates.add(store, page, database.report().last_seq)?;
+            if !is_at_end && candidates.len() < CANDIDATES_AT_ONCE {
+                continue;
+            }
             let Candidates { orphans, undecided, has_earlier } =
-                candidates(store, page, database.report().last_seq)?;
-            let (orphans, undecided) = (database.without_task(orphans)?, database.without_task(undecided)?);
-            each(&orphans)?;
-            each(&undecided)?;
+                std::mem::take(&mut candidates).without_known(database, is_trusted)?;
+            for handles in orphans.chunks(HANDLES_PER_PAGE).chain(undecided.chunks(HANDLES_PER_PAGE)) {
+                each(handles)?;
+            }
             found.has_earlier |= has_earlier;
             found.has_undecided |= !undecided.is_empty();
             found.orphans += orphans.len() as u64;
             let missing = SAMPLE - found.sample.len();
             found.sample.extend(orphans.into_iter().take(missing));
+            if is_at_end {
+                return Ok(Some(found));
+            }
         }
     }
 }
@@ -105,32 +125,87 @@ struct Candidates {
     has_earlier: bool,
 }
 
-fn candidates(store: &Core, handles: Vec<Handle>, last_seq_at_open: Seq) -> Result<Candidates> {
-    let (mut candidates, mut without_shape) = (Candidates::default(), Vec::new());
-    for handle in handles {
-        // Most are live, and this look-up takes no lock.
-        match store.stack().metadata(&handle)? {
-            Some(live) => candidates.has_earlier |= live.created <= last_seq_at_open,
-            None => without_shape.push(handle),
+impl Candidates {
+    fn len(&self) -> usize {
+        self.orphans.len() + self.undecided.len()
+    }
+
+    /// Adds those of these handles that no shape has.
+    fn add(&mut self, store: &Core, handles: Vec<Handle>, last_seq_at_open: Seq) -> Result<()> {
+        let mut without_shape = Vec::new();
+        for handle in handles {
+            // Most are live, and this look-up takes no lock.
+            match store.stack().metadata(&handle)? {
+                Some(live) => self.has_earlier |= live.created <= last_seq_at_open,
+                None => without_shape.push(handle),
+            }
         }
-    }
-    if without_shape.is_empty() {
-        return Ok(candidates);
-    }
-    for (handle, state) in store.stack().reserve_handles(&without_shape)?.states() {
-        match state {
-            HandleState::Free => candidates.orphans.push(handle.clone()),
-            HandleState::Pending => candidates.undecided.push(handle.clone()),
-            HandleState::Live { .. } => {}
+        if without_shape.is_empty() {
+            return Ok(());
         }
+        for (handle, state) in store.stack().reserve_handles(&without_shape)?.states() {
+            match state {
+                HandleState::Free => self.orphans.push(handle.clone()),
+                HandleState::Pending => self.undecided.push(handle.clone()),
+                HandleState::Live { .. } => {}
+            }
+        }
+        Ok(())
     }
-    Ok(candidates)
+
+    /// Removes the handles that the database knows: those with a task, and those with a pending change that
+    /// are on disk. A trusted database does not need the latter.
+    ///
+    /// Shapes are looked up before tasks: a removal that is committed in between has left its task.
+    fn without_known(mut self, database: &SqliteStore, is_trusted: bool) -> Result<Self> {
+        if !is_trusted && !self.undecided.is_empty() {
+            let known = on_disk(database, &self.undecided)?;
+            let last_seq_at_open = database.report().last_seq;
+            self.has_earlier |= known.values().any(|created| *created <= last_seq_at_open);
+            self.undecided.retain(|handle| !known.contains_key(handle));
+        }
+        for handles in [&mut self.orphans, &mut self.undecided] {
+            *handles = database.without_task(std::mem::take(handles))?;
+        }
+        Ok(self)
+    }
 }
 
-/// Returns whether a shape is live that the database had before it was opened.
+/// Returns those of these handles that a shape on disk has, with the sequence number of its add. Without
+/// disk indexes it passes over all shapes.
+fn on_disk(database: &SqliteStore, handles: &[Handle]) -> Result<HashMap<Handle, Seq>> {
+    let mut found = HashMap::new();
+    if database.disk_indexes() == DiskIndexes::Maintained {
+        for handle in handles {
+            if let Some(shape) = database.metadata(handle)? {
+                found.insert(handle.clone(), shape.created);
+            }
+        }
+        return Ok(found);
+    }
+    let asked: HashSet<&Handle> = handles.iter().collect();
+    for item in database.scan()? {
+        match item {
+            Ok(item) if asked.contains(item.record.handle()) => {
+                found.insert(item.record.handle().clone(), item.record.entry.created());
+            }
+            Ok(_) => {}
+            // A damaged shape does not keep the others.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether a shape is live that the database had before it was opened. A damaged one counts as such.
 fn has_earlier_shape(store: &Core, database: &SqliteStore) -> Result<bool> {
-    let Some(oldest) = store.stack().scan()?.next().transpose()? else { return Ok(false) };
-    Ok(oldest.record.entry.created() <= database.report().last_seq)
+    match store.stack().scan()?.next() {
+        Some(Ok(oldest)) => Ok(oldest.record.entry.created() <= database.report().last_seq),
+        Some(Err(error)) if error.kind() == ErrorKind::Corrupt => Ok(true),
+        Some(Err(error)) => Err(error),
+        None => Ok(false),
+    }
 }
 
 fn failed(source: BoxError) -> Error {

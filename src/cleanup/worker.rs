@@ -91,7 +91,7 @@ impl Cleanup {
     /// The failure of the cleaner, or of the database.
     pub(crate) fn step(&self) -> Result<bool> {
         let Some(mut progress) = self.begin() else { return Ok(false) };
-        let limit = progress.limit;
+        let begun = progress.clone();
         let store = self.store.get().and_then(Weak::upgrade);
         let outcome = match &store {
             Some(store) => catch_unwind(AssertUnwindSafe(|| self.part(store, &mut progress)))
@@ -101,7 +101,7 @@ impl Cleanup {
         // Dropped before the part ends, so that a caller that waits for that holds the last reference.
         drop(store);
         let mut state = self.state();
-        let is_narrowed = progress.limit < limit;
+        let failed = progress.failed_since(&begun);
         // A sweep that was requested meanwhile stays requested: `begin` has taken the earlier request.
         progress.keep_requests_of(&state.progress);
         state.progress = progress;
@@ -116,7 +116,7 @@ impl Cleanup {
                 Ok(has_more)
             }
             Err(error) => {
-                state.pace.failed(is_narrowed);
+                state.pace.failed(failed);
                 state.last_error = Some(error.clone());
                 Err((error, state.pace))
             }

@@ -1,8 +1,13 @@
 //! A cleaner that fails or panics is called again, with the same handles, until it returns `Ok`.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use shape_meta::{Activity, Error, ErrorKind, Observer, ReadShapes, Span, StoreControl};
+use shape_meta_core::conformance::handle;
 use shape_meta_harness::{
     compositions::{ALL, PRODUCT, TIMEOUT, directory},
     rows::raw_connection,
@@ -77,7 +82,7 @@ fn c12_a_storage_that_is_down_is_called_a_few_times_a_pass() {
     flush(&store);
     storage.set_stuck(1..=64);
     clean_despite_failures(&store);
-    // Halved to one handle, and then each by itself: the delay grows with each of them.
+    // Halved to one handle, and then each by itself, with a delay.
     assert_eq!(
         storage.take_calls().iter().map(Vec::len).take(8).collect::<Vec<_>>(),
         [64, 32, 16, 8, 4, 2, 1, 1]
@@ -175,6 +180,59 @@ fn c12_the_background_cleans_around_a_handle_that_fails() {
     storage.set_stuck([]);
     storage.wait_until_stored(1);
     assert!(store.close(TIMEOUT).is_complete());
+}
+
+/// Records the delays after failures.
+#[derive(Debug, Default)]
+struct Delays(Mutex<Vec<Duration>>);
+
+impl Observer for Delays {
+    fn cleanup_failed(&self, _: &Error, _: u32, delay: Duration) {
+        self.0.lock().expect("no test panics under it").push(delay);
+    }
+}
+
+/// The tasks of later removals, and the sweep, come after those that fail.
+#[test]
+fn c12_each_handle_that_fails_delays_the_others_a_little() {
+    let (directory, storage) = (directory(), Storage::default());
+    let delays = Arc::new(Delays::default());
+    let builder = builder(PRODUCT, &storage).observer(Arc::clone(&delays) as Arc<dyn Observer>);
+    let store = builder.open(directory.path()).expect("it opens");
+    add(&store, &storage, 1..=21);
+    flush(&store);
+    remove(&store, 1..=21);
+    flush(&store);
+    storage.set_stuck(1..=20);
+    clean_despite_failures(&store);
+    assert_eq!(storage.stored(), handles(1..=20));
+    let delays = delays.0.lock().expect("no test panics under it");
+    assert!(delays.len() >= 20 && delays.iter().all(|delay| delay.as_secs() == 0), "{delays:?}");
+}
+
+/// The tasks of orphans stay across sweeps, and are not repeated.
+#[test]
+fn c12_orphans_that_cannot_be_deleted_keep_one_task_each() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        (50..=52).for_each(|number| storage.create(handle(number)));
+        storage.set_stuck(50..=52);
+        for restart in 0..3 {
+            let store = open(composition, directory.path(), &storage);
+            clean_despite_failures(&store);
+            assert!(store.cleanup_status().sweep.is_some());
+            assert_eq!(store.cleanup_status().tasks, 3, "{composition:?}, restart {restart}");
+            assert!(store.close(TIMEOUT).is_complete());
+        }
+        storage.set_stuck([]);
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert_eq!((storage.stored(), store.cleanup_status().tasks), (handles([]), 0));
+    }
 }
 
 /// An observer that panics at everything that the cleanup reports.

@@ -1,12 +1,17 @@
 //! An older copy that is put back, a storage that is not the right one, and what of it a restart remembers.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use shape_meta::{OnLiveOwner, ReadShapes, ShapeMeta, StoreControl};
 use shape_meta_core::conformance::handle;
 use shape_meta_harness::{
     compositions::{ALL, Composition, PRODUCT, TIMEOUT, directory, sqlite},
     crash::Crash,
+    rows::raw_connection,
 };
 
 use super::{
@@ -210,5 +215,86 @@ fn c12_a_killed_repair_deletes_nothing() {
         fs::rename(&database, &complete).expect("it was not yet in its place");
         storage.create(handle(50));
         assert_reports(composition, directory.path(), &storage, &[50]);
+    }
+}
+
+/// A restored database, and the volume of the stored data is not mounted. Its directory is empty.
+#[test]
+fn c12_an_empty_storage_makes_no_restored_database_trusted() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        close(trusted(composition, directory.path(), &storage));
+        storage.create(handle(50));
+        fs::remove_file(directory.path().join(LOCK)).expect("it is there");
+        let mounted = storage.swap([]);
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert!(store.cleanup_status().sweep.is_some_and(|sweep| sweep.orphans == 0));
+        close(store);
+        storage.swap(mounted);
+        assert_reports(composition, directory.path(), &storage, &[50]);
+    }
+}
+
+/// The sweep that began before it ends the trust.
+#[test]
+fn c12_a_confirmation_during_a_sweep_is_remembered() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        close(trusted(composition, directory.path(), &storage));
+        storage.swap(handles(60..=62));
+        let store = open(composition, directory.path(), &storage);
+        let (weak, is_confirmed) = (store.downgrade(), AtomicBool::new(false));
+        storage.on_list(move |_| {
+            if !is_confirmed.swap(true, Ordering::Relaxed) {
+                weak.upgrade().expect("it is open").confirm_orphans().expect("it is written");
+            }
+        });
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles(60..=62), "{composition:?}");
+        close(store);
+        storage.swap(handles([1, 2, 3, 90]));
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([90]), "{composition:?}: {:?}", store.cleanup_status());
+    }
+}
+
+/// A busy store has a pending removal at every moment.
+#[test]
+fn c12_a_sweep_ends_while_removals_are_pending() {
+    for composition in ALL.into_iter().filter(|one| one.buffer.is_some()) {
+        let (directory, storage) = (directory(), Storage::listing());
+        close(trusted(composition, directory.path(), &storage));
+        fs::remove_file(directory.path().join(LOCK)).expect("it is there");
+        let store = open(composition, directory.path(), &storage);
+        remove(&store, [1]);
+        clean(&store);
+        let sweep = store.cleanup_status().sweep.expect("it has ended");
+        assert_eq!((sweep.stored, sweep.orphans), (3, 0), "{composition:?}");
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([1]), "only its own");
+        storage.create(handle(90));
+        close(store);
+        let store = open(composition, directory.path(), &storage);
+        settle(&store);
+        assert_eq!(cleaned(&storage), handles([90]), "it is trusted: {composition:?}");
+    }
+}
+
+#[test]
+fn c12_a_damaged_definition_does_not_stop_the_sweep() {
+    for composition in ALL {
+        let (directory, storage) = (directory(), Storage::listing());
+        close(trusted(composition, directory.path(), &storage));
+        storage.swap(handles([60]));
+        let store = open(composition, directory.path(), &storage);
+        let sql =
+            "UPDATE definition SET body = zeroblob(length(body)) WHERE id = (SELECT min(id) FROM definition)";
+        assert_eq!(raw_connection(directory.path()).execute(sql, []).expect("it is written"), 1);
+        clean(&store);
+        let sweep = store.cleanup_status().sweep.expect("it has ended");
+        assert!(sweep.waits_for_confirmation && sweep.orphans == 1, "{composition:?}: {sweep:?}");
+        assert!(storage.has(60));
     }
 }

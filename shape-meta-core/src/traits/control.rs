@@ -45,8 +45,8 @@ pub trait StoreControl: MutateShapes {
     /// damaged file is moved aside; nothing of it is deleted.
     ///
     /// Reads continue meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be
-    /// recovered are removed, reported in [`Repaired::lost`], and handed to the cleaner at the next open.
-    /// Takes some seconds per million shapes.
+    /// recovered are removed, reported in [`Repaired::lost`], and handed to the cleaner soon. Takes some
+    /// seconds per million shapes.
     ///
     /// # Errors
     ///

@@ -188,8 +188,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Returns those of these handles that no removed shape has left as a task. Passes over the tasks of
-    /// removed shapes, a page of them in memory at a time.
+    /// Returns those of these handles that have no task, each once. Passes over all tasks, one of them in
+    /// memory at a time: ask for many handles at once.
     ///
     /// # Errors
     ///
@@ -198,16 +198,16 @@ impl SqliteStore {
         if handles.is_empty() {
             return Ok(handles);
         }
-        let mut have_task = HashSet::new();
+        let mut known = HashSet::new();
         let asked: HashSet<&Handle> = handles.iter().collect();
         self.connections.read(Operation::CleanupTasks, |connection| {
-            cleanup::tasks(connection, 0, usize::MAX, |task| {
+            cleanup::tasks(connection, i64::MIN, usize::MAX, |task| {
                 if asked.contains(&task.handle) {
-                    have_task.insert(task.handle);
+                    known.insert(task.handle);
                 }
             })
         })?;
-        Ok(handles.into_iter().filter(|handle| !have_task.contains(handle)).collect())
+        Ok(handles.into_iter().filter(|handle| known.insert(handle.clone())).collect())
     }
 
     /// Returns whether stored data without a shape is known to belong to this database, so that it can be
@@ -226,8 +226,9 @@ impl SqliteStore {
         })
     }
 
-    /// Records that stored data without a shape belongs to this database. It is remembered until the file is
-    /// restored or rebuilt.
+    /// Records that stored data without a shape belongs to this database. It is remembered until
+    /// [`distrust_storage`](Self::distrust_storage), until the file is restored or rebuilt, or loses its lock
+    /// file, and until a power loss undoes commits.
     ///
     /// # Errors
     ///
