@@ -96,9 +96,16 @@ impl Cluster {
             .arg(password)
             .arg("-D")
             .arg(cluster.data())
-            .output()
-            .expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            .output();
+        let failure = match made {
+            Ok(made) if made.status.success() => None,
+            Ok(made) => Some(String::from_utf8_lossy(&made.stderr).into_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(failure) = failure {
+            skipped(&format!("initdb failed: {}", failure.trim()));
+            return None;
+        }
         cluster.start();
         Some(cluster)
     }

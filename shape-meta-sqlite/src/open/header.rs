@@ -79,12 +79,12 @@ pub(crate) fn inspect(files: &Files) -> Result<FileState> {
         // A write was interrupted, and the first page may contain half of it. SQLite rolls it back when it
         // opens the file, and `IdentifiedDatabase` repeats these checks after that. Whose file it is must be
         // known before: by its first page with the journal, or else by its content.
-        let rolled_back = salvage::header(&path)?;
+        let Some(rolled_back) = salvage::header(&path)? else {
+            // The first transaction of a database. SQLite makes the file empty.
+            return Ok(FileState::Database);
+        };
         return match judge(&rolled_back) {
             None => Ok(FileState::Database),
-            // The first transaction of a database: with the journal, it has no page, and without it, its first
-            // page may not be written yet.
-            Some(_) if rolled_back.is_empty() && is_of_a_new_file(&header) => Ok(FileState::Database),
             Some(defect) => state_by_content(files, &header, defect),
         };
     }
@@ -173,10 +173,6 @@ fn state_by_content(files: &Files, header: &[u8], defect: Defect) -> Result<File
             ),
         )),
     }
-}
-
-fn is_of_a_new_file(header: &[u8]) -> bool {
-    header.starts_with(MAGIC) || header.iter().all(|byte| *byte == 0)
 }
 
 /// Returns whether a schema version looks like this known one with damage: in a single bit, or in one of the

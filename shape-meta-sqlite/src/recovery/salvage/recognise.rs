@@ -50,14 +50,15 @@ pub(crate) fn recognise(path: &Path) -> Result<Content> {
     Ok(content)
 }
 
-/// Returns the first page as of the latest commit. Changes nothing.
+/// Returns the first page as of the latest commit; `None` if that leaves no page, as the journal of a first
+/// transaction does. Changes nothing.
 ///
 /// # Errors
 ///
 /// `Io` if the disk does not return it.
-pub(crate) fn header(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn header(path: &Path) -> Result<Option<Vec<u8>>> {
     let image = btree::open(path)?;
-    let header = image.page(1).unwrap_or_default();
+    let header = (image.count() > 0).then(|| image.page(1).unwrap_or_default());
     image.finish(path)?;
     Ok(header)
 }
