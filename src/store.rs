@@ -47,20 +47,16 @@ impl Core {
         self.database.as_ref()?.store()
     }
 
-    /// Closes the database and releases its ownership: on a thread of its own, since a use of the disk that
-    /// hangs keeps the connection. Waits until the deadline.
+    /// Releases the ownership of the database: on a thread of its own, since a use of the disk that hangs keeps
+    /// the connection. Waits until the deadline.
     ///
     /// # Errors
     ///
-    /// If the database cannot be closed. No commit is lost then.
+    /// If the writer cannot be closed. No commit is lost then.
     fn release(self: &Arc<Self>, deadline: Instant) -> Result<()> {
-        // A database in memory has no owner, and ends with the last clone.
-        if self.database().is_none_or(|database| database.directory().is_none()) {
-            return Ok(());
-        }
         let (core, (sender, closed)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
         let close = move || {
-            let outcome = core.database().map_or(Ok(()), crate::SqliteStore::close);
+            let outcome = core.database().map_or(Ok(true), crate::SqliteStore::release).map(drop);
             // The caller may be the last owner.
             drop(core);
             // It has not waited this long.
@@ -314,12 +310,12 @@ impl StoreControl for ShapeMeta {
     /// - **Cleaner:** a call in progress is waited for within the timeout. What it has not deleted is handed
     ///   to it after the next open.
     /// - **Ownership:** when a complete close returns, this process or another one can open the database,
-    ///   although clones of this store are left. Their reads of memory go on, and those of the disk fail with
-    ///   [`Closed`](crate::ErrorKind::Closed); scans that are open can be read to their end. If something
-    ///   hangs for longer than the timeout, the database stays open until that has returned and the last
-    ///   clone is dropped: a call of the cleaner, so that no other owner gives one of its handles to a shape;
-    ///   a write, which may still be committed. The same after a close that could not write everything, and
-    ///   after one that was called by the cleaner.
+    ///   although clones of this store are left. Their reads go on, and those of the disk may show what the
+    ///   next owner writes. If something hangs for longer than the timeout, the database stays owned until that
+    ///   has returned and the last clone is dropped: a call of the cleaner, so that no other owner gives one of
+    ///   its handles to a shape; a write, which may still be committed. The same after a close that could not
+    ///   write everything, after one that was called by the cleaner, and with
+    ///   [`Mode::Exclusive`](crate::Mode::Exclusive), whose only connection also serves the reads.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]
         let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));

@@ -190,6 +190,23 @@ impl SqliteStore {
         *self.cached_counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
+    /// Writes nothing more, and releases the ownership. Reads go on, and may show what the next owner writes.
+    /// Returns whether that is possible: with [`Mode::Exclusive`](crate::Mode::Exclusive), and in memory, the
+    /// only connection is that of the owner, and only [`close`](Self::close) releases it. Waits for the write in
+    /// progress.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite cannot close the file. No commit is lost then.
+    pub fn release(&self) -> Result<bool> {
+        if !self.connections.settings().has_readers() {
+            return Ok(false);
+        }
+        let closed = self.connections.close_writer();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        closed.map(|()| true)
+    }
+
     /// Closes the database and releases the ownership. Open scans can be read to their end; all other
     /// operations fail with `Closed`. Closing twice is fine. Dropping the store closes it, too, but cannot
     /// report a failure.

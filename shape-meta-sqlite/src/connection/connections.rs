@@ -632,18 +632,18 @@ impl Connections {
     /// last, so that it checkpoints the WAL.
     pub(crate) fn close(&self) -> Result<()> {
         self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = self.close_writer();
+        self.presence().take();
+        closed
+    }
+
+    /// Closes the writer for good. Readers stay open.
+    pub(crate) fn close_writer(&self) -> Result<()> {
         let mut writer = self.lock_writer();
         writer.closed = true;
-        let closed = match writer.take() {
-            None => Ok(()),
-            Some(connection) => {
-                let closed = connection.close().map_err(|(_, error)| failed("close the database")(error));
-                writer.limit.writer_closed();
-                closed
-            }
-        };
-        drop(writer);
-        self.presence().take();
+        let Some(connection) = writer.take() else { return Ok(()) };
+        let closed = connection.close().map_err(|(_, error)| failed("close the database")(error));
+        writer.limit.writer_closed();
         closed
     }
 
