@@ -15,6 +15,7 @@ fn c10_a_complete_close_releases_the_ownership() {
         let directory = directory();
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
+        store.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");
         let clone = store.clone();
         let report = store.close(TIMEOUT);
         assert!(report.is_complete() && report.error.is_none(), "{report:?}");
