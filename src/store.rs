@@ -47,8 +47,8 @@ impl Core {
         self.database.as_ref()?.store()
     }
 
-    /// Releases the ownership of the database: on a thread of its own, since a use of the disk that hangs keeps
-    /// the connection. Waits until the deadline.
+    /// Releases the ownership of the database: on a thread of its own, since a use of the disk that hangs
+    /// keeps the connection. Waits until the deadline.
     ///
     /// # Errors
     ///
@@ -311,10 +311,10 @@ impl StoreControl for ShapeMeta {
     ///   to it after the next open.
     /// - **Ownership:** when a complete close returns, this process or another one can open the database,
     ///   although clones of this store are left. Their reads go on, and those of the disk may show what the
-    ///   next owner writes. If something hangs for longer than the timeout, the database stays owned until that
-    ///   has returned and the last clone is dropped: a call of the cleaner, so that no other owner gives one of
-    ///   its handles to a shape; a write, which may still be committed. The same after a close that could not
-    ///   write everything, after one that was called by the cleaner, and with
+    ///   next owner writes. If something hangs for longer than the timeout, the database stays owned until
+    ///   that has returned and the last clone is dropped: a call of the cleaner, so that no other owner gives
+    ///   one of its handles to a shape; a write, which may still be committed. The same after a close that
+    ///   could not write everything, after one that was called by the cleaner, and with
     ///   [`Mode::Exclusive`](crate::Mode::Exclusive), whose only connection also serves the reads.
     fn close(&self, timeout: Duration) -> CloseReport {
         #[cfg(feature = "sqlite")]

@@ -192,8 +192,8 @@ impl SqliteStore {
 
     /// Writes nothing more, and releases the ownership. Reads go on, and may show what the next owner writes.
     /// Returns whether that is possible: with [`Mode::Exclusive`](crate::Mode::Exclusive), and in memory, the
-    /// only connection is that of the owner, and only [`close`](Self::close) releases it. Waits for the write in
-    /// progress.
+    /// only connection is that of the owner, and only [`close`](Self::close) releases it. Waits for the write
+    /// in progress.
     ///
     /// # Errors
     ///
