@@ -1,6 +1,8 @@
+#[cfg(feature = "sqlite")]
+use std::time::Instant;
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use shape_meta_core::{
