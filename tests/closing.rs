@@ -64,3 +64,25 @@ fn c12_a_close_keeps_the_database_while_the_cleaner_works() {
     DIRECT.open(directory.path());
     thread::spawn(move || drop(store)).join().expect("no panic");
 }
+
+/// Once, the file alone was an older state, because readers kept the WAL.
+#[test]
+fn c10_the_file_of_a_closed_store_is_complete() {
+    for composition in ALL {
+        let (directory, copy) = (directory(), self::directory());
+        let store = composition.open(directory.path());
+        store.add(shape(1), WAIT).expect("it is new");
+        store.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");
+        store.flush(TIMEOUT).expect("the disk works");
+        // One reader is idle at the close, and another one is in use.
+        assert!(store.record(&handle(1)).expect("reads").is_some());
+        let scan = store.scan().expect("begins");
+        assert!(store.close(TIMEOUT).is_complete());
+        let name = "shape-meta.sqlite3";
+        std::fs::copy(directory.path().join(name), copy.path().join(name)).expect("it is copied");
+        let copied = composition.open(copy.path());
+        assert!(copied.metadata(&handle(1)).expect("reads").is_some(), "{composition:?}");
+        drop(scan);
+        assert!(copied.close(TIMEOUT).is_complete());
+    }
+}

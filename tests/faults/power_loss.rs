@@ -395,6 +395,8 @@ impl ShapeCleaner for Deleting {
 #[test]
 fn c12_a_power_cut_brings_back_no_shape_without_its_data() {
     for composition in [DIRECT, PRODUCT] {
+        // A handle of a flush that is not published yet is not free, and a cleaner leaves it.
+        let composition = composition.with_flush_schedule(FlushSchedule::Manual);
         let options = small_caches().durability(Durability::PowerLossConsistent);
         let (directory, cleaner) = (directory(), Deleting::default());
         let disk = Disk::mount(directory.path()).expect("it is there");

@@ -172,8 +172,7 @@ impl Writer {
     fn close_idle(&mut self) {
         let Some(connection) = self.take() else { return };
         let size = DatabaseSize::read(&connection);
-        // While a reader is open, closing does not checkpoint.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        checkpoint_before_close(&connection);
         if connection.close().is_ok() {
             self.idle_size = size.ok();
         }
@@ -184,6 +183,12 @@ impl Writer {
             self.sizes.set(files::size(path).unwrap_or_default(), wal.unwrap_or_default());
         }
     }
+}
+
+/// Moves what the WAL has into the database. While a reader is open, closing the writer does not do this.
+fn checkpoint_before_close(writer: &Connection) {
+    // Without it, the next open reads the WAL.
+    let _ = writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
 }
 
 impl Connections {
@@ -637,11 +642,16 @@ impl Connections {
         closed
     }
 
-    /// Closes the writer for good. Readers stay open.
+    /// Closes the writer for good, and idle readers, so that the WAL is in the database. Later reads open
+    /// readers again.
     pub(crate) fn close_writer(&self) -> Result<()> {
+        self.close_idle_readers();
         let mut writer = self.lock_writer();
         writer.closed = true;
         let Some(connection) = writer.take() else { return Ok(()) };
+        if self.settings.has_readers() {
+            checkpoint_before_close(&connection);
+        }
         let closed = connection.close().map_err(|(_, error)| failed("close the database")(error));
         writer.limit.writer_closed();
         closed
