@@ -54,13 +54,7 @@ fn c11_a_missing_definition_is_corrupt() {
 
 #[test]
 fn c11_tools_report_a_missing_definition() {
-    let directory = support::directory();
-    let store = support::open(directory.path(), support::options());
-    support::fill(&store, 1..=10);
-    store.close().expect("closes");
-    let connection = support::raw_connection(directory.path());
-    connection.execute("DELETE FROM definition WHERE id = 5", []).expect("deletes");
-    drop(connection);
+    let directory = damaged_by("DELETE FROM definition WHERE id = 5");
     let inspector = Inspector::open(directory.path()).expect("opens");
     let mut problems = Vec::new();
     inspector.verify(None, &mut |problem| problems.push(problem)).expect("verifies");

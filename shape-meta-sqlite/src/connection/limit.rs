@@ -27,6 +27,10 @@ use crate::connection::idle;
 ///   time-out](crate::SqliteOptions::idle_timeout). Opening and closing takes about a millisecond and some
 ///   syncs. So the limit should be at least the number of stores that write all the time.
 ///
+/// The limit is on connections. SQLite keeps the file of a closed writer open for as long as a reader of the
+/// same database is open, because closing it would release the POSIX locks of that reader: up to one more
+/// file descriptor for each reader.
+///
 /// A store in [`Mode::Exclusive`](crate::Mode::Exclusive), or in memory, has its one connection open all the
 /// time. It does not count.
 #[derive(Clone)]
