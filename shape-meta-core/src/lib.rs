@@ -78,6 +78,7 @@ mod durability;
 
 mod reservation;
 mod retired;
+pub mod store_parts;
 
 mod instrumentation;
 

@@ -3,7 +3,7 @@
 
 #[cfg(shape_meta_interleaved)]
 pub(crate) use shape_meta_interleavings_sync::{
-    Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic,
+    Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     event_listener::{Event, EventListener, Listener},
     thread,
 };
@@ -12,7 +12,7 @@ pub(crate) use shape_meta_interleavings_sync::{
 pub(crate) use {
     event_listener::{Event, EventListener, Listener},
     std::{
-        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic},
+        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
         thread,
     },
 };

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use shape_meta_core::{Activity, Counts, Error, Observer, OpenStats, Result, Seq, Timestamp};
+use shape_meta_core::{
+    Activity, Counts, Error, Observer, OpenStats, Result, Seq, Timestamp,
+    store_parts::{CleanupTasks, Recency},
+};
 use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
@@ -15,9 +18,9 @@ use crate::{
     format::stack_row::StackRow,
     meter::Meter,
     open::pipeline::{self, OpenedStack},
-    read::{recency::Recency, snapshot::Param},
+    read::snapshot::Param,
     stack::Stack,
-    write::{cleanup_tasks::CleanupTasks, transaction::WriteTransaction},
+    write::transaction::WriteTransaction,
 };
 
 /// A store of shapes in a stack of a PostgreSQL database, which it owns.

@@ -5,7 +5,10 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Activity, Counts, LastError, Observer, OpenStats, Result, Seq, Timestamp};
+use shape_meta_core::{
+    Activity, Counts, LastError, Observer, OpenStats, Result, Seq, Timestamp,
+    store_parts::{CleanupTasks, Recency},
+};
 
 use crate::{
     DiskIndexes, SqliteOpenReport, SqliteOptions,
@@ -13,8 +16,8 @@ use crate::{
     format::files::Files,
     open::pipeline::{self, OpenedDatabase},
     ownership::{lock::OwnerLock, position::Position, presence::Presence, witness::Witness},
-    read::{preload::Preload, recency::Recency},
-    write::{change_log::ChangeLogSize, cleanup_tasks::CleanupTasks},
+    read::{last_reads, preload::Preload},
+    write::change_log::ChangeLogSize,
 };
 
 /// A store of shapes in a SQLite database, which it owns.
@@ -89,7 +92,7 @@ impl SqliteStore {
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
         let OpenedDatabase { connection, opening, report, lock, presence } = opened;
-        let recency = Recency::read(&connection, report.last_seq, settings.options.last_reads)?;
+        let recency = last_reads::recency(&connection, report.last_seq, settings.options.last_reads)?;
         let change_log_size = ChangeLogSize::read(&connection)?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         Ok(Self {
@@ -98,7 +101,7 @@ impl SqliteStore {
             recency,
             preload: Preload::default(),
             change_log_size,
-            cleanup: CleanupTasks::new(settings.options.cleanup_tasks),
+            cleanup: CleanupTasks::new(settings.options.cleanup_tasks, 0),
             connections: Connections::new(settings, connection, opening, presence, Arc::clone(&observer))?,
             lock: Mutex::new(lock),
             last_maintenance: Mutex::new(Instant::now()),
@@ -120,10 +123,10 @@ impl SqliteStore {
         Ok(Self {
             disk_indexes: settings.options.disk_indexes,
             cached_counts: Mutex::new(report.counts),
-            recency: Recency::read(connection, report.last_seq, settings.options.last_reads)?,
+            recency: last_reads::recency(connection, report.last_seq, settings.options.last_reads)?,
             preload: Preload::default(),
             change_log_size: ChangeLogSize::default(),
-            cleanup: CleanupTasks::new(false),
+            cleanup: CleanupTasks::new(false, 0),
             connections: Connections::read_only(
                 settings,
                 position,

@@ -3,7 +3,7 @@
 //! A standby that has seen the stack at one position, an opening and a sequence number, finds by it whether
 //! the stack that it sees now continues that position.
 
-use shape_meta_core::{Result, Seq, Timestamp};
+use shape_meta_core::{Result, Seq, Timestamp, store_parts::Openings};
 use tokio_postgres::Row;
 
 use crate::format::{checksum, identity::Identity, row, stack_row::StackRow};
@@ -75,23 +75,9 @@ impl Lineage {
         self.0.iter().any(|row| row.opening == opening)
     }
 
-    /// Returns the openings that found new shapes, each with the last sequence number that it found and its
-    /// time. The times ascend: a clock that was ahead counts as the next one.
-    pub(crate) fn openings(&self) -> Vec<(Seq, Timestamp)> {
-        let mut latest = Timestamp::now();
-        let mut found: Vec<_> = self
-            .0
-            .iter()
-            .rev()
-            .map(|row| {
-                latest = latest.min(row.opened);
-                (row.began_at, latest)
-            })
-            .collect();
-        found.reverse();
-        // The first opening that found a shape counts.
-        found.dedup_by_key(|(through, _)| *through);
-        found
+    /// Returns the openings with the times at which they found shapes.
+    pub(crate) fn openings(&self) -> Openings {
+        Openings::new(self.0.iter().map(|row| (row.began_at, row.opened)))
     }
 }
 
@@ -110,7 +96,7 @@ mod tests {
         let line = Lineage(vec![row(1, 0, 5), row(2, 7, 90), row(3, 7, 20), row(4, 9, 30)]);
         let expected = [(0, 5), (7, 20), (9, 30)];
         assert_eq!(
-            line.openings(),
+            line.openings().rows().collect::<Vec<_>>(),
             expected.map(|(through, at)| (Seq::new(through), Timestamp::from_micros(at)))
         );
         assert!(line.has(line.0[1].opening) && !Lineage::default().has(line.0[1].opening));

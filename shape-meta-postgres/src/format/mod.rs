@@ -1,6 +1,5 @@
 //! The tables, their rows, and the statements.
 
-pub(crate) mod change_log;
 pub(crate) mod checksum;
 pub(crate) mod cleanup;
 pub(crate) mod identity;

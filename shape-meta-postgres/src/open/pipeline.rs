@@ -1,6 +1,9 @@
 use std::{process, sync::Arc, time::Instant};
 
-use shape_meta_core::{Counts, Error, ErrorKind, Result, Seq, Timestamp};
+use shape_meta_core::{
+    Counts, Error, ErrorKind, Result, Seq, Timestamp,
+    store_parts::{Recency, SavedReads, StoredTime},
+};
 use tokio_postgres::types::ToSql;
 
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
         statements::Statements,
     },
     ownership::{opening::Opening, owner},
-    read::{openings::Openings, recency::Recency, snapshot::PAGE},
+    read::snapshot::PAGE,
     stack::Stack,
     write::change_log::{self, ChangeLogSize},
 };
@@ -70,8 +73,14 @@ pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -
         epoch: row.owner.epoch,
         took: started.elapsed(),
     };
-    let openings = Openings::of(&owned.ancestors.followed_by(owned.lineage_row));
-    let recency = Recency::new(openings, row.last_seq, owned.saved);
+    let openings = owned.ancestors.followed_by(owned.lineage_row).openings();
+    let now = Timestamp::now();
+    let saved = owned.saved.map(|saved| {
+        let mut reads = SavedReads::default();
+        reads.extend(saved.into_iter().map(|(id, at)| (id, StoredTime::new(at, now))));
+        reads
+    });
+    let recency = Recency::new(openings, row.last_seq, saved);
     let opening = Opening::new(&row, owned.ancestors);
     let stack = Stack::new(pool, statements, row.id, opening, ChangeLogSize::new(owned.log_size));
     Ok(OpenedStack { stack, recency, report, tasks: owned.tasks })

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ChangeLog, Delta, Result, Seq};
+use shape_meta_core::{ChangeLog, Delta, Result, Seq, store_parts::FoldedLog};
 
 use crate::{
     PostgresStore,
     connection::operation::Operation,
-    format::{change_log::FoldedLog, checksum, lineage::Lineage, row},
+    format::{checksum, lineage::Lineage, row},
     read::{
         load::saved_reads,
-        openings::Openings,
         snapshot::{Param, Snapshot},
     },
 };
@@ -36,7 +35,7 @@ impl ChangeLog for PostgresStore {
         }
         // Another process may have opened the stack with these shapes, and saved their last-read times.
         let lineage = Lineage::decode(&snapshot.query(&statements.lineage, vec![stack()])?)?;
-        let openings = Openings::of(&lineage);
+        let openings = lineage.openings();
         let saved = saved_reads(self, &mut snapshot, after)?;
         let mut added = Vec::new();
         snapshot.pages(&statements.shapes_after, after, |found| {

@@ -3,18 +3,12 @@ use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
 };
 
-use shape_meta_core::{Handle, HandleSet, LeastRecentlyUsed, Result, Seq, Timestamp};
-
-use crate::{
-    PostgresStore,
-    connection::operation::Operation,
-    format::row,
-    read::{
-        openings::Openings,
-        recency::{LastReadSnapshot, RemovedTimes},
-        snapshot::Snapshot,
-    },
+use shape_meta_core::{
+    Handle, HandleSet, LeastRecentlyUsed, Result, Seq, Timestamp,
+    store_parts::{LastReadSnapshot, Openings, RemovedTimes},
 };
+
+use crate::{PostgresStore, connection::operation::Operation, format::row, read::snapshot::Snapshot};
 
 /// The number of handles that one query reads. It doubles, up to the second one.
 const PAGE: usize = 64;

@@ -4,7 +4,5 @@ mod change_log;
 mod least_recently_used;
 mod load;
 mod lookups;
-pub(crate) mod openings;
-pub(crate) mod recency;
 mod scan;
 pub(crate) mod snapshot;

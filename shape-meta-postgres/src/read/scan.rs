@@ -1,13 +1,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
-use shape_meta_core::{ErrorKind, Result, Scan, ScanItem};
+use shape_meta_core::{ErrorKind, Result, Scan, ScanItem, store_parts::LastReadSnapshot};
 use tokio_postgres::Row;
 
-use crate::{
-    PostgresStore,
-    format::row,
-    read::{recency::LastReadSnapshot, snapshot::Snapshot},
-};
+use crate::{PostgresStore, format::row, read::snapshot::Snapshot};
 
 /// The number of shapes of the first page, whose definitions may be of any size.
 const FIRST_PAGE: i64 = 32;

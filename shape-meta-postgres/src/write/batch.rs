@@ -1,11 +1,11 @@
 use std::{collections::HashSet, sync::Arc};
 
-use shape_meta_core::{Counts, Entry, Record, Result, Seq, SnapshotState};
+use shape_meta_core::{Counts, Entry, Record, Result, Seq, SnapshotState, store_parts::LoggedChanges};
 use tokio_postgres::types::ToSql;
 
 use crate::{
     connection::client::Client,
-    format::{change_log::LoggedChanges, checksum, cleanup, lookup_hash::Lookups, row, stack_row::StackRow},
+    format::{checksum, cleanup, lookup_hash::Lookups, row, stack_row::StackRow},
     stack::Stack,
     write::{NetChanges, copy::Rows},
 };

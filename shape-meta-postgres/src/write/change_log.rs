@@ -3,11 +3,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use shape_meta_core::{Result, Seq};
+use shape_meta_core::{Result, Seq, store_parts::LoggedChanges};
 
 use crate::{
     connection::client::Client,
-    format::{change_log::LoggedChanges, checksum, row, statements::Statements},
+    format::{checksum, row, statements::Statements},
     stack::Stack,
 };
 

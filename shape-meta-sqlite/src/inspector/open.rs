@@ -21,7 +21,7 @@ use crate::{
         lock::{SharedAttempt, SharedLock},
         presence::Presence,
     },
-    read::last_reads::StoredTime,
+    read::last_reads,
 };
 
 /// Read-only access to a database without ownership, for tools.
@@ -208,7 +208,7 @@ impl Inspector {
         query::each(&self.connection, &sql, params, |found| {
             let item = (|| {
                 let at: Option<i64> = found.get(row::DEFINITION + 3).map_err(failed("read a row"))?;
-                let at = at.filter(|at| *at != 0).map(|at| StoredTime::new(at, now).at);
+                let at = at.filter(|at| *at != 0).map(|at| last_reads::stored_time(at, now).at);
                 let entry = Arc::new(row::entry(found, |_| at)?);
                 let metadata = entry.metadata();
                 Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })

@@ -7,7 +7,7 @@ use crate::{
         lock::{self, OwnerLiveness},
         owner,
     },
-    read::last_reads::StoredTime,
+    read::last_reads,
 };
 
 /// Owner of a database, as seen from outside of its process.
@@ -35,7 +35,7 @@ impl Inspector {
     /// An error if the database cannot be read.
     pub fn owner(&self) -> Result<Owner> {
         let row = one(&self.connection, sql::OWNER, [], |found| {
-            let since = StoredTime::new(row::integer(found, 2)?, Timestamp::now()).at;
+            let since = last_reads::stored_time(row::integer(found, 2)?, Timestamp::now()).at;
             Ok((u32::try_from(row::integer(found, 0)?).ok(), row::text(found, 1)?, since))
         })?;
         let (process, host, since) = match row {

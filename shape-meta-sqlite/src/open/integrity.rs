@@ -6,7 +6,7 @@ use crate::{
     error::failed,
     format::schema,
     open::{identified::IdentifiedDatabase, unreadable::reports_unreadable_page},
-    read::recency::Recency,
+    read::last_reads,
     write::change_log::ChangeLogSize,
 };
 
@@ -76,7 +76,7 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
     if level == IntegrityCheck::Nothing && version >= 2 {
         // The store reads these tables right after the open. They are read here first, so that an unreadable
         // page is found before anything is written.
-        Recency::read(connection, Seq::default(), true)?;
+        last_reads::recency(connection, Seq::default(), true)?;
         ChangeLogSize::read(connection)?;
     }
     for check in checks.into_iter().flatten() {

@@ -9,7 +9,7 @@ use crate::{
     format::{cleanup, lineage::Lineage, meta::Meta, migrate},
     open::migrated::MigratedDatabase,
     ownership::{lock::OwnerLock, opening::Opening, owner, witness::Witness},
-    read::last_reads::Openings,
+    read::last_reads,
 };
 
 /// Step 5: a database whose epoch is ours. Every commit of a former owner fails from now on.
@@ -35,7 +35,7 @@ impl OwnedDatabase {
             cleanup::distrust_storage(&transaction)?;
         }
         owner::record(&transaction, now)?;
-        Openings::record(&transaction, meta.last_seq, now)?;
+        last_reads::record_opening(&transaction, meta.last_seq, now)?;
         let lineage = Lineage::read(&transaction)?;
         let opening = Opening::new(meta, lineage).ok_or_else(|| {
             damaged_row("table `meta`", "the identities that were just written are missing")

@@ -1,7 +1,10 @@
 //! The tables `last_read` and `opening`: last-read times on disk.
 
 use rusqlite::{Connection, Row, Rows, Statement};
-use shape_meta_core::{Result, Seq, Timestamp};
+use shape_meta_core::{
+    Result, Seq, Timestamp,
+    store_parts::{Openings, Recency, SavedReads, StoredTime},
+};
 
 use crate::{
     error::failed,
@@ -14,90 +17,53 @@ use crate::{
 /// The number of openings that are kept. Shapes from before the oldest of them count as first seen by it.
 const OPENINGS: i64 = 1_000;
 
-/// The times of openings, each with the last sequence number that its owner found. A shape without reads
-/// counts as read at the first opening that found it, so eviction begins with the shapes that were found
-/// first.
-///
-/// A row for each shape instead would cost an open a second for every million shapes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Openings(Vec<(Seq, Timestamp)>);
-
-impl Openings {
-    /// Reads the openings. A database of version 1 has none.
-    pub(crate) fn read(connection: &Connection) -> Result<Self> {
-        let mut openings = Vec::new();
-        each(connection, sql::OPENINGS, [], |found| {
-            openings.push((row::seq(row::integer(found, 0)?), row::integer(found, 1)?));
-            Ok(true)
-        })?;
-        Ok(Self::of(openings))
-    }
-
-    /// The openings in these rows, in the order of sequence numbers. Their times ascend: one that is later
-    /// than now, or than that of a later opening, comes from a clock that was ahead, and counts as the
-    /// latter.
-    pub(crate) fn of(rows: Vec<(Seq, i64)>) -> Self {
-        let mut latest = Timestamp::now();
-        let mut openings: Vec<_> = rows
-            .into_iter()
-            .rev()
-            .map(|(through, at)| {
-                latest = StoredTime::new(at, latest).at;
-                (through, latest)
-            })
-            .collect();
-        openings.reverse();
-        Self(openings)
-    }
-
-    /// Returns the rows.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (Seq, Timestamp)> {
-        self.0.iter().copied()
-    }
-
-    /// Records that an owner found the shapes up to `through`, in the transaction of the caller.
-    pub(crate) fn record(connection: &Connection, through: Seq, at: Timestamp) -> Result<()> {
-        let values = [through.get(), at.as_micros()].map(u64::cast_signed);
-        connection
-            .prepare_cached(sql::RECORD_OPENING)
-            .and_then(|mut statement| statement.execute(values))
-            .and_then(|_| connection.prepare_cached(sql::TRIM_OPENINGS)?.execute([OPENINGS]))
-            .map_err(failed("record the opening"))?;
-        Ok(())
-    }
-
-    /// Returns when an owner first found this shape, the last-read time of a shape without reads; `None` if
-    /// no owner has found it yet.
-    pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
-        let at = self.0.partition_point(|(through, _)| *through < id);
-        self.0.get(at).map(|(_, at)| *at)
-    }
-
-    /// Returns the last sequence number that an owner found.
-    pub(crate) fn through(&self) -> Seq {
-        self.0.last().map_or(Seq::ZERO, |(through, _)| *through)
-    }
+/// Reads the openings. A database of version 1 has none.
+pub(crate) fn openings(connection: &Connection) -> Result<Openings> {
+    let mut rows = Vec::new();
+    each(connection, sql::OPENINGS, [], |found| {
+        rows.push((row::seq(row::integer(found, 0)?), row::integer(found, 1)?));
+        Ok(true)
+    })?;
+    Ok(openings_of(rows))
 }
 
-/// A time that is on disk: a last read, or an opening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoredTime {
-    pub(crate) at: Timestamp,
-    /// It was later than now on disk, and counts as now. It is saved again, so that the shape ages from now
-    /// on.
-    pub(crate) is_corrected: bool,
+/// The openings in these rows, in the order of sequence numbers.
+pub(crate) fn openings_of(rows: Vec<(Seq, i64)>) -> Openings {
+    Openings::new(rows.into_iter().map(|(through, at)| (through, decoded(at))))
 }
 
-impl StoredTime {
-    /// Decodes a column. A negative number is no time, and counts as now, too.
-    pub(crate) fn new(column: i64, now: Timestamp) -> Self {
-        let at = Timestamp::from_micros(column.cast_unsigned());
-        Self { at: at.min(now), is_corrected: at > now }
-    }
+/// Records that an owner found the shapes up to `through`, in the transaction of the caller.
+pub(crate) fn record_opening(connection: &Connection, through: Seq, at: Timestamp) -> Result<()> {
+    let values = [through.get(), at.as_micros()].map(u64::cast_signed);
+    connection
+        .prepare_cached(sql::RECORD_OPENING)
+        .and_then(|mut statement| statement.execute(values))
+        .and_then(|_| connection.prepare_cached(sql::TRIM_OPENINGS)?.execute([OPENINGS]))
+        .map_err(failed("record the opening"))?;
+    Ok(())
+}
 
-    fn of(row: &Row<'_>, now: Timestamp) -> Result<(Seq, Self)> {
-        Ok((row::seq(row::integer(row, 0)?), Self::new(row::integer(row, 1)?, now)))
+/// Reads the times from a database that is at `last_seq`. Keeps none in memory if `keep` is false.
+pub(crate) fn recency(connection: &Connection, last_seq: Seq, keep: bool) -> Result<Recency> {
+    let mut reads = keep.then(SavedReads::default);
+    if let Some(reads) = &mut reads {
+        saved(connection, &mut |id, saved| reads.extend([(id, saved)]))?;
     }
+    Ok(Recency::new(openings(connection)?, last_seq, reads))
+}
+
+/// Decodes a column. A negative number is no time, and is later than now.
+fn decoded(column: i64) -> Timestamp {
+    Timestamp::from_micros(column.cast_unsigned())
+}
+
+/// Decodes the column of a time that counts as now if it is later.
+pub(crate) fn stored_time(column: i64, now: Timestamp) -> StoredTime {
+    StoredTime::new(decoded(column), now)
+}
+
+fn saved_read(row: &Row<'_>, now: Timestamp) -> Result<(Seq, StoredTime)> {
+    Ok((row::seq(row::integer(row, 0)?), stored_time(row::integer(row, 1)?, now)))
 }
 
 /// Saves times, in the transaction of the caller. The caller passes them in the order of ids, so that each
@@ -116,7 +82,7 @@ pub(crate) fn save(connection: &Connection, reads: &[(Seq, Timestamp)]) -> Resul
 pub(crate) fn saved(connection: &Connection, each_read: &mut dyn FnMut(Seq, StoredTime)) -> Result<()> {
     let now = Timestamp::now();
     each(connection, sql::SAVED_READS, [], |found| {
-        let (id, read) = StoredTime::of(found, now)?;
+        let (id, read) = saved_read(found, now)?;
         each_read(id, read);
         Ok(true)
     })
@@ -165,7 +131,7 @@ impl<'s> SavedReadCursor<'s> {
             None => None,
             Some(rows) => match rows.next().map_err(failed("read the last reads"))? {
                 None => None,
-                Some(found) => Some(StoredTime::of(found, self.now)?),
+                Some(found) => Some(saved_read(found, self.now)?),
             },
         };
         Ok(())

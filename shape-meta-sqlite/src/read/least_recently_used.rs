@@ -1,7 +1,10 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use rusqlite::Connection;
-use shape_meta_core::{Handle, HandleSet, LeastRecentlyUsed, Result, Seq, Timestamp};
+use shape_meta_core::{
+    Handle, HandleSet, LeastRecentlyUsed, Result, Seq, Timestamp,
+    store_parts::{LastReadSnapshot, Recency, RemovedTimes},
+};
 
 use crate::{
     error::failed,
@@ -9,7 +12,6 @@ use crate::{
         query::{each, one},
         row, sql,
     },
-    read::recency::{LastReadSnapshot, Recency, RemovedTimes},
 };
 
 /// Returns the `n` least recently used shapes that are not excluded. Costs a pass over the times in memory,

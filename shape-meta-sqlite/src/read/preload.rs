@@ -1,11 +1,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
-use shape_meta_core::{Entry, Result, Seq};
+use shape_meta_core::{Entry, Result, Seq, store_parts::LastReadSnapshot};
 
 use crate::{
     format::{meta::Meta, query::each, row, sql},
-    read::{last_reads, recency::LastReadSnapshot},
+    read::last_reads,
 };
 
 /// The entries that a recovery has read, kept for the load of the cache above. So a boot reads and verifies

@@ -1,13 +1,15 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rusqlite::Connection;
-use shape_meta_core::{ErrorKind, Result, Scan, ScanItem};
+use shape_meta_core::{
+    ErrorKind, Result, Scan, ScanItem,
+    store_parts::{LastReadSnapshot, Recency, RemovedTimes},
+};
 
 use crate::{
     connection::{connections::Connections, meter::Lease, operation::Operation, pool::PooledReader},
     error::{failed, invalidates_connection},
     format::{meta::Meta, query::each, row, sql},
-    read::recency::{LastReadSnapshot, Recency, RemovedTimes},
 };
 
 /// The maximum number of shapes, and of bytes, in a page of a scan.

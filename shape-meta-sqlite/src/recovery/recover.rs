@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{
     Activity, Counts, Entry, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState,
+    store_parts::RemovedTimes,
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     connection::{operation::Operation, settings},
     error::{damaged_row, failed},
     format::{cleanup, meta::Meta, query::one, row, sql},
-    read::{preload::each_entry, recency::RemovedTimes},
+    read::preload::each_entry,
     write::{batch::BatchWriter, change_log},
 };
 

@@ -1,10 +1,4 @@
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::collections::HashSet;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shape_meta_core::{Handle, Result, Seq};
@@ -20,60 +14,6 @@ use crate::{
     ownership::file_id::FileOrigin,
 };
 
-/// Called after tasks were committed, on the thread that committed them.
-type Hook = Arc<dyn Fn() + Send + Sync>;
-
-/// What a store knows about its cleanup tasks without reading the database.
-pub(crate) struct CleanupTasks {
-    enabled: bool,
-    pending: AtomicU64,
-    /// Whether tasks were committed since the last announcement.
-    unannounced: AtomicBool,
-    hook: OnceLock<Hook>,
-}
-
-impl CleanupTasks {
-    pub(crate) fn new(enabled: bool) -> Self {
-        let (pending, unannounced) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { enabled, pending, unannounced, hook: OnceLock::new() }
-    }
-
-    /// Whether removals leave tasks.
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
-    pub(crate) fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
-    }
-
-    /// Records tasks that were committed. Called under the lock of the writer, as the following ones.
-    pub(crate) fn add_pending(&self, tasks: u64) {
-        if tasks > 0 {
-            self.pending.fetch_add(tasks, Ordering::Relaxed);
-            self.unannounced.store(true, Ordering::Release);
-        }
-    }
-
-    pub(crate) fn remove_pending(&self, tasks: u64) {
-        self.pending.store(self.pending().saturating_sub(tasks), Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_pending(&self, tasks: u64) {
-        self.pending.store(tasks, Ordering::Relaxed);
-        self.unannounced.store(tasks > 0, Ordering::Release);
-    }
-
-    /// Calls the hook if tasks were committed. Not under the lock of the writer.
-    pub(crate) fn announce(&self) {
-        if self.unannounced.swap(false, Ordering::AcqRel)
-            && let Some(hook) = self.hook.get()
-        {
-            hook();
-        }
-    }
-}
-
 /// The cleanup tasks of a store (C12): shapes that are gone and whose stored data is not deleted yet. A task
 /// is written in the transaction that removes the shape, and stays until it is acknowledged.
 ///
@@ -84,7 +24,7 @@ impl SqliteStore {
     /// Sets a function that is called whenever cleanup tasks were committed, on the thread that committed
     /// them: it must return soon, and must not call the store. Only the first call counts.
     pub fn on_cleanup_tasks(&self, hook: impl Fn() + Send + Sync + 'static) {
-        self.cleanup.hook.get_or_init(|| Arc::new(hook));
+        self.cleanup.on_committed(hook);
     }
 
     /// Returns the number of cleanup tasks, without reading the database.

@@ -26,7 +26,7 @@ use crate::{
         migrate,
         row::{self, Defect},
     },
-    read::last_reads::{Openings, StoredTime},
+    read::last_reads,
     write::batch::BatchWriter,
 };
 
@@ -243,7 +243,7 @@ impl Copier<'_> {
             let mut reads: Vec<_> = self.found.last_reads.iter().filter(|(_, at)| **at > 0).collect();
             reads.sort_unstable();
             for (id, at) in reads {
-                let at = StoredTime::new(*at, now).at.as_micros().cast_signed();
+                let at = last_reads::stored_time(*at, now).at.as_micros().cast_signed();
                 insert.execute([*id, at]).map_err(failed(operation))?;
             }
         }
@@ -255,7 +255,7 @@ impl Copier<'_> {
             let is_sound = |through: i64, at: i64| (1..=last).contains(&through) && at > 0;
             let found = self.found.openings.iter().filter(|(through, at)| is_sound(**through, **at));
             for (through, at) in
-                Openings::of(found.map(|(through, at)| (row::seq(*through), *at)).collect()).rows()
+                last_reads::openings_of(found.map(|(through, at)| (row::seq(*through), *at)).collect()).rows()
             {
                 let values = [through.get(), at.as_micros()].map(u64::cast_signed);
                 insert.execute(values).map_err(failed(operation))?;

@@ -1,24 +1,23 @@
 use std::{
     collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use super::Openings;
+use crate::{
+    Batch, Change, Entry, Error, ErrorKind, Result, Retired, RetiredSince, Seq, Timestamp,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use rusqlite::Connection;
-use shape_meta_core::{
-    Batch, Change, Entry, Error, ErrorKind, Result, Retired, RetiredSince, Seq, Timestamp,
-};
-
-use crate::read::last_reads::{self, Openings, StoredTime};
-
 /// The last-read times of shapes, in memory, for compositions without a cache above.
 ///
-/// A shape without reads counts as read when an owner first opened the database with it. So only shapes with
+/// A shape without reads counts as read when an owner first opened the store with it. So only shapes with
 /// reads take memory.
 #[derive(Debug)]
-pub(crate) struct Recency {
+pub struct Recency {
     at_open: Arc<Openings>,
     times: Option<RwLock<Times>>,
     /// Counts the batches that removed the times of shapes.
@@ -27,20 +26,21 @@ pub(crate) struct Recency {
 
 /// A consistent copy of the last-read times.
 #[derive(Debug)]
-pub(crate) struct LastReadSnapshot {
-    pub(crate) at_open: Arc<Openings>,
+pub struct LastReadSnapshot {
+    /// The times of openings.
+    pub at_open: Arc<Openings>,
     /// The times of shapes with reads.
-    pub(crate) since: HashMap<Seq, Timestamp>,
+    pub since: HashMap<Seq, Timestamp>,
 }
 
 impl LastReadSnapshot {
-    /// Returns the last-read time of a shape; `None` if no owner has opened the database with it yet.
-    pub(crate) fn last_read(&self, id: Seq) -> Option<Timestamp> {
+    /// Returns the last-read time of a shape; `None` if no owner has opened the store with it yet.
+    pub fn last_read(&self, id: Seq) -> Option<Timestamp> {
         self.since.get(&id).copied().or_else(|| self.at_open.last_read(id))
     }
 
     /// As [`last_read`](Self::last_read), for a shape whose `saved` time may be on disk and not in memory.
-    pub(crate) fn last_read_since(&self, id: Seq, saved: Option<Timestamp>) -> Option<Timestamp> {
+    pub fn last_read_since(&self, id: Seq, saved: Option<Timestamp>) -> Option<Timestamp> {
         self.since.get(&id).copied().max(saved).or_else(|| self.at_open.last_read(id))
     }
 }
@@ -94,25 +94,44 @@ impl Time {
 /// The number of times that one sweep saves: about ten milliseconds of disk work, for which a flush waits.
 const SWEEP_SIZE: usize = 10_000;
 
+/// A time that is stored: a last read, or an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredTime {
+    /// The time, which is not later than now.
+    pub at: Timestamp,
+    /// It was stored later than now, and counts as now. It is saved again, so that the shape ages from now
+    /// on.
+    pub is_corrected: bool,
+}
+
+impl StoredTime {
+    /// A time that was read from the store.
+    pub fn new(stored: Timestamp, now: Timestamp) -> Self {
+        Self { at: stored.min(now), is_corrected: stored > now }
+    }
+}
+
+/// The last-read times that a store has saved.
+#[derive(Debug, Default)]
+pub struct SavedReads(HashMap<Seq, Time>);
+
+impl Extend<(Seq, StoredTime)> for SavedReads {
+    fn extend<I: IntoIterator<Item = (Seq, StoredTime)>>(&mut self, saved: I) {
+        self.0.extend(saved.into_iter().map(|(id, read)| (id, Time::saved(read))));
+    }
+}
+
 impl Recency {
-    /// Reads the times from a database that is at `last_seq`. Keeps none in memory if `keep` is false.
-    pub(crate) fn read(connection: &Connection, last_seq: Seq, keep: bool) -> Result<Self> {
-        let mut read = HashMap::new();
-        if keep {
-            last_reads::saved(connection, &mut |id, saved| {
-                read.insert(id, Time::saved(saved));
-            })?;
-        }
-        Ok(Self {
-            at_open: Arc::new(Openings::read(connection)?),
-            times: keep.then(|| RwLock::new(Times { through: last_seq, read, ..Times::default() })),
-            removals: AtomicU64::new(0),
-        })
+    /// Begins with the times of a store that is at `last_seq`. Without saved ones, it keeps none in memory.
+    pub fn new(openings: Openings, last_seq: Seq, saved: Option<SavedReads>) -> Self {
+        let times =
+            saved.map(|SavedReads(read)| RwLock::new(Times { through: last_seq, read, ..Times::default() }));
+        Self { at_open: Arc::new(openings), times, removals: AtomicU64::new(0) }
     }
 
     /// Takes some of the unsaved times, in ascending order of ids. Returns them and whether there may be
     /// more. They count as saved from now on.
-    pub(crate) fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {
+    pub fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {
         let Some(times) = self.times() else { return (Vec::new(), false) };
         let shared = times.shared.iter().map(|(id, entry)| (*id, entry.take_dirty_read()));
         let own = times.read.iter().map(|(id, time)| (*id, time.take_unsaved()));
@@ -125,7 +144,7 @@ impl Recency {
     }
 
     /// Marks these times as unsaved again, after a save that failed.
-    pub(crate) fn mark_unsaved(&self, reads: &[(Seq, Timestamp)]) {
+    pub fn mark_unsaved(&self, reads: &[(Seq, Timestamp)]) {
         let Some(times) = self.times() else { return };
         for (id, _) in reads {
             if let Some(entry) = times.shared.get(id) {
@@ -136,8 +155,8 @@ impl Recency {
         }
     }
 
-    /// Takes over the unsaved times of another table of the same database.
-    pub(crate) fn merge(&self, other: &Self) {
+    /// Takes over the unsaved times of another table of the same store.
+    pub fn merge(&self, other: &Self) {
         loop {
             let (reads, more) = other.take_unsaved();
             reads.iter().for_each(|(id, at)| self.touch(*id, *at));
@@ -151,7 +170,7 @@ impl Recency {
     /// and then finds its time removed, would combine two states (C1).
     ///
     /// The second time it gets the times that are removed meanwhile too, so it is the last (I9).
-    pub(crate) fn read_consistently<T>(&self, read: impl Fn(&RemovedTimes) -> Result<T>) -> Result<T> {
+    pub fn read_consistently<T>(&self, read: impl Fn(&RemovedTimes) -> Result<T>) -> Result<T> {
         let before = self.removals.load(Ordering::Acquire);
         let outcome = read(&RemovedTimes::default())?;
         // A removal is committed, then its time is removed, then this number grows. So if the number is the
@@ -164,7 +183,7 @@ impl Recency {
     }
 
     /// Returns a copy of all times. Costs one pass over the table under its shared lock.
-    pub(crate) fn snapshot(&self, removed: &RemovedTimes) -> LastReadSnapshot {
+    pub fn snapshot(&self, removed: &RemovedTimes) -> LastReadSnapshot {
         let mut since = HashMap::new();
         if let Some(times) = self.times() {
             since.extend(removed.all());
@@ -173,20 +192,20 @@ impl Recency {
         LastReadSnapshot { at_open: Arc::clone(&self.at_open), since }
     }
 
-    /// Returns when an owner first opened the database with this shape; `None` if it was created since the
+    /// Returns when an owner first opened the store with this shape; `None` if it was created since the
     /// open.
-    pub(crate) fn first_seen_at(&self, id: Seq) -> Option<Timestamp> {
+    pub fn first_seen_at(&self, id: Seq) -> Option<Timestamp> {
         self.at_open.last_read(id)
     }
 
     /// Returns the last-read time of a shape that was found on disk.
-    pub(crate) fn last_read(&self, id: Seq, removed: &RemovedTimes) -> Option<Timestamp> {
+    pub fn last_read(&self, id: Seq, removed: &RemovedTimes) -> Option<Timestamp> {
         let known = self.times().and_then(|times| times.last_read(id).or_else(|| removed.get(id)));
         known.or_else(|| self.at_open.last_read(id))
     }
 
     /// Records a read of a shape.
-    pub(crate) fn touch(&self, id: Seq, at: Timestamp) {
+    pub fn touch(&self, id: Seq, at: Timestamp) {
         let Some(times) = self.times() else { return };
         if let Some(entry) = times.shared.get(&id) {
             return entry.touch(at);
@@ -203,7 +222,7 @@ impl Recency {
 
     /// Applies a batch that was committed, now or by an earlier attempt that seemed to fail. Applying it
     /// again does nothing (I6).
-    pub(crate) fn apply(&self, batch: &Batch) {
+    pub fn apply(&self, batch: &Batch) {
         let Some(mut times) = self.times_mut() else { return };
         if batch.through <= times.through {
             return;
@@ -250,7 +269,7 @@ impl Recency {
     }
 
     /// Returns `Unsupported` if the store keeps no last-read times.
-    pub(crate) fn require(&self) -> Result<()> {
+    pub fn require(&self) -> Result<()> {
         if self.times.is_some() {
             return Ok(());
         }
@@ -262,7 +281,7 @@ impl Recency {
     }
 
     /// Removes the times of shapes that are gone: a read can be recorded while its shape is being removed.
-    pub(crate) fn remove(&self, removed: &[Seq]) {
+    pub fn remove(&self, removed: &[Seq]) {
         if let Some(mut times) = self.times_mut().filter(|_| !removed.is_empty()) {
             removed.iter().for_each(|id| times.remove(*id));
         }
@@ -279,7 +298,7 @@ impl Recency {
 
 /// The times that were removed since a read began.
 #[derive(Default)]
-pub(crate) struct RemovedTimes(Option<RetiredSince<HashMap<Seq, Timestamp>>>);
+pub struct RemovedTimes(Option<RetiredSince<HashMap<Seq, Timestamp>>>);
 
 impl RemovedTimes {
     fn get(&self, id: Seq) -> Option<Timestamp> {
@@ -337,13 +356,12 @@ impl Times {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "conformance"))]
 mod tests {
     use std::cell::Cell;
 
-    use shape_meta_core::conformance::shape;
-
     use super::*;
+    use crate::conformance::shape;
 
     fn recency() -> Recency {
         let times = Some(RwLock::new(Times::default()));

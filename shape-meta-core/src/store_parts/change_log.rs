@@ -8,10 +8,9 @@
 //! The oldest row is the floor: its changes, and those before it, are unknown. Trimming the log makes a later
 //! row the floor.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use shape_meta_core::{Counts, Delta, Entry, Seq, SnapshotState};
-use std::sync::Arc;
+use crate::{Counts, Delta, Entry, Seq, SnapshotState};
 
 /// A logged change is one number: the lowest bits are the kind, the others the id of the shape. The kind of a
 /// mark is the bits of its state.
@@ -21,7 +20,7 @@ const KIND_BITS: u32 = 3;
 
 /// The row of the change log that one batch writes.
 #[derive(Debug)]
-pub(crate) struct LoggedChanges {
+pub struct LoggedChanges {
     /// The sequence number before the batch. No standby has seen shapes that were added after it.
     before: Seq,
     bytes: Vec<u8>,
@@ -30,27 +29,29 @@ pub(crate) struct LoggedChanges {
 }
 
 impl LoggedChanges {
-    /// Begins the row of a batch on a stack at sequence number `before`.
-    pub(crate) fn since(before: Seq) -> Self {
+    /// Begins the row of a batch on a store at sequence number `before`.
+    pub fn since(before: Seq) -> Self {
         Self { before, bytes: Vec::new(), needs_full_reload: false }
     }
 
     /// Logs nothing for an add after `before`. An add can have an earlier id when a flush was split into
     /// several transactions to isolate a rejected change; that cannot be logged.
-    pub(crate) fn added(&mut self, id: Seq) {
+    pub fn added(&mut self, id: Seq) {
         self.needs_full_reload |= id <= self.before;
     }
 
-    pub(crate) fn removed(&mut self, id: Seq) {
+    /// Logs a removal.
+    pub fn removed(&mut self, id: Seq) {
         self.log(id, REMOVED);
     }
 
-    pub(crate) fn marked(&mut self, id: Seq, state: SnapshotState) {
+    /// Logs a mark.
+    pub fn marked(&mut self, id: Seq, state: SnapshotState) {
         self.log(id, state.bits().into());
     }
 
-    /// Logs that all shapes that a standby can know are gone.
-    pub(crate) fn reset(&mut self) {
+    /// Replaces what the batch has logged so far: all shapes that a standby can know are gone.
+    pub fn reset(&mut self) {
         self.bytes.clear();
         self.log(self.before, RESET);
     }
@@ -70,21 +71,21 @@ impl LoggedChanges {
     }
 
     /// Returns what was logged; `None` if standbys must reload everything.
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+    pub fn bytes(&self) -> Option<&[u8]> {
         (!self.needs_full_reload).then_some(&self.bytes)
     }
 }
 
 /// Rows of the change log, folded: the last change of each shape.
 #[derive(Debug, Default)]
-pub(crate) struct FoldedLog {
+pub struct FoldedLog {
     reset: Option<Seq>,
     shapes: BTreeMap<Seq, u64>,
 }
 
 impl FoldedLog {
     /// Folds the bytes of the next row; `None` if they are damaged.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<()> {
+    pub fn read(&mut self, bytes: &[u8]) -> Option<()> {
         let mut bytes = bytes.iter();
         while let Some(first) = bytes.next() {
             let (mut number, mut byte, mut shift) = (u64::from(first & 0x7f), *first, 0);
@@ -117,7 +118,8 @@ impl FoldedLog {
         Some(())
     }
 
-    pub(crate) fn into_delta(self, added: Vec<Arc<Entry>>, counts: Counts, through: Seq) -> Delta {
+    /// Returns what a standby has to do, with the shapes that were added.
+    pub fn into_delta(self, added: Vec<Arc<Entry>>, counts: Counts, through: Seq) -> Delta {
         let mut delta = Delta { reset: self.reset, added, counts, through, ..Delta::default() };
         for (id, kind) in self.shapes {
             match kind {
