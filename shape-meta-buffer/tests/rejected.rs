@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal, StoreControl, Wait,
+    ErrorKind, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal,
+    StoreControl, Wait,
     conformance::{RejectedSeq, Side, key},
 };
 
@@ -76,6 +77,37 @@ fn c8_a_rejected_removal_restores_the_shape() {
     assert_eq!(store.handle_for(&key(1)).expect("read").as_deref(), Some("old"));
     assert_eq!(store.counts().expect("read").total, 2);
     assert_eq!(handles(&store), handles(below(&store)));
+}
+
+/// Once, a part of a flush left shapes in the store that were newer than its sequence number.
+#[test]
+fn c8_no_part_of_a_flush_leaves_newer_shapes() {
+    for (bad, parts) in (0..8).flat_map(|bad| (0..10).map(move |parts| (bad, parts))) {
+        let (store, faults) = manual();
+        for at in 0..4 {
+            add(&store, &format!("old{at}"), at);
+        }
+        store.flush_once().expect("flush");
+        for at in 0..4 {
+            store.mark_snapshot_started(&format!("old{at}"), Wait::No).expect("live");
+        }
+        for at in 4..12 {
+            add(&store, &format!("h{}", at - 4), at);
+        }
+        faults.reject_handle(&handle(&format!("h{bad}")), RejectedSeq::Omitted);
+        faults.allow_applies(parts);
+        faults.fail_applies(1, ErrorKind::Io, Side::Before);
+        let _ = store.flush_once();
+        let below = below(&store);
+        let last_seq = below.last_seq().expect("read");
+        for shape in below.list().expect("read") {
+            let created = shape.metadata.created;
+            assert!(created <= last_seq, "h{bad}, {parts} parts: {created:?} is after {last_seq:?}");
+        }
+        store.flush_once().expect("the rest");
+        assert_eq!(below.counts().expect("read").total, 11);
+        assert_eq!(handles(&store), handles(below));
+    }
 }
 
 /// A change that was accepted while the batch was being committed may rest on the rejected one.

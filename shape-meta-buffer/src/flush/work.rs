@@ -15,10 +15,8 @@ pub(super) struct FlushWork {
     pub(super) generation: Arc<Generation>,
     /// In reverse order: the last element is committed next.
     segments: Vec<Vec<Change>>,
-    /// The sequence number that the next segment brings the store to, unless it is the last one.
-    ///
-    /// Each change comes from at least one mutation, so there are never more segments than mutations, and
-    /// this stays below the last sequence number of the generation.
+    /// The lowest sequence number that the next segment may bring the store to. See
+    /// [`through`](Self::through).
     next: Seq,
     batches: Vec<Batch>,
     rejections: Vec<Rejection>,
@@ -41,9 +39,21 @@ impl FlushWork {
                 return Some((segment, self.generation.last()));
             }
             if !segment.is_empty() {
-                return Some((segment, self.next));
+                let through = self.through(&segment);
+                return Some((segment, through));
             }
         }
+    }
+
+    /// Returns the sequence number that a segment other than the last one brings the store to: no shape in
+    /// the store is newer, so that no sequence number is given twice after a crash.
+    ///
+    /// It stays below the last one of the generation. Each change comes from at least one mutation, and every
+    /// later segment has changes of later adds: adds come last, in the order of creation.
+    fn through(&self, segment: &[Change]) -> Seq {
+        let adds = segment.iter().filter(|change| matches!(change, Change::Add { .. }));
+        let newest = adds.filter_map(Change::entry).map(|entry| entry.created()).max();
+        newest.map_or(self.next, |newest| newest.max(self.next))
     }
 
     /// Records a segment that was committed.
@@ -87,7 +97,7 @@ impl FlushWork {
                     return Err(error);
                 }
                 let change = segment.remove(at);
-                segment.extend(discard(&change));
+                insert_discards(&mut segment, discard(&change));
                 self.segments.push(segment);
                 if let Change::Remove { entry } = &change {
                     self.reject_successors(entry.handle().as_bytes(), entry.key(), &error);
@@ -107,10 +117,16 @@ impl FlushWork {
                 _ => false,
             });
             let rejected: Vec<_> = successors.collect();
-            segment.extend(rejected.iter().filter_map(discard));
+            insert_discards(segment, rejected.iter().filter_map(discard));
             self.rejections.extend(rejected.into_iter().map(|change| Rejection::new(change, error.clone())));
         }
     }
+}
+
+/// Inserts these before the adds.
+fn insert_discards(segment: &mut Vec<Change>, discards: impl IntoIterator<Item = Change>) {
+    let adds = segment.partition_point(|change| !matches!(change, Change::Add { .. }));
+    segment.splice(adds..adds, discards);
 }
 
 /// Returns what a rejected add leaves to do: its shape was acknowledged, so it may have stored data.

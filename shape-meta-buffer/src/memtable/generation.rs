@@ -443,8 +443,8 @@ impl Generation {
         }
     }
 
-    /// Returns the changes for the disk: removals first, which free handles and keys, then adds in the order
-    /// of creation, then marks, and last what was added and never committed.
+    /// Returns the changes for the disk: removals first, which free handles and keys, then marks, then what
+    /// was added and never committed, and last adds in the order of creation.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.len());
         if self.reset {
@@ -453,13 +453,6 @@ impl Generation {
         for entry in self.slots.iter().filter_map(Slot::removed) {
             changes.push(Change::Remove { entry: Arc::clone(entry) });
         }
-        let adds = changes.len();
-        for slot in &self.slots {
-            if let SlotState::Added(record, state) = &slot.state {
-                changes.push(Change::Add { record: Arc::clone(record), state: *state });
-            }
-        }
-        changes[adds..].sort_by_key(|change| change.entry().map(|entry| entry.created()));
         for slot in &self.slots {
             if let (SlotState::Marked(state), Some(base)) = (&slot.state, &slot.base) {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
@@ -480,6 +473,13 @@ impl Generation {
                 changes.push(Change::Discard { created, handle: slot.handle.clone() });
             }
         }
+        let adds = changes.len();
+        for slot in &self.slots {
+            if let SlotState::Added(record, state) = &slot.state {
+                changes.push(Change::Add { record: Arc::clone(record), state: *state });
+            }
+        }
+        changes[adds..].sort_by_key(|change| change.entry().map(|entry| entry.created()));
         changes
     }
 
