@@ -296,7 +296,14 @@ impl StoreControl for ShapeMeta {
     }
 
     fn usage(&self) -> Usage {
-        self.0.core.stack.usage()
+        let usage = self.0.core.stack.usage();
+        #[cfg(feature = "sqlite")]
+        let usage = {
+            let mut usage = usage;
+            usage.waiting_orphans = self.0.cleanup.as_ref().and_then(|cleanup| cleanup.waiting_orphans());
+            usage
+        };
+        usage
     }
 
     fn repair(&self) -> Result<Repaired> {

@@ -178,6 +178,12 @@ impl Cleanup {
         CleanupStatus { tasks: 0, failures, last_error, sweep: state.sweep.clone() }
     }
 
+    /// Returns how many orphans wait for a confirmation; `None` before a sweep has ended.
+    pub(crate) fn waiting_orphans(&self) -> Option<u64> {
+        let state = self.state();
+        state.sweep.as_ref().map(|sweep| if sweep.waits_for_confirmation { sweep.orphans } else { 0 })
+    }
+
     pub(super) fn notify(&self) {
         self.changed.notify_all();
     }

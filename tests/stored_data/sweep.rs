@@ -40,6 +40,8 @@ pub(super) fn assert_reports(composition: Composition, directory: &Path, storage
         let sweep = store.cleanup_status().sweep.expect("it has ended");
         assert_eq!(sweep.orphans, orphans.len() as u64, "restart {restart}: {sweep:?}");
         assert!(sweep.waits_for_confirmation);
+        assert_eq!(store.usage().waiting_orphans, Some(sweep.orphans));
+        assert!(!Inspector::open(directory).expect("opens").summary(0).expect("reads").is_storage_trusted);
         assert_eq!(sweep.sample, handles(orphans.iter().copied()));
         assert!(store.close(TIMEOUT).is_complete());
     }
@@ -50,8 +52,10 @@ pub(super) fn assert_reports(composition: Composition, directory: &Path, storage
     assert_eq!(cleaned(storage), handles(orphans.iter().copied()), "{composition:?}");
     let live = store.counts().expect("it reads").total;
     assert_eq!(storage.stored().len() as u64, live);
+    assert_eq!(store.usage().waiting_orphans, Some(0));
     assert!(store.close(TIMEOUT).is_complete());
     drop(store);
+    assert!(Inspector::open(directory).expect("opens").summary(0).expect("reads").is_storage_trusted);
     // From now on the database is trusted, also after a restart.
     storage.create(handle(999));
     let store = open(composition, directory, storage);

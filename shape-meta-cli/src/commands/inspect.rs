@@ -28,6 +28,13 @@ fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
     }
 }
 
+fn stored_data(is_trusted: bool) -> &'static str {
+    match is_trusted {
+        true => "trusted: the owner deletes what has no shape",
+        false => "not trusted: what has no shape waits for a confirmation",
+    }
+}
+
 fn owner(owner: &Owner) -> String {
     let alive = match owner.is_live {
         Some(true) => "alive",
@@ -52,6 +59,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("shapes", format!("{} ({} indexed)", counts.total, counts.indexed)),
         ("states", format!("{pending} pending, {started} started, {complete} complete")),
         ("cleanup tasks", summary.cleanup_tasks.to_string()),
+        ("stored data", stored_data(summary.is_storage_trusted).into()),
         ("owner", owner(&summary.owner)),
         ("epoch", summary.epoch.to_string()),
         ("last seq", summary.last_seq.to_string()),
@@ -98,6 +106,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "indexed": summary.counts.indexed,
         "states": {"pending": pending, "started": started, "complete": complete},
         "cleanup_tasks": summary.cleanup_tasks,
+        "stored_data": {"trusted": summary.is_storage_trusted},
         "damaged_rows": summary.damaged_rows,
         "owner": {
             "process": summary.owner.process,

@@ -61,6 +61,8 @@ impl Receipt {
     /// it ends. While flushes fail, a request shortens a long back-off once, and causes no attempt of its
     /// own.
     ///
+    /// An observer that waits on the thread that flushes waits for itself, until the timeout.
+    ///
     /// # Errors
     ///
     /// See [`NotDurable`].

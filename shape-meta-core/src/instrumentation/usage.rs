@@ -19,6 +19,9 @@ pub struct Usage {
     /// The number of removed shapes whose stored data is not deleted yet; `None` if the store keeps no such
     /// tasks.
     pub cleanup_tasks: Option<u64>,
+    /// The number of orphans, stored data without a shape, that wait for a confirmation; `None` if the store
+    /// has not looked for any.
+    pub waiting_orphans: Option<u64>,
 }
 
 /// The connections to a database.

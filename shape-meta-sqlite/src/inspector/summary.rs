@@ -1,12 +1,20 @@
 use std::collections::HashMap;
 
+use rusqlite::Connection;
 use shape_meta_core::{Counts, Handle, Relation, Result, Seq};
 
 use super::{Inspector, Owner};
 use crate::{
     DiskIndexes,
     error::{failed, failed_on},
-    format::{files, meta::Meta, query::each, row, schema, sql},
+    format::{
+        cleanup::{self, TrustedAs},
+        files,
+        meta::Meta,
+        query::each,
+        row, schema, sql,
+    },
+    ownership::{file_id::FileOrigin, lock::OwnerLock},
 };
 
 /// Summary of a database.
@@ -27,6 +35,9 @@ pub struct Summary {
     pub states: [u64; 3],
     /// Number of removed shapes whose stored data is not yet cleaned.
     pub cleanup_tasks: u64,
+    /// Whether stored data without a shape is known to belong to this database, so that the owner deletes it.
+    /// Otherwise the owner reports it, and waits for a confirmation. An open ends the trust in a copy.
+    pub is_storage_trusted: bool,
     /// Number of damaged shape rows. Other fields do not include them, except `counts`.
     pub damaged_rows: u64,
     /// Whether the database has disk indexes.
@@ -80,6 +91,7 @@ impl Inspector {
             counts: meta.counts,
             states: [0; 3],
             cleanup_tasks: 0,
+            is_storage_trusted: self.is_storage_trusted(&transaction, &meta)?,
             damaged_rows: 0,
             disk_indexes: schema::disk_indexes(&transaction).map_err(failed("read the schema"))?,
             database_bytes: pages * page_size,
@@ -113,5 +125,15 @@ impl Inspector {
         relations.truncate(top);
         summary.top_relations = relations;
         Ok(summary)
+    }
+
+    /// As the next open will find it.
+    fn is_storage_trusted(&self, connection: &Connection, meta: &Meta) -> Result<bool> {
+        let path = self.files.database();
+        let file = FileOrigin::at(&path).map_err(failed_on("look at", &path))?;
+        let expected = TrustedAs::new(meta.database, &file);
+        let witness = OwnerLock::witness_of_owner(&self.files);
+        Ok(witness.is_some_and(|witness| witness.vouches_for(meta))
+            && cleanup::is_storage_trusted(connection, expected.as_ref())?)
     }
 }

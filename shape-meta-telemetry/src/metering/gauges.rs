@@ -42,6 +42,7 @@ impl Gauges {
         gauges.usage.shapes = Some(Counts::default());
         gauges.usage.connections = Some(Connections::default());
         gauges.usage.cleanup_tasks = Some(0);
+        gauges.usage.waiting_orphans = Some(0);
         gauges.usage.database_bytes = Some(0);
         gauges.usage.wal_bytes = Some(0);
         gauges
@@ -84,6 +85,7 @@ impl Gauges {
             sum.waiting += more.waiting;
         });
         usage.cleanup_tasks = sum(usage.cleanup_tasks, more.cleanup_tasks, |sum, more| *sum += more);
+        usage.waiting_orphans = sum(usage.waiting_orphans, more.waiting_orphans, |sum, more| *sum += more);
         usage.database_bytes = sum(usage.database_bytes, more.database_bytes, |sum, more| *sum += more);
         usage.wal_bytes = sum(usage.wal_bytes, more.wal_bytes, |sum, more| *sum += more);
     }
@@ -126,6 +128,7 @@ impl Gauges {
             (DATABASE_BYTES, usage.database_bytes),
             (WAL_BYTES, usage.wal_bytes),
             (CLEANUP_TASKS, usage.cleanup_tasks),
+            (WAITING_ORPHANS, usage.waiting_orphans),
         ];
         for (metric, value) in counts {
             if let Some(value) = value {
@@ -192,7 +195,7 @@ mod tests {
         gauges.usage.shapes = Some(Counts { total: 40, indexed: 13 });
         gauges.usage.connections = Some(Connections { used: 14, idle: 15, max: 16, waiting: 17 });
         (gauges.usage.database_bytes, gauges.usage.wal_bytes) = (Some(18), Some(19));
-        gauges.usage.cleanup_tasks = Some(20);
+        (gauges.usage.cleanup_tasks, gauges.usage.waiting_orphans) = (Some(20), Some(21));
         gauges
     }
 
@@ -229,7 +232,7 @@ mod tests {
         let mut together = values(&sum, &unnamed);
         let ready = together.remove("Key(shape_meta.health, [state = ready])");
         assert_eq!(ready, Some(1.0), "{together:?}");
-        assert_eq!(alone.len(), 17, "{alone:?}");
+        assert_eq!(alone.len(), 18, "{alone:?}");
         assert_eq!(together.len(), alone.len());
         for ((name, alone), together) in alone.iter().zip(together.values()) {
             let is_maximum = name.contains("oldest_age") || name.contains("degraded.duration");

@@ -110,6 +110,8 @@ metrics! {
         "Size of the WAL after the latest commit; zero while the database has none";
     CLEANUP_TASKS: Gauge, "{shape}", "shape_meta.cleanup.tasks",
         "Removed shapes whose stored data is not deleted yet";
+    WAITING_ORPHANS: Gauge, "{shape}", "shape_meta.orphans.waiting",
+        "Shapes whose stored data was found without metadata, and waits for a confirmation";
 }
 
 /// Returns the names of the histograms with the bucket bounds of each.
