@@ -15,26 +15,28 @@ use crate::{
 #[must_use = "a builder does nothing until a store is opened"]
 pub struct Builder {
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "sqlite", feature = "postgres")),
         expect(dead_code, reason = "only a database has stored data to clean")
     )]
     pub(crate) cleaner: Arc<dyn ShapeCleaner>,
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) cleanup: CleanupOptions,
     pub(crate) layers: Layers,
     #[cfg(feature = "sqlite")]
     pub(crate) sqlite: shape_meta_sqlite::SqliteOptions,
+    #[cfg(feature = "postgres")]
+    pub(crate) postgres: shape_meta_postgres::PostgresOptions,
 }
 
 /// How the stored data of removed shapes is deleted.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Clone, Copy)]
 pub(crate) struct CleanupOptions {
     pub(crate) background: bool,
     pub(crate) confirm_orphans: bool,
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Default for CleanupOptions {
     fn default() -> Self {
         Self { background: true, confirm_orphans: false }
@@ -45,7 +47,7 @@ impl Builder {
     pub(crate) fn new(cleaner: Arc<dyn ShapeCleaner>) -> Self {
         Self {
             cleaner,
-            #[cfg(feature = "sqlite")]
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
             cleanup: CleanupOptions::default(),
             layers: Layers {
                 observer: Arc::new(NoopObserver),
@@ -55,6 +57,8 @@ impl Builder {
             },
             #[cfg(feature = "sqlite")]
             sqlite: Default::default(),
+            #[cfg(feature = "postgres")]
+            postgres: Default::default(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Builder {
     ///
     /// With `false` it is called by [`ShapeMeta::clean_once`](crate::ShapeMeta::clean_once) alone, on the
     /// thread of the caller. For tests, and for callers that bring their own thread.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn background_cleanup(mut self, background: bool) -> Self {
         self.cleanup.background = background;
         self
@@ -80,7 +84,7 @@ impl Builder {
     /// [`ShapeCleaner::stored_handles`](crate::ShapeCleaner::stored_handles).
     ///
     /// With `true`, an unmounted volume or a wrong path of the database deletes all stored data.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn confirm_orphans(mut self, confirm: bool) -> Self {
         self.cleanup.confirm_orphans = confirm;
         self
@@ -100,6 +104,16 @@ impl Builder {
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, options: shape_meta_sqlite::SqliteOptions) -> Self {
         self.sqlite = options;
+        self
+    }
+
+    /// Options of a stack in PostgreSQL: its schema, durability, time-outs of scans. The connections have
+    /// options of their own: [`PoolOptions`](crate::PoolOptions).
+    ///
+    /// The builder itself sets where look-ups are answered and which layer keeps last-read times.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(mut self, options: shape_meta_postgres::PostgresOptions) -> Self {
+        self.postgres = options;
         self
     }
 

@@ -55,7 +55,9 @@
 //! | `.cached(..)` | `Direct<Cached<SqliteStore>>` | write-through: every mutation is on disk when it returns; concurrent ones share a commit |
 //! | neither | `Direct<SqliteStore>` | the reference |
 //!
-//! [`Builder::over`] composes the same layers over any other store.
+//! [`Builder::open_postgres`] puts the same layers over a stack in PostgreSQL.
+//!
+//! [`Builder::over`] composes them over any other store.
 //!
 //! # Trade-offs
 //!
@@ -72,8 +74,8 @@
 //! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
 //! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
-//! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`] |
-//! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
+//! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
+//! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`PoolOptions`], [`PostgresOptions`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
 //! | errors | [`Error`], [`ErrorKind`], [`MutateError`], [`Refusal`], [`NotDurable`] |
 //! | observe | [`Observer`], [`Observers`], [`TracingObserver`], [`MetricsObserver`], [`Reporter`] |
 //! | shed load | [`admission`] |
@@ -142,7 +144,9 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `sqlite` | yes | [`Builder::open`]: the durable store |
+//! | `sqlite` | yes | [`Builder::open`]: the durable store in a file |
+//! | `postgres` | no | [`Builder::open_postgres`]: the durable store in PostgreSQL |
+//! | `rustls` | no | [`PoolOptions::tls`]: TLS to PostgreSQL, by rustls with ring (brings `postgres`) |
 //! | `cache` | yes | [`Builder::cached`]: the left-right read cache |
 //! | `definitions` | no | [`CacheOptions::definition_cache_bytes`]: a bounded cache of definitions (brings `cache`) |
 //! | `buffer` | yes | [`Builder::buffered`]: the write buffer |
@@ -156,8 +160,8 @@
 //!
 //! # Related crates
 //!
-//! Each layer is a crate that depends on `shape-meta-core` alone: `shape-meta-sqlite`, `shape-meta-cache`,
-//! `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them.
+//! Each layer is a crate that depends on `shape-meta-core` alone: `shape-meta-sqlite`, `shape-meta-postgres`,
+//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them.
 //! `shape-meta-cli` is the command for operators.
 
 #![forbid(unsafe_code)]
@@ -168,27 +172,29 @@
 
 mod builder;
 mod cleaner;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod cleanup;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod database;
 #[cfg(feature = "admission")]
 mod drain;
 mod layers;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod open;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod standby;
 mod store;
 
 // The store.
 pub use builder::Builder;
 pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner, StoredHandles};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use cleanup::{CleanupStatus, OrphanSweep};
-#[cfg(feature = "sqlite")]
-pub use open::OpenReport;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use open::{DatabaseReport, OpenReport};
 #[doc(inline)]
 pub use shape_meta_core::{MutateShapes, MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl, Wait};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use standby::Standby;
 pub use store::{ShapeMeta, WeakShapeMeta};
 
@@ -226,10 +232,26 @@ pub use shape_meta_buffer::{BufferOptions, FlusherOptions, FlusherPool, FlusherS
 pub use shape_meta_cache::{CacheOptions, LookupIndex};
 #[doc(inline)]
 pub use shape_meta_core::Limits;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[doc(inline)]
+pub use shape_meta_core::store_parts::OnLiveOwner;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use shape_meta_sqlite::{
-    ConnectionLimit, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
+    ConnectionLimit, Durability, IntegrityCheck, Mode, OnCorruption, SqliteOptions, Verifier,
+};
+/// The options of a stack in PostgreSQL whose names other options have.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use shape_meta_postgres::{DiskIndexes, Durability};
+}
+#[cfg(feature = "rustls")]
+#[doc(inline)]
+pub use shape_meta_postgres::Tls;
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use shape_meta_postgres::{
+    PoolOptions, PostgresOpenReport, PostgresOptions, PostgresPool, PostgresStore,
 };
 
 // The database below, and how to inspect one without owning it.

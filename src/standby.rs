@@ -1,19 +1,19 @@
 //! A read-only follower of a database that another process owns, and its promotion to owner.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use shape_meta_core::{Activity, ReadShapes, RefreshReport, Result};
-use shape_meta_sqlite::{OnLiveOwner, SqliteStandby, SqliteStore};
+use shape_meta_core::{Activity, ReadShapes, RefreshReport, Result, store_parts::OnLiveOwner};
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
     builder::CleanupOptions,
     cleanup::Cleanup,
+    database::Follower,
     layers::{Layers, LowerLayers, lower_layers},
-    open::{self, options_of},
+    open::Opened,
 };
 
 /// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the
@@ -51,10 +51,11 @@ use crate::{
 pub struct Standby(Arc<Inner>);
 
 struct Inner {
-    database: Arc<SqliteStandby>,
-    lower: LowerLayers<Arc<SqliteStandby>>,
+    database: Arc<dyn Follower>,
+    lower: LowerLayers<Arc<dyn Follower>>,
     promoted: OnceLock<ShapeMeta>,
-    directory: PathBuf,
+    /// The directory of the database, or its name in messages.
+    place: PathBuf,
     /// Locked for the whole of a promotion, so that only one runs at a time.
     promotion: Mutex<Promotion>,
 }
@@ -66,33 +67,19 @@ struct Promotion {
     upper: Layers,
 }
 
-impl Builder {
-    /// Opens the database in this directory as a standby, while its owner is alive. [`Standby::promote`]
-    /// makes the composition of this builder.
-    ///
-    /// Writes nothing, and does not call the cleaner.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`shape_meta_sqlite::SqliteStandby::open`]: `NotFound` if there is no database yet, among
-    /// others.
-    pub fn open_standby(self, directory: impl AsRef<Path>) -> Result<Standby> {
-        let directory = directory.as_ref();
-        let Self { cleaner, cleanup, layers: mut upper, sqlite } = self;
-        let options = options_of(sqlite, &upper, &*cleaner);
-        let database = Arc::new(SqliteStandby::open(directory, options, Arc::clone(&upper.observer))?);
+impl Standby {
+    pub(crate) fn new(builder: Builder, database: Arc<dyn Follower>, place: PathBuf) -> Result<Self> {
+        let Builder { cleaner, cleanup, layers: mut upper, .. } = builder;
         let lower = lower_layers(Arc::clone(&database), &mut upper)?;
-        Ok(Standby(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             database,
             lower,
             promoted: OnceLock::new(),
-            directory: directory.to_owned(),
+            place,
             promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
         })))
     }
-}
 
-impl Standby {
     /// Brings memory up to date with what the owner has committed, in one step: a shape that exists before
     /// and after the refresh is visible all the time.
     ///
@@ -130,7 +117,7 @@ impl Standby {
             return Ok(store.clone());
         }
         let observer = Arc::clone(&promotion.upper.observer);
-        let span = observer.begin(Activity::Promote { path: &self.0.directory });
+        let span = observer.begin(Activity::Promote { path: &self.0.place });
         let promoted = self.take_over(&promotion, on_live_owner);
         if let Some(span) = span {
             span.end(promoted.as_ref().err());
@@ -142,24 +129,18 @@ impl Standby {
     fn take_over(&self, promotion: &Promotion, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
         let Promotion { cleaner, cleanup, upper } = promotion;
         let owner = self.0.database.promote(on_live_owner)?;
-        let report = open::recover(owner, *cleanup)?;
+        let report = owner.database().recover(*cleanup)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
         self.0.lower.refresh()?;
-        self.0.lower.merge_saved_reads(|created| owner.first_seen_at(created))?;
+        self.0.lower.merge_saved_reads(|created| owner.database().first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
         let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), *cleanup);
-        let database = open::Database::promoted(&self.0.database, report);
-        Ok(ShapeMeta::over_database(stack, database, cleanup))
+        Ok(ShapeMeta::over_database(stack, Opened { store: owner, report }, cleanup))
     }
 
     /// Returns the promoted store; `None` before promotion.
     pub fn store(&self) -> Option<ShapeMeta> {
         self.0.promoted.get().cloned()
-    }
-
-    /// Returns the database, for its size and its maintenance; `None` before promotion.
-    pub fn database(&self) -> Option<&SqliteStore> {
-        self.0.database.owner()
     }
 
     fn reads(&self) -> &dyn ReadShapes {
@@ -178,7 +159,7 @@ impl ReadShapes for Standby {
 impl std::fmt::Debug for Standby {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Standby")
-            .field("directory", &self.0.directory)
+            .field("place", &self.0.place)
             .field("promoted", &self.0.promoted.get().is_some())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::time::Instant;
 use std::{
     sync::{Arc, Weak},
@@ -11,9 +11,9 @@ use shape_meta_core::{
     Usage,
 };
 
-#[cfg(feature = "sqlite")]
-use crate::cleanup::Cleanup;
 use crate::{Builder, ShapeCleaner};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::{cleanup::Cleanup, database::Database};
 
 /// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same
 /// store. Dropping the last clone flushes pending changes.
@@ -27,7 +27,7 @@ pub struct ShapeMeta(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     /// `None` over a store of the caller's own.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     cleanup: Option<Arc<Cleanup>>,
 }
 
@@ -35,18 +35,18 @@ struct Inner {
 pub(crate) struct Core {
     /// Declared before the database, so that it is dropped first: a buffer flushes when it is dropped.
     stack: Box<dyn StoreControl>,
-    #[cfg(feature = "sqlite")]
-    database: Option<crate::open::Database>,
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    database: Option<crate::open::Opened>,
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Core {
     pub(crate) fn stack(&self) -> &dyn StoreControl {
         &*self.stack
     }
 
-    pub(crate) fn database(&self) -> Option<&crate::SqliteStore> {
-        self.database.as_ref()?.store()
+    pub(crate) fn database(&self) -> Option<&dyn Database> {
+        Some(self.database.as_ref()?.store.database())
     }
 
     /// Releases the ownership of the database: on a thread of its own, since a use of the disk that hangs
@@ -58,7 +58,7 @@ impl Core {
     fn release(self: &Arc<Self>, deadline: Instant) -> Result<()> {
         let (core, (sender, closed)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
         let close = move || {
-            let outcome = core.database().map_or(Ok(true), crate::SqliteStore::release).map(drop);
+            let outcome = core.database().map_or(Ok(()), Database::release);
             // The caller may be the last owner.
             drop(core);
             // It has not waited this long.
@@ -75,14 +75,14 @@ impl Core {
 
 /// How long the release of the database may take although the deadline has passed: enough for a disk that
 /// does not hang.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const GRACE: Duration = Duration::from_millis(100);
 
 /// How long a drop waits for the cleaner. A call that takes longer keeps the database open until it returns.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(cleanup) = &self.cleanup {
@@ -92,7 +92,7 @@ impl Drop for Inner {
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn deadline(timeout: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + timeout.min(FAR)
@@ -109,38 +109,46 @@ impl ShapeMeta {
         Self(Arc::new(Inner {
             core: Arc::new(Core {
                 stack,
-                #[cfg(feature = "sqlite")]
+                #[cfg(any(feature = "sqlite", feature = "postgres"))]
                 database: None,
             }),
-            #[cfg(feature = "sqlite")]
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
             cleanup: None,
         }))
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn over_database(
         stack: Box<dyn StoreControl>,
-        database: crate::open::Database,
+        database: crate::open::Opened,
         cleanup: Arc<Cleanup>,
     ) -> Self {
         let core = Arc::new(Core { stack, database: Some(database) });
         if let Some(database) = core.database() {
             let cleanup = Arc::clone(&cleanup);
-            database.on_cleanup_tasks(move || cleanup.wake());
+            database.on_cleanup_tasks(Box::new(move || cleanup.wake()));
         }
         cleanup.start(&core);
         Self(Arc::new(Inner { core, cleanup: Some(cleanup) }))
     }
 
-    /// Returns the database below, for its size, its query plans and its maintenance; `None` over a store of
-    /// your own. It lacks the changes that are pending. Do not change it.
+    /// Returns the file of SQLite below, for its size, its query plans and its maintenance; `None` over
+    /// another database and over a store of your own. It lacks the changes that are pending. Do not change
+    /// it.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
-        self.0.core.database()
+        self.0.core.database.as_ref()?.store.sqlite()
+    }
+
+    /// Returns the stack in PostgreSQL below, for its report and its pool; `None` over another database and
+    /// over a store of your own. It lacks the changes that are pending. Do not change it.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(&self) -> Option<&crate::PostgresStore> {
+        self.0.core.database.as_ref()?.store.postgres()
     }
 
     /// Returns what opening found and did; `None` over a store of your own.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn open_report(&self) -> Option<&crate::OpenReport> {
         Some(&self.0.core.database.as_ref()?.report)
     }
@@ -157,7 +165,7 @@ impl ShapeMeta {
     ///
     /// [`Cleaner`](crate::ErrorKind::Cleaner) if the cleaner failed, [`Panicked`](crate::ErrorKind::Panicked)
     /// if it panicked, and the errors of the database. The same shapes are handed over again.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn clean_once(&self) -> Result<bool> {
         match &self.0.cleanup {
             Some(cleanup) => cleanup.step(),
@@ -166,10 +174,10 @@ impl ShapeMeta {
     }
 
     /// Returns how the deletion of stored data fares. Reads no disk and does not wait for the cleaner.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn cleanup_status(&self) -> crate::CleanupStatus {
         let Some(cleanup) = &self.0.cleanup else { return crate::CleanupStatus::default() };
-        let tasks = self.database().map_or(0, crate::SqliteStore::pending_cleanup_tasks);
+        let tasks = self.0.core.database().map_or(0, Database::pending_cleanup_tasks);
         crate::CleanupStatus { tasks, ..cleanup.status() }
     }
 
@@ -184,9 +192,9 @@ impl ShapeMeta {
     /// # Errors
     ///
     /// If the database cannot be written.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn confirm_orphans(&self) -> Result<()> {
-        if let (Some(database), Some(cleanup)) = (self.database(), &self.0.cleanup) {
+        if let (Some(database), Some(cleanup)) = (self.0.core.database(), &self.0.cleanup) {
             database.trust_storage()?;
             cleanup.sweep_confirmed();
         }
@@ -286,10 +294,10 @@ impl StoreControl for ShapeMeta {
 
     fn health(&self) -> Health {
         let health = self.0.core.stack.health();
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         let health = {
             let mut health = health;
-            health.damage = self.database().and_then(crate::SqliteStore::latest_damage);
+            health.damage = self.0.core.database().and_then(Database::latest_damage);
             health
         };
         health
@@ -326,14 +334,14 @@ impl StoreControl for ShapeMeta {
     ///   could not write everything, after one that was called by the cleaner, and with
     ///   [`Mode::Exclusive`](crate::Mode::Exclusive), whose only connection also serves the reads.
     fn close(&self, timeout: Duration) -> CloseReport {
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         let (cleanup, deadline) = (self.0.cleanup.as_ref(), deadline(timeout));
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         if let Some(cleanup) = cleanup {
             cleanup.begin_close();
         }
         let report = self.0.core.stack.close(timeout);
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         let report = {
             let is_idle = cleanup.is_none_or(|cleanup| cleanup.wait_until_idle(deadline));
             let ended = is_idle && report.is_complete() && report.error.is_none();

@@ -11,6 +11,8 @@ use shape_meta_harness::compositions::{
     PRODUCT_DEFINITION_CACHE, PRODUCT_DISK_LOOKUPS, TIMEOUT, directory, sqlite,
 };
 
+use crate::postgres::Schema;
+
 /// The store below a composition.
 enum Base {
     /// A database in a directory that lives as long as the fixture.
@@ -19,6 +21,8 @@ enum Base {
     Promoted(TempDir),
     /// A database in memory.
     Memory,
+    /// A stack in PostgreSQL, of a schema that lives as long as the fixture.
+    Postgres(Schema),
     /// The reference model, by `Builder::over`. The model that was opened last is kept for a reopening.
     Model(Mutex<Arc<MemoryStore>>),
 }
@@ -48,6 +52,14 @@ fn model(composition: Composition) -> Composed {
     Composed { composition, base: Base::Model(Mutex::default()) }
 }
 
+/// A stack in PostgreSQL; the reference model where there is no server.
+fn postgres(composition: Composition) -> Composed {
+    match Schema::new() {
+        Some(schema) => Composed { composition, base: Base::Postgres(schema) },
+        None => model(composition),
+    }
+}
+
 impl CompositionFixture for Composed {
     type Store = ShapeMeta;
 
@@ -64,6 +76,7 @@ impl CompositionFixture for Composed {
                 let standby = builder.open_standby(own).expect("there is a database");
                 standby.promote(OnLiveOwner::Fail).expect("it has no owner")
             }
+            Base::Postgres(schema) => schema.open(builder, &schema.unique_stack()),
             Base::Memory => builder.open_in_memory().expect("it opens"),
             Base::Model(latest) => {
                 let model = Arc::new(MemoryStore::new());
@@ -103,6 +116,12 @@ impl CompositionFixture for Composed {
                 drop(store);
                 Ok(standby.promote(OnLiveOwner::Fail).expect("it has no owner"))
             }
+            Base::Postgres(schema) => {
+                let stack = store.postgres().expect("it is a stack").name().to_owned();
+                assert!(store.close(TIMEOUT).is_complete());
+                drop(store);
+                Ok(schema.open(self.composition.builder(), &stack))
+            }
             Base::Memory => Err(store),
             Base::Model(latest) => {
                 assert!(store.close(TIMEOUT).is_complete());
@@ -115,7 +134,12 @@ impl CompositionFixture for Composed {
     }
 
     fn large_count(&self) -> usize {
-        if self.composition.buffer.is_some() { 2_000 } else { 400 }
+        match (&self.base, self.composition.buffer) {
+            // Each mutation of the direct composition is a transaction on a server.
+            (Base::Postgres(_), None) => 100,
+            (_, None) => 400,
+            (_, Some(_)) => 2_000,
+        }
     }
 }
 
@@ -152,5 +176,9 @@ conforms! {
     product_over_a_model: model(PRODUCT.with_flush_schedule(FlushSchedule::Manual));
     product_with_cached_definitions: wal(PRODUCT_DEFINITION_CACHE.with_flush_schedule(FlushSchedule::Continuous));
     product_with_cached_definitions_after_a_promotion: promoted(PRODUCT_DEFINITION_CACHE);
+    direct_over_postgres: postgres(DIRECT);
+    direct_cached_over_postgres: postgres(DIRECT_CACHED);
+    buffered_over_postgres: postgres(BUFFERED.with_flush_schedule(FlushSchedule::Continuous));
+    product_over_postgres: postgres(PRODUCT);
     product_with_lookups_on_disk: wal(PRODUCT_DISK_LOOKUPS.with_flush_schedule(FlushSchedule::Continuous));
 }

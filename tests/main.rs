@@ -1,4 +1,4 @@
-//! Tests of every composition over SQLite files, as a user builds it: conformance, equality of buffered and
+//! Tests of every composition over SQLite files and PostgreSQL, as a user builds it: conformance, equality of buffered and
 //! direct, threads, crashes, faults and bad input.
 
 mod commands;
@@ -23,6 +23,7 @@ mod last_reads;
 mod metric_series;
 mod observer_events;
 mod open_failures;
+mod postgres;
 mod refusals;
 mod regressions;
 mod repair;

@@ -133,7 +133,14 @@ fn c9_damage_stops_writing_and_a_repair_keeps_pending_changes() {
         drop(store);
         let store = open(composition, directory.path());
         assert!(
-            store.open_report().expect("it has a database").database.quarantined.is_none(),
+            store
+                .open_report()
+                .expect("it has a database")
+                .database
+                .sqlite()
+                .expect("SQLite")
+                .quarantined
+                .is_none(),
             "{composition:?}"
         );
         check(&store);

@@ -93,7 +93,7 @@ mod meter;
 pub use config::Tls;
 pub use config::{DiskIndexes, Durability, PoolOptions, PostgresOptions};
 pub use connection::PostgresPool;
-pub use format::cleanup::CleanupTask;
 pub use open::PostgresOpenReport;
 pub use recover::Recovery;
+pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner};
 pub use store::PostgresStore;

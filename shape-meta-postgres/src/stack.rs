@@ -59,9 +59,11 @@ impl Stack {
         if client.verified_by.contains(&self.instance) {
             return Ok(());
         }
+        // Before the row is read: a batch that is confirmed meanwhile need not be in it.
+        let confirmed = self.opening.confirmed_seq();
         let rows = client.query("read the stack", &self.statements.stack, &[&self.number]).await?;
         let found = rows.first().map(StackRow::decode).transpose()?;
-        self.opening.check_reader(found.as_ref())?;
+        self.opening.check_reader(found.as_ref(), confirmed)?;
         client.verified_by.insert(self.instance);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, Counts, Error, Observer, OpenStats, Result, Seq, Timestamp,
+    Activity, Counts, Error, ErrorKind, LastError, Observer, OpenStats, Result, Seq, Timestamp,
     store_parts::{CleanupTasks, Recency},
 };
 use tokio_postgres::{Row, types::ToSql};
@@ -45,7 +45,11 @@ pub struct PostgresStore {
     writer: Mutex<()>,
     /// The counts after the latest commit of this store.
     cached_counts: Mutex<Counts>,
+    /// Whether the ownership was given up: nothing is written any more.
+    released: AtomicBool,
     closed: AtomicBool,
+    /// The latest damage that was met.
+    damage: Mutex<Option<(Error, Instant)>>,
 }
 
 impl PostgresStore {
@@ -93,7 +97,9 @@ impl PostgresStore {
             cached_counts: Mutex::new(report.counts),
             report,
             writer: Mutex::default(),
+            released: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            damage: Mutex::default(),
         })
     }
 
@@ -121,6 +127,34 @@ impl PostgresStore {
     /// without reads. `None` if the shape was created since this store was opened.
     pub fn first_seen_at(&self, created: Seq) -> Option<Timestamp> {
         self.recency.first_seen_at(created)
+    }
+
+    /// Returns the latest damage that a read or a write has met since the open. Does not read the database.
+    pub fn latest_damage(&self) -> Option<LastError> {
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.as_ref().map(|(error, at)| LastError { error: error.clone(), ago: at.elapsed() })
+    }
+
+    /// Records the damage that an operation has met.
+    pub(crate) fn noting<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|error| {
+            if error.kind() == ErrorKind::Corrupt {
+                let found = Some((error.clone(), Instant::now()));
+                *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            }
+        })
+    }
+
+    /// Writes nothing more, and releases the ownership. Reads go on, and show what the next owner writes.
+    /// Waits for the write in progress.
+    ///
+    /// # Errors
+    ///
+    /// Never, at present.
+    pub fn release(&self) -> Result<()> {
+        self.released.store(true, Ordering::Release);
+        drop(self.lock_writer());
+        Ok(())
     }
 
     /// Closes the store: all operations but open scans fail with `Closed` from now on. Waits for a write that
@@ -204,6 +238,9 @@ impl PostgresStore {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
+        if self.released.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
         let waiting = self.meter.wait(operation);
         let stack = Arc::clone(&self.stack);
         let began = Instant::now();
@@ -214,13 +251,13 @@ impl PostgresStore {
                 Ok((work(transaction).await, queued, active))
             })
         });
-        match written {
+        self.noting(match written {
             Ok((outcome, queued, active)) => {
                 let mut checkout = waiting.granted_after(queued, active);
                 outcome.inspect_err(|error| checkout.failed(error))
             }
             Err(error) => Err(waiting.refused(error)),
-        }
+        })
     }
 
     /// Returns the row of the stack.

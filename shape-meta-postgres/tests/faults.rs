@@ -10,9 +10,10 @@ use shape_meta_core::{
 };
 use shape_meta_postgres::{Durability, PostgresOptions, PostgresPool, PostgresStore};
 
+use shape_meta_testing_postgres::{Cluster, Fault, Proxy};
+
 use crate::{
-    proxy::{Fault, Proxy},
-    server::{self, Cluster},
+    server,
     support::{self, Schema, add, batch, fill, live, remove, wait_until},
 };
 

@@ -1,9 +1,10 @@
-//! The integration tests of the crate, one binary, split by behaviour. They need a server: see `server`.
+//! The integration tests of the crate, one binary, split by behaviour. They need a server: see
+//! `testing/postgres`.
 
 #![cfg(unix)]
 
-mod proxy;
-mod server;
+use shape_meta_testing_postgres as server;
+
 mod support;
 
 mod batches;

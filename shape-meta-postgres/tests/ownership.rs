@@ -122,7 +122,7 @@ fn c13_a_restored_database_is_noticed_by_writes_and_new_connections() {
 }
 
 fn schema_connection() -> String {
-    crate::server::shared().expect("there is a server").to_owned()
+    shape_meta_testing_postgres::shared().expect("there is a server").to_owned()
 }
 
 #[test]

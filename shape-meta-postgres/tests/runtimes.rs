@@ -13,7 +13,7 @@ fn c14_a_store_works_inside_of_every_kind_of_runtime() {
         let store = schema.open("stack");
         fill(&store, 1..=100);
         assert_eq!(store.scan().expect("it opens").count(), 100);
-        let local = support::pool(crate::server::shared().expect("there is a server"));
+        let local = support::pool(shape_meta_testing_postgres::shared().expect("there is a server"));
         drop(support::open(&local, "another", schema.options()).expect("it opens"));
         drop(local);
         (schema, store)
@@ -36,7 +36,7 @@ fn c14_a_store_works_inside_of_every_kind_of_runtime() {
 #[test]
 fn c10_idle_and_dropped_pools_close_their_connections() {
     let Some(schema) = Schema::new() else { return };
-    let connection = crate::server::shared().expect("there is a server");
+    let connection = shape_meta_testing_postgres::shared().expect("there is a server");
     let name = support::unique("application");
     let options = support::pool_options(&format!("{connection} application_name={name}"))
         .idle_timeout(std::time::Duration::from_millis(20));

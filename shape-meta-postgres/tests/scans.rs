@@ -26,7 +26,7 @@ fn c1_a_scan_shows_one_moment_whatever_is_written_meanwhile() {
 #[test]
 fn c14_a_scan_that_is_left_open_ends() {
     let Some(mut schema) = Schema::new() else { return };
-    let connection = crate::server::shared().expect("there is a server");
+    let connection = shape_meta_testing_postgres::shared().expect("there is a server");
     let name = support::unique("application");
     schema.pool = support::pool(&format!("{connection} application_name={name}"));
     let limit = Duration::from_secs(1);

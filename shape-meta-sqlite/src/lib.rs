@@ -92,14 +92,12 @@ mod recovery;
 mod connection;
 mod format;
 
-pub use config::{
-    DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, OnLiveOwner, SqliteOptions, Verifier,
-};
+pub use config::{DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, SqliteOptions, Verifier};
 pub use connection::ConnectionLimit;
-pub use format::cleanup::CleanupTask;
 pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files};
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;
 pub use recovery::Recovery;
+pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner};
 pub use standby::SqliteStandby;
 pub use store::SqliteStore;

@@ -46,7 +46,7 @@ pub struct SqliteStandby {
     reader: SqliteStore,
     /// Held while the database is read for a layer above, so that these reads come one after the other.
     source: Mutex<Source>,
-    owner: OnceLock<SqliteStore>,
+    owner: OnceLock<Arc<SqliteStore>>,
     /// The number of lines of history that were begun since this standby was opened.
     lines: AtomicU64,
     /// One promotion at a time.
@@ -185,7 +185,7 @@ impl SqliteStandby {
     ///
     /// As [`SqliteStore::open`]: in particular `AlreadyOpen` if another owner is alive and `on_live_owner`
     /// does not fence it. The standby stays a standby, and the promotion can be tried again.
-    pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&SqliteStore> {
+    pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&Arc<SqliteStore>> {
         let _guard = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
@@ -201,13 +201,13 @@ impl SqliteStandby {
             // A last read that is recorded here after this line is lost, unless it goes to the owner already.
             owner.recency.merge(&self.reader.recency);
         }
-        let owner = self.owner.get_or_init(|| owner);
+        let owner = self.owner.get_or_init(|| Arc::new(owner));
         self.reader.connections.close_idle_readers();
         Ok(owner)
     }
 
     /// Returns the owning store, if this standby was promoted.
-    pub fn owner(&self) -> Option<&SqliteStore> {
+    pub fn owner(&self) -> Option<&Arc<SqliteStore>> {
         self.owner.get()
     }
 
@@ -222,7 +222,7 @@ impl SqliteStandby {
     }
 
     fn current(&self) -> &SqliteStore {
-        self.owner.get().unwrap_or(&self.reader)
+        self.owner.get().map_or(&self.reader, |owner| owner)
     }
 
     /// Checks whether the file that is read is still the database, and opens the new one if not: an owner

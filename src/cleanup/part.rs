@@ -3,15 +3,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use shape_meta_core::{Activity, Error, ErrorKind, Handle, HandleState, Result};
-use shape_meta_sqlite::{CleanupTask, SqliteStore};
+use shape_meta_core::{Activity, Error, ErrorKind, Handle, HandleState, Result, store_parts::CleanupTask};
 
 use super::{
     OrphanSweep,
     pace::Failed,
     worker::{Cleanup, panic_error},
 };
-use crate::store::Core;
+use crate::{database::Database, store::Core};
 
 /// How many handles one call of the cleaner gets at most.
 const HANDLES_PER_CALL: usize = 1_000;
@@ -158,7 +157,7 @@ impl Cleanup {
     }
 
     /// Ends a pass over all tasks, of which some may be left.
-    fn end_pass(&self, store: &Core, database: &SqliteStore, progress: &mut Progress) -> Result<Part> {
+    fn end_pass(&self, store: &Core, database: &dyn Database, progress: &mut Progress) -> Result<Part> {
         let began = progress.after.take().is_none();
         let (left, has_news) = (std::mem::take(&mut progress.left), std::mem::take(&mut progress.has_news));
         (progress.is_at_end, progress.limit) = (false, HANDLES_PER_CALL);

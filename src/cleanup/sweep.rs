@@ -1,14 +1,13 @@
 use std::collections::{HashMap, HashSet};
 
-use shape_meta_core::{Error, ErrorKind, Handle, HandleState, ReadShapes, Result, Seq};
-use shape_meta_sqlite::{DiskIndexes, SqliteStore};
+use shape_meta_core::{Error, ErrorKind, Handle, HandleState, Result, Seq};
 
 use super::{
     OrphanSweep,
     part::{Left, Part},
     worker::Cleanup,
 };
-use crate::{BoxError, store::Core};
+use crate::{BoxError, database::Database, store::Core};
 
 /// How many stored handles are compared at once.
 const HANDLES_PER_PAGE: usize = 1_000;
@@ -45,7 +44,7 @@ impl Cleanup {
     /// Nothing is written before everything was compared once: if there are shapes, but the data of none of
     /// them is stored, then the storage is not the one of this database, and the trust ends or does not
     /// begin.
-    pub(super) fn sweep(&self, store: &Core, database: &SqliteStore, is_confirmed: bool) -> Result<Part> {
+    pub(super) fn sweep(&self, store: &Core, database: &dyn Database, is_confirmed: bool) -> Result<Part> {
         let Some(found) = self.compare(store, database, &|_| Ok(()))? else { return Ok(Part::Swept(None)) };
         let mut is_trusted = database.is_storage_trusted()?;
         if is_confirmed && !is_trusted {
@@ -79,7 +78,7 @@ impl Cleanup {
     fn compare(
         &self,
         store: &Core,
-        database: &SqliteStore,
+        database: &dyn Database,
         each: &dyn Fn(&[Handle]) -> Result<()>,
     ) -> Result<Option<Found>> {
         let Some(mut stored) = self.cleaner.stored_handles().map_err(failed)? else { return Ok(None) };
@@ -93,7 +92,7 @@ impl Cleanup {
                 stored.by_ref().take(HANDLES_PER_PAGE).collect::<Result<_, _>>().map_err(failed)?;
             let is_at_end = page.is_empty();
             found.stored += page.len() as u64;
-            candidates.add(store, page, database.report().last_seq)?;
+            candidates.add(store, page, database.last_seq_at_open())?;
             if !is_at_end && candidates.len() < CANDIDATES_AT_ONCE {
                 continue;
             }
@@ -157,10 +156,10 @@ impl Candidates {
     /// are on disk. A trusted database does not need the latter.
     ///
     /// Shapes are looked up before tasks: a removal that is committed in between has left its task.
-    fn without_known(mut self, database: &SqliteStore, is_trusted: bool) -> Result<Self> {
+    fn without_known(mut self, database: &dyn Database, is_trusted: bool) -> Result<Self> {
         if !is_trusted && !self.undecided.is_empty() {
             let known = on_disk(database, &self.undecided)?;
-            let last_seq_at_open = database.report().last_seq;
+            let last_seq_at_open = database.last_seq_at_open();
             self.has_earlier |= known.values().any(|created| *created <= last_seq_at_open);
             self.undecided.retain(|handle| !known.contains_key(handle));
         }
@@ -173,9 +172,9 @@ impl Candidates {
 
 /// Returns those of these handles that a shape on disk has, with the sequence number of its add. Without
 /// disk indexes it passes over all shapes.
-fn on_disk(database: &SqliteStore, handles: &[Handle]) -> Result<HashMap<Handle, Seq>> {
+fn on_disk(database: &dyn Database, handles: &[Handle]) -> Result<HashMap<Handle, Seq>> {
     let mut found = HashMap::new();
-    if database.disk_indexes() == DiskIndexes::Maintained {
+    if database.answers_lookups() {
         for handle in handles {
             if let Some(shape) = database.metadata(handle)? {
                 found.insert(handle.clone(), shape.created);
@@ -199,9 +198,9 @@ fn on_disk(database: &SqliteStore, handles: &[Handle]) -> Result<HashMap<Handle,
 }
 
 /// Returns whether a shape is live that the database had before it was opened. A damaged one counts as such.
-fn has_earlier_shape(store: &Core, database: &SqliteStore) -> Result<bool> {
+fn has_earlier_shape(store: &Core, database: &dyn Database) -> Result<bool> {
     match store.stack().scan()?.next() {
-        Some(Ok(oldest)) => Ok(oldest.record.entry.created() <= database.report().last_seq),
+        Some(Ok(oldest)) => Ok(oldest.record.entry.created() <= database.last_seq_at_open()),
         Some(Err(error)) if error.kind() == ErrorKind::Corrupt => Ok(true),
         Some(Err(error)) => Err(error),
         None => Ok(false),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use shape_meta_core::{Observer, Result, ShapeStore};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use shape_meta_core::{RefreshReport, Seq, Timestamp};
 
 pub(crate) use shape_meta_cache::{CacheOptions as Options, Cached};
@@ -19,17 +19,17 @@ pub(crate) fn over<S: ShapeStore>(
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn needs_indexes_below(options: &Options) -> bool {
     options.needs_indexes_below()
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>) -> Result<RefreshReport> {
     cached.refresh()
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn merge_saved_reads<S: ShapeStore>(
     cached: &Cached<S>,
     first_seen_at: impl Fn(Seq) -> Option<Timestamp>,

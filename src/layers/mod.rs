@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shape_meta_core::{Direct, Limits, Observer, Result, ShapeStore, StoreControl};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use shape_meta_core::{ReadShapes, RefreshReport, Seq, Timestamp};
 
 #[cfg(feature = "buffer")]
@@ -27,6 +27,14 @@ pub(crate) struct Layers {
     pub(crate) buffer: Option<buffer::Options>,
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl Layers {
+    /// Whether the database must answer look-ups, given the layers above it.
+    pub(crate) fn need_lookups_below(&self) -> bool {
+        self.cache.as_ref().is_none_or(cache::needs_indexes_below)
+    }
+}
+
 /// Stacks all layers over a store.
 pub(crate) fn stack<S: ShapeStore + 'static>(store: S, mut layers: Layers) -> Result<Box<dyn StoreControl>> {
     match layers.cache.take() {
@@ -40,14 +48,14 @@ pub(crate) fn stack<S: ShapeStore + 'static>(store: S, mut layers: Layers) -> Re
 }
 
 /// A store with its cache, if it has one, before the top layer is stacked on it: what a standby reads.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) enum LowerLayers<S> {
     Cached(Arc<cache::Cached<S>>),
     Bare(S),
 }
 
 /// Stacks the cache over a store, and takes it out of the layers that are left to stack.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn lower_layers<S: ShapeStore>(store: S, layers: &mut Layers) -> Result<LowerLayers<S>> {
     Ok(match layers.cache.take() {
         Some(options) => {
@@ -59,7 +67,7 @@ pub(crate) fn lower_layers<S: ShapeStore>(store: S, layers: &mut Layers) -> Resu
     })
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
     pub(crate) fn reads(&self) -> &dyn ReadShapes {
         match self {

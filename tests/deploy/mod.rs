@@ -22,7 +22,7 @@ const ADDS: usize = 300;
 /// Returns the numbers of the shapes in the database, and the number of epochs before this opening.
 fn remaining(directory: &Path) -> (BTreeSet<u64>, u64) {
     let store = PRODUCT.open(directory);
-    let epochs = store.open_report().expect("it has a database").database.epoch - 1;
+    let epochs = store.open_report().expect("it has a database").database.epoch() - 1;
     let scan = store.scan().expect("it scans").map(|listed| listed.expect("it reads"));
     (scan.map(|listed| protocol::number_of(listed.record.handle())).collect(), epochs)
 }

@@ -46,7 +46,7 @@ fn takes_over() {
         let store = standby.promote(on_live_owner).expect("it can be promoted");
         drop(promoted);
         let opened = store.open_report().expect("it has a database");
-        report(&format!("promoted {}", opened.database.epoch));
+        report(&format!("promoted {}", opened.database.epoch()));
         let writer = scope.spawn({
             let (store, known, written) = (store.clone(), &known, &written);
             move || write(&store, FIRST.., known, written)

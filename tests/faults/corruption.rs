@@ -73,7 +73,8 @@ fn assert_survives(corruption: &str) {
     drop(store);
     match composition.builder().open(directory.path()) {
         Ok(store) => {
-            let report = store.open_report().expect("it has a database").database.clone();
+            let report =
+                store.open_report().expect("it has a database").database.sqlite().expect("SQLite").clone();
             if let Some(quarantined) = report.quarantined {
                 // If the database was moved away, only its WAL could be quarantined.
                 let path = quarantined.path.display();

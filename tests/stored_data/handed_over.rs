@@ -114,7 +114,8 @@ fn c12_shapes_lost_in_salvage_are_handed_over() {
         connection.execute("UPDATE shape SET hash = hash + 1 WHERE id = 1", []).expect("it is written");
         drop(connection);
         let store = open(composition, directory.path(), &storage);
-        let quarantined = store.open_report().and_then(|report| report.database.quarantined.clone());
+        let quarantined =
+            store.open_report().and_then(|report| report.database.sqlite()?.quarantined.clone());
         let lost = quarantined.expect("the row is damaged").lost;
         assert_eq!(lost.len(), 1);
         settle(&store);

@@ -1,6 +1,38 @@
 use std::sync::{Arc, OnceLock};
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::{
+    Handle,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// A shape that is gone, and whose stored data has still to be deleted (C12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanupTask {
+    id: i64,
+    handle: Handle,
+}
+
+impl CleanupTask {
+    /// The task with this id, which orders the tasks of a database.
+    pub fn new(id: i64, handle: Handle) -> Self {
+        Self { id, handle }
+    }
+
+    /// Returns the id: the sequence number of the shape's add; negative for stored data without a shape.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// Returns the handle of the shape.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Returns the handle of the shape.
+    pub fn into_handle(self) -> Handle {
+        self.handle
+    }
+}
 
 /// Called after tasks were committed, on the thread that committed them.
 type Hook = Arc<dyn Fn() + Send + Sync>;

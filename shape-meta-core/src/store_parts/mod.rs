@@ -1,12 +1,14 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
-//! in memory, the encoding of the change log, and the number of cleanup tasks.
+//! in memory, the encoding of the change log, the cleanup tasks, and what an open does about a live owner.
 
 mod change_log;
 mod cleanup_tasks;
+mod on_live_owner;
 mod openings;
 mod recency;
 
 pub use change_log::{FoldedLog, LoggedChanges};
-pub use cleanup_tasks::CleanupTasks;
+pub use cleanup_tasks::{CleanupTask, CleanupTasks};
+pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;
 pub use recency::{LastReadSnapshot, Recency, RemovedTimes, SavedReads, StoredTime};

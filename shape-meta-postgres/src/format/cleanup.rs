@@ -1,6 +1,6 @@
 //! The table `cleanup`: shapes that are gone and whose stored data is not deleted yet (C12).
 
-use shape_meta_core::{Handle, Result, Seq};
+use shape_meta_core::{Result, Seq, store_parts::CleanupTask};
 use tokio_postgres::Row;
 
 use crate::{
@@ -8,28 +8,14 @@ use crate::{
     format::{checksum, row},
 };
 
-/// A shape that is gone, and whose stored data has still to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CleanupTask {
-    pub(crate) id: i64,
-    pub(crate) handle: Handle,
-}
-
-impl CleanupTask {
-    /// Returns the handle of the shape.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// Decodes and verifies the columns `id`, `handle`, and `checksum`.
-    pub(crate) fn decode(found: &Row) -> Result<Self> {
-        let id = row::int8(found, 0)?;
-        let place = || format!("cleanup task {id}");
-        let handle = row::handle(found, 1, place)?;
-        match row::int8(found, 2)? == checksum(handle.as_bytes()) {
-            true => Ok(Self { id, handle }),
-            false => Err(damaged_row(&place(), "its checksum does not match")),
-        }
+/// Decodes and verifies the columns `id`, `handle`, and `checksum`.
+pub(crate) fn decode(found: &Row) -> Result<CleanupTask> {
+    let id = row::int8(found, 0)?;
+    let place = || format!("cleanup task {id}");
+    let handle = row::handle(found, 1, place)?;
+    match row::int8(found, 2)? == checksum(handle.as_bytes()) {
+        true => Ok(CleanupTask::new(id, handle)),
+        false => Err(damaged_row(&place(), "its checksum does not match")),
     }
 }
 

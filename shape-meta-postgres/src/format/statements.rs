@@ -229,6 +229,7 @@ statements! {
         "SELECT trusted.database_id, trusted.place = ", place!(), " FROM @trusted_storage AS trusted
         JOIN @stack AS stack ON stack.id = trusted.stack WHERE trusted.stack = $1"
     );
+    delete_trusted_storage: "DELETE FROM @trusted_storage WHERE stack = $1";
     set_trusted_storage: concat!(
         "INSERT INTO @trusted_storage (stack, database_id, place)
         SELECT $1, $2, ", place!(), " FROM @stack AS stack WHERE stack.id = $1

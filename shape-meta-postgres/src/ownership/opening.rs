@@ -48,11 +48,15 @@ impl Opening {
     /// `Fenced` if another opening owns it, or if it is another stack. `Io` if an older state of our own line
     /// is in its place, which no other opening owns.
     pub(crate) fn check(&self, found: Option<&StackRow>) -> Result<()> {
+        self.check_from(found, self.confirmed_seq())
+    }
+
+    fn check_from(&self, found: Option<&StackRow>, confirmed: Seq) -> Result<()> {
         let Some(found) = found else {
             return Err(fenced("the stack was dropped"));
         };
-        if self.is_older_state(found) {
-            return Err(behind(found.last_seq, *self.confirmed()));
+        if self.is_older_state(found, confirmed) {
+            return Err(behind(found.last_seq, confirmed));
         }
         if found.owner == self.ours {
             return Ok(());
@@ -72,26 +76,31 @@ impl Opening {
         }))
     }
 
-    /// Returns an error if what a new connection shows is not what this store has confirmed, or a
-    /// continuation of it. A fenced store can still read.
+    /// Returns the last sequence number that was confirmed to the caller.
+    pub(crate) fn confirmed_seq(&self) -> Seq {
+        *self.confirmed()
+    }
+
+    /// Returns an error if what a new connection shows is not what this store had confirmed before it was
+    /// read, or a continuation of it. A fenced store can still read.
     ///
     /// # Errors
     ///
     /// `Io` if an older state is in its place, `Fenced` if it is another stack.
-    pub(crate) fn check_reader(&self, found: Option<&StackRow>) -> Result<()> {
+    pub(crate) fn check_reader(&self, found: Option<&StackRow>, confirmed: Seq) -> Result<()> {
         match found {
-            Some(row) if row.owner.database == self.ours.database && !self.is_older_state(row) => {
+            Some(row) if row.owner.database == self.ours.database && !self.is_older_state(row, confirmed) => {
                 let is_continued = row.owner == self.ours || row.owner.epoch > self.ours.epoch;
-                if is_continued { Ok(()) } else { self.check(found) }
+                if is_continued { Ok(()) } else { self.check_from(found, confirmed) }
             }
-            _ => self.check(found),
+            _ => self.check_from(found, confirmed),
         }
     }
 
-    fn is_older_state(&self, found: &StackRow) -> bool {
+    fn is_older_state(&self, found: &StackRow, confirmed: Seq) -> bool {
         let is_our_line = found.owner == self.ours
             || found.owner.database == self.ours.database && self.ancestors.has(found.owner.opening);
-        is_our_line && found.last_seq < *self.confirmed()
+        is_our_line && found.last_seq < confirmed
     }
 
     fn confirmed(&self) -> MutexGuard<'_, Seq> {
@@ -162,7 +171,8 @@ mod tests {
             let error = opening.check(found.as_ref()).expect_err("it is not ours");
             assert_eq!(error.kind(), kind, "{found:?}: {error}");
             assert!(error.to_string().contains(text), "{found:?}: {error}");
-            let read = opening.check_reader(found.as_ref()).err().map(|error| error.kind());
+            let read =
+                opening.check_reader(found.as_ref(), opening.confirmed_seq()).err().map(|error| error.kind());
             assert_eq!(read, reader, "{found:?}");
         }
     }

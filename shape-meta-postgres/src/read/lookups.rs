@@ -26,7 +26,7 @@ impl ReadShapes for PostgresStore {
         let doing = "look a key up";
         let rows =
             self.read(Operation::HandleFor, doing, statement, vec![Box::new(hash), Box::new(bytes)])?;
-        rows.first().map(|found| Ok(row::entry(found, |_| None)?.handle().clone())).transpose()
+        self.noting(rows.first().map(|found| Ok(row::entry(found, |_| None)?.handle().clone())).transpose())
     }
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {
@@ -37,11 +37,11 @@ impl ReadShapes for PostgresStore {
         self.require_disk_indexes()?;
         self.recency.read_consistently(|removed| {
             let rows = self.find(Operation::Record, &self.stack.statements.record, handle)?;
-            let record = rows.first().map(|found| {
+            let record = rows.first().map(|found| -> Result<_> {
                 let entry = Arc::new(row::entry(found, |id| self.recency.last_read(id, removed))?);
                 Ok(Arc::new(row::record(found, row::DEFINITION, entry)?))
             });
-            record.transpose()
+            self.noting(record.transpose())
         })
     }
 
@@ -56,7 +56,7 @@ impl ReadShapes for PostgresStore {
         let rows = self.read(Operation::HandlesForRelations, doing, statement, vec![Box::new(oids)])?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
-            let entry = row::entry(row, |_| None)?;
+            let entry = self.noting(row::entry(row, |_| None))?;
             found.push((entry.created(), entry.handle().clone()));
         }
         if relations.len() > 1 {
@@ -96,7 +96,8 @@ impl PostgresStore {
         self.require_disk_indexes()?;
         self.recency.read_consistently(|removed| {
             let rows = self.find(operation, &self.stack.statements.entry, handle)?;
-            rows.first().map(|found| row::entry(found, |id| self.recency.last_read(id, removed))).transpose()
+            let entry = |found| row::entry(found, |id| self.recency.last_read(id, removed));
+            self.noting(rows.first().map(entry).transpose())
         })
     }
 

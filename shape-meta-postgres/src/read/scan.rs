@@ -24,6 +24,7 @@ pub(crate) fn scan(store: &PostgresStore) -> Result<Scan<'_>> {
     })?;
     let number = snapshot.row.id;
     let mut scan = PagedScan {
+        store,
         number,
         statement: Arc::clone(&store.stack.statements.records_after),
         snapshot: None,
@@ -38,6 +39,7 @@ pub(crate) fn scan(store: &PostgresStore) -> Result<Scan<'_>> {
 }
 
 struct PagedScan<'s> {
+    store: &'s PostgresStore,
     number: i64,
     statement: Arc<str>,
     /// `None` after the last page.
@@ -56,7 +58,7 @@ impl PagedScan<'_> {
         let mut bytes = 0;
         for found in &rows {
             self.after = row::int8(found, 0)?;
-            let item = self.item(found);
+            let item = self.store.noting(self.item(found));
             if let Err(error) = &item
                 && error.kind() != ErrorKind::Corrupt
             {

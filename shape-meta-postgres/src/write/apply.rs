@@ -45,14 +45,16 @@ impl ShapeStore for PostgresStore {
     fn publish(&self, _: &Batch) {}
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        self.load_all(each)
+        let loaded = self.load_all(each);
+        self.noting(loaded)
     }
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
         let statement = &self.stack.statements.definition;
         let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
-        rows.first().map(|found| Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?))).transpose()
+        let record = |found| Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?));
+        self.noting(rows.first().map(record).transpose())
     }
 
     fn resource_usage(&self) -> Usage {

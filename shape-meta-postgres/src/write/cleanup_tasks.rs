@@ -1,6 +1,9 @@
 use std::{collections::HashSet, sync::Arc};
 
-use shape_meta_core::{Handle, Result, Seq, store_parts::CleanupTasks};
+use shape_meta_core::{
+    Handle, Result, Seq,
+    store_parts::{CleanupTask, CleanupTasks},
+};
 use tokio_postgres::types::ToSql;
 
 use crate::{
@@ -9,10 +12,7 @@ use crate::{
         client::{Client, CommitError},
         operation::Operation,
     },
-    format::{
-        cleanup::{self, CleanupTask},
-        row,
-    },
+    format::{cleanup, row},
     read::snapshot::Snapshot,
     stack::Stack,
 };
@@ -41,12 +41,12 @@ impl PostgresStore {
     ///
     /// `Corrupt` if a row does not match its checksum, and the errors of a server that cannot be read.
     pub fn cleanup_tasks(&self, after: Option<&CleanupTask>, limit: usize) -> Result<Vec<CleanupTask>> {
-        let after = after.map_or(i64::MIN, |task| task.id);
+        let after = after.map_or(i64::MIN, CleanupTask::id);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let statement = &self.stack.statements.tasks_after;
         let params = vec![Box::new(after) as _, Box::new(limit) as _];
         let rows = self.read(Operation::CleanupTasks, "read the cleanup tasks", statement, params)?;
-        rows.iter().map(CleanupTask::decode).collect()
+        rows.iter().map(cleanup::decode).collect()
     }
 
     /// Acknowledges that the stored data of these shapes is deleted. Their tasks are gone. Acknowledging
@@ -153,8 +153,8 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Returns those of these handles that no removed shape has left as a task. Passes over the tasks of
-    /// removed shapes, a page of them in memory at a time.
+    /// Returns those of these handles that have no task, each once. Passes over all tasks, a page of them in
+    /// memory at a time: ask for many handles at once.
     ///
     /// # Errors
     ///
@@ -164,17 +164,17 @@ impl PostgresStore {
             return Ok(handles);
         }
         let asked: HashSet<&Handle> = handles.iter().collect();
-        let mut have_task = HashSet::new();
+        let mut known = HashSet::new();
         let mut snapshot = Snapshot::begin(self, Operation::CleanupTasks, "read the cleanup tasks")?;
-        snapshot.pages(&self.stack.statements.tasks_after, 0, |found| {
-            let task = CleanupTask::decode(found)?;
-            if asked.contains(&task.handle) {
-                have_task.insert(task.handle);
+        snapshot.pages(&self.stack.statements.tasks_after, i64::MIN, |found| {
+            let task = cleanup::decode(found)?;
+            if asked.contains(task.handle()) {
+                known.insert(task.into_handle());
             }
             Ok(())
         })?;
         drop(snapshot);
-        Ok(handles.into_iter().filter(|handle| !have_task.contains(handle)).collect())
+        Ok(handles.into_iter().filter(|handle| known.insert(handle.clone())).collect())
     }
 
     /// Returns whether stored data without a shape is known to belong to this stack, so that it can be
@@ -193,8 +193,8 @@ impl PostgresStore {
         })
     }
 
-    /// Records that stored data without a shape belongs to this stack. It is remembered until the stack is
-    /// dropped, or restored from a dump.
+    /// Records that stored data without a shape belongs to this stack. It is remembered until
+    /// [`distrust_storage`](Self::distrust_storage), and until the stack is dropped or restored from a dump.
     ///
     /// # Errors
     ///
@@ -209,6 +209,26 @@ impl PostgresStore {
                     let database = stack.opening.ours().database;
                     let params: [&(dyn ToSql + Sync); 2] = [&stack.number, &database.as_bytes()];
                     client.execute(doing, &stack.statements.set_trusted_storage, &params).await
+                })
+            },
+            |_, _| (),
+        );
+        recorded.map(drop)
+    }
+
+    /// Ends the trust in the stored data: it cannot be what this stack has stored.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    pub fn distrust_storage(&self) -> Result<()> {
+        let doing = "record that the stored data is not trusted";
+        let recorded = self.write_tasks(
+            Operation::TrustStorage,
+            doing,
+            move |stack, client| {
+                Box::pin(async move {
+                    client.execute(doing, &stack.statements.delete_trusted_storage, &[&stack.number]).await
                 })
             },
             |_, _| (),
@@ -241,5 +261,5 @@ impl PostgresStore {
 type Executed<'c> = std::pin::Pin<Box<dyn Future<Output = Result<u64>> + Send + 'c>>;
 
 fn columns<'t>(tasks: impl Iterator<Item = &'t CleanupTask>) -> (Vec<i64>, Vec<String>) {
-    tasks.map(|task| (task.id, task.handle.as_str().to_owned())).unzip()
+    tasks.map(|task| (task.id(), task.handle().as_str().to_owned())).unzip()
 }

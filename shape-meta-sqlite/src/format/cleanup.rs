@@ -2,7 +2,7 @@
 //! `trusted_storage`: whether stored data without a shape is known to belong to this very database.
 
 use rusqlite::{Connection, Row, functions::FunctionFlags, params};
-use shape_meta_core::{Handle, Result, Seq};
+use shape_meta_core::{Handle, Result, Seq, store_parts::CleanupTask};
 
 use crate::{
     error::{damaged_row, failed},
@@ -14,20 +14,6 @@ use crate::{
     },
     ownership::file_id::FileOrigin,
 };
-
-/// A shape that is gone, and whose stored data has still to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CleanupTask {
-    pub(crate) id: i64,
-    pub(crate) handle: Handle,
-}
-
-impl CleanupTask {
-    /// Returns the handle of the shape.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
-}
 
 /// Registers the function that [`insert_all`] uses.
 pub(crate) fn register(connection: &Connection) -> rusqlite::Result<()> {
@@ -80,7 +66,7 @@ pub(crate) fn insert_orphans<'h>(
 pub(crate) fn delete(connection: &Connection, task: &CleanupTask) -> Result<u64> {
     let deleted = connection
         .prepare_cached(sql::DELETE_CLEANUP_TASK)
-        .and_then(|mut statement| statement.execute(params![task.id, task.handle.as_str()]))
+        .and_then(|mut statement| statement.execute(params![task.id(), task.handle().as_str()]))
         .map_err(failed("acknowledge a cleanup"))?;
     Ok(deleted as u64)
 }
@@ -90,7 +76,7 @@ pub(crate) fn drop_superseded(connection: &Connection, task: &CleanupTask, newer
     let deleted = connection
         .prepare_cached(sql::DROP_CLEANUP_TASK)
         .and_then(|mut statement| {
-            statement.execute(params![task.id, task.handle.as_str(), newer.get().cast_signed()])
+            statement.execute(params![task.id(), task.handle().as_str(), newer.get().cast_signed()])
         })
         .map_err(failed("drop a cleanup task"))?;
     Ok(deleted as u64)
@@ -140,7 +126,7 @@ fn task(found: &Row<'_>) -> Result<CleanupTask> {
     if checksum.is_some_and(|sum| sum != of_handle(handle.as_bytes())) {
         return Err(damaged_row(&place(), "its checksum does not match"));
     }
-    Ok(CleanupTask { id, handle })
+    Ok(CleanupTask::new(id, handle))
 }
 
 /// What stored data without a shape is known to belong to: a database, in one file. A copy of the file has

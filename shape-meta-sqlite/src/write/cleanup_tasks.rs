@@ -1,14 +1,14 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use shape_meta_core::{Handle, Result, Seq};
+use shape_meta_core::{Handle, Result, Seq, store_parts::CleanupTask};
 
 use crate::{
     Durability, SqliteStore,
     connection::{operation::Operation, settings::set},
     error::{failed, failed_on},
     format::{
-        cleanup::{self, CleanupTask, TrustedAs},
+        cleanup::{self, TrustedAs},
         meta::Meta,
     },
     ownership::file_id::FileOrigin,
@@ -38,7 +38,7 @@ impl SqliteStore {
     ///
     /// `Corrupt` if a row does not match its checksum, and the errors of a database that cannot be read.
     pub fn cleanup_tasks(&self, after: Option<&CleanupTask>, limit: usize) -> Result<Vec<CleanupTask>> {
-        let after = after.map_or(i64::MIN, |task| task.id);
+        let after = after.map_or(i64::MIN, CleanupTask::id);
         self.connections.read(Operation::CleanupTasks, |connection| {
             let mut tasks = Vec::new();
             cleanup::tasks(connection, after, limit, |task| tasks.push(task))?;
@@ -142,8 +142,8 @@ impl SqliteStore {
         let asked: HashSet<&Handle> = handles.iter().collect();
         self.connections.read(Operation::CleanupTasks, |connection| {
             cleanup::tasks(connection, i64::MIN, usize::MAX, |task| {
-                if asked.contains(&task.handle) {
-                    known.insert(task.handle);
+                if asked.contains(task.handle()) {
+                    known.insert(task.into_handle());
                 }
             })
         })?;

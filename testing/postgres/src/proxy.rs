@@ -12,7 +12,7 @@ use std::{
 
 /// What happens to the next commit that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection is cut, and the server never sees the commit.
     CutBefore,
     /// The server commits, and the connection is cut before its answer arrives.
@@ -35,14 +35,15 @@ struct State {
 }
 
 /// A proxy. It ends with the test process.
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
+pub struct Proxy {
+    /// The port on which it listens.
+    pub port: u16,
     state: Arc<State>,
 }
 
 impl Proxy {
     /// Starts a proxy to a server on this port of this machine.
-    pub(crate) fn to(port: u16) -> Self {
+    pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let own = listener.local_addr().expect("it is bound").port();
         let state = Arc::new(State {
@@ -69,34 +70,35 @@ impl Proxy {
     }
 
     /// Sets what happens to the next commit.
-    pub(crate) fn fail_next_commit(&self, fault: Fault) {
+    pub fn fail_next_commit(&self, fault: Fault) {
         *self.state.fault.lock().expect("no thread panicked") = Some(fault);
     }
 
     /// Returns whether the fault has happened.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.state.fault.lock().expect("no thread panicked").is_none()
     }
 
     /// Cuts all connections, and refuses new ones until [`up`](Self::up).
-    pub(crate) fn down(&self) {
+    pub fn down(&self) {
         self.state.is_down.store(true, Ordering::Release);
         self.cut();
     }
 
-    pub(crate) fn up(&self) {
+    /// Accepts connections again.
+    pub fn up(&self) {
         self.state.is_down.store(false, Ordering::Release);
     }
 
     /// Cuts all connections.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.state.streams.lock().expect("no thread panicked").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Returns the number of connections so far.
-    pub(crate) fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::Acquire)
     }
 }

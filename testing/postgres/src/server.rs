@@ -19,14 +19,14 @@ use std::{
 };
 
 /// The password of the user `postgres` of a private cluster.
-pub(crate) const PASSWORD: &str = "only for tests";
+pub const PASSWORD: &str = "only for tests";
 /// The user and the group without rights on every system.
 const UNPRIVILEGED: (u32, u32) = (65_534, 65_534);
 /// How long a server may take to start or to stop.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the connection string of the shared server; `None` if there is none, and the test is skipped.
-pub(crate) fn shared() -> Option<&'static str> {
+pub fn shared() -> Option<&'static str> {
     static SHARED: OnceLock<Option<(String, Option<Cluster>)>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         if let Ok(connection) = env::var("SHAPE_META_TEST_POSTGRES") {
@@ -39,7 +39,7 @@ pub(crate) fn shared() -> Option<&'static str> {
 }
 
 /// Returns a server of its own for a test that stops it; `None` if the test is skipped.
-pub(crate) fn own(settings: &[&str]) -> Option<Cluster> {
+pub fn own(settings: &[&str]) -> Option<Cluster> {
     Cluster::create(settings)
 }
 
@@ -56,12 +56,13 @@ fn skipped(why: &str) {
 
 /// A private cluster. The directory is deleted, and the server stopped, when this is dropped, or when the
 /// process ends in any way.
-pub(crate) struct Cluster {
+pub struct Cluster {
     programs: PathBuf,
     directory: PathBuf,
     user: Option<(u32, u32)>,
     settings: Vec<String>,
-    pub(crate) port: u16,
+    /// The port, on all of its starts.
+    pub port: u16,
     guard: Option<(Child, ChildStdin)>,
 }
 
@@ -111,12 +112,12 @@ impl Cluster {
     }
 
     /// Returns the connection string of the superuser.
-    pub(crate) fn connection(&self) -> String {
+    pub fn connection(&self) -> String {
         connection(self.port, PASSWORD)
     }
 
     /// Starts the server, on the port that it had before.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         if self.port == 0 {
             let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
             self.port = listener.local_addr().expect("it is bound").port();
@@ -162,12 +163,12 @@ impl Cluster {
     }
 
     /// Kills the server with SIGKILL, and all its processes with it.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.end("kill");
     }
 
     /// Shuts the server down, which ends all sessions.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.end("stop");
     }
 
@@ -181,7 +182,7 @@ impl Cluster {
     }
 
     /// Appends lines to the file of access rules, before the others, and makes the server read it.
-    pub(crate) fn allow(&self, rules: &str) {
+    pub fn allow(&self, rules: &str) {
         let path = self.data().join("pg_hba.conf");
         let old = fs::read_to_string(&path).expect("it is there");
         fs::write(&path, format!("{rules}\n{old}")).expect("it is written");
@@ -213,7 +214,7 @@ impl Drop for Cluster {
 }
 
 /// Returns the connection string of the superuser of a cluster.
-pub(crate) fn connection(port: u16, password: &str) -> String {
+pub fn connection(port: u16, password: &str) -> String {
     format!("host=127.0.0.1 port={port} user=postgres dbname=postgres password='{password}'")
 }
 

@@ -1,0 +1,5 @@
+//! Compositions over stacks in PostgreSQL. Without a server the tests are skipped: see `testing/postgres`.
+
+mod support;
+
+pub(crate) use support::Schema;
