@@ -113,7 +113,7 @@ impl ReadShapes for MapStore {
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        Ok(self.find(handle).inspect(|record| record.entry.touch(at)).is_some())
+        Ok(self.find(handle).is_some_and(|record| record.entry.touch(at)))
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{
     AttemptContext, Change, Error, ErrorKind, Existing, GetOrAdd, Handle, HandleState, Key, MutateError,
-    Mutation, NewShape, Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, SnapshotState,
-    validate, validate_add,
+    Mutation, NewShape, Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, ShapeStoreExt,
+    SnapshotState, validate, validate_add,
 };
 
 use crate::{
@@ -216,6 +216,13 @@ impl<S: ShapeStore> Shared<S> {
                 self.requests.need(last);
                 return Err(refusal.into());
             }
+            let hashes = self.announce(&state, &change, hashes);
+            if let (Mutation::RemoveUnread(_, since), Change::Remove { entry }) = (mutation, &change)
+                && !self.store.claim(entry, *since)
+            {
+                self.overlay.withdraw(&state);
+                return Err(Refusal::ReadSince { handle: entry.handle().clone() }.into());
+            }
             let wakes_flusher = self.insert(&mut state, change, hashes, seq);
             if let Some(started_at) = started_at {
                 // Under the lock, where a look at the clock costs those that wait for it. Outside, all
@@ -230,10 +237,11 @@ impl<S: ShapeStore> Shared<S> {
         }
     }
 
-    /// Inserts an accepted change into the active generation. Returns whether the flusher has to be woken.
+    /// Makes readers of what a change concerns take the lock from now on, so that they see the change once it
+    /// is inserted, or wait until that is decided. Returns the hashes of the change.
     ///
     /// Only the change of a removal says which key it frees, so that hash is computed here.
-    fn insert(&self, state: &mut State, change: Change, mut hashes: Hashes, seq: Seq) -> bool {
+    fn announce(&self, state: &State, change: &Change, mut hashes: Hashes) -> Hashes {
         let (filter, hashing) = (self.overlay.active_filter(state), &self.overlay.hashing);
         match change.entry() {
             None => filter.set_all(),
@@ -250,6 +258,12 @@ impl<S: ShapeStore> Shared<S> {
                 }
             }
         }
+        self.overlay.announce();
+        hashes
+    }
+
+    /// Inserts an accepted change into the active generation. Returns whether the flusher has to be woken.
+    fn insert(&self, state: &mut State, change: Change, hashes: Hashes, seq: Seq) -> bool {
         let (was_empty, was_due) = (state.active.is_empty(), self.options.is_large(&state.active));
         if let Change::Reset = &change {
             (state.counts, state.shared_handles) = (CountDelta::default(), 0);

@@ -142,7 +142,7 @@ impl ReadShapes for MemoryStore {
     }
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
-        Ok(self.read().entry(handle).inspect(|entry| entry.touch(at)).is_some())
+        Ok(self.read().entry(handle).is_some_and(|entry| entry.touch(at)))
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {
@@ -213,6 +213,14 @@ impl ShapeStore for MemoryStore {
             // The entry is older than a reopening, or the cache has created its own.
             false => Arc::new(Record { entry: Arc::clone(entry), ..(**record).clone() }),
         }))
+    }
+
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        entry.claim_unread(since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        entry.release_claim();
     }
 
     fn resource_usage(&self) -> Usage {

@@ -181,6 +181,14 @@ impl MutateShapes for ListModel {
                 shapes.remove(at);
                 Ok(self.accepted(last))
             }
+            Mutation::RemoveUnread(handle, since) => {
+                let at = at(handle).ok_or_else(|| unknown(handle))?;
+                if shapes[at].last_read.is_some_and(|read| read.min(Timestamp::now()) >= *since) {
+                    return Err(Refusal::ReadSince { handle: shapes[at].new.handle.clone() }.into());
+                }
+                shapes.remove(at);
+                Ok(self.accepted(last))
+            }
             Mutation::Mark(handle, state) => {
                 let at = at(handle).ok_or_else(|| unknown(handle))?;
                 if shapes[at].state >= *state {

@@ -18,6 +18,7 @@ fn all_refusals() -> Vec<Refusal> {
     };
     vec![
         Refusal::DuplicateHandle { handle: named() },
+        Refusal::ReadSince { handle: named() },
         Refusal::DuplicateKey { key: key(1), held_by: named() },
         Refusal::UnknownHandle { handle: "not \"there\"\n".to_owned() },
         empty.into(),

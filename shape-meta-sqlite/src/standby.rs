@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
-    ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, Usage, forward_reads,
+    ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, Timestamp, Usage, forward_reads,
 };
 
 use crate::{
@@ -378,6 +378,14 @@ impl ShapeStore for SqliteStandby {
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         self.current().record_of(entry)
+    }
+
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.current().claim_unread(entry, since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.current().release_claim(entry);
     }
 
     fn resource_usage(&self) -> Usage {

@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use shape_meta_core::{Result, ShapeStore};
+use shape_meta_core::{Change, Result, ShapeStore, ShapeStoreExt};
 
 use super::{
     Flusher,
@@ -27,6 +27,12 @@ impl<S: ShapeStore> Flusher<S> {
         let overlay = &self.shared.overlay;
         let kept = committed.kept(&overlay.hashing);
         let mut rejected = committed.take_rejections(&overlay.hashing);
+        for Rejection { change, .. } in &rejected.rejections {
+            if let Change::Remove { entry } = change {
+                // It stays, whatever it was removed for. Until the drop, the overlay answers that it is gone.
+                self.shared.store.release(entry);
+            }
+        }
         overlay.drop_committed(&kept, |state| rejected.reconcile(state, &overlay.hashing));
         let Rejections { rejections, .. } = rejected;
         let through = committed.generation.last();

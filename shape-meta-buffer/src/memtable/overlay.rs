@@ -142,9 +142,19 @@ impl Overlay {
         &self.hints[state.hints].filter
     }
 
+    /// Makes readers check the filters, to which a change that is about to be inserted was added.
+    pub(crate) fn announce(&self) {
+        self.is_empty.store(false, Ordering::Release);
+    }
+
+    /// Takes back an announcement: nothing was inserted. The bits stay set until the generation is dropped;
+    /// a reader that sees one finds nothing.
+    pub(crate) fn withdraw(&self, state: &State) {
+        self.is_empty.store(state.is_empty(), Ordering::Release);
+    }
+
     /// Makes an inserted change visible to readers that do not take the lock.
     pub(crate) fn acknowledge(&self, state: &State) {
-        self.is_empty.store(false, Ordering::Release);
         self.last.store(state.last.get(), Ordering::Release);
     }
 

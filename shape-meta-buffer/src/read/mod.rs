@@ -129,11 +129,11 @@ impl<S: ShapeStore + 'static> ReadShapes for Buffered<S> {
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         match self.pending_shape(handle, |record, _| record.entry.touch(at)) {
-            Pending::Answer(Some(())) => {
+            Pending::Answer(Some(true)) => {
                 self.shared.overlay.record_touch(at);
                 Ok(true)
             }
-            Pending::Answer(None) => Ok(false),
+            Pending::Answer(_) => Ok(false),
             Pending::Marked(..) | Pending::Nothing => self.shared.store.touch(handle, at),
         }
     }

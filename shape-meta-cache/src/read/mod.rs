@@ -77,9 +77,9 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         // Needs no publish: the time is an atomic in the entry, which both sides of the table share.
-        Ok(self.mirror.read(|view| {
-            view.by_handle(&self.mirror.slots, handle).inspect(|entry| entry.touch(at)).is_some()
-        }))
+        Ok(self
+            .mirror
+            .read(|view| view.by_handle(&self.mirror.slots, handle).is_some_and(|entry| entry.touch(at))))
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {

@@ -121,6 +121,14 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         self.inner.record_of(entry)
     }
 
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.own_entry(entry).claim_unread(since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.own_entry(entry).release_claim();
+    }
+
     fn resource_usage(&self) -> Usage {
         let mut usage = self.inner.resource_usage();
         usage.shapes = self.counts().ok();
@@ -185,6 +193,13 @@ impl<S: ShapeStore> RebuildStore for Cached<S> {
 }
 
 impl<S: ShapeStore> Cached<S> {
+    /// Returns the entry in which reads of this shape are recorded: a reload may have replaced the one that
+    /// the layer above holds.
+    fn own_entry(&self, entry: &Arc<Entry>) -> Arc<Entry> {
+        let own = self.mirror.entry(entry.handle()).filter(|own| own.created() == entry.created());
+        own.unwrap_or_else(|| Arc::clone(entry))
+    }
+
     /// Publishes a committed batch to all readers.
     fn publish_batch(&self, writer: &mut Writer, batch: &Batch) -> Cleanup {
         let mut update = MirrorUpdate::new(&self.mirror, writer);

@@ -118,6 +118,14 @@ impl ShapeStore for DeferredPublishStore {
         self.published.record_of(entry)
     }
 
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.published.claim_unread(entry, since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.published.release_claim(entry);
+    }
+
     fn resource_usage(&self) -> Usage {
         self.published.resource_usage()
     }

@@ -90,6 +90,14 @@ impl<S: ShapeStore> ShapeStore for FailingStore<S> {
         self.faults.read(|| self.inner.record_of(entry))
     }
 
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.inner.claim_unread(entry, since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.inner.release_claim(entry);
+    }
+
     fn resource_usage(&self) -> Usage {
         self.inner.resource_usage()
     }

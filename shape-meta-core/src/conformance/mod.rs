@@ -144,6 +144,8 @@ macro_rules! conformance_tests {
             c1_only_live_shapes_can_be_touched
             c1_least_recently_used_come_first
             c1_equal_last_read_times_are_all_returned
+            c1_a_shape_that_was_read_since_stays
+            c1_an_eviction_and_a_read_have_an_order
             c1_all_indexes_change_in_one_step
             c1_reads_never_mix_versions_of_a_shape
             c2_a_live_handle_cannot_be_added_again

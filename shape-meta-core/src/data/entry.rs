@@ -15,7 +15,7 @@ pub struct Entry {
     key: Key,
     hash: DefinitionHash,
     created: Seq,
-    /// Microseconds, 0 for never.
+    /// Microseconds, 0 for never, and [`CLAIMED`]. One word, so that a claim and a touch have an order.
     last_read: AtomicU64,
     /// `None` if the shape reads exactly one relation, as nearly all do. Storing `Relations` here would take
     /// two more words, and grow the allocation from 128 to 144 bytes.
@@ -30,6 +30,23 @@ const STATE: u8 = 0b0011;
 const INDEXED: u8 = 0b0100;
 /// The last-read time is not known to be on disk.
 const READ_DIRTY: u8 = 0b1000;
+
+/// In `last_read`: a removal of the shape has been decided because it was not read, so no read counts any
+/// more. It is the highest bit: a claimed word is greater than any time.
+const CLAIMED: u64 = 1 << 63;
+
+/// Returns the word of a time. A time that does not fit is as far in the future as one that does.
+fn word(at: Timestamp) -> u64 {
+    at.as_micros().min(!CLAIMED)
+}
+
+/// Returns the time in a word, without the claim.
+fn time(word: u64) -> Option<Timestamp> {
+    match word & !CLAIMED {
+        0 => None,
+        micros => Some(Timestamp::from_micros(micros)),
+    }
+}
 
 impl Entry {
     /// Returns the entry of a shape that has just been accepted: snapshot pending, never read.
@@ -53,7 +70,7 @@ impl Entry {
     pub fn with_state(mut self, state: SnapshotState, last_read: Option<Timestamp>) -> Self {
         let flags = self.flags.get_mut();
         *flags = *flags & !STATE | state.bits();
-        *self.last_read.get_mut() = last_read.map_or(0, Timestamp::as_micros);
+        *self.last_read.get_mut() = last_read.map_or(0, word);
         self
     }
 
@@ -114,35 +131,63 @@ impl Entry {
 
     /// Returns when the shape was last read; `None` if never.
     pub fn last_read(&self) -> Option<Timestamp> {
-        match self.last_read.load(Ordering::Relaxed) {
-            0 => None,
-            micros => Some(Timestamp::from_micros(micros)),
-        }
+        time(self.last_read.load(Ordering::Relaxed))
     }
 
     /// Records a read. Two atomic writes; none if a read at this time or later is recorded already.
     ///
+    /// Returns whether the read counts: `false` once a removal has [claimed](Self::claim_unread) the shape.
+    ///
     /// A recorded time that is later than now comes from a clock that was ahead, or from a caller that passed
     /// such a time. It counts as now, and the next read replaces it by now.
-    pub fn touch(&self, at: Timestamp) {
-        let known = self.last_read();
-        let Some(new) = Timestamp::after_read(known, at).map(Timestamp::as_micros) else { return };
-        let known = known.map_or(0, Timestamp::as_micros);
-        if known < new {
-            self.last_read.fetch_max(new, Ordering::Relaxed);
+    pub fn touch(&self, at: Timestamp) -> bool {
+        // Acquire, here and below: a caller whose read does not count sees what came before the claim.
+        let known = self.last_read.load(Ordering::Acquire);
+        if known & CLAIMED != 0 {
+            return false;
+        }
+        let Some(new) = Timestamp::after_read(time(known), at).map(word) else { return true };
+        let before = if known < new {
+            self.last_read.fetch_max(new, Ordering::AcqRel)
         } else {
             // Of two reads that replace it, the first stands: they are at about the same time.
-            let _ = self.last_read.compare_exchange(known, new, Ordering::Relaxed, Ordering::Relaxed);
+            let replaced = self.last_read.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire);
+            replaced.unwrap_or_else(|other| other)
+        };
+        if before & CLAIMED != 0 {
+            return false;
         }
         // After the time, and also if the flag is set already: a sweep that takes the flag then sees this
         // time or a later one, or leaves the flag to the next sweep.
         self.mark_read_dirty();
+        true
+    }
+
+    /// Claims the shape for a removal, unless it was read at `since` or later. Returns whether it is claimed.
+    ///
+    /// Each [`touch`](Self::touch) comes before the claim, which then sees its time, or after it, and does
+    /// not count. A shape that was never read can be claimed. A time in the future counts as now.
+    ///
+    /// Only the layer on top calls it, through [`ShapeStore::claim_unread`](crate::ShapeStore::claim_unread).
+    pub fn claim_unread(&self, since: Timestamp) -> bool {
+        let claim = |word: u64| (!Timestamp::is_read_since(time(word), since)).then_some(word | CLAIMED);
+        self.last_read.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).is_ok()
+    }
+
+    /// Ends a claim, because the shape is not removed after all.
+    pub fn release_claim(&self) {
+        self.last_read.fetch_and(!CLAIMED, Ordering::AcqRel);
+    }
+
+    /// Returns whether a removal has claimed the shape.
+    pub fn is_claimed(&self) -> bool {
+        self.last_read.load(Ordering::Acquire) & CLAIMED != 0
     }
 
     /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the
     /// time as dirty.
     pub fn merge_last_read(&self, at: Timestamp) {
-        self.last_read.fetch_max(at.as_micros(), Ordering::Relaxed);
+        self.last_read.fetch_max(word(at), Ordering::Relaxed);
     }
 
     /// Returns the last-read time if it is not known to be on disk, and marks it as saved. A caller that
@@ -269,6 +314,34 @@ mod tests {
             entry.touch(Timestamp::from_micros(u64::MAX));
             entry.take_dirty_read();
         }
+    }
+
+    #[test]
+    fn c1_a_claim_and_a_touch_have_an_order() {
+        let at = Timestamp::from_micros;
+        let entry = entry(&[], false);
+        assert!(entry.touch(at(5)) && !entry.claim_unread(at(5)) && !entry.claim_unread(at(4)));
+        assert!(entry.touch(at(6)) && !entry.is_claimed(), "a claim that fails leaves nothing");
+        entry.take_dirty_read();
+        assert!(entry.claim_unread(at(7)) && entry.is_claimed());
+        for later in [at(6), at(7), at(8), at(u64::MAX)] {
+            assert!(!entry.touch(later), "no read counts any more");
+        }
+        entry.merge_last_read(at(9));
+        assert_eq!((entry.last_read(), entry.take_dirty_read()), (Some(at(6)), None));
+        entry.release_claim();
+        assert!(entry.touch(at(8)));
+        assert_eq!((entry.last_read(), entry.take_dirty_read()), (Some(at(8)), Some(at(8))));
+    }
+
+    #[test]
+    fn c1_a_claim_takes_a_time_in_the_future_for_now() {
+        let entry = entry(&[], false);
+        assert!(entry.touch(Timestamp::from_micros(u64::MAX)));
+        let now = Timestamp::now();
+        assert!(!entry.claim_unread(now));
+        let later = Timestamp::from_micros(now.as_micros() + 1_000_000_000);
+        assert!(entry.claim_unread(later));
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::{
 use super::{
     condition::{Condition, Phase},
     queue::{Answer, Callers, NextLeader, Queue, Request, Ticket, Turn},
-    transaction::Transaction,
+    transaction::{Claims, Transaction},
 };
 use crate::{
     Activity, AttemptContext, Batch, Change, CloseReport, DurabilityTracker, Error, ErrorKind, Existing,
     FlushStats, GetOrAdd, Handle, HandleState, Health, Latencies, Limits, MutateError, MutateShapes,
-    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Remedy, Repaired, Reservation,
-    ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, Submitted, TrustedState,
-    Usage, forward_reads,
+    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Refusal, Remedy, Repaired,
+    Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, Submitted,
+    TrustedState, Usage, forward_reads,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -340,12 +340,13 @@ impl<S: ShapeStore + 'static> Shared<S> {
             Err(error) => return self.fail_all(callers, &error),
         };
         let mut transaction = Transaction::after(last);
+        let mut claims = Claims::new(&self.inner);
         let mut postponed = self.queue.postpone();
         let mut succeeded = false;
         while let Some((ticket, request)) = callers.first() {
             let outcome = match transaction.excludes(&request.mutation) {
                 true => Ok(Validated::Postponed),
-                false => self.validated(request, &transaction),
+                false => self.validated(request, &transaction, &mut claims),
             };
             match outcome {
                 Ok(Validated::Change(change)) => transaction.push(Arc::clone(ticket), change),
@@ -373,14 +374,19 @@ impl<S: ShapeStore + 'static> Shared<S> {
         }
         drop(postponed);
         if !transaction.is_empty() {
-            succeeded |= self.apply(transaction);
+            succeeded |= self.apply(transaction, claims);
         }
         if succeeded && writer.saved.elapsed() >= writer.last_read_save_interval && !self.save_reads() {
             writer.saved = Instant::now();
         }
     }
 
-    fn validated(&self, request: &Request, transaction: &Transaction) -> Result<Validated, MutateError> {
+    fn validated(
+        &self,
+        request: &Request,
+        transaction: &Transaction,
+        claims: &mut Claims<'_, S>,
+    ) -> Result<Validated, MutateError> {
         let answer = |existing| Validated::Answer(Answer { seq: transaction.last(), existing });
         if let Mutation::Add(shape) = &request.mutation {
             if request.or_get
@@ -400,6 +406,12 @@ impl<S: ShapeStore + 'static> Shared<S> {
                 if let Change::Add { record, .. } = &change {
                     self.reserved.check(record.handle())?;
                 }
+                if let (Mutation::RemoveUnread(_, since), Change::Remove { entry }) =
+                    (&request.mutation, &change)
+                    && !claims.claim(entry, *since)
+                {
+                    return Err(Refusal::ReadSince { handle: entry.handle().clone() }.into());
+                }
                 Validated::Change(change)
             }
         })
@@ -407,10 +419,11 @@ impl<S: ShapeStore + 'static> Shared<S> {
 
     /// Applies a transaction, which is emitted as a flush, and answers its callers. Returns whether it is
     /// committed.
-    fn apply(&self, transaction: Transaction) -> bool {
+    fn apply(&self, transaction: Transaction, claims: Claims<'_, S>) -> bool {
         let (batch, mut callers) = transaction.finish();
         match self.apply_batch(&batch, &callers) {
             Ok(()) => {
+                claims.keep();
                 self.tracker.settle(batch.through);
                 let first = batch.through.get() - batch.changes.len() as u64 + 1;
                 for (seq, ticket) in (first..).map(Seq::new).zip(callers.drain()) {

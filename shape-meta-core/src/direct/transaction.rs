@@ -1,10 +1,42 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::queue::{Callers, Ticket};
-use crate::{Batch, Change, Handle, Key, Mutation, Seq};
+use crate::{Batch, Change, Entry, Handle, Key, Mutation, Seq, ShapeStore, ShapeStoreExt, Timestamp};
 
 /// The bytes of records from which a transaction takes no more.
 const MAX_BYTES: usize = 8 << 20;
+
+/// The shapes that a transaction removes because they were not read. Unless it commits, they are released.
+pub(super) struct Claims<'a, S: ShapeStore> {
+    store: &'a S,
+    entries: Vec<Arc<Entry>>,
+}
+
+impl<'a, S: ShapeStore> Claims<'a, S> {
+    pub(super) fn new(store: &'a S) -> Self {
+        Self { store, entries: Vec::new() }
+    }
+
+    /// Claims a shape. Returns `false` if it was read at `since` or later.
+    pub(super) fn claim(&mut self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        let is_claimed = self.store.claim(entry, since);
+        if is_claimed {
+            self.entries.push(Arc::clone(entry));
+        }
+        is_claimed
+    }
+
+    /// Keeps the claims: the shapes are removed.
+    pub(super) fn keep(mut self) {
+        self.entries.clear();
+    }
+}
+
+impl<S: ShapeStore> Drop for Claims<'_, S> {
+    fn drop(&mut self) {
+        self.entries.iter().for_each(|entry| self.store.release(entry));
+    }
+}
 
 /// The changes of one commit, each with the ticket of its caller. No two of them concern the same shape, so
 /// each was validated against the store alone.
@@ -44,7 +76,7 @@ impl Transaction {
                 Mutation::Add(shape) => {
                     self.handles.contains(&shape.handle) || self.keys.contains(&shape.key)
                 }
-                Mutation::Remove(handle) | Mutation::Mark(handle, _) => {
+                Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) | Mutation::Mark(handle, _) => {
                     self.handles.contains(handle.as_str())
                 }
                 Mutation::Reset => true,
@@ -58,7 +90,7 @@ impl Transaction {
                 self.handles.insert(shape.handle.clone());
                 self.keys.insert(shape.key);
             }
-            Mutation::Remove(handle) | Mutation::Mark(handle, _) => {
+            Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) | Mutation::Mark(handle, _) => {
                 // No shape has a text that is no handle.
                 self.handles.extend(Handle::new(handle));
             }

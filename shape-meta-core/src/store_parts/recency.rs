@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError},
 };
 
@@ -53,6 +53,8 @@ struct Times {
     /// Entries of recent batches that a layer above still holds, and in which it may be recording a read at
     /// any moment. Once this table has the last reference, the time is copied and the entry is dropped.
     shared: HashMap<Seq, Arc<Entry>>,
+    /// Shapes that a removal has claimed because they were not read. No read of them counts any more.
+    claimed: HashSet<Seq>,
     /// The times that batches removed, for reads that found a shape on disk before.
     removed: Retired<HashMap<Seq, Timestamp>>,
 }
@@ -93,6 +95,9 @@ impl Time {
 
 /// The number of times that one sweep saves: about ten milliseconds of disk work, for which a flush waits.
 const SWEEP_SIZE: usize = 10_000;
+
+/// How often a shape is searched on disk for one touch, at most.
+const MAX_SEARCHES: usize = 3;
 
 /// A time that is stored: a last read, or an opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +164,9 @@ impl Recency {
     pub fn merge(&self, other: &Self) {
         loop {
             let (reads, more) = other.take_unsaved();
-            reads.iter().for_each(|(id, at)| self.touch(*id, *at));
+            for (id, at) in &reads {
+                self.touch(*id, *at);
+            }
             if !more {
                 return;
             }
@@ -204,20 +211,86 @@ impl Recency {
         known.or_else(|| self.at_open.last_read(id))
     }
 
-    /// Records a read of a shape.
-    pub fn touch(&self, id: Seq, at: Timestamp) {
-        let Some(times) = self.times() else { return };
+    /// Records a read of a shape. Returns whether it counts: `false` once a removal has
+    /// [claimed](Self::claim_unread) the shape.
+    pub fn touch(&self, id: Seq, at: Timestamp) -> bool {
+        let Some(times) = self.times() else { return true };
+        if times.claimed.contains(&id) {
+            return false;
+        }
         if let Some(entry) = times.shared.get(&id) {
             return entry.touch(at);
         }
         if let Some(time) = times.read.get(&id) {
-            return time.touch(at);
+            time.touch(at);
+            return true;
         }
         drop(times);
         let at = self.at_open.last_read(id).map_or(at, |open| open.min(Timestamp::now()).max(at));
-        if let Some(mut times) = self.times_mut() {
-            times.record(id, at);
+        self.times_mut().is_none_or(|mut times| times.record(id, at))
+    }
+
+    /// Records a read of the shape that `find` finds on disk. Returns whether such a shape is live, and the
+    /// read counts.
+    ///
+    /// A shape that is removed between the search and the record may have been removed because it was not
+    /// read. So it is searched again after a removal; a shape that is found again was read in time. Ends
+    /// after three searches (I9).
+    ///
+    /// # Errors
+    ///
+    /// Those of `find`.
+    pub fn touch_found(&self, at: Timestamp, find: impl Fn() -> Result<Option<Seq>>) -> Result<bool> {
+        let mut before = self.removals.load(Ordering::Acquire);
+        let mut recorded = None;
+        for _ in 0..MAX_SEARCHES {
+            let Some(id) = find()? else { return Ok(false) };
+            if recorded == Some(id) {
+                return Ok(true);
+            }
+            if !self.touch(id, at) {
+                return Ok(false);
+            }
+            let after = self.removals.load(Ordering::Acquire);
+            if after == before {
+                return Ok(true);
+            }
+            (recorded, before) = (Some(id), after);
         }
+        Ok(true)
+    }
+
+    /// Claims a shape for a removal, unless it was read at `since` or later; see
+    /// [`ShapeStore::claim_unread`](crate::ShapeStore::claim_unread).
+    pub fn claim_unread(&self, entry: &Entry, since: Timestamp) -> bool {
+        let id = entry.created();
+        let opened = self.at_open.last_read(id);
+        let Some(mut times) = self.times_mut() else {
+            // A layer above keeps the times.
+            return !Timestamp::is_read_since(opened, since);
+        };
+        match times.shared.get(&id) {
+            Some(shared) => return shared.claim_unread(since),
+            None if Timestamp::is_read_since(times.last_read(id).or(opened), since) => return false,
+            None => {}
+        }
+        // A read may still be recorded in it: the layer above shows it as pending.
+        let is_claimed = entry.claim_unread(since);
+        if is_claimed {
+            times.claimed.insert(id);
+        }
+        is_claimed
+    }
+
+    /// Ends a claim, because the shape is not removed after all.
+    pub fn release_claim(&self, entry: &Entry) {
+        if let Some(mut times) = self.times_mut() {
+            times.claimed.remove(&entry.created());
+            if let Some(shared) = times.shared.get(&entry.created()) {
+                shared.release_claim();
+            }
+        }
+        entry.release_claim();
     }
 
     /// Applies a batch that was committed, now or by an earlier attempt that seemed to fail. Applying it
@@ -249,7 +322,8 @@ impl Recency {
                     }
                     times.remove(entry.created());
                 }
-                Change::Mark { .. } | Change::Discard { .. } => {}
+                Change::Mark { .. } => {}
+                Change::Discard { created, .. } => drop(times.claimed.remove(created)),
                 Change::Reset => {
                     removals = true;
                     if is_pinned {
@@ -323,26 +397,32 @@ impl Times {
         self.read.get(&id).map(Time::get)
     }
 
-    fn record(&mut self, id: Seq, at: Timestamp) {
-        match self.shared.get(&id) {
-            Some(entry) => entry.touch(at),
-            None => {
-                self.read.entry(id).or_default().touch(at);
-            }
+    fn record(&mut self, id: Seq, at: Timestamp) -> bool {
+        if self.claimed.contains(&id) {
+            return false;
         }
+        if let Some(entry) = self.shared.get(&id) {
+            return entry.touch(at);
+        }
+        self.read.entry(id).or_default().touch(at);
+        true
     }
 
     fn remove(&mut self, id: Seq) {
         self.read.remove(&id);
         self.shared.remove(&id);
+        self.claimed.remove(&id);
     }
 
     /// Drops the entries to which this table has the last reference, and copies their times: no other thread
     /// can record a read in them any more.
     fn drop_unshared(&mut self) {
-        let read = &mut self.read;
+        let (read, claimed) = (&mut self.read, &mut self.claimed);
         self.shared.retain(|id, entry| {
             let Some(entry) = Arc::get_mut(entry) else { return true };
+            if entry.is_claimed() {
+                claimed.insert(*id);
+            }
             if let Some(at) = entry.last_read() {
                 let unsaved = AtomicBool::new(entry.take_dirty_read().is_some());
                 read.insert(*id, Time { micros: AtomicU64::new(at.as_micros()), unsaved });

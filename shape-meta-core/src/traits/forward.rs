@@ -7,7 +7,8 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use crate::{
     AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, LastReadStore,
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt,
-    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Submitted, Usage,
+    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Submitted, Timestamp,
+    Usage,
 };
 
 /// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
@@ -124,6 +125,12 @@ macro_rules! forward {
             }
             fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
                 self.deref().record_of(entry)
+            }
+            fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+                self.deref().claim_unread(entry, since)
+            }
+            fn release_claim(&self, entry: &Arc<Entry>) {
+                self.deref().release_claim(entry);
             }
             fn resource_usage(&self) -> Usage {
                 self.deref().resource_usage()

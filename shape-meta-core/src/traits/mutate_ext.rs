@@ -4,7 +4,8 @@ use std::{
 };
 
 use crate::{
-    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Submitted,
+    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Refusal,
+    Submitted, Timestamp,
 };
 
 /// How long a mutation may wait for capacity while the bound on pending changes is reached (C7), and an add
@@ -61,6 +62,28 @@ pub trait MutateShapesExt: MutateShapes {
     /// Removes a shape.
     fn remove(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::remove(handle), wait)
+    }
+
+    /// Removes the shape with this handle, unless it was read at `since` or later. Returns `None` if it was, or
+    /// if no live shape has the handle. For eviction.
+    ///
+    /// A [`touch`](crate::ReadShapes::touch) that returned `true` has come before the decision, and keeps the
+    /// shape; after the decision it returns `false`. So no shape is removed that was read since. A shape that
+    /// was never read is removed. The time of a shape without a saved one is that of the open.
+    ///
+    /// Costs what a [removal](Self::remove) costs. As a future: [`mutate_async`](Self::mutate_async) with
+    /// [`Mutation::remove_unread`].
+    fn remove_if_unread_since(
+        &self,
+        handle: &str,
+        since: Timestamp,
+        wait: Wait,
+    ) -> Result<Option<Receipt>, MutateError> {
+        match self.mutate(&Mutation::remove_unread(handle, since), wait) {
+            Ok(receipt) => Ok(Some(receipt)),
+            Err(MutateError::Refused(Refusal::ReadSince { .. } | Refusal::UnknownHandle { .. })) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// Marks the snapshot of this handle as started.

@@ -52,6 +52,10 @@ pub trait ReadShapes: Send + Sync {
     /// Records that a shape was read at this moment. Returns whether the shape is live. A time that is later
     /// than now counts as now wherever times are compared.
     ///
+    /// Without a buffer, it also returns `false` while a shape that was not read since a given time is being
+    /// removed: the removal is decided, and other reads show the shape until it is committed. See
+    /// [`Mutation::RemoveUnread`](crate::Mutation::RemoveUnread).
+    ///
     /// Works in memory only, and takes no lock if the shape is cached.
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool>;
 

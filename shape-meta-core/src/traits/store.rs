@@ -69,6 +69,22 @@ pub trait ShapeStore: ReadShapes {
     /// If the disk fails.
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>>;
 
+    /// Claims a live shape for a removal, unless it was read at `since` or later. Returns whether it is
+    /// claimed: no [`touch`](ReadShapes::touch) counts any more then, and each returns `false`.
+    ///
+    /// The layer on top calls it for [`Mutation::RemoveUnread`](crate::Mutation::RemoveUnread), while no other
+    /// mutation is validated, and removes the shape or [releases](Self::release_claim) it. Works in memory
+    /// only, and repeating it changes nothing. The default is right for a store that records reads in the
+    /// entries that [`entry`](ReadShapes::entry) returns.
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        entry.claim_unread(since)
+    }
+
+    /// Ends a claim, because the shape is not removed after all: reads of it count again.
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        entry.release_claim();
+    }
+
     /// Returns the resources that the store uses, for gauges. Reads no disk, never blocks, and can be called
     /// at any time, also while the store is being closed.
     fn resource_usage(&self) -> Usage {
@@ -130,6 +146,22 @@ pub trait ShapeStoreExt: ShapeStore {
     /// If the disk fails. The next sweep retries what was not saved.
     fn sweep_reads(&self) -> Result<SweepProgress> {
         self.last_read_store().map_or_else(|| Ok(SweepProgress::default()), LastReadStore::sweep)
+    }
+
+    /// Claims a shape in the entry of the layer above, where reads of a pending shape are recorded, and in
+    /// this store; see [`ShapeStore::claim_unread`]. Returns whether both are claimed; otherwise none is.
+    fn claim(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        let is_claimed = entry.claim_unread(since) && self.claim_unread(entry, since);
+        if !is_claimed {
+            self.release(entry);
+        }
+        is_claimed
+    }
+
+    /// Ends a claim in both; see [`ShapeStore::release_claim`].
+    fn release(&self, entry: &Arc<Entry>) {
+        entry.release_claim();
+        self.release_claim(entry);
     }
 
     /// Rebuilds a damaged database; see [`RebuildStore::rebuild`].

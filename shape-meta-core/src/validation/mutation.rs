@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::{Definition, DefinitionHash, Entry, Handle, Key, Record, Relations, Seq, SnapshotState};
+use crate::{
+    Definition, DefinitionHash, Entry, Handle, Key, Record, Relations, Seq, SnapshotState, Timestamp,
+};
 
 /// A shape to add: a [`Record`] without its sequence number.
 ///
@@ -65,6 +67,10 @@ pub enum Mutation {
     /// Removes the shape with this handle. Handle and key are free at once (C3). Refused if the handle is not
     /// live.
     Remove(String),
+    /// Removes the shape with this handle, unless it was read at this time or later: then it is refused as
+    /// [`Refusal::ReadSince`](crate::Refusal::ReadSince). For eviction. A shape that was never read is
+    /// removed.
+    RemoveUnread(String, Timestamp),
     /// Moves the snapshot state of this handle forward to [`SnapshotState::Started`] or
     /// [`SnapshotState::Complete`]. Refused if the handle is not live. Has no effect if the snapshot has
     /// reached this state already.
@@ -77,6 +83,11 @@ impl Mutation {
     /// Returns the mutation that removes the shape with this handle.
     pub fn remove(handle: impl Into<String>) -> Self {
         Self::Remove(handle.into())
+    }
+
+    /// Returns the mutation that removes the shape with this handle, unless it was read at `since` or later.
+    pub fn remove_unread(handle: impl Into<String>, since: Timestamp) -> Self {
+        Self::RemoveUnread(handle.into(), since)
     }
 
     /// Returns the mutation that marks the snapshot of this handle as started.
@@ -93,7 +104,7 @@ impl Mutation {
     pub fn handle(&self) -> Option<&str> {
         match self {
             Self::Add(shape) => Some(&shape.handle),
-            Self::Remove(handle) | Self::Mark(handle, _) => Some(handle),
+            Self::Remove(handle) | Self::RemoveUnread(handle, _) | Self::Mark(handle, _) => Some(handle),
             Self::Reset => None,
         }
     }

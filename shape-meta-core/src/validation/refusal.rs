@@ -24,6 +24,12 @@ pub enum Refusal {
         /// The requested handle, truncated to 256 bytes.
         handle: String,
     },
+    /// The shape was read since the time that [`Mutation::RemoveUnread`](crate::Mutation::RemoveUnread)
+    /// names, so it stays.
+    ReadSince {
+        /// The handle.
+        handle: Handle,
+    },
     /// The text is not a valid handle.
     InvalidHandle(InvalidHandle),
     /// The handle is longer than [`Limits::max_handle_bytes`](crate::Limits::max_handle_bytes).
@@ -107,6 +113,7 @@ impl Refusal {
             Self::DuplicateHandle { .. } => "duplicate_handle",
             Self::DuplicateKey { .. } => "duplicate_key",
             Self::UnknownHandle { .. } => "unknown_handle",
+            Self::ReadSince { .. } => "read_since",
             Self::InvalidHandle(_) => "invalid_handle",
             Self::HandleTooLong { .. } => "handle_too_long",
             Self::DefinitionTooLarge { .. } => "definition_too_large",
@@ -137,6 +144,11 @@ impl fmt::Display for Refusal {
                      or it never existed"
                 )
             }
+            Self::ReadSince { handle } => write!(
+                f,
+                "read since: the shape {:?} was read since the given time, so it stays",
+                handle.as_str()
+            ),
             Self::InvalidHandle(why) => why.fmt(f),
             Self::HandleTooLong { bytes, max } => {
                 write!(f, "handle too long: {bytes} bytes, the limit is {max} bytes")

@@ -35,7 +35,8 @@ impl Existing {
 /// Turns a mutation into a change with sequence number `seq`, or refuses it. Returns `None` if the mutation
 /// has no effect. The rules of C2 to C4 are implemented here and nowhere else.
 ///
-/// Sizes are checked before, by [`Limits::check`](crate::Limits::check).
+/// Sizes are checked before, by [`Limits::check`](crate::Limits::check). Whether a shape was read is decided
+/// last, by [`ShapeStore::claim_unread`](crate::ShapeStore::claim_unread).
 ///
 /// # Errors
 ///
@@ -47,7 +48,7 @@ pub fn validate(mutation: &Mutation, existing: Existing, seq: Seq) -> Result<Opt
             let record = Arc::new(shape.record(seq));
             Ok(Some(Change::Add { record, state: SnapshotState::Pending }))
         }
-        Mutation::Remove(handle) => match existing.by_handle {
+        Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) => match existing.by_handle {
             Some((entry, _)) => Ok(Some(Change::Remove { entry })),
             None => Err(Refusal::unknown(handle)),
         },

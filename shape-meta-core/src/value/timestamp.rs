@@ -38,6 +38,13 @@ impl Timestamp {
         }
     }
 
+    /// Returns whether a shape that was last read at `known` was read at `since` or later. A time that is
+    /// later than now counts as now.
+    pub fn is_read_since(known: Option<Self>, since: Self) -> bool {
+        // The clock is read only if it may matter.
+        known.is_some_and(|known| known >= since && known.min(Self::now()) >= since)
+    }
+
     /// Returns the time from `self` to `later`; zero if `later` is earlier.
     pub fn age_at(self, later: Self) -> Duration {
         Duration::from_micros(later.0.saturating_sub(self.0))

@@ -76,9 +76,11 @@ impl ReadShapes for PostgresStore {
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         self.require_disk_indexes()?;
-        let rows = self.find(Operation::Touch, &self.stack.statements.entry, handle)?;
-        let found = rows.first().map(|found| row::entry(found, |_| None)).transpose()?;
-        Ok(found.inspect(|entry| self.recency.touch(entry.created(), at)).is_some())
+        self.recency.touch_found(at, || {
+            let rows = self.find(Operation::Touch, &self.stack.statements.entry, handle)?;
+            let found = rows.first().map(|found| row::entry(found, |_| None)).transpose()?;
+            Ok(found.map(|entry| entry.created()))
+        })
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {

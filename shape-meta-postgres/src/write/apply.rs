@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     Batch, ChangeLog, Counts, Entry, Error, ErrorKind, LastReadStore, RebuildStore, Record, Result, Seq,
-    ShapeStore, Usage,
+    ShapeStore, Timestamp, Usage,
 };
 use tokio_postgres::error::SqlState;
 
@@ -55,6 +55,14 @@ impl ShapeStore for PostgresStore {
         let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
         let record = |found| Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?));
         self.noting(rows.first().map(record).transpose())
+    }
+
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.recency.claim_unread(entry, since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.recency.release_claim(entry);
     }
 
     fn resource_usage(&self) -> Usage {

@@ -111,13 +111,14 @@ impl ReadShapes for SqliteStore {
 
     fn touch(&self, handle: &str, at: Timestamp) -> Result<bool> {
         self.require_disk_indexes()?;
-        let found = self.connections.read(Operation::Touch, |connection| {
-            look_up(connection, sql::ENTRY, [lookup_hash::handle(handle)], |found| {
-                let entry = row::looked_up(found, |_| None)?;
-                Ok((entry.handle().as_str() == handle).then(|| entry.created()))
+        self.recency.touch_found(at, || {
+            self.connections.read(Operation::Touch, |connection| {
+                look_up(connection, sql::ENTRY, [lookup_hash::handle(handle)], |found| {
+                    let entry = row::looked_up(found, |_| None)?;
+                    Ok((entry.handle().as_str() == handle).then(|| entry.created()))
+                })
             })
-        })?;
-        Ok(found.inspect(|id| self.recency.touch(*id, at)).is_some())
+        })
     }
 
     fn least_recently_used(&self, n: usize, excluded: &HandleSet) -> Result<LeastRecentlyUsed> {

@@ -58,6 +58,14 @@ impl ShapeStore for SqliteStore {
         })
     }
 
+    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
+        self.recency.claim_unread(entry, since)
+    }
+
+    fn release_claim(&self, entry: &Arc<Entry>) {
+        self.recency.release_claim(entry);
+    }
+
     fn resource_usage(&self) -> Usage {
         let mut usage = Usage::default();
         usage.shapes = Some(self.cached_counts());

@@ -1,12 +1,20 @@
 //! C1: last-read times and the least recently used shapes.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use crate::{
-    Handle, HandleSet, LeastRecentlyUsed, ReadShapes, ReadShapesExt, Seq, SnapshotState, Timestamp,
+    Handle, HandleSet, LeastRecentlyUsed, MutateShapesExt, Mutation, ReadShapes, ReadShapesExt, Refusal, Seq,
+    SnapshotState, Timestamp,
     conformance::{
         CompositionFixture, View,
-        assertions::{add, assert_handle_gone, assert_new, mark, remove},
+        assertions::{WAIT, accepted, add, assert_handle_gone, assert_new, assert_refused, mark, remove},
         sample::{handle, shape},
         view::read,
     },
@@ -143,6 +151,93 @@ pub fn c1_least_recently_used_come_first<F: CompositionFixture>(fixture: &F) {
     assert!(read(store.touch(&handle(5), at(95))));
     let handles: Vec<_> = read(store.lru(9)).shapes.into_iter().map(|(handle, _)| handle).collect();
     assert_eq!(handles, [1, 2, 0, 4, 5].map(handle));
+}
+
+/// A shape that was read since is not removed; one that was read before, or never, is.
+pub fn c1_a_shape_that_was_read_since_stays<F: CompositionFixture>(fixture: &F) {
+    let store = fixture.open();
+    for number in 0..4 {
+        add(&store, &shape(number));
+        if number == 1 {
+            fixture.flush(&store);
+        }
+    }
+    for (number, micros) in [(0, 50), (1, 60), (2, 70)] {
+        assert!(read(store.touch(&handle(number), at(micros))));
+    }
+    let mut expected = 4;
+    // By handle, the time since when, and whether that removes it.
+    let steps = [(0, 50, false), (1, 61, true), (1, 61, false), (2, 1, false), (9, 9, false), (2, 71, true)];
+    for (step, (number, since, removes)) in steps.into_iter().enumerate() {
+        let before = read(store.last_seq());
+        let outcome = accepted(store.remove_if_unread_since(&handle(number), at(since), WAIT));
+        assert_eq!(outcome.map(|receipt| receipt.seq()), removes.then(|| before.next()), "step {step}");
+        expected -= u64::from(removes);
+        assert_eq!(read(store.counts()).total, expected);
+        if removes {
+            assert_handle_gone(&store, &handle(number));
+            fixture.flush(&store);
+            assert_handle_gone(&store, &handle(number));
+        }
+    }
+    assert!(accepted(store.remove_if_unread_since(&handle(3), at(1), WAIT)).is_some(), "it was never read");
+    // A refusal has no effect on what comes after it.
+    assert!(read(store.touch(&handle(0), at(51))));
+    let refused =
+        assert_refused(&store, || store.mutate(&Mutation::remove_unread(&*handle(0), at(51)), WAIT));
+    assert_eq!(refused, Refusal::ReadSince { handle: handle(0) });
+    assert!(read(store.touch(&handle(0), at(52))));
+    // A removed handle is free for a shape that can be read.
+    add(&store, &shape(1));
+    assert!(read(store.touch(&handle(1), at(5))));
+    fixture.flush(&store);
+    assert!(read(store.touch(&handle(1), at(6))));
+    assert_eq!(read(store.counts()).total, 2);
+}
+
+/// Threads read a shape while others evict it if it was not read: a read that has returned before the
+/// eviction began keeps the shape, and after an eviction no read counts, and none shows the shape.
+pub fn c1_an_eviction_and_a_read_have_an_order<F: CompositionFixture>(fixture: &F) {
+    const ROUNDS: u64 = 40;
+    let store = fixture.open();
+    for round in 0..ROUNDS {
+        let new = shape(round);
+        add(&store, &new);
+        if round % 2 == 0 {
+            fixture.flush(&store);
+        }
+        let since = at(100);
+        let (begin, counted) = (Barrier::new(4), AtomicBool::new(false));
+        let is_evicted = thread::scope(|scope| {
+            let readers: Vec<_> = (0..2_u64)
+                .map(|reader| {
+                    let (store, new, begin) = (&store, &new, &begin);
+                    let counted = &counted;
+                    scope.spawn(move || {
+                        begin.wait();
+                        for number in 0..20 {
+                            let counts = read(store.touch(&new.handle, at(100 + reader * 20 + number)));
+                            counted.fetch_or(counts, Ordering::SeqCst);
+                        }
+                    })
+                })
+                .collect();
+            let evictor = scope.spawn(|| {
+                begin.wait();
+                accepted(store.remove_if_unread_since(&new.handle, since, WAIT)).is_some()
+            });
+            begin.wait();
+            fixture.flush(&store);
+            readers.into_iter().for_each(|reader| reader.join().expect("a reader panicked"));
+            evictor.join().expect("the evictor panicked")
+        });
+        let is_live = read(store.has_handle(&new.handle));
+        assert_eq!(is_live, !is_evicted, "round {round}");
+        assert!(!(is_evicted && counted.into_inner()), "round {round}: evicted although it was read");
+        if !is_evicted {
+            remove(&store, &new.handle);
+        }
+    }
 }
 
 /// Shapes with equal last-read times are all returned, each once.

@@ -166,6 +166,11 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             Op::Add(spec) => self.add(spec.shape()),
             Op::GetOrAdd(spec) => self.get_or_add(&spec.shape()),
             Op::Remove { handle } => self.remove(&op_handle(handle)),
+            Op::RemoveUnread { handle, since } => {
+                let since = Timestamp::from_micros(self.opened + u64::from(since));
+                wait_for(since);
+                self.mutate(&Mutation::remove_unread(op_handle(handle).as_str(), since));
+            }
             Op::Replace { handle, relations } => {
                 let handle = op_handle(handle);
                 let Some(old) = read(self.reference.record(&handle)) else { return };
@@ -184,11 +189,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             Op::MarkComplete { handle } => self.mark(&op_handle(handle), SnapshotState::Complete),
             Op::Touch { handle, at } => {
                 let (handle, at) = (op_handle(handle), Timestamp::from_micros(self.opened + u64::from(at)));
-                // A time in the future counts as now, which would differ. It is a quarter of a millisecond
-                // ahead at most, just after a reopen.
-                while at > Timestamp::now() {
-                    std::hint::spin_loop();
-                }
+                wait_for(at);
                 let touched = read(self.store().touch(&handle, at));
                 assert_eq!(touched, read(self.reference.touch(&handle, at)), "C5: outcome of a touch");
                 if let Some(live) = read(self.reference.metadata(&handle)) {
@@ -322,7 +323,12 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         let last = read(self.reference.last_seq());
         let own = (last > before).then_some(last);
         if let Some(seq) = own {
-            self.history.mutated(seq, mutation.clone());
+            let mutation = match mutation {
+                // A crash may lose reads that decided otherwise before.
+                Mutation::RemoveUnread(handle, _) => Mutation::remove(handle),
+                other => other.clone(),
+            };
+            self.history.mutated(seq, mutation);
         }
         self.unsettled.push(Unsettled { receipt, own });
     }
@@ -606,6 +612,14 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             assert_eq!(metadata.and_then(|metadata| metadata.last_read), Some(at), "{handle:?}");
             assert!(!excluded.contains(&handle) && seen.insert(handle));
         }
+    }
+}
+
+/// Waits for a time that is a quarter of a millisecond ahead at most, just after a reopen: a time in the
+/// future counts as now, which would differ.
+fn wait_for(at: Timestamp) {
+    while at > Timestamp::now() {
+        std::hint::spin_loop();
     }
 }
 

@@ -13,6 +13,13 @@ pub enum Op {
         /// The handle.
         handle: u8,
     },
+    /// Removes a shape, unless it was read since.
+    RemoveUnread {
+        /// The handle.
+        handle: u8,
+        /// Microseconds after the last reopen.
+        since: u8,
+    },
     /// Removes a shape and adds it again at once, with the same handle and key and other relations.
     Replace {
         /// The handle.
@@ -132,7 +139,8 @@ impl From<[u8; 6]> for Op {
         match kind {
             0..42 => Self::Add(spec),
             42..68 => Self::GetOrAdd(spec),
-            68..98 => Self::Remove { handle: a },
+            68..92 => Self::Remove { handle: a },
+            92..98 => Self::RemoveUnread { handle: a, since: b },
             98..120 => Self::Replace { handle: a, relations: b },
             120..134 => Self::MarkStarted { handle: a },
             134..158 => Self::MarkComplete { handle: a },

@@ -12,6 +12,7 @@ mod model;
 mod backpressure;
 mod boundaries;
 mod closing;
+mod eviction;
 mod group_commit;
 mod linear;
 mod pausing;
