@@ -98,6 +98,6 @@ pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport, remove
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;
 pub use recovery::Recovery;
-pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner};
+pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner, StopHandle};
 pub use standby::SqliteStandby;
 pub use store::SqliteStore;

@@ -16,7 +16,7 @@ use shape_meta_core::{
 };
 
 use crate::{
-    DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore,
+    DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore, StopHandle,
     connection::{operation::Operation, settings::Settings},
     error::{failed, failed_on},
     format::{
@@ -186,11 +186,25 @@ impl SqliteStandby {
     /// As [`SqliteStore::open`]: in particular `AlreadyOpen` if another owner is alive and `on_live_owner`
     /// does not fence it. The standby stays a standby, and the promotion can be tried again.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&Arc<SqliteStore>> {
-        let _guard = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.promote_unless_stopped(on_live_owner, &self.options.stop.clone().unwrap_or_default())
+    }
+
+    /// [`promote`](Self::promote), which ends when the handle is stopped while it waits: for a live owner, or
+    /// for another promotion of this standby.
+    ///
+    /// # Errors
+    ///
+    /// As [`promote`](Self::promote), and `Interrupted` if it was stopped. The standby stays a standby.
+    pub fn promote_unless_stopped(
+        &self,
+        on_live_owner: OnLiveOwner,
+        stop: &StopHandle,
+    ) -> Result<&Arc<SqliteStore>> {
+        let _guard = stop.lock(&self.promoting)?;
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
         }
-        let options = self.options.clone().on_live_owner(on_live_owner);
+        let options = self.options.clone().on_live_owner(on_live_owner).stop_handle(stop);
         let owner = SqliteStore::open(self.files.directory(), options, Arc::clone(&self.observer))?;
         let shown = self.reader.connections.position();
         let is_same_line = owner.connections.read(Operation::ChangesSince, |connection| {

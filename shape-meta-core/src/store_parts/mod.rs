@@ -6,9 +6,11 @@ mod cleanup_tasks;
 mod on_live_owner;
 mod openings;
 mod recency;
+mod stop_handle;
 
 pub use change_log::{FoldedLog, LoggedChanges};
 pub use cleanup_tasks::{CleanupTask, CleanupTasks};
 pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;
 pub use recency::{LastReadSnapshot, Recency, RemovedTimes, SavedReads, StoredTime};
+pub use stop_handle::StopHandle;

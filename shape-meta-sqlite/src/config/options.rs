@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{ConnectionLimit, DiskIndexes, Durability, Mode, OnLiveOwner, Verifier};
+use crate::{ConnectionLimit, DiskIndexes, Durability, Mode, OnLiveOwner, StopHandle, Verifier};
 
 /// The part of the database that an open checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -54,6 +54,7 @@ pub struct SqliteOptions {
     pub(crate) integrity_check: IntegrityCheck,
     pub(crate) on_corruption: OnCorruption,
     pub(crate) on_live_owner: OnLiveOwner,
+    pub(crate) stop: Option<StopHandle>,
     pub(crate) verifier: Option<Verifier>,
     pub(crate) last_reads: bool,
     pub(crate) max_row_bytes: Option<u32>,
@@ -86,6 +87,7 @@ impl Default for SqliteOptions {
             integrity_check: IntegrityCheck::default(),
             on_corruption: OnCorruption::default(),
             on_live_owner: OnLiveOwner::default(),
+            stop: None,
             verifier: None,
             last_reads: true,
             max_row_bytes: None,
@@ -213,6 +215,23 @@ impl SqliteOptions {
     pub fn on_live_owner(mut self, on_live_owner: OnLiveOwner) -> Self {
         self.on_live_owner = on_live_owner;
         self
+    }
+
+    /// Sets a handle that ends the wait of [`OnLiveOwner::Wait`]. Default: none, so that the wait ends with
+    /// its time-out.
+    pub fn stop_handle(mut self, handle: &StopHandle) -> Self {
+        self.stop = Some(handle.clone());
+        self
+    }
+
+    /// Returns whether there is a [`stop_handle`](Self::stop_handle).
+    pub fn has_stop_handle(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// Returns whether an open waits for a live owner.
+    pub fn waits_for_live_owner(&self) -> bool {
+        matches!(self.on_live_owner, OnLiveOwner::Wait(_))
     }
 
     /// Sets a check that a shape must pass, in addition to the checksums of its rows, to be saved from a

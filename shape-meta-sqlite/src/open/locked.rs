@@ -25,7 +25,8 @@ impl<'a> LockedDirectory<'a> {
         let directory = files.directory();
         fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
         let options = &settings.options;
-        let lock = match OwnerLock::acquire(files, options.mode, options.on_live_owner)? {
+        let stop = options.stop.clone().unwrap_or_default();
+        let lock = match OwnerLock::acquire(files, options.mode, options.on_live_owner, &stop)? {
             LockAttempt::Acquired(lock) => lock,
             LockAttempt::MustFence => fence::take_over(files, settings)?,
         };

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
 use crate::{
-    Mode, OnLiveOwner,
+    Mode, OnLiveOwner, StopHandle,
     error::failed_on,
     format::files::Files,
     ownership::{
@@ -62,12 +61,18 @@ fn owned_here() -> MutexGuard<'static, HashSet<FileId>> {
 const MAX_LOST: u32 = 16;
 
 impl OwnerLock {
-    /// Takes the lock. Waits for a live owner if `on_live_owner` says so.
+    /// Takes the lock. Waits for a live owner if `on_live_owner` says so, until `stop` ends that.
     ///
     /// # Errors
     ///
-    /// `AlreadyOpen` if a live owner has it, and the kinds of a file system that fails.
-    pub(crate) fn acquire(files: &Files, mode: Mode, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
+    /// `AlreadyOpen` if a live owner has it, `Interrupted` if the wait was stopped, and the kinds of a file
+    /// system that fails.
+    pub(crate) fn acquire(
+        files: &Files,
+        mode: Mode,
+        on_live_owner: OnLiveOwner,
+        stop: &StopHandle,
+    ) -> Result<LockAttempt> {
         let path = files.lock();
         let started = Instant::now();
         let mut lost = 0;
@@ -80,13 +85,13 @@ impl OwnerLock {
                     if started.elapsed() >= MAX_WAIT_FOR_TOOLS {
                         return Err(in_use_by_tool(files));
                     }
-                    thread::sleep(RETRY_INTERVAL);
+                    stop.wait(RETRY_INTERVAL)?;
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => match on_live_owner {
                     OnLiveOwner::Fence => return Ok(LockAttempt::MustFence),
                     OnLiveOwner::Wait(longest) if started.elapsed() < longest => {
-                        thread::sleep(RETRY_INTERVAL.min(longest));
+                        stop.wait(RETRY_INTERVAL.min(longest))?;
                         continue;
                     }
                     OnLiveOwner::Wait(_) | OnLiveOwner::Fail => return Err(already_open(&mut file, files)),
@@ -348,6 +353,8 @@ fn already_open(file: &mut File, files: &Files) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use shape_meta_core::Seq;
 
     use super::*;
@@ -370,7 +377,7 @@ mod tests {
     }
 
     fn acquire(files: &Files, on_live_owner: OnLiveOwner) -> Result<LockAttempt> {
-        OwnerLock::acquire(files, Mode::Wal, on_live_owner)
+        OwnerLock::acquire(files, Mode::Wal, on_live_owner, &StopHandle::new())
     }
 
     fn ours(locked: LockAttempt) -> OwnerLock {
@@ -404,6 +411,22 @@ mod tests {
                 scope.spawn(|| acquire(&files, OnLiveOwner::Wait(Duration::from_secs(60))).map(ours));
             drop(lock);
             assert!(waiting.join().expect("no panic").expect("it is free now").is_current());
+        });
+    }
+
+    #[test]
+    fn c11_a_wait_for_the_lock_ends_when_it_is_stopped() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("an absolute path");
+        let _lock = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
+        let stop = StopHandle::new();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                OwnerLock::acquire(&files, Mode::Wal, OnLiveOwner::Wait(Duration::MAX), &stop).map(drop)
+            });
+            stop.stop();
+            let stopped = waiting.join().expect("no panic").expect_err("the owner is alive");
+            assert_eq!(stopped.kind(), ErrorKind::Interrupted);
         });
     }
 
