@@ -1,4 +1,8 @@
-use std::{fmt, fs, io, path::Path, time::Duration};
+use std::{
+    fmt, fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cut::Cut,
@@ -54,6 +58,12 @@ impl Disk {
         self.0.lock().sync_delay = delay;
     }
 
+    /// Makes every call hang until the returned value is dropped.
+    pub fn hang(&self) -> Hang {
+        self.0.set_hanging(true);
+        Hang(self.0.clone())
+    }
+
     /// Loses the files that are open: every later call on them fails. Files that are opened later work.
     pub fn lose_open_files(&self) {
         self.0.lock().losses += 1;
@@ -105,6 +115,29 @@ impl Disk {
     /// If that directory cannot be written.
     pub fn image(&self, to: &Path, cut: Cut) -> io::Result<()> {
         self.0.lock().model.image(to, cut)
+    }
+}
+
+/// A disk whose calls hang until this is dropped.
+#[must_use = "the calls go on when it is dropped"]
+pub struct Hang(SharedState);
+
+impl Hang {
+    /// Waits until a call hangs. Returns whether one does within the time-out.
+    pub fn wait_until_reached(&self, timeout: Duration) -> bool {
+        self.0.wait_until_hung(Instant::now() + timeout)
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        self.0.set_hanging(false);
+    }
+}
+
+impl fmt::Debug for Hang {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hang").finish_non_exhaustive()
     }
 }
 

@@ -42,7 +42,7 @@ impl File {
 
     /// Decides on a call that changes nothing.
     pub(crate) fn check(&self, op: Op) -> Verdict {
-        match self.count_call(&mut self.disk.lock(), op) {
+        match self.count_call(&mut self.disk.begin_call(), op) {
             Some(code) => Verdict::Fail(code),
             None => Verdict::Pass,
         }
@@ -50,7 +50,7 @@ impl File {
 
     /// Decides on a write. The part that fits on a full disk is written, as file systems do.
     pub(crate) fn check_write(&self, offset: u64, length: usize) -> Verdict {
-        let mut state = self.disk.lock();
+        let mut state = self.disk.begin_call();
         if let Some(code) = self.count_call(&mut state, Op::Write) {
             return Verdict::Fail(code);
         }
@@ -80,7 +80,7 @@ impl File {
         if !delay.is_zero() {
             thread::sleep(delay);
         }
-        let mut state = self.disk.lock();
+        let mut state = self.disk.begin_call();
         match self.count_call(&mut state, Op::Sync) {
             Some(code) => {
                 if !state.off {

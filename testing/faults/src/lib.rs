@@ -2,8 +2,8 @@
 //!
 //! The package registers a SQLite VFS that passes every call on to the default VFS. If a [`Disk`] is mounted
 //! over the directory of the file, the disk counts the calls. It can make them fail, run out of space, be
-//! slow, lose its open files, or lose its power. It knows which writes were synced, and makes images of what
-//! a power cut could leave of the others.
+//! slow, hang, lose its open files, or lose its power. It knows which writes were synced, and makes images of
+//! what a power cut could leave of the others.
 //!
 //! ```
 //! use shape_meta_faults::{Cut, Disk, Failure, Op, VFS, When};
@@ -67,7 +67,7 @@ mod vfs;
 mod disk;
 
 pub use cut::Cut;
-pub use disk::Disk;
+pub use disk::{Disk, Hang};
 pub use fault::{Failure, When};
 pub use op::Op;
 pub use vfs::VFS;

@@ -1,6 +1,6 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use crate::{fault::Fault, model::Model, op::Op};
@@ -9,7 +9,13 @@ use crate::{fault::Fault, model::Model, op::Op};
 ///
 /// It exists until the last clone of the disk is dropped and its files are closed.
 #[derive(Clone)]
-pub(crate) struct SharedState(Arc<Mutex<State>>);
+pub(crate) struct SharedState(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// Notified when a call hangs, and when calls no longer hang.
+    hanging: Condvar,
+}
 
 pub(crate) struct State {
     pub(crate) model: Model,
@@ -21,6 +27,9 @@ pub(crate) struct State {
     /// The limit on the size of all files together.
     pub(crate) capacity: Option<u64>,
     pub(crate) sync_delay: Duration,
+    /// Whether calls hang, and how many of them do.
+    hangs: bool,
+    hung: u64,
     /// The number of losses of all open files. A file that was opened before the latest loss is lost.
     pub(crate) losses: u64,
     pub(crate) off: bool,
@@ -55,22 +64,51 @@ impl State {
 
 impl SharedState {
     pub(crate) fn new(model: Model) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Mutex::new(State {
             model,
             faults: Vec::new(),
             calls: [0; Op::ALL.len()],
             failed: 0,
             capacity: None,
             sync_delay: Duration::ZERO,
+            hangs: false,
+            hung: 0,
             losses: 0,
             off: false,
             off_at: None,
             changes: 0,
-        })))
+        });
+        Self(Arc::new(Shared { state, hanging: Condvar::new() }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the state for a call of SQLite. Blocks as long as the disk hangs.
+    pub(crate) fn begin_call(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if !state.hangs {
+            return state;
+        }
+        state.hung += 1;
+        self.0.hanging.notify_all();
+        let mut state =
+            self.0.hanging.wait_while(state, |state| state.hangs).unwrap_or_else(PoisonError::into_inner);
+        state.hung -= 1;
+        state
+    }
+
+    pub(crate) fn set_hanging(&self, hangs: bool) {
+        self.lock().hangs = hangs;
+        self.0.hanging.notify_all();
+    }
+
+    /// Waits until a call hangs. Returns whether one does at the deadline.
+    pub(crate) fn wait_until_hung(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.0.hanging.wait_timeout_while(self.lock(), left, |state| state.hung == 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.hung > 0
     }
 
     pub(crate) fn downgrade(&self) -> WeakState {
@@ -79,7 +117,7 @@ impl SharedState {
 }
 
 /// The state of a disk that may have been dropped.
-pub(crate) struct WeakState(Weak<Mutex<State>>);
+pub(crate) struct WeakState(Weak<Shared>);
 
 impl WeakState {
     pub(crate) fn is_alive(&self) -> bool {

@@ -175,7 +175,7 @@ unsafe extern "C" fn open(
     let found = path.and_then(registry::find);
     let existed = path.is_some_and(|path| std::path::Path::new(path).exists());
     if let Some((disk, _)) = &found
-        && let Some(code) = disk.lock().count_call(Op::Open, None)
+        && let Some(code) = disk.begin_call().count_call(Op::Open, None)
     {
         return code;
     }
@@ -349,7 +349,7 @@ macro_rules! check_path {
         let path = unsafe { CStr::from_ptr($path) }.to_str().ok();
         let found = path.and_then(registry::find);
         if let Some((disk, _)) = &found
-            && let Some(code) = disk.lock().count_call($op, None)
+            && let Some(code) = disk.begin_call().count_call($op, None)
         {
             return code;
         }
