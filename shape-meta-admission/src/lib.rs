@@ -51,7 +51,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `metrics` | no | `Admission::record_metrics`, for the `metrics` facade |
-//! | `tower` | no | `AdmissionLayer`: a rejected request is answered with 503 and `Retry-After` |
+//! | `tower` | no | `AdmissionLayer`: a rejected request is answered with 503, `Retry-After` and a JSON body |
 //!
 #![cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
 //!
@@ -81,4 +81,7 @@ pub use rejected::Rejected;
 pub use retry::{Drain, DrainRate, RetryAfter};
 pub use stats::{KindStats, Stats};
 #[cfg(feature = "tower")]
-pub use tower::{AdmissionFuture, AdmissionLayer, AdmissionService, Admitted, RequestPermit};
+pub use tower::{
+    AdmissionFuture, AdmissionLayer, AdmissionService, Admitted, JsonRejection, RejectionResponse,
+    RequestPermit,
+};

@@ -23,6 +23,25 @@ impl Rejected {
         let up = u64::from(self.retry_after.subsec_nanos() > 0);
         self.retry_after.as_secs().saturating_add(up).max(1)
     }
+
+    /// Returns the rejection as a JSON object, the body of a response:
+    ///
+    /// ```json
+    /// {"code":"overloaded","message":"...","kind":"initial","limit":300,"current":300,"retry_after_ms":1500}
+    /// ```
+    ///
+    /// `code` is a name for programs, which stays the same; `message` is for people.
+    pub fn to_json(&self) -> String {
+        serde_json::json!({
+            "code": "overloaded",
+            "message": self.to_string(),
+            "kind": self.kind.name(),
+            "limit": self.limit,
+            "current": self.current,
+            "retry_after_ms": u64::try_from(self.retry_after.as_millis()).unwrap_or(u64::MAX).max(1),
+        })
+        .to_string()
+    }
 }
 
 impl fmt::Display for Rejected {

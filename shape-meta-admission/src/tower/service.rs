@@ -6,31 +6,33 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{AdmissionFuture, Admitted, held::Held};
+use super::{AdmissionFuture, Admitted, RejectionResponse, held::Held};
 use crate::{Admission, Kind};
 
 /// The service of an [`AdmissionLayer`](crate::AdmissionLayer).
 #[derive(Clone)]
-pub struct AdmissionService<S, F> {
+pub struct AdmissionService<S, F, J> {
     inner: S,
     admission: Admission,
     classify: F,
+    respond: J,
 }
 
-impl<S, F> AdmissionService<S, F> {
-    pub(super) fn new(inner: S, admission: Admission, classify: F) -> Self {
-        Self { inner, admission, classify }
+impl<S, F, J> AdmissionService<S, F, J> {
+    pub(super) fn new(inner: S, admission: Admission, classify: F, respond: J) -> Self {
+        Self { inner, admission, classify, respond }
     }
 }
 
-impl<S, F, B, R> Service<Request<B>> for AdmissionService<S, F>
+impl<S, F, J, B, R> Service<Request<B>> for AdmissionService<S, F, J>
 where
     S: Service<Request<B>, Response = Response<R>>,
     F: Fn(&Request<B>) -> Option<Kind>,
+    J: RejectionResponse<R> + Clone,
 {
     type Response = Response<Admitted<R>>;
     type Error = S::Error;
-    type Future = AdmissionFuture<S::Future>;
+    type Future = AdmissionFuture<S::Future, J>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -40,7 +42,7 @@ where
         let permit = (self.classify)(&request).map(|kind| self.admission.try_acquire(kind));
         let held = match permit.transpose() {
             Ok(permit) => permit.map(Held::new),
-            Err(rejected) => return AdmissionFuture::rejected(rejected),
+            Err(rejected) => return AdmissionFuture::rejected(rejected, self.respond.clone()),
         };
         if let Some(held) = &held {
             request.extensions_mut().insert(held.shared().clone());
@@ -49,7 +51,7 @@ where
     }
 }
 
-impl<S, F> fmt::Debug for AdmissionService<S, F> {
+impl<S, F, J> fmt::Debug for AdmissionService<S, F, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AdmissionService").field(&self.admission).finish()
     }

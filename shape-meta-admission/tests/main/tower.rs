@@ -14,8 +14,8 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use shape_meta_admission::{
-    Admission, AdmissionLayer, AdmissionLimits, AdmissionService, Kind, Permit, Rejected, RequestPermit,
-    RetryAfter,
+    Admission, AdmissionLayer, AdmissionLimits, AdmissionService, JsonRejection, Kind, Permit, Rejected,
+    RequestPermit, RetryAfter,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -25,6 +25,13 @@ use crate::admission;
 /// A body of this number of frames.
 #[derive(Debug, PartialEq)]
 struct Frames(u64);
+
+/// A frame for each byte of the body of a rejection.
+impl From<String> for Frames {
+    fn from(text: String) -> Self {
+        Self(text.len() as u64)
+    }
+}
 
 impl Body for Frames {
     type Data = std::io::Cursor<Vec<u8>>;
@@ -80,7 +87,7 @@ fn classify(request: &Request<()>) -> Option<Kind> {
     }
 }
 
-fn service<F>(admission: &Admission, call: F) -> AdmissionService<Calls<F>, Classify> {
+fn service<F>(admission: &Admission, call: F) -> AdmissionService<Calls<F>, Classify, JsonRejection> {
     AdmissionLayer::new(admission.clone(), classify as Classify).layer(Calls(call))
 }
 
@@ -122,7 +129,8 @@ fn a_rejected_request_gets_503_and_does_not_reach_the_service() {
     assert_eq!(second.headers()["retry-after"], "3");
     let rejected = second.extensions().get::<Rejected>().expect("for a body or a log");
     assert_eq!((rejected.kind, rejected.limit, rejected.current), (Kind::Initial, 1, 1));
-    assert!(second.body().is_end_stream());
+    assert_eq!(second.headers()["content-type"], "application/json");
+    assert_eq!(second.body().size_hint().exact(), Some(rejected.to_json().len() as u64));
     assert_eq!(calls.get(), 1);
 
     assert_eq!(
@@ -132,6 +140,38 @@ fn a_rejected_request_gets_503_and_does_not_reach_the_service() {
     );
     let health: Vec<_> = (0..5).map(|_| ready!(service.call(get("/health"))).status()).collect();
     assert_eq!(health, [StatusCode::OK; 5], "never limited");
+}
+
+#[test]
+fn the_body_of_a_rejection_has_a_code() {
+    let retry = RetryAfter::default().min(Duration::from_millis(2001)).max(Duration::from_millis(2001));
+    let admission = Admission::with_retry_after(AdmissionLimits { initial: 0, existing: 1 }, retry);
+    let rejected = admission.try_acquire(Kind::Initial).expect_err("the limit is zero");
+    insta::assert_snapshot!(rejected.to_json());
+}
+
+#[test]
+fn a_hook_makes_another_response() {
+    let admission = admission(0, 0);
+    let own = |rejected: Rejected| {
+        let mut response = Response::new(Frames(u64::from(rejected.limit) + 5));
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response
+    };
+    let layer = AdmissionLayer::new(admission.clone(), classify as Classify).on_rejection(own);
+    let response = ready!(layer.layer(Calls(answer)).call(get("/initial")));
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.body().size_hint().exact(), Some(5));
+    assert!(response.headers().contains_key("retry-after"), "the layer adds it");
+    assert!(response.extensions().get::<Rejected>().is_some());
+
+    let own = |_: Rejected| {
+        let mut response = Response::new(Frames(0));
+        response.headers_mut().insert("retry-after", http::HeaderValue::from_static("77"));
+        response
+    };
+    let layer = AdmissionLayer::new(admission, classify as Classify).on_rejection(own);
+    assert_eq!(ready!(layer.layer(Calls(answer)).call(get("/initial"))).headers()["retry-after"], "77");
 }
 
 #[test]
@@ -165,7 +205,7 @@ fn a_permit_can_be_moved_and_taken_from_the_response() {
     let response = ready!(service(&admission, answer).call(get("/initial")));
     response.body().permit().expect("limited").switch_to(Kind::Existing).expect("below the limit");
     let (body, permit) = response.into_body().into_parts();
-    assert_eq!(body, Some(Frames(2)));
+    assert_eq!(body, Frames(2));
     assert_eq!(admission.stats().existing.current, 1);
     assert_eq!(permit.as_ref().map(Permit::kind), Some(Kind::Existing));
     drop(permit);
@@ -174,10 +214,10 @@ fn a_permit_can_be_moved_and_taken_from_the_response() {
     let unlimited = ready!(service(&admission, answer).call(get("/health")));
     assert!(unlimited.body().permit().is_none());
     let (body, permit) = unlimited.into_body().into_parts();
-    assert_eq!((body, permit.is_none()), (Some(Frames(2)), true));
+    assert_eq!((body, permit.is_none()), (Frames(2), true));
     let mut rejecting = AdmissionLayer::new(self::admission(0, 0), classify as Classify).layer(Calls(answer));
-    let (body, permit) = ready!(rejecting.call(get("/initial"))).into_body().into_parts();
-    assert!(body.is_none() && permit.is_none());
+    let (_, permit) = ready!(rejecting.call(get("/initial"))).into_body().into_parts();
+    assert!(permit.is_none());
 }
 
 #[test]
