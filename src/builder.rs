@@ -4,6 +4,7 @@ use shape_meta_core::{Limits, NoopObserver, Observer, Result, ShapeStore};
 
 use crate::{
     ShapeMeta,
+    async_store::{BlockingPool, Futures, Workers},
     cleaner::ShapeCleaner,
     layers::{Layers, stack},
 };
@@ -22,6 +23,8 @@ pub struct Builder {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) cleanup: CleanupOptions,
     pub(crate) layers: Layers,
+    /// The threads for futures; `None` for those of its own.
+    pub(crate) workers: Option<Arc<Workers>>,
     #[cfg(feature = "sqlite")]
     pub(crate) sqlite: shape_meta_sqlite::SqliteOptions,
     #[cfg(feature = "postgres")]
@@ -55,6 +58,7 @@ impl Builder {
                 cache: None,
                 buffer: None,
             },
+            workers: None,
             #[cfg(feature = "sqlite")]
             sqlite: Default::default(),
             #[cfg(feature = "postgres")]
@@ -131,14 +135,24 @@ impl Builder {
         self
     }
 
+    /// Sets the pool whose threads run the blocking calls behind the store's futures. Default: up to four
+    /// threads of its own, while there are calls. Pass one pool to the stores of many tenants.
+    pub fn blocking_pool(mut self, pool: &BlockingPool) -> Self {
+        self.workers = Some(Workers::new(Some(pool)));
+        self
+    }
+
     /// Composes the layers over your own `ShapeStore` of `shape-meta-core`. That store is then responsible
     /// for recovery; the cleaner is not called.
+    ///
+    /// Blocks: as the store does.
     ///
     /// # Errors
     ///
     /// If the store cannot be read, or the flusher thread cannot be started.
     pub fn over<S: ShapeStore + 'static>(self, store: S) -> Result<ShapeMeta> {
-        Ok(ShapeMeta::of(stack(store, self.layers)?))
+        let futures = Futures::of(&self.layers, self.workers);
+        Ok(ShapeMeta::of(stack(store, self.layers)?, futures))
     }
 }
 

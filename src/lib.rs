@@ -170,6 +170,7 @@
     allow(rustdoc::broken_intra_doc_links, reason = "the front page links to types of every feature")
 )]
 
+mod async_store;
 mod builder;
 mod cleaner;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -186,6 +187,7 @@ mod standby;
 mod store;
 
 // The store.
+pub use async_store::{BlockingOptions, BlockingPool, BlockingStats, ReadShapesAsync, ScanStream};
 pub use builder::Builder;
 pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner, StoredHandles};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -234,7 +236,7 @@ pub use shape_meta_cache::{CacheOptions, LookupIndex};
 pub use shape_meta_core::Limits;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[doc(inline)]
-pub use shape_meta_core::store_parts::OnLiveOwner;
+pub use shape_meta_core::store_parts::{OnLiveOwner, StopHandle};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use shape_meta_sqlite::{
@@ -283,5 +285,5 @@ pub mod prelude {
         ReadShapes, ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,
     };
 
-    pub use crate::{ShapeCleaner, ShapeMeta};
+    pub use crate::{ReadShapesAsync, ShapeCleaner, ShapeMeta};
 }

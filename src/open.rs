@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{Handle, Result, ShapeStore};
 
-use crate::{Builder, ShapeMeta, cleanup::Cleanup, database::Owned, layers::stack};
+use crate::{Builder, ShapeMeta, async_store::Futures, cleanup::Cleanup, database::Owned, layers::stack};
 
 /// What opening a store found and did.
 #[derive(Clone, Debug)]
@@ -75,7 +75,8 @@ impl Builder {
     pub(crate) fn over_database(self, store: impl ShapeStore + 'static, owned: Owned) -> Result<ShapeMeta> {
         let report = owned.database().recover(self.cleanup)?;
         let cleanup = Cleanup::new(self.cleaner, Arc::clone(&self.layers.observer), self.cleanup);
+        let futures = Futures::of(&self.layers, self.workers);
         let stack = stack(store, self.layers)?;
-        Ok(ShapeMeta::over_database(stack, Opened { store: owned, report }, cleanup))
+        Ok(ShapeMeta::over_database(stack, Opened { store: owned, report }, cleanup, futures))
     }
 }

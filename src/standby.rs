@@ -2,13 +2,17 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
-use shape_meta_core::{Activity, ReadShapes, RefreshReport, Result, store_parts::OnLiveOwner};
+use shape_meta_core::{
+    Activity, ReadShapes, RefreshReport, Result,
+    store_parts::{OnLiveOwner, StopHandle},
+};
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
+    async_store::{Futures, HasFutures},
     builder::CleanupOptions,
     cleanup::Cleanup,
     database::Follower,
@@ -56,6 +60,7 @@ struct Inner {
     promoted: OnceLock<ShapeMeta>,
     /// The directory of the database, or its name in messages.
     place: PathBuf,
+    futures: Futures,
     /// Locked for the whole of a promotion, so that only one runs at a time.
     promotion: Mutex<Promotion>,
 }
@@ -69,13 +74,15 @@ struct Promotion {
 
 impl Standby {
     pub(crate) fn new(builder: Builder, database: Arc<dyn Follower>, place: PathBuf) -> Result<Self> {
-        let Builder { cleaner, cleanup, layers: mut upper, .. } = builder;
+        let Builder { cleaner, cleanup, layers: mut upper, workers, .. } = builder;
+        let futures = Futures::of(&upper, workers);
         let lower = lower_layers(Arc::clone(&database), &mut upper)?;
         Ok(Self(Arc::new(Inner {
             database,
             lower,
             promoted: OnceLock::new(),
             place,
+            futures,
             promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
         })))
     }
@@ -86,6 +93,8 @@ impl Standby {
     /// Costs some microseconds for each change, whatever the number of shapes. Reads all shapes, as opening
     /// does, if the owner's change log no longer reaches back to the last refresh, or if its database was
     /// repaired. Without a cache it only checks whether the file was replaced. Does nothing after promotion.
+    ///
+    /// Blocks: disk.
     ///
     /// # Errors
     ///
@@ -107,18 +116,32 @@ impl Standby {
     /// Recovery removes the shapes whose snapshot is not complete, as at every open, because the process that
     /// made those snapshots is gone. A second call returns the same store.
     ///
+    /// Blocks: disk; with [`OnLiveOwner::Wait`](crate::OnLiveOwner), it also waits.
+    ///
     /// # Errors
     ///
     /// Those of [`Builder::open`]; `AlreadyOpen` if there is another owner. It is then still a standby, and
     /// the call can be repeated. A failure after it took ownership keeps the ownership.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
-        let promotion = self.0.promotion.lock().unwrap_or_else(PoisonError::into_inner);
+        self.promote_unless_stopped(on_live_owner, &StopHandle::new())
+    }
+
+    /// [`promote`](Self::promote), which ends when `stop` is stopped while it waits, for a live owner or for
+    /// another promotion: for a process that has to end meanwhile. It is still a standby then.
+    ///
+    /// Blocks: as [`promote`](Self::promote), until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`promote`](Self::promote), and `Interrupted` if it was stopped.
+    pub fn promote_unless_stopped(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<ShapeMeta> {
+        let promotion = stop.lock(&self.0.promotion)?;
         if let Some(store) = self.0.promoted.get() {
             return Ok(store.clone());
         }
         let observer = Arc::clone(&promotion.upper.observer);
         let span = observer.begin(Activity::Promote { path: &self.0.place });
-        let promoted = self.take_over(&promotion, on_live_owner);
+        let promoted = self.take_over(&promotion, on_live_owner, stop);
         if let Some(span) = span {
             span.end(promoted.as_ref().err());
         }
@@ -126,19 +149,27 @@ impl Standby {
         Ok(self.0.promoted.get_or_init(|| store).clone())
     }
 
-    fn take_over(&self, promotion: &Promotion, on_live_owner: OnLiveOwner) -> Result<ShapeMeta> {
+    fn take_over(
+        &self,
+        promotion: &Promotion,
+        on_live_owner: OnLiveOwner,
+        stop: &StopHandle,
+    ) -> Result<ShapeMeta> {
         let Promotion { cleaner, cleanup, upper } = promotion;
-        let owner = self.0.database.promote(on_live_owner)?;
+        let owner = self.0.database.promote(on_live_owner, stop)?;
         let report = owner.database().recover(*cleanup)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
         self.0.lower.refresh()?;
         self.0.lower.merge_saved_reads(|created| owner.database().first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
         let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), *cleanup);
-        Ok(ShapeMeta::over_database(stack, Opened { store: owner, report }, cleanup))
+        let opened = Opened { store: owner, report };
+        Ok(ShapeMeta::over_database(stack, opened, cleanup, self.0.futures.clone()))
     }
 
     /// Returns the promoted store; `None` before promotion.
+    ///
+    /// Blocks: never.
     pub fn store(&self) -> Option<ShapeMeta> {
         self.0.promoted.get().cloned()
     }
@@ -154,6 +185,13 @@ impl Standby {
 #[deny(clippy::missing_trait_methods)]
 impl ReadShapes for Standby {
     shape_meta_core::forward_reads!(self => self.reads());
+}
+
+#[allow(private_interfaces, reason = "only this crate calls it")]
+impl HasFutures for Standby {
+    fn futures(&self) -> &Futures {
+        &self.0.futures
+    }
 }
 
 impl std::fmt::Debug for Standby {

@@ -1,7 +1,8 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::time::Instant;
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -11,12 +12,23 @@ use shape_meta_core::{
     Usage,
 };
 
-use crate::{Builder, ShapeCleaner};
+use crate::{
+    Builder, ShapeCleaner,
+    async_store::{Futures, HasFutures},
+};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::{cleanup::Cleanup, database::Database};
 
 /// A composed store, for any number of threads. A clone is one atomic increment, and all clones are the same
-/// store. Dropping the last clone flushes pending changes.
+/// store.
+///
+/// Dropping the last clone flushes pending changes, within
+/// [`BufferOptions::drop_timeout`](crate::BufferOptions::drop_timeout) and at most 5 seconds for a call of the
+/// cleaner. A thread of its own does so. The drop waits for that thread, unless the store was used by futures
+/// (opened, promoted or called by an `_async` form, or by [`run_blocking`](crate::ReadShapesAsync)): then it
+/// returns at once, since it may be on an executor. A process that ends before that thread loses what is
+/// pending, so [`close`](StoreControl::close) the store, or
+/// [`close_async`](Self::close_async) it.
 ///
 /// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
 /// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
@@ -26,9 +38,13 @@ pub struct ShapeMeta(Arc<Inner>);
 
 struct Inner {
     core: Arc<Core>,
+    futures: Futures,
     /// `None` over a store of the caller's own.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     cleanup: Option<Arc<Cleanup>>,
+    /// Declared after `core`, so that it is dropped later: the thread that ends the store waits for this, and
+    /// then has the last reference to `core`.
+    has_dropped: Option<mpsc::Sender<()>>,
 }
 
 /// The layers of a store. In addition to its [`Inner`], only the cleanup holds it, while it works.
@@ -56,7 +72,7 @@ impl Core {
     ///
     /// If the writer cannot be closed. No commit is lost then.
     fn release(self: &Arc<Self>, deadline: Instant) -> Result<()> {
-        let (core, (sender, closed)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
+        let (core, (sender, closed)) = (Arc::clone(self), mpsc::sync_channel(1));
         let close = move || {
             let outcome = core.database().map_or(Ok(()), Database::release);
             // The caller may be the last owner.
@@ -65,7 +81,7 @@ impl Core {
             let _ = sender.send(outcome);
         };
         // Without a thread, the drop of the last clone releases it.
-        if std::thread::Builder::new().name("shape-meta-close".to_owned()).spawn(close).is_err() {
+        if thread::Builder::new().name("shape-meta-close".to_owned()).spawn(close).is_err() {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now()).max(GRACE);
@@ -82,13 +98,41 @@ const GRACE: Duration = Duration::from_millis(100);
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Drop for Inner {
     fn drop(&mut self) {
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         if let Some(cleanup) = &self.cleanup {
             cleanup.begin_close();
+        }
+        if self.futures.workers.has_futures() && self.end_elsewhere() {
+            return;
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        if let Some(cleanup) = &self.cleanup {
             cleanup.wait_until_idle(Instant::now() + DROP_TIMEOUT);
         }
+    }
+}
+
+impl Inner {
+    /// Ends the store on a thread of its own, once this is dropped. Returns whether one could be started.
+    fn end_elsewhere(&mut self) -> bool {
+        let (sender, dropped) = mpsc::channel::<()>();
+        let core = Arc::clone(&self.core);
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        let cleanup = self.cleanup.clone();
+        let end = move || {
+            // Ends when the sender is dropped.
+            let _ = dropped.recv();
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            if let Some(cleanup) = cleanup {
+                cleanup.wait_until_idle(Instant::now() + DROP_TIMEOUT);
+            }
+            drop(core);
+        };
+        let is_started = thread::Builder::new().name("shape-meta-drop".to_owned()).spawn(end).is_ok();
+        self.has_dropped = is_started.then_some(sender);
+        is_started
     }
 }
 
@@ -105,15 +149,17 @@ impl ShapeMeta {
         Builder::new(Arc::new(cleaner))
     }
 
-    pub(crate) fn of(stack: Box<dyn StoreControl>) -> Self {
+    pub(crate) fn of(stack: Box<dyn StoreControl>, futures: Futures) -> Self {
         Self(Arc::new(Inner {
             core: Arc::new(Core {
                 stack,
                 #[cfg(any(feature = "sqlite", feature = "postgres"))]
                 database: None,
             }),
+            futures,
             #[cfg(any(feature = "sqlite", feature = "postgres"))]
             cleanup: None,
+            has_dropped: None,
         }))
     }
 
@@ -122,6 +168,7 @@ impl ShapeMeta {
         stack: Box<dyn StoreControl>,
         database: crate::open::Opened,
         cleanup: Arc<Cleanup>,
+        futures: Futures,
     ) -> Self {
         let core = Arc::new(Core { stack, database: Some(database) });
         if let Some(database) = core.database() {
@@ -129,12 +176,14 @@ impl ShapeMeta {
             database.on_cleanup_tasks(Box::new(move || cleanup.wake()));
         }
         cleanup.start(&core);
-        Self(Arc::new(Inner { core, cleanup: Some(cleanup) }))
+        Self(Arc::new(Inner { core, futures, cleanup: Some(cleanup), has_dropped: None }))
     }
 
     /// Returns the file of SQLite below, for its size, its query plans and its maintenance; `None` over
     /// another database and over a store of your own. It lacks the changes that are pending. Do not change
     /// it.
+    ///
+    /// Blocks: never.
     #[cfg(feature = "sqlite")]
     pub fn database(&self) -> Option<&crate::SqliteStore> {
         self.0.core.database.as_ref()?.store.sqlite()
@@ -148,6 +197,8 @@ impl ShapeMeta {
     }
 
     /// Returns what opening found and did; `None` over a store of your own.
+    ///
+    /// Blocks: never.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn open_report(&self) -> Option<&crate::OpenReport> {
         Some(&self.0.core.database.as_ref()?.report)
@@ -160,6 +211,8 @@ impl ShapeMeta {
     /// If the cleaner fails, the next calls hand over fewer shapes at a time, and one that cannot be cleaned
     /// is skipped until the others are done. Waits for a call of the cleaner in progress. Does nothing over a
     /// store of your own, after a close, and within a call of the cleaner.
+    ///
+    /// Blocks: disk, and waits for the cleaner.
     ///
     /// # Errors
     ///
@@ -174,6 +227,8 @@ impl ShapeMeta {
     }
 
     /// Returns how the deletion of stored data fares. Reads no disk and does not wait for the cleaner.
+    ///
+    /// Blocks: short lock.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn cleanup_status(&self) -> crate::CleanupStatus {
         let Some(cleanup) = &self.0.cleanup else { return crate::CleanupStatus::default() };
@@ -189,6 +244,8 @@ impl ShapeMeta {
     /// the file is restored or rebuilt, or loses its lock file. It also ends with a storage that has orphans
     /// but the data of none of the shapes, and with a power loss that undoes commits.
     ///
+    /// Blocks: disk.
+    ///
     /// # Errors
     ///
     /// If the database cannot be written.
@@ -201,7 +258,19 @@ impl ShapeMeta {
         Ok(())
     }
 
+    /// Runs a mutation that reads the disk on a thread of the store.
+    fn run_on_thread<T: Send + 'static>(
+        &self,
+        mutate: impl FnOnce(&Self) -> Result<T, MutateError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, MutateError>> + Send + 'static {
+        let store = self.clone();
+        let outcome = self.0.futures.workers.call(move || mutate(&store));
+        async move { outcome.await? }
+    }
+
     /// Returns a reference that does not keep the store open.
+    ///
+    /// Blocks: never.
     pub fn downgrade(&self) -> WeakShapeMeta {
         WeakShapeMeta(Arc::downgrade(&self.0))
     }
@@ -212,9 +281,19 @@ impl ShapeMeta {
 pub struct WeakShapeMeta(Weak<Inner>);
 
 impl WeakShapeMeta {
-    /// Returns the store if it is still open. Drop it soon: the thread that drops the last clone flushes.
+    /// Returns the store if it is still open. Drop it soon: dropping the last clone may flush, as documented
+    /// on [`ShapeMeta`].
+    ///
+    /// Blocks: never.
     pub fn upgrade(&self) -> Option<ShapeMeta> {
         self.0.upgrade().map(ShapeMeta)
+    }
+}
+
+#[allow(private_interfaces, reason = "only this crate calls it")]
+impl HasFutures for ShapeMeta {
+    fn futures(&self) -> &Futures {
+        &self.0.futures
     }
 }
 
@@ -254,11 +333,23 @@ impl MutateShapes for ShapeMeta {
     }
 
     fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
-        self.0.core.stack.submit(mutation, attempt)
+        self.0.futures.workers.note_future();
+        if !self.0.futures.submits_on_disk() {
+            return self.0.core.stack.submit(mutation, attempt);
+        }
+        let mutation = mutation.clone();
+        let accepted = self.run_on_thread(move |stack| stack.attempt(&mutation, attempt));
+        Submitted::Waiting(Box::pin(accepted))
     }
 
     fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
-        self.0.core.stack.submit_get_or_add(shape, attempt)
+        self.0.futures.workers.note_future();
+        if !self.0.futures.submits_on_disk() {
+            return self.0.core.stack.submit_get_or_add(shape, attempt);
+        }
+        let shape = shape.clone();
+        let accepted = self.run_on_thread(move |stack| stack.attempt_get_or_add(&shape, attempt));
+        Submitted::Waiting(Box::pin(accepted))
     }
 
     fn capacity_signal(&self) -> Option<&Signal> {

@@ -8,6 +8,7 @@ mod file_names;
 mod sources;
 mod word_list;
 
+mod async_forms;
 mod buffered_equals_direct;
 mod crash;
 mod deploy;

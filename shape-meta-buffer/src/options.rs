@@ -174,6 +174,11 @@ impl BufferOptions {
         self
     }
 
+    /// Returns whether there is a [`background_flush`](Self::background_flush).
+    pub fn flushes_in_background(&self) -> bool {
+        self.background_flush
+    }
+
     /// Sets the pool of flusher threads that this store shares with others. Default: a thread of its own.
     ///
     /// For processes that open many stores, most of them idle. The store also starts with smaller tables: 40

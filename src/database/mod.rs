@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     Handle, LastError, ReadShapes, Result, Seq, ShapeStore, Timestamp,
-    store_parts::{CleanupTask, OnLiveOwner},
+    store_parts::{CleanupTask, OnLiveOwner, StopHandle},
 };
 
 use crate::{OpenReport, builder::CleanupOptions};
@@ -105,8 +105,8 @@ use forward_to_store;
 pub(crate) trait Follower: ShapeStore {
     /// Checks that what is read is still the database.
     fn check_source(&self) -> Result<()>;
-    /// Becomes the owner. Returns the same store again after that.
-    fn promote(&self, on_live_owner: OnLiveOwner) -> Result<Owned>;
+    /// Becomes the owner, unless it is stopped while it waits. Returns the same store again after that.
+    fn promote(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<Owned>;
 }
 
 /// The store of a database that this process owns.

@@ -18,7 +18,7 @@ impl Builder {
     /// complete, loads the cache, and starts the flusher. The cleaner is called afterwards, in the
     /// background.
     ///
-    /// Blocks until the server has answered, or a time-out of the pool has passed.
+    /// Blocks: waits until the server has answered, or a time-out of the pool has passed.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use shape_meta_core::{
     Handle, LastError, Observer, Result, Seq, Timestamp,
-    store_parts::{CleanupTask, OnLiveOwner},
+    store_parts::{CleanupTask, OnLiveOwner, StopHandle},
 };
 use shape_meta_sqlite::{DiskIndexes, SqliteOptions, SqliteStandby, SqliteStore};
 
@@ -21,6 +21,8 @@ impl Builder {
     /// complete, loads the cache, and starts the flusher. The cleaner is called afterwards, in the
     /// background: an open does not wait for it.
     ///
+    /// Blocks: disk; with [`OnLiveOwner::Wait`], it also waits.
+    ///
     /// # Errors
     ///
     /// Those of [`SqliteStore::open`], and an error if the flusher thread cannot be started. The store is
@@ -31,6 +33,8 @@ impl Builder {
     }
 
     /// Opens a database in memory, which ends with the last clone of the store.
+    ///
+    /// Blocks: never.
     ///
     /// # Errors
     ///
@@ -52,6 +56,8 @@ impl Builder {
     /// makes the composition of this builder.
     ///
     /// Writes nothing, and does not call the cleaner.
+    ///
+    /// Blocks: disk.
     ///
     /// # Errors
     ///
@@ -100,7 +106,7 @@ impl Follower for SqliteStandby {
         Self::check_source(self)
     }
 
-    fn promote(&self, on_live_owner: OnLiveOwner) -> Result<Owned> {
-        Self::promote(self, on_live_owner).map(|store| Owned::Sqlite(Arc::clone(store)))
+    fn promote(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<Owned> {
+        self.promote_unless_stopped(on_live_owner, stop).map(|store| Owned::Sqlite(Arc::clone(store)))
     }
 }

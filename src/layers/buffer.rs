@@ -5,6 +5,10 @@ use shape_meta_core::{Limits, Observer, Result, ShapeStore, StoreControl};
 
 pub(crate) use shape_meta_buffer::BufferOptions as Options;
 
+pub(crate) fn flushes_in_background(options: &Options) -> bool {
+    options.flushes_in_background()
+}
+
 pub(crate) fn over<S: ShapeStore + 'static>(
     store: S,
     options: Options,

@@ -19,7 +19,6 @@ pub(crate) fn over<S: ShapeStore>(
     }
 }
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn needs_indexes_below(options: &Options) -> bool {
     options.needs_indexes_below()
 }

@@ -5,6 +5,10 @@ use shape_meta_core::{Limits, Observer, Result, StoreControl};
 /// Without the feature there are no options, and so no buffer.
 pub(crate) type Options = Infallible;
 
+pub(crate) fn flushes_in_background(options: &Options) -> bool {
+    match *options {}
+}
+
 pub(crate) fn over<S>(
     _: S,
     options: Options,

@@ -15,7 +15,6 @@ pub(crate) fn over<S>(_: S, options: Options, _: bool, _: Arc<dyn Observer>) -> 
     match options {}
 }
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn needs_indexes_below(options: &Options) -> bool {
     match *options {}
 }

@@ -25,12 +25,17 @@ pub enum Wait {
 /// Every method can return a refusal or a failure; see [`MutateError`]. Nothing has changed then (C4).
 pub trait MutateShapesExt: MutateShapes {
     /// Applies a mutation. Blocks for up to `wait` while there is no capacity.
+    ///
+    /// Blocks: as [`try_mutate`](MutateShapes::try_mutate), and waits for up to `wait` at the bound on
+    /// pending changes.
     fn mutate(&self, mutation: &Mutation, wait: Wait) -> Result<Receipt, MutateError> {
         with_backpressure(self, wait, |attempt| self.attempt(mutation, attempt))
     }
 
     /// Returns the live shape with the key of `shape`, or adds `shape`; see [`MutateShapes::try_get_or_add`].
     /// Blocks for up to `wait` while there is no capacity.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn get_or_add(&self, shape: &NewShape, wait: Wait) -> Result<GetOrAdd, MutateError> {
         with_backpressure(self, wait, |attempt| self.attempt_get_or_add(shape, attempt))
     }
@@ -38,15 +43,23 @@ pub trait MutateShapesExt: MutateShapes {
     /// [`mutate`](Self::mutate) as a future, independent of the runtime.
     ///
     /// It waits for capacity without a limit. For a time-out, race it against a timer of the runtime and drop
-    /// it: a future that is dropped before it is ready has changed nothing.
+    /// it.
     ///
-    /// Without a buffer it also waits for its transaction, on a thread that the store starts for it: it never
-    /// blocks the executor. If it is dropped after its transaction has begun, the mutation may be committed.
+    /// It never blocks the executor. Without a buffer it waits for its transaction, on a thread that the
+    /// store starts for it. With a buffer it is accepted in memory, under a short lock; a composed store that
+    /// looks shapes up on disk does so on a thread of its own.
+    ///
+    /// **Dropping** it while it waits for capacity, or for a thread, changes nothing. Once its transaction,
+    /// or its look-up on another thread, has begun, the mutation may be made all the same.
+    ///
+    /// Blocks: short lock.
     fn mutate_async(&self, mutation: &Mutation) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
         with_backpressure_async(self, move |attempt| self.submit(mutation, attempt))
     }
 
     /// [`get_or_add`](Self::get_or_add) as a future; see [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
     fn get_or_add_async(
         &self,
         shape: &NewShape,
@@ -55,11 +68,15 @@ pub trait MutateShapesExt: MutateShapes {
     }
 
     /// Adds a shape.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn add(&self, shape: NewShape, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::Add(shape), wait)
     }
 
     /// Removes a shape.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn remove(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::remove(handle), wait)
     }
@@ -87,22 +104,74 @@ pub trait MutateShapesExt: MutateShapes {
     }
 
     /// Marks the snapshot of this handle as started.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn mark_snapshot_started(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::snapshot_started(handle), wait)
     }
 
     /// Marks the snapshot of this handle as complete.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn mark_snapshot_complete(&self, handle: &str, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::snapshot_complete(handle), wait)
     }
 
     /// Removes every shape.
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn reset(&self, wait: Wait) -> Result<Receipt, MutateError> {
         self.mutate(&Mutation::Reset, wait)
     }
 
+    /// [`add`](Self::add) as a future; see [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
+    fn add_async(&self, shape: NewShape) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        mutate_owned(self, Mutation::Add(shape))
+    }
+
+    /// [`remove`](Self::remove) as a future; see [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
+    fn remove_async(&self, handle: &str) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        mutate_owned(self, Mutation::remove(handle))
+    }
+
+    /// [`mark_snapshot_started`](Self::mark_snapshot_started) as a future; see
+    /// [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
+    fn mark_snapshot_started_async(
+        &self,
+        handle: &str,
+    ) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        mutate_owned(self, Mutation::snapshot_started(handle))
+    }
+
+    /// [`mark_snapshot_complete`](Self::mark_snapshot_complete) as a future; see
+    /// [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
+    fn mark_snapshot_complete_async(
+        &self,
+        handle: &str,
+    ) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        mutate_owned(self, Mutation::snapshot_complete(handle))
+    }
+
+    /// [`reset`](Self::reset) as a future; see [`mutate_async`](Self::mutate_async).
+    ///
+    /// Blocks: short lock.
+    fn reset_async(&self) -> impl Future<Output = Result<Receipt, MutateError>> + Send {
+        mutate_owned(self, Mutation::Reset)
+    }
+
     /// Returns the live shape with this key, or adds the shape that `make` returns. `make` is called only if
     /// the key is not live.
+    ///
+    /// Blocks: as [`handle_for`](crate::ReadShapes::handle_for) if the key is live, as
+    /// [`mutate`](Self::mutate) otherwise.
     fn get_or_add_with(
         &self,
         key: &Key,
@@ -148,6 +217,13 @@ fn with_backpressure<S: MutateShapes + ?Sized, T>(
             return attempt(AttemptContext { first_tried: since, is_final: true });
         }
     }
+}
+
+async fn mutate_owned<S: MutateShapes + ?Sized>(
+    store: &S,
+    mutation: Mutation,
+) -> Result<Receipt, MutateError> {
+    store.mutate_async(&mutation).await
 }
 
 async fn with_backpressure_async<S: MutateShapes + ?Sized, T>(

@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use shape_meta_core::{
+    CloseReport, GetOrAdd, Handle, Key, MutateError, MutateShapesExt, NewShape, NotDurable, Repaired, Result,
+    StoreControl,
+};
+
+use super::{HasFutures, ReadShapesAsync};
+use crate::ShapeMeta;
+
+/// # As futures
+///
+/// The blocking calls as futures of any runtime; reads are in [`ReadShapesAsync`], and mutations in
+/// [`MutateShapesExt`]. None of them blocks the executor, on any composition. What dropping a future means is
+/// documented for each.
+impl ShapeMeta {
+    /// [`flush`](StoreControl::flush) as a future, without a time-out: race it against a timer of the
+    /// runtime. It waits without a thread.
+    ///
+    /// **Dropping** it ends the wait; the flush that it has requested goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable::Stopped`] if writing has stopped.
+    pub async fn flush_async(&self) -> Result<(), NotDurable> {
+        let futures = self.futures();
+        futures.workers.note_future();
+        if futures.background_flush {
+            return self.request_flush().durable().await;
+        }
+        // Without a flusher, a thread of the store flushes. If there is none, everything is still pending.
+        let flushed = self.run_blocking(|store| store.flush(Duration::MAX)).await;
+        flushed.unwrap_or(Err(NotDurable::TimedOut))
+    }
+
+    /// [`close`](StoreControl::close) as a future: the way to end a store in an async service. It has a
+    /// thread of its own, and keeps to its time-out whatever the threads of the store wait for.
+    ///
+    /// **Dropping** it before the first poll does nothing. Later, the close goes on in the background, and
+    /// the next close returns its report.
+    pub async fn close_async(&self, timeout: Duration) -> CloseReport {
+        let store = self.clone();
+        let closed = self.futures().workers.wait(move || store.close(timeout)).await;
+        closed.unwrap_or_else(|error| CloseReport {
+            unwritten: self.pending().mutations,
+            error: Some(error),
+            ..CloseReport::default()
+        })
+    }
+
+    /// [`repair`](StoreControl::repair) as a future.
+    ///
+    /// **Dropping** it before a thread has begun does nothing. Later, the repair runs to its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`repair`](StoreControl::repair).
+    pub async fn repair_async(&self) -> Result<Repaired> {
+        self.run_blocking(|store| store.repair()).await?
+    }
+
+    /// [`pause`](StoreControl::pause) as a future, because a pause waits for the flush in progress.
+    ///
+    /// **Dropping** it before a thread has begun does nothing. Later, the store is paused.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if no thread can be started: the store is not paused.
+    pub async fn pause_async(&self) -> Result<()> {
+        self.run_blocking(|store| store.pause()).await
+    }
+
+    /// [`get_or_add_with`](MutateShapesExt::get_or_add_with) as a future. `make` is called only if the key is
+    /// not live.
+    ///
+    /// **Dropping** it is as dropping [`get_or_add_async`](MutateShapesExt::get_or_add_async).
+    ///
+    /// # Errors
+    ///
+    /// See [`MutateError`].
+    pub async fn get_or_add_with_async(
+        &self,
+        key: &Key,
+        make: impl FnOnce() -> NewShape + Send,
+    ) -> Result<Handle, MutateError> {
+        match self.handle_for_async(key).await? {
+            Some(handle) => Ok(handle),
+            None => {
+                let shape = make();
+                let GetOrAdd { handle, .. } = self.get_or_add_async(&shape).await?;
+                Ok(handle)
+            }
+        }
+    }
+}
