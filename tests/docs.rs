@@ -5,5 +5,9 @@
 struct Readme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/async.md")]
+struct Async;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/telemetry.md")]
 struct Telemetry;

@@ -39,17 +39,23 @@ impl Receipt {
 
     /// The same receipt, whose waits do not request a flush: the mutation becomes durable with the next flush
     /// that is due anyway. For a caller that wants to know, and has time.
+    ///
+    /// Blocks: never.
     pub fn passive(self) -> Self {
         Self { passive: true, ..self }
     }
 
     /// Returns the sequence number of the mutation. For a mutation that had no effect, it is a sequence
     /// number that covers everything the mutation relies on.
+    ///
+    /// Blocks: never.
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
     /// Returns whether the mutation is durable. Never blocks.
+    ///
+    /// Blocks: short lock.
     pub fn is_durable(&self) -> bool {
         matches!(self.outcome(), Some(Ok(())))
     }
@@ -62,6 +68,8 @@ impl Receipt {
     /// own.
     ///
     /// An observer that waits on the thread that flushes waits for itself, until the timeout.
+    ///
+    /// Blocks: waits with a buffer, never without one.
     ///
     /// # Errors
     ///
@@ -94,6 +102,8 @@ impl Receipt {
     /// dropped at any time; for a time-out, race it against a timer of the runtime.
     ///
     /// Requests a flush when it is first polled; see [`wait_durable`](Self::wait_durable).
+    ///
+    /// Blocks: short lock.
     ///
     /// # Errors
     ///

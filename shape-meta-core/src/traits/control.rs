@@ -10,9 +10,13 @@ use crate::{
 pub trait StoreControl: MutateShapes {
     /// Requests a flush of everything accepted so far, without blocking. Returns the receipt to wait with, as
     /// a thread or as a future.
+    ///
+    /// Blocks: short lock.
     fn request_flush(&self) -> Receipt;
 
     /// Flushes everything accepted before this call, and blocks until it is durable.
+    ///
+    /// Blocks: waits with a buffer, never without one.
     ///
     /// # Errors
     ///
@@ -22,22 +26,34 @@ pub trait StoreControl: MutateShapes {
     fn flush(&self, timeout: Duration) -> Result<(), NotDurable>;
 
     /// Pauses background flushing. Mutations are accepted up to the bound on pending changes.
+    ///
+    /// Blocks: disk with a buffer: waits for the flush in progress. Never without one.
     fn pause(&self);
 
     /// Resumes background flushing after [`pause`](Self::pause), and flushes at once.
+    ///
+    /// Blocks: short lock.
     fn resume(&self);
 
     /// Returns the amount of work that is accepted and not committed yet.
+    ///
+    /// Blocks: short lock.
     fn pending(&self) -> Pending;
 
     /// Returns the measured commit rate, in changes per second. Zero before the first flush, and without a
     /// buffer.
+    ///
+    /// Blocks: short lock.
     fn drain_rate(&self) -> f64;
 
     /// Returns the health of the store, for probes, gauges and people. Never blocks, and reads no disk.
+    ///
+    /// Blocks: short lock.
     fn health(&self) -> Health;
 
     /// Returns the resources that the store uses, for gauges. Never blocks, and reads no disk.
+    ///
+    /// Blocks: short lock.
     fn usage(&self) -> Usage;
 
     /// Replaces a damaged database by one that is rebuilt from memory and from the undamaged part of the
@@ -47,6 +63,8 @@ pub trait StoreControl: MutateShapes {
     /// Reads continue meanwhile; mutations wait or are refused as busy. Shapes whose definition cannot be
     /// recovered are removed, reported in [`Repaired::lost`], and handed to the cleaner soon. Takes some
     /// seconds per million shapes.
+    ///
+    /// Blocks: disk.
     ///
     /// # Errors
     ///
@@ -62,6 +80,8 @@ pub trait StoreControl: MutateShapes {
     /// validated. So an add that came before it is seen by the look-up, and an add after it is refused: the
     /// stored data of a free handle belongs to no live shape for as long as the reservation lasts.
     ///
+    /// Blocks: disk.
+    ///
     /// # Errors
     ///
     /// If the store below cannot be read. Nothing is reserved then.
@@ -70,6 +90,8 @@ pub trait StoreControl: MutateShapes {
     /// Stops accepting mutations, flushes pending changes, and reports those that it could not write, within
     /// about `timeout` (C10). Reads continue, as far as the store below allows. Closing again returns the
     /// same report.
+    ///
+    /// Blocks: waits, up to the time-out.
     fn close(&self, timeout: Duration) -> CloseReport;
 }
 

@@ -8,6 +8,8 @@ pub trait MutateShapes: ReadShapes {
     /// Validates a mutation and accepts it, without waiting for capacity. On return every read on every
     /// thread sees it (C1).
     ///
+    /// Blocks: short lock with a buffer over look-ups in memory, disk otherwise.
+    ///
     /// # Errors
     ///
     /// A refusal or a failure; see [`MutateError`]. Nothing has changed (C4).
@@ -15,6 +17,8 @@ pub trait MutateShapes: ReadShapes {
 
     /// Returns the live shape with the key of `shape`, or adds `shape`, in one atomic step. Of many
     /// concurrent callers with the same new key, one adds the shape and all get its handle (C2).
+    ///
+    /// Blocks: as [`try_mutate`](Self::try_mutate).
     ///
     /// # Errors
     ///
@@ -26,6 +30,8 @@ pub trait MutateShapes: ReadShapes {
     /// [`MutateShapesExt`](crate::MutateShapesExt). The context affects only what is reported to the
     /// observer.
     ///
+    /// Blocks: as [`try_mutate`](Self::try_mutate).
+    ///
     /// # Errors
     ///
     /// The same as for [`try_mutate`](Self::try_mutate).
@@ -35,6 +41,8 @@ pub trait MutateShapes: ReadShapes {
     }
 
     /// [`try_get_or_add`](Self::try_get_or_add) as one of several attempts; see [`attempt`](Self::attempt).
+    ///
+    /// Blocks: as [`try_mutate`](Self::try_mutate).
     ///
     /// # Errors
     ///
@@ -47,11 +55,15 @@ pub trait MutateShapes: ReadShapes {
     /// [`attempt`](Self::attempt) for a future, which must not block.
     ///
     /// The default is that attempt itself: right for a store that accepts mutations in memory.
+    ///
+    /// Blocks: short lock.
     fn submit(&self, mutation: &Mutation, attempt: AttemptContext) -> Submitted<Receipt> {
         Submitted::Done(self.attempt(mutation, attempt))
     }
 
     /// [`attempt_get_or_add`](Self::attempt_get_or_add) for a future; see [`submit`](Self::submit).
+    ///
+    /// Blocks: short lock.
     fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
         Submitted::Done(self.attempt_get_or_add(shape, attempt))
     }
@@ -60,6 +72,8 @@ pub trait MutateShapes: ReadShapes {
     /// [`Refusal::Overloaded`](crate::Refusal::Overloaded), and when a handle is free again after
     /// [`Refusal::BeingCleaned`](crate::Refusal::BeingCleaned). `None` if this store never refuses with
     /// these.
+    ///
+    /// Blocks: never.
     fn capacity_signal(&self) -> Option<&Signal>;
 }
 

@@ -12,32 +12,44 @@ use super::dependency_order;
 /// Every method fails only if it has to read the disk, and that fails.
 pub trait ReadShapesExt: ReadShapes {
     /// Returns whether a shape with this handle is live.
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn has_handle(&self, handle: &str) -> Result<bool> {
         Ok(self.metadata(handle)?.is_some())
     }
 
     /// Returns whether this handle is live and its definition has this hash, which validates a request.
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn validate_handle(&self, handle: &str, hash: DefinitionHash) -> Result<bool> {
         Ok(self.metadata(handle)?.is_some_and(|metadata| metadata.hash == hash))
     }
 
     /// Returns the snapshot state of this handle, if it is live.
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn snapshot_state(&self, handle: &str) -> Result<Option<SnapshotState>> {
         Ok(self.metadata(handle)?.map(|metadata| metadata.state))
     }
 
     /// Returns whether this handle is live and its snapshot has started.
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn is_snapshot_started(&self, handle: &str) -> Result<bool> {
         Ok(self.snapshot_state(handle)?.is_some_and(SnapshotState::is_started))
     }
 
     /// Records that this handle was read now. Returns whether it is live.
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn touch_now(&self, handle: &str) -> Result<bool> {
         self.touch(handle, Timestamp::now())
     }
 
     /// Returns up to `n` shapes, the least recently read first:
     /// [`least_recently_used`](ReadShapes::least_recently_used) with nothing excluded.
+    ///
+    /// Blocks: as [`least_recently_used`](ReadShapes::least_recently_used).
     fn lru(&self, n: usize) -> Result<LeastRecentlyUsed> {
         self.least_recently_used(n, &HandleSet::new())
     }
@@ -52,6 +64,8 @@ pub trait ReadShapesExt: ReadShapes {
     /// a shape and adding the shape.
     ///
     /// Costs a look-up for each stored handle, 8 bytes of memory for each of them that is live, and one scan.
+    ///
+    /// Blocks: disk.
     fn orphans<H: AsRef<str>>(
         &self,
         stored: impl IntoIterator<Item = H>,
@@ -80,12 +94,16 @@ pub trait ReadShapesExt: ReadShapes {
     /// Returns all live shapes in order of creation, except that dependencies come before their dependants
     /// (unless they depend on each other). Holds all of them in memory; [`ReadShapes::scan`] and
     /// [`fold`](Self::fold) do not.
+    ///
+    /// Blocks: disk.
     fn list(&self) -> Result<Vec<ScanItem>> {
         let shapes = self.scan()?.collect::<Result<Vec<_>>>()?;
         Ok(dependency_order::dependencies_first(shapes))
     }
 
     /// Folds over all live shapes in order of creation, with one page of them in memory at a time.
+    ///
+    /// Blocks: disk.
     fn fold<A>(&self, initial: A, mut step: impl FnMut(A, ScanItem) -> A) -> Result<A>
     where
         Self: Sized,
