@@ -27,7 +27,7 @@ impl Rejected {
     /// Returns the rejection as a JSON object, the body of a response:
     ///
     /// ```json
-    /// {"code":"overloaded","message":"...","kind":"initial","limit":300,"current":300,"retry_after_ms":1500}
+    /// {"code":"overloaded","current":300,"kind":"initial","limit":300,"message":"...","retry_after_ms":1500}
     /// ```
     ///
     /// `code` is a name for programs, which stays the same; `message` is for people.
