@@ -75,6 +75,7 @@
 //! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
 //! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
+//! | await | [`ReadShapesAsync`], [`ScanStream`], [`BlockingPool`], [`BlockingOptions`], [`StopHandle`] |
 //! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`PoolOptions`], [`PostgresOptions`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
 //! | errors | [`Error`], [`ErrorKind`], [`MutateError`], [`Refusal`], [`NotDurable`] |
 //! | observe | [`Observer`], [`Observers`], [`TracingObserver`], [`MetricsObserver`], [`Reporter`] |
@@ -131,6 +132,13 @@
 //! # #[cfg(not(all(feature = "sqlite", feature = "cache", feature = "buffer")))]
 //! # fn main() {}
 //! ```
+//!
+//! # In an async service
+//!
+//! The look-ups of a request are memory, and can be called on an executor. Each call that touches the disk or
+//! waits has a future of any runtime, with `_async` in its name, which never blocks the thread that polls it:
+//! it runs on a few threads of the store ([`BlockingPool`]). See `docs/async.md` in the repository for what
+//! blocks, and for what dropping a future or the last clone does.
 //!
 //! # Deploys
 //!

@@ -69,7 +69,7 @@ fn c12_a_close_keeps_the_database_while_the_cleaner_works() {
 #[test]
 fn c10_the_file_of_a_closed_store_is_complete() {
     for composition in ALL {
-        let (directory, copy) = (directory(), self::directory());
+        let (directory, copy) = (directory(), directory());
         let store = composition.open(directory.path());
         store.add(shape(1), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");

@@ -19,9 +19,9 @@ fn c1_a_stream_is_a_scan() {
     for composition in ALL {
         let directory = directory();
         let store = composition.open(directory.path());
-        (0..SHAPES).for_each(|number| drop(store.add(shape(number), WAIT).expect("it is new")));
+        (0..200).for_each(|number| drop(store.add(shape(number), WAIT).expect("it is new")));
         store.flush(TIMEOUT).expect("the disk works");
-        (SHAPES..SHAPES + 100).for_each(|number| drop(store.add(shape(number), WAIT).expect("it is new")));
+        (200..300).for_each(|number| drop(store.add(shape(number), WAIT).expect("it is new")));
         let scanned: Vec<_> = store.scan().expect("reads").map(|item| item.expect("reads").record).collect();
         let mut stream = store.scan_async();
         let mut streamed = Vec::new();
