@@ -32,6 +32,7 @@ pub(crate) fn refuse(files: &Files) -> Result<()> {
             directory.display()
         ));
     }
+    refuse_lock(files)?;
     let path = files.database();
     for path in [&path, &files.companion("-wal"), &files.companion("-journal")] {
         if let Some(what) = special(path)? {
@@ -43,6 +44,23 @@ pub(crate) fn refuse(files: &Files) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a lock file that is a link, a pipe or a directory. An owner writes to it and gives it to the owner
+/// of the directory, so a link would do that to another file, and an open of a pipe never returns.
+///
+/// # Errors
+///
+/// `Configuration`.
+pub(crate) fn refuse_lock(files: &Files) -> Result<()> {
+    let path = files.lock();
+    let Some(what) = special(&path)? else { return Ok(()) };
+    let message = format!(
+        "the lock file {} {what}; neither was touched. Delete it while no owner is alive: the next open makes a new \
+         one",
+        path.display()
+    );
+    Err(Error::new(ErrorKind::Configuration, message))
 }
 
 /// Returns what is special about the file at `path`; `None` for an ordinary or a missing one.

@@ -6,7 +6,7 @@ use crate::{
     connection::settings::Settings,
     error::failed_on,
     format::files::Files,
-    open::fence,
+    open::{fence, links},
     ownership::lock::{LockAttempt, OwnerLock},
 };
 
@@ -24,6 +24,7 @@ impl<'a> LockedDirectory<'a> {
     pub(super) fn lock(files: &'a Files, settings: &'a Settings) -> Result<Self> {
         let directory = files.directory();
         fs::create_dir_all(directory).map_err(failed_on("create the directory", directory))?;
+        links::refuse_lock(files)?;
         let options = &settings.options;
         let stop = options.stop.clone().unwrap_or_default();
         let lock = match OwnerLock::acquire(files, options.mode, options.on_live_owner, &stop)? {

@@ -11,6 +11,11 @@ impl FileId {
         fs::metadata(path).map(|metadata| Self(of(&metadata)))
     }
 
+    /// Returns the identity of what has this name, which is the link itself if it is one.
+    pub(crate) fn of_name(path: &Path) -> io::Result<Self> {
+        fs::symlink_metadata(path).map(|metadata| Self(of(&metadata)))
+    }
+
     /// Returns the identity and the size of the file that has this name. Does not open it.
     pub(crate) fn and_size_at(path: &Path) -> io::Result<(Self, u64)> {
         fs::metadata(path).map(|metadata| (Self(of(&metadata)), metadata.len()))

@@ -46,8 +46,10 @@ pub(crate) enum LockAttempt {
 /// The interval between attempts while waiting for a live owner to end.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Limit on the wait for a tool that copies the database under a [`SharedLock`].
-const MAX_WAIT_FOR_TOOLS: Duration = Duration::from_secs(60);
+/// Limit on the wait for a tool that copies the database under a [`SharedLock`], after the wait for a live
+/// owner.
+const MAX_WAIT_FOR_TOOLS: Duration =
+    if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(60) };
 
 /// The lock files that this process has locked as an owner. A process id says less: process 1 of a container
 /// is not process 1 of another one.
@@ -75,14 +77,14 @@ impl OwnerLock {
     ) -> Result<LockAttempt> {
         let path = files.lock();
         let started = Instant::now();
-        let mut lost = 0;
+        let (mut lost, mut tools_since) = (0, None);
         loop {
             let mut file = open(OpenOptions::new().create(true), &path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if is_free_for_tools(&file) => {
                     // No owner is alive: a tool has the lock for a moment, or while it copies the files.
-                    if started.elapsed() >= MAX_WAIT_FOR_TOOLS {
+                    if tools_since.get_or_insert_with(Instant::now).elapsed() >= MAX_WAIT_FOR_TOOLS {
                         return Err(in_use_by_tool(files));
                     }
                     stop.wait(RETRY_INTERVAL)?;
@@ -91,6 +93,7 @@ impl OwnerLock {
                 Err(TryLockError::WouldBlock) => match on_live_owner {
                     OnLiveOwner::Fence => return Ok(LockAttempt::MustFence),
                     OnLiveOwner::Wait(longest) if started.elapsed() < longest => {
+                        tools_since = None;
                         stop.wait(RETRY_INTERVAL.min(longest))?;
                         continue;
                     }
@@ -104,7 +107,7 @@ impl OwnerLock {
             let lock = Self::locked(file, path.clone());
             // If another process has taken over meanwhile, this locked file has lost its name.
             if lock.is_current() {
-                give_to_owner(&lock.path, files);
+                give_to_owner(&lock.file, files);
                 lock.write_process_id();
                 return Ok(LockAttempt::Acquired(lock));
             }
@@ -129,7 +132,7 @@ impl OwnerLock {
         if let Some(witness) = witness {
             lock.testify(&witness, false);
         }
-        give_to_owner(&ours, files);
+        give_to_owner(&lock.file, files);
         fs::rename(&ours, &lock.path).map_err(failed_on("replace the lock file", &lock.path))?;
         Ok(lock)
     }
@@ -169,9 +172,10 @@ impl OwnerLock {
         }
     }
 
-    /// Whether this is still the lock of the directory: false after another process has taken over.
+    /// Whether this is still the lock of the directory: false after another process has taken over, and for a
+    /// file that was opened through a link.
     pub(crate) fn is_current(&self) -> bool {
-        match (FileId::of(&self.file), FileId::at(&self.path)) {
+        match (FileId::of(&self.file), FileId::of_name(&self.path)) {
             (Ok(ours), Ok(current)) => ours == current,
             _ => false,
         }
@@ -310,15 +314,15 @@ fn in_use_by_tool(files: &Files) -> Error {
 }
 
 /// Gives a lock file that root has made to the owner of the directory, whose service has to lock it, too.
-fn give_to_owner(lock: &Path, files: &Files) {
+fn give_to_owner(lock: &File, files: &Files) {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, chown};
+        use std::os::unix::fs::{MetadataExt, fchown};
         if let (Ok(now), Ok(directory)) = (lock.metadata(), files.directory().metadata())
             && now.uid() == 0
             && directory.uid() != 0
         {
-            let _ = chown(lock, Some(directory.uid()), Some(directory.gid()));
+            let _ = fchown(lock, Some(directory.uid()), Some(directory.gid()));
         }
     }
 }
@@ -464,6 +468,42 @@ mod tests {
             });
             assert_eq!(liveness(&files), OwnerLiveness::NotLive);
         }
+    }
+
+    #[test]
+    fn c11_a_wait_for_an_owner_is_no_wait_for_a_tool() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("an absolute path");
+        let owner = ours(acquire(&files, OnLiveOwner::Fail).expect("it is free"));
+        thread::scope(|scope| {
+            let wait = OnLiveOwner::Wait(Duration::from_secs(60));
+            let waiting = scope.spawn(move || acquire(&Files::new(directory.path())?, wait).map(ours));
+            let begun = Instant::now();
+            while begun.elapsed() < MAX_WAIT_FOR_TOOLS + 10 * RETRY_INTERVAL {
+                thread::park_timeout(RETRY_INTERVAL);
+            }
+            // The owner ends, and a tool has its lock for a moment.
+            let _ = owner.file.try_lock_shared();
+            let begun = Instant::now();
+            while begun.elapsed() < 10 * RETRY_INTERVAL {
+                thread::park_timeout(RETRY_INTERVAL);
+            }
+            drop(owner);
+            waiting.join().expect("no panic").expect("the tool is gone at once");
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn c11_a_lock_file_behind_a_link_is_never_current() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = Files::new(directory.path()).expect("an absolute path");
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "x").expect("writes");
+        std::os::unix::fs::symlink(&victim, files.lock()).expect("links");
+        // As if the link had come after the look at the names.
+        assert!(acquire(&files, OnLiveOwner::Fail).is_err());
+        assert_eq!(fs::read(&victim).expect("reads"), b"x");
     }
 
     #[test]
