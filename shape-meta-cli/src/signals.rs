@@ -10,13 +10,24 @@ pub(crate) fn delete_temporary_files() {
         low_level::emulate_default_handler,
     };
     // Without the thread the command works, and only its temporary files outlive a signal.
-    let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
+    let ignored = ignored_signals();
+    let ends = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let Ok(mut signals) = Signals::new(ends) else { return };
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in &mut signals {
             shape_meta_sqlite::remove_temporary_files();
             let _ = emulate_default_handler(signal);
         }
     });
+}
+
+/// Returns the signals that the command was started to ignore, as bits: by `nohup`, or in the background of a
+/// script. They stay ignored. Only Linux says so without a call to the C library.
+#[cfg(unix)]
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The system has no signals.

@@ -13,7 +13,9 @@ use shape_meta_core::{
 };
 use shape_meta_sqlite::DiskIndexes;
 
-use crate::support::{DATABASE, directory, files, fill, open, path, run, run_bytes, run_with};
+use crate::support::{
+    DATABASE, directory, files, fill, open, path, run, run_bytes, run_with, with_directory,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_shape-meta");
 
@@ -308,6 +310,27 @@ fn c11_a_link_to_the_database_file_is_refused() {
 
 #[cfg(unix)]
 #[test]
+fn c11_a_lock_file_that_is_a_link_or_a_pipe_is_refused() {
+    let (directory, other) = (closed(), directory());
+    let (lock, victim) = (directory.path().join("shape-meta.lock"), other.path().join("victim"));
+    fs::write(&victim, "of another user").expect("writes");
+    fs::remove_file(&lock).expect("removes");
+    std::os::unix::fs::symlink(&victim, &lock).expect("links");
+    let refused = |what: &str| {
+        for command in [&["inspect"][..], &["verify"], &["export"], &["repair", "--force"], &["import"]] {
+            let ran = run(&with_directory(command, path(&directory)));
+            assert!(ran.code == 3 && ran.err.contains(what), "{command:?}: {} {}", ran.code, ran.err);
+        }
+    };
+    refused("is a symbolic link");
+    assert_eq!(fs::read(&victim).expect("reads"), b"of another user");
+    fs::remove_file(&lock).expect("removes");
+    assert!(Command::new("mkfifo").arg(&lock).status().expect("runs").success());
+    refused("is not a regular file");
+}
+
+#[cfg(unix)]
+#[test]
 fn c11_a_path_over_the_limit_of_sqlite_is_a_configuration_error() {
     let directory = directory();
     let mut long = directory.path().to_owned();
@@ -384,4 +407,30 @@ fn c11_a_signal_deletes_an_unfinished_backup() {
     let status = child.wait().expect("ends");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15), "{status}");
     assert_eq!(fs::read_dir(temporary.path()).expect("reads").count(), 0);
+}
+
+/// A copy that was started by `nohup` outlasts its terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let directory = closed();
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", PROGRAM, "orphans", path(&directory)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let status = format!("/proc/{}/status", child.id());
+    let catches_term = || {
+        let status = fs::read_to_string(&status).expect("it runs");
+        let bits = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line");
+        u64::from_str_radix(bits.trim(), 16).expect("bits") & 1 << 14 != 0
+    };
+    while !catches_term() {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().expect("runs");
+    assert!(killed.success());
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("ends").code(), Some(1), "all shapes are without data");
 }
