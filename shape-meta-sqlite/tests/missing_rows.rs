@@ -85,6 +85,11 @@ fn c12_damaged_cleanup_tasks_are_reported() {
     let damage = "UPDATE cleanup SET checksum = checksum + 1 WHERE handle = ?1";
     assert_eq!(connection.execute(damage, [support::record(1).handle().as_str()]).expect("updates"), 1);
     drop(connection);
+    let mut problems = Vec::new();
+    let inspector = Inspector::open(directory.path()).expect("opens");
+    let report = inspector.verify(None, &mut |problem| problems.push(problem)).expect("reads");
+    assert_eq!(report.problems, 1, "{problems:?}");
+    drop(inspector);
     let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
     assert_eq!((repaired.lost_cleanups, repaired.missing()), (1, 0));
     assert_eq!(support::recovered_tasks(&store), [support::record(2).handle().clone()]);

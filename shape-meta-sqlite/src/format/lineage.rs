@@ -48,12 +48,14 @@ impl Lineage {
         Ok(Self(openings))
     }
 
-    /// Records the opening of `meta`, in the transaction of the caller, which has just made it the owner.
+    /// Records the opening of `meta`, in the transaction of the caller, which has just made it the owner. A
+    /// row of this or a later epoch is damaged, and would end the line after this opening.
     pub(crate) fn record(connection: &Connection, meta: &Meta) -> Result<()> {
         let (epoch, began_at) = (meta.epoch.cast_signed(), meta.last_seq.get().cast_signed());
         let opening = identity::column(&meta.opening);
         connection
-            .prepare_cached(sql::RECORD_LINEAGE)
+            .execute("DELETE FROM lineage WHERE epoch >= ?1", [epoch])
+            .and_then(|_| connection.prepare_cached(sql::RECORD_LINEAGE))
             .and_then(|mut statement| {
                 statement.execute(params![epoch, opening, began_at, checksum(epoch, opening, began_at)])
             })
@@ -117,6 +119,24 @@ mod tests {
         assert!(!contains(other, 0));
         let begins = |epoch, seq| line.begins_after(epoch, Seq::new(seq));
         assert_eq!([begins(2, 5), begins(2, 6), begins(1, 5), begins(3, 5)], [true, false, false, false]);
+    }
+
+    #[test]
+    fn c11_an_opening_outlasts_a_flipped_bit_in_the_line() -> Result<()> {
+        let mut connection = Connection::open_in_memory().map_err(failed("open"))?;
+        migrate::migrate(&mut connection, migrate::STEPS)?;
+        for bit in 0..63 {
+            let latest = Meta::take_ownership(&connection)?.epoch.cast_signed();
+            connection
+                .execute(
+                    "UPDATE OR REPLACE lineage SET epoch = ?2 WHERE epoch = ?1",
+                    [latest, latest ^ 1 << bit],
+                )
+                .map_err(failed("damage a row"))?;
+            let opening = Meta::take_ownership(&connection)?.opening.expect("it has an identity");
+            assert!(Lineage::read(&connection)?.has(opening), "bit {bit}");
+        }
+        Ok(())
     }
 
     #[test]

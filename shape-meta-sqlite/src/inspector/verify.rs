@@ -8,7 +8,7 @@ use crate::{
     DiskIndexes, Verifier,
     error::failed,
     format::{
-        lookup_hash,
+        cleanup, lookup_hash,
         meta::Meta,
         query::{each, one},
         row, schema, sql, tables,
@@ -35,7 +35,7 @@ struct Verifying<'a> {
 }
 
 impl Inspector {
-    /// Checks pages, rows and their checksums, definitions, disk indexes and counts. Runs `verifier` on each
+    /// Checks pages, rows and their checksums, definitions, cleanup tasks, disk indexes and counts. Runs `verifier` on each
     /// record, if given. Calls `on_problem` with one sentence per problem. Changes nothing.
     ///
     /// Takes about 10 seconds per million shapes, and about 100 bytes of memory per shape.
@@ -59,6 +59,8 @@ impl Inspector {
         verifying.corruption_is_a_problem(tables)?;
         let rows = verifying.rows(verifier);
         verifying.corruption_is_a_problem(rows)?;
+        let tasks = verifying.cleanup_tasks();
+        verifying.corruption_is_a_problem(tasks)?;
         let disk_indexes = verifying.disk_indexes();
         verifying.corruption_is_a_problem(disk_indexes)?;
         Ok(verifying.report)
@@ -164,6 +166,14 @@ impl Verifying<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Checks the cleanup tasks. Those of earlier schema versions have no checksum.
+    fn cleanup_tasks(&mut self) -> Result<()> {
+        match self.inspector.version {
+            ..3 => Ok(()),
+            _ => cleanup::verify(self.connection).map(drop),
+        }
     }
 
     /// Checks that the disk indexes have a row for each handle, key and relation, and no other rows.
