@@ -281,6 +281,54 @@ fn c13_a_lost_or_replaced_wal_is_noticed() {
 }
 
 #[test]
+fn c13_a_wal_that_is_cut_or_overwritten_in_place_is_noticed() {
+    let older = "cat older-wal > shape-meta.sqlite3-wal";
+    let restore = format!("cat older > shape-meta.sqlite3; {older}");
+    for command in [
+        ": > shape-meta.sqlite3-wal",
+        "truncate -s -100 shape-meta.sqlite3-wal",
+        older,
+        &restore,
+        &format!("{restore}; rm shape-meta.sqlite3-shm"),
+    ] {
+        for reads in [false, true] {
+            let directory = support::directory();
+            let store = support::open(directory.path(), support::options());
+            support::fill(&store, 1..=2);
+            shell(directory.path(), "cp shape-meta.sqlite3 older; cp shape-meta.sqlite3-wal older-wal");
+            let scan = reads.then(|| store.scan().expect("opens"));
+            support::fill(&store, 3..=3);
+            shell(directory.path(), command);
+            let error = apply(&store, 4).expect_err(command);
+            assert_eq!(error.kind(), ErrorKind::Io, "{command}: {error}");
+            apply(&store, 4).expect_err("it stays so");
+            drop(scan);
+            let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));
+            let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
+            store.rebuild_from(trusted).expect("the same remedy as for a lost database");
+            apply(&store, 4).expect("the database is repaired");
+            drop(store);
+            let store = support::open(directory.path(), support::options());
+            assert!(support::live(&store).contains(&4), "{command}: what is confirmed is durable");
+        }
+    }
+}
+
+#[test]
+fn c13_a_wal_that_another_program_has_truncated_is_whole() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=3);
+    let connection = support::raw_connection(directory.path());
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy: i64 = connection.query_row(truncate, [], |row| row.get(0)).expect("checkpoints");
+    assert_eq!(busy, 0);
+    support::fill(&store, 4..=200);
+    drop(store);
+    assert_eq!(support::live(&support::open(directory.path(), support::options())).len(), 200);
+}
+
+#[test]
 fn c13_every_write_path_is_fenced_by_each_identity() {
     for change in [
         "opening_id = randomblob(16)",

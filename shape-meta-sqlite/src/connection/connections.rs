@@ -167,6 +167,13 @@ impl Writer {
         sizes.is_some()
     }
 
+    /// Returns the length of the WAL, in bytes, if it is shorter than this writer left it.
+    fn shorter_wal(&self) -> Option<u64> {
+        let OpenFile { wal: Some((path, id)), .. } = self.file.as_ref()? else { return None };
+        let (current, size) = FileId::and_size_at(path).ok()?;
+        (current == *id && size < self.sizes.get().1).then_some(size)
+    }
+
     /// Closes the connection, which checkpoints the WAL and deletes it: an idle store keeps only its lock
     /// file open. A writer that fails to close is treated as after any other failure.
     fn close_idle(&mut self) {
@@ -183,6 +190,24 @@ impl Writer {
             self.sizes.set(files::size(path).unwrap_or_default(), wal.unwrap_or_default());
         }
     }
+}
+
+/// Returns an error if the WAL, of `size` bytes, has fewer frames than its index says: it was cut or
+/// overwritten in place, by a truncation or by a copy that was put back. What is committed behind the gap is
+/// lost at the next recovery. After another program has checkpointed and truncated it, the index says so.
+/// Nothing is checkpointed here: the database may be another one by now.
+fn check_wal(writer: &Connection, size: u64) -> Result<()> {
+    const HEADER: u64 = 32;
+    const FRAME_HEADER: u64 = 24;
+    let frames: i64 = writer
+        .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))
+        .map_err(|error| moved().with_source(error))?;
+    let page: i64 = writer
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .map_err(failed("compare the WAL with its index"))?;
+    let [frames, page] = [frames.max(0), page].map(i64::cast_unsigned);
+    let is_whole = frames == 0 || size >= HEADER + frames * (FRAME_HEADER + page);
+    if is_whole { Ok(()) } else { Err(moved()) }
 }
 
 /// Moves what the WAL has into the database. While a reader is open, closing the writer does not do this.
@@ -391,6 +416,7 @@ impl Connections {
             return Err(waiting.refused(closed()));
         }
         writer.begin_work();
+        let shorter_wal = if operation.is_durable() { writer.shorter_wal() } else { None };
         let connection = match &mut writer.connection {
             Some(connection) => connection,
             None => match self.reopen(writer.idle_size.is_some()) {
@@ -401,7 +427,8 @@ impl Connections {
         // Dropped before the lock is released, so that the number of connections in use never exceeds the
         // true one.
         let mut lease = waiting.granted();
-        let mut outcome = work(connection);
+        let checked = shorter_wal.map_or(Ok(()), |size| check_wal(connection, size));
+        let mut outcome = checked.and_then(|()| work(connection));
         if outcome.is_ok() && operation.is_durable() && !writer.is_in_place() {
             // The commit went to a file that the next open does not find.
             outcome = Err(moved());
