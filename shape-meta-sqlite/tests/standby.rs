@@ -392,3 +392,29 @@ fn c11_a_promotion_does_not_count_the_wait_for_the_owner() {
         assert!(took + WAIT <= all, "{took:?} of {all:?}");
     });
 }
+
+#[test]
+fn c11_a_callback_of_an_inspector_may_read_on() {
+    let (directory, other) = (support::directory(), support::directory());
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=3);
+    let inspector = Inspector::open(directory.path()).expect("opens");
+    let read = || {
+        inspector.scan(|item| item.is_ok()).expect("scans");
+        inspector.summary(1).expect("reads");
+        inspector.orphans([], |_| {}).expect("reads");
+        inspector.verify(None, &mut |problem| panic!("{problem}")).expect("reads");
+    };
+    let mut calls = 0;
+    let scanned = inspector.scan(|item| {
+        calls += 1;
+        read();
+        item.is_ok()
+    });
+    scanned.expect("an inner read is no damage");
+    inspector.backup(&other.path().join("to"), |_, _| read()).expect("copies");
+    inspector
+        .backup(&other.path().join("again"), |_, _| {})
+        .expect("the transaction of the outer call has ended");
+    assert_eq!(calls, 3);
+}

@@ -57,7 +57,7 @@ impl Inspector {
     fn copy_pages(&self, copy: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         let operation = "back up the database";
         // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
-        let transaction = self.connection.unchecked_transaction().map_err(failed(operation))?;
+        let transaction = self.snapshot(operation)?;
         transaction
             .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
             .map_err(failed(operation))?;

@@ -5,6 +5,7 @@ mod copy;
 mod open;
 mod orphans;
 mod owner;
+mod snapshot;
 mod summary;
 mod temporary;
 mod verify;

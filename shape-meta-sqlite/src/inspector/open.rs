@@ -156,7 +156,7 @@ impl Inspector {
     ///
     /// An error if the scan cannot go on.
     pub fn scan(&self, mut each: impl FnMut(Result<ScanItem>) -> bool) -> Result<()> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
+        let transaction = self.snapshot("read the database")?;
         let (mut rows, mut goes_on) = (0, true);
         self.select("", [0], |item| {
             rows += 1;

@@ -4,7 +4,6 @@ use shape_meta_core::{Handle, Result};
 
 use super::Inspector;
 use crate::{
-    error::failed,
     format::{meta::Meta, query::each, row, sql},
 };
 
@@ -24,7 +23,7 @@ impl Inspector {
         stored: impl IntoIterator<Item = Result<String>>,
         mut orphan: impl FnMut(String),
     ) -> Result<Vec<Handle>> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
+        let transaction = self.snapshot("read the database")?;
         let (mut shapes, mut rows) = (HashMap::new(), 0);
         each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;

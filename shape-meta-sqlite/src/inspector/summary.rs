@@ -74,7 +74,7 @@ impl Inspector {
     ///
     /// An error if the database cannot be read.
     pub fn summary(&self, top: usize) -> Result<Summary> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed("read the database"))?;
+        let transaction = self.snapshot("read the database")?;
         let meta = Meta::read(&transaction)?;
         let number = |name| {
             let value = transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

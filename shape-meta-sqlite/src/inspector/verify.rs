@@ -48,9 +48,8 @@ impl Inspector {
         verifier: Option<&Verifier>,
         on_problem: &mut dyn FnMut(String),
     ) -> Result<VerifyReport> {
-        let transaction =
-            self.connection.unchecked_transaction().map_err(failed("begin the verification"))?;
-        let connection = &transaction;
+        let snapshot = self.snapshot("begin the verification")?;
+        let connection = &*snapshot;
         let mut verifying =
             Verifying { inspector: self, connection, on_problem, report: VerifyReport::default() };
         let pages = verifying.pages();
