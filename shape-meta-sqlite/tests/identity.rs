@@ -315,6 +315,32 @@ fn c13_a_wal_that_is_cut_or_overwritten_in_place_is_noticed() {
 }
 
 #[test]
+fn c13_an_older_file_next_to_our_wal_is_noticed() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let checkpoint = || {
+        let connection = support::raw_connection(directory.path());
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        connection.query_row(truncate, [], |_| Ok(())).expect("checkpoints");
+    };
+    support::fill(&store, 1..=2);
+    checkpoint();
+    shell(directory.path(), "cp shape-meta.sqlite3 older");
+    support::fill(&store, 3..=200);
+    checkpoint();
+    // The WAL has the row with the identities and the latest sequence number, and lacks most shapes.
+    support::fill(&store, 201..=201);
+    shell(directory.path(), "mv shape-meta.sqlite3 aside; mv older shape-meta.sqlite3");
+    for _ in 0..3 {
+        assert_eq!(apply(&store, 202).expect_err("a mixture").kind(), ErrorKind::Io);
+    }
+    shell(directory.path(), "mv aside shape-meta.sqlite3");
+    apply(&store, 202).expect("the database is back");
+    drop(store);
+    assert_eq!(support::live(&support::open(directory.path(), support::options())).len(), 202);
+}
+
+#[test]
 fn c13_a_wal_that_another_program_has_truncated_is_whole() {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());

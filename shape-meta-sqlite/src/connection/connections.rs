@@ -111,6 +111,16 @@ impl OpenFile {
     }
 }
 
+impl OpenFile {
+    /// Whether another file has the name of the database, next to the WAL of this one. SQLite would read the
+    /// pages of both as one database, whose identities, in the WAL, are ours.
+    fn has_left_its_wal(&self) -> bool {
+        let Some((wal, id)) = &self.wal else { return false };
+        FileId::at(&self.path).is_ok_and(|current| current != self.database)
+            && FileId::and_size_at(wal).is_ok_and(|(current, size)| current == *id && size > 0)
+    }
+}
+
 /// The size of a database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatabaseSize {
@@ -419,7 +429,7 @@ impl Connections {
         let shorter_wal = if operation.is_durable() { writer.shorter_wal() } else { None };
         let connection = match &mut writer.connection {
             Some(connection) => connection,
-            None => match self.reopen(writer.idle_size.is_some()) {
+            None => match self.reopen(writer.idle_size.is_some(), writer.file.as_ref()) {
                 Ok((connection, file)) => writer.set(connection, file),
                 Err(error) => return Err(waiting.refused(error)),
             },
@@ -493,9 +503,12 @@ impl Connections {
     /// After a failure the order matters. A commit that seemed to fail may be in the WAL, written but not
     /// synced, and a retry would find its `last_seq` there and take it for durable. So first the whole WAL is
     /// checkpointed, which syncs it; with a rollback journal, a journal is ended and synced. Nothing is
-    /// written before that succeeds.
-    fn reopen(&self, was_idle: bool) -> Result<(Connection, Option<OpenFile>)> {
+    /// written before that succeeds. `former` has the files of the writer before.
+    fn reopen(&self, was_idle: bool, former: Option<&OpenFile>) -> Result<(Connection, Option<OpenFile>)> {
         let doing = "reopen the database";
+        if former.is_some_and(OpenFile::has_left_its_wal) {
+            return Err(mixed());
+        }
         let identify = || self.settings.path.as_deref().map(FileId::at).transpose().ok().flatten();
         let before = identify();
         let connection = self.settings.reopen_writer().map_err(failed(doing))?;
@@ -742,6 +755,14 @@ fn moved() -> Error {
         "the database file, or its -wal, was moved away or replaced while it was open; the commit is not in the file that \
          has its name now. Put the file back and try again; a write buffer does so itself, and keeps the \
          changes in memory",
+    )
+}
+
+fn mixed() -> Error {
+    Error::new(
+        ErrorKind::Io,
+        "the database file was replaced while it was open, but its -wal was not, and the two do not belong together; \
+         nothing was written. Put the right file back, or repair the database",
     )
 }
 

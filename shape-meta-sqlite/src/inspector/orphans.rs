@@ -3,9 +3,7 @@ use std::collections::HashMap;
 use shape_meta_core::{Handle, Result};
 
 use super::Inspector;
-use crate::{
-    format::{meta::Meta, query::each, row, sql},
-};
+use crate::format::{meta::Meta, query::each, row, sql};
 
 impl Inspector {
     /// Compares the handles that have stored data with the metadata. Calls `orphan` with each handle that has
