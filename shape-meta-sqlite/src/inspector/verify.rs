@@ -35,8 +35,9 @@ struct Verifying<'a> {
 }
 
 impl Inspector {
-    /// Checks pages, rows and their checksums, definitions, cleanup tasks, disk indexes and counts. Runs `verifier` on each
-    /// record, if given. Calls `on_problem` with one sentence per problem. Changes nothing.
+    /// Checks pages, rows and their checksums, definitions, cleanup tasks, disk indexes and counts. Runs
+    /// `verifier` on each record, if given. Calls `on_problem` with one sentence per problem. Changes
+    /// nothing.
     ///
     /// Takes about 10 seconds per million shapes, and about 100 bytes of memory per shape.
     ///
