@@ -24,7 +24,19 @@ pub(super) fn key(shape: &Shape) -> Key {
 /// encodings: an encoding can be decoded, as a test does.
 fn encode(shape: &Shape) -> Vec<u8> {
     // Destructured, so that a new field cannot be forgotten here.
-    let Shape { table, oid, pk, columns, replica, log, filter, params, dependencies } = shape;
+    let Shape {
+        table,
+        oid,
+        pk,
+        columns,
+        replica,
+        log,
+        filter,
+        params,
+        dependencies,
+        all_columns,
+        subquery_columns,
+    } = shape;
     let mut out = Encoder(Vec::with_capacity(512));
     out.text(&table.schema);
     out.text(&table.name);
@@ -44,6 +56,11 @@ fn encode(shape: &Shape) -> Vec<u8> {
     params.values().for_each(|value| out.text(value));
     out.length(dependencies.len());
     dependencies.iter().for_each(|key| out.0.extend(key.as_bytes()));
+    // These fields came later. Without them nothing is appended, so the keys of other definitions stay.
+    if *all_columns || !subquery_columns.is_empty() {
+        out.0.push((*all_columns).into());
+        out.texts(subquery_columns.iter());
+    }
     out.0
 }
 
@@ -151,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn c2_inner_shapes_of_different_subqueries_have_different_keys() {
+        let inner = || todos().columns(["id"]);
+        assert_unequal(inner(), inner().subquery_columns(["id"]));
+        assert_unequal(inner().subquery_columns(["id"]), inner().subquery_columns(["user_id"]));
+        assert_unequal(inner().subquery_columns(["a", "b"]), inner().subquery_columns(["b", "a"]));
+        assert_unequal(inner().subquery_columns(["a"]), inner().subquery_columns(["a", "a"]));
+    }
+
+    #[test]
+    fn c2_all_columns_differ_from_the_same_columns_by_name() {
+        let columns = ["id", "text", "done"];
+        assert_unequal(todos().columns(columns), todos().all_columns(columns));
+        assert_equal(todos().columns(columns), Shape { all_columns: false, ..todos().all_columns(columns) });
+        assert_unequal(
+            todos().all_columns(columns),
+            todos().all_columns(columns).subquery_columns(["user_id"]),
+        );
+    }
+
+    #[test]
     fn the_primary_key_is_a_list() {
         assert_unequal(todos().pk(["a", "b"]), todos().pk(["b", "a"]));
         assert_unequal(todos().pk(["a"]), todos().pk(["a", "a"]));
@@ -243,6 +280,10 @@ mod tests {
             shape.params = names.into_iter().map(|name| (name, self.text())).collect();
             shape.dependencies =
                 (0..self.length()).map(|_| Key::new(self.take(32).try_into().expect("32 bytes"))).collect();
+            if !self.0.is_empty() {
+                shape.all_columns = self.take(1)[0] == 1;
+                shape.subquery_columns = self.texts();
+            }
             assert!(self.0.is_empty());
             shape
         }
@@ -256,9 +297,15 @@ mod tests {
             (text(), text(), select(vec![0, 1, u32::MAX])),
             (vec(text(), 0..3), vec(text(), 0..3), any::<(bool, bool)>()),
             (proptest::option::of(text()), vec((text(), text()), 0..3), vec(key, 0..3)),
+            (any::<bool>(), vec(text(), 0..3)),
         )
             .prop_map(
-                |((schema, name, oid), (pk, columns, (full, changes)), (filter, params, dependencies))| {
+                |(
+                    (schema, name, oid),
+                    (pk, columns, (full, changes)),
+                    (filter, params, dependencies),
+                    (all_columns, subquery_columns),
+                )| {
                     let mut shape =
                         Shape::new(TableName { schema, name }, Relation::new(oid)).pk(pk).columns(columns);
                     shape.replica = if full { Replica::Full } else { Replica::Default };
@@ -266,6 +313,8 @@ mod tests {
                     shape.filter = filter;
                     shape.params = params.into_iter().collect();
                     shape.dependencies = dependencies;
+                    shape.all_columns = all_columns;
+                    shape.subquery_columns = subquery_columns;
                     shape
                 },
             )

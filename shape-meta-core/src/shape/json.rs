@@ -46,7 +46,19 @@ impl error::Error for InvalidShape {}
 /// Writes what `serde_json` writes for the shape, as a test checks, in a fifth of its time.
 pub(super) fn write(shape: &Shape) -> Vec<u8> {
     // Destructured, so that a new field cannot be forgotten here.
-    let Shape { table, oid, pk, columns, replica, log, filter, params, dependencies } = shape;
+    let Shape {
+        table,
+        oid,
+        pk,
+        columns,
+        replica,
+        log,
+        filter,
+        params,
+        dependencies,
+        all_columns,
+        subquery_columns,
+    } = shape;
     let mut out = Vec::with_capacity(512);
     out.extend(br#"{"table":["#);
     text(&mut out, &table.schema);
@@ -81,6 +93,13 @@ pub(super) fn write(shape: &Shape) -> Vec<u8> {
     if !dependencies.is_empty() {
         out.extend(br#","dependencies":"#);
         list(&mut out, b"[]", dependencies, |out, key| text(out, &key.to_string()));
+    }
+    if *all_columns {
+        out.extend(br#","all_columns":true"#);
+    }
+    if !subquery_columns.is_empty() {
+        out.extend(br#","subquery_columns":"#);
+        list(&mut out, b"[]", subquery_columns, |out, column| text(out, column));
     }
     out.push(b'}');
     out

@@ -19,10 +19,12 @@ use crate::{Definition, Key, Relation};
 /// | [`oid`](Self::oid) | the number is the same: a table that was dropped and created again is another table |
 /// | [`pk`](Self::pk) | the columns are the same, in the same order: they form the row keys in the log |
 /// | [`columns`](Self::columns) | the sets are the same: neither order nor repetition matters |
+/// | [`all_columns`](Self::all_columns) | both ask for all columns, or both name theirs |
 /// | [`filter`](Self::filter) | the text is the same bytes, or absent in both; `a=1` is not `a = 1`, and empty text is not absent text |
 /// | [`params`](Self::params) | the same names have the same values, byte by byte; their order does not matter, and `{}` equals absent |
 /// | [`replica`](Self::replica), [`log`](Self::log) | the values are the same |
 /// | [`dependencies`](Self::dependencies) | the keys are the same, in the same order: a filter may refer to them by position |
+/// | [`subquery_columns`](Self::subquery_columns) | the columns are the same, in the same order: a row is compared with them by position |
 ///
 /// Names and texts are never case-folded, trimmed or normalized. If it is not certain that two definitions
 /// have the same meaning, they are unequal: an extra shape costs some disk, and a wrongly shared one shows a
@@ -42,8 +44,8 @@ use crate::{Definition, Key, Relation};
 /// # Ok::<_, shape_meta_core::InvalidShape>(())
 /// ```
 ///
-/// `where`, `params` and `dependencies` (keys as 64 hexadecimal digits) are optional; all other fields are
-/// required. Unknown fields, duplicate fields and `null` are refused.
+/// `where`, `params`, `dependencies` (keys as 64 hexadecimal digits), `all_columns` (false without it) and
+/// `subquery_columns` are optional; all other fields are required. Unknown fields, duplicate fields and `null` are refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -75,6 +77,15 @@ pub struct Shape {
     /// The keys of the definitions that this one depends on, for example for a subquery in the filter.
     #[serde(default, with = "json::keys", skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<Key>,
+    /// Whether the client asks for all columns of the table, which [`columns`](Self::columns) are at this
+    /// time: a column that is added to the table later is one more. Without it, a client names its columns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_columns: bool,
+    /// The columns that a subquery selects, in its order, if this is the inner shape of one. Two subqueries
+    /// that select different columns of the same rows are different shapes, although their clients would
+    /// receive the same [`columns`](Self::columns), such as those of the primary key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subquery_columns: Vec<String>,
 }
 
 impl Shape {
@@ -90,6 +101,8 @@ impl Shape {
             filter: None,
             params: BTreeMap::new(),
             dependencies: Vec::new(),
+            all_columns: false,
+            subquery_columns: Vec::new(),
         }
     }
 
@@ -102,6 +115,17 @@ impl Shape {
     /// Sets the columns that clients receive.
     pub fn columns<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
         self.columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the columns that clients receive to all columns of the table, which are these at this time.
+    pub fn all_columns<T: Into<String>>(self, columns: impl IntoIterator<Item = T>) -> Self {
+        Self { all_columns: true, ..self.columns(columns) }
+    }
+
+    /// Sets the columns that a subquery selects, in its order: this is the inner shape of it.
+    pub fn subquery_columns<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
+        self.subquery_columns = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -152,13 +176,17 @@ impl Definition for Shape {
         self.dependencies.clone()
     }
 
-    /// Returns whether the filter has a condition `column = constant` (or a parameter) among those that `AND`
-    /// joins at its top level.
+    /// Returns whether the filter is of a form that engines answer from an index of the constants:
     ///
-    /// The filter is tokenized and not parsed. Conditions in parentheses, filters with comments, casts of the
-    /// column, and rare forms of string constants give `false`.
+    /// - `column = constant`, `column IN (constant, ...)`, `column = ANY (constant)`,
+    /// - `constant = ANY (column)`, `column @> constant`, `constant <@ column`, where the column is an array,
+    /// - `a AND b`, if one of the two is of such a form, and `a OR b`, if both are.
+    ///
+    /// A parameter is a constant, and so is an `ARRAY[...]` of constants. The filter is tokenized and not
+    /// parsed: filters with comments, casts of the column, `CASE`, and rare forms of string constants give
+    /// `false`.
     fn is_indexed(&self) -> bool {
-        self.filter.as_deref().is_some_and(filter::has_equality)
+        self.filter.as_deref().is_some_and(filter::is_indexed)
     }
 
     /// Returns the JSON, with sorted columns and parameters, so that equal definitions have equal bytes.

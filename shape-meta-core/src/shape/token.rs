@@ -1,4 +1,4 @@
-/// A token of SQL, as far as [`has_equality`](super::filter::has_equality) distinguishes them.
+/// A token of SQL, as far as [`is_indexed`](super::filter::is_indexed) distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     /// A keyword or a name without quotes.
