@@ -6,8 +6,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, FlushStats, Handle, Latencies,
-    Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, EvictionStats, FlushStats, Handle,
+    Latencies, MutateError, Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 use tracing::{Level, level_filters::LevelFilter};
 
@@ -40,6 +40,7 @@ struct Limits {
     repaired: RateLimit,
     cleanup_failed: RateLimit,
     orphans_found: RateLimit,
+    evicted: RateLimit,
 }
 
 impl TracingObserver {
@@ -271,6 +272,37 @@ impl Observer for TracingObserver {
             },
             "damaged database repaired"
         );
+    }
+
+    /// A warning if the step failed, or could not get below the limit. For debugging otherwise.
+    fn evicted(&self, evicted: &EvictionStats, error: Option<&MutateError>) {
+        let &EvictionStats { removed, spared, pinned, total, over_limit, newest_unread, took, .. } = evicted;
+        let newest_unread_ms = newest_unread.map(millis);
+        if error.is_some() || over_limit > 0 {
+            limited!(
+                self.evicted, WARN or DEBUG, "shape_meta.evicted",
+                {
+                    removed, spared, pinned, total, over_limit, newest_unread_ms, took_us = micros(took),
+                    error = error.map(|error| error as &(dyn std::error::Error + 'static)),
+                    error.type = error.map(error_type)
+                },
+                "eviction did not reach its limit"
+            );
+        } else {
+            event!(
+                self, DEBUG, "shape_meta.evicted",
+                { removed, spared, pinned, total, newest_unread_ms, took_us = micros(took) },
+                "shapes evicted"
+            );
+        }
+    }
+}
+
+/// Returns the name of a refusal, or of the kind of a failure.
+fn error_type(error: &MutateError) -> &'static str {
+    match error {
+        MutateError::Refused(refusal) => refusal.name(),
+        MutateError::Failed(error) => error.kind().name(),
     }
 }
 

@@ -1,8 +1,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DurabilityWait, Error, FlushStats, Handle, Latencies, Observer,
-    OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, EvictionStats, FlushStats, Handle, Latencies,
+    MutateError, Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
 /// Several observers as one. Each call goes to all of them, in their order.
@@ -136,6 +136,10 @@ impl Observer for Observers {
 
     fn repaired(&self, repaired: &Repaired) {
         self.0.iter().for_each(|observer| observer.repaired(repaired));
+    }
+
+    fn evicted(&self, evicted: &EvictionStats, error: Option<&MutateError>) {
+        self.0.iter().for_each(|observer| observer.evicted(evicted, error));
     }
 }
 

@@ -86,6 +86,16 @@ metrics! {
         "Failed attempts of the cleaner, or of the search for orphans; each is tried again";
     ORPHANS: Counter, "{shape}", "shape_meta.orphans.found",
         "Shapes whose stored data was found without metadata";
+    EVICTED: Counter, "{shape}", "shape_meta.evictions",
+        "Shapes that the evictor removed";
+    EVICTION_SPARED: Counter, "{shape}", "shape_meta.evictions.spared",
+        "Shapes that the evictor had chosen, and that were read or removed before it came to them";
+    EVICTION_SHORT: Counter, "{step}", "shape_meta.evictions.short",
+        "Steps of the evictor that failed, or ended above its limit because the shapes are in use";
+    EVICTION_DURATION: Histogram, "s", "shape_meta.evictions.duration",
+        "Duration of a step of the evictor that did something";
+    EVICTION_UNREAD: Histogram, "s", "shape_meta.evictions.unread",
+        "How long the last shape that a step removed had not been read; if it is short, shapes in use are evicted";
     PENDING_SHAPES: Gauge, "{shape}", "shape_meta.pending.shapes",
         "Shapes with changes that are not durable yet; the limit on pending shapes applies to it";
     PENDING_MUTATIONS: Gauge, "{mutation}", "shape_meta.pending.mutations",

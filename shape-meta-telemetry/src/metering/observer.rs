@@ -2,8 +2,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use metrics::{Label, SharedString};
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, FlushStats, Handle, Latencies,
-    Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, Error, ErrorKind, EvictionStats, FlushStats, Handle,
+    Latencies, MutateError, Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Repaired, Seq, Span,
 };
 
 use super::{counters::Counters, metric::*, span::TimedSpan};
@@ -245,5 +245,17 @@ impl Observer for MetricsObserver {
 
     fn orphans_found(&self, orphans: u64, _: &[Handle], _: bool) {
         self.count(&ORPHANS, self.labels([]), orphans);
+    }
+
+    fn evicted(&self, evicted: &EvictionStats, error: Option<&MutateError>) {
+        self.count(&EVICTED, self.labels([]), evicted.removed as u64);
+        self.count(&EVICTION_SPARED, self.labels([]), evicted.spared as u64);
+        EVICTION_DURATION.histogram(self.labels([])).record(evicted.took);
+        if let Some(unread) = evicted.newest_unread {
+            EVICTION_UNREAD.histogram(self.labels([])).record(unread);
+        }
+        if error.is_some() || evicted.over_limit > 0 {
+            self.count(&EVICTION_SHORT, self.labels([]), 1);
+        }
     }
 }

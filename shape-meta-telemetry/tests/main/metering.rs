@@ -184,6 +184,7 @@ fn gauges_follow_the_store() {
         dependencies: Box::default(),
         indexed: true,
         definition: Arc::from([]),
+        created_at: None,
     };
     store.add(shape, Wait::No).expect("new");
     let reporter = Reporter::default();

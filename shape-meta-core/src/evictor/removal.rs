@@ -1,0 +1,16 @@
+use crate::{Handle, MutateError, MutateShapes, MutateShapesExt, Timestamp, Wait};
+
+/// Removes a shape unless it was read after `last_read`. Returns whether it did. Never waits for capacity: a
+/// removal that is refused is tried again by a later step.
+pub(super) fn remove_if_unread<S: MutateShapes + ?Sized>(
+    store: &S,
+    handle: &Handle,
+    last_read: Timestamp,
+) -> Result<bool, MutateError> {
+    // Another shape that has got the handle since the search was not read yet.
+    if !store.metadata(handle)?.is_some_and(|metadata| metadata.last_read.is_some()) {
+        return Ok(false);
+    }
+    let since = Timestamp::from_micros(last_read.as_micros().saturating_add(1));
+    Ok(store.remove_if_unread_since(handle, since, Wait::No)?.is_some())
+}
