@@ -1,9 +1,9 @@
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::ControlFlow, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior, backup};
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use super::{Inspector, temporary::Temporary};
+use super::{Inspector, open, snapshot::Snapshot, temporary::Temporary};
 use crate::{
     connection::settings::set,
     error::{failed, failed_on},
@@ -30,60 +30,95 @@ impl Inspector {
     /// `Configuration` if the directory holds a database already. `Busy` if the database was replaced
     /// meanwhile. Otherwise an error of the kind that the disk or SQLite reports, such as `StorageFull`. In
     /// each case the directory holds what it held before.
-    pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
-        fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
-        let target = Files::new(to)?;
-        for path in [target.database(), target.salvaged()]
-            .into_iter()
-            .chain(COMPANIONS.map(|suffix| target.companion(suffix)))
-        {
-            if files::exists(&path)? {
-                return Err(taken(&target));
-            }
-        }
-        // SQLite's own files of the unfinished copy are in there, too.
-        let unfinished = Temporary::create(target.directory(), "shape-meta.sqlite3-backup")?;
-        let copy = Files::new(unfinished.path())?.database();
-        self.copy_pages(&copy, progress)?;
-        files::keep_owner_and_mode(&self.files.database(), &copy)
-            .map_err(failed_on("set the owner and the mode of", &copy))?;
-        fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(failed_on("sync", &copy))?;
-        self.check_source()?;
-        publish(&copy, &target)?;
-        drop(unfinished);
-        target.sync_directory()
+    pub fn backup(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
+        back_up(&self.connection, Some(&self.files), to, |BackupProgress { copied, total }| {
+            progress(copied, total);
+            ControlFlow::Continue(())
+        })
     }
+}
 
-    fn copy_pages(&self, copy: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
-        let operation = "back up the database";
-        // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
-        let transaction = self.snapshot(operation)?;
-        transaction
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(failed(operation))?;
-        let mut target = Connection::open(copy).map_err(failed(operation))?;
-        {
-            let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(operation))?;
-            loop {
-                let step = backup.step(PAGES_PER_STEP).map_err(failed(operation))?;
-                let backup::Progress { remaining, pagecount } = backup.progress();
-                let [remaining, pages] =
-                    [remaining, pagecount].map(|count| u64::try_from(count).unwrap_or(0));
-                progress(pages - remaining, pages);
-                match step {
-                    backup::StepResult::Done => break,
-                    backup::StepResult::More => {}
-                    _ => {
-                        let message = "the backup stopped because the database is busy; the database is unchanged. \
-                                       Run the backup again";
-                        return Err(Error::new(ErrorKind::Busy, message));
-                    }
+/// How far a backup has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupProgress {
+    /// The number of pages that are copied.
+    pub copied: u64,
+    /// The number of all pages.
+    pub total: u64,
+}
+
+/// Copies the database of this connection, which has these files, into the directory `to`; see
+/// [`Inspector::backup`]. Ends without a copy if `progress` returns `Break`.
+pub(crate) fn back_up(
+    connection: &Connection,
+    source: Option<&Files>,
+    to: &Path,
+    progress: impl FnMut(BackupProgress) -> ControlFlow<()>,
+) -> Result<()> {
+    let file = || source.map(open::source).transpose();
+    let before = file()?;
+    fs::create_dir_all(to).map_err(failed_on("create the directory", to))?;
+    let target = Files::new(to)?;
+    for path in [target.database(), target.salvaged()]
+        .into_iter()
+        .chain(COMPANIONS.map(|suffix| target.companion(suffix)))
+    {
+        if files::exists(&path)? {
+            return Err(taken(&target));
+        }
+    }
+    // SQLite's own files of the unfinished copy are in there, too.
+    let unfinished = Temporary::create(target.directory(), "shape-meta.sqlite3-backup")?;
+    let copy = Files::new(unfinished.path())?.database();
+    copy_pages(connection, &copy, progress)?;
+    if let Some(source) = source {
+        files::keep_owner_and_mode(&source.database(), &copy)
+            .map_err(failed_on("set the owner and the mode of", &copy))?;
+    }
+    fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(failed_on("sync", &copy))?;
+    if file()? != before {
+        return Err(open::replaced());
+    }
+    publish(&copy, &target)?;
+    drop(unfinished);
+    target.sync_directory()
+}
+
+fn copy_pages(
+    connection: &Connection,
+    copy: &Path,
+    mut progress: impl FnMut(BackupProgress) -> ControlFlow<()>,
+) -> Result<()> {
+    let operation = "back up the database";
+    // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
+    let transaction = Snapshot::of(connection, operation)?;
+    transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed(operation))?;
+    let mut target = Connection::open(copy).map_err(failed(operation))?;
+    {
+        let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(operation))?;
+        loop {
+            let step = backup.step(PAGES_PER_STEP).map_err(failed(operation))?;
+            let backup::Progress { remaining, pagecount } = backup.progress();
+            let [remaining, total] = [remaining, pagecount].map(|count| u64::try_from(count).unwrap_or(0));
+            let is_cancelled = progress(BackupProgress { copied: total - remaining, total }).is_break();
+            match step {
+                backup::StepResult::Done => break,
+                _ if is_cancelled => {
+                    let message = "the backup was cancelled by its caller; it left no copy, and the database is \
+                                   unchanged";
+                    return Err(Error::new(ErrorKind::Interrupted, message));
+                }
+                backup::StepResult::More => {}
+                _ => {
+                    let message = "the backup stopped because the database is busy; the database is unchanged. \
+                                   Run the backup again";
+                    return Err(Error::new(ErrorKind::Busy, message));
                 }
             }
         }
-        mark(&mut target)?;
-        target.close().map_err(|(_, error)| failed(operation)(error))
     }
+    mark(&mut target)?;
+    target.close().map_err(|(_, error)| failed(operation)(error))
 }
 
 /// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process

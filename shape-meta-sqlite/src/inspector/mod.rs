@@ -10,6 +10,8 @@ mod summary;
 mod temporary;
 mod verify;
 
+pub use backup::BackupProgress;
+pub(crate) use backup::back_up;
 pub use open::Inspector;
 pub use owner::Owner;
 pub use summary::{Summary, TopRelation};

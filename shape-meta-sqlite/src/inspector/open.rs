@@ -127,19 +127,7 @@ impl Inspector {
     ///
     /// `Busy` if the file was replaced.
     pub fn finish(self) -> Result<()> {
-        self.check_source()
-    }
-
-    /// As [`finish`](Self::finish).
-    pub(super) fn check_source(&self) -> Result<()> {
-        if source(&self.files)? == self.source {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Busy,
-            "the database file was replaced while it was read, so the output shows a file that is not the database any \
-             more; nothing was changed. Run the command again",
-        ))
+        if source(&self.files)? == self.source { Ok(()) } else { Err(replaced()) }
     }
 
     /// Returns the directory of the database.
@@ -267,7 +255,16 @@ fn needs_copy(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
-fn source(files: &Files) -> Result<FileId> {
+/// Returns the error of a file that is not the database any more.
+pub(super) fn replaced() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "the database file was replaced while it was read, so the output shows a file that is not the database any \
+         more; nothing was changed. Run the command again",
+    )
+}
+
+pub(super) fn source(files: &Files) -> Result<FileId> {
     let path = files.database();
     FileId::at(&path).map_err(failed_on("read the identity of", &path))
 }

@@ -15,9 +15,14 @@ pub(super) struct Snapshot<'a> {
 
 impl Inspector {
     pub(super) fn snapshot(&self, doing: &'static str) -> Result<Snapshot<'_>> {
-        let connection = &self.connection;
+        Snapshot::of(&self.connection, doing)
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn of(connection: &'a Connection, doing: &'static str) -> Result<Self> {
         let transaction = connection.is_autocommit().then(|| connection.unchecked_transaction());
-        Ok(Snapshot { connection, _transaction: transaction.transpose().map_err(failed(doing))? })
+        Ok(Self { connection, _transaction: transaction.transpose().map_err(failed(doing))? })
     }
 }
 

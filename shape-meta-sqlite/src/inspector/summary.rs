@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use rusqlite::Connection;
-use shape_meta_core::{Counts, Handle, Relation, Result, Seq};
+use shape_meta_core::{Counts, Handle, Relation, Result, Seq, Stamp};
 
 use super::{Inspector, Owner};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         meta::Meta,
         query::each,
         row, schema, sql,
+        stamp::StampRow,
     },
     ownership::{file_id::FileOrigin, lock::OwnerLock},
 };
@@ -27,6 +28,10 @@ pub struct Summary {
     pub owner: Owner,
     /// Epoch of the latest owner.
     pub epoch: u64,
+    /// Stamp of the shapes, if the database has one.
+    pub stamp: Option<Stamp>,
+    /// Stamp of the shapes that an interrupted re-key has done; `stamp` is that of the others.
+    pub rekeyed_to: Option<Stamp>,
     /// Sequence number of the latest committed mutation.
     pub last_seq: Seq,
     /// Numbers of shapes, as the database stores them.
@@ -82,11 +87,15 @@ impl Inspector {
         };
         let (pages, free, page_size) =
             (number("page_count")?, number("freelist_count")?, number("page_size")?);
+        let stamp = StampRow::read(&transaction)?;
+        let rekeyed_to = stamp.as_ref().and_then(|row| row.rekey.as_ref().map(|begun| begun.next.clone()));
         let wal = self.files.companion("-wal");
         let mut summary = Summary {
             schema_version: self.version,
             owner: self.owner()?,
             epoch: meta.epoch,
+            stamp: stamp.map(|row| row.stamp),
+            rekeyed_to,
             last_seq: meta.last_seq,
             counts: meta.counts,
             states: [0; 3],

@@ -1,5 +1,6 @@
 //! Maintenance and statistics of an open store.
 
+mod backup;
 pub(crate) mod maintain;
 pub(crate) mod query_plans;
 

@@ -60,6 +60,7 @@ pub(crate) fn plans(
         .iter()
         .chain(sql::SINCE_VERSION_2)
         .chain(sql::SINCE_VERSION_3)
+        .chain(sql::SINCE_VERSION_4)
         .chain(with_indexes)
         .map(plan)
         .filter(|plan| version == migrate::CURRENT || plan.is_ok())
