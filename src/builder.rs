@@ -55,6 +55,7 @@ impl Builder {
             layers: Layers {
                 observer: Arc::new(NoopObserver),
                 limits: Limits::default(),
+                creation_counts_as_read: None,
                 cache: None,
                 buffer: None,
             },
@@ -98,6 +99,14 @@ impl Builder {
     /// options.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.layers.limits = limits;
+        self
+    }
+
+    /// Whether a shape counts as read when it is created: one that is never read then ages from its creation,
+    /// and can be evicted. Default `false`: it is left out of the least recently used shapes until the store
+    /// is opened again. Overrides the option of the buffer.
+    pub fn creation_counts_as_read(mut self, counts: bool) -> Self {
+        self.layers.creation_counts_as_read = Some(counts);
         self
     }
 

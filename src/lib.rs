@@ -34,6 +34,7 @@
 //!     dependencies: [].into(),
 //!     indexed: false,
 //!     definition: b"todos where done = false".as_slice().into(),
+//!     created_at: None,
 //! };
 //! let made = store.get_or_add(&shape, Wait::UpTo(Duration::from_secs(1)))?;
 //! store.mark_snapshot_started(&made.handle, Wait::No)?;
@@ -74,6 +75,8 @@
 //! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
 //! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
+//! | evict | [`Evictor`], [`EvictorOptions`], [`Eviction`], [`EvictorThread`], [`EvictorSchedule`] |
+//! | stamp | [`Stamp`], [`StampCheck`], [`OnOtherStamp`], [`Rekey`] |
 //! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
 //! | await | [`ReadShapesAsync`], [`ScanStream`], [`BlockingPool`], [`BlockingOptions`], [`StopHandle`] |
 //! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`PoolOptions`], [`PostgresOptions`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
@@ -187,6 +190,7 @@ mod cleanup;
 mod database;
 #[cfg(feature = "admission")]
 mod drain;
+mod eviction;
 mod layers;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod open;
@@ -218,6 +222,15 @@ pub use shape_meta_core::{
 #[cfg(feature = "shape")]
 #[doc(inline)]
 pub use shape_meta_core::{InvalidShape, LogMode, Replica, Shape, TableName, Trace, TraceError};
+
+// Eviction of the least recently used shapes.
+pub use eviction::{EvictorSchedule, EvictorThread};
+#[doc(inline)]
+pub use shape_meta_core::{Eviction, Evictor, EvictorOptions};
+
+// What the shapes of a database were made with.
+#[doc(inline)]
+pub use shape_meta_core::{OnOtherStamp, Rekey, Stamp, StampCheck, StampOutcome};
 
 // Mutations and durability.
 #[doc(inline)]
@@ -267,13 +280,13 @@ pub use shape_meta_postgres::{
 // The database below, and how to inspect one without owning it.
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
-pub use shape_meta_sqlite::{Inspector, SqliteOpenReport, SqliteStore};
+pub use shape_meta_sqlite::{BackupProgress, Inspector, SqliteOpenReport, SqliteStore};
 
 // Observers, and the arguments of their methods.
 #[doc(inline)]
 pub use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DurabilityWait, FlushStats, Latencies, NoopObserver, Observer,
-    OpenStats, PublishStats, RecoveryStats, Span,
+    Activity, Change, Checkin, Checkout, DurabilityWait, EvictionStats, FlushStats, Latencies, NoopObserver,
+    Observer, OpenStats, PublishStats, RecoveryStats, Span,
 };
 #[cfg(feature = "metrics")]
 #[doc(inline)]

@@ -268,6 +268,33 @@ impl ShapeMeta {
         async move { outcome.await? }
     }
 
+    /// Copies the database into the directory `to`, which must not hold one, while the store is used. Blocks
+    /// for the disk: about three seconds for every million shapes. `progress` is called about every thousand
+    /// pages, and ends the backup by `Break`.
+    ///
+    /// The copy holds what is committed when the call begins: [`flush`](StoreControl::flush) before it to
+    /// include what is pending. How to restore it is in `docs/operations.md` of the repository.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SqliteStore::backup`](crate::SqliteStore::backup), and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) over a store of your own. The directory then holds what
+    /// it held before.
+    #[cfg(feature = "sqlite")]
+    pub fn backup(
+        &self,
+        to: impl AsRef<std::path::Path>,
+        progress: impl FnMut(crate::BackupProgress) -> std::ops::ControlFlow<()>,
+    ) -> Result<()> {
+        match self.database() {
+            Some(database) => database.backup(to.as_ref(), progress),
+            None => Err(crate::Error::new(
+                crate::ErrorKind::Unsupported,
+                "this store has no database file of ours; back it up with the means of its own",
+            )),
+        }
+    }
+
     /// Returns a reference that does not keep the store open.
     ///
     /// Blocks: never.

@@ -115,5 +115,6 @@ fn shape(number: u64) -> NewShape {
         dependencies: [].into(),
         indexed: number.is_multiple_of(3),
         definition: vec![b'x'; 400].into(),
+        created_at: None,
     }
 }

@@ -24,6 +24,7 @@
 //!     dependencies: [].into(),
 //!     indexed: false,
 //!     definition: b"todos where done = false".as_slice().into(),
+//!     created_at: None,
 //! };
 //! let receipt = store.add(shape, Wait::UpTo(Duration::from_secs(1)))?;
 //! assert!(store.has_handle("54334872-1768476874000000")?);

@@ -193,7 +193,11 @@ impl<S: ShapeStore> Shared<S> {
                     validate_add(shape, existing)?;
                     self.reserved.check(&shape.handle)?;
                     let record = allocated.take().unwrap_or_else(|| Arc::new(shape.record(seq)));
-                    let change = Change::Add { record: record.with_seq(seq), state: SnapshotState::Pending };
+                    let record = record.with_seq(seq);
+                    if self.options.creation_counts_as_read {
+                        record.entry.touch_at_creation();
+                    }
+                    let change = Change::Add { record, state: SnapshotState::Pending };
                     (change, shape.definition.len())
                 }
                 _ => {

@@ -21,6 +21,7 @@ pub struct BufferOptions {
     /// The first delay and the longest.
     pub(crate) backoff: (Duration, Duration),
     pub(crate) last_read_save_interval: Duration,
+    pub(crate) creation_counts_as_read: bool,
     pub(crate) drop_timeout: Duration,
     pub(crate) background_flush: bool,
     pub(crate) flushers: Option<FlusherPool>,
@@ -41,6 +42,7 @@ impl Default for BufferOptions {
             concurrent_publish_min_changes: 500,
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
             last_read_save_interval: Duration::from_secs(60),
+            creation_counts_as_read: false,
             drop_timeout: Duration::from_secs(5),
             background_flush: true,
             flushers: None,
@@ -152,6 +154,16 @@ impl BufferOptions {
     /// costs those rows; too long makes shapes look older to eviction after a crash, and has no other effect.
     pub fn last_read_save_interval(mut self, interval: Duration) -> Self {
         self.last_read_save_interval = interval;
+        self
+    }
+
+    /// Sets whether a shape counts as read when it is created. Default false: a shape that was never read is
+    /// left out of the [least recently used](shape_meta_core::ReadShapes::least_recently_used) ones until the
+    /// store is opened again.
+    ///
+    /// With true, it ages from its creation, and each created shape costs the disk one small row more.
+    pub fn creation_counts_as_read(mut self, counts: bool) -> Self {
+        self.creation_counts_as_read = counts;
         self
     }
 

@@ -26,6 +26,7 @@
 //! #     dependencies: [].into(),
 //! #     indexed: false,
 //! #     definition: b"todos where done = false".as_slice().into(),
+//! #     created_at: None,
 //! # };
 //! let made = store.get_or_add(&shape, Wait::No)?;
 //! // Lock-free reads from memory.

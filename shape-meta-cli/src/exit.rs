@@ -80,7 +80,10 @@ pub(crate) fn code(outcome: Result<Success, Failure>) -> ExitCode {
         Failure::Usage(_) => 2,
         Failure::Io(..) | Failure::OutputClosed => 6,
         Failure::Store(error) => match error.kind() {
-            ErrorKind::Configuration | ErrorKind::NotADatabase | ErrorKind::UnsupportedSchema => 3,
+            ErrorKind::Configuration
+            | ErrorKind::NotADatabase
+            | ErrorKind::UnsupportedSchema
+            | ErrorKind::OtherStamp => 3,
             ErrorKind::Busy | ErrorKind::AlreadyOpen | ErrorKind::Fenced | ErrorKind::Interrupted => 4,
             ErrorKind::Corrupt => 5,
             _ => 6,

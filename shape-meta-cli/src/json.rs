@@ -13,6 +13,9 @@ pub(crate) struct ShapeJson {
     /// Sequence number of the shape's add.
     #[serde(default)]
     created_seq: u64,
+    /// Microseconds since the Unix epoch; absent if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_at: Option<u64>,
     state: String,
     #[serde(default)]
     indexed: bool,
@@ -39,6 +42,7 @@ impl ShapeJson {
             key: entry.key().to_string(),
             hash: entry.hash().to_string(),
             created_seq: entry.created().get(),
+            created_at: item.metadata.created_at.map(Timestamp::as_micros),
             state: item.metadata.state.to_string(),
             indexed: entry.is_indexed(),
             relations: entry.relations().iter().map(|one| one.oid()).collect(),
@@ -79,6 +83,7 @@ impl ShapeJson {
             dependencies: self.dependencies.iter().map(|one| key(one)).collect::<Result<_, _>>()?,
             indexed: self.indexed,
             definition: definition.into(),
+            created_at: self.created_at.map(Timestamp::from_micros),
         };
         Ok((shape, state, self.last_read.map(Timestamp::from_micros)))
     }

@@ -62,6 +62,9 @@ pub enum ErrorKind {
     NotFound,
     /// The store is a standby: it only reads.
     Standby,
+    /// The shapes of the database were made with other definitions, or from another source; see
+    /// [`StampCheck`](crate::StampCheck). They are not changed.
+    OtherStamp,
 }
 
 /// The time after which to try again what can succeed later, where no better one is known.
@@ -101,7 +104,8 @@ impl ErrorKind {
             | Self::Unsupported
             | Self::Configuration
             | Self::NotFound
-            | Self::Standby => Remedy::Stop,
+            | Self::Standby
+            | Self::OtherStamp => Remedy::Stop,
         }
     }
 
@@ -134,6 +138,7 @@ impl ErrorKind {
             Self::Cleaner => "cleaner",
             Self::NotFound => "not_found",
             Self::Standby => "standby",
+            Self::OtherStamp => "other_stamp",
         }
     }
 }

@@ -25,6 +25,7 @@
 //!     dependencies: [].into(),
 //!     indexed: false,
 //!     definition: b"todos where done = false".as_slice().into(),
+//!     created_at: None,
 //! };
 //! let made = store.get_or_add(&shape, Wait::No)?;
 //! assert!(made.added && store.has_handle(&made.handle)?);
@@ -85,6 +86,8 @@ mod instrumentation;
 mod direct;
 mod memory;
 
+mod evictor;
+
 mod sync;
 
 #[cfg(feature = "conformance")]
@@ -105,12 +108,16 @@ pub use traits::{ReadShapes, ReadShapesExt, ShapeStore, ShapeStoreExt};
 pub use direct::Direct;
 pub use memory::MemoryStore;
 
+// Eviction of the least recently used shapes.
+pub use evictor::{Eviction, Evictor, EvictorOptions};
+
 // Identities, numbers and times.
 pub use value::{DefinitionHash, Handle, Key, Relation, Relations, Seq, SnapshotState, Timestamp};
 pub use value::{InvalidHandle, InvalidKey};
 
 // A shape as memory and disk keep it.
 pub use data::{Counts, Definition, DefinitionExt, Entry, Keyed, Metadata, Record, ScanItem};
+pub use data::{OnOtherStamp, Rekey, Stamp, StampCheck, StampOutcome};
 
 // The requests of callers, and their validation.
 pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};
@@ -133,8 +140,8 @@ pub use error::{Error, ErrorKind, MutateError, Remedy, Result};
 
 // Instrumentation: events, health and resource usage.
 pub use instrumentation::{
-    Activity, Checkin, Checkout, DurabilityWait, FlushStats, Latencies, NoopObserver, Observer, OpenStats,
-    PublishStats, RecoveryStats, Span,
+    Activity, Checkin, Checkout, DurabilityWait, EvictionStats, FlushStats, Latencies, NoopObserver,
+    Observer, OpenStats, PublishStats, RecoveryStats, Span,
 };
 pub use instrumentation::{Connections, Degradation, Health, HealthState, LastError, Usage};
 

@@ -111,6 +111,8 @@ impl<'de> Deserialize<'de> for SnapshotState {
 #[serde(deny_unknown_fields)]
 struct MetadataFields {
     created_seq: Seq,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_at: Option<Timestamp>,
     hash: DefinitionHash,
     state: SnapshotState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,16 +121,16 @@ struct MetadataFields {
 
 impl Serialize for Metadata {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { created: created_seq, hash, state, last_read } = *self;
-        MetadataFields { created_seq, hash, state, last_read }.serialize(serializer)
+        let Self { created: created_seq, created_at, hash, state, last_read } = *self;
+        MetadataFields { created_seq, created_at, hash, state, last_read }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let MetadataFields { created_seq: created, hash, state, last_read } =
+        let MetadataFields { created_seq: created, created_at, hash, state, last_read } =
             MetadataFields::deserialize(deserializer)?;
-        Ok(Self { created, hash, state, last_read })
+        Ok(Self { created, created_at, hash, state, last_read })
     }
 }
 
@@ -232,15 +234,17 @@ mod tests {
         }
         let mut metadata = Metadata {
             created: Seq::new(3),
+            created_at: None,
             hash: DefinitionHash::new(7),
             state: SnapshotState::Started,
             last_read: None,
         };
         round_trip(metadata, r#"{"created_seq":3,"hash":"0000000000000007","state":"started"}"#);
+        metadata.created_at = Some(Timestamp::from_micros(8));
         metadata.last_read = Some(Timestamp::from_micros(9));
         round_trip(
             metadata,
-            r#"{"created_seq":3,"hash":"0000000000000007","state":"started","last_read":9}"#,
+            r#"{"created_seq":3,"created_at":8,"hash":"0000000000000007","state":"started","last_read":9}"#,
         );
         round_trip(Counts { total: 5, indexed: 2 }, r#"{"total":5,"indexed":2}"#);
     }

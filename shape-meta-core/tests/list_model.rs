@@ -29,7 +29,13 @@ struct Shape {
 impl Shape {
     fn metadata(&self) -> Metadata {
         let Self { created, state, last_read, .. } = *self;
-        Metadata { created: Seq::new(created), hash: self.new.hash, state, last_read }
+        Metadata {
+            created: Seq::new(created),
+            created_at: self.new.created_at,
+            hash: self.new.hash,
+            state,
+            last_read,
+        }
     }
 
     fn record(&self) -> Arc<Record> {

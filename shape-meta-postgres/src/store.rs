@@ -39,7 +39,7 @@ pub struct PostgresStore {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) cleanup: CleanupTasks,
     name: Arc<str>,
-    report: PostgresOpenReport,
+    pub(crate) report: PostgresOpenReport,
     /// Held by an operation that writes, until the memory shows what it has committed. No reader takes it
     /// (I5).
     writer: Mutex<()>,
@@ -68,6 +68,7 @@ impl PostgresStore {
     /// - `NotADatabase`: the schema has a table of another application with the name of one of ours.
     /// - `UnsupportedSchema`: a newer version of this crate has written the tables.
     /// - `Unsupported`: the server is older than PostgreSQL 13.
+    /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it.
     /// - `Corrupt`: the row of the stack is damaged.
     /// - `Busy`: no connection became free, or another opening holds a lock for too long.
     /// - `ReadOnly`, `Io`, `StorageFull`, `Interrupted`: the server or the network fails.
@@ -83,9 +84,9 @@ impl PostgresStore {
         if let Some(span) = span {
             span.end(opened.as_ref().err());
         }
-        let OpenedStack { stack: opened, recency, report, tasks } = opened?;
+        let OpenedStack { stack: opened, recency, report, tasks, stamp } = opened?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
-        Ok(Self {
+        let mut store = Self {
             pool: pool.clone(),
             stack: Arc::new(opened),
             recency,
@@ -100,7 +101,9 @@ impl PostgresStore {
             released: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             damage: Mutex::default(),
-        })
+        };
+        store.apply_stamp(stamp)?;
+        Ok(store)
     }
 
     /// Returns the report of the open.

@@ -21,3 +21,4 @@ mod recovery;
 mod runtimes;
 mod scans;
 mod speed;
+mod stamp;

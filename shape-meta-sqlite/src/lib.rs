@@ -34,6 +34,7 @@
 //!         dependencies: [].into(),
 //!         indexed: false,
 //!         definition: b"todos where done = false".as_slice().into(),
+//!         created_at: None,
 //!     },
 //!     Wait::No,
 //! )?;
@@ -94,7 +95,9 @@ mod format;
 
 pub use config::{DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, SqliteOptions, Verifier};
 pub use connection::ConnectionLimit;
-pub use inspector::{Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files};
+pub use inspector::{
+    BackupProgress, Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files,
+};
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;
 pub use recovery::Recovery;

@@ -1,6 +1,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    ops::ControlFlow,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -12,11 +13,11 @@ use std::{
 use rusqlite::Connection;
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
-    ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, Timestamp, Usage, forward_reads,
+    ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, StampOutcome, Timestamp, Usage, forward_reads,
 };
 
 use crate::{
-    DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore, StopHandle,
+    BackupProgress, DiskIndexes, Mode, OnLiveOwner, SqliteOpenReport, SqliteOptions, SqliteStore, StopHandle,
     connection::{operation::Operation, settings::Settings},
     error::{failed, failed_on},
     format::{
@@ -151,6 +152,7 @@ impl SqliteStandby {
             counts: meta.counts,
             last_seq: meta.last_seq,
             epoch: meta.epoch,
+            stamp: StampOutcome::Unchanged,
             took: started.elapsed(),
         };
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
@@ -218,6 +220,15 @@ impl SqliteStandby {
         let owner = self.owner.get_or_init(|| Arc::new(owner));
         self.reader.connections.close_idle_readers();
         Ok(owner)
+    }
+
+    /// Copies the database as this standby reads it; see [`SqliteStore::backup`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SqliteStore::backup`].
+    pub fn backup(&self, to: &Path, progress: impl FnMut(BackupProgress) -> ControlFlow<()>) -> Result<()> {
+        self.current().backup(to, progress)
     }
 
     /// Returns the owning store, if this standby was promoted.

@@ -55,6 +55,7 @@ fn every_checkout_has_a_label_and_a_queue_time() {
         "ack_cleanup",
         "trust_storage",
         "maintain",
+        "backup",
         "query_plans",
         "stats",
     ];

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod backup;
 mod change_log;
 mod checkouts;
 mod conformance;
@@ -25,5 +26,6 @@ mod recovery;
 mod salvage;
 mod scans;
 mod schema;
+mod stamp;
 mod standby;
 mod tenants;

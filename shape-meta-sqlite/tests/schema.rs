@@ -64,7 +64,7 @@ fn write_fixture() {
     write_fixture_content(&store);
     store.close().expect("closes");
     support::open(directory.path(), support::options().mode(Mode::Exclusive)).close().expect("closes");
-    let version = 3;
+    let version = 4;
     assert!(!fixture(version).exists(), "a released fixture never changes");
     fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
 }
@@ -75,19 +75,23 @@ fn every_released_version_opens() {
     let expected = support::open(expected.path(), support::options());
     write_fixture_content(&expected);
     for (version, mode) in
-        [1, 2, 3].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
+        [1, 2, 3, 4].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
     {
         let directory = support::directory();
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
         let store = support::open(directory.path(), support::options().mode(mode));
         assert!(!store.report().created && store.report().quarantined.is_none());
-        assert_eq!(store.report().migrated_from, (version < 3).then_some(version));
+        assert_eq!(store.report().migrated_from, (version < 4).then_some(version));
         assert_eq!(store.last_seq().expect("reads"), Seq::new(21));
         assert_eq!(store.counts().expect("reads"), expected.counts().expect("reads"));
         assert_ne!(store.counts().expect("reads"), Counts::default());
         for number in 1..=20 {
             let handle = conformance::handle(number);
             let [actual, expected] = [&store, &expected].map(|store| store.record(&handle).expect("reads"));
+            // A version that did not store the time of creation leaves it unknown.
+            let created_at = actual.as_ref().and_then(|record| record.entry.created_at());
+            let known = expected.as_ref().and_then(|record| record.entry.created_at());
+            assert_eq!(created_at, known.filter(|_| version >= 4));
             let plain = |record: shape_meta_core::Record| {
                 let entry = &record.entry;
                 (
@@ -108,7 +112,7 @@ fn every_released_version_opens() {
         assert_eq!(last_read(3) == READ, version >= 2);
         assert!(last_read(4) > READ, "a shape without a saved read counts as read at the open");
         assert!(store.changes_since(Seq::new(20)).expect("reads").is_some() == (version >= 2));
-        if version == 3 {
+        if version >= 3 {
             let tasks = store.cleanup_tasks(None, 9).expect("reads");
             let handles: Vec<_> = tasks.iter().map(|task| task.handle().clone()).collect();
             assert_eq!(handles, [conformance::handle(7)], "the task of the removed shape");
@@ -121,6 +125,8 @@ fn every_released_version_opens() {
         }
         support::fill(&store, 22..=30);
         assert_eq!(support::live(&store).len(), 28);
+        let added = store.record(&conformance::handle(22)).expect("reads").expect("it is live");
+        assert_eq!(added.entry.created_at(), conformance::shape(22).created_at);
     }
 }
 
@@ -144,7 +150,7 @@ fn a_newer_version_is_refused_and_stays_unchanged() {
     assert!(fs::read(&path).expect("reads") == before, "no byte changes");
 
     // The version is in the WAL alone, as after a crash.
-    support::raw_connection(directory.path()).pragma_update(None, "user_version", 3).expect("writes");
+    support::raw_connection(directory.path()).pragma_update(None, "user_version", 4).expect("writes");
     let connection = support::raw_connection(directory.path());
     connection.pragma_update(None, "user_version", 99).expect("writes");
     let crashed = support::directory();

@@ -9,6 +9,13 @@ pub(crate) fn flushes_in_background(options: &Options) -> bool {
     options.flushes_in_background()
 }
 
+pub(crate) fn with_creation_counts_as_read(options: Options, counts: Option<bool>) -> Options {
+    match counts {
+        Some(counts) => options.creation_counts_as_read(counts),
+        None => options,
+    }
+}
+
 pub(crate) fn over<S: ShapeStore + 'static>(
     store: S,
     options: Options,

@@ -23,6 +23,8 @@ pub(crate) mod cache;
 pub(crate) struct Layers {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) limits: Limits,
+    /// `None` leaves it to the options of the buffer.
+    pub(crate) creation_counts_as_read: Option<bool>,
     pub(crate) cache: Option<cache::Options>,
     pub(crate) buffer: Option<buffer::Options>,
 }
@@ -105,9 +107,15 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
 
 /// Stacks the layer that validates: the buffer, or `Direct` without one.
 fn stack_top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
-    let Layers { observer, limits, buffer, .. } = layers;
+    let Layers { observer, limits, creation_counts_as_read, buffer, .. } = layers;
     match buffer {
-        Some(options) => buffer::over(store, options, limits, observer),
-        None => Ok(Box::new(Direct::new(store, limits, observer)?)),
+        Some(options) => {
+            let options = buffer::with_creation_counts_as_read(options, creation_counts_as_read);
+            buffer::over(store, options, limits, observer)
+        }
+        None => Ok(Box::new(
+            Direct::new(store, limits, observer)?
+                .creation_counts_as_read(creation_counts_as_read.unwrap_or(false)),
+        )),
     }
 }

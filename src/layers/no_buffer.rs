@@ -9,6 +9,10 @@ pub(crate) fn flushes_in_background(options: &Options) -> bool {
     match *options {}
 }
 
+pub(crate) fn with_creation_counts_as_read(options: Options, _: Option<bool>) -> Options {
+    options
+}
+
 pub(crate) fn over<S>(
     _: S,
     options: Options,

@@ -85,5 +85,6 @@ fn shape(number: u64) -> NewShape {
         dependencies: [].into(),
         indexed: false,
         definition: vec![b'x'; 431].into(),
+        created_at: None,
     }
 }

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use serde_json::json;
-use shape_meta_core::Timestamp;
+use shape_meta_core::{Stamp, Timestamp};
 use shape_meta_sqlite::{DiskIndexes, Inspector, Owner, Summary};
 
 use super::Outcome;
@@ -48,6 +48,13 @@ fn owner(owner: &Owner) -> String {
     format!("process {process}{host}{}, {alive}", opened.unwrap_or_default())
 }
 
+fn stamp(summary: &Summary) -> String {
+    let Some(stamp) = &summary.stamp else { return "none".into() };
+    let rekeyed = summary.rekeyed_to.as_ref();
+    let rekeyed = rekeyed.map(|next| format!(", an interrupted re-key to {next}"));
+    output::safe(&format!("{stamp}{}", rekeyed.unwrap_or_default())).into_owned()
+}
+
 fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let [pending, started, complete] = summary.states;
     let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| match shape {
@@ -62,6 +69,7 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("stored data", stored_data(summary.is_storage_trusted).into()),
         ("owner", owner(&summary.owner)),
         ("epoch", summary.epoch.to_string()),
+        ("stamp", stamp(summary)),
         ("last seq", summary.last_seq.to_string()),
         ("oldest", shape(&summary.oldest)),
         ("newest", shape(&summary.newest)),
@@ -87,6 +95,10 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push((name, format!("{}: {} shapes", one.relation, one.shapes)));
     }
     lines
+}
+
+fn stamp_json(stamp: &Stamp) -> serde_json::Value {
+    json!({"version": stamp.version(), "source": stamp.source()})
 }
 
 fn as_json(summary: &Summary) -> serde_json::Value {
@@ -115,6 +127,8 @@ fn as_json(summary: &Summary) -> serde_json::Value {
             "alive": summary.owner.is_live,
         },
         "epoch": summary.epoch,
+        "stamp": summary.stamp.as_ref().map(stamp_json),
+        "rekeyed_to": summary.rekeyed_to.as_ref().map(stamp_json),
         "last_seq": summary.last_seq.get(),
         "oldest": shape(&summary.oldest),
         "newest": shape(&summary.newest),

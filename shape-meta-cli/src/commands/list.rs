@@ -42,7 +42,7 @@ pub(super) fn run(
     Ok(if is_complete { Success::Clean } else { Success::Findings })
 }
 
-fn row(item: &ScanItem, now: Timestamp) -> [String; 7] {
+fn row(item: &ScanItem, now: Timestamp) -> [String; 8] {
     let entry = &item.record.entry;
     let relations: Vec<_> = entry.relations().iter().map(ToString::to_string).collect();
     let (table, filter) = match Shape::decode(&item.record.definition) {
@@ -53,20 +53,23 @@ fn row(item: &ScanItem, now: Timestamp) -> [String; 7] {
         // A definition of another format is shown as it is.
         Err(_) => ("-".into(), String::from_utf8_lossy(&item.record.definition).into_owned()),
     };
+    let ago = |at: Option<Timestamp>| at.map_or("-".into(), |at| output::ago(at, now));
     let text = |text: &str| output::safe(text).chars().take(MAX_TEXT).collect::<String>();
     [
         entry.created().to_string(),
         text(entry.handle().as_str()),
         item.metadata.state.to_string(),
         relations.join(","),
-        item.metadata.last_read.map_or("-".into(), |at| output::ago(at, now)),
+        ago(item.metadata.created_at),
+        ago(item.metadata.last_read),
         text(&table),
         text(&filter),
     ]
 }
 
-fn print(rows: &mut Vec<[String; 7]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
-    let header = ["created seq", "handle", "state", "relations", "last read", "table", "filter"];
+fn print(rows: &mut Vec<[String; 8]>, first: &mut bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let header =
+        ["created seq", "handle", "state", "relations", "created at", "last read", "table", "filter"];
     let mut table = output::table(if std::mem::take(first) { &header } else { &[] });
     table.add_rows(rows.drain(..));
     let width = output::width();

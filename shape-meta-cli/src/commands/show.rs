@@ -33,7 +33,7 @@ fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
     let relations = entry.relations().iter().map(ToString::to_string).collect();
     let dependencies = record.dependencies.iter().map(ToString::to_string).collect();
     let now = Timestamp::now();
-    let read = item.metadata.last_read.map(|at| output::ago(at, now));
+    let ago = |at: Option<Timestamp>| at.map_or_else(|| "unknown".into(), |at| output::ago(at, now));
     let definition = match str::from_utf8(&record.definition) {
         Ok(text) => ("definition", text.to_owned()),
         Err(_) => ("definition hex", json::hex(&record.definition)),
@@ -43,11 +43,12 @@ fn text(item: &ScanItem, out: &mut dyn Write) -> std::io::Result<()> {
         ("key", entry.key().to_string()),
         ("hash", entry.hash().to_string()),
         ("created seq", entry.created().to_string()),
+        ("created at", ago(item.metadata.created_at)),
         ("state", item.metadata.state.to_string()),
         ("indexed", entry.is_indexed().to_string()),
         ("relations", list(relations)),
         ("dependencies", list(dependencies)),
-        ("last read", read.unwrap_or_else(|| "unknown".into())),
+        ("last read", ago(item.metadata.last_read)),
         definition,
     ] {
         writeln!(out, "{name:<16}{}", output::safe(&value))?;

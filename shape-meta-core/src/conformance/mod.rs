@@ -146,6 +146,7 @@ macro_rules! conformance_tests {
             c1_equal_last_read_times_are_all_returned
             c1_a_shape_that_was_read_since_stays
             c1_an_eviction_and_a_read_have_an_order
+            c1_the_time_of_creation_stays
             c1_all_indexes_change_in_one_step
             c1_reads_never_mix_versions_of_a_shape
             c2_a_live_handle_cannot_be_added_again
@@ -160,6 +161,7 @@ macro_rules! conformance_tests {
             c3_repeated_removes_and_adds
             c3_two_shapes_exchange_their_keys
             c3_threads_add_and_remove_the_same_shapes
+            c3_an_evictor_keeps_what_is_used
             c4_an_unknown_handle_is_refused
             c4_a_removed_handle_is_unknown
             c4_unprintable_handles_are_refused

@@ -1,6 +1,6 @@
 //! Shapes that are made from numbers, for the checks and for further tests.
 
-use crate::{DefinitionHash, Handle, Key, NewShape, Relation, Relations};
+use crate::{DefinitionHash, Handle, Key, NewShape, Relation, Relations, Timestamp};
 
 /// Returns the handle of the shape with this number.
 pub fn handle(number: u64) -> Handle {
@@ -22,7 +22,7 @@ pub fn relations(oids: &[u32]) -> Relations {
 }
 
 /// Returns the shape with this number. It has the handle and the key of the number, one relation (the number
-/// modulo 7) and no dependencies, and is indexed if the number is even.
+/// modulo 7) and no dependencies, is indexed if the number is even, and has its own time of creation.
 pub fn shape(number: u64) -> NewShape {
     let key = key(number);
     NewShape {
@@ -33,6 +33,7 @@ pub fn shape(number: u64) -> NewShape {
         dependencies: [].into(),
         indexed: number.is_multiple_of(2),
         definition: format!("definition {number}").into_bytes().into(),
+        created_at: Some(Timestamp::from_micros(1_700_000_000_000_000 + number % 1_000_000_000)),
     }
 }
 

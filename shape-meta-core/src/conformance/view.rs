@@ -32,6 +32,8 @@ pub struct ShapeView {
     pub hash: DefinitionHash,
     /// The sequence number of its add.
     pub created: Seq,
+    /// The time of its creation.
+    pub created_at: Option<Timestamp>,
     /// The snapshot state.
     pub state: SnapshotState,
     /// The last-read time.
@@ -55,6 +57,7 @@ impl ShapeView {
             key: *entry.key(),
             hash: item.metadata.hash,
             created: item.metadata.created,
+            created_at: item.metadata.created_at,
             state: item.metadata.state,
             last_read: item.metadata.last_read,
             relations: entry.relations().to_vec(),

@@ -13,17 +13,24 @@ use crate::{
 pub struct Entry {
     handle: Handle,
     key: Key,
-    hash: DefinitionHash,
     created: Seq,
+    /// Microseconds, 0 if unknown.
+    created_at: u64,
     /// Microseconds, 0 for never, and [`CLAIMED`]. One word, so that a claim and a touch have an order.
     last_read: AtomicU64,
-    /// `None` if the shape reads exactly one relation, as nearly all do. Storing `Relations` here would take
-    /// two more words, and grow the allocation from 128 to 144 bytes.
-    others: Option<Box<Relations>>,
+    /// `None` if the shape reads exactly one relation and has the hash of its key, as nearly all do. Storing
+    /// these two here would take three more words, and grow the allocation from 128 to 160 bytes.
+    unusual: Option<Box<Unusual>>,
     /// The relation of a shape that reads exactly one.
     relation: Relation,
     /// [`SnapshotState::bits`], [`INDEXED`] and [`READ_DIRTY`].
     flags: AtomicU8,
+}
+
+/// What few shapes need to keep.
+struct Unusual {
+    relations: Relations,
+    hash: DefinitionHash,
 }
 
 const STATE: u8 = 0b0011;
@@ -49,7 +56,8 @@ fn time(word: u64) -> Option<Timestamp> {
 }
 
 impl Entry {
-    /// Returns the entry of a shape that has just been accepted: snapshot pending, never read.
+    /// Returns the entry of a shape that has just been accepted: snapshot pending, never read, and with an
+    /// unknown time of creation.
     pub fn new(
         created: Seq,
         handle: Handle,
@@ -58,12 +66,19 @@ impl Entry {
         relations: Relations,
         indexed: bool,
     ) -> Self {
-        let (relation, others) = match relations.as_slice() {
-            [one] => (*one, None),
-            _ => (Relation::new(0), Some(Box::new(relations))),
+        let (relation, unusual) = match relations.as_slice() {
+            [one] if hash == key.definition_hash() => (*one, None),
+            _ => (Relation::new(0), Some(Box::new(Unusual { relations, hash }))),
         };
         let flags = AtomicU8::new(if indexed { INDEXED } else { 0 });
-        Self { handle, key, hash, created, last_read: AtomicU64::new(0), others, relation, flags }
+        let last_read = AtomicU64::new(0);
+        Self { handle, key, created, created_at: 0, last_read, unusual, relation, flags }
+    }
+
+    /// Returns the entry with this time of creation; `None` if it is unknown.
+    pub fn with_created_at(mut self, at: Option<Timestamp>) -> Self {
+        self.created_at = at.map_or(0, Timestamp::as_micros);
+        self
     }
 
     /// Returns the entry with this snapshot state and last-read time, for stores that read it back.
@@ -79,10 +94,12 @@ impl Entry {
         self.created = created;
     }
 
-    /// Returns a copy with another sequence number, as if the shape had just been accepted.
+    /// Returns a copy with another sequence number, as if the shape had just been accepted. The time of
+    /// creation stays.
     pub(crate) fn clone_with_seq(&self, created: Seq) -> Self {
         let (handle, relations) = (self.handle.clone(), self.relations().to_vec().into());
-        Self::new(created, handle, self.key, self.hash, relations, self.is_indexed())
+        Self::new(created, handle, self.key, self.hash(), relations, self.is_indexed())
+            .with_created_at(self.created_at())
     }
 
     /// Returns the handle.
@@ -97,7 +114,7 @@ impl Entry {
 
     /// Returns the hash of the definition.
     pub fn hash(&self) -> DefinitionHash {
-        self.hash
+        self.unusual.as_ref().map_or_else(|| self.key.definition_hash(), |unusual| unusual.hash)
     }
 
     /// Returns the sequence number of the shape's add, which is the id of the shape.
@@ -105,9 +122,16 @@ impl Entry {
         self.created
     }
 
+    /// Returns when the shape was accepted, by the clock of that machine; `None` if it is unknown, because a
+    /// version that did not store it has made the shape.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        Some(self.created_at).filter(|micros| *micros > 0).map(Timestamp::from_micros)
+    }
+
     /// Returns the tables that the shape reads, in ascending order.
     pub fn relations(&self) -> &[Relation] {
-        self.others.as_ref().map_or(std::slice::from_ref(&self.relation), |all| all.as_slice())
+        let one = std::slice::from_ref(&self.relation);
+        self.unusual.as_ref().map_or(one, |unusual| unusual.relations.as_slice())
     }
 
     /// Returns whether the shape's filter can be answered from an index of the engine; see
@@ -184,6 +208,14 @@ impl Entry {
         self.last_read.load(Ordering::Acquire) & CLAIMED != 0
     }
 
+    /// Records the creation as a read, if its time is known: for a top layer that is told that a shape which
+    /// was never read ages from its creation.
+    pub fn touch_at_creation(&self) {
+        if let Some(at) = self.created_at() {
+            self.touch(at);
+        }
+    }
+
     /// Merges a last-read time that is on disk already. Like [`touch`](Self::touch), but does not mark the
     /// time as dirty.
     pub fn merge_last_read(&self, at: Timestamp) {
@@ -215,13 +247,20 @@ impl Entry {
 
     /// Returns a copy of the metadata with the snapshot state of a layer above.
     pub fn metadata_in(&self, state: SnapshotState) -> Metadata {
-        Metadata { created: self.created, hash: self.hash, state, last_read: self.last_read() }
+        Metadata {
+            created: self.created,
+            created_at: self.created_at(),
+            hash: self.hash(),
+            state,
+            last_read: self.last_read(),
+        }
     }
 
     /// Returns the memory of this entry and of what it owns, in bytes.
     pub fn memory(&self) -> usize {
-        let others = self.others.as_ref().map_or(0, |all| size_of::<Relations>() + all.heap_bytes());
-        size_of::<Self>() + self.handle.heap_bytes() + others
+        let heap_bytes = |unusual: &Unusual| size_of::<Unusual>() + unusual.relations.heap_bytes();
+        let unusual = self.unusual.as_deref().map_or(0, heap_bytes);
+        size_of::<Self>() + self.handle.heap_bytes() + unusual
     }
 }
 
@@ -256,6 +295,26 @@ mod tests {
             let relations = entry(&given, false).relations().iter().map(|one| one.oid()).collect::<Vec<_>>();
             assert_eq!(relations, kept, "of {given:?}");
         }
+    }
+
+    #[test]
+    fn a_hash_that_is_not_of_the_key_is_kept() {
+        let handle = || Handle::new("h").expect("valid");
+        for hash in [Key::new([3; 32]).definition_hash(), DefinitionHash::new(9)] {
+            let relations = [Relation::new(7)].into_iter().collect();
+            let entry = Entry::new(Seq::new(1), handle(), Key::new([3; 32]), hash, relations, false);
+            assert_eq!((entry.hash(), entry.relations()), (hash, &[Relation::new(7)][..]));
+            assert_eq!(entry.clone_with_seq(Seq::new(2)).hash(), hash);
+        }
+    }
+
+    #[test]
+    fn the_time_of_creation_is_kept_by_every_copy() {
+        let at = Some(Timestamp::from_micros(5));
+        assert_eq!(entry(&[1], true).created_at(), None);
+        let entry = entry(&[1], true).with_created_at(at).with_state(SnapshotState::Started, None);
+        assert_eq!([entry.created_at(), entry.metadata().created_at], [at; 2]);
+        assert_eq!(entry.clone_with_seq(Seq::new(2)).created_at(), at);
     }
 
     #[test]

@@ -6,6 +6,9 @@ pub struct Metadata {
     /// The sequence number of the shape's add. It distinguishes two shapes that had the same handle one after
     /// the other, and orders shapes by age.
     pub created: Seq,
+    /// When the shape was accepted, by the clock of the machine that did so; `None` if it is unknown, because
+    /// a version that did not store it has made the shape.
+    pub created_at: Option<Timestamp>,
     /// The hash of the definition. A request whose definition has a different hash means a different shape.
     pub hash: DefinitionHash,
     /// The state of the snapshot.

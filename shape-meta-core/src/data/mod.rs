@@ -6,6 +6,7 @@ mod entry;
 mod keyed;
 mod metadata;
 mod record;
+mod stamp;
 
 pub use counts::Counts;
 pub use definition::{Definition, DefinitionExt};
@@ -13,3 +14,4 @@ pub use entry::Entry;
 pub use keyed::Keyed;
 pub use metadata::Metadata;
 pub use record::{Record, ScanItem};
+pub use stamp::{OnOtherStamp, Rekey, Stamp, StampCheck, StampOutcome};

@@ -56,6 +56,7 @@ struct Shared<S> {
     condition: Mutex<Condition>,
     /// Checked and reserved under `writer`.
     reserved: Arc<ReservedHandles>,
+    creation_counts_as_read: AtomicBool,
 }
 
 /// The default interval of saving last-read times. A shape then costs at most one row written per minute,
@@ -128,7 +129,16 @@ impl<S: ShapeStore + 'static> Direct<S> {
             writer: Mutex::new(writer),
             condition: Mutex::default(),
             reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
+            creation_counts_as_read: AtomicBool::new(false),
         })))
+    }
+
+    /// Sets whether a shape counts as read when it is created. Default false: a shape that was never read is
+    /// left out of the least recently used ones until the store is opened again. With true, it ages from its
+    /// creation, and each created shape costs the disk one small row more.
+    pub fn creation_counts_as_read(self, counts: bool) -> Self {
+        self.0.creation_counts_as_read.store(counts, Ordering::Relaxed);
+        self
     }
 
     /// Sets the interval at which last-read times are saved. Default: one minute.
@@ -405,6 +415,9 @@ impl<S: ShapeStore + 'static> Shared<S> {
             Some(change) => {
                 if let Change::Add { record, .. } = &change {
                     self.reserved.check(record.handle())?;
+                    if self.creation_counts_as_read.load(Ordering::Relaxed) {
+                        record.entry.touch_at_creation();
+                    }
                 }
                 if let (Mutation::RemoveUnread(_, since), Change::Remove { entry }) =
                     (&request.mutation, &change)

@@ -8,7 +8,7 @@ mod usage;
 pub use health::{Degradation, Health, HealthState, LastError};
 pub use latencies::Latencies;
 pub use observer::{
-    Activity, Checkin, Checkout, DurabilityWait, FlushStats, NoopObserver, Observer, OpenStats, PublishStats,
-    RecoveryStats, Span,
+    Activity, Checkin, Checkout, DurabilityWait, EvictionStats, FlushStats, NoopObserver, Observer,
+    OpenStats, PublishStats, RecoveryStats, Span,
 };
 pub use usage::{Connections, Usage};

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{Change, Error, ErrorKind, Handle, Latencies, Refusal, Repaired, Seq};
+use crate::{Change, Error, ErrorKind, Handle, Latencies, MutateError, Refusal, Repaired, Seq};
 
 /// The instrumentation hooks: the layers emit their events to an observer. Every method does nothing by
 /// default; implement the ones that you need.
@@ -119,6 +119,12 @@ pub trait Observer: Send + Sync {
     /// A damaged database was repaired: its sound part was carried into a new one.
     fn repaired(&self, repaired: &Repaired) {
         let _ = repaired;
+    }
+
+    /// A step of the evictor has removed shapes, could not get below its limit, or ended early with this
+    /// refusal or failure.
+    fn evicted(&self, evicted: &EvictionStats, error: Option<&MutateError>) {
+        let _ = (evicted, error);
     }
 }
 
@@ -281,6 +287,27 @@ pub struct RecoveryStats {
     /// The number of shapes that were removed.
     pub removed: usize,
     /// The duration of the recovery.
+    pub took: Duration,
+}
+
+/// The statistics of a step of an [`Evictor`](crate::Evictor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EvictionStats {
+    /// The number of shapes that were removed.
+    pub removed: usize,
+    /// The number of shapes that were read, or were gone, after the search had found them.
+    pub spared: usize,
+    /// The number of shapes that were found and are pinned. Those that are pinned by name are not searched.
+    pub pinned: usize,
+    /// The number of live shapes after the step, without what other threads have done meanwhile.
+    pub total: u64,
+    /// By how many shapes the limit is still exceeded, because the others are pinned, were read lately or
+    /// were never read. Zero if a further step follows at once.
+    pub over_limit: u64,
+    /// How long the last of the removed shapes had not been read. If it is short, shapes in use are evicted.
+    pub newest_unread: Option<Duration>,
+    /// The duration of the step.
     pub took: Duration,
 }
 

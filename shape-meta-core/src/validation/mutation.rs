@@ -23,6 +23,9 @@ pub struct NewShape {
     pub indexed: bool,
     /// The encoded definition.
     pub definition: Arc<[u8]>,
+    /// When the shape was created, if that was in another database: an import keeps it. `None` means now. A
+    /// time that is later than now counts as now.
+    pub created_at: Option<Timestamp>,
 }
 
 impl NewShape {
@@ -38,20 +41,25 @@ impl NewShape {
             dependencies: definition.dependencies().into(),
             indexed: definition.is_indexed(),
             definition: definition.encode().into(),
+            created_at: None,
         }
     }
 
-    /// Returns the record of this shape, created with sequence number `created`.
+    /// Returns the record of this shape, created with sequence number `created`, and now unless the shape
+    /// says otherwise. Reads the clock.
     pub fn record(&self, created: Seq) -> Record {
+        let now = Timestamp::now();
+        let created_at = self.created_at.map_or(now, |at| at.min(now));
+        let entry = Entry::new(
+            created,
+            self.handle.clone(),
+            self.key,
+            self.hash,
+            self.relations.clone(),
+            self.indexed,
+        );
         Record {
-            entry: Arc::new(Entry::new(
-                created,
-                self.handle.clone(),
-                self.key,
-                self.hash,
-                self.relations.clone(),
-                self.indexed,
-            )),
+            entry: Arc::new(entry.with_created_at(Some(created_at))),
             dependencies: self.dependencies.clone(),
             definition: Arc::clone(&self.definition),
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::Result;
+use shape_meta_core::{Result, StampCheck};
 
 use crate::{DiskIndexes, Durability, config::SchemaName};
 
@@ -13,6 +13,7 @@ pub struct PostgresOptions {
     pub(crate) cleanup_tasks: bool,
     pub(crate) last_reads: bool,
     pub(crate) scan_timeout: Duration,
+    pub(crate) stamp: Option<StampCheck>,
 }
 
 impl Default for PostgresOptions {
@@ -24,6 +25,7 @@ impl Default for PostgresOptions {
             cleanup_tasks: true,
             last_reads: true,
             scan_timeout: Duration::from_secs(300),
+            stamp: None,
         }
     }
 }
@@ -70,6 +72,16 @@ impl PostgresOptions {
     /// ends with an `Interrupted` error.
     pub fn scan_timeout(mut self, timeout: Duration) -> Self {
         self.scan_timeout = timeout.clamp(Duration::from_millis(1), super::pool_options::LONGEST);
+        self
+    }
+
+    /// Sets the stamp of the application, and what an open does with a stack that has another one: it is kept,
+    /// refused, or emptied through the cleaner. Default: none; then the stack keeps its stamp, and nothing is
+    /// compared.
+    ///
+    /// A [`Rekey`](shape_meta_core::OnOtherStamp::Rekey) is not supported, and fails the open.
+    pub fn stamp(mut self, check: StampCheck) -> Self {
+        self.stamp = Some(check);
         self
     }
 

@@ -10,7 +10,7 @@ use twox_hash::XxHash3_64;
 pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
     buffer.clear();
     // A reader has a new buffer for each row, which would otherwise grow five times.
-    buffer.reserve(64 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
+    buffer.reserve(72 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
     buffer.extend_from_slice(entry.key().as_bytes());
     buffer.extend_from_slice(&entry.hash().get().to_le_bytes());
     buffer.extend_from_slice(&[state.bits(), entry.is_indexed().into()]);
@@ -19,6 +19,10 @@ pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>
     let handle = entry.handle().as_bytes();
     buffer.extend_from_slice(handle);
     buffer.extend_from_slice(&(handle.len() as u64).to_le_bytes());
+    // A row of version 1 has no time of creation, and keeps its checksum.
+    if let Some(at) = entry.created_at() {
+        buffer.extend_from_slice(&at.as_micros().to_le_bytes());
+    }
     of(entry.created(), buffer)
 }
 

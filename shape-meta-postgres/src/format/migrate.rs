@@ -75,7 +75,8 @@ pub(crate) async fn migrate(client: &mut Client, schema: &SchemaName) -> Result<
     let tables: Arc<str> = Arc::from(
         "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname IN ('format', 'stack', 'shape', 'definition', 'handle_lookup', \
-         'key_lookup', 'relation_lookup', 'change_log', 'last_read', 'lineage', 'cleanup', 'trusted_storage')",
+         'key_lookup', 'relation_lookup', 'change_log', 'last_read', 'lineage', 'cleanup', 'trusted_storage', \
+         'stamp')",
     );
     let name = schema.as_str();
     if client.query_opt(doing, &has_schema, &[&name]).await?.is_none() {

@@ -9,4 +9,5 @@ pub(crate) mod migrate;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod stack_row;
+pub(crate) mod stamp;
 pub(crate) mod statements;

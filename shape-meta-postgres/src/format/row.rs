@@ -14,7 +14,7 @@ use crate::{error::damaged_row, format::checksum};
 macro_rules! entry_columns {
     () => {
         "shape.id, shape.handle, shape.key, shape.hash, shape.state, shape.indexed, shape.relations, \
-         shape.checksum"
+         shape.checksum, shape.created_at"
     };
 }
 pub(crate) use entry_columns;
@@ -28,7 +28,7 @@ macro_rules! definition_columns {
 pub(crate) use definition_columns;
 
 /// The position of the columns of `definition`, after those of `shape`.
-pub(crate) const DEFINITION: usize = 8;
+pub(crate) const DEFINITION: usize = 9;
 
 /// Returns a column. The statements are constants, so a column of another type means that another program has
 /// changed the tables.
@@ -108,7 +108,8 @@ pub(crate) fn entry(row: &Row, last_read: impl FnOnce(Seq) -> Option<Timestamp>)
         return Err(damaged("column `relations`: a relation occurs twice"));
     }
     let hash = DefinitionHash::new(int8(row, 3)?.cast_unsigned());
-    let entry = Entry::new(seq(id), handle, Key::new(key), hash, relations, boolean(row, 5)?);
+    let entry = Entry::new(seq(id), handle, Key::new(key), hash, relations, boolean(row, 5)?)
+        .with_created_at(created_at(int8(row, 8)?));
     if int8(row, 7)? != checksum::of_shape(&entry, state, &mut Vec::new()) {
         return Err(damaged("its checksum does not match"));
     }
@@ -137,6 +138,16 @@ pub(crate) fn record(row: &Row, at: usize, entry: Arc<Entry>) -> Result<Record> 
         return Err(damaged("the checksum does not match"));
     }
     Ok(Record { entry, dependencies, definition: body.into() })
+}
+
+/// Decodes a time of creation; `None` if it is unknown.
+fn created_at(column: i64) -> Option<Timestamp> {
+    (column != 0).then(|| Timestamp::from_micros(column.cast_unsigned()))
+}
+
+/// Encodes a time of creation as [`entry`] decodes it.
+pub(crate) fn encode_created_at(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, Timestamp::as_micros).cast_signed()
 }
 
 /// Encodes relations as [`entry`] decodes them.

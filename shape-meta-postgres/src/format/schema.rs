@@ -14,9 +14,10 @@
 //! The statements keep to what distributed databases with PostgreSQL's language also have. At risk there,
 //! since they were not tried: advisory locks, `fillfactor`, `COPY` in binary, and `EXCLUDED` in a condition.
 
-/// The migrations, each of which ends in the next version. A later one has to fence all owners, by the epochs
-/// of their stacks: their statements are those of the version before.
-pub(crate) const STEPS: &[&str] = &[V1];
+/// The migrations, each of which ends in the next version. The statements of a live owner are those of the
+/// version before. A migration after which they would fail, or write wrong rows, has to fence all owners, by
+/// the epochs of their stacks. Version 2 need not: the rows of an owner of version 1 get the default.
+pub(crate) const STEPS: &[&str] = &[V1, V2];
 
 /// The version that this crate reads and writes.
 pub(crate) const VERSION: i32 = STEPS.len() as i32;
@@ -141,5 +142,18 @@ const V1: &str = "
         stack       bigint PRIMARY KEY,
         database_id bytea  NOT NULL,
         place       text   NOT NULL
+    );
+";
+
+const V2: &str = "
+    -- The time of creation, in microseconds since the Unix epoch; 0 in a row of version 1.
+    ALTER TABLE @shape ADD COLUMN created_at bigint NOT NULL DEFAULT 0;
+
+    -- The stamps of applications. `stamp.rs`.
+    CREATE TABLE @stamp (
+        stack    bigint PRIMARY KEY,
+        version  bigint NOT NULL,
+        source   text   NOT NULL,
+        checksum bigint NOT NULL
     );
 ";

@@ -129,13 +129,14 @@ statements! {
         SELECT id, handle FROM @shape WHERE stack = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4";
 
     copy_shapes: "
-        COPY @shape (stack, id, handle, key, hash, state, indexed, relations, checksum) FROM STDIN (FORMAT binary)";
+        COPY @shape (stack, id, handle, key, hash, state, indexed, relations, checksum, created_at)
+        FROM STDIN (FORMAT binary)";
     copy_definitions: "
         COPY @definition (stack, id, dependencies, body, checksum) FROM STDIN (FORMAT binary)";
     insert_shapes: "
-        INSERT INTO @shape (stack, id, handle, key, hash, state, indexed, relations, checksum)
+        INSERT INTO @shape (stack, id, handle, key, hash, state, indexed, relations, checksum, created_at)
         SELECT $1, new.* FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::smallint[],
-            $7::boolean[], $8::bytea[], $9::bigint[]) AS new
+            $7::boolean[], $8::bytea[], $9::bigint[], $10::bigint[]) AS new
         ON CONFLICT DO NOTHING RETURNING id";
     insert_definitions: "
         INSERT INTO @definition (stack, id, dependencies, body, checksum)
@@ -225,6 +226,11 @@ statements! {
     delete_superseded_by_complete: "
         DELETE FROM @cleanup AS task USING @shape AS shape
         WHERE task.stack = $1 AND shape.stack = $1 AND shape.handle = task.handle AND shape.state = 3";
+    stamp: "SELECT version, source, checksum FROM @stamp WHERE stack = $1";
+    set_stamp: "
+        INSERT INTO @stamp (stack, version, source, checksum) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (stack) DO UPDATE SET version = EXCLUDED.version, source = EXCLUDED.source,
+            checksum = EXCLUDED.checksum";
     trusted_storage: concat!(
         "SELECT trusted.database_id, trusted.place = ", place!(), " FROM @trusted_storage AS trusted
         JOIN @stack AS stack ON stack.id = trusted.stack WHERE trusted.stack = $1"

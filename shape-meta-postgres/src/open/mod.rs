@@ -2,5 +2,6 @@
 
 pub(crate) mod pipeline;
 mod report;
+mod stamped;
 
 pub use report::PostgresOpenReport;

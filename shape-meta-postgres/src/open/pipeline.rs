@@ -1,7 +1,7 @@
 use std::{process, sync::Arc, time::Instant};
 
 use shape_meta_core::{
-    Counts, Error, ErrorKind, Result, Seq, Timestamp,
+    Counts, Error, ErrorKind, Result, Seq, StampOutcome, Timestamp,
     store_parts::{Recency, SavedReads, StoredTime},
 };
 use tokio_postgres::types::ToSql;
@@ -22,6 +22,7 @@ use crate::{
         stack_row::{Ownership, StackRow},
         statements::Statements,
     },
+    open::stamped,
     ownership::{opening::Opening, owner},
     read::snapshot::PAGE,
     stack::Stack,
@@ -30,6 +31,8 @@ use crate::{
 
 /// A stack that this process owns.
 pub(crate) struct OpenedStack {
+    /// What has still to be done about the stamp of its shapes.
+    pub(crate) stamp: stamped::Plan,
     pub(crate) stack: Stack,
     pub(crate) recency: Recency,
     pub(crate) report: PostgresOpenReport,
@@ -47,7 +50,8 @@ const DOING: &str = "open the stack";
 ///    migrated in a transaction of their own, under an advisory lock.
 /// 2. **Own.** One transaction locks the version of the tables and the row of the stack, bumps the epoch, and
 ///    records the opening: from its commit on a former owner is fenced. It also builds or deletes look-ups,
-///    and reads what the store keeps in memory.
+///    and reads what the store keeps in memory. A stack whose stamp is refused stays as it is.
+/// 3. **Stamp.** What the options say about shapes with another stamp, in a transaction as that of a batch.
 pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -> Result<OpenedStack> {
     let started = Instant::now();
     validate_name(name)?;
@@ -71,6 +75,7 @@ pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -
         counts: row.counts,
         last_seq: row.last_seq,
         epoch: row.owner.epoch,
+        stamp: StampOutcome::Unchanged,
         took: started.elapsed(),
     };
     let openings = owned.ancestors.followed_by(owned.lineage_row).openings();
@@ -83,7 +88,7 @@ pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -
     let recency = Recency::new(openings, row.last_seq, saved);
     let opening = Opening::new(&row, owned.ancestors);
     let stack = Stack::new(pool, statements, row.id, opening, ChangeLogSize::new(owned.log_size));
-    Ok(OpenedStack { stack, recency, report, tasks: owned.tasks })
+    Ok(OpenedStack { stamp: owned.stamp, stack, recency, report, tasks: owned.tasks })
 }
 
 fn changed_meanwhile() -> Error {
@@ -136,6 +141,7 @@ struct Owned {
     tasks: u64,
     created: bool,
     disk_indexes_before: Option<DiskIndexes>,
+    stamp: stamped::Plan,
 }
 
 /// Takes the stack over. Returns `None` if the tables do not have our version, or are not there.
@@ -206,6 +212,7 @@ async fn own_in_transaction(
         },
     };
     let number = row.id;
+    let stamp = stamped::plan(client, statements, number, options.stamp.as_ref()).await?;
     let ancestors = Lineage::decode(&client.query(DOING, &statements.lineage, &[&number]).await?)?;
     let disk_indexes_before = (row.has_lookups != wants_lookups).then_some(DiskIndexes::of(row.has_lookups));
     if disk_indexes_before.is_some() {
@@ -237,7 +244,7 @@ async fn own_in_transaction(
     };
     let log_size = number_of(client, &statements.change_log_size, number).await?;
     let tasks = number_of(client, &statements.count_tasks, number).await?;
-    Ok(Owned { row, ancestors, lineage_row, saved, log_size, tasks, created, disk_indexes_before })
+    Ok(Owned { row, ancestors, lineage_row, saved, log_size, tasks, created, disk_indexes_before, stamp })
 }
 
 async fn number_of(client: &mut Client, statement: &Arc<str>, stack: i64) -> Result<u64> {

@@ -200,8 +200,9 @@ impl<'a> BatchWriter<'a> {
             .iter()
             .map(|(record, state)| checksum::of_shape(&record.entry, *state, &mut buffer))
             .collect();
-        let params: [&(dyn ToSql + Sync); 9] =
-            [&number, &ids, &handles, &keys, &hashes, &states, &indexed, &relations, &sums];
+        let created_at: Vec<_> = entries().map(|entry| row::encode_created_at(entry.created_at())).collect();
+        let params: [&(dyn ToSql + Sync); 10] =
+            [&number, &ids, &handles, &keys, &hashes, &states, &indexed, &relations, &sums, &created_at];
         let rows = self.client.query(doing, &statements.insert_shapes, &params).await?;
         if rows.len() < added.len() {
             let inserted = rows.iter().map(|found| row::int8(found, 0)).collect::<Result<HashSet<_>>>()?;

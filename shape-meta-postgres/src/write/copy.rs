@@ -76,7 +76,7 @@ impl Encoder<'_> {
 fn encode_shape(encoder: &mut Encoder<'_>, stack: i64, record: &Record, state: SnapshotState) {
     let entry = &*record.entry;
     let sum = checksum::of_shape(entry, state, encoder.buffer);
-    encoder.row(9);
+    encoder.row(10);
     encoder.int8(stack);
     encoder.int8(entry.created().get().cast_signed());
     encoder.column(entry.handle().as_bytes());
@@ -88,6 +88,7 @@ fn encode_shape(encoder: &mut Encoder<'_>, stack: i64, record: &Record, state: S
     encoder.into.extend_from_slice(&length.to_be_bytes());
     row::encode_relations(entry.relations(), encoder.into);
     encoder.int8(sum);
+    encoder.int8(row::encode_created_at(entry.created_at()));
 }
 
 fn encode_definition(encoder: &mut Encoder<'_>, stack: i64, record: &Record, _: SnapshotState) {

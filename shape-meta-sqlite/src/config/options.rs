@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
-use shape_meta_core::{Error, ErrorKind, Result};
+use shape_meta_core::{Error, ErrorKind, Result, StampCheck};
 
 use crate::{ConnectionLimit, DiskIndexes, Durability, Mode, OnLiveOwner, StopHandle, Verifier};
 
@@ -56,6 +56,7 @@ pub struct SqliteOptions {
     pub(crate) on_live_owner: OnLiveOwner,
     pub(crate) stop: Option<StopHandle>,
     pub(crate) verifier: Option<Verifier>,
+    pub(crate) stamp: Option<StampCheck>,
     pub(crate) last_reads: bool,
     pub(crate) max_row_bytes: Option<u32>,
     pub(crate) vfs: Option<Arc<str>>,
@@ -89,6 +90,7 @@ impl Default for SqliteOptions {
             on_live_owner: OnLiveOwner::default(),
             stop: None,
             verifier: None,
+            stamp: None,
             last_reads: true,
             max_row_bytes: None,
             vfs: None,
@@ -208,6 +210,16 @@ impl SqliteOptions {
     /// Sets the reaction to a damaged database. Default [`OnCorruption::Quarantine`].
     pub fn on_corruption(mut self, on_corruption: OnCorruption) -> Self {
         self.on_corruption = on_corruption;
+        self
+    }
+
+    /// Sets the stamp of the application, and what an open does with a database that has another one: it is
+    /// kept, refused, emptied through the cleaner, or re-keyed. Default: none; then the database keeps its
+    /// stamp, and nothing is compared. A standby compares when it is promoted.
+    ///
+    /// A re-key reads and writes every shape: about ten seconds for a million. It goes on after a crash.
+    pub fn stamp(mut self, check: StampCheck) -> Self {
+        self.stamp = Some(check);
         self
     }
 

@@ -11,7 +11,7 @@ use twox_hash::XxHash3_64;
 pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
     buffer.clear();
     // A reader has a new buffer for each row, which would otherwise grow five times.
-    buffer.reserve(64 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
+    buffer.reserve(72 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
     buffer.extend_from_slice(entry.key().as_bytes());
     buffer.extend_from_slice(&entry.hash().get().to_le_bytes());
     buffer.extend_from_slice(&[state.bits(), entry.is_indexed().into()]);
@@ -20,6 +20,10 @@ pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>
     let handle = entry.handle().as_bytes();
     buffer.extend_from_slice(handle);
     buffer.extend_from_slice(&(handle.len() as u64).to_le_bytes());
+    // A row of versions 1 to 3 has no time of creation, and keeps its checksum.
+    if let Some(at) = entry.created_at() {
+        buffer.extend_from_slice(&at.as_micros().to_le_bytes());
+    }
     of(entry.created(), buffer)
 }
 
@@ -41,7 +45,7 @@ pub(crate) fn of(id: Seq, bytes: &[u8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use shape_meta_core::{DefinitionHash, Handle, Relation};
+    use shape_meta_core::{DefinitionHash, Handle, Relation, Timestamp};
 
     use super::*;
 
@@ -59,6 +63,8 @@ mod tests {
     #[test]
     fn the_values_never_change() {
         let sum = of_shape(&entry("a", &[16501]), SnapshotState::Complete, &mut Vec::new());
+        let since = entry("a", &[16501]).with_created_at(Some(Timestamp::from_micros(5)));
+        assert_eq!(of_shape(&since, SnapshotState::Complete, &mut Vec::new()), -6325418818657218874);
         let definition = of_definition(Seq::new(7), &Key::new([1; 32]), &[Key::new([2; 32])], b"body");
         let expected = [-7086382348138902739, -3718765814999692553, 4248060192468963510];
         assert_eq!([sum, definition, of(Seq::new(7), b"x")], expected);

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 /// empty.
 const SINCE_1: &str = "
     CREATE TEMP VIEW meta AS SELECT *, NULL AS checksum, x'' AS database_id, x'' AS opening_id FROM main.meta;
-    CREATE TEMP VIEW shape AS SELECT *, NULL AS checksum FROM main.shape;
+    CREATE TEMP VIEW shape AS SELECT *, NULL AS checksum, 0 AS created_at FROM main.shape;
     CREATE TEMP VIEW definition AS SELECT *, NULL AS checksum FROM main.definition;
     CREATE TEMP VIEW cleanup AS
         SELECT -row_number() OVER (ORDER BY handle) AS id, handle, NULL AS checksum FROM main.to_clean;
@@ -28,13 +28,25 @@ const SINCE_2_TABLES: &str = "
     CREATE TEMP TABLE trusted_storage (id INTEGER PRIMARY KEY, database_id BLOB, checksum INTEGER);
 ";
 
+/// The column that versions 2 and 3 lack; version 1 lacks more of this table.
+const SINCE_3: &str = "CREATE TEMP VIEW shape AS SELECT *, 0 AS created_at FROM main.shape;";
+
+/// The table that versions 1 to 3 lack.
+const SINCE_3_TABLES: &str = "
+    CREATE TEMP TABLE stamp (
+        id INTEGER PRIMARY KEY, version INTEGER, source TEXT, rekey_through INTEGER, next_version INTEGER,
+        next_source TEXT, checksum INTEGER
+    );
+";
+
 /// Shadows the tables of an earlier version with temporary views and tables of this connection, so that the
 /// statements of the current version can read them. For connections that only read.
 pub(crate) fn shadow(connection: &Connection, version: u32) -> rusqlite::Result<()> {
-    match version {
-        1 => connection.execute_batch(SINCE_1)?,
-        2 => connection.execute_batch(SINCE_2)?,
-        _ => return Ok(()),
-    }
-    connection.execute_batch(SINCE_2_TABLES)
+    let missing: &[_] = match version {
+        1 => &[SINCE_1, SINCE_2_TABLES, SINCE_3_TABLES],
+        2 => &[SINCE_2, SINCE_2_TABLES, SINCE_3, SINCE_3_TABLES],
+        3 => &[SINCE_3, SINCE_3_TABLES],
+        _ => &[],
+    };
+    missing.iter().try_for_each(|missing| connection.execute_batch(missing))
 }

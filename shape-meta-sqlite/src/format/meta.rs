@@ -48,16 +48,17 @@ impl Meta {
     /// Reads and verifies the row.
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
         let mut statement = connection.prepare_cached(sql::META).map_err(failed("read the table `meta`"))?;
-        let columns = |row: &Row<'_>| {
-            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-            let [database, opening] = [row.get_ref(4)?, row.get_ref(5)?];
-            let ids = database.as_blob().and_then(|database| Ok([database, opening.as_blob()?]));
-            let ids = ids.map_err(|_| "an identity is no blob");
-            Ok(ids
-                .and_then(|ids| Self::of(numbers, ids, row.get(6).map_err(|_| "its checksum is no number")?)))
-        };
-        let meta = statement.query_row([], columns).map_err(failed("read the table `meta`"))?;
+        let meta = statement.query_row([], Self::decode).map_err(failed("read the table `meta`"))?;
         meta.map_err(|defect| damaged_row("table `meta`", defect))
+    }
+
+    /// Decodes and verifies a row of [`sql::META`].
+    fn decode(row: &Row<'_>) -> rusqlite::Result<Result<Self, &'static str>> {
+        let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        let [database, opening] = [row.get_ref(4)?, row.get_ref(5)?];
+        let ids = database.as_blob().and_then(|database| Ok([database, opening.as_blob()?]));
+        let ids = ids.map_err(|_| "an identity is no blob");
+        Ok(ids.and_then(|ids| Self::of(numbers, ids, row.get(6).map_err(|_| "its checksum is no number")?)))
     }
 
     /// Bumps the epoch, which fences the current owner, in the transaction of the caller. Works in a database
@@ -65,7 +66,7 @@ impl Meta {
     pub(crate) fn fence(connection: &Connection) -> Result<()> {
         let version = schema::version(connection).map_err(failed("read the schema version"))?;
         if version >= 3 {
-            return Self::take_ownership(connection).map(drop);
+            return Self::take_ownership_in(connection, version).map(drop);
         }
         compat::shadow(connection, version).map_err(failed("read the table `meta`"))?;
         let meta = Self::read(connection)?;
@@ -85,6 +86,11 @@ impl Meta {
     /// Makes the caller the owner and returns the new state, in the transaction of the caller: bumps the
     /// epoch, and gives the opening an identity, and the database if it has none.
     pub(crate) fn take_ownership(connection: &Connection) -> Result<Self> {
+        Self::take_ownership_in(connection, migrate::CURRENT)
+    }
+
+    /// As [`take_ownership`](Self::take_ownership), in a database of this version, which is 3 or later.
+    fn take_ownership_in(connection: &Connection, version: u32) -> Result<Self> {
         let mut meta = Self::read(connection)?;
         meta.epoch += 1;
         meta.opening = Some(Identity::random()?);
@@ -92,7 +98,7 @@ impl Meta {
             meta.database = Some(Identity::random()?);
             Lineage::clear(connection)?;
         }
-        meta.write(connection)?;
+        meta.write_in(connection, version)?;
         Lineage::record(connection, &meta)?;
         Ok(meta)
     }
@@ -100,11 +106,12 @@ impl Meta {
     /// Takes the identities off a copy, in the transaction of the caller: its next owner gives it new ones
     /// (C13). Does nothing to an earlier schema version, which has none.
     pub(crate) fn forget_identity(connection: &Connection) -> Result<()> {
-        if schema::version(connection).map_err(failed("read the schema version"))? < 3 {
+        let version = schema::version(connection).map_err(failed("read the schema version"))?;
+        if version < 3 {
             return Ok(());
         }
         let meta = Self::read(connection)?;
-        Self { database: None, opening: None, ..meta }.write(connection)?;
+        Self { database: None, opening: None, ..meta }.write_in(connection, version)?;
         Lineage::clear(connection)
     }
 
@@ -165,17 +172,12 @@ impl Meta {
         checksum::of(Seq::new(1), &bytes)
     }
 
-    /// Writes the checksum of the current version into the row, in the transaction that migrates to it. A
-    /// damaged row stays as it is.
-    pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
-        let columns = |row: &Row<'_>| {
-            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-            Ok(Self::of(numbers, [&[]; 2], row.get(4)?))
-        };
-        let sql = "SELECT last_seq, total, indexed, epoch, checksum FROM meta WHERE id = 1";
-        match connection.query_row(sql, [], columns).optional()? {
+    /// Writes the checksum of this version, which is 3 or later, into the row, in the transaction that
+    /// migrates to it. A damaged row stays as it is.
+    pub(crate) fn migrate(connection: &Connection, version: u32) -> rusqlite::Result<()> {
+        match connection.query_row(sql::META, [], Self::decode).optional()? {
             Some(Ok(meta)) => {
-                let sum = meta.checksum_in(migrate::CURRENT);
+                let sum = meta.checksum_in(version);
                 connection.execute("UPDATE meta SET checksum = ?1", [sum]).map(drop)
             }
             Some(Err(_)) | None => Ok(()),
@@ -190,12 +192,16 @@ impl Meta {
     /// Writes the row: one statement for each batch. A trigger would run one for each row, at a quarter of
     /// the rate.
     pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
+        self.write_in(connection, migrate::CURRENT)
+    }
+
+    fn write_in(&self, connection: &Connection, version: u32) -> Result<()> {
         let [last_seq, total, indexed, epoch] = self.columns();
         connection
             .prepare_cached(sql::SET_META)
             .and_then(|mut statement| {
                 let [database, opening] = [&self.database, &self.opening].map(identity::column);
-                let sum = self.checksum_in(migrate::CURRENT);
+                let sum = self.checksum_in(version);
                 statement.execute(params![last_seq, total, indexed, epoch, database, opening, sum])
             })
             .map_err(failed("write the table `meta`"))?;

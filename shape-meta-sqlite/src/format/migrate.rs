@@ -19,7 +19,11 @@ pub(crate) const STEPS: &[Step] = &[
     |transaction| transaction.execute_batch(schema::V2),
     |transaction| {
         transaction.execute_batch(schema::V3)?;
-        Meta::migrate(transaction)
+        Meta::migrate(transaction, 3)
+    },
+    |transaction| {
+        transaction.execute_batch(schema::V4)?;
+        Meta::migrate(transaction, 4)
     },
 ];
 

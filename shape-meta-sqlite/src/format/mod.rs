@@ -14,4 +14,5 @@ pub(crate) mod query;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod sql;
+pub(crate) mod stamp;
 pub(crate) mod tables;

@@ -17,19 +17,19 @@ use crate::{
 macro_rules! entry_columns {
     () => {
         "shape.id, shape.handle, shape.key, shape.hash, shape.state, shape.indexed, shape.relations, \
-         shape.checksum"
+         shape.checksum, shape.created_at"
     };
 }
 pub(crate) use entry_columns;
 
 /// The position of the columns of `definition`, after those of `shape`.
-pub(crate) const DEFINITION: usize = 8;
+pub(crate) const DEFINITION: usize = 9;
 /// The position of the last-read time, after the columns of `shape`.
-pub(crate) const LAST_READ: usize = 8;
+pub(crate) const LAST_READ: usize = 9;
 /// The position of the id of a look-up, after the columns of `shape`.
-const LOOKUP: usize = 8;
+const LOOKUP: usize = 9;
 /// The position of the columns of `definition`, after that id.
-pub(crate) const LOOKED_UP_DEFINITION: usize = 9;
+pub(crate) const LOOKED_UP_DEFINITION: usize = 10;
 
 /// The reason why a row does not verify.
 pub(crate) type Defect = Cow<'static, str>;
@@ -46,6 +46,8 @@ pub(crate) struct ShapeRow<'r> {
     pub(crate) relations: &'r [u8],
     /// `None` in a row of version 1.
     pub(crate) checksum: Option<i64>,
+    /// Microseconds; 0 in a row of versions 1 to 3.
+    pub(crate) created_at: i64,
 }
 
 impl ShapeRow<'_> {
@@ -77,7 +79,8 @@ impl ShapeRow<'_> {
             return Err("column `relations`: a relation occurs twice".into());
         }
         let hash = DefinitionHash::new(self.hash.cast_unsigned());
-        let entry = Entry::new(seq(self.id), handle, Key::new(key), hash, relations, indexed);
+        let entry = Entry::new(seq(self.id), handle, Key::new(key), hash, relations, indexed)
+            .with_created_at(created_at(self.created_at));
         if self.checksum.is_some_and(|sum| sum != checksum::of_shape(&entry, state, &mut Vec::new())) {
             return Err("its checksum does not match".into());
         }
@@ -146,6 +149,16 @@ fn damaged_shape(id: i64, defect: &str) -> Error {
     damaged_row(&shape_row(id), defect)
 }
 
+/// Decodes the column of a time of creation; `None` if it is unknown.
+fn created_at(column: i64) -> Option<Timestamp> {
+    (column != 0).then(|| Timestamp::from_micros(column.cast_unsigned()))
+}
+
+/// Encodes a time of creation as [`ShapeRow`] decodes it.
+pub(crate) fn encode_created_at(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, Timestamp::as_micros).cast_signed()
+}
+
 /// Returns the sequence number that is this row id.
 pub(crate) fn seq(id: i64) -> Seq {
     Seq::new(id.cast_unsigned())
@@ -171,6 +184,7 @@ pub(crate) fn entry(row: &Row<'_>, last_read: impl FnOnce(Seq) -> Option<Timesta
         indexed: integer(row, 5)?,
         relations: blob(row, id, 6, "column `relations`")?,
         checksum: checksum_of(row, 7)?,
+        created_at: integer(row, 8)?,
     };
     let entry = found.entry().map_err(|defect| damaged_shape(id, &defect))?;
     let state = entry.state();

@@ -136,6 +136,24 @@ pub(crate) const V3: &str = "
     ) STRICT;
 ";
 
+/// Migrates version 3 to version 4.
+pub(crate) const V4: &str = "
+    -- The time of creation, in microseconds since the Unix epoch; 0 in a row of an earlier version.
+    ALTER TABLE shape ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+
+    -- The stamp of the application. At most one row. `rekey_through`: while definitions are encoded anew, the last
+    -- shape that has the former encoding, and 0 otherwise; `next_*` is then the stamp of the others. `stamp.rs`.
+    CREATE TABLE stamp (
+        id            INTEGER PRIMARY KEY CHECK (id = 1),
+        version       INTEGER NOT NULL,
+        source        TEXT    NOT NULL,
+        rekey_through INTEGER NOT NULL,
+        next_version  INTEGER NOT NULL,
+        next_source   TEXT    NOT NULL,
+        checksum      INTEGER NOT NULL
+    ) STRICT;
+";
+
 /// Creates the index tables of [`DiskIndexes::Maintained`].
 pub(crate) const LOOKUPS: &str = "
     CREATE TABLE handle_lookup (

@@ -97,8 +97,8 @@ pub(crate) const RECORD_OWNER: &str = "
     ON CONFLICT (id) DO UPDATE SET process = excluded.process, host = excluded.host, since = excluded.since";
 
 pub(crate) const INSERT_SHAPE: &str = "
-    INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+    INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
 pub(crate) const INSERT_DEFINITION: &str =
     "INSERT INTO definition (id, dependencies, body, checksum) VALUES (?1, ?2, ?3, ?4)";
 // A snapshot state only advances.
@@ -140,6 +140,16 @@ pub(crate) const SET_TRUSTED_STORAGE: &str = "
     INSERT INTO trusted_storage (id, database_id, checksum) VALUES (1, ?1, ?2)
     ON CONFLICT (id) DO UPDATE SET database_id = excluded.database_id, checksum = excluded.checksum";
 pub(crate) const DELETE_TRUSTED_STORAGE: &str = "DELETE FROM trusted_storage WHERE id = 1";
+
+pub(crate) const STAMP: &str = "
+    SELECT version, source, rekey_through, next_version, next_source, checksum FROM stamp WHERE id = 1";
+pub(crate) const SET_STAMP: &str = "
+    INSERT INTO stamp (id, version, source, rekey_through, next_version, next_source, checksum)
+    VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (id) DO UPDATE SET version = excluded.version, source = excluded.source,
+        rekey_through = excluded.rekey_through, next_version = excluded.next_version,
+        next_source = excluded.next_source, checksum = excluded.checksum";
+pub(crate) const LAST_READ_OF: &str = "SELECT at FROM last_read WHERE id = ?1";
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
@@ -193,6 +203,10 @@ pub(crate) const SINCE_VERSION_3: &[Named] = &[
     ("set_trusted_storage", SET_TRUSTED_STORAGE),
     ("delete_trusted_storage", DELETE_TRUSTED_STORAGE),
 ];
+
+/// Statements that need the tables of version 4.
+pub(crate) const SINCE_VERSION_4: &[Named] =
+    &[("stamp", STAMP), ("set_stamp", SET_STAMP), ("last_read_of", LAST_READ_OF)];
 
 /// Statements that need the index tables.
 pub(crate) const WITH_DISK_INDEXES: &[Named] = &[

@@ -43,6 +43,10 @@ impl MigratedDatabase {
         Ok(Self { connection, version_before, disk_indexes_before })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Returns the connection, the schema version before the open, and the former index tables if they were
     /// built or dropped.
     pub(super) fn into_parts(self) -> (Connection, u32, Option<DiskIndexes>) {

@@ -2,7 +2,7 @@
 //!
 //! [`LockedDirectory`](locked::LockedDirectory) → [`InspectedFile`](inspected::InspectedFile) →
 //! [`VerifiedDatabase`](verified::VerifiedDatabase) → [`MigratedDatabase`](migrated::MigratedDatabase) →
-//! [`OwnedDatabase`](owned::OwnedDatabase).
+//! [`OwnedDatabase`](owned::OwnedDatabase) → [`StampedDatabase`](stamped::StampedDatabase).
 //!
 //! `pipeline` runs the chain and explains its order. A standby and the fencing of a live owner use single
 //! checks (`header`, `identified`) without the steps that write.
@@ -18,6 +18,9 @@ mod verified;
 mod migrated;
 
 mod owned;
+
+mod rekey;
+mod stamped;
 
 mod fence;
 pub(crate) mod header;

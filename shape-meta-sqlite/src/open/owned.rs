@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Result, Timestamp};
+use shape_meta_core::{Result, StampOutcome, Timestamp};
 
 use crate::{
     SqliteOpenReport,
@@ -64,12 +64,14 @@ impl OwnedDatabase {
             counts: meta.counts,
             last_seq: meta.last_seq,
             epoch: meta.epoch,
+            stamp: StampOutcome::Unchanged,
             took: Duration::ZERO,
         };
         Ok(Self { connection, opening, report })
     }
 
-    /// Returns the writer, its opening, and the report. The caller fills in `quarantined` and `took`.
+    /// Returns the writer, its opening, and the report. The next step fills in `stamp`, and the
+    /// caller `quarantined` and `took`.
     pub(super) fn into_parts(self) -> (Connection, Opening, SqliteOpenReport) {
         (self.connection, self.opening, self.report)
     }

@@ -4,11 +4,15 @@ use rusqlite::Connection;
 use shape_meta_core::{Observer, Result};
 
 use crate::{
-    OnCorruption, SqliteOpenReport,
+    OnCorruption, SqliteOpenReport, SqliteOptions,
     connection::settings::Settings,
     format::files::Files,
     open::{
-        inspected::InspectedFile, locked::LockedDirectory, migrated::MigratedDatabase, owned::OwnedDatabase,
+        inspected::InspectedFile,
+        locked::LockedDirectory,
+        migrated::MigratedDatabase,
+        owned::OwnedDatabase,
+        stamped::{self, StampedDatabase},
         verified::VerifiedDatabase,
     },
     ownership::{lock::OwnerLock, opening::Opening, presence::Presence},
@@ -37,7 +41,9 @@ pub(crate) struct OpenedDatabase {
 /// 3. **Verify.** SQLite opens the file, but must not checkpoint the WAL on close before the schema version
 ///    and the pages have been checked.
 /// 4. **Migrate.** The first step that writes.
-/// 5. **Own.** The epoch is bumped last, in the current schema; from then on a former owner is fenced.
+/// 5. **Own.** The epoch is bumped in the current schema; from then on a former owner is fenced. A database
+///    with a stamp that the options refuse is refused before.
+/// 6. **Stamp.** What the options say about shapes with another stamp: the first step that removes any.
 ///
 /// If a step after the inspection finds corruption, the chain ends. With [`OnCorruption::Quarantine`] the
 /// database is then rebuilt under the lock, and the chain runs once more, from the inspected file on.
@@ -51,27 +57,37 @@ pub(crate) fn open_files(
     let started = Instant::now();
     let mut inspected = InspectedFile::inspect(locked)?;
     let mut quarantined = None;
-    let owned = match verify_and_own(&inspected) {
+    let stamped = match verify_and_own(&inspected, &settings.options) {
         Err(error) if inspected.is_corruption(&error) => match settings.options.on_corruption {
             OnCorruption::Refuse => return Err(inspected.refused(error)),
             OnCorruption::Quarantine => {
                 let (rebuilt, repaired) = inspected.rebuild(error, &**observer)?;
                 inspected = rebuilt;
                 quarantined = Some(repaired);
-                verify_and_own(&inspected)?
+                verify_and_own(&inspected, &settings.options)?
             }
         },
-        owned => owned?,
+        stamped => stamped?,
     };
-    let (connection, opening, report) = owned.into_parts();
+    let (connection, opening, report) = stamped.into_parts();
     let (lock, presence) = inspected.into_guards();
     let report = SqliteOpenReport { quarantined, took: started.elapsed(), ..report };
     Ok(OpenedDatabase { connection, opening, report, lock: Some(lock), presence: Some(presence) })
 }
 
-fn verify_and_own(inspected: &InspectedFile<'_>) -> Result<OwnedDatabase> {
-    let migrated = MigratedDatabase::migrate(VerifiedDatabase::verify(inspected)?)?;
-    OwnedDatabase::take_ownership(migrated, Some(inspected.lock()))
+fn verify_and_own(inspected: &InspectedFile<'_>, options: &SqliteOptions) -> Result<StampedDatabase> {
+    let verified = VerifiedDatabase::verify(inspected)?;
+    migrate_and_own(verified, Some(inspected.lock()), options)
+}
+
+fn migrate_and_own(
+    verified: VerifiedDatabase<'_>,
+    lock: Option<&OwnerLock>,
+    options: &SqliteOptions,
+) -> Result<StampedDatabase> {
+    let migrated = MigratedDatabase::migrate(verified)?;
+    let plan = stamped::plan(migrated.connection(), options)?;
+    StampedDatabase::stamp(OwnedDatabase::take_ownership(migrated, lock)?, plan, options)
 }
 
 /// Creates a database in memory. It takes the same steps from the verified database on: there is no directory
@@ -79,8 +95,7 @@ fn verify_and_own(inspected: &InspectedFile<'_>) -> Result<OwnedDatabase> {
 pub(crate) fn open_memory(settings: &Settings) -> Result<OpenedDatabase> {
     let started = Instant::now();
     let verified = VerifiedDatabase::in_memory(settings)?;
-    let (connection, opening, report) =
-        OwnedDatabase::take_ownership(MigratedDatabase::migrate(verified)?, None)?.into_parts();
+    let (connection, opening, report) = migrate_and_own(verified, None, &settings.options)?.into_parts();
     let report = SqliteOpenReport { took: started.elapsed(), ..report };
     Ok(OpenedDatabase { connection, opening, report, lock: None, presence: None })
 }

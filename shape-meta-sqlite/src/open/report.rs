@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::{Counts, Repaired, Seq};
+use shape_meta_core::{Counts, Repaired, Seq, StampOutcome};
 
 use crate::DiskIndexes;
 
@@ -21,6 +21,8 @@ pub struct SqliteOpenReport {
     pub last_seq: Seq,
     /// The epoch of this owner: every open has a higher one, and every commit checks it (C11).
     pub epoch: u64,
+    /// What was done about shapes with another stamp.
+    pub stamp: StampOutcome,
     /// The duration of the open.
     pub took: Duration,
 }

@@ -94,6 +94,7 @@ impl<'c> BatchWriter<'c> {
             entry.is_indexed(),
             &*relations,
             checksum::of_shape(entry, state, buffer),
+            row::encode_created_at(entry.created_at()),
         ]);
         if inserted.map_err(failed("add a shape"))? == 0 {
             return Ok(());
@@ -126,6 +127,15 @@ impl<'c> BatchWriter<'c> {
         self.counts.total = self.counts.total.saturating_sub(1);
         self.counts.indexed = self.counts.indexed.saturating_sub(entry.is_indexed().into());
         Ok(())
+    }
+
+    /// Puts a shape in the place of another one: without a cleanup task, because both have the same handle
+    /// and the same stored data.
+    pub(crate) fn replace(&mut self, old: &Entry, new: &Record, state: SnapshotState) -> Result<()> {
+        let tasks = self.tasks.take();
+        let replaced = self.remove(old).and_then(|()| self.add(new, state));
+        self.tasks = tasks;
+        replaced
     }
 
     fn mark(&mut self, entry: &Entry, state: SnapshotState) -> Result<()> {

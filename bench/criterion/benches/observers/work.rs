@@ -167,5 +167,6 @@ fn shape(number: u64) -> NewShape {
         dependencies: [].into(),
         indexed: false,
         definition: vec![7; 419].into(),
+        created_at: None,
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn shape(number: u64) -> NewShape {
         dependencies: [].into(),
         indexed: number.is_multiple_of(2),
         definition: definition.into(),
+        created_at: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The checks of a composition: what every [`MutateShapes`](crate::MutateShapes) must do.
 
+mod creation;
 mod durable;
+mod eviction;
 mod lookups;
 mod recency;
 mod refusals;
@@ -11,7 +13,9 @@ mod unique;
 mod visible;
 
 pub use super::ops::c5_equals_the_reference;
+pub use creation::*;
 pub use durable::*;
+pub use eviction::*;
 pub use lookups::*;
 pub use recency::*;
 pub use refusals::*;

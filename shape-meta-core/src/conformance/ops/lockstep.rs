@@ -183,6 +183,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
                     dependencies: old.dependencies.clone(),
                     indexed: !old.entry.is_indexed(),
                     definition: Arc::clone(&old.definition),
+                    created_at: old.entry.created_at(),
                 });
             }
             Op::MarkStarted { handle } => self.mark(&op_handle(handle), SnapshotState::Started),

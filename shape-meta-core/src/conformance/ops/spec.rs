@@ -1,5 +1,5 @@
 use super::super::sample::{handle, key};
-use crate::{Handle, NewShape, Relation};
+use crate::{Handle, NewShape, Relation, Timestamp};
 
 /// The number of handles that operations use: few, so that operations often use the same one.
 pub const HANDLES: u8 = 6;
@@ -35,6 +35,7 @@ impl ShapeSpec {
             dependencies: bits(self.dependencies, KEYS).map(|number| key(number.into())).collect(),
             indexed: self.size % 2 == 1,
             definition: vec![self.size; usize::from(self.size) * 100].into(),
+            created_at: Some(Timestamp::from_micros(1 + u64::from(self.size))),
         }
     }
 }

@@ -14,13 +14,14 @@ use super::{
 use crate::{format::schema, open::header::MAGIC};
 
 /// Our tables that a salvage can do without.
-const OTHER_TABLES: [&str; 9] = [
+const OTHER_TABLES: [&str; 10] = [
     "change_log",
     "last_read",
     "opening",
     "owner",
     "lineage",
     "trusted_storage",
+    "stamp",
     "handle_lookup",
     "key_lookup",
     "relation_lookup",

@@ -149,6 +149,9 @@ impl Copier<'_> {
         if opening.is_some() {
             Lineage::record(connection, &meta)?;
         }
+        if let Some(stamp) = &self.found.stamp {
+            stamp.write(connection)?;
+        }
         self.copy_other_tables(connection, last_seq)?;
         let expected = match self.trusted.entries {
             Some(entries) => entries.len() as u64,
@@ -188,7 +191,8 @@ impl Copier<'_> {
         if let Some(entry) = self.trusted.entry(Seq::new(id.cast_unsigned())) {
             let (handle, relations) = (entry.handle().clone(), entry.relations().to_vec().into());
             let (key, hash) = (*entry.key(), entry.hash());
-            let copy = Entry::new(entry.created(), handle, key, hash, relations, entry.is_indexed());
+            let copy = Entry::new(entry.created(), handle, key, hash, relations, entry.is_indexed())
+                .with_created_at(entry.created_at());
             return Ok(copy.with_state(entry.state(), entry.last_read()));
         }
         shapes.shape(id, location.ok_or("its row is lost, and only its definition was found")?)

@@ -11,6 +11,7 @@ use crate::format::{
     checksum,
     meta::Meta,
     row::{Defect, DefinitionRow, ShapeRow},
+    stamp::{self, StampRow},
 };
 
 /// Location of a row: its page, and its index among the cells of the page.
@@ -23,6 +24,8 @@ pub(super) struct RowLocation {
 /// The recognised rows of a damaged database. Takes about 40 bytes per shape.
 #[derive(Default)]
 pub(super) struct FoundRows {
+    /// Row of `stamp`, if it is sound.
+    pub(super) stamp: Option<StampRow>,
     /// Row of `meta`, if it is sound.
     pub(super) meta: Option<Meta>,
     /// Row ids and locations, in ascending order.
@@ -46,6 +49,7 @@ enum Row<'a> {
     Definition(DefinitionRow<'a>),
     LastRead(i64),
     ToClean(&'a [u8], Option<i64>),
+    Stamp(stamp::Columns<'a>, i64),
     Other,
 }
 
@@ -78,12 +82,45 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
                 Blob(relations),
                 rest @ ..,
             ],
-        ) if rest.len() <= 1 => sum(rest.first()).map(|checksum| {
+        ) if rest.len() <= 2 => sum(rest.first()).and_then(|checksum| {
             let (hash, state, indexed) = (*hash, *state, *indexed);
-            Row::Shape(ShapeRow { id, handle, key, hash, state, indexed, relations, checksum })
+            let created_at = match rest.get(1) {
+                None => 0,
+                Some(Integer(at)) => *at,
+                Some(_) => return None,
+            };
+            Some(Row::Shape(ShapeRow {
+                id,
+                handle,
+                key,
+                hash,
+                state,
+                indexed,
+                relations,
+                checksum,
+                created_at,
+            }))
         }),
         (Some(_), [Null, Blob(dependencies), Blob(body), rest @ ..]) if rest.len() <= 1 => {
             sum(rest.first()).map(|checksum| Row::Definition(DefinitionRow { dependencies, body, checksum }))
+        }
+        (
+            Some(1),
+            [
+                Null,
+                Integer(version),
+                Text(source),
+                Integer(rekey_through),
+                Integer(next_version),
+                Text(next_source),
+                Integer(sum),
+            ],
+        ) => {
+            let texts = str::from_utf8(source).and_then(|source| Ok((source, str::from_utf8(next_source)?)));
+            texts.ok().map(|(source, next_source)| {
+                let (version, rekey_through, next_version) = (*version, *rekey_through, *next_version);
+                Row::Stamp(stamp::Columns { version, source, rekey_through, next_version, next_source }, *sum)
+            })
         }
         (Some(_), [Null, Integer(at)]) => Some(Row::LastRead(*at)),
         (None, [Text(handle), rest @ ..]) if rest.len() <= 1 => {
@@ -103,6 +140,7 @@ pub(super) fn is_row_of_ours(id: Option<i64>, values: &[Value<'_>]) -> bool {
         Row::Meta(columns, ids, checksum) => checksum.is_some() && Meta::of(columns, ids, checksum).is_ok(),
         Row::Shape(row) => row.entry().is_ok(),
         Row::ToClean(handle, Some(sum)) => sum == checksum::of(Seq::ZERO, handle),
+        Row::Stamp(columns, sum) => sum == columns.checksum(),
         Row::Definition(_) | Row::LastRead(_) | Row::ToClean(_, None) | Row::Other => false,
     }
 }
@@ -148,6 +186,9 @@ impl FoundRows {
         match (id, row(id, &values)) {
             (_, Row::Meta(columns, ids, checksum)) => {
                 self.meta = self.meta.or(Meta::of(columns, ids, checksum).ok());
+            }
+            (_, Row::Stamp(columns, sum)) if sum == columns.checksum() => {
+                self.stamp = Some(columns.decode());
             }
             (Some(id), Row::Shape(_)) => self.shapes.push((id, location)),
             (Some(id), Row::Definition(_)) => self.definitions.push((id, location)),

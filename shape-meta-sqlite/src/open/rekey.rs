@@ -1,0 +1,187 @@
+use std::{collections::HashSet, sync::Arc};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use shape_meta_core::{
+    Entry, Key, NewShape, Record, Rekey, Result, Seq, Stamp, StampCheck, StampOutcome, Timestamp,
+    store_parts::Openings,
+};
+
+use crate::{
+    SqliteOptions,
+    error::failed,
+    format::{
+        meta::Meta,
+        query::{each, one},
+        row, sql,
+        stamp::{Rekeying, StampRow},
+    },
+    ownership::opening::Opening,
+    read::last_reads,
+    write::{
+        batch::BatchWriter,
+        change_log::{self, ChangeLogSize},
+    },
+};
+
+/// The bounds of one transaction: a crash repeats at most this much, and memory holds it.
+const SHAPES: usize = 5_000;
+const BYTES: usize = 8 << 20;
+const DOING: &str = "re-key the shapes";
+
+/// One pass over all shapes, which gives each the definition that the application has for it now.
+///
+/// A shape is replaced by one with the next sequence number and the same handle, so that a sequence number
+/// never stands for two definitions: a standby learns of it as of a removal and an add, and no layer serves a
+/// definition under another key. The pass goes in the order of creation, which the new shapes keep. So the
+/// shapes that are left are always those up to the sequence number at which it began, and a crash costs the
+/// transaction in progress.
+///
+/// The keys of new shapes are kept in memory, about 50 bytes for each: of two shapes that get the same key,
+/// the older one stays (C2).
+pub(super) struct Pass<'a> {
+    found: Stamp,
+    next: Stamp,
+    /// `None` until the first transaction has recorded where the pass began.
+    through: Option<Seq>,
+    rekey: &'a Rekey,
+    options: &'a SqliteOptions,
+    keys: HashSet<Key>,
+    rekeyed: u64,
+    dropped: u64,
+    merged: u64,
+}
+
+impl<'a> Pass<'a> {
+    /// Begins a pass, or goes on with one that was interrupted.
+    pub(super) fn new(
+        row: StampRow,
+        rekey: &'a Rekey,
+        check: &StampCheck,
+        options: &'a SqliteOptions,
+    ) -> Self {
+        Self {
+            found: row.stamp,
+            next: check.stamp().clone(),
+            through: row.rekey.map(|begun| begun.through),
+            rekey,
+            options,
+            keys: HashSet::new(),
+            rekeyed: 0,
+            dropped: 0,
+            merged: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, connection: &mut Connection, opening: &mut Opening) -> Result<StampOutcome> {
+        let size = ChangeLogSize::read(connection)?;
+        let openings = last_reads::openings(connection)?;
+        if let Some(through) = self.through {
+            each(connection, sql::LOAD, [], |found| {
+                let entry = row::entry(found, |_| None)?;
+                if entry.created() > through {
+                    self.keys.insert(*entry.key());
+                }
+                Ok(true)
+            })?;
+        }
+        loop {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(failed(DOING))?;
+            let mut meta = Meta::read(&transaction)?;
+            opening.check(&meta)?;
+            let through = *self.through.get_or_insert(meta.last_seq);
+            let is_last = self.step(&transaction, &mut meta, through, &openings, &size)?;
+            let row = match is_last {
+                true => StampRow { stamp: self.next.clone(), rekey: None },
+                false => {
+                    let rekey = Some(Rekeying { through, next: self.next.clone() });
+                    StampRow { stamp: self.found.clone(), rekey }
+                }
+            };
+            row.write(&transaction)?;
+            transaction.commit().map_err(failed(DOING))?;
+            opening.confirm(meta.last_seq);
+            if is_last {
+                let Self { found, rekeyed, dropped, merged, .. } = self;
+                return Ok(StampOutcome::Rekeyed { found, rekeyed, dropped, merged });
+            }
+        }
+    }
+
+    /// Re-keys the oldest shapes that are left. Returns whether these were all.
+    fn step(
+        &mut self,
+        transaction: &Transaction<'_>,
+        meta: &mut Meta,
+        through: Seq,
+        openings: &Openings,
+        size: &ChangeLogSize,
+    ) -> Result<bool> {
+        let (records, is_last) = oldest(transaction, through)?;
+        let mut writer = BatchWriter::new(transaction, self.options.disk_indexes, meta)?
+            .with_cleanup_tasks(self.options.cleanup_tasks);
+        let mut last_reads = Vec::new();
+        for old in &records {
+            let entry = &*old.entry;
+            let Some(new) = self.rekey.apply(&self.found, old)? else {
+                self.dropped += 1;
+                writer.remove(entry)?;
+                continue;
+            };
+            if !self.keys.insert(new.key) {
+                self.merged += 1;
+                writer.remove(entry)?;
+                continue;
+            }
+            meta.last_seq = Seq::new(meta.last_seq.get() + 1);
+            // A shape without a saved time counts as read at the opening that found it first.
+            if let Some(at) = saved_read(transaction, entry)?.or_else(|| openings.last_read(entry.created()))
+            {
+                last_reads.push((meta.last_seq, at));
+            }
+            writer.replace(entry, &replacement(entry, new, meta.last_seq), entry.state())?;
+            self.rekeyed += 1;
+        }
+        let logged;
+        (meta.counts, logged) = writer.finish()?;
+        last_reads::save(transaction, &last_reads)?;
+        change_log::append(transaction, meta.last_seq, &logged, size)?;
+        meta.write(transaction)?;
+        Ok(is_last)
+    }
+}
+
+/// Returns the oldest shapes up to this one, and whether these are all of them.
+fn oldest(connection: &Connection, through: Seq) -> Result<(Vec<Record>, bool)> {
+    let (mut records, mut bytes, mut is_last) = (Vec::new(), 0, true);
+    each(connection, sql::SCAN, [0], |found| {
+        let entry = Arc::new(row::entry(found, |_| None)?);
+        if entry.created() > through {
+            return Ok(false);
+        }
+        if records.len() >= SHAPES || bytes >= BYTES {
+            is_last = false;
+            return Ok(false);
+        }
+        let record = row::record(found, row::DEFINITION, entry)?;
+        bytes += record.memory();
+        records.push(record);
+        Ok(true)
+    })?;
+    Ok((records, is_last))
+}
+
+fn saved_read(connection: &Connection, entry: &Entry) -> Result<Option<Timestamp>> {
+    let now = Timestamp::now();
+    one(connection, sql::LAST_READ_OF, [entry.created().get().cast_signed()], |found| {
+        Ok(last_reads::stored_time(row::integer(found, 0)?, now).at)
+    })
+}
+
+/// Returns the new shape in the place of an old one, with its handle and its time of creation.
+fn replacement(old: &Entry, new: NewShape, created: Seq) -> Record {
+    let entry = Entry::new(created, old.handle().clone(), new.key, new.hash, new.relations, new.indexed)
+        .with_created_at(old.created_at());
+    Record { entry: Arc::new(entry), dependencies: new.dependencies, definition: new.definition }
+}
