@@ -18,6 +18,7 @@ mod threads;
 
 mod closing;
 mod dashboard;
+mod eviction;
 mod gauges;
 mod identity;
 mod last_reads;

@@ -42,7 +42,8 @@ impl Shape {
         let record = self.new.record(Seq::new(self.created));
         let NewShape { handle, key, hash, relations, indexed, .. } = self.new.clone();
         let entry = Entry::new(Seq::new(self.created), handle, key, hash, relations, indexed);
-        Arc::new(Record { entry: Arc::new(entry.with_state(self.state, self.last_read)), ..record })
+        let entry = entry.with_created_at(self.new.created_at).with_state(self.state, self.last_read);
+        Arc::new(Record { entry: Arc::new(entry), ..record })
     }
 }
 
@@ -178,7 +179,9 @@ impl MutateShapes for ListModel {
                     return Err(Refusal::DuplicateHandle { handle: new.handle.clone() }.into());
                 }
                 let receipt = self.accepted(last);
-                let (new, state) = (new.clone(), SnapshotState::Pending);
+                let (now, state) = (Timestamp::now(), SnapshotState::Pending);
+                let created_at = Some(new.created_at.map_or(now, |at| at.min(now)));
+                let new = NewShape { created_at, ..new.clone() };
                 shapes.push(Shape { new, created: *last, state, last_read: None });
                 Ok(receipt)
             }

@@ -7,6 +7,7 @@ mod backpressure;
 mod dependency_order;
 mod direct_closing;
 mod durability;
+mod evictor;
 mod failing_store;
 mod group_commit;
 mod last_reads;

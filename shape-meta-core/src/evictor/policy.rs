@@ -135,7 +135,8 @@ impl Evictor {
         };
         let candidates = self.candidates(store, wanted, &mut eviction.stats)?;
         // Whether more are due than this step has taken on.
-        let mut is_cut_off = wanted == step && candidates.len() == wanted;
+        let mut is_cut_off =
+            candidates.len() == wanted && (options.max_unread.is_some() || excess > wanted as u64);
         let began_at = Instant::now();
         for (handle, last_read) in candidates {
             let unread = last_read.age_at(now);
@@ -161,7 +162,10 @@ impl Evictor {
             }
         }
         eviction.more = is_cut_off && !eviction.removed.is_empty();
-        let high = options.water().map_or(u64::MAX, |(high, _)| high);
+        let (high, low) = options.water().unwrap_or((u64::MAX, u64::MAX));
+        if eviction.stats.total <= low {
+            self.is_above.store(false, Ordering::Relaxed);
+        }
         eviction.stats.over_limit = if eviction.more { 0 } else { eviction.stats.total.saturating_sub(high) };
         Ok(())
     }

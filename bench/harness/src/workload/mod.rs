@@ -11,6 +11,7 @@ mod creation;
 mod definition;
 mod diverse_fanout;
 mod durable_adds;
+mod eviction;
 mod from_definition;
 mod growth;
 mod lru;
@@ -38,6 +39,7 @@ pub(crate) const ALL: &[Workload] = &[
     write_fanout::WORKLOAD,
     diverse_fanout::WORKLOAD,
     lru::WORKLOAD,
+    eviction::WORKLOAD,
     boot::WORKLOAD,
     allocations::WORKLOAD,
     slow_disk::WORKLOAD,
