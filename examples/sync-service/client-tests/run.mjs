@@ -1,0 +1,182 @@
+// Rounds of random writes and trouble. At the end of each, every client has the rows of a query.
+//
+// node run.mjs [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME[,NAME...]]
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Client } from './client.mjs'
+import { Cluster, freePort } from './cluster.mjs'
+import { canonical, createTables, definition, rowsOf, stamp, write } from './database.mjs'
+import { Random } from './random.mjs'
+import { Service } from './service.mjs'
+import { TROUBLES } from './troubles.mjs'
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '12' },
+    minutes: { type: 'string' },
+    clients: { type: 'string', default: '60' },
+    shapes: { type: 'string', default: '25' },
+    rows: { type: 'string', default: '150' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    trouble: { type: 'string', default: Object.keys(TROUBLES).join(',') },
+  },
+})
+const rows = Number(options.rows)
+const random = new Random(Number(options.seed))
+const names = options.trouble.split(',')
+/** How long clients may take until they have the rows, once everything works. */
+const DEADLINE = 60_000
+/** More requests in one round are a loop. */
+const MAX_REQUESTS = 400
+/** Fewer shapes than the round of evictions makes, and more than the clients use. */
+const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options.shapes) + 20), '--min-age', '1', '--live-seconds', '5', '--chunk-bytes', '20000']
+
+console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
+const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
+const cluster = await Cluster.create()
+const newService = async () =>
+  new Service({ cluster, data: join(directory, 'data'), port: await freePort(), log: join(directory, 'service.log'), options: SERVICE_OPTIONS })
+let service = await newService()
+const environment = { random, cluster, service: () => service, clients: [] }
+environment.replace = {
+  create: newService,
+  route: (next) => (service = next),
+  async active(next) {
+    for (let attempt = 0; (await next.status()) !== 'active'; attempt++) {
+      if (attempt > 600) throw new Error('the new process does not take over')
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  },
+}
+
+async function connected() {
+  for (let attempt = 0; ; attempt++) {
+    const client = cluster.client()
+    try {
+      await client.connect()
+      return client
+    } catch (error) {
+      if (attempt > 300) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+function newClient(params) {
+  return new Client({ route: () => service.url, params, liveSse: random.chance(0.3) })
+}
+
+/** Writes until `over`, with a new connection whenever the server ends one. */
+async function writer(seed, over) {
+  const own = new Random(seed)
+  let sql = await connected()
+  while (!over.is) {
+    try {
+      await write(sql, own, rows)
+    } catch (error) {
+      const isDisconnect = !error.code || error.code.startsWith('57') || error.code.startsWith('E')
+      const isSchema = ['42703', '0A000'].includes(error.code)
+      if (!isDisconnect && !isSchema) throw error
+      await sql.end().catch(() => {})
+      sql = await connected()
+    }
+  }
+  await sql.end()
+}
+
+/** Returns the clients that differ from the database. */
+async function differing(clients, sql) {
+  const expected = new Map()
+  const result = []
+  for (const client of clients) {
+    const key = JSON.stringify([client.params.table, client.params.where, client.params.params, client.params.columns])
+    if (!expected.has(key)) expected.set(key, canonical(await rowsOf(sql, client.params)))
+    if (canonical(client.shape.currentRows) !== expected.get(key)) result.push({ client, expected: expected.get(key) })
+  }
+  return result
+}
+
+async function settle(clients, sql) {
+  const deadline = Date.now() + DEADLINE
+  for (;;) {
+    const different = await differing(clients, sql)
+    if (different.length === 0) return
+    if (Date.now() > deadline) return different
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+function report({ client, expected }) {
+  const [has, wants] = [new Set(canonical(client.shape.currentRows).split('\n')), new Set(expected.split('\n'))]
+  const only = (one, other) => [...one].filter((row) => !other.has(row)).slice(0, 3).map((row) => row.slice(0, 300))
+  return JSON.stringify({
+    params: client.params,
+    handle: client.shape.handle,
+    offset: client.stream.lastOffset,
+    sse: client.liveSse,
+    requests: client.requests,
+    refetches: client.refetches,
+    refused: client.refused,
+    error: String(client.shape.error || client.stream.error),
+    surplus: only(has, wants),
+    missing: only(wants, has),
+  }, null, 1)
+}
+
+let failed = false
+try {
+  const setup = await connected()
+  await createTables(setup, rows)
+  await setup.end()
+  await service.start()
+  const definitions = Array.from({ length: Number(options.shapes) }, () => definition(random))
+  environment.clients = Array.from({ length: Number(options.clients) }, () => newClient(random.pick(definitions)))
+  const until = options.minutes && Date.now() + Number(options.minutes) * 60_000
+  let refetches = 0
+  for (let round = 1; until ? Date.now() < until : round <= Number(options.rounds); round++) {
+    const started = Date.now()
+    const name = round <= names.length ? names[round - 1] : random.pick(names)
+    const over = { is: false }
+    const writers = [1, 2].map((n) => writer(random.below(1e9) + n, over))
+    for (const client of environment.clients) Object.assign(client, { requests: 0, refetches: 0 })
+    await new Promise((resolve) => setTimeout(resolve, 200 + random.below(600)))
+    environment.sql = await connected()
+    await TROUBLES[name](environment)
+    await environment.sql.end().catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, random.below(600)))
+    // A few clients go, and others come: some new, some where an earlier one was.
+    for (let count = random.below(4); count > 0; count--) {
+      const at = random.below(environment.clients.length)
+      environment.clients[at].stop()
+      environment.clients[at] = newClient(random.pick(definitions))
+    }
+    over.is = true
+    await Promise.all(writers)
+    const sql = await connected()
+    await stamp(sql, round)
+    const different = await settle(environment.clients, sql)
+    await sql.end()
+    const looping = environment.clients.filter((client) => client.requests > MAX_REQUESTS)
+    const sum = (what) => environment.clients.reduce((total, client) => total + client[what], 0)
+    refetches += sum('refetches')
+    console.log(`round ${round} ${name}: ${sum('requests')} requests, ${sum('refetches')} refetches, ${Date.now() - started} ms`)
+    if (different || looping.length > 0) {
+      for (const one of (different ?? []).slice(0, 5)) console.error(report(one))
+      const loops = looping.map((client) => client.requests)
+      throw new Error(`round ${round} (${name}): ${different?.length ?? 0} clients differ, requests of those that loop: ${loops}`)
+    }
+  }
+  console.log(`all clients have the rows of the database, after ${refetches} refetches`)
+} catch (error) {
+  failed = true
+  console.error(error)
+  console.error(`seed ${options.seed}; the log of the service and its data are in ${directory}`)
+}
+for (const client of environment.clients) client.stop()
+await service.kill(failed ? 'SIGKILL' : 'SIGTERM')
+await cluster.remove()
+if (!failed) rmSync(directory, { recursive: true, force: true })
+process.exit(failed ? 1 : 0)

@@ -1,0 +1,46 @@
+// The service as a process.
+
+import { spawn } from 'node:child_process'
+import { createWriteStream } from 'node:fs'
+
+const BINARY = process.env.SYNC_SERVICE
+if (!BINARY) throw new Error('SYNC_SERVICE names the program: run `cargo xtask service test`')
+
+export class Service {
+  constructor({ cluster, data, port, log, options = [] }) {
+    Object.assign(this, { cluster, data, port, log, options, starts: 0 })
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}/v1/shape`
+  }
+
+  /** Starts the process, and waits until it serves: as `active`, or as `waiting` for another process. */
+  async start(status = 'active', more = []) {
+    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.options, ...more]
+    this.process = spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const log = createWriteStream(this.log, { flags: 'a' })
+    this.process.stderr.pipe(log)
+    this.ended = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })))
+    this.starts += 1
+    for (let attempt = 0; (await this.status()) !== status; attempt++) {
+      if (this.process.exitCode !== null) throw new Error(`the service ended with ${this.process.exitCode}; see ${this.log}`)
+      if (attempt > 600) throw new Error(`the service is not ${status} after a minute; see ${this.log}`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  async status() {
+    try {
+      const response = await fetch(`http://127.0.0.1:${this.port}/v1/health`, { signal: AbortSignal.timeout(5000) })
+      return (await response.json()).status
+    } catch {
+      return 'down'
+    }
+  }
+
+  async kill(signal = 'SIGKILL') {
+    this.process.kill(signal)
+    return this.ended
+  }
+}

@@ -1,0 +1,95 @@
+// What goes wrong while clients sync.
+
+import { ALL_TABLES, definition } from './database.mjs'
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Each gets the environment of the run, and returns when the service works again. */
+export const TROUBLES = {
+  async nothing() {},
+
+  async kill({ service, random }) {
+    await service().kill('SIGKILL')
+    await pause(random.below(500))
+    await service().start()
+  },
+
+  /** Killed again and again, also while it starts. */
+  async killOften({ service, random }) {
+    for (let count = 0; count < 3; count++) {
+      await service().kill('SIGKILL')
+      const starting = service().start()
+      starting.catch(() => {})
+      await pause(random.below(700))
+    }
+    await service().kill('SIGKILL')
+    await service().start()
+  },
+
+  async terminate({ service }) {
+    const { code } = await service().kill('SIGTERM')
+    if (code !== 0) throw new Error(`the service ended with ${code} after SIGTERM`)
+    await service().start()
+  },
+
+  /** A new process starts next to the old one, and takes over when that one ends. */
+  async deploy({ service, replace, random }) {
+    const next = await replace.create()
+    await next.start('waiting')
+    const old = service()
+    replace.route(next)
+    await pause(random.below(500))
+    await old.kill(random.chance(0.5) ? 'SIGTERM' : 'SIGKILL')
+    await replace.active(next)
+  },
+
+  async postgres({ cluster, random }) {
+    await cluster.restart(random.pick(['SIGINT', 'SIGQUIT']))
+  },
+
+  /** Shapes are deleted by an operator. */
+  async remove({ clients, service, random }) {
+    for (let count = 0; count < 5; count++) {
+      const { params } = random.pick(clients)
+      const url = new URL(service().url)
+      url.searchParams.set('table', params.table)
+      if (params.where) url.searchParams.set('where', params.where)
+      params.params?.forEach((value, at) => url.searchParams.set(`params[${at + 1}]`, value))
+      if (params.columns) url.searchParams.set('columns', params.columns.map((name) => `"${name}"`).join(','))
+      if (params.replica) url.searchParams.set('replica', params.replica)
+      const response = await fetch(url, { method: 'DELETE' })
+      if (response.status !== 202) throw new Error(`DELETE: ${response.status} ${await response.text()}`)
+      await pause(random.below(200))
+    }
+  },
+
+  /** More shapes are made than the service keeps. */
+  async evict({ service, random }) {
+    for (let count = 0; count < 60; count++) {
+      const url = new URL(service().url)
+      const { table } = definition(random)
+      url.searchParams.set('table', table)
+      url.searchParams.set('where', `stamp <> ${random.below(1_000_000)}`)
+      url.searchParams.set('offset', '-1')
+      const response = await fetch(url)
+      await response.text()
+      if (![200, 503].includes(response.status)) throw new Error(`a new shape: ${response.status}`)
+    }
+  },
+
+  async truncate({ sql, random }) {
+    await sql.query(`truncate ${random.pick(ALL_TABLES)}`)
+  },
+
+  async alter({ sql, random }) {
+    const table = random.pick(ALL_TABLES)
+    await sql.query(`alter table ${table} drop column if exists extra`)
+    if (random.chance(0.7)) await sql.query(`alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
+  },
+
+  /** Large transactions. */
+  async bulk({ sql }) {
+    await sql.query('update items set note = repeat(md5(id::text), 40)')
+    await sql.query('update items set note = left(note, 20)')
+  },
+}

@@ -1,0 +1,324 @@
+//! Everything that this service asks of shape-meta, in one place.
+//!
+//! Reads are from memory and do not block. Methods that may block say so; the others are futures.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use shape_meta::{
+    BoxError, BufferOptions, Builder, CacheOptions, ErrorKind, GetOrAdd, Handle, HandleSet, Health, Key,
+    Keyed, Metadata as Facts, MetricsObserver, MutateError, MutateShapesExt, Mutation, NewShape, OnLiveOwner,
+    ReadShapes, ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby,
+    StoreControl, StoredHandles, Timestamp, Wait,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    definition::TableShape,
+    error::{Failure, Result},
+    live::Live,
+};
+
+/// How long a mutation waits for capacity.
+const WAIT: Duration = Duration::from_secs(5);
+/// The time between two refreshes of a standby.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// How the metadata is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct MetadataOptions {
+    pub(crate) directory: PathBuf,
+    /// The directory of the logs.
+    pub(crate) logs: PathBuf,
+    /// Whether mutations are acknowledged in memory. Otherwise each one is on disk when it returns.
+    pub(crate) is_buffered: bool,
+    /// The number of shapes above which the least recently read are removed.
+    pub(crate) max_shapes: u64,
+    /// A shape that was read more recently is not evicted.
+    pub(crate) min_age: Duration,
+}
+
+/// The metadata of all shapes. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Metadata(Arc<Inner>);
+
+struct Inner {
+    options: MetadataOptions,
+    live: Arc<Live>,
+    observer: MetricsObserver,
+    standby: Option<Standby>,
+    owner: OnceLock<ShapeMeta>,
+    is_owner: watch::Sender<bool>,
+    /// Shapes that have to go, whose removal was not accepted yet.
+    unremoved: Mutex<HashSet<Handle>>,
+    has_grown: Notify,
+}
+
+impl Metadata {
+    /// Opens the metadata, as a standby if another process owns it. Blocks.
+    pub(crate) fn open(options: MetadataOptions, live: Arc<Live>) -> Result<Self, shape_meta::Error> {
+        let observer = MetricsObserver::new();
+        let builder = || builder(&options, &observer);
+        let (owner, standby) = match builder().open(&options.directory) {
+            Ok(store) => (OnceLock::from(store), None),
+            Err(error) if error.kind() == ErrorKind::AlreadyOpen => {
+                (OnceLock::new(), Some(builder().open_standby(&options.directory)?))
+            }
+            Err(error) => return Err(error),
+        };
+        let is_owner = watch::Sender::new(owner.get().is_some());
+        let (unremoved, has_grown) = (Mutex::default(), Notify::new());
+        Ok(Self(Arc::new(Inner { options, live, observer, standby, owner, is_owner, unremoved, has_grown })))
+    }
+
+    /// Returns when this process owns the metadata. Refreshes a standby until the other process has ended.
+    pub(crate) async fn owned(&self) -> Result<(), shape_meta::Error> {
+        let Some(standby) = self.0.standby.clone().filter(|_| !self.is_owner()) else { return Ok(()) };
+        let refreshed = standby.clone();
+        let refreshing = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(REFRESH);
+            loop {
+                ticks.tick().await;
+                let standby = refreshed.clone();
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || standby.refresh()).await {
+                    tracing::warn!(%error, "a standby could not be refreshed");
+                }
+            }
+        });
+        let promoted = loop {
+            let standby = standby.clone();
+            let wait = OnLiveOwner::Wait(Duration::from_secs(60));
+            match tokio::task::spawn_blocking(move || standby.promote(wait)).await {
+                Ok(Err(error)) if error.kind() == ErrorKind::AlreadyOpen => {}
+                Ok(promoted) => break promoted,
+                Err(error) => break Err(shape_meta::Error::new(ErrorKind::Panicked, error.to_string())),
+            }
+        };
+        refreshing.abort();
+        let store = promoted?;
+        // Only this function sets it.
+        let _ = self.0.owner.set(store);
+        self.0.is_owner.send_replace(true);
+        Ok(())
+    }
+
+    pub(crate) fn is_owner(&self) -> bool {
+        self.0.owner.get().is_some()
+    }
+
+    pub(crate) fn ownership(&self) -> watch::Receiver<bool> {
+        self.0.is_owner.subscribe()
+    }
+
+    fn reads(&self) -> &dyn ReadShapes {
+        match (self.0.owner.get(), &self.0.standby) {
+            (Some(owner), _) => owner,
+            (None, Some(standby)) => standby,
+            (None, None) => unreachable!("it is opened as one of both"),
+        }
+    }
+
+    fn store(&self) -> Result<&ShapeMeta> {
+        let waits = || Failure::Overloaded("another process is about to hand its shapes over".to_owned(), 1);
+        self.0.owner.get().ok_or_else(waits)
+    }
+
+    /// For metrics and admission.
+    pub(crate) fn owner(&self) -> Option<&ShapeMeta> {
+        self.0.owner.get()
+    }
+
+    pub(crate) fn observer(&self) -> MetricsObserver {
+        self.0.observer.clone()
+    }
+
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.0.owner.get().map(StoreControl::health)
+    }
+
+    pub(crate) fn log_path(&self, handle: &Handle) -> PathBuf {
+        // Handles are made by this service, and are their own file names.
+        self.0.options.logs.join(handle.file_name().unwrap_or_default())
+    }
+
+    /// Returns the facts about a live shape, and records that it was read.
+    pub(crate) fn read(&self, handle: &str) -> Result<Option<Facts>> {
+        let facts = self.reads().metadata(handle)?;
+        if facts.is_some() {
+            self.reads().touch_now(handle)?;
+        }
+        Ok(facts)
+    }
+
+    pub(crate) fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
+        Ok(self.reads().handle_for(key)?)
+    }
+
+    pub(crate) fn is_live(&self, handle: &Handle) -> bool {
+        self.reads().has_handle(handle).unwrap_or(true)
+    }
+
+    pub(crate) fn snapshot_state(&self, handle: &Handle) -> Option<SnapshotState> {
+        self.reads().snapshot_state(handle).ok().flatten()
+    }
+
+    /// Returns the definition of a live shape. Blocks: it may be read from disk.
+    pub(crate) fn definition(&self, handle: &Handle) -> Option<TableShape> {
+        let record = self.reads().record(handle).ok()??;
+        record.decode().ok()
+    }
+
+    pub(crate) fn handles_for(&self, relations: &[u32]) -> Vec<Handle> {
+        let relations: Vec<_> = relations.iter().map(|oid| Relation::new(*oid)).collect();
+        self.reads().handles_for_relations(&relations).unwrap_or_default()
+    }
+
+    /// Returns the live shape with this definition, or adds it.
+    pub(crate) async fn get_or_add(&self, definition: &Keyed<TableShape>) -> Result<GetOrAdd> {
+        let store = self.store()?;
+        let handle = format!("{:012x}-{}", fastrand::u64(..1 << 48), Timestamp::now().as_micros());
+        let handle = Handle::new(handle).map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let shape = NewShape::of(handle, definition);
+        let added = tokio::time::timeout(WAIT, store.get_or_add_async(&shape)).await;
+        let added =
+            added.map_err(|_| Failure::Overloaded("too many shapes are being made".to_owned(), 1))??;
+        if added.added {
+            store.touch_now(&added.handle)?;
+            self.0.has_grown.notify_one();
+        }
+        Ok(added)
+    }
+
+    pub(crate) async fn mark_started(&self, handle: &Handle) -> Result<()> {
+        self.store()?.mutate_async(&Mutation::snapshot_started(handle.as_str())).await?;
+        Ok(())
+    }
+
+    /// Blocks for up to [`WAIT`] while there is no capacity.
+    pub(crate) fn mark_complete(&self, handle: &Handle) -> Result<()> {
+        self.store()?.mark_snapshot_complete(handle, Wait::UpTo(WAIT))?;
+        Ok(())
+    }
+
+    /// Removes a shape. Until that is accepted, no request is served from it, and no checkpoint succeeds.
+    pub(crate) async fn remove(&self, handle: &Handle) {
+        let Some(store) = self.0.owner.get() else { return };
+        let mutation = Mutation::remove(handle.as_str());
+        let removed = tokio::time::timeout(WAIT, store.mutate_async(&mutation)).await;
+        self.removed(handle, removed.is_ok_and(|outcome| is_removed(outcome.err())));
+    }
+
+    /// [`remove`](Self::remove) for a thread. Blocks for up to [`WAIT`] while there is no capacity.
+    pub(crate) fn remove_blocking(&self, handle: &Handle) {
+        let Some(store) = self.0.owner.get() else { return };
+        self.removed(handle, is_removed(store.remove(handle, Wait::UpTo(WAIT)).err()));
+    }
+
+    fn removed(&self, handle: &Handle, is_removed: bool) {
+        let mut unremoved = self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_removed {
+            unremoved.remove(handle);
+            self.0.live.gone(handle);
+        } else {
+            unremoved.insert(handle.clone());
+            self.0.live.broken(handle);
+        }
+    }
+
+    /// Removes all shapes, durably.
+    pub(crate) async fn reset(&self) -> Result<()> {
+        let receipt = self.store()?.mutate_async(&Mutation::Reset).await?;
+        self.0.live.all_gone();
+        receipt.durable().await.map_err(|error| Failure::Unavailable(error.to_string()))
+    }
+
+    /// Returns when everything that was accepted so far is durable, at the latest after `timeout`.
+    pub(crate) async fn durable(&self, timeout: Duration) -> Result<(), String> {
+        let unremoved = self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for handle in &unremoved {
+            self.remove(handle).await;
+        }
+        if !self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Err("the removal of a shape is not accepted".to_owned());
+        }
+        self.0.live.retain(|handle| self.is_live(handle));
+        let store = self.store().map_err(|failure| failure.to_string())?;
+        let durable = tokio::time::timeout(timeout, store.request_flush().durable()).await;
+        durable
+            .map_err(|_| "the metadata is not durable in time".to_owned())?
+            .map_err(|error| error.to_string())
+    }
+
+    /// Evicts the least recently read shapes above the limit, whenever a shape was added.
+    pub(crate) async fn evict(self) {
+        loop {
+            self.0.has_grown.notified().await;
+            if let Err(failure) = self.evict_excess().await {
+                tracing::warn!(%failure, "shapes could not be evicted");
+            }
+        }
+    }
+
+    async fn evict_excess(&self) -> Result<()> {
+        let store = self.store()?;
+        let excess = store.counts()?.total.saturating_sub(self.0.options.max_shapes);
+        let candidates =
+            store.least_recently_used(usize::try_from(excess).unwrap_or(usize::MAX), &HandleSet::new())?;
+        for (handle, last_read) in candidates.shapes {
+            if last_read.age_at(Timestamp::now()) < self.0.options.min_age {
+                break;
+            }
+            tracing::debug!(%handle, "a shape is evicted");
+            self.remove(&handle).await;
+        }
+        Ok(())
+    }
+
+    /// Closes the store, so that another process can open it at once. Blocks.
+    pub(crate) fn close(&self, timeout: Duration) {
+        let Some(store) = self.0.owner.get() else { return };
+        let report = store.close(timeout);
+        tracing::info!(?report, "the metadata is closed");
+    }
+}
+
+fn is_removed(error: Option<MutateError>) -> bool {
+    matches!(error, None | Some(MutateError::Refused(Refusal::UnknownHandle { .. })))
+}
+
+fn builder(options: &MetadataOptions, observer: &MetricsObserver) -> Builder {
+    let builder = ShapeMeta::builder(Logs(options.logs.clone()))
+        .observer(Arc::new(observer.clone()))
+        .cached(CacheOptions::default());
+    if options.is_buffered { builder.buffered(BufferOptions::default()) } else { builder }
+}
+
+/// The stored data of shapes: a file for each.
+struct Logs(PathBuf);
+
+impl ShapeCleaner for Logs {
+    fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
+        // A volume that is not mounted is no reason to believe that the data is gone.
+        fs::metadata(&self.0)?;
+        for handle in handles {
+            match fs::remove_file(self.0.join(handle.file_name()?)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
+        let entries = fs::read_dir(Path::new(&self.0))?;
+        Ok(Some(Box::new(entries.filter_map(|entry| match entry {
+            Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
+            Err(error) => Some(Err(error.into())),
+        }))))
+    }
+}
