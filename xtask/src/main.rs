@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod features;
 mod msrv;
+mod service;
 mod tools;
 mod torture;
 
@@ -34,6 +35,19 @@ Tasks of the workspace:
   cargo xtask soak [--minutes N] [--seed S]
 
       Plays random histories on every composition, and compares each step with the reference model.
+
+  cargo xtask service demo
+
+      Starts the sync service of examples/sync-service with a PostgreSQL of its own, sample data and a page. Needs
+      PostgreSQL's server programs and Node.
+
+  cargo xtask service test [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME,...]
+
+      Lets Electric's client sync through that service while things go wrong, and compares its rows with queries.
+
+  cargo xtask service measure [--shapes N] [--clients N]
+
+      Measures the service with buffered and with direct metadata.
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +59,7 @@ fn main() -> ExitCode {
     let result = match task {
         Some("bench") => bench::run(rest),
         Some(task @ ("crash" | "soak")) => torture::run(task, rest),
+        Some("service") => service::run(rest),
         Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

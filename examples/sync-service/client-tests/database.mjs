@@ -67,8 +67,15 @@ export async function stamp(sql, round) {
   for (const table of ALL_TABLES) await sql.query(`update ${table} set stamp = $1`, [round])
 }
 
-/** Returns a random shape: what the client asks for. */
-export function definition(random) {
+/** Returns a random shape that no other number has: what the client asks for. */
+export function definition(random, number) {
+  const params = condition(random)
+  const own = `stamp <> ${-number}`
+  params.where = params.where ? `(${params.where}) and ${own}` : own
+  return params
+}
+
+function condition(random) {
   const table = random.pick(['items', 'items', 'public.items', 'pairs', '"Other"."Odd ""name"""'])
   const params = { table }
   if (random.chance(0.4)) params.replica = 'full'
@@ -79,7 +86,7 @@ export function definition(random) {
       ['price > $1 and price <= $2', ['-5', '60.5']], ['price is null or done = true'], ['title like $1', [random.pick(['%s%', 'un_er%', '100\\%', '%'])]],
       ['owner in ($1, $2) and not (id between 10 and 60)', [OWNERS[0], OWNERS[2]]], ['score >= 50'], ['score <> $1', ['3']],
       ['"dueAt" >= $1', ['2026-06-01T00:00:00Z']], ['"dueAt" is not null and "dueAt" < $1', ['2026-09-15 12:00:00+00']],
-      ['title not in ($1, $2)', ['plain', "it's"]], [`id >= ${random.below(50)} and id < ${50 + random.below(300)}`], ['stamp >= 0'],
+      ['title not in ($1, $2)', ['plain', "it's"]], [`id >= ${random.below(50)} and id < ${50 + random.below(300)}`], ['stamp >= 0 or id is not null'],
     ])
     if (where) params.where = where
     if (values) params.params = values

@@ -2,7 +2,8 @@
 //
 // node run.mjs [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME[,NAME...]]
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,7 +19,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '12' },
     minutes: { type: 'string' },
     clients: { type: 'string', default: '60' },
-    shapes: { type: 'string', default: '25' },
+    shapes: { type: 'string', default: '40' },
     rows: { type: 'string', default: '150' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     trouble: { type: 'string', default: Object.keys(TROUBLES).join(',') },
@@ -36,11 +37,23 @@ const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options
 
 console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
+const data = join(directory, 'data')
+mkdirSync(data)
+/** A disk of its own, so that it can be filled. */
+function mounted(how) {
+  try {
+    execFileSync(...how, { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+const isMounted = mounted(['mount', ['-t', 'tmpfs', '-o', 'size=256m', 'none', data]])
 const cluster = await Cluster.create()
 const newService = async () =>
-  new Service({ cluster, data: join(directory, 'data'), port: await freePort(), log: join(directory, 'service.log'), options: SERVICE_OPTIONS })
+  new Service({ cluster, data: join(data, 'service'), port: await freePort(), log: join(directory, 'service.log'), options: SERVICE_OPTIONS })
 let service = await newService()
-const environment = { random, cluster, service: () => service, clients: [] }
+const environment = { random, cluster, data, isMounted, service: () => service, clients: [] }
 environment.replace = {
   create: newService,
   route: (next) => (service = next),
@@ -132,7 +145,7 @@ try {
   await createTables(setup, rows)
   await setup.end()
   await service.start()
-  const definitions = Array.from({ length: Number(options.shapes) }, () => definition(random))
+  const definitions = Array.from({ length: Number(options.shapes) }, (_, number) => definition(random, number + 1))
   environment.clients = Array.from({ length: Number(options.clients) }, () => newClient(random.pick(definitions)))
   const until = options.minutes && Date.now() + Number(options.minutes) * 60_000
   let refetches = 0
@@ -178,5 +191,6 @@ try {
 for (const client of environment.clients) client.stop()
 await service.kill(failed ? 'SIGKILL' : 'SIGTERM')
 await cluster.remove()
+if (!failed && isMounted) mounted(['umount', [data]])
 if (!failed) rmSync(directory, { recursive: true, force: true })
 process.exit(failed ? 1 : 0)

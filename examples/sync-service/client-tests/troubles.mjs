@@ -1,6 +1,8 @@
 // What goes wrong while clients sync.
 
-import { ALL_TABLES, definition } from './database.mjs'
+import { cpSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ALL_TABLES } from './database.mjs'
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -65,16 +67,16 @@ export const TROUBLES = {
 
   /** More shapes are made than the service keeps. */
   async evict({ service, random }) {
-    for (let count = 0; count < 60; count++) {
+    const create = async () => {
       const url = new URL(service().url)
-      const { table } = definition(random)
-      url.searchParams.set('table', table)
-      url.searchParams.set('where', `stamp <> ${random.below(1_000_000)}`)
+      url.searchParams.set('table', random.pick(ALL_TABLES))
+      url.searchParams.set('where', `stamp <> ${1_000_000 + random.below(1_000_000)}`)
       url.searchParams.set('offset', '-1')
       const response = await fetch(url)
       await response.text()
       if (![200, 503].includes(response.status)) throw new Error(`a new shape: ${response.status}`)
     }
+    for (let count = 0; count < 4; count++) await Promise.all(Array.from({ length: 20 }, create))
   },
 
   async truncate({ sql, random }) {
@@ -85,6 +87,49 @@ export const TROUBLES = {
     const table = random.pick(ALL_TABLES)
     await sql.query(`alter table ${table} drop column if exists extra`)
     if (random.chance(0.7)) await sql.query(`alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
+  },
+
+  /** The disk of the metadata and of the logs is full for some seconds. Needs the right to mount. */
+  async diskFull({ data, isMounted, random }) {
+    if (!isMounted) return console.log('skipped: the disk of the service cannot be filled without the right to mount')
+    const ballast = join(data, 'ballast')
+    try {
+      for (writeFileSync(ballast, ''); ; ) appendFileSync(ballast, Buffer.alloc(1 << 16))
+    } catch (error) {
+      if (error.code !== 'ENOSPC') throw error
+    }
+    await pause(1000 + random.below(3000))
+    rmSync(ballast)
+  },
+
+  /** Metadata and logs are replaced by an older copy. */
+  async restore({ service, data, random }) {
+    const [now, copy] = [join(data, 'service'), join(data, 'copy')]
+    await service().kill('SIGKILL')
+    cpSync(now, copy, { recursive: true })
+    await service().start()
+    await pause(1500 + random.below(1000))
+    await service().kill('SIGKILL')
+    rmSync(now, { recursive: true })
+    renameSync(copy, now)
+    await service().start()
+  },
+
+  /** The replication slot is dropped, and the changes are lost. */
+  async dropSlot({ sql }) {
+    const slots = `select slot_name, active_pid from pg_replication_slots`
+    for (const { slot_name, active_pid } of (await sql.query(slots)).rows) {
+      for (let attempt = 0; attempt < 100; attempt++) {
+        if (active_pid) await sql.query('select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1', [slot_name])
+        try {
+          await sql.query('select pg_drop_replication_slot($1)', [slot_name])
+          break
+        } catch (error) {
+          // The service is faster, and has it again.
+          if (error.code !== '55006') throw error
+        }
+      }
+    }
   },
 
   /** Large transactions. */

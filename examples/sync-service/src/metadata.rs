@@ -269,12 +269,15 @@ impl Metadata {
         let excess = store.counts()?.total.saturating_sub(self.0.options.max_shapes);
         let candidates =
             store.least_recently_used(usize::try_from(excess).unwrap_or(usize::MAX), &HandleSet::new())?;
-        for (handle, last_read) in candidates.shapes {
-            if last_read.age_at(Timestamp::now()) < self.0.options.min_age {
-                break;
+        let age = u64::try_from(self.0.options.min_age.as_micros()).unwrap_or(u64::MAX);
+        let since = Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(age));
+        for (handle, _) in candidates.shapes {
+            // A request that reads the shape meanwhile keeps it.
+            match store.mutate_async(&Mutation::remove_unread(handle.as_str(), since)).await {
+                Ok(_) => self.0.live.gone(&handle),
+                Err(MutateError::Refused(Refusal::ReadSince { .. } | Refusal::UnknownHandle { .. })) => {}
+                Err(error) => return Err(error.into()),
             }
-            tracing::debug!(%handle, "a shape is evicted");
-            self.remove(&handle).await;
         }
         Ok(())
     }

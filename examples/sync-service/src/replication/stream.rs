@@ -11,6 +11,9 @@ const MAX_TRANSACTION_BYTES: usize = 256 << 20;
 /// The delays between attempts to connect.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// The time between two reports of the durable position to PostgreSQL.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Follows the changes, and connects again when the connection is lost.
 pub(crate) struct Stream {
     pub(crate) options: Arc<Options>,
@@ -113,7 +116,7 @@ impl Stream {
         let password = text(postgres.get_password());
         let config =
             ReplicationConfig::new(host, user, password, database, slot, self.options.publication.as_str());
-        Ok(config.with_port(port).with_options(postgres::SETTINGS).with_application_name("sync-service"))
+        Ok(config.with_port(port).with_status_interval(STATUS_INTERVAL).with_options(postgres::SETTINGS).with_application_name("sync-service"))
     }
 }
 

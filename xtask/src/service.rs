@@ -1,0 +1,72 @@
+//! `cargo xtask service`: the sync service of `examples/sync-service`, a package with a lock file of its own.
+
+use std::{ffi::OsString, path::Path, process::Command};
+
+use crate::{Result, cargo};
+
+const PACKAGE: &str = "examples/sync-service";
+
+/// Runs `demo`, `test` or `measure` with these arguments.
+pub(crate) fn run(arguments: &[OsString]) -> Result {
+    let (task, rest) = arguments.split_first().ok_or(USAGE)?;
+    match task.to_str() {
+        Some("demo") => {
+            npm("page", &["run", "build"])?;
+            node("release", "demo.mjs", rest)
+        }
+        Some("test") => {
+            let manifest = manifest();
+            let target = cargo::target()?;
+            cargo::run(&["test", "--manifest-path", &manifest, "--target-dir", &target, "--quiet"], &[])?;
+            node("debug", "run.mjs", rest)
+        }
+        Some("measure") => node("release", "measure.mjs", rest),
+        _ => Err(USAGE.into()),
+    }
+}
+
+const USAGE: &str = "service: the tasks are demo, test and measure";
+
+fn manifest() -> String {
+    format!("{PACKAGE}/Cargo.toml")
+}
+
+/// Builds the service, and runs a script of its client tests with it.
+fn node(profile: &str, script: &str, arguments: &[OsString]) -> Result {
+    let (manifest, target) = (manifest(), cargo::target()?);
+    let mut build = vec!["build", "--manifest-path", &manifest, "--target-dir", &target, "--quiet"];
+    if profile == "release" {
+        build.push("--release");
+    }
+    cargo::run(&build, &[])?;
+    let directory = install("client-tests")?;
+    let program = Path::new(&target).join(profile).join("sync-service");
+    let mut node = Command::new("node");
+    node.arg(script).args(arguments).current_dir(directory).env("SYNC_SERVICE", program);
+    call(node)
+}
+
+/// Runs npm in a directory of the package.
+fn npm(directory: &str, arguments: &[&str]) -> Result {
+    let mut npm = Command::new("npm");
+    npm.args(arguments).current_dir(install(directory)?);
+    call(npm)
+}
+
+/// Installs the packages of a lock file of npm, if they are not there yet.
+fn install(directory: &str) -> Result<String> {
+    let directory = format!("{}/{PACKAGE}/{directory}", cargo::ROOT);
+    if !Path::new(&directory).join("node_modules").exists() {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&directory);
+        call(npm)?;
+    }
+    Ok(directory)
+}
+
+fn call(mut command: Command) -> Result {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |error| format!("{name} cannot be run ({error}); the sync service needs Node 20 or later");
+    let status = command.status().map_err(failed)?;
+    if status.success() { Ok(()) } else { Err(format!("{name}: {status}").into()) }
+}
