@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Directories without text of the project: build output, and sample data.
-const EXCLUDED: &[&str] = &["target", "corpus", "fixtures", "pictures", "proptest-regressions"];
+/// Directories without text of the project: build output, packages, and sample data.
+const EXCLUDED: &[&str] =
+    &["target", "corpus", "dist", "fixtures", "node_modules", "pictures", "proptest-regressions"];
 /// Hidden directories of the project.
 const HIDDEN: &[&str] = &[".cargo", ".ci", ".config", ".github"];
 

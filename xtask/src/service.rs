@@ -18,6 +18,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
             let manifest = manifest();
             let target = cargo::target()?;
             cargo::run(&["test", "--manifest-path", &manifest, "--target-dir", &target, "--quiet"], &[])?;
+            npm("page", &["run", "build"])?;
+            node("debug", "page.mjs", &[])?;
             node("debug", "run.mjs", rest)
         }
         Some("measure") => node("release", "measure.mjs", rest),
