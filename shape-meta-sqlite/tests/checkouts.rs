@@ -29,6 +29,8 @@ fn call_every_operation(store: &SqliteStore) {
     store.ack_cleanup(&tasks).expect("the acknowledgement is stored");
     store.trust_storage().expect("stored");
     store.maintain().expect("maintains");
+    let copy = support::directory();
+    store.backup(copy.path(), |_| std::ops::ControlFlow::Continue(())).expect("copies");
     store.query_plans().expect("explains");
     store.stats().expect("counts");
 }
