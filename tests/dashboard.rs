@@ -9,7 +9,8 @@ use std::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::{Value, json};
 use shape_meta::{
-    MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, Reporter, ShapeMeta, StoreControl, Wait,
+    Evictor, EvictorOptions, MetricsObserver, MutateShapesExt, NoopCleaner, ReadShapes, ReadShapesExt,
+    Reporter, ShapeMeta, StoreControl, Wait,
     admission::{Admission, AdmissionLimits},
 };
 use shape_meta_core::conformance::shape;
@@ -290,6 +291,10 @@ fn the_exporter_writes_the_documented_series() {
         store.flush(TIMEOUT).expect("it is written");
         receipt.wait_durable(TIMEOUT).expect("it is");
         store.record(shape(1).handle.as_str()).expect("it reads");
+        assert!(store.touch_now(&shape(1).handle).expect("it is cached"));
+        let evictor =
+            Evictor::new(EvictorOptions::default().max_shapes(0)).observer(Arc::new(observer.clone()));
+        assert_eq!(evictor.step(&store).removed.len(), 1);
         let (reporter, weak) = (Reporter::default(), store.downgrade());
         reporter.watch(observer, move || weak.upgrade());
         reporter.record();
@@ -318,6 +323,7 @@ fn the_exporter_writes_the_documented_series() {
             "db_client_connection_timeouts_total",
             "shape_meta_changes_rejected_total",
             "shape_meta_cleanup_failures_total",
+            "shape_meta_evictions_short_total",
             "shape_meta_flush_retries_total",
             "shape_meta_mutations_failed_total",
             "shape_meta_orphans_found_total",

@@ -1,7 +1,10 @@
 //! The evictor: hysteresis, pins, and shapes that are read while it works.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,7 +53,7 @@ proptest! {
         each_read in 2..9_u64,
     ) {
         let store = filled(&reads);
-        let seen = Arc::clone(&store);
+        let (seen, reads_since) = (Arc::clone(&store), AtomicU64::new(1));
         let read_meanwhile = |one: &Handle| (0..60).any(|number| number % each_read == 1 && *one == handle(number));
         let mut options = EvictorOptions::default()
             .max_shapes(max)
@@ -60,7 +63,10 @@ proptest! {
             // Called between the search and the removals.
             .pinned_if(move |one| {
                 if (0..60).any(|number| number % each_read == 1 && *one == handle(number)) {
-                    seen.touch(one, at(50)).expect("memory");
+                    // Later than the time with which the search has found it.
+                    let after = reads_since.fetch_add(1, Ordering::Relaxed);
+                    let read = Timestamp::from_micros(at(50).as_micros() + after);
+                    seen.touch(one, read).expect("memory");
                 }
                 false
             });

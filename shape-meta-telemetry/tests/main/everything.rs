@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Activity, Change, Checkin, Checkout, DefinitionHash, DurabilityWait, Entry, Error, ErrorKind, FlushStats,
-    Handle, Key, Latencies, NotDurable, Observer, OpenStats, PublishStats, RecoveryStats, Refusal, Relations,
-    Repaired, Seq,
+    Activity, Change, Checkin, Checkout, DefinitionHash, DurabilityWait, Entry, Error, ErrorKind,
+    EvictionStats, FlushStats, Handle, Key, Latencies, NotDurable, Observer, OpenStats, PublishStats,
+    RecoveryStats, Refusal, Relations, Repaired, Seq,
 };
 
 pub(crate) fn observe_everything(observer: &dyn Observer) {
@@ -60,6 +60,11 @@ pub(crate) fn observe_everything(observer: &dyn Observer) {
     observer.repaired(&repaired);
     observer.cleanup_failed(&error, 2, ms(200));
     observer.orphans_found(23, std::slice::from_ref(&handle), true);
+    let mut evicted = EvictionStats::default();
+    (evicted.removed, evicted.total, evicted.newest_unread, evicted.took) = (7, 90, Some(ms(60_000)), ms(3));
+    observer.evicted(&evicted, None);
+    (evicted.spared, evicted.pinned, evicted.over_limit) = (1, 2, 4);
+    observer.evicted(&evicted, Some(&error.clone().into()));
     observer.retrying(&error, 4, ms(250));
     observer.opened(&OpenStats { shapes: 1_000_000, took: ms(900) });
     observer.recovered(&RecoveryStats { valid: 5, removed: 1, took: ms(2) });
