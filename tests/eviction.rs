@@ -27,7 +27,7 @@ fn evictor(shapes: u64) -> Arc<Evictor> {
 }
 
 #[test]
-fn i7_a_schedule_steps_each_store_in_turn_and_forgets_those_that_are_gone() {
+fn i7_a_schedule_steps_stores_in_turn_and_forgets_those_that_end() {
     let directories = [(); 3].map(|()| tempfile::tempdir().expect("a temporary directory"));
     let [one, two, dropped] = [0, 1, 2].map(|at| open(&directories[at]));
     let schedule = EvictorSchedule::default();

@@ -167,7 +167,7 @@ fn a_pin_ends_and_a_search_by_a_predicate_is_bounded() {
     evictor.unpin(&handle(5));
     assert_eq!(evictor.step(&*store).removed, [handle(5)]);
 
-    // All of them are pinned by the predicate, which is asked three times the number of wanted shapes at most.
+    // The predicate pins all of them. It is called for three times the wanted shapes at most.
     let calls = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&calls);
     let options = EvictorOptions::default().max_shapes(5).low_water(5).pinned_if(move |_| {

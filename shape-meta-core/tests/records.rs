@@ -33,7 +33,7 @@ fn c7_memory_counts_everything_a_record_holds() {
         ..shape(1)
     };
     let long = record(&long, 1);
-    // The relations, and the hash beside them.
+    // The relations, and the hash.
     let unusual = size_of::<Relations>() + size_of::<DefinitionHash>() + 3 * 4;
     let counts_of_arc = 2 * size_of::<usize>();
     let elsewhere = 100 + counts_of_arc + unusual;

@@ -13,7 +13,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn c6_a_backup_beside_writes_holds_whole_batches() {
+fn c6_a_backup_next_to_writes_holds_whole_batches() {
     let (directory, other) = (support::directory(), support::directory());
     let store = support::open(directory.path(), support::options());
     support::fill(&store, 1..=8_000);

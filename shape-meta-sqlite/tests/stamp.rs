@@ -141,7 +141,7 @@ fn support_observer() -> Arc<dyn shape_meta_core::Observer> {
 }
 
 #[test]
-fn c2_a_rekey_computes_everything_anew_and_keeps_what_is_of_the_shape() {
+fn c2_a_rekey_computes_anew_and_keeps_what_is_of_the_shape() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = filled(9);
         let store = support::open(directory.path(), support::options().disk_indexes(disk_indexes));

@@ -31,9 +31,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl EvictorSchedule {
-    /// Steps this evictor, which is that of no other store, at the interval, the first time at once, and without an interval
-    /// while it has more to remove. Does not keep the store open: it is forgotten when it is closed or
-    /// dropped.
+    /// Steps this evictor, which is that of no other store, at the interval, the first time at once, and
+    /// without an interval while it has more to remove. Does not keep the store open: it is forgotten when it
+    /// is dropped, or when its mutations fail because it is closed.
     ///
     /// A longer interval exceeds the limit by more in a storm. A shorter one costs a look at a number.
     pub fn watch(&self, store: &ShapeMeta, evictor: Arc<Evictor>, interval: Duration) {

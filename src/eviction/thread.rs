@@ -13,8 +13,8 @@ use shape_meta_core::Evictor;
 use super::EvictorSchedule;
 use crate::ShapeMeta;
 
-/// One thread that steps the evictors of any number of stores. Dropping it stops the thread, after the step in
-/// progress.
+/// One thread that steps the evictors of any number of stores. Dropping it stops the thread, after the step
+/// in progress.
 #[derive(Debug)]
 pub struct EvictorThread {
     schedule: Arc<EvictorSchedule>,

@@ -208,8 +208,8 @@ impl Entry {
         self.last_read.load(Ordering::Acquire) & CLAIMED != 0
     }
 
-    /// Records the creation as a read, if its time is known: for a top layer that is told that a shape which
-    /// was never read ages from its creation.
+    /// Records the creation as a read, if its time is known: for a top layer whose options
+    /// say that a shape which was never read ages from its creation.
     pub fn touch_at_creation(&self) {
         if let Some(at) = self.created_at() {
             self.touch(at);

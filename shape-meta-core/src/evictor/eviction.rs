@@ -10,7 +10,7 @@ pub struct Eviction {
     pub stats: EvictionStats,
     /// Whether the next step has more to do at once. Otherwise, step again after an interval.
     pub more: bool,
-    /// The refusal or failure that ended the step early. The shapes in `removed` are removed all the same. The
-    /// next step tries again.
+    /// The refusal or failure that ended the step early. The shapes in `removed` are removed all the same.
+    /// The next step tries again.
     pub error: Option<MutateError>,
 }

@@ -75,9 +75,9 @@ impl PostgresOptions {
         self
     }
 
-    /// Sets the stamp of the application, and what an open does with a stack that has another one: it is kept,
-    /// refused, or emptied through the cleaner. Default: none; then the stack keeps its stamp, and nothing is
-    /// compared.
+    /// Sets the stamp of the application, and what an open does with a stack that has another one: it is
+    /// kept, refused, or emptied through the cleaner. Default: none; then the stack keeps its stamp, and
+    /// nothing is compared.
     ///
     /// A [`Rekey`](shape_meta_core::OnOtherStamp::Rekey) is not supported, and fails the open.
     pub fn stamp(mut self, check: StampCheck) -> Self {

@@ -19,9 +19,10 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// `Interrupted` if it was cancelled. `Configuration` if the directory holds a database already. `Busy` if
-    /// all readers are in use, or the database was replaced meanwhile. Otherwise an error of the kind that the
-    /// disk or SQLite reports, such as `StorageFull`. In each case the directory holds what it held before.
+    /// `Interrupted` if it was cancelled. `Configuration` if the directory holds a database already. `Busy`
+    /// if all readers are in use, or the database was replaced meanwhile. Otherwise an error of the kind that
+    /// the disk or SQLite reports, such as `StorageFull`. In each case the directory holds what it held
+    /// before.
     pub fn backup(&self, to: &Path, progress: impl FnMut(BackupProgress) -> ControlFlow<()>) -> Result<()> {
         self.connections.read(Operation::Backup, |connection| {
             inspector::back_up(connection, self.files.as_ref(), to, progress)

@@ -20,7 +20,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
     about: "two threads add shapes to a full store (closed loop), first alone, and then while an evictor keeps the \
             number of shapes. Compositions of shape-meta only",
     run,
-    charts: &[Chart::distribution("Adds beside an evictor", "p99 of an add beside an evictor")],
+    charts: &[Chart::distribution("Adds next to an evictor", "p99 of an add next to an evictor")],
 };
 
 /// The first number of the shapes that are added.
@@ -29,7 +29,7 @@ const THREADS: u64 = 2;
 
 struct Round {
     alone: Latencies,
-    beside: Latencies,
+    busy: Latencies,
     evicted: f64,
 }
 
@@ -54,7 +54,7 @@ fn run(run: &mut Run<'_>) -> Result {
         let evictor =
             Evictor::new(EvictorOptions::default().max_shapes(shapes).low_water(shapes - shapes / 100));
         let done = AtomicBool::new(false);
-        let (beside, evicted) = thread::scope(|scope| {
+        let (busy, evicted) = thread::scope(|scope| {
             let evicting = scope.spawn(|| {
                 let mut evicted = 0;
                 while !done.load(Ordering::Relaxed) {
@@ -62,16 +62,16 @@ fn run(run: &mut Run<'_>) -> Result {
                 }
                 evicted
             });
-            let beside = adds(&done);
+            let busy = adds(&done);
             done.store(true, Ordering::Relaxed);
             let evicted = evicting.join().map_err(|_| "the evictor panicked")?;
-            Ok::<_, BoxError>((beside?, evicted as f64 / duration.as_secs_f64()))
+            Ok::<_, BoxError>((busy?, evicted as f64 / duration.as_secs_f64()))
         })?;
-        Ok(Round { alone, beside, evicted })
+        Ok(Round { alone, busy, evicted })
     })?;
     run.record_latencies(&rows, Measure::lower("an add alone", "us"), |round| &round.alone);
-    run.record_latencies(&rows, Measure::lower("an add beside an evictor", "us"), |round| &round.beside);
-    run.record(&rows, Measure::higher("evicted beside the adds", "shapes/s"), |round| Some(round.evicted));
+    run.record_latencies(&rows, Measure::lower("an add next to an evictor", "us"), |round| &round.busy);
+    run.record(&rows, Measure::higher("evicted during the adds", "shapes/s"), |round| Some(round.evicted));
     Ok(())
 }
 
