@@ -12,6 +12,7 @@ mod definition;
 mod diverse_fanout;
 mod durable_adds;
 mod eviction;
+mod executor_stall;
 mod from_definition;
 mod growth;
 mod lru;
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[Workload] = &[
     boot::WORKLOAD,
     allocations::WORKLOAD,
     slow_disk::WORKLOAD,
+    executor_stall::WORKLOAD,
     closing::WORKLOAD,
     churn::WORKLOAD,
     tenants::WORKLOAD,
