@@ -90,6 +90,8 @@ pub trait MutateShapesExt: MutateShapes {
     ///
     /// Costs what a [removal](Self::remove) costs. As a future: [`mutate_async`](Self::mutate_async) with
     /// [`Mutation::remove_unread`].
+    ///
+    /// Blocks: as [`mutate`](Self::mutate).
     fn remove_if_unread_since(
         &self,
         handle: &str,

@@ -229,7 +229,8 @@ pub fn c1_other_threads_see_a_mutation_at_once<F: CompositionFixture>(fixture: &
     assert_eq!(View::of(&store).counts, Counts::default());
 }
 
-/// `try_mutate`, `mutate`, `mutate_async` and the forms of `get_or_add` have the same effects.
+/// `try_mutate`, `mutate`, `mutate_async`, the forms of `get_or_add` and those of each mutation have the same
+/// effects. A future that is dropped before it is polled has none.
 pub fn c1_try_sync_and_async_calls_are_equal<F: CompositionFixture>(fixture: &F) {
     use crate::conformance::block_on;
     use crate::{Mutation, Wait};
@@ -249,10 +250,23 @@ pub fn c1_try_sync_and_async_calls_are_equal<F: CompositionFixture>(fixture: &F)
 
     let found =
         accepted(block_on(store.get_or_add_async(&NewShape { handle: three.handle.clone(), ..shape(1) })));
-    assert_eq!((found.handle, found.added), (one.handle, false));
+    assert_eq!((&found.handle, found.added), (&one.handle, false));
     let made = accepted(block_on(store.get_or_add_async(&three)));
     assert_eq!((made.handle, made.added), (three.handle.clone(), true));
     accepted(store.try_mutate(&Mutation::Reset));
+    assert_eq!(View::of(&store).counts, Counts::default());
+
+    accepted(block_on(store.add_async(one.clone())));
+    accepted(block_on(store.mark_snapshot_started_async(&one.handle)));
+    assert_eq!(View::of(&store).shapes[0].state, SnapshotState::Started);
+    accepted(block_on(store.mark_snapshot_complete_async(&one.handle)));
+    assert_eq!(View::of(&store).shapes[0].state, SnapshotState::Complete);
+    accepted(block_on(store.add_async(two.clone())));
+    accepted(block_on(store.remove_async(&two.handle)));
+    drop(store.add_async(three));
+    drop(store.remove_async(&one.handle));
+    assert_eq!(View::of(&store).counts.total, 1);
+    accepted(block_on(store.reset_async()));
     assert_eq!(View::of(&store).counts, Counts::default());
     if let Some(signal) = store.capacity_signal() {
         signal.raise();
