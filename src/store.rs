@@ -24,10 +24,10 @@ use crate::{cleanup::Cleanup, database::Database};
 ///
 /// Dropping the last clone flushes pending changes, within
 /// [`BufferOptions::drop_timeout`](crate::BufferOptions::drop_timeout) and at most 5 seconds for a call of the
-/// cleaner. A thread of its own does so. The drop waits for that thread, unless the store was used by futures
-/// (opened, promoted or called by an `_async` form, or by [`run_blocking`](crate::ReadShapesAsync)): then it
-/// returns at once, since it may be on an executor. A process that ends before that thread loses what is
-/// pending, so [`close`](StoreControl::close) the store, or
+/// cleaner. The drop waits for that, unless the store was used by futures: opened, promoted or called by an
+/// `_async` form or by [`run_blocking`](crate::ReadShapesAsync::run_blocking). Then a thread of its own does
+/// it, and the drop returns at once, since it may be on an executor. A process that ends before that thread
+/// loses what is pending, so [`close`](StoreControl::close) the store, or
 /// [`close_async`](Self::close_async) it.
 ///
 /// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
