@@ -80,7 +80,7 @@ fn run(run: &mut Run<'_>) -> Result {
     let rows = run
         .measure_rounds(&mut candidates, |composition| round(composition, run.directory()?.path(), calls))?;
     for (form, (name, _)) in FORMS.iter().enumerate() {
-        let measure = Measure::lower(&format!("a poll of {name}"), "us");
+        let measure = Measure::lower(format!("a poll of {name}"), "us");
         run.record_latencies(&rows, measure, |round| &round[form]);
     }
     Ok(())
