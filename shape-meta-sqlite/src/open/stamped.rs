@@ -1,4 +1,4 @@
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shape_meta_core::{Change, Error, ErrorKind, OnOtherStamp, Result, Stamp, StampCheck, StampOutcome};
 
 use super::{owned::OwnedDatabase, rekey::Pass};
@@ -15,6 +15,8 @@ use crate::{
         change_log::{self, ChangeLogSize},
     },
 };
+
+const DOING: &str = "stamp the database";
 
 /// Step 6: a database whose shapes were made with the stamp of the application.
 pub(super) struct StampedDatabase {
@@ -86,7 +88,10 @@ impl StampedDatabase {
         report.stamp = match plan {
             Plan::Nothing => StampOutcome::Unchanged,
             Plan::Record(found) => {
-                record(&connection, check)?;
+                let transaction = begin(&mut connection)?;
+                opening.check(&Meta::read(&transaction)?)?;
+                record(&transaction, check)?;
+                transaction.commit().map_err(failed(DOING))?;
                 found.map_or(StampOutcome::Recorded, |found| StampOutcome::Kept { found })
             }
             Plan::RemoveAll(found) => {
@@ -108,6 +113,10 @@ impl StampedDatabase {
     }
 }
 
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(DOING))
+}
+
 fn record(connection: &Connection, check: &StampCheck) -> Result<()> {
     StampRow { stamp: check.stamp().clone(), rekey: None }.write(connection)
 }
@@ -119,10 +128,8 @@ fn remove_all(
     options: &SqliteOptions,
     check: &StampCheck,
 ) -> Result<u64> {
-    let doing = "remove the shapes of another stamp";
     let size = ChangeLogSize::read(connection)?;
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
+    let transaction = begin(connection)?;
     let mut meta = Meta::read(&transaction)?;
     opening.check(&meta)?;
     let removed = meta.counts.total;
@@ -135,6 +142,6 @@ fn remove_all(
     change_log::append(&transaction, meta.last_seq, &logged, &size)?;
     meta.write(&transaction)?;
     record(&transaction, check)?;
-    transaction.commit().map_err(failed(doing))?;
+    transaction.commit().map_err(failed(DOING))?;
     Ok(removed)
 }
