@@ -23,7 +23,13 @@ fn open(directory: &tempfile::TempDir) -> ShapeMeta {
 }
 
 fn evictor(shapes: u64) -> Arc<Evictor> {
-    Arc::new(Evictor::new(EvictorOptions::default().max_shapes(shapes).low_water(shapes).step_shapes(100)))
+    Arc::new(Evictor::new(
+        EvictorOptions::default()
+            .max_shapes(shapes)
+            .low_water(shapes)
+            .step_shapes(100)
+            .step_time(Duration::MAX),
+    ))
 }
 
 #[test]

@@ -22,6 +22,11 @@ fn store() -> Arc<Store> {
     Arc::new(store.expect("memory"))
 }
 
+/// Options whose steps end by their number of shapes alone, however busy the machine is.
+fn options() -> EvictorOptions {
+    EvictorOptions::default().step_time(Duration::MAX)
+}
+
 fn at(second: u64) -> Timestamp {
     Timestamp::from_micros(1_000_000 + second * 1_000_000)
 }
@@ -55,7 +60,7 @@ proptest! {
         let store = filled(&reads);
         let (seen, reads_since) = (Arc::clone(&store), AtomicU64::new(1));
         let read_meanwhile = |one: &Handle| (0..60).any(|number| number % each_read == 1 && *one == handle(number));
-        let mut options = EvictorOptions::default()
+        let mut policy = options()
             .max_shapes(max)
             .low_water(low)
             .min_unread(Duration::from_secs(min_unread))
@@ -71,9 +76,9 @@ proptest! {
                 false
             });
         if let Some(most) = max_unread {
-            options = options.max_unread(Duration::from_secs(most));
+            policy = policy.max_unread(Duration::from_secs(most));
         }
-        let evictor = Evictor::new(options);
+        let evictor = Evictor::new(policy);
         let is_pinned = |number: u64| number % each_pinned == 0;
         (0..60).filter(|number| is_pinned(*number)).for_each(|number| evictor.pin(handle(number)));
         let (mut steps, mut removed) = (0, Vec::new());
@@ -118,7 +123,7 @@ proptest! {
 fn a_maximum_is_enforced_with_hysteresis_in_bounded_steps() {
     let reads: Vec<_> = (0..100).collect();
     let store = filled(&reads);
-    let evictor = Evictor::new(EvictorOptions::default().max_shapes(90).low_water(50).step_shapes(20));
+    let evictor = Evictor::new(options().max_shapes(90).low_water(50).step_shapes(20));
     let step = || {
         let eviction = evictor.step_at(&*store, at(1_000));
         (eviction.removed.len(), eviction.stats.total, eviction.more)
@@ -150,7 +155,7 @@ fn shapes_that_were_never_read_age_from_their_creation_on_request() {
         let created_at = shape(3).created_at;
         let metadata = store.metadata(&handle(3)).expect("memory").expect("live");
         assert_eq!((metadata.created_at, metadata.last_read), (created_at, created_at.filter(|_| counts)));
-        let eviction = Evictor::new(EvictorOptions::default().max_shapes(4).low_water(4)).step(&store);
+        let eviction = Evictor::new(options().max_shapes(4).low_water(4)).step(&store);
         let expected = if counts { (6, 4, 0) } else { (0, 10, 6) };
         let stats = eviction.stats;
         assert_eq!((stats.removed, stats.total, stats.over_limit), expected);
@@ -160,7 +165,7 @@ fn shapes_that_were_never_read_age_from_their_creation_on_request() {
 #[test]
 fn a_pin_ends_and_a_search_by_a_predicate_is_bounded() {
     let store = filled(&[1, 2, 3, 4, 5, 6, 7, 8]);
-    let evictor = Evictor::new(EvictorOptions::default().max_shapes(1).low_water(1));
+    let evictor = Evictor::new(options().max_shapes(1).low_water(1));
     (0..8).for_each(|number| evictor.pin(handle(number)));
     let eviction = evictor.step(&*store);
     assert_eq!((eviction.removed.len(), eviction.stats.over_limit, eviction.more), (0, 7, false));
@@ -170,11 +175,11 @@ fn a_pin_ends_and_a_search_by_a_predicate_is_bounded() {
     // The predicate pins all of them. It is called for three times the wanted shapes at most.
     let calls = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&calls);
-    let options = EvictorOptions::default().max_shapes(5).low_water(5).pinned_if(move |_| {
+    let policy = options().max_shapes(5).low_water(5).pinned_if(move |_| {
         *counted.lock().expect("no thread panicked") += 1;
         true
     });
-    let eviction = Evictor::new(options).step(&*store);
+    let eviction = Evictor::new(policy).step(&*store);
     assert_eq!((eviction.removed.len(), eviction.stats.pinned), (0, 6));
     assert_eq!(*calls.lock().expect("no thread panicked"), 6);
 }
@@ -194,7 +199,7 @@ impl Observer for Seen {
 fn c9_a_step_that_fails_says_what_it_has_done() {
     let store = filled(&[1, 2, 3]);
     let seen = Arc::new(Seen::default());
-    let evictor = Evictor::new(EvictorOptions::default().max_shapes(2).low_water(2)).observer(seen.clone());
+    let evictor = Evictor::new(options().max_shapes(2).low_water(2)).observer(seen.clone());
     assert_eq!(evictor.step(&*store).removed, [handle(0)]);
     assert!(evictor.step(&*store).removed.is_empty());
     store.add(shape(9), Wait::No).expect("it is new");

@@ -12,6 +12,7 @@ pub struct EvictorOptions {
     pub(super) max_unread: Option<Duration>,
     pub(super) min_unread: Duration,
     pub(super) step_shapes: usize,
+    pub(super) step_time: Duration,
     pub(super) pinned: Option<Predicate>,
 }
 
@@ -23,6 +24,7 @@ impl Default for EvictorOptions {
             max_unread: None,
             min_unread: Duration::ZERO,
             step_shapes: 10_000,
+            step_time: Duration::from_millis(50),
             pinned: None,
         }
     }
@@ -69,6 +71,14 @@ impl EvictorOptions {
         self
     }
 
+    /// Sets the time after which a step begins no further removal, in addition to the time of its search.
+    /// Default 50 ms. One thread serves many stores, and without a buffer each removal waits for the disk. A
+    /// step removes one shape at least, if one is due.
+    pub fn step_time(mut self, time: Duration) -> Self {
+        self.step_time = time;
+        self
+    }
+
     /// Sets a predicate of shapes that are never removed, in addition to those that are
     /// [pinned](crate::Evictor::pin) by name. Default: none. It is called for candidates only, on the thread
     /// of the step and without a lock. If most candidates are pinned by it, a step may remove fewer shapes
@@ -94,6 +104,7 @@ impl fmt::Debug for EvictorOptions {
             .field("max_unread", &self.max_unread)
             .field("min_unread", &self.min_unread)
             .field("step_shapes", &self.step_shapes)
+            .field("step_time", &self.step_time)
             .field("pinned", &self.pinned.is_some())
             .finish()
     }
