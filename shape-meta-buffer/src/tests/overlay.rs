@@ -20,6 +20,7 @@ fn insert(overlay: &Overlay, change: Change, handle: u64) {
     let (hashes, seq) = (Hashes { handle, key: handle }, state.last);
     state.active.insert(change, hashes, seq);
     overlay.active_filter(&state).set(handle);
+    overlay.announce();
     overlay.acknowledge(&state);
 }
 
