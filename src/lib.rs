@@ -73,8 +73,9 @@
 //! | topic | types |
 //! |---|---|
 //! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
-//! | read | [`ReadShapes`], [`ReadShapesExt`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
-//! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
+//! | read | [`ReadShapes`], [`ReadShapesExt`], [`Check`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
+//! | wait for a shape | [`AwaitShapesExt`], [`Milestone`], [`NotReached`] |
+//! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Removal`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
 //! | evict | [`Evictor`], [`EvictorOptions`], [`Eviction`], [`EvictorThread`], [`EvictorSchedule`] |
 //! | stamp | [`Stamp`], [`StampCheck`], [`OnOtherStamp`], [`Rekey`] |
 //! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
@@ -207,7 +208,9 @@ pub use cleanup::{CleanupStatus, OrphanSweep};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use open::{DatabaseReport, OpenReport};
 #[doc(inline)]
-pub use shape_meta_core::{MutateShapes, MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl, Wait};
+pub use shape_meta_core::{
+    AwaitShapes, AwaitShapesExt, MutateShapes, MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl, Wait,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use standby::Standby;
 pub use store::{ShapeMeta, WeakShapeMeta};
@@ -234,7 +237,13 @@ pub use shape_meta_core::{OnOtherStamp, Rekey, Stamp, StampCheck, StampOutcome};
 
 // Mutations and durability.
 #[doc(inline)]
-pub use shape_meta_core::{CloseReport, GetOrAdd, Mutation, NotDurable, Pending, Receipt, Seq, Unwritten};
+pub use shape_meta_core::{
+    Check, CloseReport, GetOrAdd, Mutation, NotDurable, Pending, Receipt, Removal, Seq, Unwritten,
+};
+
+// Waits for a state of a shape.
+#[doc(inline)]
+pub use shape_meta_core::{Milestone, NotReached, ShapeWaits};
 
 // Health, repair and refresh.
 #[doc(inline)]
@@ -302,8 +311,9 @@ pub use shape_meta_admission as admission;
 /// The traits and the types that most callers need: `use shape_meta::prelude::*`.
 pub mod prelude {
     pub use shape_meta_core::{
-        Definition, DefinitionExt, DefinitionHash, Handle, Key, MutateShapes, MutateShapesExt, NewShape,
-        ReadShapes, ReadShapesExt, Relation, SnapshotState, StoreControl, Timestamp, Wait,
+        AwaitShapes, AwaitShapesExt, Definition, DefinitionExt, DefinitionHash, Handle, Key, Milestone,
+        MutateShapes, MutateShapesExt, NewShape, ReadShapes, ReadShapesExt, Relation, SnapshotState,
+        StoreControl, Timestamp, Wait,
     };
 
     pub use crate::{ReadShapesAsync, ShapeCleaner, ShapeMeta};

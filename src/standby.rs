@@ -6,7 +6,7 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, ReadShapes, RefreshReport, Result,
+    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, ShapeWaits,
     store_parts::{OnLiveOwner, StopHandle},
 };
 
@@ -58,6 +58,8 @@ struct Inner {
     database: Arc<dyn Follower>,
     lower: LowerLayers<Arc<dyn Follower>>,
     promoted: OnceLock<ShapeMeta>,
+    /// Woken by refreshes, and by the promotion. After that, waits are those of the promoted store.
+    waits: Arc<ShapeWaits>,
     /// The directory of the database, or its name in messages.
     place: PathBuf,
     futures: Futures,
@@ -81,6 +83,7 @@ impl Standby {
             database,
             lower,
             promoted: OnceLock::new(),
+            waits: Arc::default(),
             place,
             futures,
             promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
@@ -104,7 +107,9 @@ impl Standby {
             Some(_) => Ok(RefreshReport::default()),
             None => {
                 self.0.database.check_source()?;
-                self.0.lower.refresh()
+                let refreshed = self.0.lower.refresh();
+                self.0.waits.all_changed();
+                refreshed
             }
         }
     }
@@ -146,7 +151,10 @@ impl Standby {
             span.end(promoted.as_ref().err());
         }
         let store = promoted?;
-        Ok(self.0.promoted.get_or_init(|| store).clone())
+        let store = self.0.promoted.get_or_init(|| store).clone();
+        // They go on with the waits of the store.
+        self.0.waits.all_changed();
+        Ok(store)
     }
 
     fn take_over(
@@ -191,6 +199,20 @@ impl ReadShapes for Standby {
 impl HasFutures for Standby {
     fn futures(&self) -> &Futures {
         &self.0.futures
+    }
+}
+
+/// Woken by each [`refresh`](Standby::refresh), since that alone changes what a standby shows from memory.
+/// After the promotion, a wait goes on with the promoted store.
+#[deny(clippy::missing_trait_methods)]
+impl AwaitShapes for Standby {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        self.0.promoted.get().map_or_else(|| Arc::clone(&self.0.waits), AwaitShapes::shape_waits)
+    }
+
+    /// A standby shows what is committed.
+    fn shown_receipt(&self) -> Option<Receipt> {
+        self.0.promoted.get()?.shown_receipt()
     }
 }
 

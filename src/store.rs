@@ -7,9 +7,9 @@ use std::{
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, GetOrAdd, Handle, Health, MutateError, MutateShapes, Mutation, NewShape,
-    NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, Signal, StoreControl, Submitted,
-    Usage,
+    AttemptContext, AwaitShapes, CloseReport, GetOrAdd, Handle, Health, Key, MutateError, MutateShapes,
+    Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, ShapeWaits,
+    Signal, StoreControl, Submitted, Usage,
 };
 
 use crate::{
@@ -31,7 +31,8 @@ use crate::{cleanup::Cleanup, database::Database};
 /// [`close_async`](Self::close_async) it.
 ///
 /// Its methods are those of [`ReadShapes`], [`MutateShapes`] and [`StoreControl`], and of the extension
-/// traits [`ReadShapesExt`](crate::ReadShapesExt) and [`MutateShapesExt`](crate::MutateShapesExt):
+/// traits [`ReadShapesExt`](crate::ReadShapesExt), [`MutateShapesExt`](crate::MutateShapesExt) and
+/// [`AwaitShapesExt`](crate::AwaitShapesExt):
 /// `use shape_meta::prelude::*`.
 #[derive(Clone)]
 pub struct ShapeMeta(Arc<Inner>);
@@ -342,7 +343,22 @@ impl ReadShapes for ShapeMeta {
 }
 
 #[deny(clippy::missing_trait_methods)]
+impl AwaitShapes for ShapeMeta {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        self.0.core.stack.shape_waits()
+    }
+
+    fn shown_receipt(&self) -> Option<Receipt> {
+        self.0.core.stack.shown_receipt()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
 impl MutateShapes for ShapeMeta {
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        self.0.core.stack.get(key)
+    }
+
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
         self.0.core.stack.try_mutate(mutation)
     }

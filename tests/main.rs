@@ -31,3 +31,4 @@ mod regressions;
 mod repair;
 mod stored_data;
 mod tenants;
+mod waits;

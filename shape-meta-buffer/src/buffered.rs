@@ -4,9 +4,10 @@ use std::{
 };
 
 use shape_meta_core::{
-    AttemptContext, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Handle, Health, MutateError,
-    MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Repaired,
-    Reservation, Result, ShapeStore, Signal, StoreControl, Submitted, SweepProgress, Usage,
+    AttemptContext, AwaitShapes, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Handle, Health, Key,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
+    Repaired, Reservation, Result, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted, SweepProgress,
+    Usage,
 };
 
 use crate::{
@@ -112,7 +113,22 @@ fn register<S: ShapeStore + 'static>(
 }
 
 #[deny(clippy::missing_trait_methods)]
+impl<S: ShapeStore + 'static> AwaitShapes for Buffered<S> {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        Arc::clone(&self.shared.waits)
+    }
+
+    fn shown_receipt(&self) -> Option<Receipt> {
+        Some(self.shared.receipt_up_to(self.shared.overlay.last()))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore + 'static> MutateShapes for Buffered<S> {
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        self.shared.find(key)
+    }
+
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
         self.attempt(mutation, AttemptContext::ONLY)
     }

@@ -70,6 +70,7 @@ mod options;
 mod buffered;
 mod mutate;
 mod read;
+mod remove_all;
 mod shared;
 
 mod backpressure;

@@ -18,14 +18,25 @@ use crate::{
 const RESERVED_AT_ONCE: usize = 64;
 
 /// The outcome of a mutation that was not refused.
-enum Accepted {
+pub(crate) enum Accepted {
     /// The change has this sequence number.
     New(Seq),
+    /// The removals in bulk have the sequence numbers from the first to the last of these.
+    All(Seq, Seq),
+    /// The removal in bulk concerns no live shape. Everything accepted so far has this sequence number.
+    Nothing(Seq),
     /// The change would have no effect. The outcome rests on the add of the shape (`created`), and is durable
     /// once everything accepted so far (`last`) is settled.
     NoOp { created: Seq, last: Seq },
     /// A live shape has the key. Its add has this sequence number if it is pending; otherwise it is on disk.
     Held(Handle, Option<Seq>),
+}
+
+/// The live shape that has a key.
+pub(crate) struct Holder {
+    pub(crate) handle: Handle,
+    /// The sequence number of its add, if that is pending. Otherwise the shape is on disk.
+    pending: Option<Seq>,
 }
 
 impl<S: ShapeStore> Shared<S> {
@@ -39,10 +50,14 @@ impl<S: ShapeStore> Shared<S> {
             Mutation::Add(shape) => self.options.limits.check(shape),
             _ => Ok(()),
         };
-        let accepted =
-            limits.map_err(MutateError::from).and_then(|()| self.accept(mutation, Ok(()), started_at));
+        let accepted = limits.map_err(MutateError::from).and_then(|()| match mutation {
+            Mutation::RemoveAll(removal) => self.accept_all(removal, started_at),
+            _ => self.accept(mutation, Ok(()), started_at),
+        });
         let outcome = accepted.and_then(|accepted| match accepted {
             Accepted::New(seq) => Ok(self.receipt(seq)),
+            Accepted::All(first, last) => Ok(self.receipt_up_to(last).relying_on_all(first, last)),
+            Accepted::Nothing(last) => Ok(self.receipt_up_to(last)),
             Accepted::NoOp { created, last } => Ok(self.receipt_up_to(last).relying_on(created)),
             Accepted::Held(held_by, _) => {
                 let Mutation::Add(shape) = mutation else { unreachable!("only an add has a key") };
@@ -57,14 +72,20 @@ impl<S: ShapeStore> Shared<S> {
         shape: &NewShape,
         attempt: AttemptContext,
     ) -> Result<GetOrAdd, MutateError> {
+        match self.find(&shape.key) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) => return self.report(Err(error.into()), attempt),
+        }
         let started_at = self.started_at(attempt);
         // A live key is found, however large the rest of the new shape is.
         let limits = self.options.limits.check(shape);
         let outcome = self.accept(&Mutation::Add(shape.clone()), limits, started_at).map(|accepted| {
             let (handle, added, receipt) = match accepted {
-                Accepted::New(seq) | Accepted::NoOp { created: seq, .. } => {
-                    (shape.handle.clone(), true, self.receipt(seq))
-                }
+                Accepted::New(seq)
+                | Accepted::All(_, seq)
+                | Accepted::Nothing(seq)
+                | Accepted::NoOp { created: seq, .. } => (shape.handle.clone(), true, self.receipt(seq)),
                 Accepted::Held(handle, Some(created)) => (handle, false, self.receipt(created)),
                 Accepted::Held(handle, None) => {
                     (handle, false, self.receipt_up_to(self.durability.settled()))
@@ -75,15 +96,31 @@ impl<S: ShapeStore> Shared<S> {
         self.report(outcome, attempt)
     }
 
-    /// Returns the handle of the live shape with this key: from the overlay, then from the store below (I3).
-    pub(crate) fn holder_of(&self, key: &Key) -> Result<Option<Handle>> {
-        let hash = self.overlay.hashing.key(key);
-        if self.overlay.may_contain(hash)
-            && let Some(holder) = self.overlay.read().key(hash, key)
-        {
-            return Ok(holder.map(|record| record.handle().clone()));
+    /// Returns the live shape with this key: from the overlay, then from the store below (I3).
+    pub(crate) fn holder_of(&self, key: &Key) -> Result<Option<Holder>> {
+        if !self.overlay.is_empty() {
+            let hash = self.overlay.hashing.key(key);
+            if self.overlay.may_contain(hash)
+                && let Some(holder) = self.overlay.read().key(hash, key)
+            {
+                let pending = |record: &Arc<Record>| Holder {
+                    handle: record.handle().clone(),
+                    pending: Some(record.entry.created()),
+                };
+                return Ok(holder.map(pending));
+            }
         }
-        self.store.handle_for(key)
+        Ok(self.store.handle_for(key)?.map(|handle| Holder { handle, pending: None }))
+    }
+
+    /// Returns the live shape with this key, with a receipt for its add.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        let found = |Holder { handle, pending }| {
+            let on_disk = || self.receipt_up_to(self.durability.settled());
+            let receipt = pending.map_or_else(on_disk, |created| self.receipt(created));
+            GetOrAdd { handle, added: false, receipt }
+        };
+        Ok(self.holder_of(key)?.map(found))
     }
 
     /// Reserves handles under the lock under which adds are inserted, a few at a time, so that readers and
@@ -227,6 +264,8 @@ impl<S: ShapeStore> Shared<S> {
                 self.overlay.withdraw(&state);
                 return Err(Refusal::ReadSince { handle: entry.handle().clone() }.into());
             }
+            // An add ends no wait, and a copy of it would be one more reference to free.
+            let ends_waits = (!matches!(change, Change::Add { .. })).then(|| change.clone());
             let wakes_flusher = self.insert(&mut state, change, hashes, seq);
             if let Some(started_at) = started_at {
                 // Under the lock, where a look at the clock costs those that wait for it. Outside, all
@@ -234,6 +273,9 @@ impl<S: ShapeStore> Shared<S> {
                 state.active.record_latency(started_at.elapsed());
             }
             drop(state);
+            if let Some(change) = &ends_waits {
+                self.waits.changed_by(change);
+            }
             if wakes_flusher {
                 self.requests.wake();
             }
@@ -245,7 +287,7 @@ impl<S: ShapeStore> Shared<S> {
     /// is inserted, or wait until that is decided. Returns the hashes of the change.
     ///
     /// Only the change of a removal says which key it frees, so that hash is computed here.
-    fn announce(&self, state: &State, change: &Change, mut hashes: Hashes) -> Hashes {
+    pub(crate) fn announce(&self, state: &State, change: &Change, mut hashes: Hashes) -> Hashes {
         let (filter, hashing) = (self.overlay.active_filter(state), &self.overlay.hashing);
         match change.entry() {
             None => filter.set_all(),
@@ -267,7 +309,7 @@ impl<S: ShapeStore> Shared<S> {
     }
 
     /// Inserts an accepted change into the active generation. Returns whether the flusher has to be woken.
-    fn insert(&self, state: &mut State, change: Change, hashes: Hashes, seq: Seq) -> bool {
+    pub(crate) fn insert(&self, state: &mut State, change: Change, hashes: Hashes, seq: Seq) -> bool {
         let (was_empty, was_due) = (state.active.is_empty(), self.options.is_large(&state.active));
         if let Change::Reset = &change {
             (state.counts, state.shared_handles) = (CountDelta::default(), 0);
@@ -290,7 +332,7 @@ impl<S: ShapeStore> Shared<S> {
 }
 
 /// Returns the error of a mutation during whose two looks below that store was rebuilt.
-fn rebuilt_meanwhile() -> Error {
+pub(crate) fn rebuilt_meanwhile() -> Error {
     Error::new(
         ErrorKind::Busy,
         "the database was repaired while this change was validated; nothing has changed; try the change again",

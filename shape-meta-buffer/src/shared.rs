@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
     DurabilityTracker, Observer, Pending, Receipt, RequestFlush, ReservedHandles, Result, Seq, ShapeStore,
+    ShapeWaits,
 };
 
 use crate::{
@@ -48,6 +49,8 @@ pub(crate) struct Shared<S> {
     /// Handles whose stored data is being deleted. Checked and reserved under the overlay's lock, 5.
     pub(crate) reserved: Arc<ReservedHandles>,
     pub(crate) requests: Arc<FlushRequests>,
+    /// The waits for shapes. Woken without a lock of the table.
+    pub(crate) waits: Arc<ShapeWaits>,
 }
 
 impl<S: ShapeStore> Shared<S> {
@@ -71,6 +74,7 @@ impl<S: ShapeStore> Shared<S> {
             reserved: Arc::new(ReservedHandles::new(Arc::clone(&backpressure.capacity))),
             backpressure,
             requests,
+            waits: Arc::default(),
             options,
         })
     }

@@ -77,6 +77,8 @@ mod traits;
 
 mod durability;
 
+mod waits;
+
 mod reservation;
 mod retired;
 pub mod store_parts;
@@ -120,15 +122,20 @@ pub use data::{Counts, Definition, DefinitionExt, Entry, Keyed, Metadata, Record
 pub use data::{OnOtherStamp, Rekey, Stamp, StampCheck, StampOutcome};
 
 // The requests of callers, and their validation.
-pub use validation::{Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, validate, validate_add};
+pub use validation::{
+    Batch, Change, Existing, Limits, Mutation, NewShape, Refusal, Removal, Selection, validate, validate_add,
+};
 
 // Arguments and results of the traits.
-pub use traits::{AttemptContext, CloseReport, GetOrAdd, Pending, Submitted, Unwritten, Wait};
+pub use traits::{AttemptContext, Check, CloseReport, GetOrAdd, Pending, Submitted, Unwritten, Wait};
 pub use traits::{Delta, HandleSet, LeastRecentlyUsed, RefreshReport, Scan, SweepProgress};
 pub use traits::{Lost, Repaired, TrustedState};
 
 // Durability: receipts, and the tracker with which a top layer implements them.
 pub use durability::{DurabilityTracker, NotDurable, Receipt, RequestFlush, Signal, Waiter};
+
+// Waits for a state of a shape, and what a layer on top implements them with.
+pub use waits::{AwaitShapes, AwaitShapesExt, Milestone, NotReached, ShapeWaits, Watch};
 
 // Reads over two sources, for implementors of layers.
 pub use retired::{Retired, RetiredSince};

@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -12,8 +12,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Direct, GetOrAdd, MemoryStore, MutateError, MutateShapes, MutateShapesExt, Mutation, NewShape,
-    ReadShapes, ReadShapesExt, Receipt, Refusal, Result, Signal, Wait,
+    AwaitShapes, Direct, GetOrAdd, Key, MemoryStore, MutateError, MutateShapes, MutateShapesExt, Mutation,
+    NewShape, ReadShapes, ReadShapesExt, Receipt, Refusal, Result, ShapeWaits, Signal, Wait,
     conformance::{block_on, shape},
     forward_reads,
 };
@@ -70,7 +70,19 @@ impl ReadShapes for FullStore {
     forward_reads!(self => self.inner);
 }
 
+impl AwaitShapes for FullStore {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        self.inner.shape_waits()
+    }
+    fn shown_receipt(&self) -> Option<Receipt> {
+        self.inner.shown_receipt()
+    }
+}
+
 impl MutateShapes for FullStore {
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        self.inner.get(key)
+    }
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
         self.if_capacity(|| self.inner.try_mutate(mutation))
     }

@@ -9,9 +9,9 @@ use std::sync::{
 
 use proptest::prelude::*;
 use shape_meta_core::{
-    Counts, DurabilityTracker, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata,
-    MutateError, MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Record, Refusal, Relation, Result,
-    Scan, ScanItem, Seq, Signal, SnapshotState, Timestamp,
+    AwaitShapes, Counts, DurabilityTracker, Entry, GetOrAdd, Handle, HandleSet, Key, LeastRecentlyUsed,
+    Metadata, MutateError, MutateShapes, Mutation, NewShape, ReadShapes, Receipt, Record, Refusal, Relation,
+    Result, Scan, ScanItem, Seq, ShapeWaits, Signal, SnapshotState, Timestamp,
     conformance::{
         CompositionFixture,
         ops::{Op, lockstep},
@@ -52,6 +52,7 @@ struct ListModel {
     shapes: Mutex<(u64, Vec<Shape>)>,
     progress: Arc<DurabilityTracker>,
     paused: AtomicBool,
+    waits: Arc<ShapeWaits>,
 }
 
 impl ListModel {
@@ -155,8 +156,38 @@ impl ReadShapes for ListModel {
     }
 }
 
+/// Wakes the waits for a shape after a mutation, or all.
+struct WakeOnDrop<'a>(&'a ShapeWaits, Option<&'a str>);
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        match self.1 {
+            Some(handle) => self.0.removed(handle),
+            None => self.0.all_changed(),
+        }
+    }
+}
+
+impl AwaitShapes for ListModel {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        Arc::clone(&self.waits)
+    }
+
+    fn shown_receipt(&self) -> Option<Receipt> {
+        Some(Receipt::up_to(Seq::new(self.all().0), Arc::clone(&self.progress)))
+    }
+}
+
 impl MutateShapes for ListModel {
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        let found = self.handle_for(key)?;
+        let receipt = Receipt::new(self.last_seq()?, Arc::clone(&self.progress));
+        Ok(found.map(|handle| GetOrAdd { handle, added: false, receipt }))
+    }
+
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
+        // Dropped once the lock is released.
+        let _wake = WakeOnDrop(&self.waits, mutation.handle());
         let (last, shapes) = &mut *self.all();
         let at = |handle: &str| shapes.iter().position(|shape| shape.new.handle == *handle);
         let unknown = |handle: &str| {
@@ -189,6 +220,29 @@ impl MutateShapes for ListModel {
                 let at = at(handle).ok_or_else(|| unknown(handle))?;
                 shapes.remove(at);
                 Ok(self.accepted(last))
+            }
+            Mutation::RemoveAll(removal) => {
+                let is_root = |shape: &Shape| {
+                    removal.handles().iter().any(|handle| shape.new.handle == **handle)
+                        || removal.relations().iter().any(|read| shape.new.relations.contains(read))
+                };
+                let mut removed: Vec<bool> = shapes.iter().map(is_root).collect();
+                // Once for each shape, since a chain of dependants may be as long as that.
+                for _ in shapes.iter().filter(|_| removal.has_dependants()) {
+                    for at in 0..shapes.len() {
+                        let depends = |on: usize| shapes[at].new.dependencies.contains(&shapes[on].new.key);
+                        let is_removed = (0..shapes.len()).any(|on| removed[on] && depends(on));
+                        removed[at] = removed[at] || is_removed;
+                    }
+                }
+                let mut removed = removed.into_iter();
+                shapes.retain(|_| {
+                    !removed.next().unwrap_or(false) || {
+                        *last += 1;
+                        false
+                    }
+                });
+                Ok(Receipt::up_to(Seq::new(*last), Arc::clone(&self.progress)))
             }
             Mutation::RemoveUnread(handle, since) => {
                 let at = at(handle).ok_or_else(|| unknown(handle))?;

@@ -136,7 +136,7 @@ async fn flat<S: HasFutures, T: Send + 'static>(
 }
 
 /// Looks up here if memory answers, and on a thread of the store otherwise.
-async fn look_up<
+pub(super) async fn look_up<
     S: HasFutures,
     Q: ?Sized + Sync,
     O: std::borrow::Borrow<Q> + Send + 'static,

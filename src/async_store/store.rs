@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use shape_meta_core::{
-    CloseReport, GetOrAdd, Handle, Key, MutateError, MutateShapesExt, NewShape, NotDurable, Repaired, Result,
-    StoreControl,
+    CloseReport, GetOrAdd, Key, MutateError, MutateShapes, MutateShapesExt, NewShape, NotDurable, Repaired,
+    Result, StoreControl,
 };
 
-use super::{HasFutures, ReadShapesAsync};
+use super::{HasFutures, ReadShapesAsync, composition::MemoryLookups, reads::look_up};
 use crate::ShapeMeta;
 
 /// # As futures
@@ -82,14 +82,10 @@ impl ShapeMeta {
         &self,
         key: &Key,
         make: impl FnOnce() -> NewShape + Send,
-    ) -> Result<Handle, MutateError> {
-        match self.handle_for_async(key).await? {
-            Some(handle) => Ok(handle),
-            None => {
-                let shape = make();
-                let GetOrAdd { handle, .. } = self.get_or_add_async(&shape).await?;
-                Ok(handle)
-            }
+    ) -> Result<GetOrAdd, MutateError> {
+        match look_up(self, MemoryLookups::All, key, Clone::clone, |store, key| store.get(key)).await? {
+            Some(found) => Ok(found),
+            None => self.get_or_add_async(&make()).await,
         }
     }
 }

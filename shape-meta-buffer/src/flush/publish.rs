@@ -43,6 +43,10 @@ impl<S: ShapeStore> Flusher<S> {
                 self.shared.durability.reject(*seq, rejection.error.clone());
             }
         }
+        if !rejections.is_empty() {
+            // The changes that depended on them were revoked, too.
+            self.shared.waits.all_changed();
+        }
         self.shared.durability.settle(through);
         self.shared.backpressure.capacity.raise();
         // Their memory is freed here, where no thread waits for it.

@@ -130,6 +130,7 @@ impl<S: ShapeStore + 'static> Closer<S> {
         // Resolves every receipt, and every wait for capacity, that is still open.
         self.shared.durability.stop(Error::closed());
         self.shared.backpressure.capacity.raise();
+        self.shared.waits.close();
         let error = match outcome {
             Ok(()) => None,
             Err(NotDurable::Stopped(error) | NotDurable::Rejected(error)) => {

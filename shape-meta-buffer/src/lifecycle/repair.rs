@@ -48,6 +48,8 @@ impl<S: ShapeStore> Flusher<S> {
             Err(_) => state.writing.repair_failed(),
         }
         drop(state);
+        // Some shapes may be lost.
+        self.shared.waits.all_changed();
         // A close may wait for this.
         self.shared.backpressure.capacity.raise();
         repaired

@@ -48,6 +48,9 @@ pub(crate) struct Generation {
     by_handle: HashTable<u32>,
     by_key: HashTable<KeyHolder>,
     by_relation: HashMap<Relation, RelationChanges, RandomState>,
+    /// The slot and the id of every shape that was added with dependencies. An element counts only if its
+    /// slot still has that shape.
+    dependants: Vec<(u32, Seq)>,
     /// The slot of each mutation from `slot_of_mutation_from` on, so that a rejected slot is reported to
     /// every mutation that went to it.
     slot_of_mutation: Vec<u32>,
@@ -283,6 +286,14 @@ impl Generation {
         (entry.created() == created).then_some(entry)
     }
 
+    /// Returns the shapes that it adds and that have dependencies.
+    pub(crate) fn dependants(&self) -> impl Iterator<Item = &Record> {
+        self.dependants.iter().filter_map(|(at, created)| {
+            let record = self.slots[*at as usize].added()?;
+            (record.entry.created() == *created).then_some(&**record)
+        })
+    }
+
     pub(crate) fn slots(&self) -> &[Slot] {
         &self.slots
     }
@@ -320,6 +331,9 @@ impl Generation {
             let element = (at, record.entry.created());
             self.bytes +=
                 push(&mut changes_of(&mut self.by_relation, *relation, &mut self.bytes).added, element);
+        }
+        if !record.dependencies.is_empty() {
+            self.bytes += push(&mut self.dependants, (at, record.entry.created()));
         }
         self.slots[at as usize].state = SlotState::Added(record, state);
         at
@@ -630,6 +644,7 @@ impl Generation {
             + self.by_key.allocation_size()
             + relations * (size_of::<(Relation, RelationChanges)>() + 1)
             + self.slot_of_mutation.capacity() * size_of::<u32>()
+            + self.dependants.capacity() * size_of::<(u32, Seq)>()
             + lists.sum::<usize>()
             + slots.sum::<usize>()
     }

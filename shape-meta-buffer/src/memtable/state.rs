@@ -71,6 +71,11 @@ impl State {
         self.all().chain(newest_first(dropped)).find_map(|generation| generation.key(hash, key))
     }
 
+    /// Returns all generations, with those that were dropped since the pin.
+    pub(crate) fn all_since<'a>(&'a self, dropped: &'a DroppedSince) -> impl Iterator<Item = &'a Generation> {
+        self.all().chain(newest_first(dropped))
+    }
+
     /// Returns the list of the generations that are dropped from now on: a read of the store below that
     /// begins now shows everything that was dropped before.
     pub(crate) fn pin(&self) -> DroppedSince {

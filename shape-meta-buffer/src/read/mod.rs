@@ -95,10 +95,7 @@ impl<S: ShapeStore + 'static> ReadShapes for Buffered<S> {
     }
 
     fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        if self.shared.overlay.is_empty() {
-            return self.shared.store.handle_for(key);
-        }
-        self.shared.holder_of(key)
+        Ok(self.shared.holder_of(key)?.map(|holder| holder.handle))
     }
 
     fn entry(&self, handle: &str) -> Result<Option<Arc<Entry>>> {

@@ -8,7 +8,8 @@ use super::{
     sample::{handle, shape},
 };
 use crate::{
-    ErrorKind, HealthState, MutateError, MutateShapesExt, NotDurable, Pending, SnapshotState, StoreControl,
+    AwaitShapes, AwaitShapesExt, ErrorKind, HealthState, Milestone, MutateError, MutateShapesExt, NotDurable,
+    NotReached, Pending, SnapshotState, StoreControl,
 };
 
 /// When a flush returns, every mutation that was accepted before is durable, and nothing is pending.
@@ -42,6 +43,29 @@ pub fn c6_a_requested_flush_completes_its_receipt<F: CompositionFixture<Store: S
     fixture.flush(&store);
     assert!(requested.wait_durable(TIMEOUT).is_ok());
     assert!(added.is_durable());
+}
+
+/// A close ends the waits for what no shape reaches any more, and later ones.
+pub fn c10_close_ends_every_wait<F: CompositionFixture<Store: StoreControl>>(fixture: &F) {
+    let store = fixture.open();
+    add(&store, &shape(1));
+    std::thread::scope(|scope| {
+        let waits = [Milestone::Snapshot(SnapshotState::Started), Milestone::Removed].map(|milestone| {
+            let store = &store;
+            scope.spawn(move || store.wait_for_timeout(&handle(1), milestone, TIMEOUT))
+        });
+        while store.shape_waits().len() < waits.len() {
+            std::thread::yield_now();
+        }
+        assert!(store.close(TIMEOUT).is_complete());
+        for wait in waits {
+            let ended = wait.join().expect("a wait panicked");
+            assert!(matches!(ended, Err(NotReached::Closed)), "{ended:?}");
+        }
+    });
+    let later = store.wait_for_timeout(&handle(1), SnapshotState::Started, TIMEOUT);
+    assert!(matches!(later, Err(NotReached::Closed)), "{later:?}");
+    assert!(store.wait_for_timeout(&handle(1), Milestone::Durable, TIMEOUT).is_ok());
 }
 
 /// While flushing is paused, `pending` reports the number, size, age and net effect of pending changes, and a

@@ -118,6 +118,7 @@ macro_rules! conformance_tests {
             c6_a_requested_flush_completes_its_receipt
             c7_pending_changes_are_reported
             c10_close_writes_everything_and_reports
+            c10_close_ends_every_wait
         }
     };
     (composition without control: $fixture:expr) => {
@@ -160,6 +161,10 @@ macro_rules! conformance_tests {
             c3_removal_frees_handle_and_key_at_once
             c3_repeated_removes_and_adds
             c3_two_shapes_exchange_their_keys
+            c3_a_list_of_shapes_is_removed
+            c3_all_that_read_a_relation_are_removed
+            c3_dependants_are_removed
+            c1_a_removal_in_bulk_is_one_step
             c3_threads_add_and_remove_the_same_shapes
             c3_an_evictor_keeps_what_is_used
             c4_an_unknown_handle_is_refused
@@ -175,6 +180,12 @@ macro_rules! conformance_tests {
             c6_complete_shapes_survive_a_reopen
             c6_an_empty_store_reopens
             c6_repeated_reopens_change_nothing
+            c14_a_wait_for_what_is_so_is_ready
+            c14_a_mark_ends_the_waits_for_it
+            c14_a_wait_ends_when_its_shape_goes
+            c14_a_shape_is_awaited_until_it_is_durable
+            c14_thousands_of_waits_end
+            c14_no_wake_up_is_lost
         }
     };
 }

@@ -10,11 +10,11 @@ use super::{
     transaction::{Claims, Transaction},
 };
 use crate::{
-    Activity, AttemptContext, Batch, Change, CloseReport, DurabilityTracker, Error, ErrorKind, Existing,
-    FlushStats, GetOrAdd, Handle, HandleState, Health, Latencies, Limits, MutateError, MutateShapes,
-    Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt, Refusal, Remedy, Repaired,
-    Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt, Signal, StoreControl, Submitted,
-    TrustedState, Usage, forward_reads,
+    Activity, AttemptContext, AwaitShapes, Batch, Change, CloseReport, DurabilityTracker, Entry, Error,
+    ErrorKind, Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, Key, Latencies, Limits,
+    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
+    Refusal, Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt,
+    ShapeWaits, Signal, StoreControl, Submitted, TrustedState, Usage, forward_reads,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -57,6 +57,7 @@ struct Shared<S> {
     /// Checked and reserved under `writer`.
     reserved: Arc<ReservedHandles>,
     creation_counts_as_read: AtomicBool,
+    waits: Arc<ShapeWaits>,
 }
 
 /// The default interval of saving last-read times. A shape then costs at most one row written per minute,
@@ -130,6 +131,7 @@ impl<S: ShapeStore + 'static> Direct<S> {
             condition: Mutex::default(),
             reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
             creation_counts_as_read: AtomicBool::new(false),
+            waits: Arc::default(),
         })))
     }
 
@@ -204,12 +206,21 @@ impl<S> Shared<S> {
         Receipt::up_to(seq, Arc::clone(&self.tracker))
     }
 
-    fn get_or_add(&self, shape: &NewShape, answer: Answer) -> GetOrAdd {
+    fn added_or_found(&self, shape: &NewShape, answer: Answer) -> GetOrAdd {
         let receipt = self.receipt(answer.seq);
         match answer.existing {
             Some(handle) => GetOrAdd { handle, added: false, receipt },
             None => GetOrAdd { handle: shape.handle.clone(), added: true, receipt },
         }
+    }
+}
+
+impl<S: ShapeStore> Shared<S> {
+    /// Returns the shape with this key, which is committed, if it is live.
+    fn find(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        let receipt = || Receipt::up_to(self.tracker.settled(), Arc::clone(&self.tracker));
+        let found = self.inner.handle_for(key)?;
+        Ok(found.map(|handle| GetOrAdd { handle, added: false, receipt: receipt() }))
     }
 }
 
@@ -360,10 +371,11 @@ impl<S: ShapeStore + 'static> Shared<S> {
             };
             match outcome {
                 Ok(Validated::Change(change)) => transaction.push(Arc::clone(ticket), change),
+                Ok(Validated::Removals(removed)) => transaction.push_all(Arc::clone(ticket), removed),
                 Ok(Validated::Postponed) => {
                     postponed.push(Arc::clone(ticket));
                     transaction.exclude(&request.mutation);
-                    if matches!(request.mutation, Mutation::Reset) {
+                    if request.mutation.is_of_many() {
                         // What came after it is not removed by it.
                         transaction.close();
                     }
@@ -406,6 +418,14 @@ impl<S: ShapeStore + 'static> Shared<S> {
             }
             self.limits.check(shape)?;
         }
+        if let Mutation::RemoveAll(removal) = &request.mutation {
+            if !transaction.is_empty() {
+                return Ok(Validated::Postponed);
+            }
+            // Nothing else changes the store meanwhile, so all of it is as of one moment.
+            let removed = removal.select(&self.inner)?.into_shapes(|entry| Some(Arc::clone(entry)));
+            return Ok(if removed.is_empty() { answer(None) } else { Validated::Removals(removed) });
+        }
         let existing = Existing::of(&request.mutation, &self.inner)?;
         let change = validate(&request.mutation, existing, transaction.next_seq())?;
         Ok(match change {
@@ -434,18 +454,22 @@ impl<S: ShapeStore + 'static> Shared<S> {
     /// committed.
     fn apply(&self, transaction: Transaction, claims: Claims<'_, S>) -> bool {
         let (batch, mut callers) = transaction.finish();
+        let mut wake = WakeOnDrop { waits: &self.waits, committed: None };
         match self.apply_batch(&batch, &callers) {
             Ok(()) => {
                 claims.keep();
+                wake.committed = Some(&batch);
+                drop(wake);
                 self.tracker.settle(batch.through);
-                let first = batch.through.get() - batch.changes.len() as u64 + 1;
+                // A single caller has all of the changes.
+                let first = batch.through.get() - callers.iter().count() as u64 + 1;
                 for (seq, ticket) in (first..).map(Seq::new).zip(callers.drain()) {
                     ticket.answer(Ok(Answer { seq, existing: None }));
                 }
                 true
             }
             // Nothing was applied. Which change was rejected shows when each is applied alone.
-            Err(error) if batch.changes.len() > 1 && error.kind().remedy() == Remedy::Isolate => {
+            Err(error) if callers.iter().count() > 1 && error.kind().remedy() == Remedy::Isolate => {
                 self.queue.put_back_alone(callers);
                 false
             }
@@ -545,9 +569,27 @@ impl<S: ShapeStore + 'static> Shared<S> {
     }
 }
 
+/// Wakes the waits for shapes when this is dropped: those for the shapes of the batch that was committed, or
+/// all, because a transaction that fails, or panics, may be committed all the same.
+struct WakeOnDrop<'a> {
+    waits: &'a ShapeWaits,
+    committed: Option<&'a Batch>,
+}
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        match self.committed {
+            Some(batch) => batch.changes.iter().for_each(|change| self.waits.changed_by(change)),
+            None => self.waits.all_changed(),
+        }
+    }
+}
+
 /// What becomes of a mutation that is not refused.
 enum Validated {
     Change(Change),
+    /// These shapes are removed, in a transaction of their own.
+    Removals(Vec<Arc<Entry>>),
     /// It waits for the next transaction.
     Postponed,
     /// It changes nothing.
@@ -560,7 +602,23 @@ impl<S: ShapeStore> ReadShapes for Direct<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
+impl<S: ShapeStore> AwaitShapes for Direct<S> {
+    fn shape_waits(&self) -> Arc<ShapeWaits> {
+        Arc::clone(&self.0.waits)
+    }
+
+    /// What reads show is committed.
+    fn shown_receipt(&self) -> Option<Receipt> {
+        None
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
 impl<S: ShapeStore + 'static> MutateShapes for Direct<S> {
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        self.0.find(key)
+    }
+
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
         self.attempt(mutation, AttemptContext::ONLY)
     }
@@ -575,9 +633,12 @@ impl<S: ShapeStore + 'static> MutateShapes for Direct<S> {
     }
 
     fn attempt_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Result<GetOrAdd, MutateError> {
+        if let Some(found) = self.0.find(&shape.key)? {
+            return Ok(found);
+        }
         let mutation = Mutation::Add(shape.clone());
         let answer = self.0.call(Request { mutation, or_get: true, attempt })?;
-        Ok(self.0.get_or_add(shape, answer))
+        Ok(self.0.added_or_found(shape, answer))
     }
 
     /// Waits in the queue without blocking. If no thread commits, one is started, and ends with the queue.
@@ -589,7 +650,7 @@ impl<S: ShapeStore + 'static> MutateShapes for Direct<S> {
     fn submit_get_or_add(&self, shape: &NewShape, attempt: AttemptContext) -> Submitted<GetOrAdd> {
         let request = Request { mutation: Mutation::Add(shape.clone()), or_get: true, attempt };
         let shape = shape.clone();
-        self.0.submit(request, move |shared, answer| shared.get_or_add(&shape, answer))
+        self.0.submit(request, move |shared, answer| shared.added_or_found(&shape, answer))
     }
 
     /// There is always capacity; only a reserved handle is waited for.
@@ -638,6 +699,8 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         }
         let repaired = self.0.inner.rebuild_from(TrustedState::default())?;
         self.0.condition().succeeded();
+        // Some may be lost.
+        self.0.waits.all_changed();
         Ok(repaired)
     }
 
@@ -674,6 +737,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
             Ok(lead) => lead,
             Err(error) => {
                 self.0.condition().phase = Phase::Closed;
+                self.0.waits.close();
                 return report(Some(error));
             }
         };
@@ -688,6 +752,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
             }
         }
         self.0.condition().phase = Phase::Closed;
+        self.0.waits.close();
         drop(lead);
         report(None)
     }

@@ -79,7 +79,7 @@ impl Transaction {
                 Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) | Mutation::Mark(handle, _) => {
                     self.handles.contains(handle.as_str())
                 }
-                Mutation::Reset => true,
+                Mutation::RemoveAll(_) | Mutation::Reset => true,
             }
     }
 
@@ -94,7 +94,7 @@ impl Transaction {
                 // No shape has a text that is no handle.
                 self.handles.extend(Handle::new(handle));
             }
-            Mutation::Reset => {}
+            Mutation::RemoveAll(_) | Mutation::Reset => {}
         }
     }
 
@@ -140,7 +140,15 @@ impl Transaction {
         self.changes.push(change);
     }
 
-    /// Returns the batch, and the callers in the order of its changes.
+    /// Takes the removals of one caller, which are a transaction.
+    pub(super) fn push_all(&mut self, ticket: Arc<Ticket>, removed: Vec<Arc<Entry>>) {
+        self.is_closed = true;
+        self.callers.push(ticket);
+        self.changes.extend(removed.into_iter().map(|entry| Change::Remove { entry }));
+    }
+
+    /// Returns the batch, and the callers in the order of its changes; a single one if all changes are of
+    /// that.
     pub(super) fn finish(self) -> (Batch, Callers) {
         let through = Seq::new(self.last.get() + self.changes.len() as u64);
         (Batch { changes: self.changes, through }, self.callers)

@@ -12,8 +12,8 @@ use crate::{DurabilityTracker, NotDurable, Seq};
 #[derive(Clone, Debug)]
 pub struct Receipt {
     seq: Seq,
-    /// The mutation whose rejection this receipt reports.
-    own: Option<Seq>,
+    /// The first and the last of the mutations whose rejection this receipt reports.
+    own: Option<(Seq, Seq)>,
     /// Whether a wait requests no flush.
     passive: bool,
     tracker: Arc<DurabilityTracker>,
@@ -22,7 +22,7 @@ pub struct Receipt {
 impl Receipt {
     /// Returns the receipt of the mutation with this sequence number.
     pub fn new(seq: Seq, tracker: Arc<DurabilityTracker>) -> Self {
-        Self { seq, own: Some(seq), passive: false, tracker }
+        Self { seq, own: Some((seq, seq)), passive: false, tracker }
     }
 
     /// Returns a receipt that resolves once every mutation up to `seq` is settled. A permanent rejection is
@@ -34,7 +34,13 @@ impl Receipt {
     /// The same receipt, which also reports a permanent rejection of the mutation `seq`: the add of a shape,
     /// for example, that the caller relies on.
     pub fn relying_on(self, seq: Seq) -> Self {
-        Self { own: Some(seq), ..self }
+        self.relying_on_all(seq, seq)
+    }
+
+    /// The same for all mutations from `first` to `last`: those of a removal in bulk. One of their rejections
+    /// is reported.
+    pub fn relying_on_all(self, first: Seq, last: Seq) -> Self {
+        Self { own: Some((first, last)), ..self }
     }
 
     /// The same receipt, whose waits do not request a flush: the mutation becomes durable with the next flush

@@ -118,16 +118,17 @@ impl DurabilityTracker {
     }
 
     /// Returns the outcome of a wait for everything up to `seq`, or `None` while something of it is pending.
-    /// A rejection is reported only if it is that of the mutation `own`.
-    pub(crate) fn outcome(&self, seq: Seq, own: Option<Seq>) -> Option<Result<(), NotDurable>> {
+    /// A rejection is reported only if it is that of one of the mutations `own`, the first and the last.
+    pub(crate) fn outcome(&self, seq: Seq, own: Option<(Seq, Seq)>) -> Option<Result<(), NotDurable>> {
         // Lock before loading the watermark: a thread that sees a stop under the lock then also sees
         // everything that was settled before the stop, and does not report a durable mutation as lost.
         let exceptions = self.exceptions();
         let settled = self.settled() >= seq;
-        match own.and_then(|own| exceptions.rejected.get(&own)) {
+        let rejected = |(first, last)| exceptions.rejected.range(first..=last).next();
+        match own.and_then(rejected).map(|(_, error)| error) {
             // Reported at once, also if the watermark has not reached `seq` yet.
             Some(error) => Some(Err(NotDurable::Rejected(error.clone()))),
-            None if settled && own.is_some_and(|own| own <= exceptions.forgotten) => {
+            None if settled && own.is_some_and(|(first, _)| first <= exceptions.forgotten) => {
                 Some(Err(NotDurable::Forgotten))
             }
             None if settled => Some(Ok(())),

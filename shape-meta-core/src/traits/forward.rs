@@ -5,10 +5,10 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    AttemptContext, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, LastReadStore,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore, Receipt,
-    Record, Repaired, Reservation, Result, Seq, ShapeStore, Signal, StoreControl, Submitted, Timestamp,
-    Usage,
+    AttemptContext, AwaitShapes, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, Key,
+    LastReadStore, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes,
+    RebuildStore, Receipt, Record, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal,
+    StoreControl, Submitted, Timestamp, Usage,
 };
 
 /// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
@@ -146,7 +146,19 @@ macro_rules! forward {
             }
         }
 
+        impl<S: AwaitShapes + ?Sized> AwaitShapes for $pointer {
+            fn shape_waits(&self) -> Arc<ShapeWaits> {
+                self.deref().shape_waits()
+            }
+            fn shown_receipt(&self) -> Option<Receipt> {
+                self.deref().shown_receipt()
+            }
+        }
+
         impl<S: MutateShapes + ?Sized> MutateShapes for $pointer {
+            fn get(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+                self.deref().get(key)
+            }
             fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError> {
                 self.deref().try_mutate(mutation)
             }

@@ -1,5 +1,6 @@
 //! The traits of stores and layers, and the types of their arguments and results.
 
+mod check;
 mod read;
 mod read_ext;
 
@@ -17,6 +18,7 @@ mod dependency_order;
 mod repair;
 
 pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
+pub use check::Check;
 pub use control::{CloseReport, Pending, StoreControl, Unwritten};
 pub use delta::{Delta, RefreshReport, SweepProgress};
 pub use mutate::{AttemptContext, GetOrAdd, MutateShapes, Submitted};

@@ -1,10 +1,10 @@
 use std::{future::Future, pin::Pin, time::Instant};
 
-use crate::{Handle, MutateError, Mutation, NewShape, ReadShapes, Receipt, Signal};
+use crate::{AwaitShapes, Handle, Key, MutateError, Mutation, NewShape, Receipt, Result, Signal};
 
 /// The mutations of a composed store, for implementors of the layer on top, which validates. Callers also
 /// import [`MutateShapesExt`](crate::MutateShapesExt).
-pub trait MutateShapes: ReadShapes {
+pub trait MutateShapes: AwaitShapes {
     /// Validates a mutation and accepts it, without waiting for capacity. On return every read on every
     /// thread sees it (C1).
     ///
@@ -14,6 +14,16 @@ pub trait MutateShapes: ReadShapes {
     ///
     /// A refusal or a failure; see [`MutateError`]. Nothing has changed (C4).
     fn try_mutate(&self, mutation: &Mutation) -> Result<Receipt, MutateError>;
+
+    /// Returns the live shape with this key, with a receipt that resolves when it is durable. Takes no lock
+    /// that a mutation holds, except a shared one while the shape is pending.
+    ///
+    /// Blocks: as [`handle_for`](crate::ReadShapes::handle_for).
+    ///
+    /// # Errors
+    ///
+    /// If the disk has to be read, and that fails.
+    fn get(&self, key: &Key) -> Result<Option<GetOrAdd>>;
 
     /// Returns the live shape with the key of `shape`, or adds `shape`, in one atomic step. Of many
     /// concurrent callers with the same new key, one adds the shape and all get its handle (C2).

@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    AttemptContext, GetOrAdd, Handle, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Refusal,
+    AttemptContext, GetOrAdd, Key, MutateError, MutateShapes, Mutation, NewShape, Receipt, Refusal, Removal,
     Submitted, Timestamp,
 };
 
@@ -33,9 +33,14 @@ pub trait MutateShapesExt: MutateShapes {
     }
 
     /// Returns the live shape with the key of `shape`, or adds `shape`; see [`MutateShapes::try_get_or_add`].
-    /// Blocks for up to `wait` while there is no capacity.
+    /// [`GetOrAdd::added`] says whether this call added it. Blocks for up to `wait` while there is no
+    /// capacity.
     ///
-    /// Blocks: as [`mutate`](Self::mutate).
+    /// A shape that is live already costs a [look-up](crate::ReadShapes::handle_for): no lock of mutations,
+    /// and no copy of `shape`. It is returned by a closed store, too.
+    ///
+    /// Blocks: as [`handle_for`](crate::ReadShapes::handle_for) if the key is live, as
+    /// [`mutate`](Self::mutate) otherwise.
     fn get_or_add(&self, shape: &NewShape, wait: Wait) -> Result<GetOrAdd, MutateError> {
         with_backpressure(self, wait, |attempt| self.attempt_get_or_add(shape, attempt))
     }
@@ -81,15 +86,14 @@ pub trait MutateShapesExt: MutateShapes {
         self.mutate(&Mutation::remove(handle), wait)
     }
 
-    /// Removes the shape with this handle, unless it was read at `since` or later. Returns `None` if it was, or
-    /// if no live shape has the handle. For eviction.
+    /// Removes the shape with this handle, unless it was read at `since` or later. Returns `None` if it was,
+    /// or if no live shape has the handle. For eviction.
     ///
     /// A [`touch`](crate::ReadShapes::touch) that returned `true` has come before the decision, and keeps the
     /// shape; after the decision it returns `false`. So no shape is removed that was read since. A shape that
     /// was never read is removed. The time of a shape without a saved one is that of the open.
     ///
-    /// Costs what a [removal](Self::remove) costs. As a future: [`mutate_async`](Self::mutate_async) with
-    /// [`Mutation::remove_unread`].
+    /// As a future: [`mutate_async`](Self::mutate_async) with [`Mutation::remove_unread`].
     ///
     /// Blocks: as [`mutate`](Self::mutate).
     fn remove_if_unread_since(
@@ -103,6 +107,22 @@ pub trait MutateShapesExt: MutateShapes {
             Err(MutateError::Refused(Refusal::ReadSince { .. } | Refusal::UnknownHandle { .. })) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Removes several shapes in one step (C1): a list, all that read some relations, and with
+    /// [`with_dependants`](Removal::with_dependants) those that depend on them. Readers see all of them, or
+    /// none. A crash keeps all removals, or none, unless the store rejects one of them.
+    ///
+    /// The receipt resolves when all are durable. A rejection of one by the store (C8) is reported by the
+    /// receipt, and keeps that shape alone; without a buffer it fails the call, and keeps all.
+    ///
+    /// Looks the shapes up without a lock. Then other mutations wait for about half a microsecond for each
+    /// shape. Waits for capacity like any removal, and may then exceed the bound on pending changes by its
+    /// own size (C7). As a future: [`mutate_async`](Self::mutate_async) with [`Mutation::RemoveAll`].
+    ///
+    /// Blocks: as [`mutate`](Self::mutate), and disk with dependants: for a scan of all shapes.
+    fn remove_all(&self, removal: Removal, wait: Wait) -> Result<Receipt, MutateError> {
+        self.mutate(&Mutation::RemoveAll(removal), wait)
     }
 
     /// Marks the snapshot of this handle as started.
@@ -169,20 +189,19 @@ pub trait MutateShapesExt: MutateShapes {
         mutate_owned(self, Mutation::Reset)
     }
 
-    /// Returns the live shape with this key, or adds the shape that `make` returns. `make` is called only if
-    /// the key is not live.
+    /// [`get_or_add`](Self::get_or_add) with a shape that is made only if the key is not live: `make` returns
+    /// it, with this key.
     ///
-    /// Blocks: as [`handle_for`](crate::ReadShapes::handle_for) if the key is live, as
-    /// [`mutate`](Self::mutate) otherwise.
+    /// Blocks: as [`get_or_add`](Self::get_or_add).
     fn get_or_add_with(
         &self,
         key: &Key,
         make: impl FnOnce() -> NewShape,
         wait: Wait,
-    ) -> Result<Handle, MutateError> {
-        match self.handle_for(key)? {
-            Some(handle) => Ok(handle),
-            None => Ok(self.get_or_add(&make(), wait)?.handle),
+    ) -> Result<GetOrAdd, MutateError> {
+        match self.get(key)? {
+            Some(found) => Ok(found),
+            None => self.get_or_add(&make(), wait),
         }
     }
 }

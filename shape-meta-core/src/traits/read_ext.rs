@@ -1,9 +1,9 @@
 use crate::{
-    DefinitionHash, Handle, HandleSet, LeastRecentlyUsed, ReadShapes, Result, ScanItem, SnapshotState,
-    Timestamp,
+    Check, Definition, DefinitionHash, Handle, HandleSet, Keyed, LeastRecentlyUsed, ReadShapes, Result,
+    ScanItem, SnapshotState, Timestamp,
 };
 
-use super::dependency_order;
+use super::{check::check, dependency_order};
 
 /// Conveniences for callers, over any [`ReadShapes`].
 ///
@@ -23,6 +23,40 @@ pub trait ReadShapesExt: ReadShapes {
     /// Blocks: as [`metadata`](ReadShapes::metadata).
     fn validate_handle(&self, handle: &str, hash: DefinitionHash) -> Result<bool> {
         Ok(self.metadata(handle)?.is_some_and(|metadata| metadata.hash == hash))
+    }
+
+    /// Checks the handle of a request against its definition: whether to serve it, or which handle to
+    /// redirect to. The one call that a request needs; [`check_and_touch`](Self::check_and_touch) also
+    /// records the read.
+    ///
+    /// Costs one look-up, and a second one unless the handle is live with this definition. Computes no key
+    /// and no hash, and takes no lock if the shape is cached. Each look-up is that of one moment (C1).
+    ///
+    /// Blocks: as [`metadata`](ReadShapes::metadata) and [`handle_for`](ReadShapes::handle_for).
+    ///
+    /// ```
+    /// use shape_meta_core::{Check, DefinitionExt, MemoryStore, ReadShapesExt, Relation, Shape, TableName};
+    ///
+    /// let todos = Shape::new(TableName::new("public", "todos"), Relation::new(16510)).keyed();
+    /// assert_eq!(MemoryStore::new().check("54334872-1768476874000000", &todos)?, Check::Unknown(None));
+    /// # Ok::<_, shape_meta_core::Error>(())
+    /// ```
+    fn check<D: Definition>(&self, handle: &str, definition: &Keyed<D>) -> Result<Check> {
+        check(self, handle, definition.as_key(), None)
+    }
+
+    /// [`check`](Self::check), and records a read at this time if the handle is live with this definition.
+    ///
+    /// A shape that is being removed because it was not read is not live: its read would not count.
+    ///
+    /// Blocks: as [`check`](Self::check) and [`touch`](ReadShapes::touch).
+    fn check_and_touch<D: Definition>(
+        &self,
+        handle: &str,
+        definition: &Keyed<D>,
+        at: Timestamp,
+    ) -> Result<Check> {
+        check(self, handle, definition.as_key(), Some(at))
     }
 
     /// Returns the snapshot state of this handle, if it is live.

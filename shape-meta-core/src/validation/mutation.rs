@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Definition, DefinitionHash, Entry, Handle, Key, Record, Relations, Seq, SnapshotState, Timestamp,
+    Definition, DefinitionHash, Entry, Handle, Key, Record, Relations, Removal, Seq, SnapshotState, Timestamp,
 };
 
 /// A shape to add: a [`Record`] without its sequence number.
@@ -79,6 +79,9 @@ pub enum Mutation {
     /// [`Refusal::ReadSince`](crate::Refusal::ReadSince). For eviction. A shape that was never read is
     /// removed.
     RemoveUnread(String, Timestamp),
+    /// Removes several shapes in one step. Each of them has a sequence number of its own, without a gap, in
+    /// the order of creation; the receipt is for all. Has no effect if none is live.
+    RemoveAll(Removal),
     /// Moves the snapshot state of this handle forward to [`SnapshotState::Started`] or
     /// [`SnapshotState::Complete`]. Refused if the handle is not live. Has no effect if the snapshot has
     /// reached this state already.
@@ -108,12 +111,17 @@ impl Mutation {
         Self::Mark(handle.into(), SnapshotState::Complete)
     }
 
-    /// Returns the handle of the shape that is mutated; `None` for a reset.
+    /// Returns the handle of the shape that is mutated; `None` for a removal in bulk, and for a reset.
     pub fn handle(&self) -> Option<&str> {
         match self {
             Self::Add(shape) => Some(&shape.handle),
             Self::Remove(handle) | Self::RemoveUnread(handle, _) | Self::Mark(handle, _) => Some(handle),
-            Self::Reset => None,
+            Self::RemoveAll(_) | Self::Reset => None,
         }
+    }
+
+    /// Whether it concerns shapes that it does not name, so that it is validated against all of them.
+    pub(crate) fn is_of_many(&self) -> bool {
+        matches!(self, Self::RemoveAll(_) | Self::Reset)
     }
 }

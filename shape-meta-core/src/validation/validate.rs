@@ -57,6 +57,8 @@ pub fn validate(mutation: &Mutation, existing: Existing, seq: Seq) -> Result<Opt
             Some((entry, _)) => Ok(Some(Change::Mark { entry, state: *state })),
             None => Err(Refusal::unknown(handle)),
         },
+        // Its shapes are selected by the layer, and each is removed.
+        Mutation::RemoveAll(_) => Ok(None),
         Mutation::Reset => Ok(Some(Change::Reset)),
     }
 }

@@ -11,6 +11,7 @@ mod reopened;
 mod threads;
 mod unique;
 mod visible;
+mod waits;
 
 pub use super::ops::c5_equals_the_reference;
 pub use creation::*;
@@ -24,3 +25,4 @@ pub use reopened::*;
 pub use threads::*;
 pub use unique::*;
 pub use visible::*;
+pub use waits::*;

@@ -101,12 +101,13 @@ pub fn c2_get_or_add_finds_before_checking_limits<F: CompositionFixture>(fixture
 pub fn c2_get_or_add_with_builds_a_shape_only_if_absent<F: CompositionFixture>(fixture: &F) {
     let store = fixture.open();
     let mut made = 0;
-    for _ in 0..3 {
+    for round in 0..3 {
         let make = || {
             made += 1;
             shape(1)
         };
-        assert_eq!(accepted(store.get_or_add_with(&key(1), make, WAIT)), shape(1).handle);
+        let found = accepted(store.get_or_add_with(&key(1), make, WAIT));
+        assert_eq!((found.handle, found.added), (shape(1).handle, round == 0));
         fixture.flush(&store);
     }
     assert_eq!(made, 1);

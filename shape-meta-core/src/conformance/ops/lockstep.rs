@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Direct, Handle, HandleSet, LeastRecentlyUsed, Limits, MemoryStore, MutateError, MutateShapesExt,
-    Mutation, NewShape, NoopObserver, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, ScanItem, Seq,
-    SnapshotState, Timestamp,
+    Mutation, NewShape, NoopObserver, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, Removal,
+    ScanItem, Seq, SnapshotState, Timestamp,
 };
 
 /// Plays operations on a fresh store of the fixture and on the reference model in step.
@@ -186,6 +186,16 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
                     created_at: old.entry.created_at(),
                 });
             }
+            Op::RemoveAll { selected, kind } => {
+                let removal = match kind & 1 {
+                    0 => Removal::of_handles(
+                        bits(selected, HANDLES).map(|handle| op_handle(handle).to_string()),
+                    ),
+                    _ => Removal::of_relations(bits(selected, RELATIONS).map(relation)),
+                };
+                let removal = if kind & 2 == 0 { removal } else { removal.with_dependants() };
+                self.mutate(&Mutation::RemoveAll(removal));
+            }
             Op::MarkStarted { handle } => self.mark(&op_handle(handle), SnapshotState::Started),
             Op::MarkComplete { handle } => self.mark(&op_handle(handle), SnapshotState::Complete),
             Op::Touch { handle, at } => {
@@ -295,7 +305,19 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         if matches!(here, Outcome::Failed) && read(self.store().last_seq()) == before {
             return;
         }
-        match (here, self.reference.mutate(mutation, WAIT)) {
+        let all = View::of(&self.reference).shapes;
+        let expected = self.reference.mutate(mutation, WAIT);
+        if let (Mutation::RemoveAll(_), Ok(expected)) = (mutation, &expected) {
+            let is_gone = |shape: &ShapeView| !read(self.reference.has_handle(&shape.handle));
+            let gone: Vec<_> = all.into_iter().filter(is_gone).map(|shape| shape.handle).collect();
+            let receipt = match here {
+                Outcome::Accepted(receipt) => receipt,
+                Outcome::Failed => expected.clone(),
+                Outcome::Refused(refusal) => panic!("C5: {mutation:?} was refused ({refusal})"),
+            };
+            return self.removed_all(before, gone, receipt);
+        }
+        match (here, expected) {
             (Outcome::Accepted(receipt), Ok(expected)) => {
                 // The receipt of a mutation that changes nothing may have any earlier sequence number.
                 let (seq, last) = (receipt.seq(), expected.seq());
@@ -317,6 +339,21 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             (Outcome::Failed, Err(other)) => {
                 panic!("C5: {mutation:?} was committed, expected {other:?}")
             }
+        }
+    }
+
+    /// Records a removal in bulk as what it stands for: a removal of each shape, in the order of creation.
+    fn removed_all(&mut self, before: Seq, gone: Vec<Handle>, receipt: Receipt) {
+        let last = Seq::new(before.get() + gone.len() as u64);
+        assert_eq!((receipt.seq(), read(self.reference.last_seq())), (last, last), "C5: a number for each");
+        if gone.is_empty() {
+            self.unsettled.push(Unsettled { receipt, own: None });
+            return;
+        }
+        for (seq, handle) in (before.get() + 1..).map(Seq::new).zip(gone) {
+            self.history.mutated(seq, Mutation::remove(&*handle));
+            let receipt = receipt.clone().relying_on(seq);
+            self.unsettled.push(Unsettled { receipt, own: Some(seq) });
         }
     }
 
@@ -344,7 +381,8 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         let receipt = match (here, expected) {
             (Outcome::Accepted(here), Ok(expected)) => {
                 assert_eq!((&here.handle, here.added), (&expected.handle, expected.added), "C5: get_or_add");
-                let (seq, last) = (here.receipt.seq(), expected.receipt.seq());
+                // The receipt of a shape that was there may have any earlier sequence number.
+                let (seq, last) = (here.receipt.seq(), read(self.reference.last_seq()));
                 assert!(
                     seq == last || !here.added && seq < last,
                     "C5: sequence number {seq} instead of {last}"

@@ -20,6 +20,13 @@ pub enum Op {
         /// Microseconds after the last reopen.
         since: u8,
     },
+    /// Removes several shapes in one step.
+    RemoveAll {
+        /// The handles or the relations, one bit each.
+        selected: u8,
+        /// If odd, `selected` are relations. If bit 1 is set, with dependants.
+        kind: u8,
+    },
     /// Removes a shape and adds it again at once, with the same handle and key and other relations.
     Replace {
         /// The handle.
@@ -141,7 +148,8 @@ impl From<[u8; 6]> for Op {
             42..68 => Self::GetOrAdd(spec),
             68..92 => Self::Remove { handle: a },
             92..98 => Self::RemoveUnread { handle: a, since: b },
-            98..120 => Self::Replace { handle: a, relations: b },
+            98..102 => Self::RemoveAll { selected: a & b, kind: c },
+            102..120 => Self::Replace { handle: a, relations: b },
             120..134 => Self::MarkStarted { handle: a },
             134..158 => Self::MarkComplete { handle: a },
             158..172 => Self::Touch { handle: a, at: b },

@@ -18,3 +18,4 @@ mod linear;
 mod pausing;
 mod pipeline;
 mod receipts;
+mod waits;
