@@ -8,7 +8,7 @@ pub(super) fn remove_if_unread<S: MutateShapes + ?Sized>(
     last_read: Timestamp,
 ) -> Result<bool, MutateError> {
     // Another shape that has got the handle since the search was not read yet.
-    if !store.metadata(handle)?.is_some_and(|metadata| metadata.last_read.is_some()) {
+    if store.metadata(handle)?.is_none_or(|metadata| metadata.last_read.is_none()) {
         return Ok(false);
     }
     let since = Timestamp::from_micros(last_read.as_micros().saturating_add(1));
