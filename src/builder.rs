@@ -58,6 +58,7 @@ impl Builder {
                 creation_counts_as_read: None,
                 cache: None,
                 buffer: None,
+                feeds: Arc::default(),
             },
             workers: None,
             #[cfg(feature = "sqlite")]

@@ -78,6 +78,7 @@
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Removal`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
 //! | evict | [`Evictor`], [`EvictorOptions`], [`Eviction`], [`EvictorThread`], [`EvictorSchedule`] |
 //! | stamp | [`Stamp`], [`StampCheck`], [`OnOtherStamp`], [`Rekey`] |
+//! | follow changes | [`StoreControl::subscribe`], [`Feed`], [`FeedOptions`], [`FeedChange`], [`FeedEvent`], [`FeedError`], [`ShapeList`] |
 //! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
 //! | await | [`ReadShapesAsync`], [`ScanStream`], [`BlockingPool`], [`BlockingOptions`], [`StopHandle`] |
 //! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`PoolOptions`], [`PostgresOptions`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
@@ -131,6 +132,37 @@
 //! tenants.open("ajax", &directory.join("ajax"))?;
 //! let stats = tenants.flushers.stats();
 //! assert_eq!((stats.stores, stats.slow), (2, 0)); // for a gauge
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "sqlite", feature = "cache", feature = "buffer")))]
+//! # fn main() {}
+//! ```
+//!
+//! # Change feeds
+//!
+//! [`StoreControl::subscribe`] gives every change of the list of shapes once and in order, for whatever follows
+//! it: a router of rows, another cache, an audit. A caller that keeps a list subscribes first and lists second.
+//!
+//! ```
+//! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use shape_meta::{BufferOptions, FeedError, FeedOptions, NoopCleaner, ShapeList, ShapeMeta, prelude::*};
+//!
+//! let store = ShapeMeta::builder(NoopCleaner).buffered(BufferOptions::default()).open_in_memory()?;
+//! let mut feed = store.subscribe(&FeedOptions::visible())?;
+//! let mut list = ShapeList::of(&store)?;
+//! store.reset(Wait::No)?;
+//! // On a thread of its own, or in a task with `recv_async`.
+//! match feed.recv_timeout(Duration::from_secs(1)) {
+//!     Ok(Some(change)) => list.apply(&change),
+//!     Ok(None) => {} // nothing has changed
+//!     Err(FeedError::Lagged { resume_after }) if list.can_resume_after(resume_after) => {
+//!         feed = store.subscribe(&FeedOptions::visible().after(resume_after))?;
+//!     }
+//!     Err(_) => (feed, list) = (store.subscribe(&FeedOptions::visible())?, ShapeList::of(&store)?),
+//! }
+//! assert_eq!(feed.position(), store.last_seq()?);
 //! # Ok(())
 //! # }
 //! # #[cfg(not(all(feature = "sqlite", feature = "cache", feature = "buffer")))]
@@ -197,6 +229,8 @@ mod layers;
 mod open;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod standby;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod standby_feeds;
 mod store;
 
 // The store.
@@ -244,6 +278,12 @@ pub use shape_meta_core::{
 // Waits for a state of a shape.
 #[doc(inline)]
 pub use shape_meta_core::{Milestone, NotReached, ShapeWaits};
+
+// Change feeds.
+#[doc(inline)]
+pub use shape_meta_core::feed::{
+    ChangedShape, Feed, FeedChange, FeedError, FeedEvent, FeedOptions, FeedStage, ShapeList,
+};
 
 // Health, repair and refresh.
 #[doc(inline)]

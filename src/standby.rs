@@ -6,7 +6,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, ShapeWaits,
+    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, ShapeWaits, StoreControl,
+    feed::{Feed, FeedError, FeedOptions},
     store_parts::{OnLiveOwner, StopHandle},
 };
 
@@ -18,6 +19,7 @@ use crate::{
     database::Follower,
     layers::{Layers, LowerLayers, lower_layers},
     open::Opened,
+    standby_feeds::StandbyFeeds,
 };
 
 /// A read-only follower of a database that another process owns. [`promote`](Self::promote) makes it the
@@ -57,6 +59,7 @@ pub struct Standby(Arc<Inner>);
 struct Inner {
     database: Arc<dyn Follower>,
     lower: LowerLayers<Arc<dyn Follower>>,
+    feeds: StandbyFeeds,
     promoted: OnceLock<ShapeMeta>,
     /// Woken by refreshes, and by the promotion. After that, waits are those of the promoted store.
     waits: Arc<ShapeWaits>,
@@ -82,6 +85,7 @@ impl Standby {
         Ok(Self(Arc::new(Inner {
             database,
             lower,
+            feeds: StandbyFeeds::new(Arc::clone(&upper.feeds)),
             promoted: OnceLock::new(),
             waits: Arc::default(),
             place,
@@ -107,10 +111,28 @@ impl Standby {
             Some(_) => Ok(RefreshReport::default()),
             None => {
                 self.0.database.check_source()?;
-                let refreshed = self.0.lower.refresh();
+                let refreshed = self.0.feeds.refresh(&self.0.lower);
                 self.0.waits.all_changed();
                 refreshed
             }
+        }
+    }
+
+    /// Subscribes to the changes of the list of shapes (C15): those of each [`refresh`](Self::refresh), in one
+    /// step, as net changes, and after a promotion those of the promoted store. A feed goes on through a
+    /// promotion. Visible and durable changes are the same until then.
+    ///
+    /// Waits for a refresh in progress. After a sequence number, it refreshes. A refresh that reads everything
+    /// again ends the feeds: their subscribers list anew. Without a cache, changes have only the ids of shapes
+    /// that were removed or marked, and the next refresh may repeat what was caught up.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StoreControl::subscribe`].
+    pub fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        match self.0.promoted.get() {
+            Some(store) => store.subscribe(options),
+            None => self.0.feeds.subscribe(&self.0.lower, options),
         }
     }
 
@@ -167,7 +189,7 @@ impl Standby {
         let owner = self.0.database.promote(on_live_owner, stop)?;
         let report = owner.database().recover(*cleanup)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
-        self.0.lower.refresh()?;
+        self.0.feeds.refresh(&self.0.lower)?;
         self.0.lower.merge_saved_reads(|created| owner.database().first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
         let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), *cleanup);

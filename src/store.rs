@@ -10,6 +10,7 @@ use shape_meta_core::{
     AttemptContext, AwaitShapes, CloseReport, GetOrAdd, Handle, Health, Key, MutateError, MutateShapes,
     Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, ShapeWaits,
     Signal, StoreControl, Submitted, Usage,
+    feed::{Feed, FeedError, FeedOptions},
 };
 
 use crate::{
@@ -416,6 +417,10 @@ impl StoreControl for ShapeMeta {
 
     fn resume(&self) {
         self.0.core.stack.resume();
+    }
+
+    fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        self.0.core.stack.subscribe(options)
     }
 
     fn pending(&self) -> Pending {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shape_meta::{Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp};
+use shape_meta::{Feed, FeedError, FeedOptions, Mode, OnLiveOwner, ShapeMeta, StoreControl, Timestamp};
 use shape_meta_core::{MemoryStore, conformance::CompositionFixture};
 use tempfile::TempDir;
 
@@ -84,6 +84,10 @@ impl CompositionFixture for Composed {
                 self.composition.over(model)
             }
         }
+    }
+
+    fn subscribe(&self, store: &ShapeMeta, options: &FeedOptions) -> Option<Result<Feed, FeedError>> {
+        Some(store.subscribe(options))
     }
 
     fn flush(&self, store: &ShapeMeta) {

@@ -44,8 +44,8 @@ fn every_cited_test_and_file_exists() {
 #[test]
 fn every_line_and_every_invariant_has_a_row() {
     let contract = contract();
-    let numbers =
-        (1..=13).map(|number| format!("C{number}")).chain((1..=9).map(|number| format!("I{number}")));
+    let lines = (1..=13).chain([15]).map(|number| format!("C{number}"));
+    let numbers = lines.chain((1..=9).map(|number| format!("I{number}")));
     for line in numbers {
         let row = contract.lines().find(|row| row.starts_with(&format!("| {line} |")));
         let row = row.unwrap_or_else(|| panic!("docs/contract.md has no row for {line}"));

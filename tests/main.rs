@@ -19,6 +19,7 @@ mod threads;
 mod closing;
 mod dashboard;
 mod eviction;
+mod feeds;
 mod gauges;
 mod identity;
 mod last_reads;

@@ -8,6 +8,7 @@ use shape_meta_core::{
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
     Repaired, Reservation, Result, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted, SweepProgress,
     Usage,
+    feed::{Feed, FeedError, FeedOptions, Feeds},
 };
 
 use crate::{
@@ -38,9 +39,23 @@ impl<S: ShapeStore + 'static> Buffered<S> {
     /// # Errors
     ///
     /// If the store cannot be read, or the thread cannot be started.
-    pub fn new(inner: S, mut options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+    pub fn new(inner: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+        Self::with_feeds(inner, options, observer, Arc::default())
+    }
+
+    /// As [`new`](Self::new), with feeds that were subscribed to before: those of a standby, which go on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `new`.
+    pub fn with_feeds(
+        inner: S,
+        mut options: BufferOptions,
+        observer: Arc<dyn Observer>,
+        feeds: Arc<Feeds>,
+    ) -> Result<Self> {
         let flushers = options.flushers.take();
-        let shared = Arc::new(Shared::new(inner, options, observer)?);
+        let shared = Arc::new(Shared::new(inner, options, observer, feeds)?);
         let flusher = Arc::new(Flusher::new(Arc::clone(&shared)));
         let registration = match shared.options.background_flush {
             true => Some(register(&flusher, flushers)?),
@@ -94,6 +109,13 @@ impl<S: ShapeStore + 'static> Buffered<S> {
             }
         }
     }
+}
+
+fn not_caught_up(error: &NotDurable) -> Error {
+    let message = format!(
+        "pending changes could not be flushed, and the change log has only what is committed: {error};          subscribe again later, or subscribe from now on and list the shapes anew"
+    );
+    Error::new(ErrorKind::Busy, message).with_source(error.clone())
 }
 
 /// Registers with a shared pool, or with a pool of one thread. The first step is due when last-read times
@@ -202,6 +224,23 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     fn resume(&self) {
         self.shared.requests.set_paused(false);
         self.shared.request_flush();
+    }
+
+    /// After a sequence number, it flushes first: the change log has what is committed. Without a background
+    /// flusher, this thread flushes.
+    fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        let (mut feed, last) = {
+            let state = self.shared.overlay.read();
+            (self.shared.feeds.subscribe(options, state.last)?, state.last)
+        };
+        feed.skip_through(last);
+        let current = last.max(self.shared.opened_at.next());
+        if options.begins_after().is_some_and(|after| after < current) {
+            self.flush(options.longest_catch_up()).map_err(|error| not_caught_up(&error))?;
+            self.shared.feeds.check_not_cancelled(options)?;
+            feed.catch_up_from(&self.shared.store, options, current)?;
+        }
+        Ok(feed)
     }
 
     fn pending(&self) -> Pending {

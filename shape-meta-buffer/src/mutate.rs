@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Instant};
 use shape_meta_core::{
     AttemptContext, Change, Error, ErrorKind, Existing, GetOrAdd, Handle, HandleState, Key, MutateError,
     Mutation, NewShape, Receipt, Record, Refusal, Reservation, Result, Seq, ShapeStore, ShapeStoreExt,
-    SnapshotState, validate, validate_add,
+    SnapshotState,
+    feed::{FeedChange, FeedStage, Watched},
+    validate, validate_add,
 };
 
 use crate::{
@@ -266,7 +268,10 @@ impl<S: ShapeStore> Shared<S> {
             }
             // An add ends no wait, and a copy of it would be one more reference to free.
             let ends_waits = (!matches!(change, Change::Add { .. })).then(|| change.clone());
+            let watched = self.feeds.watched();
+            let fed = if watched.by_none() { None } else { FeedChange::of(seq, &change) };
             let wakes_flusher = self.insert(&mut state, change, hashes, seq);
+            let is_emitted = fed.is_some_and(|fed| self.emit(&mut state, fed, watched));
             if let Some(started_at) = started_at {
                 // Under the lock, where a look at the clock costs those that wait for it. Outside, all
                 // threads would write one table of atomics.
@@ -276,11 +281,27 @@ impl<S: ShapeStore> Shared<S> {
             if let Some(change) = &ends_waits {
                 self.waits.changed_by(change);
             }
+            if is_emitted {
+                self.feeds.deliver();
+            }
             if wakes_flusher {
                 self.requests.wake();
             }
             return Ok(Accepted::New(seq));
         }
+    }
+
+    /// Emits a change that was just inserted: to the feeds of visible changes now, and to those of durable
+    /// changes with its generation. Returns whether there is something to deliver.
+    pub(crate) fn emit(&self, state: &mut State, fed: FeedChange, watched: Watched) -> bool {
+        if watched.at(FeedStage::Durable) {
+            state.active.feed(fed.clone());
+        }
+        let is_visible = watched.at(FeedStage::Visible);
+        if is_visible {
+            self.feeds.accept(fed);
+        }
+        is_visible
     }
 
     /// Makes readers of what a change concerns take the lock from now on, so that they see the change once it

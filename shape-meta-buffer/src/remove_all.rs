@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Change, Entry, MutateError, Removal, Result, Selection, ShapeStore};
+use shape_meta_core::{Change, Entry, MutateError, Removal, Result, Selection, ShapeStore, feed::FeedChange};
 
 use crate::{
     backpressure::Needs,
@@ -53,19 +53,25 @@ impl<S: ShapeStore> Shared<S> {
             return Err(refusal.into());
         }
         let first = state.last.next();
-        let mut wakes_flusher = false;
+        let (mut wakes_flusher, mut is_emitted) = (false, false);
+        let watched = self.feeds.watched();
         for entry in &removed {
             let seq = state.last.next();
             let hash = self.overlay.hashing.handle(entry.handle().as_bytes());
             let change = Change::Remove { entry: Arc::clone(entry) };
             let hashes = self.announce(&state, &change, Hashes { handle: hash, key: 0 });
+            let fed = if watched.by_none() { None } else { FeedChange::of(seq, &change) };
             wakes_flusher |= self.insert(&mut state, change, hashes, seq);
+            is_emitted |= fed.is_some_and(|fed| self.emit(&mut state, fed, watched));
             if let Some(started_at) = started_at {
                 state.active.record_latency(started_at.elapsed());
             }
         }
         let last = state.last;
         drop(state);
+        if is_emitted {
+            self.feeds.deliver();
+        }
         if wakes_flusher {
             self.requests.wake();
         }

@@ -15,7 +15,8 @@
 //! | 7 | `Pool::state` | for one scheduling decision; never while a store's code runs | threads of the pool, and callers that wake them |
 //! | 8 | `RunningThreads::threads` | for one access | threads that flush, and calls that would wait for one |
 //!
-//! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals come after all of these.
+//! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals, and those of [`Feeds`], come
+//! after all of these.
 //! Only 5 is ever wanted by a reader or a mutation, and no disk work and no code of an observer runs under it
 //! (I5).
 
@@ -23,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
     DurabilityTracker, Observer, Pending, Receipt, RequestFlush, ReservedHandles, Result, Seq, ShapeStore,
-    ShapeWaits,
+    ShapeWaits, feed::Feeds,
 };
 
 use crate::{
@@ -51,6 +52,10 @@ pub(crate) struct Shared<S> {
     pub(crate) requests: Arc<FlushRequests>,
     /// The waits for shapes. Woken without a lock of the table.
     pub(crate) waits: Arc<ShapeWaits>,
+    /// Subscribed to, and emitted to, under the overlay's lock, 5; delivered to without it.
+    pub(crate) feeds: Arc<Feeds>,
+    /// The last sequence number at the open.
+    pub(crate) opened_at: Seq,
 }
 
 impl<S: ShapeStore> Shared<S> {
@@ -59,7 +64,12 @@ impl<S: ShapeStore> Shared<S> {
     /// # Errors
     ///
     /// If the store cannot be read.
-    pub(crate) fn new(store: S, options: BufferOptions, observer: Arc<dyn Observer>) -> Result<Self> {
+    pub(crate) fn new(
+        store: S,
+        options: BufferOptions,
+        observer: Arc<dyn Observer>,
+        feeds: Arc<Feeds>,
+    ) -> Result<Self> {
         let (counts, last) = (store.counts()?, store.last_seq()?);
         let backpressure = Backpressure::new(&options);
         let requests = Arc::new(FlushRequests::default());
@@ -75,6 +85,8 @@ impl<S: ShapeStore> Shared<S> {
             backpressure,
             requests,
             waits: Arc::default(),
+            feeds,
+            opened_at: last,
             options,
         })
     }

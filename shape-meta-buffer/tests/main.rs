@@ -11,6 +11,7 @@ mod closing;
 mod closing_deadline;
 mod conformance;
 mod faults;
+mod feeds;
 mod flusher_pool;
 mod health;
 mod invariants;

@@ -12,6 +12,7 @@ use shape_meta_core::{
     ErrorKind, Handle, MemoryStore, MutateShapesExt, NewShape, NoopObserver, ReadShapes, ShapeStore,
     StoreControl, Timestamp, Wait,
     conformance::{CompositionFixture, DeferredPublishStore, FailingStore, Faults, RejectedSeq, Side},
+    feed::{Feed, FeedError, FeedOptions},
 };
 
 pub(crate) type Failing = FailingStore<Arc<MemoryStore>>;
@@ -151,6 +152,10 @@ impl<M: Memory> CompositionFixture for OverFailing<M> {
 
     fn resume(&self, store: &Self::Store) {
         store.resume();
+    }
+
+    fn subscribe(&self, store: &Self::Store, options: &FeedOptions) -> Option<Result<Feed, FeedError>> {
+        Some(store.subscribe(options))
     }
 
     fn inject_fault(&self, store: &Self::Store, kind: u8) {

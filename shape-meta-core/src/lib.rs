@@ -77,6 +77,7 @@ mod traits;
 
 mod durability;
 
+pub mod feed;
 mod waits;
 
 mod reservation;

@@ -9,6 +9,7 @@ mod direct_closing;
 mod durability;
 mod evictor;
 mod failing_store;
+mod feeds;
 mod group_commit;
 mod last_reads;
 mod limits;

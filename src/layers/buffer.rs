@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use shape_meta_buffer::Buffered;
-use shape_meta_core::{Limits, Observer, Result, ShapeStore, StoreControl};
+use shape_meta_core::{Limits, Observer, Result, ShapeStore, StoreControl, feed::Feeds};
 
 pub(crate) use shape_meta_buffer::BufferOptions as Options;
 
@@ -21,6 +21,7 @@ pub(crate) fn over<S: ShapeStore + 'static>(
     options: Options,
     limits: Limits,
     observer: Arc<dyn Observer>,
+    feeds: Arc<Feeds>,
 ) -> Result<Box<dyn StoreControl>> {
-    Ok(Box::new(Buffered::new(store, options.limits(limits), observer)?))
+    Ok(Box::new(Buffered::with_feeds(store, options.limits(limits), observer, feeds)?))
 }

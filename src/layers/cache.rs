@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use shape_meta_core::{Observer, Result, ShapeStore};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use shape_meta_core::{RefreshReport, Seq, Timestamp};
+use shape_meta_core::{
+    RefreshReport, Seq, Timestamp,
+    feed::{Feed, FeedError, FeedOptions, Feeds},
+};
 
 pub(crate) use shape_meta_cache::{CacheOptions as Options, Cached};
 
@@ -24,8 +27,17 @@ pub(crate) fn needs_indexes_below(options: &Options) -> bool {
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>) -> Result<RefreshReport> {
-    cached.refresh()
+pub(crate) fn refresh<S: ShapeStore>(cached: &Cached<S>, feeds: &Feeds) -> Result<RefreshReport> {
+    cached.refresh_feeding(feeds)
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn subscribe<S: ShapeStore>(
+    cached: &Cached<S>,
+    feeds: &Arc<Feeds>,
+    options: &FeedOptions,
+) -> Result<Feed, FeedError> {
+    cached.subscribe(feeds, options)
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

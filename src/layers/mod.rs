@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{Direct, Limits, Observer, Result, ShapeStore, StoreControl};
+use shape_meta_core::{Direct, Limits, Observer, Result, ShapeStore, StoreControl, feed::Feeds};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use shape_meta_core::{ReadShapes, RefreshReport, Seq, Timestamp};
+use shape_meta_core::{ReadShapes, Seq, Timestamp};
 
 #[cfg(feature = "buffer")]
 pub(crate) mod buffer;
@@ -27,6 +27,8 @@ pub(crate) struct Layers {
     pub(crate) creation_counts_as_read: Option<bool>,
     pub(crate) cache: Option<cache::Options>,
     pub(crate) buffer: Option<buffer::Options>,
+    /// The subscribers: those of a standby stay when it is promoted.
+    pub(crate) feeds: Arc<Feeds>,
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -78,14 +80,6 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
         }
     }
 
-    /// Brings the cache up to date with what the owner has committed.
-    pub(crate) fn refresh(&self) -> Result<RefreshReport> {
-        match self {
-            Self::Cached(cached) => cache::refresh(cached),
-            Self::Bare(_) => Ok(RefreshReport::default()),
-        }
-    }
-
     /// Takes over the saved last-read times. A shape that was never read counts as read when it was first
     /// seen, as at every open.
     pub(crate) fn merge_saved_reads(&self, first_seen_at: impl Fn(Seq) -> Option<Timestamp>) -> Result<()> {
@@ -107,14 +101,14 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
 
 /// Stacks the layer that validates: the buffer, or `Direct` without one.
 fn stack_top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
-    let Layers { observer, limits, creation_counts_as_read, buffer, .. } = layers;
+    let Layers { observer, limits, creation_counts_as_read, buffer, feeds, .. } = layers;
     match buffer {
         Some(options) => {
             let options = buffer::with_creation_counts_as_read(options, creation_counts_as_read);
-            buffer::over(store, options, limits, observer)
+            buffer::over(store, options, limits, observer, feeds)
         }
         None => Ok(Box::new(
-            Direct::new(store, limits, observer)?
+            Direct::with_feeds(store, limits, observer, feeds)?
                 .creation_counts_as_read(creation_counts_as_read.unwrap_or(false)),
         )),
     }

@@ -1,6 +1,6 @@
 use std::{convert::Infallible, sync::Arc};
 
-use shape_meta_core::{Limits, Observer, Result, StoreControl};
+use shape_meta_core::{Limits, Observer, Result, StoreControl, feed::Feeds};
 
 /// Without the feature there are no options, and so no buffer.
 pub(crate) type Options = Infallible;
@@ -18,6 +18,7 @@ pub(crate) fn over<S>(
     options: Options,
     _: Limits,
     _: Arc<dyn Observer>,
+    _: Arc<Feeds>,
 ) -> Result<Box<dyn StoreControl>> {
     match options {}
 }

@@ -2,7 +2,10 @@ use std::{convert::Infallible, sync::Arc};
 
 use shape_meta_core::{Observer, Result};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use shape_meta_core::{RefreshReport, Seq, Timestamp};
+use shape_meta_core::{
+    RefreshReport, Seq, Timestamp,
+    feed::{Feed, FeedError, FeedOptions, Feeds},
+};
 
 /// Without the feature there are no options, and so no cache.
 pub(crate) type Options = Infallible;
@@ -20,8 +23,13 @@ pub(crate) fn needs_indexes_below(options: &Options) -> bool {
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) fn refresh<S>(_: &Cached<S>) -> Result<RefreshReport> {
+pub(crate) fn refresh<S>(_: &Cached<S>, _: &Feeds) -> Result<RefreshReport> {
     Ok(RefreshReport::default())
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn subscribe<S>(_: &Cached<S>, _: &Arc<Feeds>, _: &FeedOptions) -> Result<Feed, FeedError> {
+    Err(FeedError::Closed)
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

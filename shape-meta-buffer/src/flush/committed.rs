@@ -1,8 +1,11 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use shape_meta_core::{Batch, Change, Error, Record, Seq};
+use shape_meta_core::{
+    Batch, Change, Entry, Error, Record, Seq, SnapshotState,
+    feed::{FeedChange, FeedEvent},
+};
 
-use crate::memtable::{Generation, Hashes, Hashing, SlotMutations, State};
+use crate::memtable::{Generation, Hashes, Hashing, Lookup, SlotMutations, State};
 
 /// A generation that is committed and not published yet.
 pub(crate) struct Committed {
@@ -76,8 +79,8 @@ impl Committed {
 pub(super) struct Rejections {
     pub(super) rejections: Vec<Rejection>,
     hashes: Vec<Hashes>,
-    /// The revoked records, to be freed when the lock is released.
-    revoked: Vec<Arc<Record>>,
+    /// The revoked records, to be freed when the lock is released, each with the number of its rejection.
+    revoked: Vec<(usize, Arc<Record>)>,
 }
 
 impl Rejections {
@@ -102,14 +105,15 @@ impl Rejections {
                     }
                     if let Some(at) = known.impossible {
                         wanted.want(at, Seq::ZERO, number);
-                        self.revoked.extend(state.active.revoke(at, hashing).1);
+                        let record = state.active.revoke(at, hashing).1;
+                        self.revoked.extend(record.map(|record| (number, record)));
                     }
                 }
                 Change::Remove { entry } => {
                     state.correct_counts(entry, true);
                     for (at, from) in state.revoke_successors(self.hashes[number], entry, |active, at| {
                         let (lost, record) = active.revoke(at, hashing);
-                        self.revoked.extend(record);
+                        self.revoked.extend(record.map(|record| (number, record)));
                         lost
                     }) {
                         wanted.want(at, from, number);
@@ -121,6 +125,64 @@ impl Rejections {
         state.active.forget_removed(&forgotten);
         let rejections = &mut self.rejections;
         state.active.for_each_mutation_of(&wanted, |seq, number| rejections[number].mutations.push(seq));
+        state.active.forget_fed(&self.mutations());
+    }
+
+    /// Whether nothing was rejected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rejections.is_empty()
+    }
+
+    /// Returns the mutations that were rejected. Known once it is reconciled.
+    pub(super) fn mutations(&self) -> HashSet<Seq> {
+        self.rejections.iter().flat_map(|rejection| &rejection.mutations).copied().collect()
+    }
+
+    /// Returns the state below of each shape whose removal or mark was rejected, with `state_of`. For the
+    /// [corrections](Self::corrections), before the overlay's lock is taken.
+    pub(super) fn states_below<E>(
+        &self,
+        state_of: impl Fn(&Entry) -> Result<Option<SnapshotState>, E>,
+    ) -> Result<Vec<Option<SnapshotState>>, E> {
+        let state = |rejection: &Rejection| match &rejection.change {
+            Change::Remove { entry } | Change::Mark { entry, .. } => state_of(entry),
+            Change::Add { .. } | Change::Discard { .. } | Change::Reset => Ok(None),
+        };
+        self.rejections.iter().map(state).collect()
+    }
+
+    /// Returns the corrections for feeds that have reached `seq`: what each shape is of which a change was rejected
+    /// or revoked. That is its state `below`, with the changes of the active generation for those that have
+    /// shown them.
+    pub(super) fn corrections(
+        &self,
+        seq: Seq,
+        below: &[Option<SnapshotState>],
+        active: Option<&Generation>,
+    ) -> Vec<FeedChange> {
+        let below = self.rejections.iter().zip(&self.hashes).zip(below);
+        let rejected = below.filter_map(|((Rejection { change, error, .. }, hashes), below)| {
+            let entry = change.entry()?;
+            let found = active.and_then(|active| active.handle(hashes.handle, entry.handle().as_bytes()));
+            let state = match found {
+                None => *below,
+                Some(Lookup::Marked(marked, state)) if marked.created() == entry.created() => {
+                    below.map(|below| below.max(state))
+                }
+                Some(Lookup::Marked(..) | Lookup::Added(..) | Lookup::Tombstone) => None,
+            };
+            Some((entry, state, error))
+        });
+        let revoked = self.revoked.iter();
+        let revoked = revoked.map(|(number, record)| (&record.entry, None, &self.rejections[*number].error));
+        let mut corrected: Vec<_> = rejected.chain(revoked).collect();
+        // A shape that is live again takes its handle and its key from one that is gone.
+        corrected.sort_by_key(|(_, state, _)| state.is_some());
+        let correction = |(entry, state, error): (&Arc<Entry>, _, &Error)| {
+            let (entry, error) = (Arc::clone(entry), error.clone());
+            FeedChange::new(seq, FeedEvent::Rejected { entry, state, error })
+        };
+        corrected.into_iter().map(correction).collect()
     }
 }
 
@@ -205,7 +267,7 @@ mod tests {
                 state
                     .active
                     .handle(hash, record.handle().as_bytes())
-                    .is_none_or(|found| { matches!(found, crate::memtable::Lookup::Tombstone) })
+                    .is_none_or(|found| { matches!(found, Lookup::Tombstone) })
             );
         }
         let removed = state.active.relation(shape_meta_core::Relation::new(1)).expect("removals").walked();

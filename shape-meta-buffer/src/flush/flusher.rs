@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -226,6 +227,13 @@ impl<S: ShapeStore> Flusher<S> {
         self.shared.overlay.mark_committed();
         let done = done.into_committed();
         let (through, is_whole) = (done.generation.last(), done.is_whole());
+        if done.generation.has_cancelled() {
+            self.shared.feeds.cancelled(done.generation.first(), through);
+        }
+        if is_whole {
+            // Before a receipt says the same.
+            self.publish_durable(&done.generation, &HashSet::new(), Vec::new());
+        }
         *committed.lock() = Some(done);
         if is_whole {
             self.shared.durability.settle(through);
@@ -245,6 +253,7 @@ impl<S: ShapeStore> Flusher<S> {
         let mut state = self.shared.overlay.write();
         state.reset_counts(counts);
         state.writing.recovered();
+        self.shared.feeds.repaired(state.last);
         drop(state);
         self.shared.backpressure.capacity.raise();
         Ok(())

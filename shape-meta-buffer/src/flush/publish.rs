@@ -1,13 +1,22 @@
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
-use shape_meta_core::{Change, Result, ShapeStore, ShapeStoreExt};
+use shape_meta_core::{
+    Change, Entry, Result, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
+    feed::{FeedChange, FeedStage},
+};
 
 use super::{
     Flusher,
     committed::{Committed, Rejection, Rejections},
     panic_error,
 };
-use crate::sync::Mutex;
+use crate::{
+    memtable::{Generation, State},
+    sync::Mutex,
+};
 
 impl<S: ShapeStore> Flusher<S> {
     /// Publishes the committed generation, if there is one, drops it (I2), and reports its rejected changes.
@@ -33,9 +42,21 @@ impl<S: ShapeStore> Flusher<S> {
                 self.shared.store.release(entry);
             }
         }
-        overlay.drop_committed(&kept, |state| rejected.reconcile(state, &overlay.hashing));
-        let Rejections { rejections, .. } = rejected;
+        let states_below = self.states_below(&rejected);
+        overlay.drop_committed(&kept, |state| {
+            rejected.reconcile(state, &overlay.hashing);
+            if !rejected.is_empty() {
+                self.emit_corrections(state, &rejected, states_below.as_deref());
+            }
+        });
         let through = committed.generation.last();
+        if !rejected.is_empty() {
+            self.shared.feeds.deliver();
+            let below = states_below.unwrap_or_default();
+            let corrections = rejected.corrections(through, &below, None);
+            self.publish_durable(&committed.generation, &rejected.mutations(), corrections);
+        }
+        let Rejections { rejections, .. } = rejected;
         let dropped = guard.take();
         drop(guard);
         for rejection in &rejections {
@@ -59,6 +80,47 @@ impl<S: ShapeStore> Flusher<S> {
             panicked = catch_unwind(AssertUnwindSafe(report)).err().or(panicked);
         }
         panicked.map_or(Ok(()), |panic| resume_unwind(panic))
+    }
+
+    /// Gives the changes of a committed generation to the feeds of durable changes.
+    pub(super) fn publish_durable(
+        &self,
+        generation: &Generation,
+        rejected: &HashSet<Seq>,
+        corrections: Vec<FeedChange>,
+    ) {
+        let mut changes = generation.fed(rejected);
+        changes.extend(corrections);
+        self.shared.feeds.publish(&[FeedStage::Durable], changes);
+    }
+
+    /// Returns the states below that corrections need, or `None` if no one needs them, or the store below
+    /// cannot be read.
+    fn states_below(&self, rejected: &Rejections) -> Option<Vec<Option<SnapshotState>>> {
+        if rejected.is_empty() || self.shared.feeds.watched().by_none() {
+            return None;
+        }
+        let state_of = |entry: &Entry| -> Result<_> {
+            let live = self.shared.store.entry(entry.handle())?;
+            Ok(live.filter(|live| live.created() == entry.created()).map(|live| live.state()))
+        };
+        rejected.states_below(state_of).ok()
+    }
+
+    /// Emits the corrections of rejected changes, under the overlay's lock. Without the states below, the
+    /// subscribers list anew: the store cannot be read, or they have come since.
+    fn emit_corrections(
+        &self,
+        state: &State,
+        rejected: &Rejections,
+        below: Option<&[Option<SnapshotState>]>,
+    ) {
+        let feeds = &self.shared.feeds;
+        let corrections = below.map(|below| rejected.corrections(state.last, below, Some(&state.active)));
+        if corrections.is_none() && !feeds.watched().by_none() {
+            feeds.list_anew("changes were rejected, and the shapes that they concern could not be read");
+        }
+        feeds.correct(state.last, corrections.unwrap_or_default());
     }
 
     /// Waits for a flush in progress, and publishes the generation that it committed. If the store below

@@ -129,6 +129,7 @@ impl<S: ShapeStore + 'static> Closer<S> {
         self.shared.overlay.write().writing.closed();
         // Resolves every receipt, and every wait for capacity, that is still open.
         self.shared.durability.stop(Error::closed());
+        self.shared.feeds.close();
         self.shared.backpressure.capacity.raise();
         self.shared.waits.close();
         let error = match outcome {

@@ -40,6 +40,7 @@ impl<S: ShapeStore> Flusher<S> {
             Ok(_) => {
                 state.writing.repaired();
                 self.shared.overlay.record_rebuild(&mut state);
+                self.shared.feeds.repaired(state.last);
                 // Under the lock, under which close ends: after that, receipts stay resolved.
                 if !state.writing.is_closed() {
                     self.shared.durability.resume();

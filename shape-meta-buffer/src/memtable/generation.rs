@@ -6,7 +6,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
-use shape_meta_core::{Batch, Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState};
+use shape_meta_core::{
+    Batch, Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState, feed::FeedChange,
+};
 
 use super::{CountDelta, Hashing, Slot, SlotState, parts::Position};
 
@@ -33,6 +35,8 @@ const SLOT_BYTES: usize = in_list(size_of::<Slot>()) + in_table(size_of::<u32>()
 const KEY_BYTES: usize = in_table(size_of::<KeyHolder>());
 /// Bytes that a relation takes in addition to its lists.
 const RELATION_BYTES: usize = in_table(size_of::<(Relation, RelationChanges)>());
+/// Bytes that a change takes for the feeds of durable changes, in addition to its entry.
+const FED_BYTES: usize = in_list(size_of::<FeedChange>());
 /// The element of `slot_of_mutation` for a reset.
 const RESET: u32 = u32::MAX;
 
@@ -71,6 +75,11 @@ pub(crate) struct Generation {
     since: Option<Instant>,
     /// The latencies of its mutations, where the observer wants them.
     latencies: Option<Box<Latencies>>,
+    /// What the feeds of durable changes get once it is committed: its mutations since the latest reset, from
+    /// the one on at which such a feed was subscribed to.
+    fed: Vec<FeedChange>,
+    /// Whether it has undone an add of its own. No batch has such a shape.
+    has_cancelled: bool,
 }
 
 /// What a reset has replaced. Of that, only the shapes matter that are never committed.
@@ -232,6 +241,27 @@ impl Generation {
         self.latencies.as_deref()
     }
 
+    /// Keeps a change that was inserted for the feeds of durable changes.
+    pub(crate) fn feed(&mut self, change: FeedChange) {
+        self.bytes += FED_BYTES;
+        self.fed.push(change);
+    }
+
+    /// Returns what the feeds of durable changes get once it is committed, without rejected mutations.
+    pub(crate) fn fed(&self, rejected: &HashSet<Seq>) -> Vec<FeedChange> {
+        self.fed.iter().filter(|change| !rejected.contains(&change.seq)).cloned().collect()
+    }
+
+    /// Whether a shape that was visible in the middle of it is in no batch: it was added and removed in it.
+    pub(crate) fn has_cancelled(&self) -> bool {
+        self.has_cancelled
+    }
+
+    /// Forgets what the feeds of durable changes would get for these mutations, which were rejected.
+    pub(crate) fn forget_fed(&mut self, rejected: &HashSet<Seq>) {
+        self.fed.retain(|change| !rejected.contains(&change.seq));
+    }
+
     pub(crate) fn count_delta(&self) -> CountDelta {
         self.count_delta
     }
@@ -348,6 +378,7 @@ impl Generation {
             SlotState::Added(record, _) => {
                 self.bytes -= record.memory();
                 *state = SlotState::Discarded(record.entry.created());
+                self.has_cancelled = true;
             }
             SlotState::Marked(_) | SlotState::Tombstone | SlotState::Discarded(_) => {
                 for relation in entry.relations().iter() {
@@ -384,6 +415,7 @@ impl Generation {
             replaced: std::mem::take(&mut old.replaced),
             replaced_bytes: std::mem::take(&mut old.replaced_bytes),
             latencies: old.latencies.take(),
+            has_cancelled: old.has_cancelled || !old.slots.is_empty(),
             ..Self::default()
         };
         if old.slots.is_empty() {
@@ -645,6 +677,7 @@ impl Generation {
             + relations * (size_of::<(Relation, RelationChanges)>() + 1)
             + self.slot_of_mutation.capacity() * size_of::<u32>()
             + self.dependants.capacity() * size_of::<(u32, Seq)>()
+            + self.fed.capacity() * size_of::<FeedChange>()
             + lists.sum::<usize>()
             + slots.sum::<usize>()
     }

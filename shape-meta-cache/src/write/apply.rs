@@ -4,15 +4,15 @@ use std::{
 };
 
 use shape_meta_core::{
-    Batch, Change, ChangeLog, Entry, Error, ErrorKind, LastReadStore, ReadShapes, RebuildStore, Record,
-    Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp, TrustedState, Usage,
+    Batch, Change, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, ReadShapes, RebuildStore,
+    Record, Repaired, Result, Seq, ShapeStore, ShapeStoreExt, SweepProgress, Timestamp, TrustedState, Usage,
 };
 
 use super::{
     update::MirrorUpdate,
     writer::{Cleanup, Writer},
 };
-use crate::Cached;
+use crate::{Cached, cached::line_of};
 
 /// The number of changes from which a publish also applies them to the other side of the table, when no
 /// reader waits for it. Below, the next publish does it.
@@ -136,10 +136,10 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         usage
     }
 
-    /// Returns `None`: the mirror keeps no change log, and that of the store below may be ahead of the
-    /// mirror.
+    /// Returns that of the store below, which may be ahead of the mirror by the batch in flight.
     fn change_log(&self) -> Option<&dyn ChangeLog> {
-        None
+        self.inner.change_log()?;
+        Some(self)
     }
 
     fn last_read_store(&self) -> Option<&dyn LastReadStore> {
@@ -148,6 +148,19 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
 
     fn rebuild_store(&self) -> Option<&dyn RebuildStore> {
         Some(self)
+    }
+}
+
+impl<S: ShapeStore> ChangeLog for Cached<S> {
+    /// Waits for the batch in flight, unless a buffer above shows it: what it returns is visible.
+    fn since(&self, seq: Seq) -> Result<Option<Delta>> {
+        let delta = self.inner.changes_since(seq);
+        self.wait_published();
+        delta
+    }
+
+    fn line(&self) -> u64 {
+        line_of(&self.inner)
     }
 }
 

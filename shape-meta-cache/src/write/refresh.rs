@@ -2,10 +2,14 @@ use std::{sync::Arc, time::Instant};
 
 use shape_meta_core::{
     Activity, Delta, Entry, RefreshReport, Result, Seq, ShapeStore, ShapeStoreExt, Timestamp,
+    feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
 };
 
 use super::{update::MirrorUpdate, writer::Writer};
 use crate::{Cached, cached::line_of};
+
+/// Why a feed of a standby cannot be caught up.
+const NOT_REACHED: &str = "the change log of the database does not reach back to that sequence number";
 
 impl<S: ShapeStore> Cached<S> {
     /// Updates the mirror of a standby from a store that another process writes. Publishes all changes in one
@@ -22,19 +26,77 @@ impl<S: ShapeStore> Cached<S> {
     ///
     /// If the store below cannot be read. The mirror is unchanged then.
     pub fn refresh(&self) -> Result<RefreshReport> {
-        self.run_refresh(|writer| match self.inner.changes_since(writer.totals.last_seq)? {
-            // Another layer above the same store may have read on another line of history since, where the
-            // number of this mirror stands for other changes.
-            Some(_) if line_of(&self.inner) != writer.line => self.reload_with(writer),
-            Some(mut delta) => {
-                self.mirror.retain_unapplied(&mut delta);
-                match self.mirror.counts_after(writer.totals.counts, &delta) == delta.counts {
-                    true => Ok(self.apply_delta(writer, &delta)),
-                    false => self.reload_with(writer),
-                }
-            }
-            None => self.reload_with(writer),
+        self.refresh_feeding(&Feeds::default())
+    }
+
+    /// The same as [`refresh`](Self::refresh), and gives its changes to the subscribers of a standby, in one
+    /// step, once readers see them. After a [`reload`](Self::reload) the subscribers list anew.
+    ///
+    /// # Errors
+    ///
+    /// Those of `refresh`.
+    pub fn refresh_feeding(&self, feeds: &Feeds) -> Result<RefreshReport> {
+        self.run_refresh(|writer| {
+            let delta = self.inner.changes_since(writer.totals.last_seq)?;
+            self.refresh_by(writer, delta, feeds)
         })
+    }
+
+    /// Subscribes to the refreshes of a standby, all of which feed `feeds`. Waits for a refresh in progress.
+    ///
+    /// After a sequence number, this is a refresh, too: the feed begins with what has changed since, and what
+    /// the mirror lacks of that becomes visible.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError::ListAnew`] if the change log does not reach back to that number, and the errors of a
+    /// refresh.
+    pub fn subscribe(&self, feeds: &Arc<Feeds>, options: &FeedOptions) -> Result<Feed, FeedError> {
+        let Some(after) = options.begins_after() else {
+            return feeds.subscribe(options, self.writer().totals.last_seq);
+        };
+        let mut subscribed = None;
+        self.run_refresh(|writer| {
+            // One read for both: the feed then ends exactly where the mirror does.
+            let delta = self.inner.changes_since(after.min(writer.totals.last_seq))?;
+            let caught_up = delta
+                .as_ref()
+                .map(|delta| FeedChange::of_delta(delta, |created| self.mirror.entry_list.get(created)));
+            let refreshed = self.refresh_by(writer, delta, feeds)?;
+            let caught_up = caught_up.filter(|_| !refreshed.full);
+            subscribed = Some(match caught_up {
+                Some(changes) => feeds.subscribe(options, refreshed.through).map(|mut feed| {
+                    feed.catch_up(changes, refreshed.through);
+                    feed
+                }),
+                None => Err(FeedError::ListAnew { why: NOT_REACHED }),
+            });
+            Ok(refreshed)
+        })?;
+        subscribed.unwrap_or(Err(FeedError::ListAnew { why: NOT_REACHED }))
+    }
+
+    /// Applies the changes since the last refresh, or since an earlier sequence number; `None` if they are
+    /// unknown.
+    fn refresh_by(&self, writer: &mut Writer, delta: Option<Delta>, feeds: &Feeds) -> Result<RefreshReport> {
+        // Another layer above the same store may have read on another line of history since, where the number
+        // of this mirror stands for other changes.
+        let delta = delta.filter(|_| line_of(&self.inner) == writer.line).and_then(|mut delta| {
+            self.mirror.retain_unapplied(&mut delta);
+            (self.mirror.counts_after(writer.totals.counts, &delta) == delta.counts).then_some(delta)
+        });
+        let Some(delta) = delta else {
+            let reloaded = self.reload_with(writer);
+            feeds.list_anew("the standby has read everything again");
+            return reloaded;
+        };
+        let changes = match feeds.watched().by_none() {
+            true => Vec::new(),
+            false => FeedChange::of_delta(&delta, |created| self.mirror.entry_list.get(created)),
+        };
+        let refreshed = self.apply_delta(writer, &delta);
+        feeds.publish(&[FeedStage::Visible, FeedStage::Durable], changes);
+        Ok(refreshed)
     }
 
     /// Updates the mirror by reading the small columns of all shapes again. Publishes all changes in one

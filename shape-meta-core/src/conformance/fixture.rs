@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{RejectedSeq, View};
-use crate::{Direct, Handle, Limits, MutateShapes, NoopObserver, ShapeStore, StoreControl, Timestamp};
+use crate::{
+    Direct, Handle, Limits, MutateShapes, NoopObserver, ShapeStore, StoreControl, Timestamp,
+    feed::{Feed, FeedError, FeedOptions},
+};
 
 /// How many shapes the checks of large sets add by default.
 const LARGE_COUNT: usize = 10_000;
@@ -74,6 +77,13 @@ pub trait CompositionFixture: Sync {
     /// Ends a pause. Only called after [`pause`](Self::pause) has returned `true`.
     fn resume(&self, store: &Self::Store) {
         let _ = store;
+    }
+
+    /// Subscribes to the changes of the store, or returns `None` if the composition has no
+    /// [`StoreControl`](crate::StoreControl). The default returns `None`.
+    fn subscribe(&self, store: &Self::Store, options: &FeedOptions) -> Option<Result<Feed, FeedError>> {
+        let _ = (store, options);
+        None
     }
 
     /// Injects a temporary fault below the composition, which has to survive it (C9): a busy disk, a commit
@@ -221,6 +231,10 @@ impl<F: StoreFixture> CompositionFixture for DirectFixture<F> {
 
     fn open(&self) -> Self::Store {
         direct(self.0.open())
+    }
+
+    fn subscribe(&self, store: &Self::Store, options: &FeedOptions) -> Option<Result<Feed, FeedError>> {
+        Some(store.subscribe(options))
     }
 
     fn reopen(&self, store: Self::Store, at: Timestamp) -> Result<Self::Store, Self::Store> {

@@ -7,9 +7,9 @@
 //!
 //! | invocation | fixture | what it runs |
 //! |---|---|---|
-//! | `conformance_tests!(store: FIXTURE)` | [`StoreFixture`] | the [`store`] checks on a [`ShapeStore`](crate::ShapeStore), then the [`composition`] and [`control`] checks on [`Direct`](crate::Direct) over it |
+//! | `conformance_tests!(store: FIXTURE)` | [`StoreFixture`] | the [`store`] checks on a [`ShapeStore`](crate::ShapeStore), then the [`composition`], [`control`] and [`feeds`] checks on [`Direct`](crate::Direct) over it |
 //! | `conformance_tests!(store below a buffer: FIXTURE)` | [`StoreFixture`] | the [`store`] checks alone, for a store whose reads are linearizable only below a buffer |
-//! | `conformance_tests!(composition: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks on a [`MutateShapes`](crate::MutateShapes), and the [`control`] checks on its [`StoreControl`](crate::StoreControl) |
+//! | `conformance_tests!(composition: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks on a [`MutateShapes`](crate::MutateShapes), and the [`control`] and [`feeds`] checks on its [`StoreControl`](crate::StoreControl) |
 //! | `conformance_tests!(composition without control: FIXTURE)` | [`CompositionFixture`] | the [`composition`] checks alone |
 //!
 //! A closure that opens a store is a [`StoreFixture`], so a store needs one line. A fixture with a type of
@@ -18,7 +18,7 @@
 //!
 //! The name of each check begins with the line of the contract that it checks: C1 visibility, C2 uniqueness,
 //! C3 removal, C4 refusals, C5 equality with the reference model, C6 order and durability, C7 backpressure,
-//! C10 closing, I2 publishing, I6 idempotent batches.
+//! C10 closing, C15 feeds, I2 publishing, I6 idempotent batches.
 //!
 //! # Stability
 //!
@@ -72,6 +72,7 @@ mod block_on;
 
 pub mod composition;
 pub mod control;
+pub mod feeds;
 pub mod store;
 
 mod deferred_publish;
@@ -119,6 +120,15 @@ macro_rules! conformance_tests {
             c7_pending_changes_are_reported
             c10_close_writes_everything_and_reports
             c10_close_ends_every_wait
+        }
+        $crate::__conformance_checks! { [feeds] $fixture;
+            c15_a_feed_gives_every_change_once
+            c15_a_durable_feed_waits_for_durability
+            c15_replaying_a_feed_gives_the_list
+            c15_a_slow_subscriber_resumes
+            c15_a_later_sequence_number_is_refused
+            c15_threads_and_futures_wait_for_a_change
+            c15_close_ends_a_feed
         }
     };
     (composition without control: $fixture:expr) => {

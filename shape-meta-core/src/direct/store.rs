@@ -14,7 +14,9 @@ use crate::{
     ErrorKind, Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, Key, Latencies, Limits,
     MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
     Refusal, Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt,
-    ShapeWaits, Signal, StoreControl, Submitted, TrustedState, Usage, forward_reads,
+    ShapeWaits, Signal, StoreControl, Submitted, TrustedState, Usage,
+    feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
+    forward_reads,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -58,6 +60,10 @@ struct Shared<S> {
     reserved: Arc<ReservedHandles>,
     creation_counts_as_read: AtomicBool,
     waits: Arc<ShapeWaits>,
+    /// Subscribed to, and emitted to, under `writer`.
+    feeds: Arc<Feeds>,
+    /// The last sequence number at the open.
+    opened_at: Seq,
 }
 
 /// The default interval of saving last-read times. A shape then costs at most one row written per minute,
@@ -117,7 +123,22 @@ impl<S: ShapeStore + 'static> Direct<S> {
     ///
     /// If the last sequence number cannot be read from `inner`.
     pub fn new(inner: S, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self> {
-        let tracker = Arc::new(DurabilityTracker::observed(inner.last_seq()?, Arc::clone(&observer)));
+        Self::with_feeds(inner, limits, observer, Arc::default())
+    }
+
+    /// As [`new`](Self::new), with feeds that were subscribed to before: those of a standby, which go on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `new`.
+    pub fn with_feeds(
+        inner: S,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        feeds: Arc<Feeds>,
+    ) -> Result<Self> {
+        let opened_at = inner.last_seq()?;
+        let tracker = Arc::new(DurabilityTracker::observed(opened_at, Arc::clone(&observer)));
         let writer = Writer { closed: false, saved: Instant::now(), last_read_save_interval: MINUTE };
         Ok(Self(Arc::new(Shared {
             timed: observer.wants_acknowledged(),
@@ -132,6 +153,8 @@ impl<S: ShapeStore + 'static> Direct<S> {
             reserved: Arc::new(ReservedHandles::new(Arc::new(Signal::new()))),
             creation_counts_as_read: AtomicBool::new(false),
             waits: Arc::default(),
+            feeds,
+            opened_at,
         })))
     }
 
@@ -484,7 +507,7 @@ impl<S: ShapeStore + 'static> Shared<S> {
         let bytes = batch.changes.iter().map(Change::memory).sum();
         let span = self.observer.begin(Activity::Flush { changes: batch.changes.len(), bytes });
         let begun = Instant::now();
-        let outcome = self.inner.apply(batch);
+        let outcome = self.apply_and_publish(batch);
         let took = begun.elapsed();
         if let Some(span) = span {
             span.end(outcome.as_ref().err());
@@ -507,6 +530,32 @@ impl<S: ShapeStore + 'static> Shared<S> {
             self.observer.acknowledged(&latencies);
         }
         Ok(())
+    }
+
+    /// Applies a batch, and gives it to the subscribers if it is committed: before an observer that may panic
+    /// is called, and before any caller is answered. The caller holds `writer`.
+    fn apply_and_publish(&self, batch: &Batch) -> Result<()> {
+        let doubt = InDoubt(&self.feeds);
+        let outcome = self.inner.apply(batch);
+        std::mem::forget(doubt);
+        if self.feeds.watched().by_none() {
+            return outcome;
+        }
+        let is_committed = match &outcome {
+            Ok(()) => Ok(true),
+            // An earlier batch, whose answer was lost, was found.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(()),
+            // The answer may have been lost.
+            Err(_) => self.inner.last_seq().map(|last| last >= batch.through).map_err(drop),
+        };
+        match is_committed {
+            Ok(true) => {
+                self.feeds.publish(&[FeedStage::Visible, FeedStage::Durable], FeedChange::of_batch(batch));
+            }
+            Ok(false) => {}
+            Err(()) => drop(InDoubt(&self.feeds)),
+        }
+        outcome
     }
 
     /// Answers all of these callers with a failed write.
@@ -582,6 +631,15 @@ impl Drop for WakeOnDrop<'_> {
             Some(batch) => batch.changes.iter().for_each(|change| self.waits.changed_by(change)),
             None => self.waits.all_changed(),
         }
+    }
+}
+
+/// Ends the feeds when it is dropped, also by a panic: it is not known whether a transaction is committed.
+struct InDoubt<'a>(&'a Feeds);
+
+impl Drop for InDoubt<'_> {
+    fn drop(&mut self) {
+        self.0.list_anew("a transaction failed, and whether it is committed is not known");
     }
 }
 
@@ -674,6 +732,16 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
 
     fn resume(&self) {}
 
+    /// Waits for the transaction in progress. Changes are visible and durable at the same time.
+    fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        self.0.check_not_leading()?;
+        let _no_transaction = self.0.writer();
+        let last = self.0.inner.last_seq()?;
+        let mut feed = self.0.feeds.subscribe(options, last)?;
+        feed.catch_up_from(&self.0.inner, options, last.max(self.0.opened_at.next()))?;
+        Ok(feed)
+    }
+
     fn pending(&self) -> Pending {
         Pending::default()
     }
@@ -698,6 +766,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
             return Err(Error::closed());
         }
         let repaired = self.0.inner.rebuild_from(TrustedState::default())?;
+        self.0.feeds.repaired(self.0.tracker.settled());
         self.0.condition().succeeded();
         // Some may be lost.
         self.0.waits.all_changed();
@@ -753,6 +822,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         }
         self.0.condition().phase = Phase::Closed;
         self.0.waits.close();
+        self.0.feeds.close();
         drop(lead);
         report(None)
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::{
     Error, Handle, Health, MutateShapes, NotDurable, Receipt, Repaired, Reservation, Result, SnapshotState,
     Usage,
+    feed::{Feed, FeedError, FeedOptions},
 };
 
 /// Control over the path to disk: flush, pause, health, repair and close. The same for every composition;
@@ -34,6 +35,19 @@ pub trait StoreControl: MutateShapes {
     ///
     /// Blocks: short lock.
     fn resume(&self);
+
+    /// Subscribes to the changes of the list of shapes (C15): each of them once, in order, from now on or
+    /// [after](FeedOptions::after) a sequence number.
+    ///
+    /// From now on: takes a short lock, and without a buffer waits for the transaction in progress. After a
+    /// sequence number: reads the disk, and waits for pending changes to be flushed. A subscriber never
+    /// delays a mutation or a flush, however slow it is: see [`FeedOptions::capacity`].
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError::ListAnew`] if the change log does not reach back to that number, [`FeedError::Closed`],
+    /// or a failure of the disk.
+    fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError>;
 
     /// Returns the amount of work that is accepted and not committed yet.
     ///

@@ -9,6 +9,7 @@ use crate::{
     LastReadStore, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes,
     RebuildStore, Receipt, Record, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal,
     StoreControl, Submitted, Timestamp, Usage,
+    feed::{Feed, FeedError, FeedOptions},
 };
 
 /// Implements the methods of [`ReadShapes`] inside an `impl` block by forwarding them to another store.
@@ -198,6 +199,9 @@ macro_rules! forward {
             }
             fn resume(&self) {
                 self.deref().resume();
+            }
+            fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+                self.deref().subscribe(options)
             }
             fn pending(&self) -> Pending {
                 self.deref().pending()

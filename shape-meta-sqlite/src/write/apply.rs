@@ -134,10 +134,13 @@ impl SqliteStore {
         is_of_line: impl FnOnce(&Connection, &Meta) -> Result<bool>,
     ) -> Result<Option<Delta>> {
         self.preload.discard();
+        // An owner recovers only at its open. A standby does not know when its owner was opened again.
+        let recovers_later = self.connections.settings().standby || seq <= self.report.last_seq;
+        let from = if recovers_later { seq } else { seq.next() };
         self.connections.read(Operation::ChangesSince, |connection| {
             let transaction = connection.unchecked_transaction().map_err(failed("read the change log"))?;
             match is_of_line(&transaction, &Meta::read(&transaction)?)? {
-                true => change_log::since(&transaction, seq),
+                true => change_log::since(&transaction, seq, from),
                 false => Ok(None),
             }
         })

@@ -108,17 +108,21 @@ fn trim(connection: &Connection, size: &ChangeLogSize) -> Result<()> {
 }
 
 /// Returns the changes after `seq`; `None` if they are unknown. The caller has opened a read transaction.
-pub(crate) fn since(connection: &Connection, seq: Seq) -> Result<Option<Delta>> {
+///
+/// `from` is the first row that is read: that of `seq`, to which a recovery may have appended, or the next
+/// one.
+pub(crate) fn since(connection: &Connection, seq: Seq, from: Seq) -> Result<Option<Delta>> {
     let meta = Meta::read(connection)?;
     let row_id = seq.get().cast_signed();
+    let first = from.get().cast_signed();
     let floor = one(connection, sql::CHANGE_LOG_FLOOR, [], |row| row::integer(row, 0))?;
     // A database that is behind what the standby has read is another one.
-    if meta.last_seq < seq || floor.is_none_or(|floor| row_id <= floor) {
+    if meta.last_seq < seq || floor.is_none_or(|floor| first <= floor) {
         return Ok(None);
     }
     let mut folded = FoldedLog::default();
     let mut readable = true;
-    each(connection, sql::CHANGES_FROM, [row_id], |row| {
+    each(connection, sql::CHANGES_FROM, [first], |row| {
         readable = verified_bytes(row)?.and_then(|bytes| folded.read(&bytes)).is_some();
         Ok(readable)
     })?;
@@ -178,8 +182,11 @@ mod tests {
         let mut meta = Meta::read(&connection)?;
         meta.last_seq = Seq::new(100);
         meta.write(&connection)?;
-        assert!(since(&connection, Seq::new(100 - 20))?.is_some_and(|delta| delta.removed.len() == 12_000));
-        assert!(since(&connection, Seq::new(1))?.is_none());
+        assert!(
+            since(&connection, Seq::new(100 - 20), Seq::new(100 - 20))?
+                .is_some_and(|delta| delta.removed.len() == 12_000)
+        );
+        assert!(since(&connection, Seq::new(1), Seq::new(1))?.is_none());
         Ok(())
     }
 }

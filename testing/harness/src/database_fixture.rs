@@ -12,8 +12,8 @@ use std::{
 };
 
 use shape_meta::{
-    ErrorKind, Handle, HealthState, Limits, MutateError, MutateShapesExt, NoopObserver, OnLiveOwner,
-    ShapeMeta, SqliteOptions, Standby, StoreControl, Timestamp, Wait,
+    ErrorKind, Feed, FeedError, FeedOptions, Handle, HealthState, Limits, MutateError, MutateShapesExt,
+    NoopObserver, OnLiveOwner, ShapeList, ShapeMeta, SqliteOptions, Standby, StoreControl, Timestamp, Wait,
 };
 use shape_meta_core::{
     Direct,
@@ -41,8 +41,8 @@ pub struct DatabaseFixture {
     latest: AtomicUsize,
     /// The number of directories that were set aside.
     set_aside: AtomicUsize,
-    /// The standby of the latest database, once it was needed.
-    standby: Mutex<Option<Standby>>,
+    /// The standby of the latest database, once it was needed, and a subscriber to it.
+    standby: Mutex<Option<(Standby, StandbyFollower)>>,
     /// The owners whose place another one has taken. They are alive.
     former: Mutex<Vec<ShapeMeta>>,
     /// The number of shapes that former owners have tried to add.
@@ -97,10 +97,11 @@ impl DatabaseFixture {
     }
 
     /// Takes the existing standby, or opens one.
-    fn take_standby(&self) -> Standby {
+    fn take_standby(&self) -> (Standby, StandbyFollower) {
         let existing = lock(&self.standby).take();
         existing.unwrap_or_else(|| {
-            self.composition.builder().open_standby(self.path()).expect("the standby opens")
+            let standby = self.composition.builder().open_standby(self.path()).expect("the standby opens");
+            (standby, StandbyFollower::default())
         })
     }
 
@@ -120,6 +121,10 @@ impl CompositionFixture for DatabaseFixture {
 
     fn open(&self) -> ShapeMeta {
         self.open_with(sqlite())
+    }
+
+    fn subscribe(&self, store: &ShapeMeta, options: &FeedOptions) -> Option<Result<Feed, FeedError>> {
+        Some(store.subscribe(options))
     }
 
     fn flush(&self, store: &ShapeMeta) {
@@ -213,16 +218,19 @@ impl CompositionFixture for DatabaseFixture {
     }
 
     fn standby_view(&self, _: &ShapeMeta) -> Option<View> {
-        let standby = self.take_standby();
+        let (standby, mut follower) = self.take_standby();
         standby.refresh().expect("the standby refreshes");
         // While a thread flushes, each read of a view may return another state.
         let view = (self.composition.buffer != Some(FlushSchedule::Continuous)).then(|| View::of(&standby));
-        *lock(&self.standby) = Some(standby);
+        if view.is_some() {
+            follower.follow(&standby);
+        }
+        *lock(&self.standby) = Some((standby, follower));
         view
     }
 
     fn promote(&self, store: ShapeMeta, _: Timestamp) -> Result<ShapeMeta, ShapeMeta> {
-        let standby = self.take_standby();
+        let (standby, _) = self.take_standby();
         self.flush(&store);
         assert!(store.close(TIMEOUT).is_complete());
         drop(store);
@@ -329,6 +337,37 @@ impl CompositionFixture for DatabaseFixture {
                 assert!(matches!(state, HealthState::Fenced { .. }), "C13: a former owner is {state:?}");
             }
         }
+    }
+}
+
+/// A subscriber that keeps the list of a standby by its feed alone (C15).
+#[derive(Default)]
+struct StandbyFollower {
+    feed: Option<Feed>,
+    list: ShapeList,
+}
+
+impl StandbyFollower {
+    /// Applies what a refresh has given, and compares the list with that of the standby.
+    fn follow(&mut self, standby: &Standby) {
+        let mut ended = self.feed.is_none();
+        while let Some(feed) = self.feed.as_mut().filter(|_| !ended) {
+            match feed.recv_timeout(Duration::ZERO) {
+                Ok(Some(change)) => self.list.apply(&change),
+                Ok(None) => break,
+                Err(FeedError::ListAnew { .. }) => ended = true,
+                Err(error) => panic!("C15: the feed of a standby has ended: {error}"),
+            }
+        }
+        if ended {
+            self.feed = Some(standby.subscribe(&FeedOptions::visible()).expect("the standby is open"));
+            self.list = ShapeList::of(standby).expect("the standby is read");
+        }
+        let shapes = |list: &ShapeList| -> Vec<_> {
+            list.iter().map(|(entry, state)| (entry.created(), entry.handle().clone(), state)).collect()
+        };
+        let served = ShapeList::of(standby).expect("the standby is read");
+        assert_eq!(shapes(&self.list), shapes(&served), "C15: the feed of a standby gives its list");
     }
 }
 

@@ -8,12 +8,14 @@ use super::{
         view::{ShapeView, distinct_handles_for_relations, read},
     },
     HANDLES, History, KEYS, Op, RELATIONS,
+    follower::Follower,
     spec::{bits, op_handle, relation},
 };
 use crate::{
     Direct, Handle, HandleSet, LeastRecentlyUsed, Limits, MemoryStore, MutateError, MutateShapesExt,
     Mutation, NewShape, NoopObserver, NotDurable, ReadShapes, ReadShapesExt, Receipt, Refusal, Removal,
     ScanItem, Seq, SnapshotState, Timestamp,
+    feed::{FeedOptions, ShapeList},
 };
 
 /// Plays operations on a fresh store of the fixture and on the reference model in step.
@@ -54,7 +56,15 @@ pub struct Lockstep<'f, F: CompositionFixture> {
     copy: Option<Copied>,
     /// The time of the last reopen, in microseconds. Touches are relative to it.
     opened: u64,
+    /// Subscribers to visible changes: one that keeps up, and one that lags.
+    visible: [Follower; 2],
+    /// The same for durable changes.
+    durable_followers: [Follower; 2],
+    steps: u64,
 }
+
+/// The steps after which the subscribers that lag read their feeds.
+const LAG: u64 = 5;
 
 struct Unsettled {
     receipt: Receipt,
@@ -120,6 +130,10 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
             durable: Seq::ZERO,
             copy: None,
             opened: 0,
+            visible: [FeedOptions::visible(), FeedOptions::visible().capacity(2)].map(Follower::new),
+            durable_followers: [FeedOptions::durable(), FeedOptions::durable().capacity(2)]
+                .map(Follower::new),
+            steps: 0,
         }
     }
 
@@ -146,7 +160,13 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     /// Plays one operation and compares its outcome and every read.
     pub fn step(&mut self, op: Op) {
         self.play(op);
+        self.steps += 1;
+        self.read_feeds();
         self.settle();
+        if self.is_settled() {
+            // A thread may have flushed in between.
+            self.read_feeds();
+        }
         self.assert_former_owners_confirm_nothing();
         if matches!(op, Op::Flush) && !self.paused {
             self.assert_all_durable();
@@ -158,6 +178,36 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     pub fn finish(&mut self) {
         for op in [Op::WriteAsFormerOwner, Op::Resume, Op::ClearFaults, Op::Flush] {
             self.step(op);
+        }
+    }
+
+    /// Lets the subscribers read their feeds. One that resumes flushes, which gives the others more to read.
+    fn read_feeds(&mut self) {
+        let store = self.store.as_ref().expect("the store is open, except during a reopen");
+        let followers = self.visible.iter_mut().chain(&mut self.durable_followers);
+        let mut followers: Vec<_> =
+            followers.enumerate().filter(|(at, _)| at % 2 == 0 || self.steps.is_multiple_of(LAG)).collect();
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for (_, follower) in &mut followers {
+                is_done &= !follower.follow(self.fixture, store);
+            }
+        }
+    }
+
+    /// Replaying a feed gives the list (C15): of what is visible at any time, and of what is durable once
+    /// everything is.
+    fn compare_followers(&self) {
+        let expected = read(ShapeList::of(&self.reference));
+        let is_due = |at: usize| at == 0 || self.steps.is_multiple_of(LAG);
+        for (at, follower) in self.visible.iter().enumerate().filter(|(at, _)| is_due(*at)) {
+            follower.assert_has(&expected, ["a subscriber", "a subscriber that lags"][at]);
+        }
+        let durable = self.durable_followers.iter().enumerate().filter(|_| self.is_settled());
+        for (at, follower) in durable.filter(|(at, _)| is_due(*at)) {
+            let who = ["a subscriber to durable changes", "one to durable changes that lags"][at];
+            follower.assert_has(&expected, who);
         }
     }
 
@@ -453,7 +503,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     fn reopen(&mut self, reopen: impl Fn(&F, F::Store, Timestamp) -> Result<F::Store, F::Store>) {
         self.resume();
         let at = Timestamp::from_micros(self.opened + 1_000);
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match reopen(self.fixture, store, at) {
             Err(unchanged) => {
                 // The fixture cannot reopen it. A close would have flushed it.
@@ -469,11 +519,17 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         }
     }
 
+    /// Takes the store to replace it. Its feeds end with it.
+    fn take_store(&mut self) -> Option<F::Store> {
+        self.visible.iter_mut().chain(&mut self.durable_followers).for_each(Follower::forget);
+        self.store.take()
+    }
+
     /// After a crash, the store must hold a prefix of the accepted mutations, with all that were durable
     /// (C6).
     fn crash(&mut self) {
         let at = Timestamp::from_micros(self.opened + 1_000);
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match self.fixture.crash(store, at) {
             Err(unchanged) => self.store = Some(unchanged),
             Ok(recovered) => self.recovered(recovered),
@@ -494,7 +550,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     /// made, with all that was durable then. Nothing of what came later may show up.
     fn restore(&mut self, kind: u8) {
         self.resume();
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match self.fixture.restore(store, kind) {
             Err(unchanged) => self.store = Some(unchanged),
             Ok(restored) => {
@@ -509,7 +565,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
 
     /// A second owner finds a prefix of the accepted mutations, with all that were durable.
     fn fence(&mut self) {
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match self.fixture.fence(store) {
             Err(unchanged) => self.store = Some(unchanged),
             Ok(second) => {
@@ -525,7 +581,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         let is_paused = self.fixture.pause(self.store());
         // What becomes durable from here on would be in the wrong database.
         self.settle();
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match self.fixture.recreate(store, kind) {
             Err(unchanged) => {
                 self.store = Some(unchanged);
@@ -543,7 +599,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
     /// An empty database has nothing of what was in its file before.
     fn empty(&mut self, kind: u8) {
         self.resume();
-        let Some(store) = self.store.take() else { return };
+        let Some(store) = self.take_store() else { return };
         match self.fixture.empty(store, kind) {
             Err(unchanged) => self.store = Some(unchanged),
             Ok(fresh) => self.begin_anew(fresh),
@@ -608,6 +664,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
 
     /// Compares every read, for live and for missing shapes.
     fn compare(&self) {
+        self.compare_followers();
         let (store, reference) = (self.store(), &self.reference);
         let (view, expected) = (View::of(store), View::of(reference));
         assert_eq!(view, expected, "C5: the composition equals the reference model");

@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+mod follower;
 mod history;
 mod lockstep;
 mod op;

@@ -1,0 +1,288 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError},
+};
+
+use super::{
+    Feed, FeedChange, FeedError, FeedOptions, FeedStage,
+    queue::{End, Message, QueueState},
+};
+use crate::{
+    Seq,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+/// The subscribers of one store, for implementors of a layer on top, which emits changes.
+///
+/// Changes are emitted under a lock of that layer, so that they have an order, and they are given to the
+/// subscribers without it: [`accept`](Self::accept) appends to a short list, and [`deliver`](Self::deliver)
+/// passes it on. No subscriber is ever waited for.
+///
+/// Locks: the list of accepted changes is taken under that of the subscribers, and both under the lock of the
+/// layer, never the other way round. Each is held for a few instructions, or for one pass over the
+/// subscribers.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    /// A bit for each stage that has a subscriber. Written under the lock of the subscribers.
+    watched: AtomicU8,
+    /// Visible changes that are not delivered yet: at most a few for each thread that mutates, since a
+    /// mutation delivers before it returns.
+    accepted: Mutex<Vec<FeedChange>>,
+    subscribers: Mutex<Subscribers>,
+}
+
+#[derive(Debug, Default)]
+struct Subscribers {
+    all: Vec<Subscriber>,
+    next_id: u64,
+    is_closed: bool,
+    /// The change log does not say what became of all that was visible up to here: changes were rejected, or
+    /// a repair may have lost shapes.
+    corrected_through: Option<Seq>,
+    /// The commits within which shapes were added and removed, each by its first and its last sequence number,
+    /// the oldest first. The change log does not name these shapes, which a list in between has.
+    cancelled: VecDeque<(Seq, Seq)>,
+    /// Such commits up to here are forgotten.
+    cancelled_through: Seq,
+    /// An allocation to take the accepted changes with.
+    spare: Vec<FeedChange>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    id: u64,
+    stage: FeedStage,
+    capacity: usize,
+    sender: flume::Sender<Message>,
+    queue: Arc<QueueState>,
+}
+
+/// The stages that have subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched(u8);
+
+impl Watched {
+    /// Whether there is no subscriber: nothing has to be emitted.
+    pub fn by_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this stage has a subscriber.
+    pub fn at(self, stage: FeedStage) -> bool {
+        self.0 & bit(stage) != 0
+    }
+}
+
+/// The commits that are remembered because they have cancelled shapes: some seconds of a storm.
+const MAX_CANCELLED: usize = 256;
+
+/// Why feeds end with a repair.
+const REPAIRED: &str = "the database was repaired, and may have lost shapes";
+
+fn bit(stage: FeedStage) -> u8 {
+    match stage {
+        FeedStage::Visible => 1,
+        FeedStage::Durable => 2,
+    }
+}
+
+impl Feeds {
+    /// Returns the stages that have subscribers. One atomic load: what a change costs that no one follows.
+    ///
+    /// The caller holds the lock under which it emits changes. A subscriber that joins under the same lock
+    /// is seen by every later change.
+    pub fn watched(&self) -> Watched {
+        Watched(self.watched.load(Ordering::Relaxed))
+    }
+
+    /// Adds a subscriber to a store that has accepted everything up to `last`. The caller holds the lock
+    /// under which it emits changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](FeedError::Closed) after [`close`](Self::close). [`ListAnew`](FeedError::ListAnew) if the
+    /// options begin after a number that is not reached yet, or after one since which changes were rejected.
+    pub fn subscribe(self: &Arc<Self>, options: &FeedOptions, last: Seq) -> Result<Feed, FeedError> {
+        let mut subscribers = self.subscribers();
+        if subscribers.is_closed {
+            return Err(FeedError::Closed);
+        }
+        if let Some(after) = options.after {
+            if after > last {
+                return Err(FeedError::ListAnew { why: "the store has not reached that sequence number" });
+            }
+            if subscribers.corrected_through.is_some_and(|corrected| after <= corrected) {
+                let why = "changes that were visible have been rejected, or lost by a repair, since then";
+                return Err(FeedError::ListAnew { why });
+            }
+        }
+        // What was accepted before is not for the new subscriber.
+        self.pass_on(&mut subscribers);
+        let (sender, receiver) = flume::bounded(options.capacity);
+        let queue = Arc::new(QueueState::default());
+        let id = subscribers.next_id;
+        subscribers.next_id += 1;
+        let (stage, capacity) = (options.stage, options.capacity);
+        subscribers.all.push(Subscriber { id, stage, capacity, sender, queue: Arc::clone(&queue) });
+        self.set_watched(&subscribers);
+        Ok(Feed::new(Arc::downgrade(self), id, receiver, queue, options.after.unwrap_or(last)))
+    }
+
+    /// Emits a change that is visible now. The caller holds the lock that gives changes their order, and
+    /// calls [`deliver`](Self::deliver) without it.
+    pub fn accept(&self, change: FeedChange) {
+        self.accepted().push(change);
+    }
+
+    /// Emits the corrections of visible changes that were rejected, when everything up to `last` is accepted.
+    /// As [`accept`](Self::accept) does, also without a subscriber.
+    pub fn correct(&self, last: Seq, corrections: impl IntoIterator<Item = FeedChange>) {
+        let mut subscribers = self.subscribers();
+        subscribers.corrected_through = subscribers.corrected_through.max(Some(last));
+        drop(subscribers);
+        self.accepted().extend(corrections);
+    }
+
+    /// Records that a commit of the mutations from `first` to `last` leaves out shapes that were visible in
+    /// between: they were added and removed in it.
+    pub fn cancelled(&self, first: Seq, last: Seq) {
+        let mut subscribers = self.subscribers();
+        subscribers.cancelled.push_back((first, last));
+        if subscribers.cancelled.len() > MAX_CANCELLED
+            && let Some((_, last)) = subscribers.cancelled.pop_front()
+        {
+            subscribers.cancelled_through = last;
+        }
+    }
+
+    /// Checks that the change log names all that has become of a list as of the sequence number after which
+    /// the options begin. Everything that was accepted before the subscription must be committed.
+    ///
+    /// # Errors
+    ///
+    /// [`ListAnew`](FeedError::ListAnew) if a visible list of that number may have shapes that were never
+    /// committed. Durable changes are given whole commits at a time.
+    pub fn check_not_cancelled(&self, options: &FeedOptions) -> Result<(), FeedError> {
+        let Some(after) = options.after.filter(|_| options.stage == FeedStage::Visible) else {
+            return Ok(());
+        };
+        let subscribers = self.subscribers();
+        let is_within = |(first, last): &(Seq, Seq)| *first <= after && after < *last;
+        if after < subscribers.cancelled_through || subscribers.cancelled.iter().any(is_within) {
+            let why = "shapes that were visible at that sequence number have been removed before they were on \
+                       disk";
+            return Err(FeedError::ListAnew { why });
+        }
+        Ok(())
+    }
+
+    /// Gives the accepted changes to the subscribers of visible changes. When it returns, everything that was
+    /// accepted before the call is in their queues.
+    ///
+    /// Some 100 ns for each change and subscriber. Waits for another delivery, and for no subscriber.
+    pub fn deliver(&self) {
+        let mut subscribers = self.subscribers();
+        self.pass_on(&mut subscribers);
+    }
+
+    /// Gives changes of one step (a commit, a refresh) to the subscribers of these stages. A subscriber gets
+    /// all of them or none. The caller emits in the order of sequence numbers.
+    pub fn publish(&self, stages: &[FeedStage], changes: Vec<FeedChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let batch: Arc<[FeedChange]> = changes.into();
+        let mut subscribers = self.subscribers();
+        let is_changed = subscribers.send(stages, || Message::Batch(Arc::clone(&batch)));
+        if is_changed {
+            self.set_watched(&subscribers);
+        }
+    }
+
+    /// Ends all feeds because what has changed cannot be named. Later subscribers are accepted.
+    pub fn list_anew(&self, why: &'static str) {
+        self.end(&mut self.subscribers(), &End::ListAnew(why));
+    }
+
+    /// Ends all feeds because a repair of the database may have lost shapes. What was accepted up to `last`
+    /// cannot be resumed after.
+    pub fn repaired(&self, last: Seq) {
+        let mut subscribers = self.subscribers();
+        subscribers.corrected_through = subscribers.corrected_through.max(Some(last));
+        self.end(&mut subscribers, &End::ListAnew(REPAIRED));
+    }
+
+    /// Ends all feeds, and refuses later subscribers.
+    pub fn close(&self) {
+        let mut subscribers = self.subscribers();
+        subscribers.is_closed = true;
+        self.end(&mut subscribers, &End::Closed);
+    }
+
+    fn end(&self, subscribers: &mut Subscribers, end: &End) {
+        self.pass_on(subscribers);
+        for subscriber in subscribers.all.drain(..) {
+            subscriber.queue.end(end.clone());
+        }
+        self.set_watched(subscribers);
+    }
+
+    /// Removes a subscriber that has dropped its feed.
+    pub(super) fn unsubscribe(&self, id: u64) {
+        let mut subscribers = self.subscribers();
+        subscribers.all.retain(|subscriber| subscriber.id != id);
+        self.set_watched(&subscribers);
+    }
+
+    fn pass_on(&self, subscribers: &mut Subscribers) {
+        let spare = std::mem::take(&mut subscribers.spare);
+        let mut accepted = std::mem::replace(&mut *self.accepted(), spare);
+        let mut is_changed = false;
+        for change in accepted.drain(..) {
+            is_changed |= subscribers.send(&[FeedStage::Visible], || Message::One(change.clone()));
+        }
+        subscribers.spare = accepted;
+        if is_changed {
+            self.set_watched(subscribers);
+        }
+    }
+
+    fn set_watched(&self, subscribers: &Subscribers) {
+        let watched = subscribers.all.iter().fold(0, |watched, one| watched | bit(one.stage));
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
+        // Each step under this lock is complete in itself.
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, Vec<FeedChange>> {
+        // No code that can panic runs under this lock.
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscribers {
+    /// Sends a message to the subscribers of these stages, and ends those that lag or are gone. Returns
+    /// whether one has ended.
+    fn send(&mut self, stages: &[FeedStage], message: impl Fn() -> Message) -> bool {
+        let before = self.all.len();
+        self.all.retain(|subscriber| {
+            if !stages.contains(&subscriber.stage) {
+                return true;
+            }
+            let message = message();
+            let fits = subscriber.queue.reserve(message.changes().len(), subscriber.capacity);
+            if !fits {
+                subscriber.queue.end(End::Lagged);
+            }
+            // A queue has at most as many messages as changes, so one that fits is not refused.
+            fits && subscriber.sender.try_send(message).is_ok()
+        });
+        self.all.len() != before
+    }
+}
