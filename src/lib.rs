@@ -205,8 +205,8 @@
 //! # Related crates
 //!
 //! Each layer is a crate that depends on `shape-meta-core` alone: `shape-meta-sqlite`, `shape-meta-postgres`,
-//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of them.
-//! `shape-meta-cli` is the command for operators.
+//! `shape-meta-cache`, `shape-meta-buffer`, `shape-meta-telemetry`. `shape-meta-admission` depends on none of
+//! them. `shape-meta-cli` is the command for operators.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -323,7 +323,7 @@ pub use shape_meta_postgres::Tls;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use shape_meta_postgres::{
-    PoolOptions, PostgresOpenReport, PostgresOptions, PostgresPool, PostgresStore,
+    PoolOptions, PostgresOpenReport, PostgresOptions, PostgresPool, PostgresStore, StackOwner,
 };
 
 // The database below, and how to inspect one without owning it.

@@ -2,11 +2,15 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use shape_meta_core::{
-    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, ShapeWaits, StoreControl,
+    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, Seq, ShapeWaits, Signal, StoreControl,
     feed::{Feed, FeedError, FeedOptions},
     store_parts::{OnLiveOwner, StopHandle},
 };
@@ -68,7 +72,18 @@ struct Inner {
     futures: Futures,
     /// Locked for the whole of a promotion, so that only one runs at a time.
     promotion: Mutex<Promotion>,
+    /// Raised after a refresh, and after the promotion.
+    changed: Signal,
+    /// Whether commits of the owner are pushed.
+    is_pushed: OnceLock<bool>,
+    /// Whether it becomes the owner by itself when the database has none.
+    takes_over: AtomicBool,
+    /// When a refresh began that has shown everything that was committed up to then.
+    fresh_since: Mutex<Instant>,
 }
+
+/// How often a wait looks for changes that are not pushed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a promotion needs in addition to the layers that already serve reads.
 struct Promotion {
@@ -82,7 +97,8 @@ impl Standby {
         let Builder { cleaner, cleanup, layers: mut upper, workers, .. } = builder;
         let futures = Futures::of(&upper, workers);
         let lower = lower_layers(Arc::clone(&database), &mut upper)?;
-        Ok(Self(Arc::new(Inner {
+        let has_mirror = lower.has_mirror();
+        let inner = Arc::new(Inner {
             database,
             lower,
             feeds: StandbyFeeds::new(Arc::clone(&upper.feeds)),
@@ -91,7 +107,29 @@ impl Standby {
             place,
             futures,
             promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
-        })))
+            changed: Signal::new(),
+            is_pushed: OnceLock::new(),
+            takes_over: AtomicBool::new(false),
+            fresh_since: Mutex::new(Instant::now()),
+        });
+        let this = Arc::downgrade(&inner);
+        let followed = inner.database.follow(Box::new(move |is_owned| {
+            // A standby that is gone follows nothing.
+            this.upgrade().is_none_or(|inner| Self(inner).pushed(is_owned))
+        }))?;
+        inner.is_pushed.get_or_init(|| has_mirror && followed);
+        Ok(Self(inner))
+    }
+
+    /// Follows a commit of the owner, or its end. Returns whether it has.
+    fn pushed(&self, is_owned: bool) -> bool {
+        // The observer has a failure, and the next poll calls this again.
+        let refreshed = self.refresh();
+        if !is_owned && self.0.takes_over.load(Ordering::Acquire) {
+            // Another standby may have been faster.
+            let _ = self.promote(OnLiveOwner::Fail);
+        }
+        refreshed.is_ok()
     }
 
     /// Brings memory up to date with what the owner has committed, in one step: a shape that exists before
@@ -110,10 +148,121 @@ impl Standby {
         match self.0.promoted.get() {
             Some(_) => Ok(RefreshReport::default()),
             None => {
+                let began = Instant::now();
                 self.0.database.check_source()?;
                 let refreshed = self.0.feeds.refresh(&self.0.lower);
                 self.0.waits.all_changed();
-                refreshed
+                let refreshed = refreshed?;
+                *self.0.fresh_since.lock().unwrap_or_else(PoisonError::into_inner) = began;
+                self.0.changed.raise();
+                Ok(refreshed)
+            }
+        }
+    }
+
+    /// Returns how old what this standby shows may be: the time since a refresh began that has shown
+    /// everything that was committed up to then. Zero after a promotion. Reads no disk; for a gauge.
+    ///
+    /// Where commits are pushed, it also grows while there are none, up to the poll interval of the pool.
+    pub fn staleness(&self) -> Duration {
+        match self.0.promoted.get() {
+            Some(_) => Duration::ZERO,
+            None => self.0.fresh_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed(),
+        }
+    }
+
+    /// Blocks this thread until reads of this standby show the mutation with this sequence number, for up to
+    /// `timeout`. Returns whether they do: so a client whose mutation one process has accepted can be served
+    /// by another one. Take the number from a [`Receipt`](crate::Receipt).
+    ///
+    /// The owner commits the mutation first; wait for its receipt there if that is urgent. If the owner fails
+    /// before, the number may later stand for another mutation. Refreshes itself where commits are not
+    /// pushed.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub fn wait_visible(&self, seq: Seq, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            // Listen, then check: a refresh in between is not missed.
+            let waiter = self.0.changed.listen();
+            if !self.is_pushed() {
+                self.refresh()?;
+            }
+            if self.last_seq()? >= seq {
+                return Ok(true);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(false);
+            }
+            let look_again = if self.is_pushed() { None } else { Some(now + LOOK_AGAIN) };
+            waiter.wait(deadline.into_iter().chain(look_again).min());
+        }
+    }
+
+    /// Waits until reads of this standby show the mutation with this sequence number, as a future of any
+    /// runtime. Ends only where commits are pushed, or another task [refreshes](Self::refresh); for a
+    /// time-out, race it against a timer. See [`wait_visible`](Self::wait_visible).
+    ///
+    /// With a cache it reads memory alone.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn visible(&self, seq: Seq) -> Result<()> {
+        loop {
+            let waiter = self.0.changed.listen();
+            if self.last_seq()? >= seq {
+                return Ok(());
+            }
+            waiter.await;
+        }
+    }
+
+    /// Returns the process that owns the database, with its address, so that a service can forward mutations
+    /// to it; `None` if no live process does, and for a file of SQLite. A round trip to the server.
+    ///
+    /// # Errors
+    ///
+    /// Those of the server.
+    #[cfg(feature = "postgres")]
+    pub fn owner(&self) -> Result<Option<crate::StackOwner>> {
+        self.0.database.owner_info()
+    }
+
+    /// Becomes the owner by itself, as [`promote`](Self::promote) does, when the database has no live owner:
+    /// when it was closed, or its lease has run out. Of several standbys one succeeds, and the others go on
+    /// as standbys of it. [`promoted`](Self::promoted) waits for it.
+    ///
+    /// It happens on a thread of the pool. Has no effect on a file of SQLite, whose end is not pushed; there,
+    /// call `promote` with [`OnLiveOwner::Wait`].
+    pub fn promote_when_free(&self) {
+        self.0.takes_over.store(true, Ordering::Release);
+    }
+
+    /// Waits until this standby is the owner, as a future of any runtime, and returns the promoted store.
+    pub async fn promoted(&self) -> ShapeMeta {
+        loop {
+            let waiter = self.0.changed.listen();
+            if let Some(store) = self.store() {
+                return store;
+            }
+            waiter.await;
+        }
+    }
+
+    /// Blocks this thread until this standby is the owner, for up to `timeout`. Returns the promoted store.
+    pub fn wait_promoted(&self, timeout: Duration) -> Option<ShapeMeta> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let waiter = self.0.changed.listen();
+            if let Some(store) = self.store() {
+                return Some(store);
+            }
+            if !waiter.wait(deadline) {
+                return self.store();
             }
         }
     }
@@ -176,6 +325,7 @@ impl Standby {
         let store = self.0.promoted.get_or_init(|| store).clone();
         // They go on with the waits of the store.
         self.0.waits.all_changed();
+        self.0.changed.raise();
         Ok(store)
     }
 
@@ -202,6 +352,10 @@ impl Standby {
     /// Blocks: never.
     pub fn store(&self) -> Option<ShapeMeta> {
         self.0.promoted.get().cloned()
+    }
+
+    fn is_pushed(&self) -> bool {
+        self.0.is_pushed.get() == Some(&true)
     }
 
     fn reads(&self) -> &dyn ReadShapes {

@@ -23,6 +23,8 @@ enum Base {
     Memory,
     /// A stack in PostgreSQL, of a schema that lives as long as the fixture.
     Postgres(Schema),
+    /// The same, opened as a standby and promoted.
+    PostgresPromoted(Schema),
     /// The reference model, by `Builder::over`. The model that was opened last is kept for a reopening.
     Model(Mutex<Arc<MemoryStore>>),
 }
@@ -60,6 +62,13 @@ fn postgres(composition: Composition) -> Composed {
     }
 }
 
+fn postgres_promoted(composition: Composition) -> Composed {
+    match Schema::new() {
+        Some(schema) => Composed { composition, base: Base::PostgresPromoted(schema) },
+        None => model(composition),
+    }
+}
+
 impl CompositionFixture for Composed {
     type Store = ShapeMeta;
 
@@ -77,6 +86,11 @@ impl CompositionFixture for Composed {
                 standby.promote(OnLiveOwner::Fail).expect("it has no owner")
             }
             Base::Postgres(schema) => schema.open(builder, &schema.unique_stack()),
+            Base::PostgresPromoted(schema) => {
+                let stack = schema.unique_stack();
+                assert!(schema.open(self.composition.builder(), &stack).close(TIMEOUT).is_complete());
+                schema.standby(builder, &stack).promote(OnLiveOwner::Fail).expect("it has no owner")
+            }
             Base::Memory => builder.open_in_memory().expect("it opens"),
             Base::Model(latest) => {
                 let model = Arc::new(MemoryStore::new());
@@ -126,6 +140,13 @@ impl CompositionFixture for Composed {
                 drop(store);
                 Ok(schema.open(self.composition.builder(), &stack))
             }
+            Base::PostgresPromoted(schema) => {
+                let stack = store.postgres().expect("it is a stack").name().to_owned();
+                let standby = schema.standby(self.composition.builder(), &stack);
+                assert!(store.close(TIMEOUT).is_complete());
+                drop(store);
+                Ok(standby.promote(OnLiveOwner::Fail).expect("it has no owner"))
+            }
             Base::Memory => Err(store),
             Base::Model(latest) => {
                 assert!(store.close(TIMEOUT).is_complete());
@@ -140,7 +161,7 @@ impl CompositionFixture for Composed {
     fn large_count(&self) -> usize {
         match (&self.base, self.composition.buffer) {
             // Each mutation of the direct composition is a transaction on a server.
-            (Base::Postgres(_), None) => 100,
+            (Base::Postgres(_) | Base::PostgresPromoted(_), None) => 100,
             (_, None) => 400,
             (_, Some(_)) => 2_000,
         }
@@ -184,5 +205,6 @@ conforms! {
     direct_cached_over_postgres: postgres(DIRECT_CACHED);
     buffered_over_postgres: postgres(BUFFERED.with_flush_schedule(FlushSchedule::Continuous));
     product_over_postgres: postgres(PRODUCT);
+    product_over_postgres_after_a_promotion: postgres_promoted(PRODUCT);
     product_with_lookups_on_disk: wal(PRODUCT_DISK_LOOKUPS.with_flush_schedule(FlushSchedule::Continuous));
 }

@@ -1,5 +1,5 @@
-//! Tests of every composition over SQLite files and PostgreSQL, as a user builds it: conformance, equality of buffered and
-//! direct, threads, crashes, faults and bad input.
+//! Tests of every composition over SQLite files and PostgreSQL, as a user builds it: conformance, equality of
+//! buffered and direct, threads, crashes, faults and bad input.
 
 mod commands;
 mod conformance;

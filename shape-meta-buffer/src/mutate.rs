@@ -203,7 +203,7 @@ impl<S: ShapeStore> Shared<S> {
                 allocated.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
             }
             let mut state = self.overlay.write();
-            if let Some(error) = state.writing.refusal() {
+            if let Some(error) = state.writing.refusal().or_else(|| self.store.check_lease().err()) {
                 return Err(error.into());
             }
             if pin.as_ref().is_some_and(|(_, rebuilds)| *rebuilds != state.rebuilds) {

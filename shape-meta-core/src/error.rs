@@ -35,6 +35,9 @@ pub enum ErrorKind {
     ReadOnly,
     /// The server refuses the login or a privilege. Retried.
     AccessDenied,
+    /// The lease of the owner has run out, or is about to, and could not be renewed: another process may take
+    /// the database over. Nothing is acknowledged until it is renewed. Retried.
+    LeaseExpired,
     /// A panic in the store was caught. Retried.
     Panicked,
     /// The store rejects this change permanently. The change is removed from the batch; all others commit
@@ -91,6 +94,7 @@ impl ErrorKind {
             | Self::Interrupted
             | Self::ReadOnly
             | Self::AccessDenied
+            | Self::LeaseExpired
             | Self::Panicked
             | Self::Cleaner => Remedy::Retry,
             Self::Rejected => Remedy::Isolate,
@@ -125,6 +129,7 @@ impl ErrorKind {
             Self::Interrupted => "interrupted",
             Self::ReadOnly => "read_only",
             Self::AccessDenied => "access_denied",
+            Self::LeaseExpired => "lease_expired",
             Self::Panicked => "panicked",
             Self::Rejected => "rejected",
             Self::Corrupt => "corrupt",

@@ -39,7 +39,7 @@
 //! - What a crash or a fail-over loses is a choice: see [`Durability`].
 //! - A pool shares its connections among stores. It keeps prepared statements and settings in its sessions,
 //!   so a proxy that gives each transaction another session is not supported.
-//! - Opening a stack fences its owner at once. There are no leases and no standbys yet.
+//! - An owner keeps a lease by the clock of the server. A process that dies leaves its stacks when it ends.
 //!
 //! # How it works
 //!
@@ -57,7 +57,8 @@
 //! Observers receive every checkout of a connection under one of these labels: `metadata`, `handle_for`,
 //! `entry`, `record`, `handles_for_relations`, `counts`, `scan`, `touch`, `least_recently_used`, `last_seq`,
 //! `apply`, `load`, `record_of`, `changes_since`, `save_reads`, `saved_reads`, `recover`, `cleanup_tasks`,
-//! `ack_cleanup`, `add_orphans`, `trust_storage`. But for scans, they are emitted when the operation ends.
+//! `ack_cleanup`, `add_orphans`, `trust_storage`, `owner`. But for scans, they are emitted when the operation
+//! ends.
 //!
 //! # Features
 //!
@@ -76,8 +77,11 @@ mod config;
 mod error;
 
 mod stack;
+mod standby;
 mod store;
 
+mod lease;
+mod notify;
 mod open;
 mod ownership;
 
@@ -96,4 +100,5 @@ pub use connection::PostgresPool;
 pub use open::PostgresOpenReport;
 pub use recover::Recovery;
 pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner};
+pub use standby::{PostgresStandby, StackOwner};
 pub use store::PostgresStore;

@@ -5,26 +5,39 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use shape_meta_core::Result;
+use shape_meta_core::{Error, ErrorKind, Result};
 use tokio_postgres::Row;
 
 use crate::{
     PostgresPool,
     connection::{
         client::Client,
-        pool::{Connections, Lease, Purpose},
+        pool::{Connections, Pooled, Purpose},
     },
-    format::{stack_row::StackRow, statements::Statements},
-    ownership::opening::Opening,
+    format::{lineage::Lineage, stack_row::StackRow, statements::Statements},
+    lease::Holding,
+    ownership::{opening::Opening, position::Position},
     write::change_log::ChangeLogSize,
 };
+
+/// What a store may do with its stack.
+pub(crate) enum Role {
+    /// It owns the stack.
+    Owner {
+        opening: Opening,
+        /// What keeps the lease on it.
+        holding: Holding,
+    },
+    /// It reads what another process owns, and has read up to this position.
+    Standby(Position),
+}
 
 /// A stack that this store has opened.
 pub(crate) struct Stack {
     connections: Arc<Connections>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) number: i64,
-    pub(crate) opening: Opening,
+    pub(crate) role: Role,
     pub(crate) change_log_size: ChangeLogSize,
     /// Identifies the store in the connections that it has verified.
     instance: u64,
@@ -35,7 +48,7 @@ impl Stack {
         pool: &PostgresPool,
         statements: Arc<Statements>,
         number: i64,
-        opening: Opening,
+        role: Role,
         change_log_size: ChangeLogSize,
     ) -> Self {
         static INSTANCES: AtomicU64 = AtomicU64::new(0);
@@ -44,7 +57,7 @@ impl Stack {
             connections: Arc::clone(pool.connections()),
             statements,
             number,
-            opening,
+            role,
             change_log_size,
             instance,
         }
@@ -59,13 +72,44 @@ impl Stack {
         if client.verified_by.contains(&self.instance) {
             return Ok(());
         }
-        // Before the row is read: a batch that is confirmed meanwhile need not be in it.
-        let confirmed = self.opening.confirmed_seq();
-        let rows = client.query("read the stack", &self.statements.stack, &[&self.number]).await?;
-        let found = rows.first().map(StackRow::decode).transpose()?;
-        self.opening.check_reader(found.as_ref(), confirmed)?;
+        match &self.role {
+            Role::Owner { opening, .. } => {
+                // Before the row is read: a batch that is confirmed meanwhile need not be in it.
+                let confirmed = opening.confirmed_seq();
+                let rows = client.query(VERIFY, &self.statements.stack, &[&self.number]).await?;
+                opening.check_reader(rows.first().map(StackRow::decode).transpose()?.as_ref(), confirmed)?;
+            }
+            Role::Standby(position) => {
+                let shown = position.shown();
+                // The row first: an opening that comes in between is in the line, and does no harm.
+                let rows = client.query(VERIFY, &self.statements.stack, &[&self.number]).await?;
+                let row = self.decode(rows.first())?;
+                let lineage = client.query(VERIFY, &self.statements.lineage, &[&self.number]).await?;
+                shown.check_reader(&row, &Lineage::decode(&lineage)?)?;
+            }
+        }
         client.verified_by.insert(self.instance);
         Ok(())
+    }
+
+    /// Returns our opening of the stack.
+    ///
+    /// # Errors
+    ///
+    /// `Standby` if another process owns it.
+    pub(crate) fn opening(&self) -> Result<&Opening> {
+        match &self.role {
+            Role::Owner { opening, .. } => Ok(opening),
+            Role::Standby(_) => Err(is_standby()),
+        }
+    }
+
+    /// Returns what keeps the lease on the stack; `None` if another process owns it.
+    pub(crate) fn holding(&self) -> Option<&Holding> {
+        match &self.role {
+            Role::Owner { holding, .. } => Some(holding),
+            Role::Standby(_) => None,
+        }
     }
 
     /// Checks out a verified connection for reads, and runs `read` on it. Once more on another one, if the
@@ -80,14 +124,14 @@ impl Stack {
         let (mut queued, mut active) = (None, 0);
         let mut is_last = false;
         loop {
-            let mut lease = match self.connections.checkout(Purpose::Operation).await {
-                Ok(lease) => lease,
+            let mut pooled = match self.connections.checkout(Purpose::Operation).await {
+                Ok(pooled) => pooled,
                 Err(error) => return (Err(error), queued.unwrap_or_else(|| began.elapsed()), active),
             };
             queued = queued.or_else(|| Some(began.elapsed()));
-            active = lease.active();
-            let outcome = self.read_on(&mut lease, doing, statement, params).await;
-            if outcome.is_err() && lease.was_lost_while_idle() && !is_last {
+            active = pooled.active();
+            let outcome = self.read_on(&mut pooled, doing, statement, params).await;
+            if outcome.is_err() && pooled.was_lost_while_idle() && !is_last {
                 is_last = true;
                 continue;
             }
@@ -97,12 +141,12 @@ impl Stack {
 
     async fn read_on(
         &self,
-        lease: &mut Lease,
+        pooled: &mut Pooled,
         doing: &str,
         statement: &Arc<str>,
         params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        let client = lease.client()?;
+        let client = pooled.client()?;
         self.verify(client).await?;
         client.query(doing, statement, params).await
     }
@@ -111,7 +155,26 @@ impl Stack {
     pub(crate) fn decode(&self, row: Option<&Row>) -> Result<StackRow> {
         match row {
             Some(row) => StackRow::decode(row),
-            None => Err(self.opening.check(None).err().unwrap_or_else(shape_meta_core::Error::closed)),
+            None => Err(match &self.role {
+                Role::Owner { opening, .. } => opening.check(None).err().unwrap_or_else(Error::closed),
+                Role::Standby(_) => dropped(),
+            }),
         }
     }
+}
+
+const VERIFY: &str = "read the stack";
+
+fn is_standby() -> Error {
+    Error::new(
+        ErrorKind::Standby,
+        "the stack is open as a standby, which only reads; nothing has changed. Promote it first",
+    )
+}
+
+fn dropped() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "the stack was dropped; memory still shows what it was. Open the standby again when there is a new one",
+    )
 }

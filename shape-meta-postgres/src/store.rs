@@ -14,7 +14,7 @@ use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     DiskIndexes, Durability, PostgresOpenReport, PostgresOptions, PostgresPool,
-    connection::{operation::Operation, runtime::Runtime},
+    connection::{operation::Operation, pool::Purpose, runtime::Runtime},
     format::stack_row::StackRow,
     meter::Meter,
     open::pipeline::{self, OpenedStack},
@@ -25,7 +25,7 @@ use crate::{
 
 /// A store of shapes in a stack of a PostgreSQL database, which it owns.
 ///
-/// A stack has one owner. Opening it a second time fences the first owner: it commits nothing any more. The
+/// A stack has one owner, which keeps a lease on it ([`PoolOptions::lease`](crate::PoolOptions::lease)). The
 /// store does not validate changes, which is left to the layer above; see the [crate] for an example.
 ///
 /// Methods block the calling thread until the server has answered, or a time-out has passed. They can be
@@ -55,7 +55,9 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Opens the stack with this name as its owner. Creates the tables and the stack if they are missing.
     ///
-    /// A process that has it open is fenced: its next commit fails.
+    /// What happens if a live process owns it is chosen by
+    /// [`PostgresOptions::on_live_owner`](crate::PostgresOptions::on_live_owner). One that is fenced commits
+    /// nothing any more.
     ///
     /// # Errors
     ///
@@ -70,6 +72,7 @@ impl PostgresStore {
     /// - `Unsupported`: the server is older than PostgreSQL 13.
     /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it.
     /// - `Corrupt`: the row of the stack is damaged.
+    /// - `AlreadyOpen`: a live process owns it, or another store of this pool.
     /// - `Busy`: no connection became free, or another opening holds a lock for too long.
     /// - `ReadOnly`, `Io`, `StorageFull`, `Interrupted`: the server or the network fails.
     pub fn open(
@@ -86,24 +89,39 @@ impl PostgresStore {
         }
         let OpenedStack { stack: opened, recency, report, tasks, stamp } = opened?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
-        let mut store = Self {
+        let cleanup = CleanupTasks::new(options.cleanup_tasks, tasks);
+        let mut store = Self::new(pool, stack, opened, recency, report, cleanup, options, observer);
+        store.apply_stamp(stamp)?;
+        Ok(store)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of an open, which are of as many kinds")]
+    pub(crate) fn new(
+        pool: &PostgresPool,
+        name: &str,
+        stack: Stack,
+        recency: Recency,
+        report: PostgresOpenReport,
+        cleanup: CleanupTasks,
+        options: PostgresOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
             pool: pool.clone(),
-            stack: Arc::new(opened),
+            stack: Arc::new(stack),
             recency,
             meter: Meter::new(Arc::clone(&observer)),
-            cleanup: CleanupTasks::new(options.cleanup_tasks, tasks),
+            cleanup,
             options,
             observer,
-            name: stack.into(),
+            name: name.into(),
             cached_counts: Mutex::new(report.counts),
             report,
             writer: Mutex::default(),
             released: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             damage: Mutex::default(),
-        };
-        store.apply_stamp(stamp)?;
-        Ok(store)
+        }
     }
 
     /// Returns the report of the open.
@@ -151,20 +169,41 @@ impl PostgresStore {
     /// Writes nothing more, and releases the ownership. Reads go on, and show what the next owner writes.
     /// Waits for the write in progress.
     ///
+    /// Another process can open the stack when it returns. Also if it fails: then after the lease has run
+    /// out, and in this process at once.
+    ///
     /// # Errors
     ///
-    /// Never, at present.
+    /// Those of the server. No commit is lost then.
     pub fn release(&self) -> Result<()> {
-        self.released.store(true, Ordering::Release);
+        let Some(release) = self.begin_release() else { return Ok(()) };
+        self.pool.runtime().run(release)
+    }
+
+    /// Gives the ownership up in memory, once. Returns the rest of the work.
+    fn begin_release(&self) -> Option<impl Future<Output = Result<()>> + Send + 'static> {
+        let was_released = self.released.swap(true, Ordering::AcqRel);
         drop(self.lock_writer());
-        Ok(())
+        if was_released || self.stack.holding().is_none() {
+            return None;
+        }
+        let stack = Arc::clone(&self.stack);
+        Some(async move {
+            // The lease is kept until the row is written, and given up whatever becomes of that.
+            let outcome = release_row(&stack).await;
+            if let Some(holding) = stack.holding() {
+                holding.give_up();
+            }
+            outcome
+        })
     }
 
     /// Closes the store: all operations but open scans fail with `Closed` from now on. Waits for a write that
     /// is in progress. The connections belong to the pool.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        drop(self.lock_writer());
+        // If it fails, the lease runs out.
+        let _ = self.release();
     }
 
     /// Returns the thread of the connections.
@@ -267,6 +306,36 @@ impl PostgresStore {
     pub(crate) fn read_stack(&self, operation: Operation) -> Result<StackRow> {
         let rows = self.read(operation, "read the stack", &self.stack.statements.stack, Vec::new())?;
         self.stack.decode(rows.first())
+    }
+}
+
+/// Writes that the stack has no owner.
+async fn release_row(stack: &Stack) -> Result<()> {
+    let ours = stack.opening()?.ours();
+    let (number, epoch, opening) = (stack.number, ours.epoch.cast_signed(), ours.opening);
+    let mut pooled = stack.connections().checkout(Purpose::Operation).await?;
+    let params: [&(dyn ToSql + Sync); 3] = [&number, &epoch, &opening.as_bytes()];
+    pooled.client()?.execute("release the stack", &stack.statements.release_stack, &params).await?;
+    if let Some(holding) = stack.holding() {
+        // A standby need not wait until it looks again.
+        let notify = holding.member().channel.notification(&[(number, None)]);
+        let _ = pooled.client()?.execute_all("announce the release", &notify).await;
+    }
+    Ok(())
+}
+
+/// Releases the ownership in the background, so that a drop on the thread of an executor does not block.
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        if let Some(release) = self.begin_release() {
+            let _ = self.pool.runtime().spawn(async move {
+                let _ = release.await;
+            });
+            // Memory says at once that the stack is not open here.
+            if let Some(holding) = self.stack.holding() {
+                holding.give_up();
+            }
+        }
     }
 }
 

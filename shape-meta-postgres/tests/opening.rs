@@ -23,7 +23,9 @@ fn c6_a_stack_is_created_and_found_again() {
     assert_eq!((report.created, report.migrated_from, report.epoch), (false, None, 2));
     assert_eq!((report.counts.total, report.last_seq), (3, Seq::new(3)));
     assert_eq!(live(&store), [1, 2, 3]);
-    let owner = schema.query("SELECT owner_process || ' ' || (lease_until IS NULL) FROM @stack");
+    let owner = schema.query(
+        "SELECT pid || ' ' || (lease_until > now()) FROM @stack AS stack JOIN @process AS process ON process.id = owner",
+    );
     assert_eq!(owner, [format!("{} true", std::process::id())]);
     assert_eq!(schema.query("SELECT count(*) FROM @lineage"), ["2"]);
 }

@@ -12,7 +12,9 @@ use shape_meta_core::{
     Batch, Change, Error, Handle, HandleSet, NoopObserver, ReadShapes, Record, Seq, ShapeStore,
     SnapshotState, Timestamp, conformance,
 };
-use shape_meta_postgres::{Durability, PoolOptions, PostgresOptions, PostgresPool, PostgresStore};
+use shape_meta_postgres::{
+    Durability, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool, PostgresStore,
+};
 
 use crate::server;
 
@@ -34,8 +36,12 @@ impl Schema {
         Self { pool: pool(connection), name: unique("test"), connection: connection.to_owned() }
     }
 
+    /// Options with which a second opening fences the first one.
     pub(crate) fn options(&self) -> PostgresOptions {
-        PostgresOptions::default().schema(&*self.name).durability(Durability::ProcessCrash)
+        PostgresOptions::default()
+            .schema(&*self.name)
+            .durability(Durability::ProcessCrash)
+            .on_live_owner(OnLiveOwner::Fence)
     }
 
     /// Opens a stack.

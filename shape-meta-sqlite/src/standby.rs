@@ -1,6 +1,5 @@
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     ops::ControlFlow,
     path::Path,
     sync::{
@@ -14,6 +13,7 @@ use rusqlite::Connection;
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
     ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, StampOutcome, Timestamp, Usage, forward_reads,
+    store_parts::ShownSeqs,
 };
 
 use crate::{
@@ -63,41 +63,7 @@ struct Source {
     /// To detect other bytes in the same file: a restore deletes the WAL, with which readers would go on.
     wal: Option<FileId>,
     version: u32,
-    shown: Shown,
-}
-
-/// The sequence numbers up to which a layer above knows the database.
-#[derive(Debug, Default)]
-struct Shown {
-    /// Whether the database has changed to another line of history since this standby was opened.
-    other_line: bool,
-    /// The latest numbers that were returned on the present line. On the first one all numbers are of it.
-    returned: VecDeque<Seq>,
-}
-
-/// The number of sequence numbers that are remembered. The layer above asks with the latest one, or with the
-/// one before if it could not use that.
-const REMEMBERED: usize = 16;
-
-impl Shown {
-    /// Begins another line: what was returned before is not of it.
-    fn begin_line(&mut self) {
-        self.other_line = true;
-        self.returned.clear();
-    }
-
-    fn returned(&mut self, seq: Seq) {
-        if self.returned.back() != Some(&seq) {
-            self.returned.push_back(seq);
-        }
-        if self.returned.len() > REMEMBERED {
-            self.returned.pop_front();
-        }
-    }
-
-    fn has(&self, seq: Seq) -> bool {
-        !self.other_line || self.returned.contains(&seq)
-    }
+    shown: ShownSeqs,
 }
 
 impl SqliteStandby {
@@ -143,7 +109,7 @@ impl SqliteStandby {
         let settings = Settings { path: Some(database), options: options.clone(), standby: true };
         let (file, version, connection) = open_source(&files, &settings)?;
         let meta = Meta::read(&connection)?;
-        let source = Source { file, wal: wal_id(&files)?, version, shown: Shown::default() };
+        let source = Source { file, wal: wal_id(&files)?, version, shown: ShownSeqs::default() };
         let report = SqliteOpenReport {
             created: false,
             quarantined: None,
@@ -411,6 +377,10 @@ impl ShapeStore for SqliteStandby {
 
     fn release_claim(&self, entry: &Arc<Entry>) {
         self.current().release_claim(entry);
+    }
+
+    fn check_lease(&self) -> Result<()> {
+        self.current().check_lease()
     }
 
     fn resource_usage(&self) -> Usage {

@@ -107,6 +107,12 @@ pub(crate) trait Follower: ShapeStore {
     fn check_source(&self) -> Result<()>;
     /// Becomes the owner, unless it is stopped while it waits. Returns the same store again after that.
     fn promote(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<Owned>;
+    /// Calls `hook` after commits of the owner, with whether a live process owns the database. It returns
+    /// whether it has followed. Returns whether there is such a push.
+    fn follow(&self, hook: Box<dyn Fn(bool) -> bool + Send + Sync>) -> Result<bool>;
+    /// Returns the live owner, where that is known.
+    #[cfg(feature = "postgres")]
+    fn owner_info(&self) -> Result<Option<shape_meta_postgres::StackOwner>>;
 }
 
 /// The store of a database that this process owns.

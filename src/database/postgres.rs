@@ -1,13 +1,22 @@
 //! A stack in a database of PostgreSQL.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use shape_meta_core::{Handle, LastError, Result, Seq, Timestamp, store_parts::CleanupTask};
-use shape_meta_postgres::{DiskIndexes, PostgresOptions, PostgresPool, PostgresStore};
+use shape_meta_core::{
+    ErrorKind, Handle, LastError, Result, Seq, Timestamp,
+    store_parts::{CleanupTask, OnLiveOwner, StopHandle},
+};
+use shape_meta_postgres::{
+    DiskIndexes, PostgresOptions, PostgresPool, PostgresStandby, PostgresStore, StackOwner,
+};
 
-use super::{Database, Owned, forward_to_store};
+use super::{Database, Follower, Owned, forward_to_store};
 use crate::{
-    Builder, DatabaseReport, OpenReport, ShapeCleaner, ShapeMeta, builder::CleanupOptions, layers::Layers,
+    Builder, DatabaseReport, OpenReport, ShapeCleaner, ShapeMeta, Standby, builder::CleanupOptions,
+    layers::Layers,
 };
 
 impl Builder {
@@ -29,6 +38,23 @@ impl Builder {
         let store = PostgresStore::open(pool, stack, options, Arc::clone(&self.layers.observer))?;
         let store = Arc::new(store);
         self.over_database(Arc::clone(&store), Owned::Postgres(store))
+    }
+
+    /// Opens the stack with this name as a standby, on any machine, while its owner is alive.
+    /// [`Standby::promote`] makes the composition of this builder.
+    ///
+    /// With a cache, its memory follows the owner by itself: each commit is pushed, and the pool polls where
+    /// notifications do not arrive ([`PoolOptions::poll_interval`](crate::PoolOptions::poll_interval)).
+    /// Writes nothing, and does not call the cleaner.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PostgresStandby::open`]: `NotFound` if there is no stack yet, among others.
+    pub fn open_postgres_standby(self, pool: &PostgresPool, stack: &str) -> Result<Standby> {
+        let options = options_of(self.postgres.clone(), &self.layers, &*self.cleaner);
+        let database = PostgresStandby::open(pool, stack, options, Arc::clone(&self.layers.observer))?;
+        let place = format!("{}/{stack}", pool.place());
+        Standby::new(self, Arc::new(database), place.into())
     }
 }
 
@@ -57,5 +83,40 @@ impl Database for PostgresStore {
             removed: recovery.removed,
             cleanup_tasks: recovery.cleanup_tasks,
         })
+    }
+}
+
+/// How often a promotion that waits for a live owner looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Follower for PostgresStandby {
+    /// Each read of the change log compares the stack with what was shown.
+    fn check_source(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Looks again itself while it waits, so that the stop handle ends the wait.
+    fn promote(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<Owned> {
+        let began = Instant::now();
+        let (attempt, limit) = match on_live_owner {
+            OnLiveOwner::Wait(limit) => (OnLiveOwner::Fail, limit),
+            other => (other, Duration::ZERO),
+        };
+        loop {
+            match Self::promote(self, attempt) {
+                Err(error) if error.kind() == ErrorKind::AlreadyOpen && began.elapsed() < limit => {
+                    stop.wait(LOOK_AGAIN.min(limit.saturating_sub(began.elapsed())))?;
+                }
+                outcome => return outcome.map(|store| Owned::Postgres(Arc::clone(store))),
+            }
+        }
+    }
+
+    fn follow(&self, hook: Box<dyn Fn(bool) -> bool + Send + Sync>) -> Result<bool> {
+        Self::follow(self, hook).map(|()| true)
+    }
+
+    fn owner_info(&self) -> Result<Option<StackOwner>> {
+        Self::owner_info(self)
     }
 }

@@ -109,4 +109,13 @@ impl Follower for SqliteStandby {
     fn promote(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<Owned> {
         self.promote_unless_stopped(on_live_owner, stop).map(|store| Owned::Sqlite(Arc::clone(store)))
     }
+
+    fn follow(&self, _: Box<dyn Fn(bool) -> bool + Send + Sync>) -> Result<bool> {
+        Ok(false)
+    }
+
+    #[cfg(feature = "postgres")]
+    fn owner_info(&self) -> Result<Option<shape_meta_postgres::StackOwner>> {
+        Ok(None)
+    }
 }

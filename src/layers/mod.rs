@@ -73,6 +73,11 @@ pub(crate) fn lower_layers<S: ShapeStore>(store: S, layers: &mut Layers) -> Resu
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
+    /// Whether memory mirrors the store, and is to be refreshed.
+    pub(crate) fn has_mirror(&self) -> bool {
+        matches!(self, Self::Cached(_))
+    }
+
     pub(crate) fn reads(&self) -> &dyn ReadShapes {
         match self {
             Self::Cached(cached) => cached,

@@ -1,17 +1,23 @@
 use std::{
     process,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use shape_meta::{
-    Builder, PoolOptions, PostgresOptions, PostgresPool, ShapeMeta, Timestamp, postgres::Durability,
+    Builder, PoolOptions, PostgresOptions, PostgresPool, ShapeMeta, Standby, Timestamp, postgres::Durability,
 };
 use shape_meta_testing_postgres as server;
+
+/// Long enough for a busy machine, and short enough for a test.
+const LEASE: Duration = Duration::from_secs(2);
+/// The address of each pool of another process.
+pub(crate) const ADDRESS: &str = "10.0.0.7:3000";
 
 /// A schema of its own, with stacks of the test.
 pub(crate) struct Schema {
     pub(crate) pool: PostgresPool,
-    pub(crate) name: String,
+    name: String,
     connection: String,
 }
 
@@ -29,7 +35,8 @@ impl Schema {
 
     /// Returns a pool as another process has it.
     pub(crate) fn another_pool(&self) -> PostgresPool {
-        PostgresPool::new(pool_options(&self.connection)).expect("the thread starts")
+        let options = pool_options(&self.connection).lease(LEASE).address(ADDRESS);
+        PostgresPool::new(options).expect("the thread starts")
     }
 
     pub(crate) fn unique_stack(&self) -> String {
@@ -44,14 +51,25 @@ impl Schema {
     pub(crate) fn open(&self, builder: Builder, stack: &str) -> ShapeMeta {
         builder.postgres(self.options()).open_postgres(&self.pool, stack).expect("the stack opens")
     }
+
+    /// Opens a stack as a standby of this process.
+    pub(crate) fn standby(&self, builder: Builder, stack: &str) -> Standby {
+        self.standby_on(&self.pool, builder, stack)
+    }
+
+    /// Opens a stack as a standby of the process with this pool.
+    pub(crate) fn standby_on(&self, pool: &PostgresPool, builder: Builder, stack: &str) -> Standby {
+        let opened = builder.postgres(self.options()).open_postgres_standby(pool, stack);
+        opened.expect("there is a stack")
+    }
 }
 
-pub(crate) fn pool_options(connection: &str) -> PoolOptions {
+fn pool_options(connection: &str) -> PoolOptions {
     PoolOptions::parse(connection).expect("it is valid")
 }
 
 /// Returns a name that no other test has.
-pub(crate) fn unique(prefix: &str) -> String {
+fn unique(prefix: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{prefix}_{}_{number}_{}", process::id(), Timestamp::now().as_micros())

@@ -1,8 +1,8 @@
-use shape_meta_core::{Health, LastError};
+use shape_meta_core::{ErrorKind, Health, HealthState, LastError, ShapeStore};
 
 use crate::shared::Shared;
 
-impl<S> Shared<S> {
+impl<S: ShapeStore> Shared<S> {
     /// Returns the health, which is derived from the state of writing (I8). Takes the overlay's lock, twice
     /// and shortly.
     pub(crate) fn health(&self) -> Health {
@@ -11,7 +11,17 @@ impl<S> Shared<S> {
         let is_flushed = self.options.background_flush && !self.requests.is_paused();
         let lagging = window.checked_sub(overdue).filter(|_| is_flushed);
         let state = self.overlay.read();
-        let mut health = Health::new(state.writing.health(lagging));
+        let mut writing = state.writing.health(lagging);
+        // As for a mutation: the state of writing decides first, and then the lease.
+        if writing.is_ready()
+            && let Err(error) = self.store.check_lease()
+        {
+            writing = match error.kind() {
+                ErrorKind::Fenced => HealthState::Fenced { error },
+                _ => HealthState::Stopped { error },
+            };
+        }
+        let mut health = Health::new(writing);
         health.last_error = state
             .writing
             .last_failure()

@@ -129,6 +129,10 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         self.own_entry(entry).release_claim();
     }
 
+    fn check_lease(&self) -> Result<()> {
+        self.inner.check_lease()
+    }
+
     fn resource_usage(&self) -> Usage {
         let mut usage = self.inner.resource_usage();
         usage.shapes = self.counts().ok();

@@ -126,6 +126,10 @@ impl ShapeStore for DeferredPublishStore {
         self.published.release_claim(entry);
     }
 
+    fn check_lease(&self) -> Result<()> {
+        self.published.check_lease()
+    }
+
     fn resource_usage(&self) -> Usage {
         self.published.resource_usage()
     }

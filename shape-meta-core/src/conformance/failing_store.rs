@@ -98,6 +98,10 @@ impl<S: ShapeStore> ShapeStore for FailingStore<S> {
         self.inner.release_claim(entry);
     }
 
+    fn check_lease(&self) -> Result<()> {
+        self.inner.check_lease()
+    }
+
     fn resource_usage(&self) -> Usage {
         self.inner.resource_usage()
     }

@@ -50,6 +50,7 @@ pub enum HealthState {
         error: Error,
     },
     /// Writing has stopped for another reason: the database is damaged, or is not the one that was opened.
+    /// With [`LeaseExpired`](crate::ErrorKind::LeaseExpired) it goes on by itself when the lease is renewed.
     Stopped {
         /// The failure that stopped writing.
         error: Error,

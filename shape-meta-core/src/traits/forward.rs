@@ -133,6 +133,9 @@ macro_rules! forward {
             fn release_claim(&self, entry: &Arc<Entry>) {
                 self.deref().release_claim(entry);
             }
+            fn check_lease(&self) -> Result<()> {
+                self.deref().check_lease()
+            }
             fn resource_usage(&self) -> Usage {
                 self.deref().resource_usage()
             }

@@ -85,6 +85,19 @@ pub trait ShapeStore: ReadShapes {
         entry.release_claim();
     }
 
+    /// Returns an error if the store may not own its database any more: its lease has run out, or is about
+    /// to. A layer that acknowledges mutations before they are durable calls it for each, and then
+    /// acknowledges none. Reads no disk and never blocks; it may be called under a lock.
+    ///
+    /// The default is for stores whose ownership has no lease.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseExpired`](ErrorKind::LeaseExpired), or [`Fenced`](ErrorKind::Fenced).
+    fn check_lease(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Returns the resources that the store uses, for gauges. Reads no disk, never blocks, and can be called
     /// at any time, also while the store is being closed.
     fn resource_usage(&self) -> Usage {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shape_meta_core::{Result, StampCheck};
+use shape_meta_core::{Result, StampCheck, store_parts::OnLiveOwner};
 
 use crate::{DiskIndexes, Durability, config::SchemaName};
 
@@ -14,6 +14,7 @@ pub struct PostgresOptions {
     pub(crate) last_reads: bool,
     pub(crate) scan_timeout: Duration,
     pub(crate) stamp: Option<StampCheck>,
+    pub(crate) on_live_owner: OnLiveOwner,
 }
 
 impl Default for PostgresOptions {
@@ -26,6 +27,7 @@ impl Default for PostgresOptions {
             last_reads: true,
             scan_timeout: Duration::from_secs(300),
             stamp: None,
+            on_live_owner: OnLiveOwner::default(),
         }
     }
 }
@@ -64,6 +66,13 @@ impl PostgresOptions {
     /// read. Default true; turn it off under a cache, which keeps them in its entries.
     pub fn last_reads(mut self, keep: bool) -> Self {
         self.last_reads = keep;
+        self
+    }
+
+    /// Sets what an open does if a live process owns the stack: one whose lease has not run out. Default
+    /// [`OnLiveOwner::Fail`].
+    pub fn on_live_owner(mut self, on_live_owner: OnLiveOwner) -> Self {
+        self.on_live_owner = on_live_owner;
         self
     }
 

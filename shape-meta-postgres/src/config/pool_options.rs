@@ -22,6 +22,9 @@ pub struct PoolOptions {
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) transaction_timeout: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) address: String,
+    pub(crate) poll_interval: Duration,
 }
 
 impl PoolOptions {
@@ -75,6 +78,9 @@ impl PoolOptions {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             transaction_timeout: Duration::from_secs(10),
+            lease: Duration::from_secs(10),
+            address: String::new(),
+            poll_interval: Duration::from_secs(1),
         })
     }
 
@@ -131,6 +137,34 @@ impl PoolOptions {
     /// or is cut off in mid-transaction, keeps another one from taking its stack over.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.transaction_timeout = timeout.clamp(SHORTEST, LONGEST_OF_SERVER);
+        self
+    }
+
+    /// Sets the length of the lease on the stacks that this pool opens, by the clock of the server. Default
+    /// 10 seconds; a tenth of a second at least, an hour at most. It is renewed three times in this time, for
+    /// all stacks of the pool at once, on a connection of its own, which does not count in
+    /// [`max_connections`](Self::max_connections).
+    ///
+    /// It is how long a stack waits for another owner after its process died. A short one costs statements,
+    /// and ends while a server is restarted: then nothing is acknowledged until it is renewed.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.clamp(Duration::from_millis(100), Duration::from_secs(3_600));
+        self
+    }
+
+    /// Sets the address at which other processes reach this one, for
+    /// [`PostgresStandby::owner_info`](crate::PostgresStandby::owner_info). Default empty. Nothing connects
+    /// to it.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into().replace('\0', "");
+        self
+    }
+
+    /// Sets how often standbys of this pool look for changes, for all of them in one statement, with some
+    /// jitter. Default 1 second; 10 milliseconds at least. Normally a notification arrives first; this is how
+    /// late a standby is where there are none (a standby server), or the connection broke.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.clamp(Duration::from_millis(10), LONGEST);
         self
     }
 

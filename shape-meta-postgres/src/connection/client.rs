@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::{Future, poll_fn},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,7 +20,10 @@ use tokio_postgres::{
     types::ToSql,
 };
 
-use crate::error::{breaks_connection, failed, no_answer};
+use crate::{
+    error::{breaks_connection, failed, no_answer},
+    notify::{Channel, News},
+};
 
 /// How much longer than the server's own time-out an answer may take, at most.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,7 +40,11 @@ pub(crate) struct Opened {
     client: tokio_postgres::Client,
     driver: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     warned: Arc<AtomicBool>,
+    delivery: Arc<OnceLock<Delivery>>,
 }
+
+/// Where the notifications of a channel go.
+type Delivery = (Channel, Arc<News>);
 
 impl Opened {
     /// Takes over what the library returned.
@@ -48,17 +55,33 @@ impl Opened {
     {
         let warned = Arc::new(AtomicBool::new(false));
         let warns = Arc::clone(&warned);
+        let delivery = Arc::new(OnceLock::<Delivery>::new());
+        let delivers = Arc::clone(&delivery);
         let driver = Box::pin(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && *notice.code() == SqlState::WARNING
-                    && notice.parsed_severity().is_none_or(|severity| severity == Severity::Warning)
-                {
-                    warns.store(true, Ordering::Release);
+                match (message, delivers.get()) {
+                    (AsyncMessage::Notice(notice), _)
+                        if *notice.code() == SqlState::WARNING
+                            && notice
+                                .parsed_severity()
+                                .is_none_or(|severity| severity == Severity::Warning) =>
+                    {
+                        warns.store(true, Ordering::Release);
+                    }
+                    (AsyncMessage::Notification(notification), Some((channel, news)))
+                        if channel.is(notification.channel()) =>
+                    {
+                        news.record(notification.payload());
+                    }
+                    _ => {}
                 }
             }
+            // What was announced meanwhile is found by polling, at once.
+            if let Some((_, news)) = delivers.get() {
+                news.arrived.notify_one();
+            }
         });
-        Self { client, driver, warned }
+        Self { client, driver, warned, delivery }
     }
 }
 
@@ -70,6 +93,7 @@ pub(crate) struct Client {
     pub(crate) verified_by: HashSet<u64>,
     /// Whether the server has sent a warning.
     warned: Arc<AtomicBool>,
+    delivery: Arc<OnceLock<Delivery>>,
     answer_timeout: Duration,
     is_broken: bool,
     in_transaction: bool,
@@ -78,7 +102,7 @@ pub(crate) struct Client {
 impl Client {
     /// Starts the task of a connection, which drops `open` when it ends.
     pub(crate) fn start(opened: Opened, open: flume::Sender<()>, statement_timeout: Duration) -> Self {
-        let Opened { client, driver, warned } = opened;
+        let Opened { client, driver, warned, delivery } = opened;
         drop(tokio::spawn(async move {
             driver.await;
             drop(open);
@@ -88,10 +112,16 @@ impl Client {
             statements: HashMap::new(),
             verified_by: HashSet::new(),
             warned,
+            delivery,
             answer_timeout: statement_timeout.saturating_add(statement_timeout.clamp(SHORTEST_GRACE, GRACE)),
             is_broken: false,
             in_transaction: false,
         }
+    }
+
+    /// Passes the notifications of a channel on from now on. Only the first call counts.
+    pub(crate) fn deliver(&self, channel: Channel, news: Arc<News>) {
+        self.delivery.get_or_init(|| (channel, news));
     }
 
     /// Whether it can be used by another operation.
@@ -263,6 +293,13 @@ impl Client {
                 self.is_broken = true;
                 Err(CommitError::Unknown(no_answer(doing)))
             }
+        }
+    }
+
+    /// Rolls back what an earlier attempt has left open.
+    pub(crate) async fn roll_back_if_open(&mut self) {
+        if self.in_transaction {
+            self.roll_back().await;
         }
     }
 

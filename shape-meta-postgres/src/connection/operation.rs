@@ -22,6 +22,7 @@ pub(crate) enum Operation {
     AckCleanup,
     AddOrphans,
     TrustStorage,
+    Owner,
 }
 
 impl Operation {
@@ -49,6 +50,7 @@ impl Operation {
             Self::AckCleanup => "ack_cleanup",
             Self::AddOrphans => "add_orphans",
             Self::TrustStorage => "trust_storage",
+            Self::Owner => "owner",
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::{
     config::PoolOptions,
     connection::{client::Client, runtime::Runtime, session},
     error,
+    lease::Members,
+    notify::Listeners,
 };
 
 /// Connections to one database, and the thread on which they live. Any number of stores share it: a handle
@@ -34,6 +36,8 @@ struct Inner {
     // Dropped first: its end closes the connections.
     runtime: Runtime,
     connections: Arc<Connections>,
+    members: Members,
+    listeners: Listeners,
 }
 
 impl PostgresPool {
@@ -56,7 +60,12 @@ impl PostgresPool {
             open,
         });
         let runtime = Runtime::start(Arc::clone(&connections), closed)?;
-        Ok(Self(Arc::new(Inner { runtime, connections })))
+        Ok(Self(Arc::new(Inner {
+            runtime,
+            connections,
+            members: Members::default(),
+            listeners: Listeners::default(),
+        })))
     }
 
     /// Returns the database and the hosts, for messages.
@@ -81,6 +90,14 @@ impl PostgresPool {
 
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.0.connections
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.0.listeners
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.0.members
     }
 }
 
@@ -120,7 +137,7 @@ impl Connections {
     /// # Errors
     ///
     /// `Busy` after the checkout time-out, and the failure to connect.
-    pub(crate) async fn checkout(self: &Arc<Self>, purpose: Purpose) -> Result<Lease> {
+    pub(crate) async fn checkout(self: &Arc<Self>, purpose: Purpose) -> Result<Pooled> {
         if purpose == Purpose::Operation {
             return self.acquire(None).await;
         }
@@ -134,32 +151,50 @@ impl Connections {
         }
     }
 
-    async fn acquire(self: &Arc<Self>, scan: Option<OwnedSemaphorePermit>) -> Result<Lease> {
+    async fn acquire(self: &Arc<Self>, scan: Option<OwnedSemaphorePermit>) -> Result<Pooled> {
         let waiting = Waiting::add(&self.waiting);
         let permit = Arc::clone(&self.permits).acquire_owned();
         let permit = tokio::time::timeout(self.options.checkout_timeout, permit).await;
         drop(waiting);
         let Ok(Ok(permit)) = permit else { return Err(self.all_in_use("others use all of")) };
         // Counts from here on, also if the connection cannot be opened.
-        let mut lease = Lease::new(Arc::clone(self), permit, scan);
-        lease.client = Some(match self.take_idle() {
+        let mut pooled = Pooled::new(Arc::clone(self), permit, scan);
+        pooled.client = Some(match self.take_idle() {
             Some(client) => {
-                lease.is_reused = true;
+                pooled.is_reused = true;
                 client
             }
             None => self.open().await?,
         });
-        Ok(lease)
+        Ok(pooled)
+    }
+
+    pub(crate) fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    /// Opens a connection that does not count in the limit, for a task of the pool itself. A statement may
+    /// take this long.
+    pub(crate) async fn open_for(&self, statement_timeout: Duration) -> Result<Client> {
+        let timeout = statement_timeout.min(self.options.statement_timeout);
+        let mut client = self.connect(timeout).await?;
+        let settings = session::timeouts(timeout);
+        client.execute_all("set up a connection", &settings).await?;
+        Ok(client)
     }
 
     async fn open(&self) -> Result<Client> {
-        let PoolOptions { config, encryption, statement_timeout, .. } = &self.options;
+        self.connect(self.options.statement_timeout).await
+    }
+
+    async fn connect(&self, statement_timeout: Duration) -> Result<Client> {
+        let PoolOptions { config, encryption, .. } = &self.options;
         // The library's time-out covers the dialogue of each host, but not the resolution of its name.
         let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1) as u32;
         let limit = config.get_connect_timeout().copied().unwrap_or_default().saturating_mul(hosts);
         let opened = tokio::time::timeout(limit + Duration::from_secs(1), encryption.connect(config)).await;
         let opened = opened.unwrap_or_else(|_| Err(error::no_answer("connect")))?;
-        let mut client = Client::start(opened, self.open.clone(), *statement_timeout);
+        let mut client = Client::start(opened, self.open.clone(), statement_timeout);
         client.execute_all("set up a connection", &self.settings).await?;
         Ok(client)
     }
@@ -227,7 +262,7 @@ impl Drop for Waiting<'_> {
 
 /// A connection in use by one operation. When it is dropped, the pool has it back, or closes it if it must
 /// not be used again.
-pub(crate) struct Lease {
+pub(crate) struct Pooled {
     client: Option<Client>,
     /// Whether it was idle before: the server may have closed it since.
     is_reused: bool,
@@ -236,7 +271,7 @@ pub(crate) struct Lease {
     _scan: Option<OwnedSemaphorePermit>,
 }
 
-impl Lease {
+impl Pooled {
     fn new(
         connections: Arc<Connections>,
         permit: OwnedSemaphorePermit,
@@ -250,7 +285,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Never, for a lease that was handed out.
+    /// Never, for a pooled that was handed out.
     pub(crate) fn client(&mut self) -> Result<&mut Client> {
         self.client.as_mut().ok_or_else(Error::closed)
     }
@@ -266,7 +301,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Pooled {
     fn drop(&mut self) {
         self.connections.used.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = self.client.take().filter(Client::is_reusable) {

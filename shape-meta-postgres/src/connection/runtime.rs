@@ -15,6 +15,9 @@ type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// How long the end of the runtime waits until the server has received the goodbye of each connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The number of standbys that are refreshed at the same time.
+const BLOCKING_THREADS: usize = 4;
+
 /// A handle of the thread. The thread ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Runtime {
@@ -33,6 +36,8 @@ impl Runtime {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
+            // Refreshes of standbys.
+            .max_blocking_threads(BLOCKING_THREADS)
             .build()
             .map_err(cannot_start)?;
         let (jobs, received) = flume::unbounded::<Job>();

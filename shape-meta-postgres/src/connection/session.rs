@@ -4,6 +4,15 @@ use std::time::Duration;
 
 use crate::config::PoolOptions;
 
+/// Returns the statements that shorten the time-outs of a connection of the pool itself.
+///
+/// Its commits wait for the disk of the server alone. A renewal of a lease that a crash of the server undid
+/// would end the lease early, and one that waits for a standby server might end it for nothing.
+pub(crate) fn timeouts(timeout: Duration) -> String {
+    let millis = timeout.as_millis().max(1);
+    format!("SET statement_timeout = {millis}; SET lock_timeout = {millis}; SET synchronous_commit = local")
+}
+
 /// Returns the statements that a new connection executes.
 ///
 /// They are no parameters of the connection string, since proxies do not pass those on. Time-outs are

@@ -75,6 +75,13 @@ impl Lineage {
         self.0.iter().any(|row| row.opening == opening)
     }
 
+    /// Returns whether a stack with this line, at `last_seq`, contains what `opening` had committed up to
+    /// `seq`, and nothing else up to there: if a later opening began, it found all of it.
+    pub(crate) fn contains(&self, opening: Identity, seq: Seq, last_seq: Seq) -> bool {
+        let at = self.0.iter().position(|row| row.opening == opening);
+        at.is_some_and(|at| seq <= self.0.get(at + 1).map_or(last_seq, |next| next.began_at))
+    }
+
     /// Returns the openings with the times at which they found shapes.
     pub(crate) fn openings(&self) -> Openings {
         Openings::new(self.0.iter().map(|row| (row.began_at, row.opened)))

@@ -74,8 +74,8 @@ pub(crate) async fn migrate(client: &mut Client, schema: &SchemaName) -> Result<
     let has_schema: Arc<str> = Arc::from("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1");
     let tables: Arc<str> = Arc::from(
         "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $1 AND c.relname IN ('format', 'stack', 'shape', 'definition', 'handle_lookup', \
-         'key_lookup', 'relation_lookup', 'change_log', 'last_read', 'lineage', 'cleanup', 'trusted_storage', \
+         WHERE n.nspname = $1 AND c.relname IN ('format', 'process', 'stack', 'shape', 'definition', \
+         'handle_lookup', 'key_lookup', 'relation_lookup', 'change_log', 'last_read', 'lineage', 'cleanup', 'trusted_storage', \
          'stamp')",
     );
     let name = schema.as_str();

@@ -55,6 +55,22 @@ pub(crate) fn text(row: &Row, at: usize) -> Result<&str> {
     column(row, at)
 }
 
+pub(crate) fn optional_bytes(row: &Row, at: usize) -> Result<Option<&[u8]>> {
+    column(row, at)
+}
+
+pub(crate) fn optional_text(row: &Row, at: usize) -> Result<Option<&str>> {
+    column(row, at)
+}
+
+pub(crate) fn optional_int8(row: &Row, at: usize) -> Result<Option<i64>> {
+    column(row, at)
+}
+
+pub(crate) fn optional_float8(row: &Row, at: usize) -> Result<Option<f64>> {
+    column(row, at)
+}
+
 pub(crate) fn bytes(row: &Row, at: usize) -> Result<&[u8]> {
     column(row, at)
 }

@@ -16,6 +16,9 @@ macro_rules! stack_columns {
 }
 pub(crate) use stack_columns;
 
+/// The number of [`stack_columns`].
+pub(crate) const STACK_COLUMNS: usize = 9;
+
 /// The state of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StackRow {

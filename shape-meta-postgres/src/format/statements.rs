@@ -54,22 +54,62 @@ macro_rules! place {
 statements! {
     /// Without parameters. Locks the row, so that no migration runs meanwhile.
     version: "SELECT version FROM @format WHERE id = 1 FOR SHARE";
+    /// Without parameters. For a reader, which a standby server may serve.
+    version_unlocked: "SELECT version FROM @format WHERE id = 1";
     stack: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE id = $1");
     /// `$1` is the name. Locks the row.
-    stack_by_name: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE name = $1 FOR UPDATE");
+    stack_by_name: concat!("SELECT ", stack_columns!(), ", owner FROM @stack WHERE name = $1 FOR UPDATE");
+    /// `$1` is the name.
+    stack_by_name_unlocked: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE name = $1");
     /// Every transaction that writes begins with it: they run one after the other.
     lock_stack: concat!("SELECT ", stack_columns!(), " FROM @stack WHERE id = $1 FOR UPDATE");
     /// `$1` is the name.
     insert_stack: "
         INSERT INTO @stack (name, last_seq, total, indexed, epoch, database_id, opening_id, checksum, has_lookups,
-            owner_process, owner_host, owner_since)
-        VALUES ($1, 0, 0, 0, 0, $2, $3, 0, $4, 0, '', now())
+            owned_since)
+        VALUES ($1, 0, 0, 0, 0, $2, $3, 0, $4, now())
         ON CONFLICT (name) DO NOTHING RETURNING id";
     /// Makes the caller the owner.
     own_stack: "
-        UPDATE @stack SET epoch = $2, opening_id = $3, checksum = $4, has_lookups = $5, owner_process = $6,
-            owner_host = $7, owner_since = now(), lease_until = NULL
+        UPDATE @stack SET epoch = $2, opening_id = $3, checksum = $4, has_lookups = $5, owner = $6,
+            owned_since = now()
         WHERE id = $1 AND epoch = $2::bigint - 1";
+    /// Gives an ownership up. `$2` and `$3` are its epoch and opening.
+    release_stack: "UPDATE @stack SET owner = NULL WHERE id = $1 AND epoch = $2 AND opening_id = $3";
+    /// Who owns the stack now, and until when, in seconds from now. Without an owner there is no address.
+    owner: "
+        SELECT stack.epoch, process.address, process.host, process.pid,
+            extract(epoch FROM process.lease_until - clock_timestamp())::float8, stack.last_seq
+        FROM @stack AS stack LEFT JOIN @process AS process ON process.id = stack.owner WHERE stack.id = $1";
+    /// `$1` are stacks.
+    look_at_stacks: "
+        SELECT stack.id, stack.epoch, stack.last_seq,
+            extract(epoch FROM process.lease_until - clock_timestamp())::float8
+        FROM @stack AS stack LEFT JOIN @process AS process ON process.id = stack.owner
+        WHERE stack.id = ANY($1)";
+    /// `$1` is a process. Locks the row, so that a renewal in progress decides first.
+    lock_process: "
+        SELECT address, host, pid, extract(epoch FROM lease_until - clock_timestamp())::float8
+        FROM @process WHERE id = $1 FOR SHARE";
+    /// Begins a lease. `$1` is the process, `$5` the length in seconds.
+    begin_lease: "
+        INSERT INTO @process (id, address, host, pid, lease_until)
+        VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+        ON CONFLICT (id) DO UPDATE SET lease_until = greatest(process.lease_until, EXCLUDED.lease_until)";
+    /// Renews a lease that has not run out. `$1` is the process. Returns whether it has, and the number of
+    /// stacks that the process owns.
+    renew_lease: "
+        WITH renewed AS (
+            UPDATE @process SET lease_until = clock_timestamp() + make_interval(secs => $2)
+            WHERE id = $1 AND lease_until > clock_timestamp() RETURNING 1)
+        SELECT (SELECT count(*) FROM renewed), (SELECT count(*) FROM @stack WHERE owner = $1)";
+    /// `$1` is a process. Locks the rows, so that an opening in progress decides first.
+    owned_openings: "SELECT opening_id FROM @stack WHERE owner = $1 FOR SHARE";
+    /// Ends a lease. `$1` is the process.
+    end_lease: "
+        DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";
+    /// Deletes the processes without a lease for a day, none of which is missed. Without parameters.
+    forget_processes: "DELETE FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'";
     /// The last statement of a batch. It changes no row if the stack is not ours, or not as it was.
     set_stack: "
         UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
@@ -253,7 +293,7 @@ mod tests {
         for (name, text) in Statements::of(&schema).all() {
             assert!(!text.contains('@'), "{name}: {text}");
             assert!(text.contains("\"ours\"."), "{name}: {text}");
-            let by_name = ["version", "stack_by_name", "insert_stack"].contains(&name);
+            let by_name = ["version", "version_unlocked", "forget_processes"].contains(&name);
             assert!(by_name || text.contains("$1") || text.contains("COPY"), "{name}: {text}");
         }
     }

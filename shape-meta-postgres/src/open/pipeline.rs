@@ -1,8 +1,11 @@
-use std::{process, sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use shape_meta_core::{
     Counts, Error, ErrorKind, Result, Seq, StampOutcome, Timestamp,
-    store_parts::{Recency, SavedReads, StoredTime},
+    store_parts::{OnLiveOwner, Recency, SavedReads, StoredTime},
 };
 use tokio_postgres::types::ToSql;
 
@@ -11,7 +14,8 @@ use crate::{
     config::SchemaName,
     connection::{
         client::{Client, CommitError},
-        pool::{Connections, Lease, Purpose},
+        jitter,
+        pool::{Connections, Pooled, Purpose},
     },
     format::{
         identity::Identity,
@@ -19,13 +23,14 @@ use crate::{
         lookup_hash::Lookups,
         migrate, row,
         schema::VERSION,
-        stack_row::{Ownership, StackRow},
+        stack_row::{Ownership, STACK_COLUMNS, StackRow},
         statements::Statements,
     },
+    lease::{Holding, Member},
     open::stamped,
-    ownership::{opening::Opening, owner},
+    ownership::{opening::Opening, owner::LiveOwner},
     read::snapshot::PAGE,
-    stack::Stack,
+    stack::{Role, Stack},
     write::change_log::{self, ChangeLogSize},
 };
 
@@ -49,24 +54,24 @@ const DOING: &str = "open the stack";
 /// 1. **Migrate**, unless the tables have our version. The server is checked, and the tables are created or
 ///    migrated in a transaction of their own, under an advisory lock.
 /// 2. **Own.** One transaction locks the version of the tables and the row of the stack, bumps the epoch, and
-///    records the opening: from its commit on a former owner is fenced. It also builds or deletes look-ups,
-///    and reads what the store keeps in memory. A stack whose stamp is refused stays as it is.
+///    records the opening: from its commit on a former owner is fenced. It also begins the lease, builds or
+///    deletes look-ups, and reads what the store keeps in memory. A live owner is fenced only on demand,
+///    and a stack whose stamp is refused stays as it is.
 /// 3. **Stamp.** What the options say about shapes with another stamp, in a transaction as that of a batch.
 pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -> Result<OpenedStack> {
     let started = Instant::now();
     validate_name(name)?;
     let schema = options.schema_name()?;
     let statements = Arc::new(Statements::of(&schema));
-    let (connections, name, options) = (Arc::clone(pool.connections()), name.to_owned(), options.clone());
-    let to_own = Arc::clone(&statements);
-    let (owned, migrated_from) = pool.runtime().run(async move {
-        if let Some(owned) = own(&connections, &to_own, &name, &options).await? {
-            return Ok((owned, None));
-        }
-        let migrated_from = migrate_tables(&connections, &schema).await?;
-        let owned = own(&connections, &to_own, &name, &options).await?;
-        Ok((owned.ok_or_else(changed_meanwhile)?, migrated_from))
-    })?;
+    let member = pool.members().of(pool.connections(), &schema)?;
+    let attempt = Attempt {
+        connections: Arc::clone(pool.connections()),
+        member,
+        statements: Arc::clone(&statements),
+        name: name.to_owned(),
+        options: options.clone(),
+    };
+    let (owned, migrated_from, holding) = pool.runtime().run(attempt.run(schema))?;
     let row = owned.row;
     let report = PostgresOpenReport {
         created: owned.created,
@@ -86,8 +91,8 @@ pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -
         reads
     });
     let recency = Recency::new(openings, row.last_seq, saved);
-    let opening = Opening::new(&row, owned.ancestors);
-    let stack = Stack::new(pool, statements, row.id, opening, ChangeLogSize::new(owned.log_size));
+    let role = Role::Owner { opening: Opening::new(&row, owned.ancestors), holding };
+    let stack = Stack::new(pool, statements, row.id, role, ChangeLogSize::new(owned.log_size));
     Ok(OpenedStack { stamp: owned.stamp, stack, recency, report, tasks: owned.tasks })
 }
 
@@ -97,7 +102,7 @@ fn changed_meanwhile() -> Error {
     Error::new(ErrorKind::Interrupted, message)
 }
 
-fn validate_name(name: &str) -> Result<()> {
+pub(crate) fn validate_name(name: &str) -> Result<()> {
     let why = match name {
         "" => "it is empty",
         _ if name.len() > MAX_NAME => "it is longer than 1000 bytes",
@@ -111,9 +116,9 @@ fn validate_name(name: &str) -> Result<()> {
 /// Returns the version before, if it was another one.
 async fn migrate_tables(connections: &Arc<Connections>, schema: &SchemaName) -> Result<Option<u32>> {
     let doing = "create or migrate the tables";
-    let mut lease = connections.checkout(Purpose::Operation).await?;
-    migrate::check_server(lease.client()?).await?;
-    let client = lease.client()?;
+    let mut pooled = connections.checkout(Purpose::Operation).await?;
+    migrate::check_server(pooled.client()?).await?;
+    let client = pooled.client()?;
     client.begin(doing, "BEGIN").await?;
     let before = match migrate::migrate(client, schema).await {
         Ok(before) => before,
@@ -144,55 +149,133 @@ struct Owned {
     stamp: stamped::Plan,
 }
 
-/// Takes the stack over. Returns `None` if the tables do not have our version, or are not there.
-async fn own(
-    connections: &Arc<Connections>,
-    statements: &Statements,
-    name: &str,
-    options: &PostgresOptions,
-) -> Result<Option<Owned>> {
-    let mut lease = connections.checkout(Purpose::Operation).await?;
-    let owned = own_on(&mut lease, statements, name, options).await;
-    if owned.is_err() && lease.was_lost_while_idle() {
-        drop(lease);
-        return own_on(&mut connections.checkout(Purpose::Operation).await?, statements, name, options).await;
-    }
-    owned
+/// How often an open that waits for a live owner looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// An open, on the thread of the connections.
+struct Attempt {
+    connections: Arc<Connections>,
+    member: Arc<Member>,
+    statements: Arc<Statements>,
+    name: String,
+    options: PostgresOptions,
 }
 
-async fn own_on(
-    lease: &mut Lease,
-    statements: &Statements,
-    name: &str,
-    options: &PostgresOptions,
-) -> Result<Option<Owned>> {
-    let client = lease.client()?;
-    let synchronous_commit = options.durability.synchronous_commit();
-    let begin = format!("BEGIN; SET LOCAL synchronous_commit = {synchronous_commit}");
-    client.begin(DOING, &begin).await?;
-    let version = match client.query_opt(DOING, &statements.version, &[]).await {
-        Ok(found) => found.map(|found| row::int4(&found, 0)).transpose()?,
-        // What is wrong with the tables is found by the migration.
-        Err(error) if error.kind() == ErrorKind::Corrupt => None,
-        Err(error) => {
-            client.roll_back().await;
-            return Err(error);
+/// The outcome of the transaction that takes a stack over.
+enum Taken {
+    Owned(Box<Owned>, Holding),
+    /// The tables do not have our version, or are not there.
+    NeedsTables,
+    /// Nothing has changed.
+    HasLiveOwner(LiveOwner),
+}
+
+impl Attempt {
+    async fn run(self, schema: SchemaName) -> Result<(Owned, Option<u32>, Holding)> {
+        let began = Instant::now();
+        let mut migrated_from = None;
+        let mut has_migrated = false;
+        loop {
+            let owner = match self.own().await? {
+                Taken::Owned(owned, holding) => return Ok((*owned, migrated_from, holding)),
+                Taken::NeedsTables if has_migrated => return Err(changed_meanwhile()),
+                Taken::NeedsTables => {
+                    migrated_from = migrate_tables(&self.connections, &schema).await?;
+                    has_migrated = true;
+                    continue;
+                }
+                Taken::HasLiveOwner(owner) => owner,
+            };
+            let left = match self.options.on_live_owner {
+                OnLiveOwner::Wait(limit) => limit.saturating_sub(began.elapsed()),
+                OnLiveOwner::Fail | OnLiveOwner::Fence => Duration::ZERO,
+            };
+            if left.is_zero() {
+                return Err(owner.already_open(&self.name));
+            }
+            // No connection is held meanwhile.
+            let at_end_of_lease = owner.remaining + Duration::from_millis(1);
+            tokio::time::sleep(jitter(LOOK_AGAIN).min(at_end_of_lease).min(left)).await;
         }
-    };
-    if version != Some(VERSION) {
-        client.roll_back().await;
-        return Ok(None);
     }
-    match own_in_transaction(client, statements, name, options).await {
-        Ok(owned) => {
-            // If the answer is lost, an opening that nothing knows may own the stack. The next one fences it.
-            client.commit(DOING).await.map_err(CommitError::into_error)?;
-            Ok(Some(owned))
+
+    async fn own(&self) -> Result<Taken> {
+        let mut pooled = self.connections.checkout(Purpose::Operation).await?;
+        let taken = self.own_on(&mut pooled).await;
+        if taken.is_err() && pooled.was_lost_while_idle() {
+            drop(pooled);
+            return self.own_on(&mut self.connections.checkout(Purpose::Operation).await?).await;
         }
-        Err(error) => {
+        taken
+    }
+
+    async fn own_on(&self, pooled: &mut Pooled) -> Result<Taken> {
+        let client = pooled.client()?;
+        let synchronous_commit = self.options.durability.synchronous_commit();
+        let begin = format!("BEGIN; SET LOCAL synchronous_commit = {synchronous_commit}");
+        client.begin(DOING, &begin).await?;
+        let version = match client.query_opt(DOING, &self.statements.version, &[]).await {
+            Ok(found) => found.map(|found| row::int4(&found, 0)).transpose()?,
+            // What is wrong with the tables is found by the migration.
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            Err(error) => {
+                client.roll_back().await;
+                return Err(error);
+            }
+        };
+        if version != Some(VERSION) {
             client.roll_back().await;
-            Err(error)
+            return Ok(Taken::NeedsTables);
         }
+        let outcome = match self.live_owner(client).await {
+            Ok(Some(owner)) => Ok(Err(owner)),
+            Ok(None) => self.begin(client).await.map(Ok),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(Ok((owned, requested))) => {
+                // If the answer is lost, an opening that nothing knows may own the stack, in our own name:
+                // the next one of this pool takes it over at once, and one of another when the lease has
+                // ended.
+                client.commit(DOING).await.map_err(CommitError::into_error)?;
+                let holding = self.member.hold(owned.row.owner.opening, &self.connections);
+                self.member.extended(requested);
+                Ok(Taken::Owned(Box::new(owned), holding))
+            }
+            Ok(Err(owner)) => {
+                client.roll_back().await;
+                Ok(Taken::HasLiveOwner(owner))
+            }
+            Err(error) => {
+                client.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the owner whose lease has not run out, unless it is to be fenced.
+    async fn live_owner(&self, client: &mut Client) -> Result<Option<LiveOwner>> {
+        let found = client.query_opt(DOING, &self.statements.stack_by_name, &[&self.name]).await?;
+        let Some(found) = found else { return Ok(None) };
+        let Some(process) = row::optional_bytes(&found, STACK_COLUMNS)?.map(<[u8]>::to_vec) else {
+            return Ok(None);
+        };
+        if self.options.on_live_owner == OnLiveOwner::Fence {
+            return Ok(None);
+        }
+        if process == self.member.id.as_bytes() {
+            let is_open = self.member.has_open(StackRow::decode(&found)?.owner.opening);
+            return Ok(is_open.then(|| LiveOwner::this_process(self.member.remaining())));
+        }
+        let found = client.query_opt(DOING, &self.statements.lock_process, &[&process]).await?;
+        found.as_ref().map_or(Ok(None), |found| LiveOwner::decode(found, 0))
+    }
+
+    async fn begin(&self, client: &mut Client) -> Result<(Owned, Instant)> {
+        let owned = own_in_transaction(client, &self.statements, &self.name, &self.options, self.member.id);
+        let owned = owned.await?;
+        client.execute(DOING, &self.statements.forget_processes, &[]).await?;
+        Ok((owned, self.member.begin_lease(client, DOING).await?))
     }
 }
 
@@ -201,6 +284,7 @@ async fn own_in_transaction(
     statements: &Statements,
     name: &str,
     options: &PostgresOptions,
+    process: Identity,
 ) -> Result<Owned> {
     let wants_lookups = options.disk_indexes.is_maintained();
     let (row, created) = match find(client, statements, name).await? {
@@ -227,9 +311,8 @@ async fn own_in_transaction(
     let owner = Ownership { opening: Identity::random()?, epoch: row.owner.epoch + 1, ..row.owner };
     let row = StackRow { owner, has_lookups: wants_lookups, ..row };
     let (epoch, opening) = (owner.epoch.cast_signed(), owner.opening.as_bytes());
-    let (process, host) = (i64::from(process::id()), owner::host());
-    let params: [&(dyn ToSql + Sync); 7] =
-        [&number, &epoch, &opening, &row.checksum(), &wants_lookups, &process, &host];
+    let params: [&(dyn ToSql + Sync); 6] =
+        [&number, &epoch, &opening, &row.checksum(), &wants_lookups, &process.as_bytes()];
     client.execute(DOING, &statements.own_stack, &params).await?;
     let lineage_row = LineageRow::of(&row, Timestamp::now());
     let (began_at, at) = (row.last_seq.get().cast_signed(), lineage_row.opened.as_micros().cast_signed());
@@ -292,7 +375,7 @@ async fn build_lookups(client: &mut Client, statements: &Statements, number: i64
     }
 }
 
-async fn saved_reads(
+pub(crate) async fn saved_reads(
     client: &mut Client,
     statements: &Statements,
     number: i64,

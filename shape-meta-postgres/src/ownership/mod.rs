@@ -2,3 +2,4 @@
 
 pub(crate) mod opening;
 pub(crate) mod owner;
+pub(crate) mod position;

@@ -7,14 +7,30 @@ use crate::{
     connection::operation::Operation,
     format::{checksum, lineage::Lineage, row},
     read::{
-        load::saved_reads,
+        load::{Begin, saved_reads},
         snapshot::{Param, Snapshot},
     },
 };
 
 impl ChangeLog for PostgresStore {
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
-        let mut snapshot = Snapshot::begin(self, Operation::ChangesSince, "read the change log")?;
+        self.since_at(seq, Snapshot::begin, |_| Ok(true))
+    }
+}
+
+impl PostgresStore {
+    /// Returns the changes after `seq`, of a snapshot that `begin` returns. `None` also if `observe`, which
+    /// looks at it first, says that the number is of another line.
+    pub(crate) fn since_at<'s>(
+        &'s self,
+        seq: Seq,
+        begin: Begin<'s>,
+        observe: impl FnOnce(&mut Snapshot<'_>) -> Result<bool>,
+    ) -> Result<Option<Delta>> {
+        let mut snapshot = begin(self, Operation::ChangesSince, "read the change log")?;
+        if !observe(&mut snapshot)? {
+            return Ok(None);
+        }
         let statements = &self.stack.statements;
         let number = snapshot.row.id;
         let stack = || -> Param { Box::new(number) };

@@ -89,6 +89,8 @@ impl WithReads {
             for (at, id) in next {
                 match handles.remove(&id) {
                     Some(handle) => self.page.push_back((at, id, handle)),
+                    // Committed after the snapshot: the layer above shows it.
+                    None if id > snapshot.row.last_seq => {}
                     None => self.gone.push(id),
                 }
             }

@@ -4,13 +4,27 @@ use shape_meta_core::{Entry, Result, Seq, Timestamp};
 
 use crate::{PostgresStore, connection::operation::Operation, format::row, read::snapshot::Snapshot};
 
+/// A function that begins a snapshot.
+pub(crate) type Begin<'s> = fn(&'s PostgresStore, Operation, &'static str) -> Result<Snapshot<'s>>;
+
 impl PostgresStore {
     /// Passes all entries to `each`, in the order of creation, and returns the sequence number.
     pub(crate) fn load_all(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
+        self.load_at(each, Snapshot::begin, |_| Ok(()))
+    }
+
+    /// The same, of a snapshot that `begin` returns and `observe` looks at first.
+    pub(crate) fn load_at<'s>(
+        &'s self,
+        each: &mut dyn FnMut(Arc<Entry>),
+        begin: Begin<'s>,
+        observe: impl FnOnce(&mut Snapshot<'_>) -> Result<()>,
+    ) -> Result<Seq> {
         let (mut snapshot, last_reads) = self.recency.read_consistently(|removed| {
-            let snapshot = Snapshot::begin(self, Operation::Load, "load the shapes")?;
+            let snapshot = begin(self, Operation::Load, "load the shapes")?;
             Ok((snapshot, self.recency.snapshot(removed)))
         })?;
+        observe(&mut snapshot)?;
         let saved = saved_reads(self, &mut snapshot, 0)?;
         snapshot.pages(&self.stack.statements.shapes_after, 0, |found| {
             let last_read = |id| last_reads.last_read_since(id, saved.get(&id).copied());

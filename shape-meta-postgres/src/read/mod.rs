@@ -2,7 +2,7 @@
 
 mod change_log;
 mod least_recently_used;
-mod load;
+pub(crate) mod load;
 mod lookups;
 mod scan;
 pub(crate) mod snapshot;

@@ -12,7 +12,7 @@ use crate::{
     PostgresStore,
     connection::{
         operation::Operation,
-        pool::{Lease, Purpose},
+        pool::{Pooled, Purpose},
         runtime::Answer,
     },
     format::stack_row::StackRow,
@@ -30,7 +30,7 @@ pub(crate) const PAGE: i64 = 5_000;
 pub(crate) struct Snapshot<'s> {
     store: &'s PostgresStore,
     doing: &'static str,
-    lease: Option<Lease>,
+    pooled: Option<Pooled>,
     /// The state of the stack at the moment of the snapshot.
     pub(crate) row: StackRow,
     limit: Duration,
@@ -38,8 +38,15 @@ pub(crate) struct Snapshot<'s> {
     checkout: Option<Use<'s>>,
 }
 
+/// What compares the state that a snapshot shows with what was known before (C13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verified {
+    Here,
+    ByCaller,
+}
+
 /// A query that runs.
-pub(crate) struct Step(Answer<(Lease, Vec<Row>)>);
+pub(crate) struct Step(Answer<(Pooled, Vec<Row>)>);
 
 /// A parameter of a query.
 pub(crate) type Param = Box<dyn ToSql + Sync + Send>;
@@ -50,12 +57,21 @@ const FAREWELL: Duration = Duration::from_secs(5);
 impl<'s> Snapshot<'s> {
     /// Begins a snapshot for an operation that ends by itself.
     pub(crate) fn begin(store: &'s PostgresStore, operation: Operation, doing: &'static str) -> Result<Self> {
-        Self::begin_for(store, operation, doing, Purpose::Operation)
+        Self::begin_for(store, operation, doing, Purpose::Operation, Verified::Here)
+    }
+
+    /// Begins a snapshot of what the server shows, whatever it is: for a standby, which compares it itself.
+    pub(crate) fn begin_unverified(
+        store: &'s PostgresStore,
+        operation: Operation,
+        doing: &'static str,
+    ) -> Result<Self> {
+        Self::begin_for(store, operation, doing, Purpose::Operation, Verified::ByCaller)
     }
 
     /// Begins a snapshot that its user may leave open.
     pub(crate) fn begin_scan(store: &'s PostgresStore) -> Result<Self> {
-        Self::begin_for(store, Operation::Scan, "scan the shapes", Purpose::Scan)
+        Self::begin_for(store, Operation::Scan, "scan the shapes", Purpose::Scan, Verified::Here)
     }
 
     fn begin_for(
@@ -63,25 +79,26 @@ impl<'s> Snapshot<'s> {
         operation: Operation,
         doing: &'static str,
         purpose: Purpose,
+        verified: Verified,
     ) -> Result<Self> {
         let waiting = store.meter.wait(operation);
         let (stack, limit) = (Arc::clone(&store.stack), store.options.scan_timeout);
         let begun = store.runtime().and_then(|runtime| {
             runtime.run(async move {
-                let mut lease = stack.connections().checkout(purpose).await?;
-                let mut outcome = begin_transaction(&stack, &mut lease, doing, limit).await;
-                if outcome.is_err() && lease.was_lost_while_idle() {
-                    drop(lease);
-                    lease = stack.connections().checkout(purpose).await?;
-                    outcome = begin_transaction(&stack, &mut lease, doing, limit).await;
+                let mut pooled = stack.connections().checkout(purpose).await?;
+                let mut outcome = begin_transaction(&stack, &mut pooled, doing, limit, verified).await;
+                if outcome.is_err() && pooled.was_lost_while_idle() {
+                    drop(pooled);
+                    pooled = stack.connections().checkout(purpose).await?;
+                    outcome = begin_transaction(&stack, &mut pooled, doing, limit, verified).await;
                 }
-                outcome.map(|row| (lease, row))
+                outcome.map(|row| (pooled, row))
             })
         });
         match begun {
-            Ok((lease, row)) => {
-                let checkout = Some(waiting.granted(lease.active()));
-                Ok(Self { store, doing, lease: Some(lease), row, limit, began: Instant::now(), checkout })
+            Ok((pooled, row)) => {
+                let checkout = Some(waiting.granted(pooled.active()));
+                Ok(Self { store, doing, pooled: Some(pooled), row, limit, began: Instant::now(), checkout })
             }
             Err(error) => Err(waiting.refused(error)),
         }
@@ -92,13 +109,13 @@ impl<'s> Snapshot<'s> {
         let doing = self.doing;
         let statement = Arc::clone(statement);
         if self.began.elapsed() >= self.limit {
-            self.lease = None;
+            self.pooled = None;
         }
-        let Some(mut lease) = self.lease.take() else { return Err(self.over()) };
+        let Some(mut pooled) = self.pooled.take() else { return Err(self.over()) };
         let answer = self.store.pool.runtime().begin(async move {
             let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| &**param as _).collect();
-            let rows = lease.client()?.query(doing, &statement, &params).await?;
-            Ok((lease, rows))
+            let rows = pooled.client()?.query(doing, &statement, &params).await?;
+            Ok((pooled, rows))
         })?;
         Ok(Step(answer))
     }
@@ -106,8 +123,8 @@ impl<'s> Snapshot<'s> {
     /// Waits for the rows of a query that was started.
     pub(crate) fn finish(&mut self, step: Step) -> Result<Vec<Row>> {
         match step.0.wait() {
-            Ok((lease, rows)) => {
-                self.lease = Some(lease);
+            Ok((pooled, rows)) => {
+                self.pooled = Some(pooled);
                 Ok(rows)
             }
             Err(error) => {
@@ -165,9 +182,9 @@ impl<'s> Snapshot<'s> {
 
 impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
-        if let Some(mut lease) = self.lease.take() {
+        if let Some(mut pooled) = self.pooled.take() {
             let _ = self.store.pool.runtime().spawn(async move {
-                if let Ok(client) = lease.client() {
+                if let Ok(client) = pooled.client() {
                     let _ = tokio::time::timeout(FAREWELL, client.roll_back()).await;
                 }
             });
@@ -177,12 +194,15 @@ impl Drop for Snapshot<'_> {
 
 async fn begin_transaction(
     stack: &Stack,
-    lease: &mut Lease,
+    pooled: &mut Pooled,
     doing: &str,
     limit: Duration,
+    verified: Verified,
 ) -> Result<StackRow> {
-    let client = lease.client()?;
-    stack.verify(client).await?;
+    let client = pooled.client()?;
+    if verified == Verified::Here {
+        stack.verify(client).await?;
+    }
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {}",
         limit.as_millis().clamp(1, i32::MAX as u128)

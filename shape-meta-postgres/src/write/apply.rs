@@ -10,6 +10,7 @@ use crate::{
     Durability, PostgresStore,
     connection::{client::CommitError, operation::Operation},
     format::row,
+    lease::Holding,
     stack::Stack,
     write::{BatchWriter, NetChanges, change_log, transaction::WriteTransaction},
 };
@@ -24,7 +25,10 @@ impl ShapeStore for PostgresStore {
         };
         let writer = self.lock_writer();
         let committed = self.write(Operation::Apply, DOING, move |transaction| commit.run(transaction))?;
-        self.stack.opening.confirm(batch.through);
+        self.stack.opening()?.confirm(batch.through);
+        if let Some(holding) = self.stack.holding() {
+            holding.announce(self.stack.number, batch.through);
+        }
         self.set_cached_counts(committed.counts);
         match committed.tasks {
             Tasks::Added(tasks) => self.cleanup.add_pending(tasks),
@@ -63,6 +67,10 @@ impl ShapeStore for PostgresStore {
 
     fn release_claim(&self, entry: &Arc<Entry>) {
         self.recency.release_claim(entry);
+    }
+
+    fn check_lease(&self) -> Result<()> {
+        self.stack.holding().map_or(Ok(()), Holding::check)
     }
 
     fn resource_usage(&self) -> Usage {

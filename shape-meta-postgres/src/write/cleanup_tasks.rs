@@ -187,7 +187,7 @@ impl PostgresStore {
     pub fn is_storage_trusted(&self) -> Result<bool> {
         let statement = &self.stack.statements.trusted_storage;
         let rows = self.read(Operation::CleanupTasks, "read the trusted storage", statement, Vec::new())?;
-        let ours = self.stack.opening.ours().database;
+        let ours = self.stack.opening()?.ours().database;
         rows.first().map_or(Ok(false), |found| {
             Ok(row::bytes(found, 0)? == ours.as_bytes() && row::boolean(found, 1)?)
         })
@@ -206,7 +206,7 @@ impl PostgresStore {
             doing,
             move |stack, client| {
                 Box::pin(async move {
-                    let database = stack.opening.ours().database;
+                    let database = stack.opening()?.ours().database;
                     let params: [&(dyn ToSql + Sync); 2] = [&stack.number, &database.as_bytes()];
                     client.execute(doing, &stack.statements.set_trusted_storage, &params).await
                 })

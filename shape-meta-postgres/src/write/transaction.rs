@@ -8,7 +8,7 @@ use crate::{
     Durability,
     connection::{
         client::{Client, CommitError},
-        pool::{Lease, Purpose},
+        pool::{Pooled, Purpose},
     },
     format::stack_row::StackRow,
     ownership::opening::not_ours_any_more,
@@ -21,7 +21,7 @@ use crate::{
 /// decidable: the next transaction sees whether the transaction before has committed.
 pub(crate) struct WriteTransaction {
     stack: Arc<Stack>,
-    lease: Lease,
+    pooled: Pooled,
     doing: &'static str,
     /// The row as it was found.
     pub(crate) row: StackRow,
@@ -38,22 +38,23 @@ impl WriteTransaction {
         durability: Durability,
         doing: &'static str,
     ) -> Result<Self> {
-        let mut lease = stack.connections().checkout(Purpose::Operation).await?;
-        let mut begun = begin(stack, &mut lease, durability, doing).await;
-        if begun.is_err() && lease.was_lost_while_idle() {
+        let opening = stack.opening()?;
+        let mut pooled = stack.connections().checkout(Purpose::Operation).await?;
+        let mut begun = begin(stack, &mut pooled, durability, doing).await;
+        if begun.is_err() && pooled.was_lost_while_idle() {
             // The server closed it, so it has not begun there.
-            drop(lease);
-            lease = stack.connections().checkout(Purpose::Operation).await?;
-            begun = begin(stack, &mut lease, durability, doing).await;
+            drop(pooled);
+            pooled = stack.connections().checkout(Purpose::Operation).await?;
+            begun = begin(stack, &mut pooled, durability, doing).await;
         }
         let mut transaction = match begun {
-            Ok(row) => Self { stack: Arc::clone(stack), lease, doing, row },
+            Ok(row) => Self { stack: Arc::clone(stack), pooled, doing, row },
             Err(error) => {
-                lease.client()?.roll_back().await;
+                pooled.client()?.roll_back().await;
                 return Err(error);
             }
         };
-        if let Err(error) = stack.opening.check(Some(&transaction.row)) {
+        if let Err(error) = opening.check(Some(&transaction.row)) {
             transaction.roll_back().await;
             return Err(error);
         }
@@ -61,11 +62,11 @@ impl WriteTransaction {
     }
 
     pub(crate) fn client(&mut self) -> Result<&mut Client> {
-        self.lease.client()
+        self.pooled.client()
     }
 
     pub(crate) fn active(&self) -> usize {
-        self.lease.active()
+        self.pooled.active()
     }
 
     pub(crate) fn stack(&self) -> &Arc<Stack> {
@@ -78,7 +79,7 @@ impl WriteTransaction {
     ///
     /// `Fenced` if the row is not as it was locked. Nothing is committed then.
     pub(crate) async fn commit_as(mut self, new: StackRow) -> Result<(), CommitError> {
-        let owner = self.stack.opening.ours();
+        let owner = self.stack.opening().map_err(CommitError::Refused)?.ours();
         let [last_seq, total, indexed, epoch, before] =
             [new.last_seq.get(), new.counts.total, new.counts.indexed, owner.epoch, self.row.last_seq.get()]
                 .map(u64::cast_signed);
@@ -116,7 +117,7 @@ impl WriteTransaction {
     }
 
     pub(crate) async fn roll_back(&mut self) {
-        if let Ok(client) = self.lease.client() {
+        if let Ok(client) = self.pooled.client() {
             client.roll_back().await;
         }
     }
@@ -124,12 +125,12 @@ impl WriteTransaction {
 
 async fn begin(
     stack: &Stack,
-    lease: &mut Lease,
+    pooled: &mut Pooled,
     durability: Durability,
     doing: &'static str,
 ) -> Result<StackRow> {
     let begin = format!("BEGIN; SET LOCAL synchronous_commit = {}", durability.synchronous_commit());
-    let client = lease.client()?;
+    let client = pooled.client()?;
     let rows = client.begin_with(doing, &begin, &stack.statements.lock_stack, &[&stack.number]).await?;
     stack.decode(rows.first())
 }

@@ -66,6 +66,11 @@ impl ShapeStore for SqliteStore {
         self.recency.release_claim(entry);
     }
 
+    /// The ownership has no lease.
+    fn check_lease(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn resource_usage(&self) -> Usage {
         let mut usage = Usage::default();
         usage.shapes = Some(self.cached_counts());
