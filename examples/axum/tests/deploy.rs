@@ -19,8 +19,8 @@ const MAX_SHAPES: u64 = 200;
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a task of the executor may wait, in microseconds.
 const MAX_STALL: u64 = 10_000;
-/// A machine that makes a single thread wait longer than this is busy. There, a task waits for several threads
-/// in a row, and a stall is what is far longer than that.
+/// A machine that makes a single thread wait longer than this is busy. There, a task waits for several
+/// threads in a row, and a stall is what is far longer than that.
 const BUSY: u64 = 5_000;
 const THREADS_IN_A_ROW: u64 = 8;
 

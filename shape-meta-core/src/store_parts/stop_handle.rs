@@ -11,7 +11,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Ends a wait for a live owner from another thread: for a process that has to end while it waits for its
 /// predecessor.
 ///
-/// Pass it to a promotion, or set it in the options of an open. A clone is the same handle. It cannot be reset: take a new one for the next attempt.
+/// Pass it to a promotion, or set it in the options of an open. A clone is the same handle. It cannot be
+/// reset: take a new one for the next attempt.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle(Arc<(Mutex<bool>, Condvar)>);
 

@@ -72,10 +72,10 @@ pub trait ShapeStore: ReadShapes {
     /// Claims a live shape for a removal, unless it was read at `since` or later. Returns whether it is
     /// claimed: no [`touch`](ReadShapes::touch) counts any more then, and each returns `false`.
     ///
-    /// The layer on top calls it for [`Mutation::RemoveUnread`](crate::Mutation::RemoveUnread), while no other
-    /// mutation is validated, and removes the shape or [releases](Self::release_claim) it. Works in memory
-    /// only, and repeating it changes nothing. The default is right for a store that records reads in the
-    /// entries that [`entry`](ReadShapes::entry) returns.
+    /// The layer on top calls it for [`Mutation::RemoveUnread`](crate::Mutation::RemoveUnread), while no
+    /// other mutation is validated, and removes the shape or [releases](Self::release_claim) it. Works in
+    /// memory only, and repeating it changes nothing. The default is right for a store that records reads in
+    /// the entries that [`entry`](ReadShapes::entry) returns.
     fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
         entry.claim_unread(since)
     }
