@@ -8,7 +8,7 @@ use std::{error::Error, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration}
 use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use shape_meta::{
-    MetricsObserver,
+    EvictorThread, MetricsObserver,
     admission::{Admission, AdmissionLimits},
 };
 use shape_meta_example_axum::{
@@ -54,9 +54,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
 
     let tenants = Arc::new(Tenants::open(&options.directory, options.tenants).await?);
+    let evictors = Arc::new(EvictorThread::start()?);
     let mut background = JoinSet::new();
     for tenant in tenants.by_name.values().cloned() {
-        background.spawn(async move { tenant.run(options.max_shapes).await });
+        let evictors = Arc::clone(&evictors);
+        background.spawn(async move { tenant.run(&evictors, options.max_shapes).await });
     }
     let service = Service { tenants: Arc::clone(&tenants), metrics };
     let router = routes(service, AdmissionLimits::from_env()?.unwrap_or_default());

@@ -9,8 +9,9 @@ use std::{
 };
 
 use shape_meta::{
-    BlockingOptions, BlockingPool, BufferOptions, CacheOptions, ConnectionLimit, FlusherOptions, FlusherPool,
-    HandleSet, MetricsObserver, OnLiveOwner, Reporter, SqliteOptions, Standby, prelude::*,
+    BlockingOptions, BlockingPool, BufferOptions, CacheOptions, ConnectionLimit, Evictor, EvictorOptions,
+    EvictorThread, FlusherOptions, FlusherPool, MetricsObserver, OnLiveOwner, Reporter, SqliteOptions,
+    Standby, prelude::*,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -65,8 +66,8 @@ impl Tenant {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Becomes the owner as soon as the old process ends. Then keeps the number of shapes at the limit.
-    pub async fn run(&self, max_shapes: u64) {
+    /// Becomes the owner as soon as the old process ends. Then its shapes are evicted above the limit.
+    pub async fn run(&self, evictors: &EvictorThread, max_shapes: u64) {
         let mut due = tokio::time::interval(INTERVAL);
         while let (Access::Standby(standby), None) = (&self.access, self.store()) {
             tokio::select! {
@@ -78,14 +79,9 @@ impl Tenant {
                 () = refresh(standby) => {}
             }
         }
-        while let Some(store) = self.store() {
-            due.tick().await;
-            let excess = store.counts().map_or(0, |counts| counts.total.saturating_sub(max_shapes));
-            if excess > 0 {
-                // A failure is tried again.
-                let _ = evict(&store, excess as usize).await;
-            }
-        }
+        let Some(store) = self.store() else { return };
+        let options = EvictorOptions::default().max_shapes(max_shapes);
+        evictors.watch(&store, Arc::new(Evictor::new(options)), INTERVAL);
     }
 }
 
@@ -95,14 +91,6 @@ async fn refresh(standby: &Standby) {
         due.tick().await;
         let _ = standby.refresh_async().await.inspect_err(|error| eprintln!("not refreshed: {error}"));
     }
-}
-
-async fn evict(store: &ShapeMeta, excess: usize) -> shape_meta::Result<()> {
-    for (handle, _) in store.least_recently_used_async(excess, HandleSet::new()).await?.shapes {
-        // It may be gone already.
-        let _ = store.remove_async(&handle).await;
-    }
-    Ok(())
 }
 
 /// All tenants of this process.
