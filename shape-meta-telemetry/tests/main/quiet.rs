@@ -42,6 +42,7 @@ fn only_enabled_levels_are_emitted() {
             "shape_meta.repaired",
             "shape_meta.cleanup_failed",
             "shape_meta.orphans_found",
+            "shape_meta.evicted",
             "shape_meta.retrying"
         ]
     );
