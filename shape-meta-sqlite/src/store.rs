@@ -216,7 +216,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// If SQLite cannot close the file. No commit is lost then.
+    /// If SQLite cannot close the file. No commit is lost then. `Io` if another program has overwritten the
+    /// database file: its WAL stays as it is.
     pub fn close(&self) -> Result<()> {
         self.preload.discard();
         let closed = self.connections.close();

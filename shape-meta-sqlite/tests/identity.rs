@@ -354,6 +354,134 @@ fn c13_a_wal_that_another_program_has_truncated_is_whole() {
     assert_eq!(support::live(&support::open(directory.path(), support::options())).len(), 200);
 }
 
+/// Runs one statement through another SQLite.
+fn sql(directory: &Path, statement: &str) {
+    let connection = support::raw_connection(directory);
+    connection.execute_batch(statement).expect(statement);
+}
+
+#[test]
+fn c13_an_older_copy_written_into_the_file_is_noticed() {
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    for (mode, reads, rests) in [
+        (Mode::Wal, false, false),
+        (Mode::Wal, true, false),
+        (Mode::Wal, true, true),
+        (Mode::Exclusive, false, false),
+    ] {
+        for own_checkpoint in [false, true] {
+            let directory = support::directory();
+            let options = support::options().mode(mode);
+            let store = support::open(directory.path(), options.clone());
+            let checkpoint = || match own_checkpoint || mode == Mode::Exclusive {
+                true => store.maintain().expect("checkpoints"),
+                false => sql(directory.path(), truncate),
+            };
+            support::fill(&store, 1..=2);
+            checkpoint();
+            shell(directory.path(), "cp shape-meta.sqlite3 older");
+            support::fill(&store, 3..=200);
+            checkpoint();
+            shell(directory.path(), "cp shape-meta.sqlite3 right");
+            let scan = reads.then(|| store.scan().expect("opens"));
+            if mode == Mode::Wal {
+                // The WAL has the row with the identities and the latest number, and lacks most shapes.
+                support::fill(&store, 201..=201);
+            }
+            // With the scan, this leaves the WAL.
+            rest(&store, rests);
+            let at = if mode == Mode::Wal { 202 } else { 201 };
+            shell(directory.path(), "cp shape-meta.sqlite3 right; cat older > shape-meta.sqlite3");
+            let case = format!("{mode:?}, read {reads}, at rest {rests}, own checkpoint {own_checkpoint}");
+            for _ in 0..3 {
+                assert_eq!(apply(&store, at).expect_err(&case).kind(), ErrorKind::Io, "{case}");
+            }
+            store.maintain().expect_err("nor is it checkpointed");
+            drop(scan);
+            shell(directory.path(), "cat right > shape-meta.sqlite3");
+            apply(&store, at).expect(&case);
+            drop(store);
+            let live = support::live(&support::open(directory.path(), options));
+            assert_eq!(live, (1..=at).collect::<Vec<_>>(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn c13_a_file_that_was_overwritten_is_repaired_from_memory() {
+    for command in
+        ["cat older > shape-meta.sqlite3", ": > shape-meta.sqlite3", "cat older-wal > shape-meta.sqlite3"]
+    {
+        let directory = support::directory();
+        let store = support::open(directory.path(), support::options());
+        support::fill(&store, 1..=2);
+        shell(directory.path(), "cp shape-meta.sqlite3-wal older-wal");
+        store.maintain().expect("checkpoints");
+        shell(directory.path(), "cp shape-meta.sqlite3 older");
+        support::fill(&store, 3..=3);
+        store.maintain().expect("checkpoints");
+        shell(directory.path(), command);
+        assert_eq!(apply(&store, 4).expect_err(command).kind(), ErrorKind::Io, "{command}");
+        let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));
+        let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
+        store.rebuild_from(trusted).expect("the same remedy as for a lost database");
+        apply(&store, 4).expect("the database is repaired");
+        store.maintain().expect("checkpoints");
+        apply(&store, 5).expect("the new file is known");
+        drop(store);
+        let live = support::live(&support::open(directory.path(), support::options()));
+        assert!(live.ends_with(&[4, 5]), "{command}: what is confirmed is durable");
+    }
+}
+
+#[test]
+fn c13_a_close_moves_no_wal_into_an_overwritten_file() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=2);
+    store.maintain().expect("checkpoints");
+    shell(directory.path(), "cp shape-meta.sqlite3 older");
+    support::fill(&store, 3..=200);
+    store.maintain().expect("checkpoints");
+    support::fill(&store, 201..=201);
+    shell(directory.path(), "cp shape-meta.sqlite3 right; cat older > shape-meta.sqlite3");
+    assert_eq!(store.close().expect_err("the file is an older one").kind(), ErrorKind::Io);
+    store.close().expect("it is closed");
+    shell(directory.path(), "cmp older shape-meta.sqlite3; cat right > shape-meta.sqlite3");
+    assert_eq!(support::live(&support::open(directory.path(), support::options())).len(), 201);
+}
+
+#[test]
+fn c13_what_another_program_may_do_to_the_file_fails_no_commit() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let mut number = 0;
+    for rests in [false, true] {
+        for reads in [false, true] {
+            for change in
+                ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "ANALYZE"]
+            {
+                for command in [
+                    "true",
+                    "touch shape-meta.sqlite3",
+                    "cp -p shape-meta.sqlite3 x; cat x > shape-meta.sqlite3",
+                ] {
+                    support::fill(&store, number + 1..=number + 20);
+                    let scan = reads.then(|| store.scan().expect("opens"));
+                    sql(directory.path(), change);
+                    rest(&store, rests);
+                    shell(directory.path(), command);
+                    support::fill(&store, number + 21..=number + 40);
+                    number += 40;
+                    drop(scan);
+                }
+            }
+        }
+    }
+    drop(store);
+    assert_eq!(support::live(&support::open(directory.path(), support::options())).len() as u64, number);
+}
+
 #[test]
 fn c13_every_write_path_is_fenced_by_each_identity() {
     for change in [

@@ -13,6 +13,7 @@ use crate::{
         file_sizes::FileSizes,
         idle,
         limit::LimitState,
+        main_file::{MainFile, checkpointed_state},
         meter::{Lease, Meter},
         operation::Operation,
         pool::{PooledReader, ReaderPool},
@@ -73,27 +74,30 @@ struct Writer {
     sizes: Arc<FileSizes>,
 }
 
-/// The files that a connection has open: their paths, and the identities that these had.
+/// The files that a connection has open, and the identities that these had.
 struct OpenFile {
-    path: PathBuf,
-    database: FileId,
+    database: MainFile,
     /// SQLite has it open from the first read of a connection until its end, and nothing else deletes it.
     wal: Option<(PathBuf, FileId)>,
 }
 
 impl OpenFile {
-    /// The files of a connection that has read the database; `None` for one in memory.
-    fn new(settings: &Settings) -> Result<Option<Self>> {
+    /// The files of a connection that has read the database; `None` for one in memory. `former` has those of
+    /// the connection before.
+    fn new(settings: &Settings, former: Option<&Self>) -> Result<Option<Self>> {
         let Some(path) = &settings.path else { return Ok(None) };
-        let identify = |path: &Path| FileId::at(path).map_err(failed_on("read the identity of", path));
+        let doing = "read the identity of";
         let wal = match settings.has_readers() {
             true => {
                 let wal = files::with_suffix(path, "-wal");
-                Some((wal.clone(), identify(&wal)?))
+                let id = FileId::at(&wal).map_err(failed_on(doing, &wal))?;
+                Some((wal, id))
             }
             false => None,
         };
-        Ok(Some(Self { path: path.clone(), database: identify(path)?, wal }))
+        let former = former.map(|former| &former.database);
+        let database = MainFile::new(settings, path, former).map_err(failed_on(doing, path))?;
+        Ok(Some(Self { database, wal }))
     }
 
     /// Returns the sizes of the database and of its WAL, if the files still have their names. If not, the
@@ -107,16 +111,14 @@ impl OpenFile {
             Some((path, id)) => size(path, *id)?,
             None => 0,
         };
-        Some((size(&self.path, self.database)?, wal))
+        Some((size(self.database.path(), self.database.id())?, wal))
     }
-}
 
-impl OpenFile {
     /// Whether another file has the name of the database, next to the WAL of this one. SQLite would read the
     /// pages of both as one database, whose identities, in the WAL, are ours.
     fn has_left_its_wal(&self) -> bool {
         let Some((wal, id)) = &self.wal else { return false };
-        FileId::at(&self.path).is_ok_and(|current| current != self.database)
+        FileId::at(self.database.path()).is_ok_and(|current| current != self.database.id())
             && FileId::and_size_at(wal).is_ok_and(|(current, size)| current == *id && size > 0)
     }
 }
@@ -146,18 +148,32 @@ impl Writer {
         self.limit.writer_opened();
         (self.idle_size, self.file) = (None, file);
         self.is_in_place();
-        self.connection.insert(connection)
+        let connection = self.connection.insert(connection);
+        if let Some(file) = &mut self.file {
+            file.database.record_own_writes(|| checkpointed_state(connection));
+        }
+        connection
     }
 
     /// Takes the connection out, to be closed or dropped by the caller, who counts that.
     fn take(&mut self) -> Option<Connection> {
         self.begin_work();
         let connection = self.connection.take()?;
-        if !self.is_in_place() {
-            // On close SQLite deletes the WAL by its name, which belongs to another file now.
+        let is_written = self.file.as_ref().is_some_and(|file| file.database.new_stamp().is_some());
+        if is_written || !self.is_in_place() {
+            // On close SQLite deletes the WAL by its name, which belongs to another file now. Or it moves the
+            // WAL into a file that may be an older one.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         Some(connection)
+    }
+
+    /// Records that the database file was changed by the operation that has just ended, and not by another
+    /// program.
+    fn record_own_writes(&mut self) {
+        if let (Some(file), Some(connection)) = (&mut self.file, &self.connection) {
+            file.database.record_own_writes(|| checkpointed_state(connection));
+        }
     }
 
     /// Ends the rest of an idle writer.
@@ -189,15 +205,19 @@ impl Writer {
     fn close_idle(&mut self) {
         let Some(connection) = self.take() else { return };
         let size = DatabaseSize::read(&connection);
-        checkpoint_before_close(&connection);
+        let is_ours = checkpoint_before_close(&connection);
+        let state = checkpointed_state(&connection);
         if connection.close().is_ok() {
             self.idle_size = size.ok();
         }
         self.limit.writer_closed();
         // Usually the WAL is in the database now, and deleted. A gauge does without what cannot be read.
-        if let Some(OpenFile { path, wal, .. }) = &self.file {
+        if let Some(OpenFile { database, wal }) = &mut self.file {
+            if is_ours {
+                database.record_own_writes(|| state);
+            }
             let wal = wal.as_ref().map_or(Ok(0), |(path, _)| files::size(path));
-            self.sizes.set(files::size(path).unwrap_or_default(), wal.unwrap_or_default());
+            self.sizes.set(files::size(database.path()).unwrap_or_default(), wal.unwrap_or_default());
         }
     }
 }
@@ -220,10 +240,15 @@ fn check_wal(writer: &Connection, size: u64) -> Result<()> {
     if is_whole { Ok(()) } else { Err(moved()) }
 }
 
-/// Moves what the WAL has into the database. While a reader is open, closing the writer does not do this.
-fn checkpoint_before_close(writer: &Connection) {
-    // Without it, the next open reads the WAL.
-    let _ = writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+/// Moves what the WAL has into the database, unless the close must not. While a reader is open, closing the
+/// writer does not do this. Returns whether the close may.
+fn checkpoint_before_close(writer: &Connection) -> bool {
+    let may = writer.db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).is_ok_and(|keeps| !keeps);
+    if may {
+        // Without it, the next open reads the WAL.
+        let _ = writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    }
+    may
 }
 
 impl Connections {
@@ -235,7 +260,7 @@ impl Connections {
         presence: Option<Presence>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let file = OpenFile::new(&settings)?;
+        let file = OpenFile::new(&settings, None)?;
         let mut connections = Self::of(settings, Line::Owner(opening), presence, observer);
         connections.is_owner = true;
         {
@@ -426,6 +451,12 @@ impl Connections {
             return Err(waiting.refused(closed()));
         }
         writer.begin_work();
+        if let Err(error) = self.check_main_file(&mut writer) {
+            if invalidates_connection(error.kind()) {
+                self.discard(&mut writer);
+            }
+            return Err(waiting.refused(error));
+        }
         let shorter_wal = if operation.is_durable() { writer.shorter_wal() } else { None };
         let connection = match &mut writer.connection {
             Some(connection) => connection,
@@ -443,6 +474,7 @@ impl Connections {
             // The commit went to a file that the next open does not find.
             outcome = Err(moved());
         }
+        writer.record_own_writes();
         lease.record(&outcome);
         if outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind())) {
             self.discard(&mut writer);
@@ -454,6 +486,18 @@ impl Connections {
             writer.last_used = Instant::now();
         }
         outcome
+    }
+
+    /// Returns an error if another program has overwritten the database file.
+    fn check_main_file(&self, writer: &mut Writer) -> Result<()> {
+        let is_open = writer.connection.is_some();
+        match &mut writer.file {
+            // Without a WAL, a writer that is opened again reads nothing but the file.
+            Some(file) if is_open || file.wal.is_some() => {
+                file.database.check(&self.settings, self.opening(), |found| self.check_owner(found))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Called after each use of the writer: closes it at once if the limit has no room for it, and otherwise
@@ -523,8 +567,8 @@ impl Connections {
             // Opens the WAL.
             self.check_owner(&Meta::read(&connection)?)?;
         }
-        let file = OpenFile::new(&self.settings)?;
-        if file.as_ref().map(|file| file.database) != before {
+        let file = OpenFile::new(&self.settings, former)?;
+        if file.as_ref().map(|file| file.database.id()) != before {
             // Another file was put in place meanwhile, and it is not known which one is open.
             return Err(moved());
         }
@@ -574,6 +618,7 @@ impl Connections {
         }
         let replaced = replace();
         if replaced.is_ok() {
+            writer.file = None;
             self.meter.clear_damage();
         }
         self.renew_pool();
@@ -688,13 +733,21 @@ impl Connections {
         self.close_idle_readers();
         let mut writer = self.lock_writer();
         writer.closed = true;
+        let checked = match writer.connection.is_some() {
+            true => self.check_main_file(&mut writer),
+            false => Ok(()),
+        };
         let Some(connection) = writer.take() else { return Ok(()) };
         if self.settings.has_readers() {
             checkpoint_before_close(&connection);
         }
         let closed = connection.close().map_err(|(_, error)| failed("close the database")(error));
         writer.limit.writer_closed();
-        closed
+        match checked {
+            // The database is another owner's.
+            Err(error) if error.kind() == ErrorKind::Fenced => closed,
+            checked => checked.and(closed),
+        }
     }
 
     fn presence(&self) -> MutexGuard<'_, Option<Arc<Presence>>> {

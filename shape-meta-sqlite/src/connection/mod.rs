@@ -4,6 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod file_sizes;
 pub(crate) mod idle;
 pub(crate) mod limit;
+pub(crate) mod main_file;
 pub(crate) mod meter;
 pub(crate) mod operation;
 pub(crate) mod pool;

@@ -77,13 +77,16 @@ impl Settings {
         Ok(connection)
     }
 
+    /// Opens the database file without its WAL, for a moment. SQLite takes no lock then, nor writes anything,
+    /// and because SQLite opens and closes the file itself, the locks of the other connections stay.
+    pub(crate) fn open_main_file(&self) -> rusqlite::Result<Connection> {
+        let Some(path) = &self.path else { return Connection::open_in_memory() };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        self.connect(Path::new(&immutable_uri(path)), flags)
+    }
+
     fn open(&self, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-        // A connection has one user at a time: the pool and the lock of the writer guarantee that.
-        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match self.options.vfs.as_deref() {
-            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
-            None => Connection::open_with_flags(path, flags)?,
-        };
+        let connection = self.connect(path, flags)?;
         connection.busy_timeout(self.options.busy_timeout)?;
         if self.options.mode == Mode::Exclusive {
             // Set before the file is first read, so that not even the index of a WAL is put in shared memory.
@@ -92,12 +95,41 @@ impl Settings {
         Ok(connection)
     }
 
+    fn connect(&self, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        // A connection has one user at a time: the pool and the lock of the writer guarantee that.
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match self.options.vfs.as_deref() {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+            None => Connection::open_with_flags(path, flags),
+        }
+    }
+
     fn configure(&self, connection: &Connection, cache_bytes: u64) -> rusqlite::Result<()> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         set_cache(connection, cache_bytes)?;
         set(connection, "temp_store", "MEMORY")?;
         set(connection, "trusted_schema", false)
     }
+}
+
+/// Returns the URI by which SQLite opens the file as one that does not change. All bytes but a few are
+/// escaped, so a path that is not UTF-8 stays what it is.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    if cfg!(windows) {
+        // A drive is the first part of the path of a URI.
+        uri.push('/');
+    }
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'\\' if cfg!(windows) => uri.push('/'),
+            b'/' | b':' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// Sets the maximum size of the page cache, in bytes.

@@ -21,6 +21,11 @@ impl FileId {
         fs::metadata(path).map(|metadata| (Self(of(&metadata)), metadata.len()))
     }
 
+    /// Returns the identity of the file that has this metadata.
+    pub(crate) fn of_metadata(metadata: &fs::Metadata) -> Self {
+        Self(of(metadata))
+    }
+
     /// Whether the system has identities of files.
     pub(crate) fn is_known(self) -> bool {
         self.0.is_some()
