@@ -7,7 +7,7 @@ const TABLES = `
   );
   create table pairs (a text, b int8, value varchar(40), stamp int not null default 0, primary key (a, b));
   create schema "Other";
-  create table "Other"."Odd ""name""" ("Key/" text primary key, flag bool, stamp int not null default 0);
+  create table "Other"."Odd ""name""" ("Key/" text primary key, flag bool, "Grün 🌱" text, stamp int not null default 0);
 `
 
 /** Words with what needs care in JSON, keys and patterns. */

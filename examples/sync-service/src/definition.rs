@@ -29,8 +29,21 @@ impl TableShape {
             }
             (column.name.clone(), description)
         });
-        serde_json::Value::Object(described.collect()).to_string()
+        ascii(&serde_json::Value::Object(described.collect()).to_string())
     }
+}
+
+/// Escapes what a header of HTTP must not contain, as JSON allows.
+fn ascii(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii() {
+            escaped.push(char);
+        } else {
+            escaped.extend(char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    escaped
 }
 
 impl Definition for TableShape {

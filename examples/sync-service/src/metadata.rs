@@ -163,19 +163,20 @@ impl Metadata {
         self.reads().has_handle(handle).unwrap_or(true)
     }
 
-    pub(crate) fn snapshot_state(&self, handle: &Handle) -> Option<SnapshotState> {
-        self.reads().snapshot_state(handle).ok().flatten()
+    pub(crate) fn snapshot_state(&self, handle: &Handle) -> Result<Option<SnapshotState>, shape_meta::Error> {
+        self.reads().snapshot_state(handle)
     }
 
     /// Returns the definition of a live shape. Blocks: it may be read from disk.
-    pub(crate) fn definition(&self, handle: &Handle) -> Option<TableShape> {
-        let record = self.reads().record(handle).ok()??;
-        record.decode().ok()
+    pub(crate) fn definition(&self, handle: &Handle) -> Result<Option<TableShape>, BoxError> {
+        let record = self.reads().record(handle)?;
+        Ok(record.map(|record| record.decode()).transpose()?)
     }
 
-    pub(crate) fn handles_for(&self, relations: &[u32]) -> Vec<Handle> {
+    /// Returns the shapes of these tables.
+    pub(crate) fn handles_for(&self, relations: &[u32]) -> Result<Vec<Handle>, shape_meta::Error> {
         let relations: Vec<_> = relations.iter().map(|oid| Relation::new(*oid)).collect();
-        self.reads().handles_for_relations(&relations).unwrap_or_default()
+        self.reads().handles_for_relations(&relations)
     }
 
     /// Returns the live shape with this definition, or adds it.

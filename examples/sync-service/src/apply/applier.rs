@@ -1,5 +1,6 @@
 use std::{
     collections::{HashMap, VecDeque},
+    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::shape::{Restart, ShapeLog};
 use crate::{
     live::Live,
-    log::{Header, LogWriter},
+    log::{self, Header, LogWriter},
     metadata::Metadata,
     replication::{Applied, Transaction},
 };
@@ -27,6 +28,8 @@ const RECENT: usize = 4_096;
 const MAX_TROUBLE: Duration = Duration::from_secs(10);
 /// The delay between two attempts to append.
 const RETRY: Duration = Duration::from_millis(100);
+
+const UNREADABLE: Restart = Restart("its metadata cannot be read");
 
 /// What the applier does, in this order.
 pub(crate) enum Input {
@@ -74,12 +77,18 @@ enum Phase {
 }
 
 impl Applier {
-    /// Runs until all senders are gone.
+    /// Runs until all senders are gone, or the metadata cannot be read.
     pub(crate) fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         while let Some(input) = inputs.blocking_recv() {
             match input {
                 Input::Slot(slot) => self.begin(slot),
-                Input::Transaction(transaction) => self.transaction(&transaction),
+                Input::Transaction(transaction) => {
+                    // A transaction that is left out would be missing in the logs. It comes again after the
+                    // next start.
+                    if let Err(error) = self.transaction(&transaction) {
+                        return tracing::error!(%error, "the shapes of a table are not known");
+                    }
+                }
                 Input::Progress(position) => self.progress(position),
                 Input::Snapshot(done) => self.snapshot(*done),
                 Input::Checkpoint(reply) => self.checkpoint(reply),
@@ -100,13 +109,13 @@ impl Applier {
         self.applied.fetch_max(position, Ordering::AcqRel);
     }
 
-    fn transaction(&mut self, transaction: &Arc<Transaction>) {
+    fn transaction(&mut self, transaction: &Arc<Transaction>) -> shape_meta::Result<()> {
         // A stream that was opened again repeats transactions.
         if transaction.commit_end <= self.applied.load(Ordering::Acquire) {
-            return;
+            return Ok(());
         }
         let relations = transaction.relations();
-        for handle in self.metadata.handles_for(&relations) {
+        for handle in self.metadata.handles_for(&relations)? {
             let shape = self.state.shapes.remove(&handle);
             let shape = match shape.map_or_else(|| self.load(&handle), |phase| Ok(Some(phase))) {
                 Ok(Some(Phase::Ready(mut shape))) => {
@@ -127,6 +136,7 @@ impl Applier {
             self.state.recent.pop_front();
         }
         self.progress(transaction.commit_end);
+        Ok(())
     }
 
     /// Keeps a shape for the next transaction, or removes one that cannot go on.
@@ -135,7 +145,8 @@ impl Applier {
             Ok(Some(phase)) => {
                 self.state.shapes.insert(handle, phase);
             }
-            Ok(None) => {}
+            // A snapshot that ends after its shape was removed may have made the log again.
+            Ok(None) => drop(fs::remove_file(self.metadata.log_path(&handle))),
             Err(Restart(why)) => {
                 tracing::info!(%handle, why, "a shape is made again");
                 self.metadata.remove_blocking(&handle);
@@ -145,10 +156,11 @@ impl Applier {
 
     /// Returns a shape of which nothing was applied yet; `None` if it was removed meanwhile.
     fn load(&self, handle: &Handle) -> Result<Option<Phase>, Restart> {
-        match self.metadata.snapshot_state(handle) {
+        match self.metadata.snapshot_state(handle).map_err(|_| UNREADABLE)? {
             None => Ok(None),
             Some(SnapshotState::Complete) => {
-                let Some(definition) = self.metadata.definition(handle) else { return Ok(None) };
+                let definition = self.metadata.definition(handle).map_err(|_| UNREADABLE)?;
+                let Some(definition) = definition else { return Ok(None) };
                 let (log, header) = LogWriter::open(&self.metadata.log_path(handle))
                     .map_err(|_| Restart("its log cannot be read"))?;
                 self.check_slot(&header)?;
@@ -212,7 +224,8 @@ impl Applier {
         waiting: &[Arc<Transaction>],
     ) -> Result<Option<Phase>, Restart> {
         self.check_slot(&header)?;
-        let Some(definition) = self.metadata.definition(handle) else { return Ok(None) };
+        let definition = self.metadata.definition(handle).map_err(|_| UNREADABLE)?;
+        let Some(definition) = definition else { return Ok(None) };
         // The stream may send a transaction just before queries see it. Such a transaction is neither in the
         // snapshot nor among those that have waited if it came before the shape was added.
         let is_missed = |(xid, relations): &(u32, Vec<u32>)| {
@@ -226,6 +239,10 @@ impl Applier {
         let mut shape = ShapeLog::new(definition, header, log)?;
         for transaction in waiting {
             self.apply(handle, &mut shape, transaction)?;
+        }
+        // A checkpoint in progress may let the slot forget those transactions once the shape is complete.
+        if !waiting.is_empty() {
+            log::sync(shape.log.path()).map_err(|_| Restart("its log cannot be synced"))?;
         }
         if let Err(failure) = self.metadata.mark_complete(handle) {
             tracing::warn!(%handle, %failure, "a snapshot could not be recorded");

@@ -227,7 +227,7 @@ impl Service {
     }
 
     pub(super) fn subscribe(&self, handle: &Handle) -> watch::Receiver<Phase> {
-        self.live.subscribe(handle, || self.metadata.snapshot_state(handle))
+        self.live.subscribe(handle, || self.metadata.snapshot_state(handle).ok().flatten())
     }
 
     /// Waits for a snapshot. Returns whether the shape is still there.
