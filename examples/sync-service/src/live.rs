@@ -84,9 +84,12 @@ impl Live {
 
     /// Forgets shapes that are not live and those that no request waits for, as far as they are served.
     pub(crate) fn retain(&self, is_live: impl Fn(&Handle) -> bool) {
-        self.lock().retain(|handle, shape| match *shape.borrow() {
-            Phase::Ready(_) => is_live(handle) && shape.receiver_count() > 0,
-            _ => is_live(handle),
+        self.lock().retain(|handle, shape| {
+            if !is_live(handle) {
+                shape.send_replace(Phase::Gone);
+                return false;
+            }
+            !matches!(*shape.borrow(), Phase::Ready(_)) || shape.receiver_count() > 0
         });
     }
 

@@ -154,7 +154,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
     let _ = end_checkpoints.send(());
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, checkpointing).await;
     streaming.abort();
-    tokio::task::spawn_blocking(move || metadata.close(CLOSE_TIMEOUT)).await?;
+    metadata.close(CLOSE_TIMEOUT).await;
     Ok(())
 }
 

@@ -11,12 +11,12 @@ use std::{
 };
 
 use shape_meta::{
-    BoxError, BufferOptions, Builder, CacheOptions, ErrorKind, GetOrAdd, Handle, HandleSet, Health, Key,
-    Keyed, Metadata as Facts, MetricsObserver, MutateError, MutateShapesExt, Mutation, NewShape, OnLiveOwner,
-    ReadShapes, ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby,
-    StoreControl, StoredHandles, Timestamp, Wait,
+    BoxError, BufferOptions, Builder, CacheOptions, ErrorKind, Evictor, EvictorOptions, GetOrAdd, Handle,
+    Health, Key, Keyed, Metadata as Facts, MetricsObserver, MutateError, MutateShapesExt, Mutation, NewShape,
+    OnLiveOwner, ReadShapes, ReadShapesAsync, ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta,
+    SnapshotState, Standby, StoreControl, StoredHandles, Timestamp, Wait,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     definition::TableShape,
@@ -26,6 +26,10 @@ use crate::{
 
 /// How long a mutation waits for capacity.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long a standby waits for the process before it to end.
+const LONGEST_DEPLOY: Duration = Duration::from_secs(86_400);
+/// The time between two looks at the number of shapes.
+const EVICTIONS: Duration = Duration::from_millis(200);
 /// The time between two refreshes of a standby.
 const REFRESH: Duration = Duration::from_millis(500);
 
@@ -56,7 +60,6 @@ struct Inner {
     is_owner: watch::Sender<bool>,
     /// Shapes that have to go, whose removal was not accepted yet.
     unremoved: Mutex<HashSet<Handle>>,
-    has_grown: Notify,
 }
 
 impl Metadata {
@@ -72,35 +75,26 @@ impl Metadata {
             Err(error) => return Err(error),
         };
         let is_owner = watch::Sender::new(owner.get().is_some());
-        let (unremoved, has_grown) = (Mutex::default(), Notify::new());
-        Ok(Self(Arc::new(Inner { options, live, observer, standby, owner, is_owner, unremoved, has_grown })))
+        let unremoved = Mutex::default();
+        Ok(Self(Arc::new(Inner { options, live, observer, standby, owner, is_owner, unremoved })))
     }
 
     /// Returns when this process owns the metadata. Refreshes a standby until the other process has ended.
     pub(crate) async fn owned(&self) -> Result<(), shape_meta::Error> {
-        let Some(standby) = self.0.standby.clone().filter(|_| !self.is_owner()) else { return Ok(()) };
-        let refreshed = standby.clone();
-        let refreshing = tokio::spawn(async move {
+        let Some(standby) = self.0.standby.as_ref().filter(|_| !self.is_owner()) else { return Ok(()) };
+        let refreshes = async {
             let mut ticks = tokio::time::interval(REFRESH);
             loop {
                 ticks.tick().await;
-                let standby = refreshed.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || standby.refresh()).await {
+                if let Err(error) = standby.refresh_async().await {
                     tracing::warn!(%error, "a standby could not be refreshed");
                 }
             }
-        });
-        let promoted = loop {
-            let standby = standby.clone();
-            let wait = OnLiveOwner::Wait(Duration::from_secs(60));
-            match tokio::task::spawn_blocking(move || standby.promote(wait)).await {
-                Ok(Err(error)) if error.kind() == ErrorKind::AlreadyOpen => {}
-                Ok(promoted) => break promoted,
-                Err(error) => break Err(shape_meta::Error::new(ErrorKind::Panicked, error.to_string())),
-            }
         };
-        refreshing.abort();
-        let store = promoted?;
+        let store = tokio::select! {
+            store = standby.promote_async(OnLiveOwner::Wait(LONGEST_DEPLOY)) => store?,
+            never = refreshes => never,
+        };
         // Only this function sets it.
         let _ = self.0.owner.set(store);
         self.0.is_owner.send_replace(true);
@@ -186,13 +180,7 @@ impl Metadata {
         let handle = Handle::new(handle).map_err(|error| Failure::Unavailable(error.to_string()))?;
         let shape = NewShape::of(handle, definition);
         let added = tokio::time::timeout(WAIT, store.get_or_add_async(&shape)).await;
-        let added =
-            added.map_err(|_| Failure::Overloaded("too many shapes are being made".to_owned(), 1))??;
-        if added.added {
-            store.touch_now(&added.handle)?;
-            self.0.has_grown.notify_one();
-        }
-        Ok(added)
+        Ok(added.map_err(|_| Failure::Overloaded("too many shapes are being made".to_owned(), 1))??)
     }
 
     pub(crate) async fn mark_started(&self, handle: &Handle) -> Result<()> {
@@ -255,38 +243,32 @@ impl Metadata {
             .map_err(|error| error.to_string())
     }
 
-    /// Evicts the least recently read shapes above the limit, whenever a shape was added.
+    /// Evicts the least recently read shapes above the limit.
     pub(crate) async fn evict(self) {
-        loop {
-            self.0.has_grown.notified().await;
-            if let Err(failure) = self.evict_excess().await {
-                tracing::warn!(%failure, "shapes could not be evicted");
-            }
-        }
-    }
-
-    async fn evict_excess(&self) -> Result<()> {
-        let store = self.store()?;
-        let excess = store.counts()?.total.saturating_sub(self.0.options.max_shapes);
-        let candidates =
-            store.least_recently_used(usize::try_from(excess).unwrap_or(usize::MAX), &HandleSet::new())?;
-        let age = u64::try_from(self.0.options.min_age.as_micros()).unwrap_or(u64::MAX);
-        let since = Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(age));
-        for (handle, _) in candidates.shapes {
-            // A request that reads the shape meanwhile keeps it.
-            match store.mutate_async(&Mutation::remove_unread(handle.as_str(), since)).await {
-                Ok(_) => self.0.live.gone(&handle),
-                Err(MutateError::Refused(Refusal::ReadSince { .. } | Refusal::UnknownHandle { .. })) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes the store, so that another process can open it at once. Blocks.
-    pub(crate) fn close(&self, timeout: Duration) {
         let Some(store) = self.0.owner.get() else { return };
-        let report = store.close(timeout);
+        let MetadataOptions { max_shapes, min_age, .. } = self.0.options;
+        let options = EvictorOptions::default().max_shapes(max_shapes).min_unread(min_age);
+        let evictor = Arc::new(Evictor::new(options).observer(Arc::new(self.observer())));
+        let mut ticks = tokio::time::interval(EVICTIONS);
+        loop {
+            ticks.tick().await;
+            let evictor = Arc::clone(&evictor);
+            match store.run_blocking(move |store| evictor.step(store)).await {
+                Ok(eviction) => {
+                    eviction.removed.iter().for_each(|handle| self.0.live.gone(handle));
+                    if let Some(error) = eviction.error {
+                        tracing::warn!(%error, "shapes could not be evicted");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "shapes could not be evicted"),
+            }
+        }
+    }
+
+    /// Closes the store, so that another process can open it at once.
+    pub(crate) async fn close(&self, timeout: Duration) {
+        let Some(store) = self.0.owner.get() else { return };
+        let report = store.close_async(timeout).await;
         tracing::info!(?report, "the metadata is closed");
     }
 }
@@ -298,6 +280,7 @@ fn is_removed(error: Option<MutateError>) -> bool {
 fn builder(options: &MetadataOptions, observer: &MetricsObserver) -> Builder {
     let builder = ShapeMeta::builder(Logs(options.logs.clone()))
         .observer(Arc::new(observer.clone()))
+        .creation_counts_as_read(true)
         .cached(CacheOptions::default());
     if options.is_buffered { builder.buffered(BufferOptions::default()) } else { builder }
 }

@@ -116,7 +116,11 @@ impl Stream {
         let password = text(postgres.get_password());
         let config =
             ReplicationConfig::new(host, user, password, database, slot, self.options.publication.as_str());
-        Ok(config.with_port(port).with_status_interval(STATUS_INTERVAL).with_options(postgres::SETTINGS).with_application_name("sync-service"))
+        Ok(config
+            .with_port(port)
+            .with_status_interval(STATUS_INTERVAL)
+            .with_options(postgres::SETTINGS)
+            .with_application_name("sync-service"))
     }
 }
 
