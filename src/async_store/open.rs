@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     RefreshReport, Result,
+    feed::{Feed, FeedError, FeedOptions},
     store_parts::{OnLiveOwner, StopHandle},
 };
 
@@ -88,6 +89,18 @@ impl Standby {
     /// Those of [`refresh`](Self::refresh); `Io` if no thread can be started.
     pub async fn refresh_async(&self) -> Result<RefreshReport> {
         self.run_blocking(Self::refresh).await?
+    }
+
+    /// [`subscribe`](Self::subscribe) as a future of any runtime.
+    ///
+    /// **Dropping** it is safe: the feed ends at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub async fn subscribe_async(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        let options = *options;
+        self.run_blocking(move |standby| standby.subscribe(&options)).await?
     }
 
     /// [`promote`](Self::promote) as a future of any runtime. It waits for a live owner on a thread of its

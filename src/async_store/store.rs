@@ -3,6 +3,7 @@ use std::time::Duration;
 use shape_meta_core::{
     CloseReport, GetOrAdd, Key, MutateError, MutateShapes, MutateShapesExt, NewShape, NotDurable, Repaired,
     Result, StoreControl,
+    feed::{Feed, FeedError, FeedOptions},
 };
 
 use super::{HasFutures, ReadShapesAsync, composition::MemoryLookups, reads::look_up};
@@ -57,6 +58,20 @@ impl ShapeMeta {
     /// Those of [`repair`](StoreControl::repair).
     pub async fn repair_async(&self) -> Result<Repaired> {
         self.run_blocking(|store| store.repair()).await?
+    }
+
+    /// [`subscribe`](StoreControl::subscribe) as a future. The feed itself waits without a thread, with
+    /// [`Feed::recv_async`] or as a stream.
+    ///
+    /// **Dropping** it before a thread has begun does nothing. Later, the subscription is made, and ends at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](StoreControl::subscribe).
+    pub async fn subscribe_async(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        let options = *options;
+        self.run_blocking(move |store| store.subscribe(&options)).await?
     }
 
     /// [`pause`](StoreControl::pause) as a future, because a pause waits for the flush in progress.
