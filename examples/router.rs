@@ -1,5 +1,5 @@
-//! A router that matches replicated rows to shapes. It keeps relation -> shapes by the change feed alone, so a
-//! row costs it no look-up in the store: `cargo run --features shape --example router`.
+//! A router that matches replicated rows to shapes. It keeps relation -> shapes by the change feed alone, so
+//! a row costs it no look-up in the store: `cargo run --features shape --example router`.
 
 use std::{
     collections::{BTreeMap, HashMap},

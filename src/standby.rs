@@ -267,13 +267,13 @@ impl Standby {
         }
     }
 
-    /// Subscribes to the changes of the list of shapes (C15): those of each [`refresh`](Self::refresh), in one
-    /// step, as net changes, and after a promotion those of the promoted store. A feed goes on through a
+    /// Subscribes to the changes of the list of shapes (C15): those of each [`refresh`](Self::refresh), in
+    /// one step, as net changes, and after a promotion those of the promoted store. A feed goes on through a
     /// promotion. Visible and durable changes are the same until then.
     ///
-    /// Waits for a refresh in progress. After a sequence number, it refreshes. A refresh that reads everything
-    /// again ends the feeds: their subscribers list anew. Without a cache, changes have only the ids of shapes
-    /// that were removed or marked, and the next refresh may repeat what was caught up.
+    /// Waits for a refresh in progress. After a sequence number, it refreshes. A refresh that reads
+    /// everything again ends the feeds: their subscribers list anew. Without a cache, changes have only the
+    /// ids of shapes that were removed or marked, and the next refresh may repeat what was caught up.
     ///
     /// # Errors
     ///

@@ -77,8 +77,8 @@ impl StandbyFeeds {
     }
 }
 
-/// Returns the changes of a delta that another one, which ends where it begins, does not have: both have those
-/// of that sequence number.
+/// Returns the changes of a delta that another one, which ends where it begins, does not have: both have
+/// those of that sequence number.
 fn without(found: &Delta, given: &Delta) -> Delta {
     let mut new = found.clone();
     new.reset = new.reset.filter(|reset| Some(*reset) != given.reset);

@@ -183,8 +183,8 @@ fn c15_a_resumed_feed_repeats_nothing() {
     }
 }
 
-/// The position of a durable feed stands for the same changes when the database is opened again, which removes
-/// what is not complete.
+/// The position of a durable feed stands for the same changes when the database is opened again, which
+/// removes what is not complete.
 #[test]
 fn c15_a_durable_position_outlasts_a_reopen() {
     for composition in ALL.map(stepped) {

@@ -15,10 +15,9 @@
 //! | 7 | `Pool::state` | for one scheduling decision; never while a store's code runs | threads of the pool, and callers that wake them |
 //! | 8 | `RunningThreads::threads` | for one access | threads that flush, and calls that would wait for one |
 //!
-//! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals, and those of [`Feeds`], come
-//! after all of these.
-//! Only 5 is ever wanted by a reader or a mutation, and no disk work and no code of an observer runs under it
-//! (I5).
+//! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals, and those of [`Feeds`],
+//! come after all of these. Only 5 is ever wanted by a reader or a mutation, and no disk work and no code of
+//! an observer runs under it (I5).
 
 use std::{sync::Arc, time::Duration};
 

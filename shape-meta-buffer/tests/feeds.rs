@@ -116,8 +116,8 @@ fn c15_a_repair_means_list_anew() {
     assert!(store.subscribe(&FeedOptions::visible()).is_ok());
 }
 
-/// Found by random histories: a list has a shape that is removed before it is on disk. No batch has it, so the
-/// change log does not name it.
+/// Found by random histories: a list has a shape that is removed before it is on disk. No batch has it, so
+/// the change log does not name it.
 #[test]
 fn c15_a_list_with_a_cancelled_shape_cannot_be_resumed() {
     for resets in [false, true] {

@@ -1,4 +1,5 @@
-//! C15 without a buffer: transactions whose outcome is not known, calls by observers, and the forms of a feed.
+//! C15 without a buffer: transactions whose outcome is not known, calls by observers, and the forms of a
+//! feed.
 
 use std::{
     future::poll_fn,

@@ -151,9 +151,9 @@ impl Rejections {
         self.rejections.iter().map(state).collect()
     }
 
-    /// Returns the corrections for feeds that have reached `seq`: what each shape is of which a change was rejected
-    /// or revoked. That is its state `below`, with the changes of the active generation for those that have
-    /// shown them.
+    /// Returns the corrections for feeds that have reached `seq`: what each shape is of which a change was
+    /// rejected or revoked. That is its state `below`, with the changes of the active generation for those
+    /// that have shown them.
     pub(super) fn corrections(
         &self,
         seq: Seq,

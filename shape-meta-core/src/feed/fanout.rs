@@ -42,8 +42,8 @@ struct Subscribers {
     /// The change log does not say what became of all that was visible up to here: changes were rejected, or
     /// a repair may have lost shapes.
     corrected_through: Option<Seq>,
-    /// The commits within which shapes were added and removed, each by its first and its last sequence number,
-    /// the oldest first. The change log does not name these shapes, which a list in between has.
+    /// The commits within which shapes were added and removed, each by its first and its last sequence
+    /// number, the oldest first. The change log does not name these shapes, which a list in between has.
     cancelled: VecDeque<(Seq, Seq)>,
     /// Such commits up to here are forgotten.
     cancelled_through: Seq,

@@ -69,8 +69,8 @@ impl Feed {
         }
     }
 
-    /// Leaves out changes up to `seq` that are emitted later: those that were accepted before the subscription,
-    /// and are durable after it. Not the corrections of them.
+    /// Leaves out changes up to `seq` that are emitted later: those that were accepted before the
+    /// subscription, and are durable after it. Not the corrections of them.
     pub fn skip_through(&mut self, seq: Seq) {
         self.skipped_through = seq;
     }
