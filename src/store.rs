@@ -106,17 +106,21 @@ impl Drop for Inner {
         if let Some(cleanup) = &self.cleanup {
             cleanup.begin_close();
         }
-        if self.futures.workers.has_futures() && self.end_elsewhere() {
-            return;
-        }
-        #[cfg(any(feature = "sqlite", feature = "postgres"))]
-        if let Some(cleanup) = &self.cleanup {
-            cleanup.wait_until_idle(Instant::now() + DROP_TIMEOUT);
+        if !self.futures.workers.has_futures() || !self.end_elsewhere() {
+            self.wait_for_cleaner();
         }
     }
 }
 
 impl Inner {
+    /// Waits until a call of the cleaner in progress has ended, but not for ever.
+    fn wait_for_cleaner(&self) {
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        if let Some(cleanup) = &self.cleanup {
+            cleanup.wait_until_idle(Instant::now() + DROP_TIMEOUT);
+        }
+    }
+
     /// Ends the store on a thread of its own, once this is dropped. Returns whether one could be started.
     fn end_elsewhere(&mut self) -> bool {
         let (sender, dropped) = mpsc::channel::<()>();
@@ -270,12 +274,14 @@ impl ShapeMeta {
         async move { outcome.await? }
     }
 
-    /// Copies the database into the directory `to`, which must not hold one, while the store is used. Blocks
-    /// for the disk: about three seconds for every million shapes. `progress` is called about every thousand
+    /// Copies the database into the directory `to`, which must not hold one, while the store is used. Takes
+    /// about three seconds for every million shapes. `progress` is called about every thousand
     /// pages, and ends the backup by `Break`.
     ///
     /// The copy holds what is committed when the call begins: [`flush`](StoreControl::flush) before it to
     /// include what is pending. How to restore it is in `docs/operations.md` of the repository.
+    ///
+    /// Blocks: disk.
     ///
     /// # Errors
     ///

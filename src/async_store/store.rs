@@ -1,4 +1,6 @@
 use std::time::Duration;
+#[cfg(feature = "sqlite")]
+use std::{ops::ControlFlow, sync::Arc};
 
 use shape_meta_core::{
     CloseReport, GetOrAdd, Key, MutateError, MutateShapes, MutateShapesExt, NewShape, NotDurable, Repaired,
@@ -72,6 +74,30 @@ impl ShapeMeta {
     pub async fn subscribe_async(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
         let options = *options;
         self.run_blocking(move |store| store.subscribe(&options)).await?
+    }
+
+    /// [`backup`](Self::backup) as a future. `progress` is called on a thread of the store.
+    ///
+    /// **Dropping** it ends the backup at the next call of `progress`: the directory holds what it held
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`backup`](Self::backup).
+    #[cfg(feature = "sqlite")]
+    pub async fn backup_async(
+        &self,
+        to: impl Into<std::path::PathBuf>,
+        mut progress: impl FnMut(crate::BackupProgress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<()> {
+        let to = to.into();
+        let is_awaited = Arc::new(());
+        let awaited = Arc::downgrade(&is_awaited);
+        let unless_dropped = move |done| match awaited.strong_count() {
+            0 => ControlFlow::Break(()),
+            _ => progress(done),
+        };
+        self.run_blocking(move |store| store.backup(to, unless_dropped)).await?
     }
 
     /// [`pause`](StoreControl::pause) as a future, because a pause waits for the flush in progress.

@@ -7,7 +7,7 @@ use std::{
 
 use shape_meta::{HandleSet, ShapeMeta, prelude::*};
 use shape_meta_core::conformance::{handle, key, shape};
-use shape_meta_harness::compositions::{ALL, DIRECT, FlushSchedule, PRODUCT, TIMEOUT, WAIT};
+use shape_meta_harness::compositions::{ALL, DIRECT, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory};
 
 use super::ticker::{BoxFuture, Executor, OnDisk};
 
@@ -77,6 +77,11 @@ const CHANGES: &[Form] = &[
         let paused = store.pause_async().await;
         store.resume();
         paused.is_ok()
+    }),
+    form!("backup", store => {
+        let directory = directory();
+        let progress = |_| std::ops::ControlFlow::Continue(());
+        store.backup_async(directory.path().join("backup"), progress).await.is_ok()
     }),
     form!("repair", store => store.repair_async().await.is_ok()),
     form!("reset", store => store.reset_async().await.is_ok()),
