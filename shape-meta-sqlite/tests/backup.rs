@@ -25,7 +25,7 @@ fn c6_a_backup_next_to_writes_holds_whole_batches() {
         scope.spawn(move || {
             begins.recv().expect("the backup has begun");
             for batch in 0..20_u64 {
-                support::fill(&store, 8_001 + batch * 100..=8_100 + batch * 100);
+                support::fill(store, 8_001 + batch * 100..=8_100 + batch * 100);
             }
         });
         store
