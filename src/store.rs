@@ -450,7 +450,7 @@ impl StoreControl for ShapeMeta {
 
     fn usage(&self) -> Usage {
         let usage = self.0.core.stack.usage();
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
         let usage = {
             let mut usage = usage;
             usage.waiting_orphans = self.0.cleanup.as_ref().and_then(|cleanup| cleanup.waiting_orphans());
