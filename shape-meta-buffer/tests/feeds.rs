@@ -132,7 +132,7 @@ fn c15_a_list_with_a_cancelled_shape_cannot_be_resumed() {
             Err(FeedError::ListAnew { why }) => why,
             other => panic!("{other:?}"),
         };
-        assert!(list_anew(after(shown)).contains("removed before"));
+        assert!(list_anew(after(shown)).contains("removed or marked before"));
         // Memory has no change log.
         assert!(list_anew(after(Seq::new(1))).contains("change log"));
         assert!(after(gone).is_ok());

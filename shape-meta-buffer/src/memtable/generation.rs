@@ -78,7 +78,7 @@ pub(crate) struct Generation {
     /// What the feeds of durable changes get once it is committed: its mutations since the latest reset, from
     /// the one on at which such a feed was subscribed to.
     fed: Vec<FeedChange>,
-    /// Whether it has undone an add of its own. No batch has such a shape.
+    /// Whether it has removed or marked a shape that it adds: no batch has that removal or mark.
     has_cancelled: bool,
 }
 
@@ -252,7 +252,7 @@ impl Generation {
         self.fed.iter().filter(|change| !rejected.contains(&change.seq)).cloned().collect()
     }
 
-    /// Whether a shape that was visible in the middle of it is in no batch: it was added and removed in it.
+    /// Whether a list as of the middle of it cannot be resumed: it has removed or marked a shape that it adds.
     pub(crate) fn has_cancelled(&self) -> bool {
         self.has_cancelled
     }
@@ -396,7 +396,11 @@ impl Generation {
     fn mark(&mut self, entry: Arc<Entry>, state: SnapshotState, hashes: Hashes) -> u32 {
         let at = self.slot_for(entry.handle(), hashes.handle, || Some(Arc::clone(&entry)));
         match &mut self.slots[at as usize].state {
-            SlotState::Added(_, known) | SlotState::Marked(known) => *known = (*known).max(state),
+            SlotState::Added(_, known) => {
+                *known = (*known).max(state);
+                self.has_cancelled = true;
+            }
+            SlotState::Marked(known) => *known = (*known).max(state),
             new @ (SlotState::Tombstone | SlotState::Discarded(_)) => *new = SlotState::Marked(state),
         }
         at

@@ -112,7 +112,12 @@ impl FeedChange {
         let shape = |created: &Seq| ChangedShape { created: *created, entry: entry_of(*created) };
         let reset = delta.reset.map(|through| FeedEvent::Reset { through });
         let removed = delta.removed.iter().map(|created| FeedEvent::Removed(shape(created)));
-        let marked = delta.marked.iter().filter_map(|(created, state)| mark(shape(created), *state));
+        let is_added = |created| delta.added.binary_search_by_key(created, |entry| entry.created()).is_ok();
+        let marked = delta
+            .marked
+            .iter()
+            .filter(|(created, _)| !is_added(created))
+            .filter_map(|(created, state)| mark(shape(created), *state));
         let added = delta.added.iter().map(|entry| FeedEvent::Added {
             entry: entry_of(entry.created()).unwrap_or_else(|| Arc::clone(entry)),
             state: entry.state(),

@@ -42,8 +42,8 @@ struct Subscribers {
     /// The change log does not say what became of all that was visible up to here: changes were rejected, or
     /// a repair may have lost shapes.
     corrected_through: Option<Seq>,
-    /// The commits within which shapes were added and removed, each by its first and its last sequence
-    /// number, the oldest first. The change log does not name these shapes, which a list in between has.
+    /// The commits within which shapes were added and then changed, each by its first and its last sequence
+    /// number, the oldest first. The change log does not have these changes, which a list in between lacks.
     cancelled: VecDeque<(Seq, Seq)>,
     /// Such commits up to here are forgotten.
     cancelled_through: Seq,
@@ -146,8 +146,8 @@ impl Feeds {
         self.accepted().extend(corrections);
     }
 
-    /// Records that a commit of the mutations from `first` to `last` leaves out shapes that were visible in
-    /// between: they were added and removed in it.
+    /// Records that a commit of the mutations from `first` to `last` leaves out changes that a list in between
+    /// lacks: removals and marks of shapes that are added in the same commit.
     pub fn cancelled(&self, first: Seq, last: Seq) {
         let mut subscribers = self.subscribers();
         subscribers.cancelled.push_back((first, last));
@@ -172,8 +172,8 @@ impl Feeds {
         let subscribers = self.subscribers();
         let is_within = |(first, last): &(Seq, Seq)| *first <= after && after < *last;
         if after < subscribers.cancelled_through || subscribers.cancelled.iter().any(is_within) {
-            let why = "shapes that were visible at that sequence number have been removed before they were on \
-                       disk";
+            let why = "shapes that were visible at that sequence number have been removed or marked before they \
+                       were on disk";
             return Err(FeedError::ListAnew { why });
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{Entry, ReadShapes, Result, Seq, SnapshotState};
 
 /// The list of shapes that a feed gives, for callers that keep one in memory.
 ///
-/// It is as of the moment at which it was [read](Self::of), and moves forward with each change that is
+/// It is as of the time at which it was [read](Self::of), and moves forward with each change that is
 /// [applied](Self::apply). Changes that it has already are harmless.
 #[derive(Clone, Debug, Default)]
 pub struct ShapeList {
