@@ -167,7 +167,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 }
 
 #[cfg(not(test))]
-use std::fs::{remove_file, rename};
+pub(crate) use std::fs::{remove_file, rename};
 
 #[cfg(test)]
 pub(crate) use failing::{FailingFiles, remove_file, rename};

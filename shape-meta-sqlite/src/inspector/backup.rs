@@ -30,6 +30,10 @@ impl Inspector {
     /// `Configuration` if the directory holds a database already. `Busy` if the database was replaced
     /// meanwhile. Otherwise an error of the kind that the disk or SQLite reports, such as `StorageFull`. In
     /// each case the directory holds what it held before.
+    ///
+    /// A process that is killed leaves the unfinished copy, in a directory `shape-meta.sqlite3-backup-*`. On
+    /// a file system without hard links it can also leave an empty file with the final name, if it is killed
+    /// in the last step. Delete both; an empty file holds no backup.
     pub fn backup(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         back_up(&self.connection, Some(&self.files), to, |BackupProgress { copied, total }| {
             progress(copied, total);
@@ -124,21 +128,23 @@ fn copy_pages(
 /// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process
 /// makes a database or a backup there at the same time.
 fn publish(copy: &Path, target: &Files) -> Result<()> {
-    let database = target.database();
-    let taken_or = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => taken(target),
-        _ => failed_on("create", &database)(error),
-    };
-    match fs::hard_link(copy, &database) {
+    match fs::hard_link(copy, target.database()) {
         // The temporary directory is deleted with the other name of the file.
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(target)),
-        // A file system without hard links. A new empty file reserves the name.
-        Err(_) => {
-            fs::OpenOptions::new().write(true).create_new(true).open(&database).map_err(taken_or)?;
-            fs::rename(copy, &database).map_err(failed_on("rename", copy))
-        }
+        // A file system without hard links.
+        Err(_) => rename_to_free_name(copy, target),
     }
+}
+
+/// The same where a file has one name alone.
+fn rename_to_free_name(copy: &Path, target: &Files) -> Result<()> {
+    let database = target.database();
+    let name = Temporary::reserve(&database).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(target),
+        _ => failed_on("create", &database)(error),
+    })?;
+    name.become_file(copy).map_err(failed_on("rename", copy))
 }
 
 fn taken(target: &Files) -> Error {
@@ -165,5 +171,32 @@ fn mark(copy: &mut Connection) -> Result<()> {
     match marked {
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::files::FailingFiles;
+
+    #[test]
+    fn c11_a_backup_without_hard_links_leaves_no_empty_file() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let target = Files::new(directory.path()).expect("an absolute path");
+        let copy = directory.path().join("copy");
+        fs::write(&copy, "a database").expect("writes");
+        let failing = FailingFiles { after: 0, failures: 1, error: io::ErrorKind::PermissionDenied };
+        let (outcome, has_failed) = failing.during(|| rename_to_free_name(&copy, &target));
+        assert!(has_failed);
+        assert_eq!(outcome.expect_err("the rename fails").kind(), ErrorKind::ReadOnly);
+        assert!(copy.exists() && !target.database().exists());
+
+        rename_to_free_name(&copy, &target).expect("the disk works");
+        let read = || fs::read_to_string(target.database()).expect("reads");
+        assert_eq!(read(), "a database", "what is complete is not deleted");
+        fs::write(&copy, "another").expect("writes");
+        let error = rename_to_free_name(&copy, &target).expect_err("the name is taken");
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert_eq!(read(), "a database");
     }
 }

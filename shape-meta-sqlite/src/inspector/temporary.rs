@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, OpenOptions},
     io,
     path::{Path, PathBuf},
     process,
@@ -12,7 +12,7 @@ use std::{
 
 use shape_meta_core::Result;
 
-use crate::error::failed_on;
+use crate::{error::failed_on, format::files};
 
 /// The temporary files and directories of this process.
 static TEMPORARY: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
@@ -25,7 +25,7 @@ const MAX_LEFT_OVER: u64 = 10_000;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A directory that is deleted when this is dropped. Only this user can read it.
+/// A directory that only this user can read, or a reserved name. It is deleted when this is dropped.
 #[derive(Debug)]
 pub(super) struct Temporary(PathBuf);
 
@@ -51,6 +51,31 @@ impl Temporary {
         }
     }
 
+    /// Reserves a name by an empty file, where a file can only be renamed by replacing another one.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if a file has the name.
+    pub(super) fn reserve(path: &Path) -> io::Result<Self> {
+        let mut all = lock();
+        OpenOptions::new().write(true).create_new(true).open(path)?;
+        all.insert(path.to_owned());
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Gives a file the reserved name. It is not temporary any more.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be renamed. Then the name is free again.
+    pub(super) fn become_file(self, from: &Path) -> io::Result<()> {
+        // Under the lock, so that `remove_temporary_files` does not delete the complete file.
+        let mut all = lock();
+        files::rename(from, &self.0)?;
+        all.remove(&self.0);
+        Ok(())
+    }
+
     /// Deletes it now, where the system deletes files that are open.
     pub(super) fn delete_early(&self) {
         if cfg!(unix) {
@@ -65,8 +90,11 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        delete(&self.0);
-        lock().remove(&self.0);
+        let is_temporary = lock().contains(&self.0);
+        if is_temporary {
+            delete(&self.0);
+            lock().remove(&self.0);
+        }
     }
 }
 
@@ -88,7 +116,9 @@ fn delete(path: &Path) {
         // system cleans, or has a name that says what it is.
         let deleted = match path.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path).is_ok(),
-            Ok(_) => fs::remove_file(path).is_ok(),
+            Ok(metadata) if metadata.len() == 0 => fs::remove_file(path).is_ok(),
+            // A reserved name that another program has taken for its own.
+            Ok(_) => true,
             Err(_) => true,
         };
         if deleted {
