@@ -26,13 +26,27 @@ mod json;
 mod output;
 mod signals;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::from_command_line().unwrap_or_else(|error| error.exit());
+    let arguments = match args::Arguments::from_command_line() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
     signals::delete_temporary_files();
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = io::BufWriter::new(io::stdout().lock());
     let outcome = commands::run(arguments, &mut out);
     let outcome = outcome.and_then(|success| out.flush().map(|()| success).map_err(exit::Failure::from));
     exit::code(outcome)
+}
+
+/// Prints what the parser says instead of arguments: the help, the version, or what is wrong.
+fn explain(parsed: &clap::Error) -> ExitCode {
+    match parsed.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if !parsed.use_stderr() => exit::code(Err(error.into())),
+        _ => ExitCode::from(u8::try_from(parsed.exit_code()).unwrap_or(2)),
+    }
 }

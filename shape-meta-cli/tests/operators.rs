@@ -434,3 +434,57 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
     drop(child.stdin.take());
     assert_eq!(child.wait().expect("ends").code(), Some(1), "all shapes are without data");
 }
+
+/// Runs the command with its output on a disk that is always full.
+#[cfg(target_os = "linux")]
+fn run_on_full_disk(arguments: &[&str]) -> (Option<i32>, String) {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = Command::new(PROGRAM).args(arguments).stdout(full).output();
+    let output = output.expect("the command starts");
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_written_is_no_success() {
+    for arguments in [["--help"], ["--version"], ["help"]] {
+        let (code, text) = run_on_full_disk(&arguments);
+        assert_eq!(code, Some(6), "{arguments:?}: {text}");
+        assert!(text.contains("could not write the output"), "{text}");
+    }
+    let (from, to) = (closed(), directory());
+    let (code, text) = run_on_full_disk(&["backup", path(&from), "--to", path(&to)]);
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("is complete)"), "{text}");
+    assert_eq!(run(&["verify", path(&to)]).code, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_endless_line_is_refused_with_its_number() {
+    let directory = closed();
+    for command in ["orphans", "import"] {
+        let script = format!(
+            "{{ echo '{{}}'; head -c 100000000 /dev/zero | tr '\\0' x; }} | {} {command} {}",
+            PROGRAM,
+            path(&directory)
+        );
+        let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(6), "{command}: {text}");
+        assert!(text.contains("line 2 is longer than"), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn c9_a_command_without_file_descriptors_says_so() {
+    let directory = closed();
+    for limit in 4..=6 {
+        let script = format!("ulimit -n {limit}; exec {PROGRAM} list {}", path(&directory));
+        let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(6), "{limit}: {text}");
+        assert!(text.contains("ulimit -n"), "{limit}: {text}");
+    }
+}

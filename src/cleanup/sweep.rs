@@ -81,7 +81,9 @@ impl Cleanup {
         database: &dyn Database,
         each: &dyn Fn(&[Handle]) -> Result<()>,
     ) -> Result<Option<Found>> {
-        let Some(mut stored) = self.cleaner.stored_handles().map_err(failed)? else { return Ok(None) };
+        let Some(stored) = self.cleaner.stored_handles().map_err(failed)? else { return Ok(None) };
+        // The iterator is the application's, and may go on after its end.
+        let mut stored = stored.fuse();
         let is_trusted = database.is_storage_trusted()?;
         let (mut found, mut candidates) = (Found::default(), Candidates::default());
         loop {

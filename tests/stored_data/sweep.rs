@@ -7,10 +7,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use shape_meta::{MutateShapesExt, ReadShapes, ReadShapesExt, StoreControl};
+use shape_meta::{
+    BoxError, Handle, MutateShapesExt, ReadShapes, ReadShapesExt, ShapeCleaner, ShapeMeta, StoreControl,
+    StoredHandles,
+};
 use shape_meta_core::conformance::handle;
 use shape_meta_harness::{
-    compositions::{ALL, Composition, PRODUCT, TIMEOUT, WAIT, directory},
+    compositions::{ALL, Composition, PRODUCT, TIMEOUT, WAIT, directory, sqlite},
     crash::Crash,
 };
 use shape_meta_sqlite::Inspector;
@@ -297,4 +300,30 @@ fn c12_a_sweep_runs_during_a_stream_of_removals() {
         assert!(store.clean_once().expect("the cleaner works"));
     }
     assert!(!storage.has(50), "{:?}", store.cleanup_status());
+}
+
+/// A storage whose list goes on after its end.
+struct GoesOn;
+
+impl ShapeCleaner for GoesOn {
+    fn clean(&self, _: &[Handle]) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
+        let mut calls = 0;
+        Ok(Some(Box::new(std::iter::from_fn(move || {
+            calls += 1;
+            (calls % 2 == 1 && calls < 10).then(|| Ok(handle(900 + calls)))
+        }))))
+    }
+}
+
+#[test]
+fn c12_a_list_of_stored_data_ends_at_its_first_end() {
+    let directory = directory();
+    let builder = ShapeMeta::builder(GoesOn).sqlite(sqlite()).background_cleanup(false);
+    let store = PRODUCT.apply_to(builder).open(directory.path()).expect("opens");
+    clean(&store);
+    assert_eq!(store.cleanup_status().sweep.expect("it has ended").orphans, 1);
 }

@@ -5,7 +5,11 @@ use serde_json::json;
 use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
-use crate::{args::Database, exit::Success, output};
+use crate::{
+    args::Database,
+    exit::{Failure, Success},
+    output,
+};
 
 pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
@@ -22,10 +26,19 @@ pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Wri
     })?;
     bar.finish_and_clear();
     inspector.finish()?;
+    match report(database, to, pages, out).and_then(|()| Ok(out.flush()?)) {
+        Err(Failure::Io(_, error)) => {
+            Err(Failure::Io(format!("write the output (the backup in {} is complete)", to.display()), error))
+        }
+        reported => reported.map(|()| Success::Clean),
+    }
+}
+
+fn report(database: &Database, to: &Path, pages: u64, out: &mut dyn Write) -> Result<(), Failure> {
     if database.json {
         output::json(out, &json!({"to": to.display().to_string(), "pages": pages}))?;
     } else {
         writeln!(out, "pages: {pages}, to: {}", output::safe(&to.display().to_string()))?;
     }
-    Ok(Success::Clean)
+    Ok(())
 }

@@ -13,7 +13,7 @@ mod verify;
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, IsTerminal, Write},
+    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
     path::Path,
 };
 
@@ -92,16 +92,27 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// Returns the lines that are not empty, without white space at their ends.
+/// The longest line of an input, in bytes: more than any shape takes, and little enough for memory.
+const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// Returns the lines that are not empty, without white space at their ends. One that is too long is an error
+/// with its number.
 fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = io::Result<Line>> {
     let mut number = 0;
     std::iter::from_fn(move || {
         loop {
             let mut bytes = Vec::new();
-            match input.read_until(b'\n', &mut bytes) {
+            match input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut bytes) {
                 Ok(0) => return None,
                 Err(error) => return Some(Err(error)),
                 Ok(_) => number += 1,
+            }
+            if bytes.len() as u64 > MAX_LINE_BYTES {
+                let message = format!(
+                    "line {number} is longer than {MAX_LINE_BYTES} bytes; give one entry a line, and check that this is \
+                     the right file"
+                );
+                return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
             }
             let trimmed = bytes.trim_ascii();
             if !trimmed.is_empty() {
