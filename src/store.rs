@@ -224,6 +224,7 @@ impl ShapeMeta {
     ///
     /// [`Cleaner`](crate::ErrorKind::Cleaner) if the cleaner failed, [`Panicked`](crate::ErrorKind::Panicked)
     /// if it panicked, and the errors of the database. The same shapes are handed over again.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if an observer calls this on the thread of a mutation.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn clean_once(&self) -> Result<bool> {
         match &self.0.cleanup {
@@ -254,7 +255,8 @@ impl ShapeMeta {
     ///
     /// # Errors
     ///
-    /// If the database cannot be written.
+    /// If the database cannot be written. [`Unsupported`](crate::ErrorKind::Unsupported) if an observer calls
+    /// this where the operation that it observes has the connection that writes.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn confirm_orphans(&self) -> Result<()> {
         if let (Some(database), Some(cleanup)) = (self.0.core.database(), &self.0.cleanup) {

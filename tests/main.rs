@@ -24,6 +24,7 @@ mod gauges;
 mod identity;
 mod last_reads;
 mod metric_series;
+mod observer_calls;
 mod observer_events;
 mod open_failures;
 mod postgres;

@@ -90,7 +90,7 @@ impl Cleanup {
     ///
     /// The failure of the cleaner, or of the database.
     pub(crate) fn step(&self) -> Result<bool> {
-        let Some(mut progress) = self.begin() else { return Ok(false) };
+        let Some(mut progress) = self.begin()? else { return Ok(false) };
         let begun = progress.clone();
         let store = self.store.get().and_then(Weak::upgrade);
         let outcome = match &store {
@@ -133,18 +133,31 @@ impl Cleanup {
 
     /// Waits until no other part runs, and begins one. `None` once it is closed, and if this thread runs a
     /// part: then the cleaner has called.
-    fn begin(&self) -> Option<Progress> {
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` on a thread for which the part in progress may wait: then an observer has called.
+    fn begin(&self) -> Result<Option<Progress>> {
         let this = thread::current().id();
-        let mut state = self.state();
+        let (mut state, mut may_wait) = (self.state(), false);
         while state.runs_on.is_some_and(|thread| thread != this) && !state.is_closed {
+            if !may_wait {
+                drop(state);
+                if let Some(store) = self.store.get().and_then(Weak::upgrade) {
+                    // A part does this, too. It is refused where it would wait for this thread.
+                    drop(store.stack().reserve_handles(&[])?);
+                }
+                (state, may_wait) = (self.state(), true);
+                continue;
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.is_closed || state.runs_on.is_some() {
-            return None;
+            return Ok(None);
         }
         state.runs_on = Some(this);
         let has_news = std::mem::take(&mut state.has_news);
-        Some(state.progress.take(has_news))
+        Ok(Some(state.progress.take(has_news)))
     }
 
     /// Whether the store is being closed: a part ends soon then.

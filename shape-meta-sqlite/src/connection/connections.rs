@@ -1,6 +1,8 @@
 use std::{
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -41,6 +43,8 @@ pub(crate) struct Connections {
     /// Shared with the readers in use, so it lasts as long as any connection.
     presence: Mutex<Option<Arc<Presence>>>,
     writer: Arc<Mutex<Writer>>,
+    /// The thread of the operation that has the writer locked. Held for moments.
+    writing_on: Mutex<Option<ThreadId>>,
     sizes: Arc<FileSizes>,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
@@ -54,6 +58,33 @@ enum Line {
     Owner(Opening),
     /// By the position at which a standby has last read it.
     Standby(Position),
+}
+
+/// The writer, locked for an operation of this thread.
+struct WriterGuard<'a> {
+    writer: MutexGuard<'a, Writer>,
+    writing_on: &'a Mutex<Option<ThreadId>>,
+}
+
+impl Deref for WriterGuard<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for WriterGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        // Before the lock is released.
+        *self.writing_on.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 struct Writer {
@@ -264,7 +295,7 @@ impl Connections {
         let mut connections = Self::of(settings, Line::Owner(opening), presence, observer);
         connections.is_owner = true;
         {
-            let mut inner = connections.lock_writer();
+            let mut inner = connections.lock_writer()?;
             inner.set(writer, file);
             connections.close_or_schedule(&mut inner);
         }
@@ -307,6 +338,7 @@ impl Connections {
             pool: RwLock::new(pool),
             presence: Mutex::new(presence),
             writer: Arc::new(Mutex::new(writer)),
+            writing_on: Mutex::default(),
             sizes,
             is_owner: false,
             line: Mutex::new(line),
@@ -435,8 +467,8 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// Those of `work`, `Standby` if this store does not own the database, `Closed`, and `Io` if the file was
-    /// moved away while it was written.
+    /// Those of `work`, `Standby` if this store does not own the database, `Closed`, `Io` if the file was
+    /// moved away or overwritten while it was open, and `Unsupported` within another write of this thread.
     pub(crate) fn write<T>(
         &self,
         operation: Operation,
@@ -446,7 +478,10 @@ impl Connections {
         if !self.is_owner {
             return Err(waiting.refused(is_standby()));
         }
-        let mut writer = self.lock_writer();
+        let mut writer = match self.lock_writer() {
+            Ok(writer) => writer,
+            Err(error) => return Err(waiting.refused(error)),
+        };
         if writer.closed {
             return Err(waiting.refused(closed()));
         }
@@ -520,14 +555,26 @@ impl Connections {
         }
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(|error| {
+    /// Waits for the operations that were called earlier.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` within an operation of this thread, whose observer has called: it would wait for itself.
+    fn lock_writer(&self) -> Result<WriterGuard<'_>> {
+        let this = thread::current().id();
+        let writing_on = || self.writing_on.lock().unwrap_or_else(PoisonError::into_inner);
+        if *writing_on() == Some(this) {
+            return Err(within_operation());
+        }
+        let writer = self.writer.lock().unwrap_or_else(|error| {
             // A panic while the connection was in use. Unwinding has rolled its transaction back.
             self.writer.clear_poison();
             let mut writer = error.into_inner();
             self.discard(&mut writer);
             writer
-        })
+        });
+        *writing_on() = Some(this);
+        Ok(WriterGuard { writer, writing_on: &self.writing_on })
     }
 
     /// Closes the writer after a failure. The next use reopens it.
@@ -555,6 +602,12 @@ impl Connections {
         }
         let identify = || self.settings.path.as_deref().map(FileId::at).transpose().ok().flatten();
         let before = identify();
+        if before.is_none()
+            && let Some(path) = &self.settings.path
+            && !files::exists(path)?
+        {
+            return Err(missing(path));
+        }
         let connection = self.settings.reopen_writer().map_err(failed(doing))?;
         // If it turns out to be another file, closing the connection must not touch its WAL.
         let keep_wal = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
@@ -601,7 +654,7 @@ impl Connections {
     /// Replaces the database file by `replace`, with the writer closed. Reads in progress end on the old
     /// file; later reads use the new one.
     pub(crate) fn replace<T>(&self, replace: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut writer = self.lock_writer();
+        let mut writer = self.lock_writer()?;
         if writer.closed {
             return Err(closed());
         }
@@ -648,7 +701,7 @@ impl Connections {
 
     /// Returns the size of the database. Does not reopen an idle writer.
     pub(crate) fn size(&self) -> Result<DatabaseSize> {
-        if let Some(size) = self.lock_writer().idle_size {
+        if let Some(size) = self.lock_writer()?.idle_size {
             return Ok(size);
         }
         let read = |connection: &Connection| {
@@ -709,8 +762,11 @@ impl Connections {
     /// Closes the idle readers and the writer. Waits for the operation that uses the writer.
     pub(crate) fn close_idle(&self) {
         self.close_idle_readers();
-        if self.settings.has_readers() {
-            self.lock_writer().close_idle();
+        // A call by an observer of an operation finds the writer in use.
+        if self.settings.has_readers()
+            && let Ok(mut writer) = self.lock_writer()
+        {
+            writer.close_idle();
         }
     }
 
@@ -731,7 +787,7 @@ impl Connections {
     /// readers again.
     pub(crate) fn close_writer(&self) -> Result<()> {
         self.close_idle_readers();
-        let mut writer = self.lock_writer();
+        let mut writer = self.lock_writer()?;
         writer.closed = true;
         let checked = match writer.connection.is_some() {
             true => self.check_main_file(&mut writer),
@@ -802,12 +858,31 @@ fn is_standby() -> Error {
     )
 }
 
+fn within_operation() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "an observer made this call within an operation that uses the connection that writes, and the call would wait \
+         for that operation; nothing has changed. Make the call on another thread",
+    )
+}
+
 fn moved() -> Error {
     Error::new(
         ErrorKind::Io,
         "the database file, or its -wal, was moved away or replaced while it was open; the commit is not in the file that \
          has its name now. Put the file back and try again; a write buffer does so itself, and keeps the \
          changes in memory",
+    )
+}
+
+fn missing(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!(
+            "the database file {} was deleted or moved away while it was open; nothing was written. Put it back with its \
+             -wal, or repair the database, which rebuilds it from memory",
+            path.display()
+        ),
     )
 }
 
