@@ -33,6 +33,9 @@ pub(crate) fn failed_on(doing: &'static str, path: &Path) -> impl FnOnce(io::Err
             ErrorKind::Configuration if source.kind() == io::ErrorKind::InvalidFilename => {
                 "the path is too long; choose a shorter one"
             }
+            ErrorKind::Io if source.kind() == io::ErrorKind::NotFound => {
+                "a file or a directory on this path is missing; nothing has changed. Put it back, or choose another path"
+            }
             ErrorKind::ReadOnly => "permission denied; give this user the right to read and write there",
             ErrorKind::Configuration => {
                 "a file or a directory is in the way; move it, or choose another path"
@@ -118,8 +121,8 @@ fn consequence(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Interrupted => "it was interrupted; nothing has changed, and it can be tried again",
         ErrorKind::ReadOnly => {
-            "the database is read-only; nothing has changed. Check the permissions, and whether the file \
-             system is mounted read-only"
+            "the database is read-only; nothing has changed. Check the permissions, whether the file system is \
+             mounted read-only, and whether something else has the name of the -wal or the -shm"
         }
         ErrorKind::Rejected => {
             "the database rejects this change permanently; nothing has changed. Remove it from the batch"
@@ -165,5 +168,12 @@ mod tests {
         }
         let error = failed_on("open", Path::new("/x"))(io::Error::from_raw_os_error(5));
         assert!(!error.to_string().contains("ulimit"), "{error}");
+    }
+
+    #[test]
+    fn c9_what_is_missing_is_no_disk_that_fails() {
+        let error = failed_on("create", Path::new("/x"))(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("missing") && !error.to_string().contains("disk"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use shape_meta_core::{ErrorKind, Key, ReadShapes};
+use shape_meta_core::{ErrorKind, Key, ReadShapes, ShapeStore};
 use shape_meta_sqlite::{DiskIndexes, SqliteOptions};
 
 use crate::support::{self, text};
@@ -154,4 +154,25 @@ fn a_fenced_and_a_closed_store() {
     store.close().expect("closes");
     let closed = store.last_seq().expect_err("the store is closed");
     insta::assert_snapshot!([fenced, closed].map(|error| text(&error, directory.path())).join("\n"));
+}
+
+#[test]
+fn c9_a_database_that_was_deleted_is_named() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=1);
+    store.close_idle();
+    fs::remove_file(directory.path().join("shape-meta.sqlite3")).expect("deletes");
+    let error = store.apply(&support::batch(2, [])).expect_err("the file is gone");
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("was deleted or moved away"), "{error}");
+}
+
+#[test]
+fn c9_a_directory_in_the_place_of_the_index_is_suggested() {
+    let directory = support::directory();
+    support::open(directory.path(), support::options()).close().expect("closes");
+    fs::create_dir(directory.path().join("shape-meta.sqlite3-shm")).expect("creates");
+    let error = support::open_error(directory.path(), support::options());
+    assert!(error.to_string().contains("-shm"), "{error}");
 }
