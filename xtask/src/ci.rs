@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::{Result, cargo, features, msrv, tools};
+use crate::{Result, cargo, features, msrv, service, tools};
 
 /// The name of a step, and its function.
 type Step = (&'static str, fn() -> Result);
@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
         cargo::run(&what, &[("RUSTDOCFLAGS", "--deny=warnings")])
     }),
     ("test", || cargo::run(&["test", "--workspace", "--all-features"], &[])),
+    ("service", service::check),
 ];
 
 /// Runs the selected steps. A failed step does not prevent the later ones.

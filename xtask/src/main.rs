@@ -21,7 +21,7 @@ Tasks of the workspace:
   cargo xtask ci [STEP...] [--skip STEP]...
 
       Runs the checks of a change, and lists the failed steps at the end. The steps are fmt, typos, deny, msrv,
-      clippy, features, docs and test. Without names it runs all of them.
+      clippy, features, docs, test and service. Without names it runs all of them.
 
   cargo xtask bench [OPTION...]
 

@@ -1,6 +1,6 @@
 //! `cargo xtask service`: the sync service of `examples/sync-service`, a package with a lock file of its own.
 
-use std::{ffi::OsString, path::Path, process::Command};
+use std::{env, ffi::OsString, path::Path, process::Command};
 
 use crate::{Result, cargo};
 
@@ -25,6 +25,33 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
         Some("measure") => node("release", "measure.mjs", rest),
         _ => Err(USAGE.into()),
     }
+}
+
+/// The step of `cargo xtask ci`. Skipped where Node or PostgreSQL is missing.
+pub(crate) fn check() -> Result {
+    let on_path = |name: &str| {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|directory| directory.join(name).exists())
+    };
+    let has_postgres = on_path("initdb") || Path::new("/usr/lib/postgresql").exists();
+    if !on_path("npm") || !has_postgres {
+        eprintln!("service: skipped, because Node or the server programs of PostgreSQL are not installed");
+        return Ok(());
+    }
+    let (manifest, target) = (manifest(), cargo::target()?);
+    cargo::run(&["fmt", "--manifest-path", &manifest, "--check"], &[])?;
+    let lint = [
+        "clippy",
+        "--manifest-path",
+        &manifest,
+        "--target-dir",
+        &target,
+        "--all-targets",
+        "--",
+        "--deny=warnings",
+    ];
+    cargo::run(&lint, &[])?;
+    run(&["test", "--rounds", "15", "--clients", "40"].map(OsString::from))
 }
 
 const USAGE: &str = "service: the tasks are demo, test and measure";

@@ -7,6 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 
+/** A process that is stopped by a signal ends what it has started. */
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
+
+/** Ends a child at the end of this process, however it ends. */
+export function guard(child, signal) {
+  const end = () => child.kill(signal)
+  process.once('exit', end)
+  child.once('exit', () => process.off('exit', end))
+  return child
+}
+
 /** Returns a port that is free now. */
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')
@@ -38,6 +49,7 @@ export class Cluster {
   static async create() {
     const cluster = new Cluster()
     cluster.user = unprivileged()
+    process.setMaxListeners(20)
     cluster.directory = mkdtempSync(join(tmpdir(), 'sync-service-pg-'))
     if (cluster.user.uid !== undefined) chownSync(cluster.directory, cluster.user.uid, cluster.user.gid)
     cluster.data = join(cluster.directory, 'data')
@@ -56,7 +68,8 @@ export class Cluster {
   async start() {
     const settings = ['wal_level=logical', 'fsync=off', 'max_connections=100', 'listen_addresses=127.0.0.1', 'max_wal_senders=10']
     const options = ['-D', this.data, '-p', String(this.port), '-k', this.directory, ...settings.flatMap((one) => ['-c', one])]
-    this.process = spawn(join(programs(), 'postgres'), options, { cwd: this.directory, stdio: ['ignore', 'ignore', 'ignore'], ...this.user })
+    const settled = { cwd: this.directory, stdio: ['ignore', 'ignore', 'ignore'], ...this.user }
+    this.process = guard(spawn(join(programs(), 'postgres'), options, settled), 'SIGQUIT')
     this.ended = new Promise((resolve) => this.process.once('exit', resolve))
     for (let attempt = 0; ; attempt++) {
       const client = this.client()

@@ -15,7 +15,8 @@ const port = Number(options.port)
 const origin = `http://127.0.0.1:${port}`
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-demo-'))
 const page = join(import.meta.dirname, '../page/dist')
-const ended = new Promise((resolve) => ['SIGINT', 'SIGTERM'].forEach((signal) => process.once(signal, resolve)))
+/** Ends in order, in place of at once. */
+const ended = new Promise((resolve) => ['SIGINT', 'SIGTERM'].forEach((signal) => process.removeAllListeners(signal).once(signal, resolve)))
 
 let cluster, writes
 const service = new Service({ data: join(directory, 'data'), port, log: join(directory, 'service.log'), options: ['--page', page] })

@@ -3,7 +3,7 @@
 // node run.mjs [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME[,NAME...]]
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -29,7 +29,7 @@ const rows = Number(options.rows)
 const random = new Random(Number(options.seed))
 const names = options.trouble.split(',')
 /** How long clients may take until they have the rows, once everything works. */
-const DEADLINE = 60_000
+const DEADLINE = 60_000 + 30 * Number(options.clients)
 /** More requests in one round are a loop. */
 const MAX_REQUESTS = 400
 /** Fewer shapes than the round of evictions makes, and more than the clients use. */
@@ -38,6 +38,7 @@ const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options
 console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
 const data = join(directory, 'data')
+let failed = false
 mkdirSync(data)
 /** A disk of its own, so that it can be filled. */
 function mounted(how) {
@@ -49,6 +50,11 @@ function mounted(how) {
   }
 }
 const isMounted = mounted(['mount', ['-t', 'tmpfs', '-o', 'size=256m', 'none', data]])
+process.once('exit', () => {
+  if (failed) cpSync(join(data, 'service'), join(directory, 'failed'), { recursive: true })
+  if (isMounted) mounted(['umount', ['--lazy', data]])
+  if (!failed) rmSync(directory, { recursive: true, force: true })
+})
 const cluster = await Cluster.create()
 const newService = async () =>
   new Service({ cluster, data: join(data, 'service'), port: await freePort(), log: join(directory, 'service.log'), options: SERVICE_OPTIONS })
@@ -139,7 +145,6 @@ function report({ client, expected }) {
   }, null, 1)
 }
 
-let failed = false
 try {
   const setup = await connected()
   await createTables(setup, rows)
@@ -191,6 +196,4 @@ try {
 for (const client of environment.clients) client.stop()
 await service.kill(failed ? 'SIGKILL' : 'SIGTERM')
 await cluster.remove()
-if (!failed && isMounted) mounted(['umount', [data]])
-if (!failed) rmSync(directory, { recursive: true, force: true })
 process.exit(failed ? 1 : 0)

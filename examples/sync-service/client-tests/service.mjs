@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
+import { guard } from './cluster.mjs'
 
 const BINARY = process.env.SYNC_SERVICE
 if (!BINARY) throw new Error('SYNC_SERVICE names the program: run `cargo xtask service test`')
@@ -18,7 +19,7 @@ export class Service {
   /** Starts the process, and waits until it serves: as `active`, or as `waiting` for another process. */
   async start(status = 'active', more = []) {
     const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.options, ...more]
-    this.process = spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.process = guard(spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] }), 'SIGKILL')
     const log = createWriteStream(this.log, { flags: 'a' })
     this.process.stderr.pipe(log)
     this.ended = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })))

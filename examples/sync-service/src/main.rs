@@ -150,7 +150,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
         tracing::warn!("requests were in progress at the end");
     }
     evicting.abort();
-    // The last checkpoint tells the slot what is durable, so that the next start repeats little.
+    // After the last checkpoint the slot knows what is durable, so the next start repeats little.
     let _ = end_checkpoints.send(());
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, checkpointing).await;
     streaming.abort();
@@ -158,7 +158,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
     Ok(())
 }
 
-/// Returns when this process is asked to end.
+/// Returns at the first signal to end.
 fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -22,7 +22,8 @@ pub(crate) struct Pool {
     permits: Semaphore,
 }
 
-/// A connection of the pool. One that is dropped is closed; [`Pooled::give_back`] keeps it for the next caller.
+/// A connection of the pool. One that is dropped is closed; [`Pooled::give_back`] keeps it for the next
+/// caller.
 pub(crate) struct Pooled<'a> {
     pub(crate) client: Client,
     pool: &'a Pool,
@@ -57,7 +58,8 @@ impl Pool {
 }
 
 impl Pooled<'_> {
-    /// Keeps the connection for the next caller. Not after an error: the state of its transaction is not known.
+    /// Keeps the connection for the next caller. Not after an error: the state of its transaction is not
+    /// known.
     pub(crate) fn give_back(self) {
         self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.client);
     }

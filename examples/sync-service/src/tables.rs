@@ -182,8 +182,9 @@ impl Tables {
         Ok(table)
     }
 
-    /// Both in one transaction, under the exclusive lock that the first takes: so every transaction that writes
-    /// to the table is either over, and visible to the snapshots that follow, or published with its old rows.
+    /// Both in one transaction, under the exclusive lock that the first takes: so every transaction that
+    /// writes to the table is either over, and visible to the snapshots that follow, or published with its
+    /// old rows.
     async fn publish(&self, client: &Client, table: &Table) -> Result<()> {
         let (name, publication) = (table.table_name(), crate::filter::quoted(&self.publication));
         let publish = format!(

@@ -1,5 +1,5 @@
-//! Transactions become frames in the logs of the shapes that they change. One thread does it, so every log has
-//! its transactions in the order of their commits.
+//! Transactions become frames in the logs of the shapes that they change. One thread does it, so every log
+//! has its transactions in the order of their commits.
 
 mod applier;
 mod messages;

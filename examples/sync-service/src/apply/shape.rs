@@ -35,8 +35,8 @@ impl ShapeLog {
         Ok(Self { kinds: table.kinds(), table, filter, messages, header, log, checked: None })
     }
 
-    /// Returns the messages of a transaction for this shape: none if it changes nothing in it, or is in the log
-    /// already.
+    /// Returns the messages of a transaction for this shape: none if it changes nothing in it, or is in the
+    /// log already.
     pub(crate) fn messages(&mut self, transaction: &Transaction) -> Result<Vec<u8>, Restart> {
         let mut out = Vec::new();
         let Transaction { xid, commit_end, .. } = *transaction;

@@ -3,8 +3,8 @@ use std::cmp::Ordering;
 use super::{Comparison, Filter, Kind, Literal, like, value::Value};
 
 impl Filter {
-    /// Returns whether a row is in the shape: the condition is true, and neither false nor `NULL`. `None` if a
-    /// value cannot be read, so that the result is not known.
+    /// Returns whether a row is in the shape: the condition is true, and neither false nor `NULL`. `None` if
+    /// a value cannot be read, so that the result is not known.
     pub(crate) fn matches(&self, row: &[Option<&str>], kinds: &[Kind]) -> Option<bool> {
         Some(self.evaluate(&Row { values: row, kinds })? == Some(true))
     }

@@ -244,8 +244,8 @@ fn is_constant(expression: &Expr) -> bool {
     }
 }
 
-/// Returns the text that PostgreSQL prints for this constant as a value of a column. `None` if the constant is
-/// not a value of this kind, or has a form that is not certain to be read in the same way.
+/// Returns the text that PostgreSQL prints for this constant as a value of a column. `None` if the constant
+/// is not a value of this kind, or has a form that is not certain to be read in the same way.
 fn canonical(kind: Kind, written: Written) -> Option<String> {
     let (text, is_number) = match written {
         Written::Null => return None,

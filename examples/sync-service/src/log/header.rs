@@ -31,8 +31,8 @@ impl Snapshot {
         Some(Self { xmin, xmax, in_progress, wal_end })
     }
 
-    /// Returns whether the snapshot contains a transaction, by its identifier and the end of its commit in the
-    /// WAL.
+    /// Returns whether the snapshot contains a transaction, by its identifier and the end of its commit in
+    /// the WAL.
     pub(crate) fn contains(&self, xid: u32, commit_end: u64) -> bool {
         // A commit after that position was not visible. So identifiers are compared only for a short time,
         // in which they cannot wrap around.

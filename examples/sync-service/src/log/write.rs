@@ -59,8 +59,8 @@ impl LogWriter {
         self.end
     }
 
-    /// Appends a frame. It is safe from the end of this process when this returns, and from a power loss after
-    /// [`sync`].
+    /// Appends a frame. It is safe from the end of this process when this returns, and from a power loss
+    /// after [`sync`].
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ pub(crate) async fn create_publication(client: &Client, name: &str) -> Result<()
     Ok(())
 }
 
-/// Returns the slot that has all changes after those in the logs. If there is none, removes all shapes, because
-/// changes are missing in their logs, and creates a slot.
+/// Returns the slot that has all changes after those in the logs. If there is none, removes all shapes,
+/// because changes are missing in their logs, and creates a slot.
 ///
 /// # Errors
 ///
