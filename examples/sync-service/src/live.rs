@@ -1,111 +1,58 @@
-//! What requests wait for: the snapshot of a shape, and changes of its log.
+//! What requests wait for and the metadata does not know: changes of logs, and why a snapshot failed.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
 };
 
-use shape_meta::{Handle, SnapshotState};
+use shape_meta::Handle;
 use tokio::sync::watch;
 
 use crate::error::Failure;
 
-/// How far a shape has come.
-#[derive(Clone, Debug)]
-pub(crate) enum Phase {
-    /// Its snapshot is being made.
-    Pending,
-    /// It is served. The number grows with every change of its log.
-    Ready(u64),
-    /// It was removed.
-    Gone,
-    /// Its snapshot could not be made.
-    Failed(Failure),
-    /// It has to be removed, and the metadata does not accept that at present.
-    Broken,
+/// The failures that are kept for the requests that wait for a snapshot.
+const MAX_FAILURES: usize = 1_000;
+
+/// Changes of logs, and failed snapshots.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// For each shape that a request waits for, the number of changes meanwhile.
+    changes: Mutex<HashMap<Handle, watch::Sender<u64>>>,
+    failures: Mutex<VecDeque<(Handle, Failure)>>,
 }
 
-/// The shapes that requests or the snapshot of a shape have looked up since the start.
-#[derive(Default)]
-pub(crate) struct Live(Mutex<HashMap<Handle, watch::Sender<Phase>>>);
-
 impl Live {
-    /// Returns the phase of a shape, to wait for the next one.
-    ///
-    /// `state` reads the metadata, without blocking. It is called under the lock, and the metadata changes
-    /// before the methods below are called: so no change is missed.
-    pub(crate) fn subscribe(
-        &self,
-        handle: &Handle,
-        state: impl FnOnce() -> Option<SnapshotState>,
-    ) -> watch::Receiver<Phase> {
-        let mut shapes = self.lock();
-        if let Some(shape) = shapes.get(handle) {
-            return shape.subscribe();
-        }
-        let Some(state) = state() else { return watch::channel(Phase::Gone).1 };
-        let phase = if state.is_complete() { Phase::Ready(0) } else { Phase::Pending };
-        shapes.entry(handle.clone()).or_insert_with(|| watch::Sender::new(phase)).subscribe()
+    /// Subscribes to the changes of a log. Those after this call are noticed.
+    pub(crate) fn subscribe(&self, handle: &Handle) -> watch::Receiver<u64> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.entry(handle.clone()).or_default().subscribe()
     }
 
-    pub(crate) fn ready(&self, handle: &Handle) {
-        self.set(handle, |phase| *phase = Phase::Ready(0));
-    }
-
+    /// Wakes the requests that wait for a change of this log.
     pub(crate) fn changed(&self, handle: &Handle) {
-        self.set(handle, |phase| {
-            if let Phase::Ready(version) = phase {
-                *version += 1;
-            }
-        });
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shape) = changes.get(handle) {
+            shape.send_modify(|count| *count += 1);
+        }
     }
 
-    pub(crate) fn broken(&self, handle: &Handle) {
-        let mut shapes = self.lock();
-        shapes
-            .entry(handle.clone())
-            .or_insert_with(|| watch::Sender::new(Phase::Broken))
-            .send_replace(Phase::Broken);
+    /// Forgets the logs that no request waits for.
+    pub(crate) fn forget_unused(&self) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.retain(|_, shape| shape.receiver_count() > 0);
     }
 
-    pub(crate) fn gone(&self, handle: &Handle) {
-        self.end(handle, Phase::Gone);
-    }
-
+    /// Keeps the reason for which a shape is about to be removed.
     pub(crate) fn failed(&self, handle: &Handle, failure: Failure) {
-        self.end(handle, Phase::Failed(failure));
-    }
-
-    pub(crate) fn all_gone(&self) {
-        for (_, shape) in self.lock().drain() {
-            shape.send_replace(Phase::Gone);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push_back((handle.clone(), failure));
+        if failures.len() > MAX_FAILURES {
+            failures.pop_front();
         }
     }
 
-    /// Forgets shapes that are not live and those that no request waits for, as far as they are served.
-    pub(crate) fn retain(&self, is_live: impl Fn(&Handle) -> bool) {
-        self.lock().retain(|handle, shape| {
-            if !is_live(handle) {
-                shape.send_replace(Phase::Gone);
-                return false;
-            }
-            !matches!(*shape.borrow(), Phase::Ready(_)) || shape.receiver_count() > 0
-        });
-    }
-
-    fn end(&self, handle: &Handle, phase: Phase) {
-        if let Some(shape) = self.lock().remove(handle) {
-            shape.send_replace(phase);
-        }
-    }
-
-    fn set(&self, handle: &Handle, change: impl FnOnce(&mut Phase)) {
-        if let Some(shape) = self.lock().get(handle) {
-            shape.send_modify(change);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, watch::Sender<Phase>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn failure(&self, handle: &Handle) -> Option<Failure> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.iter().find(|(failed, _)| failed == handle).map(|(_, failure)| failure.clone())
     }
 }

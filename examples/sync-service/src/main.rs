@@ -67,16 +67,13 @@ async fn run(options: Arc<Options>) -> BoxResult {
     let logs = options.data.join("logs");
     fs::create_dir_all(&logs)?;
     let live = Arc::new(Live::default());
-    let metadata = Metadata::open(
-        MetadataOptions {
-            directory: options.data.join("metadata"),
-            logs,
-            is_buffered: !options.direct,
-            max_shapes: options.max_shapes,
-            min_age: Duration::from_secs(options.min_age),
-        },
-        Arc::clone(&live),
-    )?;
+    let metadata = Metadata::open(MetadataOptions {
+        directory: options.data.join("metadata"),
+        logs,
+        is_buffered: !options.direct,
+        max_shapes: options.max_shapes,
+        min_age: Duration::from_secs(options.min_age),
+    })?;
     let pool = Arc::new(postgres::Pool::new(&options.postgres, options.connections));
     let tables = Arc::new(Tables::new(Arc::clone(&pool), options.publication.clone()));
     let (input, inputs) = mpsc::channel(INPUTS);
@@ -125,7 +122,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
     };
     let applying =
         std::thread::Builder::new().name("applier".to_owned()).spawn(move || applier.run(inputs))?;
-    let evicting = tokio::spawn(metadata.clone().evict());
+    let evicting = metadata.evict()?;
     let stream = Stream {
         options,
         pool,
@@ -149,7 +146,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
     if tokio::time::timeout(CLOSE_TIMEOUT, serving).await.is_err() {
         tracing::warn!("requests were in progress at the end");
     }
-    evicting.abort();
+    tokio::task::spawn_blocking(move || drop(evicting)).await?;
     // After the last checkpoint the slot knows what is durable, so the next start repeats little.
     let _ = end_checkpoints.send(());
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, checkpointing).await;

@@ -6,22 +6,21 @@ use std::{
     collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use shape_meta::{
-    BoxError, BufferOptions, Builder, CacheOptions, ErrorKind, Evictor, EvictorOptions, GetOrAdd, Handle,
-    Health, Key, Keyed, Metadata as Facts, MetricsObserver, MutateError, MutateShapesExt, Mutation, NewShape,
-    OnLiveOwner, ReadShapes, ReadShapesAsync, ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta,
-    SnapshotState, Standby, StoreControl, StoredHandles, Timestamp, Wait,
+    AwaitShapesExt, BoxError, BufferOptions, Builder, CacheOptions, Check, ErrorKind, Evictor,
+    EvictorOptions, EvictorThread, GetOrAdd, Handle, Health, Keyed, MetricsObserver, Milestone, MutateError,
+    MutateShapesExt, Mutation, NewShape, NotReached, OnLiveOwner, ReadShapes, ReadShapesExt, Refusal,
+    Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby, StoreControl, StoredHandles, Timestamp, Wait,
 };
 use tokio::sync::watch;
 
 use crate::{
     definition::TableShape,
     error::{Failure, Result},
-    live::Live,
 };
 
 /// How long a mutation waits for capacity.
@@ -53,7 +52,6 @@ pub(crate) struct Metadata(Arc<Inner>);
 
 struct Inner {
     options: MetadataOptions,
-    live: Arc<Live>,
     observer: MetricsObserver,
     standby: Option<Standby>,
     owner: OnceLock<ShapeMeta>,
@@ -64,7 +62,7 @@ struct Inner {
 
 impl Metadata {
     /// Opens the metadata, as a standby if another process owns it. Blocks.
-    pub(crate) fn open(options: MetadataOptions, live: Arc<Live>) -> Result<Self, shape_meta::Error> {
+    pub(crate) fn open(options: MetadataOptions) -> Result<Self, shape_meta::Error> {
         let observer = MetricsObserver::new();
         let builder = || builder(&options, &observer);
         let (owner, standby) = match builder().open(&options.directory) {
@@ -76,7 +74,7 @@ impl Metadata {
         };
         let is_owner = watch::Sender::new(owner.get().is_some());
         let unremoved = Mutex::default();
-        Ok(Self(Arc::new(Inner { options, live, observer, standby, owner, is_owner, unremoved })))
+        Ok(Self(Arc::new(Inner { options, observer, standby, owner, is_owner, unremoved })))
     }
 
     /// Returns when this process owns the metadata. Refreshes a standby until the other process has ended.
@@ -140,17 +138,60 @@ impl Metadata {
         self.0.options.logs.join(handle.file_name().unwrap_or_default())
     }
 
-    /// Returns the facts about a live shape, and records that it was read.
-    pub(crate) fn read(&self, handle: &str) -> Result<Option<Facts>> {
-        let facts = self.reads().metadata(handle)?;
-        if facts.is_some() {
-            self.reads().touch_now(handle)?;
+    /// Returns the live shape of a definition, and records that it was read: the one with this handle if it
+    /// has the definition, otherwise the one that clients have to be redirected to.
+    pub(crate) fn find(
+        &self,
+        handle: Option<&str>,
+        definition: &Keyed<TableShape>,
+    ) -> Result<Option<Handle>> {
+        let current = match handle {
+            Some(handle) => match self.reads().check_and_touch(handle, definition, Timestamp::now())? {
+                Check::Live(_) => return Ok(Handle::new(handle).ok()),
+                other => other.redirect(),
+            },
+            None => self.handle_for(definition)?,
+        };
+        match current {
+            Some(current) if self.reads().touch_now(&current)? => Ok(Some(current)),
+            _ => Ok(None),
         }
-        Ok(facts)
     }
 
-    pub(crate) fn handle_for(&self, key: &Key) -> Result<Option<Handle>> {
-        Ok(self.reads().handle_for(key)?)
+    pub(crate) fn handle_for(&self, definition: &Keyed<TableShape>) -> Result<Option<Handle>> {
+        Ok(self.reads().handle_for(definition.as_key())?)
+    }
+
+    /// Waits until the snapshot of a shape is complete. Returns whether the shape is still there.
+    pub(crate) async fn complete(&self, handle: &Handle) -> Result<bool> {
+        match self.wait_for(handle, SnapshotState::Complete.into()).await {
+            Ok(()) => Ok(true),
+            Err(NotReached::Removed) => Ok(false),
+            Err(other) => Err(Failure::Unavailable(other.to_string())),
+        }
+    }
+
+    /// Waits until a shape is removed.
+    pub(crate) async fn removed(&self, handle: &Handle) {
+        // After any other end of the wait, the next request of the client finds what there is.
+        let _ = self.wait_for(handle, Milestone::Removed).await;
+    }
+
+    async fn wait_for(&self, handle: &Handle, milestone: Milestone) -> Result<(), NotReached> {
+        match (self.0.owner.get(), &self.0.standby) {
+            (Some(owner), _) => owner.wait_for(handle, milestone).await,
+            (None, Some(standby)) => standby.wait_for(handle, milestone).await,
+            (None, None) => unreachable!("it is opened as one of both"),
+        }
+    }
+
+    /// Returns whether a shape has to go, and the metadata has not accepted that yet.
+    pub(crate) fn is_broken(&self, handle: &Handle) -> bool {
+        self.unremoved().contains(handle)
+    }
+
+    fn unremoved(&self) -> MutexGuard<'_, HashSet<Handle>> {
+        self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_live(&self, handle: &Handle) -> bool {
@@ -199,43 +240,39 @@ impl Metadata {
         let Some(store) = self.0.owner.get() else { return };
         let mutation = Mutation::remove(handle.as_str());
         let removed = tokio::time::timeout(WAIT, store.mutate_async(&mutation)).await;
-        self.removed(handle, removed.is_ok_and(|outcome| is_removed(outcome.err())));
+        self.note_removal(handle, removed.is_ok_and(|outcome| is_removed(outcome.err())));
     }
 
     /// [`remove`](Self::remove) for a thread. Blocks for up to [`WAIT`] while there is no capacity.
     pub(crate) fn remove_blocking(&self, handle: &Handle) {
         let Some(store) = self.0.owner.get() else { return };
-        self.removed(handle, is_removed(store.remove(handle, Wait::UpTo(WAIT)).err()));
+        self.note_removal(handle, is_removed(store.remove(handle, Wait::UpTo(WAIT)).err()));
     }
 
-    fn removed(&self, handle: &Handle, is_removed: bool) {
-        let mut unremoved = self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner);
+    fn note_removal(&self, handle: &Handle, is_removed: bool) {
+        let mut unremoved = self.unremoved();
         if is_removed {
-            unremoved.remove(handle);
-            self.0.live.gone(handle);
+            unremoved.remove(handle)
         } else {
-            unremoved.insert(handle.clone());
-            self.0.live.broken(handle);
-        }
+            unremoved.insert(handle.clone())
+        };
     }
 
     /// Removes all shapes, durably.
     pub(crate) async fn reset(&self) -> Result<()> {
         let receipt = self.store()?.mutate_async(&Mutation::Reset).await?;
-        self.0.live.all_gone();
         receipt.durable().await.map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
     /// Returns when everything that was accepted so far is durable, at the latest after `timeout`.
     pub(crate) async fn durable(&self, timeout: Duration) -> Result<(), String> {
-        let unremoved = self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let unremoved = self.unremoved().clone();
         for handle in &unremoved {
             self.remove(handle).await;
         }
-        if !self.0.unremoved.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if !self.unremoved().is_empty() {
             return Err("the removal of a shape is not accepted".to_owned());
         }
-        self.0.live.retain(|handle| self.is_live(handle));
         let store = self.store().map_err(|failure| failure.to_string())?;
         let durable = tokio::time::timeout(timeout, store.request_flush().durable()).await;
         durable
@@ -243,26 +280,16 @@ impl Metadata {
             .map_err(|error| error.to_string())
     }
 
-    /// Evicts the least recently read shapes above the limit.
-    pub(crate) async fn evict(self) {
-        let Some(store) = self.0.owner.get() else { return };
+    /// Starts to evict the least recently read shapes above the limit. It ends when the result is dropped.
+    pub(crate) fn evict(&self) -> io::Result<EvictorThread> {
         let MetadataOptions { max_shapes, min_age, .. } = self.0.options;
         let options = EvictorOptions::default().max_shapes(max_shapes).min_unread(min_age);
-        let evictor = Arc::new(Evictor::new(options).observer(Arc::new(self.observer())));
-        let mut ticks = tokio::time::interval(EVICTIONS);
-        loop {
-            ticks.tick().await;
-            let evictor = Arc::clone(&evictor);
-            match store.run_blocking(move |store| evictor.step(store)).await {
-                Ok(eviction) => {
-                    eviction.removed.iter().for_each(|handle| self.0.live.gone(handle));
-                    if let Some(error) = eviction.error {
-                        tracing::warn!(%error, "shapes could not be evicted");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "shapes could not be evicted"),
-            }
+        let evictor = Evictor::new(options).observer(Arc::new(self.observer()));
+        let thread = EvictorThread::start()?;
+        if let Some(store) = self.0.owner.get() {
+            thread.watch(store, Arc::new(evictor), EVICTIONS);
         }
+        Ok(thread)
     }
 
     /// Closes the store, so that another process can open it at once.

@@ -248,13 +248,13 @@ impl Applier {
             tracing::warn!(%handle, %failure, "a snapshot could not be recorded");
             return Err(Restart("its snapshot could not be recorded"));
         }
-        self.live.ready(handle);
         Ok(Some(Phase::Ready(Box::new(shape))))
     }
 
     fn checkpoint(&mut self, reply: oneshot::Sender<Applied>) {
-        let Self { state, metadata, .. } = self;
+        let Self { state, metadata, live, .. } = self;
         state.shapes.retain(|handle, _| metadata.is_live(handle));
+        live.forget_unused();
         let logs = std::mem::take(&mut state.unsynced);
         let position = self.applied.load(Ordering::Acquire);
         // A checkpoint that was given up has left its logs to no one, so the next one has them again.

@@ -22,7 +22,6 @@ use super::{query::Query, respond, serve::Service, sse};
 use crate::{
     definition::TableShape,
     error::{Failure, Result},
-    live::Phase,
     log::{self, After, Chunk, Offset},
 };
 
@@ -92,16 +91,7 @@ impl Service {
         let mut permit = admission.try_acquire(Kind::Existing)?;
         let table = self.tables.table(&query.table).await?;
         let definition = Arc::new(query.definition(&table)?.keyed());
-        if let Some(given) = &query.handle {
-            let facts = self.metadata.read(given)?;
-            if facts.is_some_and(|facts| facts.hash == definition.definition_hash()) {
-                let handle = Handle::new(given).map_err(|error| Failure::Invalid(error.to_string()))?;
-                return Ok(Resolved { handle, definition, permit });
-            }
-        }
-        if let Some(handle) = self.metadata.handle_for(definition.as_key())?
-            && self.metadata.read(&handle)?.is_some()
-        {
+        if let Some(handle) = self.metadata.find(query.handle.as_deref(), &definition)? {
             return Ok(Resolved { handle, definition, permit });
         }
         permit.switch_to(Kind::Initial)?;
@@ -118,16 +108,16 @@ impl Service {
     /// `None` if the shape was removed meanwhile.
     async fn respond(self: &Arc<Self>, query: &Query, resolved: Resolved) -> Result<Option<Response>> {
         let Resolved { handle, definition, permit } = resolved;
-        let mut phase = self.subscribe(&handle);
-        if !self.ready(&mut phase).await? {
+        if !self.ready(&handle).await? {
             return Ok(None);
         }
+        let mut changes = self.live.subscribe(&handle);
         let mut response = if query.is_live && query.is_sse {
             let Some(first) = self.first(&handle, query.after).await? else { return Ok(None) };
-            sse::response(Arc::clone(self), handle.clone(), phase, first)
+            sse::response(Arc::clone(self), handle.clone(), changes, first)
         } else {
             let waiting = query.is_live.then_some(permit);
-            match self.part(&handle, query.after, &mut phase, waiting).await? {
+            match self.part(&handle, query.after, &mut changes, waiting).await? {
                 (Part::Gone, _) => return Ok(None),
                 (Part::Chunk(part), last_seen) => {
                     let last_seen = last_seen.max(part.end.transaction);
@@ -149,7 +139,7 @@ impl Service {
         &self,
         handle: &Handle,
         after: After,
-        phase: &mut watch::Receiver<Phase>,
+        changes: &mut watch::Receiver<u64>,
         permit: Option<Permit>,
     ) -> Result<(Part, u64)> {
         let is_live = permit.is_some();
@@ -157,11 +147,12 @@ impl Service {
         let mut permit = permit;
         let deadline = Instant::now() + self.options.live_timeout();
         loop {
-            match &*phase.borrow_and_update() {
-                Phase::Gone => return Ok((Part::Gone, 0)),
-                Phase::Failed(failure) => return Err(failure.clone()),
-                Phase::Broken => return Err(Failure::Unavailable("the shape is being removed".to_owned())),
-                Phase::Pending | Phase::Ready(_) => {}
+            changes.mark_unchanged();
+            if self.metadata.is_broken(handle) {
+                return Err(Failure::Unavailable("the shape is being removed".to_owned()));
+            }
+            if !self.metadata.is_live(handle) {
+                return Ok((Part::Gone, 0));
             }
             let last_seen = self.last_seen(after);
             let Some(part) = self.read(handle, after).await? else { return Ok((Part::Gone, 0)) };
@@ -170,16 +161,21 @@ impl Service {
             }
             after = After::Offset(part.end);
             drop(permit.take());
-            if !self.wait(phase, deadline).await? {
+            if !self.wait(handle, changes, deadline).await? {
                 return Ok((Part::Chunk(part), last_seen));
             }
         }
     }
 
-    /// Waits for a change of a log. Returns whether there is one before the deadline.
+    /// Waits for a change of a log, or the end of its shape. Returns whether there is one before the deadline.
     ///
     /// A standby does not notice changes, so a request waits until it is the owner.
-    pub(super) async fn wait(&self, phase: &mut watch::Receiver<Phase>, deadline: Instant) -> Result<bool> {
+    pub(super) async fn wait(
+        &self,
+        handle: &Handle,
+        changes: &mut watch::Receiver<u64>,
+        deadline: Instant,
+    ) -> Result<bool> {
         let mut closing = self.closing.clone();
         if !self.metadata.is_owner() {
             let mut ownership = self.metadata.ownership();
@@ -192,7 +188,8 @@ impl Service {
             return is_owned.then_some(true).ok_or_else(waits);
         }
         Ok(tokio::select! {
-            changed = tokio::time::timeout_at(deadline, phase.changed()) => changed.is_ok(),
+            changed = tokio::time::timeout_at(deadline, changes.changed()) => changed.is_ok(),
+            () = self.metadata.removed(handle) => true,
             _ = closing.wait_for(|is_closing| *is_closing) => false,
         })
     }
@@ -226,22 +223,11 @@ impl Service {
         }
     }
 
-    pub(super) fn subscribe(&self, handle: &Handle) -> watch::Receiver<Phase> {
-        self.live.subscribe(handle, || self.metadata.snapshot_state(handle).ok().flatten())
-    }
-
     /// Waits for a snapshot. Returns whether the shape is still there.
-    async fn ready(&self, phase: &mut watch::Receiver<Phase>) -> Result<bool> {
-        let is_over = |phase: &Phase| !matches!(phase, Phase::Pending);
-        let phase = tokio::time::timeout(SNAPSHOT_TIMEOUT, phase.wait_for(is_over)).await;
-        match phase {
-            Ok(Ok(phase)) => match &*phase {
-                Phase::Ready(_) => Ok(true),
-                Phase::Failed(failure) => Err(failure.clone()),
-                Phase::Broken => Err(Failure::Unavailable("the shape is being removed".to_owned())),
-                Phase::Gone | Phase::Pending => Ok(false),
-            },
-            Ok(Err(_)) => Ok(false),
+    async fn ready(&self, handle: &Handle) -> Result<bool> {
+        match tokio::time::timeout(SNAPSHOT_TIMEOUT, self.metadata.complete(handle)).await {
+            Ok(Ok(false)) => self.live.failure(handle).map_or(Ok(false), Err),
+            Ok(complete) => complete,
             Err(_) => Err(Failure::Overloaded("the snapshot is not ready yet".to_owned(), 1)),
         }
     }
@@ -254,7 +240,7 @@ impl Service {
             Some(handle) => Handle::new(handle).ok(),
             None => {
                 let table = self.tables.table(&query.table).await?;
-                self.metadata.handle_for(query.definition(&table)?.keyed().as_key())?
+                self.metadata.handle_for(&query.definition(&table)?.keyed())?
             }
         };
         if let Some(handle) = handle {

@@ -14,10 +14,7 @@ use shape_meta::Handle;
 use tokio::{sync::watch, time::Instant};
 
 use super::{respond, serve::Service};
-use crate::{
-    live::Phase,
-    log::{After, Offset},
-};
+use crate::log::{After, Offset};
 
 /// The time after which a stream ends, and its client connects again.
 const DURATION: Duration = Duration::from_secs(60);
@@ -27,7 +24,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 struct Events {
     service: Arc<Service>,
     handle: Handle,
-    phase: watch::Receiver<Phase>,
+    changes: watch::Receiver<u64>,
     after: After,
     end: Instant,
     ready: VecDeque<Bytes>,
@@ -38,13 +35,13 @@ struct Events {
 pub(super) fn response(
     service: Arc<Service>,
     handle: Handle,
-    phase: watch::Receiver<Phase>,
+    changes: watch::Receiver<u64>,
     after: After,
 ) -> Response {
     let offset =
         if let After::Offset(offset) = after { offset } else { Offset { transaction: 0, position: 0 } };
     let end = Instant::now() + DURATION;
-    let events = Events { service, handle, phase, after, end, ready: VecDeque::new(), has_started: false };
+    let events = Events { service, handle, changes, after, end, ready: VecDeque::new(), has_started: false };
     let stream = stream::unfold(events, |mut events| async move {
         let next = events.next().await?;
         Some((Ok::<_, Infallible>(next), events))
@@ -65,7 +62,12 @@ impl Events {
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(bytes);
             }
-            if !matches!(*self.phase.borrow_and_update(), Phase::Ready(_)) || Instant::now() >= self.end {
+            self.changes.mark_unchanged();
+            let metadata = &self.service.metadata;
+            if metadata.is_broken(&self.handle)
+                || !metadata.is_live(&self.handle)
+                || Instant::now() >= self.end
+            {
                 return None;
             }
             let last_seen = self.service.last_seen(self.after);
@@ -81,14 +83,12 @@ impl Events {
                 continue;
             }
             let until = self.end.min(Instant::now() + KEEP_ALIVE);
-            if !self.service.wait(&mut self.phase, until).await.ok()? {
+            if !self.service.wait(&self.handle, &mut self.changes, until).await.ok()? {
                 if *self.service.closing.borrow() {
                     return None;
                 }
                 return Some(Bytes::from_static(b": keep-alive\n\n"));
             }
-            // Read now, and not only after the next change.
-            self.phase.mark_changed();
         }
     }
 
