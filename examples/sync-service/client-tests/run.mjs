@@ -33,7 +33,7 @@ const DEADLINE = 60_000 + 30 * Number(options.clients)
 /** More requests in one round are a loop. */
 const MAX_REQUESTS = 400
 /** Fewer shapes than the round of evictions makes, and more than the clients use. */
-const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options.shapes) + 20), '--min-age', '1', '--live-seconds', '5', '--chunk-bytes', '20000']
+const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options.shapes) + 20), '--min-age', '1', '--live-seconds', Number(options.clients) > 500 ? '20' : '5', '--chunk-bytes', '20000']
 
 console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
@@ -95,6 +95,8 @@ async function writer(seed, over) {
   while (!over.is) {
     try {
       await write(sql, own, rows)
+      // Every transaction is compared with every shape of its tables: more shapes, fewer transactions.
+      await new Promise((resolve) => setTimeout(resolve, Number(options.clients) / 20))
     } catch (error) {
       const isDisconnect = !error.code || error.code.startsWith('57') || error.code.startsWith('E')
       const isSchema = ['42703', '0A000'].includes(error.code)
