@@ -62,9 +62,20 @@ export async function write(sql, random, rows) {
   }
 }
 
+/** Does a statement, again if other writers lock it out. */
+export async function insist(sql, statement, values) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await sql.query(statement, values)
+    } catch (error) {
+      if (error.code !== '40P01' || attempt === 20) throw error
+    }
+  }
+}
+
 /** Changes every row, so that a client that is stuck differs. */
 export async function stamp(sql, round) {
-  for (const table of ALL_TABLES) await sql.query(`update ${table} set stamp = $1`, [round])
+  for (const table of ALL_TABLES) await insist(sql, `update ${table} set stamp = $1`, [round])
 }
 
 /** Returns a random shape that no other number has: what the client asks for. */

@@ -2,7 +2,7 @@
 
 import { cpSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ALL_TABLES } from './database.mjs'
+import { ALL_TABLES, insist } from './database.mjs'
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -80,13 +80,13 @@ export const TROUBLES = {
   },
 
   async truncate({ sql, random }) {
-    await sql.query(`truncate ${random.pick(ALL_TABLES)}`)
+    await insist(sql, `truncate ${random.pick(ALL_TABLES)}`)
   },
 
   async alter({ sql, random }) {
     const table = random.pick(ALL_TABLES)
-    await sql.query(`alter table ${table} drop column if exists extra`)
-    if (random.chance(0.7)) await sql.query(`alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
+    await insist(sql, `alter table ${table} drop column if exists extra`)
+    if (random.chance(0.7)) await insist(sql, `alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
   },
 
   /** The disk of the metadata and of the logs is full for some seconds. Needs the right to mount. */
@@ -134,7 +134,7 @@ export const TROUBLES = {
 
   /** Large transactions. */
   async bulk({ sql }) {
-    await sql.query('update items set note = repeat(md5(id::text), 40)')
-    await sql.query('update items set note = left(note, 20)')
+    await insist(sql, 'update items set note = repeat(md5(id::text), 40)')
+    await insist(sql, 'update items set note = left(note, 20)')
   },
 }
