@@ -327,6 +327,7 @@ fn the_exporter_writes_the_documented_series() {
             "shape_meta_flush_retries_total",
             "shape_meta_mutations_failed_total",
             "shape_meta_orphans_found_total",
+            "shape_meta_orphans_waiting",
             "shape_meta_quarantines_total",
             "shape_meta_repair_lost_total",
             "shape_meta_stops_total",
@@ -355,7 +356,7 @@ fn every_alert_queries_existing_metrics() {
             alerts += 1;
         }
     }
-    assert_eq!(alerts, 12, "every one was checked");
+    assert_eq!(alerts, 13, "every one was checked");
 }
 
 #[test]

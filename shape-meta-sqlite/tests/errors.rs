@@ -149,8 +149,7 @@ fn a_fenced_and_a_closed_store() {
     support::raw_connection(directory.path())
         .execute("UPDATE meta SET epoch = 7, checksum = NULL", [])
         .expect("writes");
-    let fenced =
-        shape_meta_core::ShapeStore::apply(&store, &support::batch(1, [])).expect_err("the store is fenced");
+    let fenced = ShapeStore::apply(&store, &support::batch(1, [])).expect_err("the store is fenced");
     store.close().expect("closes");
     let closed = store.last_seq().expect_err("the store is closed");
     insta::assert_snapshot!([fenced, closed].map(|error| text(&error, directory.path())).join("\n"));

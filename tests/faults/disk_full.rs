@@ -54,7 +54,7 @@ fn fill(store: &ShapeMeta) -> u64 {
 
 /// C7 and C9 while the disk is full: the bound holds, health reports the reason, and reads are served.
 fn assert_full(store: &ShapeMeta, added: u64, kind: ErrorKind) {
-    assert_eq!(retry_error(store).kind(), kind);
+    assert_eq!(retry_error(store).kind(), kind, "{:?}", retry_error(store));
     assert_eq!(store.pending().shapes, BOUND, "C7: the bound is reached");
     assert!(matches!(
         store.add(large(added), Wait::No),

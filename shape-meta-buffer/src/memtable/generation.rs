@@ -252,7 +252,7 @@ impl Generation {
         self.fed.iter().filter(|change| !rejected.contains(&change.seq)).cloned().collect()
     }
 
-    /// Whether a list as of the middle of it cannot be resumed: it has removed or marked a shape that it adds.
+    /// Whether a list as of its middle cannot be resumed: it has removed or marked a shape that it adds.
     pub(crate) fn has_cancelled(&self) -> bool {
         self.has_cancelled
     }

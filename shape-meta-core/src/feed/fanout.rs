@@ -146,8 +146,8 @@ impl Feeds {
         self.accepted().extend(corrections);
     }
 
-    /// Records that a commit of the mutations from `first` to `last` leaves out changes that a list in between
-    /// lacks: removals and marks of shapes that are added in the same commit.
+    /// Records that a commit of the mutations from `first` to `last` leaves out changes that a list in
+    /// between lacks: removals and marks of shapes that are added in the same commit.
     pub fn cancelled(&self, first: Seq, last: Seq) {
         let mut subscribers = self.subscribers();
         subscribers.cancelled.push_back((first, last));

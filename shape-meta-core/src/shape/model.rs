@@ -45,8 +45,8 @@ use crate::{Definition, Key, Relation};
 /// ```
 ///
 /// `where`, `params`, `dependencies` (keys as 64 hexadecimal digits), `all_columns` (false without it) and
-/// `subquery_columns` are optional; all other fields are required. Unknown fields, duplicate fields and `null`
-/// are refused.
+/// `subquery_columns` are optional; all other fields are required. Unknown fields, duplicate fields and
+/// `null` are refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -118,12 +118,11 @@ mod tests {
             has_lookups: true,
         };
         let line = |openings: &[(Identity, u64, u64)]| {
-            let line = openings.iter().fold(Lineage::default(), |line, (opening, epoch, began_at)| {
+            openings.iter().fold(Lineage::default(), |line, (opening, epoch, began_at)| {
                 let began_at = Seq::new(*began_at);
                 let opened = Timestamp::from_micros(1);
                 line.followed_by(LineageRow { epoch: *epoch, opening: *opening, began_at, opened })
-            });
-            line
+            })
         };
         let shown = Position::new(&row(database, b, 2, 10), line(&[(a, 1, 0), (b, 2, 5)])).shown();
         let both = [(a, 1, 0), (b, 2, 5)];

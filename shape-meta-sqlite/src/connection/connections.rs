@@ -207,6 +207,13 @@ impl Writer {
         }
     }
 
+    /// The same without a connection, after a failure.
+    fn record_partial_writes(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.database.record_own_writes(|| None);
+        }
+    }
+
     /// Ends the rest of an idle writer.
     fn begin_work(&mut self) {
         if let Some(ticket) = self.idle_ticket.take() {
@@ -497,7 +504,11 @@ impl Connections {
             Some(connection) => connection,
             None => match self.reopen(writer.idle_size.is_some(), writer.file.as_ref()) {
                 Ok((connection, file)) => writer.set(connection, file),
-                Err(error) => return Err(waiting.refused(error)),
+                Err(error) => {
+                    // Its checkpoint may have written a part: the disk is full.
+                    writer.record_partial_writes();
+                    return Err(waiting.refused(error));
+                }
             },
         };
         // Dropped before the lock is released, so that the number of connections in use never exceeds the
@@ -582,7 +593,12 @@ impl Connections {
         // A database in memory lives and dies with its connection.
         if self.settings.path.is_some() {
             if let Some(connection) = writer.take() {
+                let is_ours = writer.file.as_ref().is_some_and(|file| file.database.new_stamp().is_none());
+                // This checkpoints, and may write a part: the disk is full.
                 drop(connection);
+                if is_ours {
+                    writer.record_partial_writes();
+                }
                 writer.limit.writer_closed();
             }
             writer.idle_size = None;

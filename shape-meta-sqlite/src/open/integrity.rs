@@ -4,7 +4,7 @@ use shape_meta_core::{Error, ErrorKind, Result, Seq};
 use crate::{
     DiskIndexes, IntegrityCheck,
     error::failed,
-    format::schema,
+    format::{cleanup, lineage::Lineage, schema, stamp::StampRow},
     open::{identified::IdentifiedDatabase, unreadable::reports_unreadable_page},
     read::last_reads,
     write::change_log::ChangeLogSize,
@@ -21,6 +21,7 @@ const TABLES_OF_VERSION_2: &[&str] = &[
 ];
 const TABLES_OF_VERSION_3: &[&str] =
     &["PRAGMA quick_check(cleanup)", "PRAGMA quick_check(trusted_storage)", "PRAGMA quick_check(lineage)"];
+const TABLES_OF_VERSION_4: &[&str] = &["PRAGMA quick_check(stamp)"];
 const WHOLE_FILE: &[&str] = &["PRAGMA quick_check(10)"];
 
 /// Rows that belong together, in all versions: what is wrong, and how to count it.
@@ -66,18 +67,32 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
     if version == 0 {
         return Ok(());
     }
-    let checks: [&[&str]; 3] = match (level, version) {
-        (IntegrityCheck::Nothing, _) => [&[], &[], &[]],
-        (IntegrityCheck::Metadata, ..2) => [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, &[]],
-        (IntegrityCheck::Metadata, 2) => [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, TABLES_OF_VERSION_2],
-        (IntegrityCheck::Metadata, _) => [TABLES_OF_VERSION_1, TABLES_OF_VERSION_2, TABLES_OF_VERSION_3],
-        (IntegrityCheck::Everything, _) => [WHOLE_FILE, &[], &[]],
+    let checks: [&[&str]; 4] = match (level, version) {
+        (IntegrityCheck::Nothing, _) => [&[]; 4],
+        (IntegrityCheck::Metadata, ..2) => [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, &[], &[]],
+        (IntegrityCheck::Metadata, 2) => {
+            [TABLES_OF_VERSION_1, TASKS_BEFORE_VERSION_3, TABLES_OF_VERSION_2, &[]]
+        }
+        (IntegrityCheck::Metadata, 3) => [TABLES_OF_VERSION_1, TABLES_OF_VERSION_2, TABLES_OF_VERSION_3, &[]],
+        (IntegrityCheck::Metadata, _) => {
+            [TABLES_OF_VERSION_1, TABLES_OF_VERSION_2, TABLES_OF_VERSION_3, TABLES_OF_VERSION_4]
+        }
+        (IntegrityCheck::Everything, _) => [WHOLE_FILE, &[], &[], &[]],
     };
-    if level == IntegrityCheck::Nothing && version >= 2 {
-        // The store reads these tables right after the open. They are read here first, so that an unreadable
-        // page is found before anything is written.
-        last_reads::recency(connection, Seq::default(), true)?;
-        ChangeLogSize::read(connection)?;
+    if level == IntegrityCheck::Nothing {
+        // The open and the store read these tables in any case. They are read here first, so that an
+        // unreadable page is found before anything is written.
+        if version >= 2 {
+            last_reads::recency(connection, Seq::default(), true)?;
+            ChangeLogSize::read(connection)?;
+        }
+        if version >= 3 {
+            Lineage::read(connection)?;
+            cleanup::is_storage_trusted(connection, None)?;
+        }
+        if version >= 4 {
+            StampRow::read(connection)?;
+        }
     }
     for check in checks.into_iter().flatten() {
         let findings = connection

@@ -1,6 +1,6 @@
 //! What subscribers cost a mutation: `cargo bench -p shape-meta-bench-criterion --bench feeds`. The store
-//! below is the reference store in memory. Each iteration adds, marks and removes a thousand shapes on one thread:
-//! 3,000 changes. Subscribers are drained in between, and that is not measured: it is their own time.
+//! below is the reference store in memory. Each iteration adds, marks and removes a thousand shapes on one
+//! thread: 3,000 changes. Subscribers are drained in between, and that is not measured: it is their own time.
 
 use std::{sync::Arc, time::Duration};
 

@@ -38,7 +38,8 @@ fn run(run: &mut Run<'_>) -> Result {
     let duration = Duration::from_millis(run.scale.pick([30, 150, 2_000, 2_000]));
     let mut candidates = run.candidates(shapes);
     candidates.retain(|one| one.kind() == Kind::Composition);
-    let filling = Filling { name: "plain", shapes, shape: sample::shape };
+    // Of its own, since it evicts shapes that others read.
+    let filling = Filling { name: "eviction", shapes, shape: sample::shape };
     let mut opened = run.open_filled(&candidates, filling)?;
     let mut number = 0;
     let rows = run.measure_rounds(&mut opened, |candidate| {

@@ -167,7 +167,7 @@ impl Service {
         }
     }
 
-    /// Waits for a change of a log, or the end of its shape. Returns whether there is one before the deadline.
+    /// Waits for a change of a log, or the end of its shape. Returns whether there is one in time.
     ///
     /// A standby does not notice changes, so a request waits until it is the owner.
     pub(super) async fn wait(
