@@ -79,7 +79,7 @@ proptest! {
             policy = policy.max_unread(Duration::from_secs(most));
         }
         let evictor = Evictor::new(policy);
-        let is_pinned = |number: u64| number % each_pinned == 0;
+        let is_pinned = |number: u64| number.is_multiple_of(each_pinned);
         (0..60).filter(|number| is_pinned(*number)).for_each(|number| evictor.pin(handle(number)));
         // A step whose candidates were all read removes nothing, and a later one goes on.
         let (mut idle, mut removed) = (0, Vec::new());
