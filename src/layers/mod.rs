@@ -107,11 +107,8 @@ impl<S: ShapeStore + Clone + 'static> LowerLayers<S> {
 /// Stacks the layer that validates: the buffer, or `Direct` without one.
 fn stack_top<S: ShapeStore + 'static>(store: S, layers: Layers) -> Result<Box<dyn StoreControl>> {
     let Layers { observer, limits, creation_counts_as_read, buffer, feeds, .. } = layers;
-    match buffer {
-        Some(options) => {
-            let options = buffer::with_creation_counts_as_read(options, creation_counts_as_read);
-            buffer::over(store, options, limits, observer, feeds)
-        }
+    match buffer.map(|options| buffer::with_creation_counts_as_read(options, creation_counts_as_read)) {
+        Some(options) => buffer::over(store, options, limits, observer, feeds),
         None => Ok(Box::new(
             Direct::with_feeds(store, limits, observer, feeds)?
                 .creation_counts_as_read(creation_counts_as_read.unwrap_or(false)),

@@ -74,6 +74,6 @@ fn refresh(standby: &Standby, known: &KnownShapes, mut pause: impl FnMut() -> Re
             standby.snapshot_state(handle).expect("it reads") == Some(SnapshotState::Complete)
         });
         let new: Vec<_> = complete.map(|handle| number_of(&handle)).filter(|one| seen.insert(*one)).collect();
-        known.add(new);
+        known.add_durable(new);
     }
 }

@@ -1,6 +1,7 @@
 //! Code of both processes: shapes by number, threads that read and write, and messages to the parent.
 
 use std::{
+    collections::HashSet,
     io::{Write, stdin, stdout},
     process,
     sync::{
@@ -46,15 +47,28 @@ pub(super) fn receive() -> String {
 
 /// Shapes that are known to be complete. They must stay readable.
 #[derive(Default)]
-pub(super) struct KnownShapes(Mutex<Vec<u64>>);
+pub(super) struct KnownShapes {
+    all: Mutex<Vec<u64>>,
+    /// Those of them that are in the database: a new owner keeps them.
+    durable: Mutex<HashSet<u64>>,
+}
 
 impl KnownShapes {
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers);
+    }
+
+    pub(super) fn add_durable(&self, numbers: impl IntoIterator<Item = u64> + Clone) {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers.clone());
+        self.add(numbers);
+    }
+
+    fn is_durable(&self, number: u64) -> bool {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
     }
 
     fn any(&self, random: &mut fastrand::Rng) -> Option<u64> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         random.choice(&*known).copied()
     }
 }
@@ -71,6 +85,8 @@ pub(super) fn read(store: &impl ReadShapes, known: &KnownShapes, ends: &AtomicBo
             0 => store.validate_handle(&handle, shape.hash),
             1 => store.handle_for(&shape.key).map(|found| found == Some(handle.clone())),
             2 => store.touch(&handle, Timestamp::now()),
+            // Read from the disk, where a new owner may have removed what was not yet complete there.
+            _ if !known.is_durable(number) => continue,
             _ => store
                 .record(&handle)
                 .map(|found| found.is_some_and(|record| record.definition == shape.definition)),
@@ -107,6 +123,7 @@ pub(super) fn write(
                 report(&format!("added {number} {}", receipt.seq()));
                 // The parent learns of some durable shapes; most are not durable yet.
                 if number % 16 == 0 && receipt.wait_durable(std::time::Duration::from_secs(10)).is_ok() {
+                    known.add_durable([number]);
                     report(&format!("durable {}", receipt.seq()));
                 }
             }
