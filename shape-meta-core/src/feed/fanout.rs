@@ -89,6 +89,16 @@ fn bit(stage: FeedStage) -> u8 {
     }
 }
 
+impl Subscribers {
+    fn check_not_corrected(&self, after: Seq) -> Result<(), FeedError> {
+        if self.corrected_through.is_some_and(|corrected| after <= corrected) {
+            let why = "changes that were visible have been rejected, or lost by a repair, since then";
+            return Err(FeedError::ListAnew { why });
+        }
+        Ok(())
+    }
+}
+
 impl Feeds {
     /// Returns the stages that have subscribers. One atomic load: what a change costs that no one follows.
     ///
@@ -114,10 +124,7 @@ impl Feeds {
             if after > last {
                 return Err(FeedError::ListAnew { why: "the store has not reached that sequence number" });
             }
-            if subscribers.corrected_through.is_some_and(|corrected| after <= corrected) {
-                let why = "changes that were visible have been rejected, or lost by a repair, since then";
-                return Err(FeedError::ListAnew { why });
-            }
+            subscribers.check_not_corrected(after)?;
         }
         // What was accepted before is not for the new subscriber.
         self.pass_on(&mut subscribers);
@@ -170,6 +177,8 @@ impl Feeds {
             return Ok(());
         };
         let subscribers = self.subscribers();
+        // By the flush that the subscription has asked for.
+        subscribers.check_not_corrected(after)?;
         let is_within = |(first, last): &(Seq, Seq)| *first <= after && after < *last;
         if after < subscribers.cancelled_through || subscribers.cancelled.iter().any(is_within) {
             let why = "shapes that were visible at that sequence number have been removed or marked before they \
