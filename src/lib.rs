@@ -141,8 +141,8 @@
 //! # Change feeds
 //!
 //! [`StoreControl::subscribe`] gives every change of the list of shapes once and in order, for whatever
-//! follows it: a router of rows, another cache, an audit. A caller that keeps a list subscribes first and lists
-//! second.
+//! follows it: a router of rows, another cache, an audit. A caller that keeps a list subscribes first and
+//! lists second.
 //!
 //! ```
 //! # #[cfg(all(feature = "sqlite", feature = "cache", feature = "buffer"))]
