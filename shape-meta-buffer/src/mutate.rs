@@ -268,10 +268,8 @@ impl<S: ShapeStore> Shared<S> {
             }
             // An add ends no wait, and a copy of it would be one more reference to free.
             let ends_waits = (!matches!(change, Change::Add { .. })).then(|| change.clone());
-            let watched = self.feeds.watched();
-            let fed = if watched.by_none() { None } else { FeedChange::of(seq, &change) };
-            let wakes_flusher = self.insert(&mut state, change, hashes, seq);
-            let is_emitted = fed.is_some_and(|fed| self.emit(&mut state, fed, watched));
+            let mut inserted = Inserted::default();
+            self.insert_and_emit(&mut state, change, hashes, seq, &mut inserted);
             if let Some(started_at) = started_at {
                 // Under the lock, where a look at the clock costs those that wait for it. Outside, all
                 // threads would write one table of atomics.
@@ -281,19 +279,39 @@ impl<S: ShapeStore> Shared<S> {
             if let Some(change) = &ends_waits {
                 self.waits.changed_by(change);
             }
-            if is_emitted {
-                self.feeds.deliver();
-            }
-            if wakes_flusher {
-                self.requests.wake();
-            }
+            self.finish(inserted);
             return Ok(Accepted::New(seq));
+        }
+    }
+
+    /// Inserts an accepted change, and emits it. [`finish`](Self::finish) does the rest.
+    pub(crate) fn insert_and_emit(
+        &self,
+        state: &mut State,
+        change: Change,
+        hashes: Hashes,
+        seq: Seq,
+        inserted: &mut Inserted,
+    ) {
+        let watched = self.feeds.watched();
+        let fed = if watched.by_none() { None } else { FeedChange::of(seq, &change) };
+        inserted.wakes_flusher |= self.insert(state, change, hashes, seq);
+        inserted.is_emitted |= fed.is_some_and(|fed| self.emit(state, fed, watched));
+    }
+
+    /// Does what insertions have left for the time without the overlay's lock.
+    pub(crate) fn finish(&self, inserted: Inserted) {
+        if inserted.is_emitted {
+            self.feeds.deliver();
+        }
+        if inserted.wakes_flusher {
+            self.requests.wake();
         }
     }
 
     /// Emits a change that was just inserted: to the feeds of visible changes now, and to those of durable
     /// changes with its generation. Returns whether there is something to deliver.
-    pub(crate) fn emit(&self, state: &mut State, fed: FeedChange, watched: Watched) -> bool {
+    fn emit(&self, state: &mut State, fed: FeedChange, watched: Watched) -> bool {
         if watched.at(FeedStage::Durable) {
             state.active.feed(fed.clone());
         }
@@ -330,7 +348,7 @@ impl<S: ShapeStore> Shared<S> {
     }
 
     /// Inserts an accepted change into the active generation. Returns whether the flusher has to be woken.
-    pub(crate) fn insert(&self, state: &mut State, change: Change, hashes: Hashes, seq: Seq) -> bool {
+    fn insert(&self, state: &mut State, change: Change, hashes: Hashes, seq: Seq) -> bool {
         let (was_empty, was_due) = (state.active.is_empty(), self.options.is_large(&state.active));
         if let Change::Reset = &change {
             (state.counts, state.shared_handles) = (CountDelta::default(), 0);
@@ -350,6 +368,14 @@ impl<S: ShapeStore> Shared<S> {
         self.overlay.acknowledge(state);
         state.active.has_whole_replaced() || was_empty || (!was_due && self.options.is_large(&state.active))
     }
+}
+
+/// What changes that were inserted leave to do without the overlay's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Inserted {
+    wakes_flusher: bool,
+    /// Whether feeds have something to deliver.
+    is_emitted: bool,
 }
 
 /// Returns the error of a mutation during whose two looks below that store was rebuilt.

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Change, Entry, MutateError, Removal, Result, Selection, ShapeStore, feed::FeedChange};
+use shape_meta_core::{Change, Entry, MutateError, Removal, Result, Selection, ShapeStore};
 
 use crate::{
     backpressure::Needs,
     memtable::{DroppedSince, Hashes, Lookup, State},
-    mutate::{Accepted, rebuilt_meanwhile},
+    mutate::{Accepted, Inserted, rebuilt_meanwhile},
     shared::Shared,
 };
 
@@ -53,28 +53,20 @@ impl<S: ShapeStore> Shared<S> {
             return Err(refusal.into());
         }
         let first = state.last.next();
-        let (mut wakes_flusher, mut is_emitted) = (false, false);
-        let watched = self.feeds.watched();
+        let mut inserted = Inserted::default();
         for entry in &removed {
             let seq = state.last.next();
             let hash = self.overlay.hashing.handle(entry.handle().as_bytes());
             let change = Change::Remove { entry: Arc::clone(entry) };
             let hashes = self.announce(&state, &change, Hashes { handle: hash, key: 0 });
-            let fed = if watched.by_none() { None } else { FeedChange::of(seq, &change) };
-            wakes_flusher |= self.insert(&mut state, change, hashes, seq);
-            is_emitted |= fed.is_some_and(|fed| self.emit(&mut state, fed, watched));
+            self.insert_and_emit(&mut state, change, hashes, seq, &mut inserted);
             if let Some(started_at) = started_at {
                 state.active.record_latency(started_at.elapsed());
             }
         }
         let last = state.last;
         drop(state);
-        if is_emitted {
-            self.feeds.deliver();
-        }
-        if wakes_flusher {
-            self.requests.wake();
-        }
+        self.finish(inserted);
         removed.iter().for_each(|entry| self.waits.removed(entry.handle()));
         Ok(Accepted::All(first, last))
     }
