@@ -60,6 +60,18 @@ fn c15_a_rejected_removal_is_corrected_with_its_successors() {
     }
 }
 
+/// Once, the correction was skipped, and the list kept a shape that was gone.
+#[test]
+fn c15_a_resume_whose_own_flush_rejects_a_shape_lists_anew() {
+    let (store, faults) = manual();
+    faults.reject_handle(&shape("rejected", 0).handle, RejectedSeq::Reported);
+    add(&store, "rejected", 1);
+    let shown = store.last_seq().expect("memory does not fail");
+    add(&store, "kept", 2);
+    let resumed = store.subscribe(&FeedOptions::visible().after(shown));
+    assert!(matches!(resumed, Err(FeedError::ListAnew { .. })), "{resumed:?}");
+}
+
 /// What was visible, and was rejected since, is not in the change log.
 #[test]
 fn c15_a_list_before_a_rejection_cannot_be_resumed() {
