@@ -268,16 +268,20 @@ fn c13_a_lost_or_replaced_wal_is_noticed() {
             shell(directory.path(), "mv aside shape-meta.sqlite3-wal");
             apply(&store, 4).expect("the WAL is back");
         } else {
-            let mut entries = Vec::new();
-            entries.extend((1..=3).map(|number| support::record(number).entry.clone()));
-            let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
-            store.rebuild_from(trusted).expect("the same remedy as for a lost database");
-            apply(&store, 4).expect("the database is repaired");
+            assert_repairs(&store);
         }
         drop(store);
         let store = support::open(directory.path(), support::options());
         assert!(support::live(&store).contains(&4), "{command}: what is confirmed is durable");
     }
+}
+
+/// Repairs the database from the shapes 1 to 3, and adds shape 4.
+fn assert_repairs(store: &SqliteStore) {
+    let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));
+    let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
+    store.rebuild_from(trusted).expect("the same remedy as for a lost database");
+    apply(store, 4).expect("the database is repaired");
 }
 
 #[test]
@@ -303,10 +307,7 @@ fn c13_a_wal_that_is_cut_or_overwritten_in_place_is_noticed() {
             assert_eq!(error.kind(), ErrorKind::Io, "{command}: {error}");
             apply(&store, 4).expect_err("it stays so");
             drop(scan);
-            let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));
-            let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
-            store.rebuild_from(trusted).expect("the same remedy as for a lost database");
-            apply(&store, 4).expect("the database is repaired");
+            assert_repairs(&store);
             drop(store);
             let store = support::open(directory.path(), support::options());
             assert!(support::live(&store).contains(&4), "{command}: what is confirmed is durable");
@@ -422,10 +423,7 @@ fn c13_a_file_that_was_overwritten_is_repaired_from_memory() {
         store.maintain().expect("checkpoints");
         shell(directory.path(), command);
         assert_eq!(apply(&store, 4).expect_err(command).kind(), ErrorKind::Io, "{command}");
-        let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));
-        let trusted = TrustedState { entries: Some(&entries), last_seq: Some(Seq::new(3)) };
-        store.rebuild_from(trusted).expect("the same remedy as for a lost database");
-        apply(&store, 4).expect("the database is repaired");
+        assert_repairs(&store);
         store.maintain().expect("checkpoints");
         apply(&store, 5).expect("the new file is known");
         drop(store);
