@@ -316,12 +316,8 @@ impl Standby {
             return Ok(store.clone());
         }
         let observer = Arc::clone(&promotion.upper.observer);
-        let span = observer.begin(Activity::Promote { path: &self.0.place });
-        let promoted = self.take_over(&promotion, on_live_owner, stop);
-        if let Some(span) = span {
-            span.end(promoted.as_ref().err());
-        }
-        let store = promoted?;
+        let store = Activity::Promote { path: &self.0.place }
+            .observed(&*observer, || self.take_over(&promotion, on_live_owner, stop))?;
         let store = self.0.promoted.get_or_init(|| store).clone();
         // They go on with the waits of the store.
         self.0.waits.all_changed();

@@ -38,13 +38,8 @@ impl PostgresStore {
     /// `Corrupt` if the row of an incomplete shape is damaged. Otherwise an error of the server; then nothing
     /// has changed, or only the answer was lost. Recovering again is harmless.
     pub fn recover(&self) -> Result<Recovery> {
-        let span = self.observer.begin(Activity::Recovery);
         let started = Instant::now();
-        let recovered = self.recover_once();
-        if let Some(span) = span {
-            span.end(recovered.as_ref().err());
-        }
-        let recovery = recovered?;
+        let recovery = Activity::Recovery.observed(&*self.observer, || self.recover_once())?;
         self.observer.recovered(&RecoveryStats {
             valid: recovery.valid,
             removed: recovery.removed.len(),

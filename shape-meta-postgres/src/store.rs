@@ -82,12 +82,9 @@ impl PostgresStore {
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
         let path = format!("{}/{stack}", pool.place());
-        let span = observer.begin(Activity::Open { path: path.as_ref() });
-        let opened = pipeline::open(pool, stack, &options);
-        if let Some(span) = span {
-            span.end(opened.as_ref().err());
-        }
-        let OpenedStack { stack: opened, recency, report, tasks, stamp } = opened?;
+        let OpenedStack { stack: opened, recency, report, tasks, stamp } =
+            Activity::Open { path: path.as_ref() }
+                .observed(&*observer, || pipeline::open(pool, stack, &options))?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         let cleanup = CleanupTasks::new(options.cleanup_tasks, tasks);
         let mut store = Self::new(pool, stack, opened, recency, report, cleanup, options, observer);

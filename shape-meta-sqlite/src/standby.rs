@@ -82,12 +82,8 @@ impl SqliteStandby {
     ///   standby; [`DiskIndexes::Maintained`] needs an owner that maintains the index tables.
     /// - `Io`, `Busy`, `ReadOnly`: the file system fails.
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
-        let span = observer.begin(Activity::Open { path: directory });
-        let opened = Files::new(directory).and_then(|files| Self::open_files(files, options, &observer));
-        if let Some(span) = span {
-            span.end(opened.as_ref().err());
-        }
-        opened
+        Activity::Open { path: directory }
+            .observed(&*observer, || Self::open_files(Files::new(directory)?, options, &observer))
     }
 
     fn open_files(files: Files, options: SqliteOptions, observer: &Arc<dyn Observer>) -> Result<Self> {

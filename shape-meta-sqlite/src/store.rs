@@ -58,17 +58,13 @@ impl SqliteStore {
     /// - `Configuration`: an option or the path is invalid.
     /// - `Corrupt`: the database is damaged, with [`OnCorruption::Refuse`](crate::OnCorruption::Refuse).
     pub fn open(directory: &Path, options: SqliteOptions, observer: Arc<dyn Observer>) -> Result<Self> {
-        let span = observer.begin(Activity::Open { path: directory });
-        let opened = options.validate().and_then(|()| {
+        let (files, settings, opened) = Activity::Open { path: directory }.observed(&*observer, || {
+            options.validate()?;
             let files = Files::new(directory)?;
             let settings = Settings { path: Some(files.database()), options, standby: false };
             let opened = pipeline::open_files(&files, &settings, &observer)?;
             Ok((files, settings, opened))
-        });
-        if let Some(span) = span {
-            span.end(opened.as_ref().err());
-        }
-        let (files, settings, opened) = opened?;
+        })?;
         Self::new(settings, opened, Some(files), observer)
     }
 

@@ -180,9 +180,8 @@ impl Cleanup {
 
     /// Calls the cleaner within a span of the observer. A panic is a failure like any other.
     fn clean(&self, handles: &[Handle]) -> Result<()> {
-        let span = self.observer.begin(Activity::Clean { shapes: handles.len() });
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.cleaner.clean(handles)));
-        let outcome = match outcome {
+        let clean = || {
+            match catch_unwind(AssertUnwindSafe(|| self.cleaner.clean(handles))) {
             Ok(outcome) => outcome.map_err(|source| {
                 let message = format!(
                     "the cleaner could not delete the stored data of {} removed shapes ({source}); the store works, \
@@ -192,10 +191,8 @@ impl Cleanup {
                 Error::new(ErrorKind::Cleaner, message).with_source(source)
             }),
             Err(panic) => Err(panic_error(&*panic)),
-        };
-        if let Some(span) = span {
-            span.end(outcome.as_ref().err());
         }
-        outcome
+        };
+        Activity::Clean { shapes: handles.len() }.observed(&*self.observer, clean)
     }
 }

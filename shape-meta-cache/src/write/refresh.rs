@@ -140,18 +140,13 @@ impl<S: ShapeStore> Cached<S> {
         &self,
         refresh: impl FnOnce(&mut Writer) -> Result<RefreshReport>,
     ) -> Result<RefreshReport> {
-        let span = self.observer.begin(Activity::Refresh);
         let started_at = Instant::now();
-        let mut writer = self.writer();
-        let refreshed = refresh(&mut writer);
-        if refreshed.is_ok() {
+        let mut refreshed = Activity::Refresh.observed(&*self.observer, || {
+            let mut writer = self.writer();
+            let refreshed = refresh(&mut writer)?;
             writer.outcome_unknown = false;
-        }
-        drop(writer);
-        if let Some(span) = span {
-            span.end(refreshed.as_ref().err());
-        }
-        let mut refreshed = refreshed?;
+            Ok(refreshed)
+        })?;
         refreshed.took = started_at.elapsed();
         Ok(refreshed)
     }

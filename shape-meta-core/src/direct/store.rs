@@ -576,11 +576,7 @@ impl<S: ShapeStore + 'static> Shared<S> {
     /// Saves a part of the last-read times. Returns whether there are more. A failure is emitted to the
     /// observer only; the next sweep retries the same times.
     fn save_reads(&self) -> bool {
-        let span = self.observer.begin(Activity::SaveReads);
-        let swept = self.inner.sweep_reads();
-        if let Some(span) = span {
-            span.end(swept.as_ref().err());
-        }
+        let swept = Activity::SaveReads.observed(&*self.observer, || self.inner.sweep_reads());
         swept.is_ok_and(|swept| swept.more)
     }
 

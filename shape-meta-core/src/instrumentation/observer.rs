@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{Change, Error, ErrorKind, Handle, Latencies, MutateError, Refusal, Repaired, Seq};
+use crate::{Change, Error, ErrorKind, Handle, Latencies, MutateError, Refusal, Repaired, Result, Seq};
 
 /// The instrumentation hooks: the layers emit their events to an observer. Every method does nothing by
 /// default; implement the ones that you need.
@@ -193,6 +193,20 @@ impl Activity<'_> {
             Self::Promote { .. } => "promote",
             Self::SaveReads => "save_reads",
         }
+    }
+
+    /// Does the work of this activity within a span of `observer`, which ends with the outcome.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`.
+    pub fn observed<T>(self, observer: &dyn Observer, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let span = observer.begin(self);
+        let outcome = work();
+        if let Some(span) = span {
+            span.end(outcome.as_ref().err());
+        }
+        outcome
     }
 }
 

@@ -61,12 +61,8 @@ impl PostgresStandby {
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
         let path = format!("{}/{stack}", pool.place());
-        let span = observer.begin(Activity::Open { path: path.as_ref() });
-        let opened = open::open(pool, stack, &options);
-        if let Some(span) = span {
-            span.end(opened.as_ref().err());
-        }
-        let open::Found { stack: found, recency, report } = opened?;
+        let open::Found { stack: found, recency, report } = Activity::Open { path: path.as_ref() }
+            .observed(&*observer, || open::open(pool, stack, &options))?;
         observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
         let cleanup = CleanupTasks::new(false, 0);
         Ok(Self {

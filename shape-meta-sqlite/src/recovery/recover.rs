@@ -93,8 +93,17 @@ impl SqliteStore {
     /// `Corrupt` if a row is damaged and the options refuse a repair. Otherwise an error of SQLite or the
     /// disk; then nothing has changed.
     pub fn recover(&self) -> Result<Recovery> {
-        let span = self.observer.begin(Activity::Recovery);
         let started = Instant::now();
+        let recovery = Activity::Recovery.observed(&*self.observer, || self.recover_or_repair())?;
+        self.observer.recovered(&RecoveryStats {
+            valid: recovery.valid,
+            removed: recovery.removed.len(),
+            took: started.elapsed(),
+        });
+        Ok(recovery)
+    }
+
+    fn recover_or_repair(&self) -> Result<Recovery> {
         let mut recovered = self.recover_once();
         let options = &self.connections.settings().options;
         if let Err(error) = &recovered
@@ -108,16 +117,7 @@ impl SqliteStore {
                 .repair_for(Some(error.clone()), TrustedState::default())
                 .and_then(|repaired| Ok(Recovery { quarantined: Some(repaired), ..self.recover_once()? }));
         }
-        if let Some(span) = span {
-            span.end(recovered.as_ref().err());
-        }
-        let recovery = recovered?;
-        self.observer.recovered(&RecoveryStats {
-            valid: recovery.valid,
-            removed: recovery.removed.len(),
-            took: started.elapsed(),
-        });
-        Ok(recovery)
+        recovered
     }
 
     fn recover_once(&self) -> Result<Recovery> {
