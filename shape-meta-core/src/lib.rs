@@ -56,6 +56,7 @@
 //! |---|---|
 //! | `shape` | the ready-made definition type `Shape`, its JSON, its key, and a reader of traces of such definitions |
 //! | `serde` | `Serialize` for `Health`; also `Deserialize` for `Handle`, `Key`, `DefinitionHash`, `SnapshotState`, `Seq`, `Timestamp`, `Metadata` and `Counts` |
+//! | `rows` | checksums of rows, identities and look-up hashes in `store_parts`, for implementors of a store over a database |
 //! | `conformance` | the conformance suite, and stores that fail on purpose, for tests of implementations |
 //!
 //! # Related crates

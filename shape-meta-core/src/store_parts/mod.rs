@@ -1,9 +1,15 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
 //! in memory, the encoding of the change log, the cleanup tasks, what an open does about a live owner, and
-//! what a standby has shown.
+//! what a standby has shown. With the feature `rows` also checksums of rows, identities, and look-up hashes.
 
 mod change_log;
+#[cfg(feature = "rows")]
+pub mod checksum;
 mod cleanup_tasks;
+#[cfg(feature = "rows")]
+mod identity;
+#[cfg(feature = "rows")]
+pub mod lookup_hash;
 mod on_live_owner;
 mod openings;
 mod recency;
@@ -12,6 +18,8 @@ mod stop_handle;
 
 pub use change_log::{FoldedLog, LoggedChanges};
 pub use cleanup_tasks::{CleanupTask, CleanupTasks};
+#[cfg(feature = "rows")]
+pub use identity::Identity;
 pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;
 pub use recency::{LastReadSnapshot, Recency, RemovedTimes, SavedReads, StoredTime};

@@ -1,12 +1,12 @@
 //! The table `cleanup`: shapes that are gone and whose stored data is not deleted yet (C12).
 
-use shape_meta_core::{Result, Seq, store_parts::CleanupTask};
+use shape_meta_core::{
+    Result, Seq,
+    store_parts::{CleanupTask, checksum},
+};
 use tokio_postgres::Row;
 
-use crate::{
-    error::damaged_row,
-    format::{checksum, row},
-};
+use crate::{error::damaged_row, format::row};
 
 /// Decodes and verifies the columns `id`, `handle`, and `checksum`.
 pub(crate) fn decode(found: &Row) -> Result<CleanupTask> {

@@ -3,10 +3,13 @@
 //! A standby that has seen the stack at one position, an opening and a sequence number, finds by it whether
 //! the stack that it sees now continues that position.
 
-use shape_meta_core::{Result, Seq, Timestamp, store_parts::Openings};
+use shape_meta_core::{
+    Result, Seq, Timestamp,
+    store_parts::{Identity, Openings, checksum},
+};
 use tokio_postgres::Row;
 
-use crate::format::{checksum, identity::Identity, row, stack_row::StackRow};
+use crate::format::{row, stack_row::StackRow};
 
 /// The number of openings that are kept. Shapes from before the oldest of them count as first seen by it.
 pub(crate) const KEPT: i64 = 1_000;
@@ -37,7 +40,7 @@ impl LineageRow {
 
     /// Decodes a row; `None` if it is damaged.
     fn decode(found: &Row) -> Result<Option<Self>> {
-        let Ok(opening) = Identity::of(row::bytes(found, 1)?) else { return Ok(None) };
+        let Some(opening) = Identity::from_bytes(row::bytes(found, 1)?) else { return Ok(None) };
         let decoded = Self {
             epoch: row::int8(found, 0)?.cast_unsigned(),
             opening,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{Error, ErrorKind, Result};
+use shape_meta_core::{Error, ErrorKind, Result, store_parts::lookup_hash};
 
 use crate::{
     config::SchemaName,
@@ -140,7 +140,7 @@ fn no_row() -> Error {
 
 /// The number of the advisory lock of a schema. Two schemas that share one wait for each other, and no more.
 fn lock_number(schema: &SchemaName) -> i64 {
-    LOCK_CLASS ^ super::lookup_hash::handle(schema.as_str())
+    LOCK_CLASS ^ lookup_hash::handle(schema.as_str())
 }
 
 #[cfg(test)]

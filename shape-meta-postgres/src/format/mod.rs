@@ -1,10 +1,8 @@
 //! The tables, their rows, and the statements.
 
-pub(crate) mod checksum;
 pub(crate) mod cleanup;
-pub(crate) mod identity;
 pub(crate) mod lineage;
-pub(crate) mod lookup_hash;
+pub(crate) mod lookups;
 pub(crate) mod migrate;
 pub(crate) mod row;
 pub(crate) mod schema;

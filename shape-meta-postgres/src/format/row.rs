@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     DefinitionHash, Entry, Error, Handle, Key, Record, Relation, Relations, Result, Seq, SnapshotState,
-    Timestamp,
+    Timestamp, store_parts::checksum,
 };
 use tokio_postgres::{Row, types::FromSql};
 
-use crate::{error::damaged_row, format::checksum};
+use crate::error::damaged_row;
 
 /// The columns of `shape` in the order that [`entry`] expects.
 macro_rules! entry_columns {

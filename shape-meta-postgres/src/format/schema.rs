@@ -16,8 +16,9 @@
 
 /// The migrations, each of which ends in the next version. The statements of a live owner are those of the
 /// version before. A migration after which they would fail, or write wrong rows, has to fence all owners, by
-/// the epochs of their stacks. Version 2 need not: the rows of an owner of version 1 get the default.
-pub(crate) const STEPS: &[&str] = &[V1, V2];
+/// the epochs of their stacks. Version 2 need not: the rows of an owner of version 1 get the default. Nor need
+/// version 3: the look-ups of an owner of version 2 agree with its hash, and the next open builds them anew.
+pub(crate) const STEPS: &[&str] = &[V1, V2, V3];
 
 /// The version that this crate reads and writes.
 pub(crate) const VERSION: i32 = STEPS.len() as i32;
@@ -164,4 +165,9 @@ const V2: &str = "
         source   text   NOT NULL,
         checksum bigint NOT NULL
     );
+";
+
+const V3: &str = "
+    -- The hash of a key in the look-ups is another one. The next open of each stack builds them anew.
+    UPDATE @stack SET has_lookups = false;
 ";

@@ -1,12 +1,12 @@
 //! The row of the table `stack`: the state of one stack.
 
-use shape_meta_core::{Counts, Result, Seq};
+use shape_meta_core::{
+    Counts, Result, Seq,
+    store_parts::{Identity, checksum},
+};
 use tokio_postgres::Row;
 
-use crate::{
-    error::damaged_row,
-    format::{checksum, identity::Identity, row},
-};
+use crate::{error::damaged_row, format::row};
 
 /// The columns of `stack` in the order that [`StackRow::decode`] expects.
 macro_rules! stack_columns {
@@ -44,6 +44,10 @@ impl StackRow {
     pub(crate) fn decode(found: &Row) -> Result<Self> {
         let id = row::int8(found, 8)?;
         let damaged = |defect: &str| damaged_row(&format!("stack {id}"), defect);
+        let identity = |at| {
+            let identity = Identity::from_bytes(row::bytes(found, at)?);
+            identity.ok_or_else(|| damaged("an identity has a wrong length"))
+        };
         let [last_seq, total, indexed, epoch] =
             [row::int8(found, 0)?, row::int8(found, 1)?, row::int8(found, 2)?, row::int8(found, 3)?];
         if [last_seq, total, indexed, epoch].into_iter().any(i64::is_negative) || epoch == i64::MAX {
@@ -53,11 +57,7 @@ impl StackRow {
             id,
             last_seq: row::seq(last_seq),
             counts: Counts { total: total.cast_unsigned(), indexed: indexed.cast_unsigned() },
-            owner: Ownership {
-                database: Identity::of(row::bytes(found, 4)?).map_err(damaged)?,
-                opening: Identity::of(row::bytes(found, 5)?).map_err(damaged)?,
-                epoch: epoch.cast_unsigned(),
-            },
+            owner: Ownership { database: identity(4)?, opening: identity(5)?, epoch: epoch.cast_unsigned() },
             has_lookups: row::boolean(found, 7)?,
         };
         match row::int8(found, 6)? == decoded.checksum() {

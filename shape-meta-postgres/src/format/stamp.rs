@@ -1,12 +1,12 @@
 //! The table `stamp`: what the shapes of a stack were made with.
 
-use shape_meta_core::{Result, Seq, Stamp};
+use shape_meta_core::{Result, Seq, Stamp, store_parts::checksum};
 use tokio_postgres::types::ToSql;
 
 use crate::{
     connection::client::Client,
     error::damaged_row,
-    format::{checksum, row, statements::Statements},
+    format::{row, statements::Statements},
 };
 
 const DOING: &str = "compare the stamp";

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{ErrorKind, Result};
+use shape_meta_core::{ErrorKind, Result, store_parts::Identity};
 use tokio_postgres::types::ToSql;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         jitter,
         pool::Connections,
     },
-    format::{identity::Identity, row},
+    format::row,
     lease::Member,
 };
 
@@ -100,7 +100,7 @@ async fn begin_anew(member: &Member, client: &mut Client, openings: &[Identity])
         let owned = client.query(DOING, &member.statements.owned_openings, &[&member.id.as_bytes()]).await?;
         let owned = owned
             .iter()
-            .map(|found| Identity::of(row::bytes(found, 0)?).map_err(|_| shape_meta_core::Error::closed()))
+            .filter_map(|found| row::bytes(found, 0).map(Identity::from_bytes).transpose())
             .collect::<Result<Vec<_>>>()?;
         let requested = member.begin_lease(client, DOING).await?;
         Ok::<_, shape_meta_core::Error>((requested, owned))

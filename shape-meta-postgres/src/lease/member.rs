@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta_core::{Error, ErrorKind, Result, Seq};
+use shape_meta_core::{Error, ErrorKind, Result, Seq, store_parts::Identity};
 use tokio_postgres::types::ToSql;
 
 use crate::{
     config::SchemaName,
     connection::{client::Client, pool::Connections},
-    format::{identity::Identity, statements::Statements},
+    format::statements::Statements,
     lease::keeper,
     notify::{Channel, News},
     ownership::{opening::not_ours_any_more, owner},

@@ -4,9 +4,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use shape_meta_core::Seq;
+use shape_meta_core::{Seq, store_parts::checksum};
 use tokio::sync::Notify;
-use twox_hash::XxHash3_64;
 
 use crate::config::SchemaName;
 
@@ -17,7 +16,7 @@ pub(crate) struct Channel(String);
 
 impl Channel {
     pub(crate) fn of(schema: &SchemaName) -> Self {
-        Self(format!("shape_meta_{:016x}", XxHash3_64::oneshot(schema.as_str().as_bytes())))
+        Self(format!("shape_meta_{:016x}", checksum::of(Seq::ZERO, schema.as_str().as_bytes())))
     }
 
     pub(crate) fn listen(&self) -> String {

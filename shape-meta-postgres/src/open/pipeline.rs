@@ -5,7 +5,7 @@ use std::{
 
 use shape_meta_core::{
     Counts, Error, ErrorKind, Result, Seq, StampOutcome, Timestamp,
-    store_parts::{OnLiveOwner, Recency, SavedReads, StoredTime},
+    store_parts::{Identity, OnLiveOwner, Recency, SavedReads, StoredTime},
 };
 use tokio_postgres::types::ToSql;
 
@@ -18,9 +18,8 @@ use crate::{
         pool::{Connections, Pooled, Purpose},
     },
     format::{
-        identity::Identity,
         lineage::{KEPT, Lineage, LineageRow},
-        lookup_hash::Lookups,
+        lookups::Lookups,
         migrate, row,
         schema::VERSION,
         stack_row::{Ownership, STACK_COLUMNS, StackRow},

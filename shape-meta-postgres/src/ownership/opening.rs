@@ -136,10 +136,9 @@ fn behind(last_seq: Seq, confirmed: Seq) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use shape_meta_core::Counts;
+    use shape_meta_core::{Counts, store_parts::Identity};
 
     use super::*;
-    use crate::format::identity::Identity;
 
     fn row(database: Identity, opening: Identity, epoch: u64, last_seq: u64) -> StackRow {
         StackRow {

@@ -102,10 +102,10 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use shape_meta_core::{Counts, Timestamp};
+    use shape_meta_core::{Counts, Timestamp, store_parts::Identity};
 
     use super::*;
-    use crate::format::{identity::Identity, lineage::LineageRow};
+    use crate::format::lineage::LineageRow;
 
     #[test]
     fn c13_a_standby_never_goes_back_and_notices_another_line() {

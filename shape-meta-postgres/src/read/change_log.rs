@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
-use shape_meta_core::{ChangeLog, Delta, Result, Seq, store_parts::FoldedLog};
+use shape_meta_core::{
+    ChangeLog, Delta, Result, Seq,
+    store_parts::{FoldedLog, checksum},
+};
 
 use crate::{
     PostgresStore,
     connection::operation::Operation,
-    format::{checksum, lineage::Lineage, row},
+    format::{lineage::Lineage, row},
     read::{
         load::{Begin, saved_reads},
         snapshot::{Param, Snapshot},

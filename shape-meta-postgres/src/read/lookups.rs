@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
-    Relation, Result, Scan, Seq, Timestamp,
+    Relation, Result, Scan, Seq, Timestamp, store_parts::lookup_hash,
 };
 
 use crate::{
     DiskIndexes, PostgresStore,
     connection::operation::Operation,
-    format::{lookup_hash, row},
+    format::row,
     read::{least_recently_used::least_recently_used, scan},
 };
 

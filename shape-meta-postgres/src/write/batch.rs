@@ -1,11 +1,14 @@
 use std::{collections::HashSet, sync::Arc};
 
-use shape_meta_core::{Counts, Entry, Record, Result, Seq, SnapshotState, store_parts::LoggedChanges};
+use shape_meta_core::{
+    Counts, Entry, Record, Result, Seq, SnapshotState,
+    store_parts::{LoggedChanges, checksum},
+};
 use tokio_postgres::types::ToSql;
 
 use crate::{
     connection::client::Client,
-    format::{checksum, cleanup, lookup_hash::Lookups, row, stack_row::StackRow},
+    format::{cleanup, lookups::Lookups, row, stack_row::StackRow},
     stack::Stack,
     write::{NetChanges, copy::Rows},
 };

@@ -3,11 +3,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use shape_meta_core::{Result, Seq, store_parts::LoggedChanges};
+use shape_meta_core::{
+    Result, Seq,
+    store_parts::{LoggedChanges, checksum},
+};
 
 use crate::{
     connection::client::Client,
-    format::{checksum, row, statements::Statements},
+    format::{row, statements::Statements},
     stack::Stack,
 };
 

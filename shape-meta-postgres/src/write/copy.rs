@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{Record, SnapshotState};
+use shape_meta_core::{Record, SnapshotState, store_parts::checksum};
 
-use crate::format::{checksum, row};
+use crate::format::row;
 
 /// What the data begins with: a signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

@@ -7,7 +7,9 @@ use std::{
 };
 
 use rusqlite::{Connection, config::DbConfig};
-use shape_meta_core::{Connections as Usage, Error, ErrorKind, LastError, Observer, Result, Seq};
+use shape_meta_core::{
+    Connections as Usage, Error, ErrorKind, LastError, Observer, Result, Seq, store_parts::Identity,
+};
 
 use crate::{
     ConnectionLimit,
@@ -24,7 +26,6 @@ use crate::{
     error::{failed, failed_on, invalidates_connection},
     format::{
         files,
-        identity::Identity,
         lineage::Lineage,
         meta::{Meta, Ownership},
     },

@@ -5,14 +5,9 @@ use std::{
 };
 
 use rusqlite::Connection;
-use shape_meta_core::{Error, ErrorKind, Result};
+use shape_meta_core::{Error, ErrorKind, Result, store_parts::Identity};
 
-use crate::{
-    connection::settings::Settings,
-    error::failed,
-    format::{identity::Identity, meta::Meta},
-    ownership::file_id::FileId,
-};
+use crate::{connection::settings::Settings, error::failed, format::meta::Meta, ownership::file_id::FileId};
 
 /// How often the file is read again while another program may be checkpointing into it.
 const READS: usize = 3;

@@ -2,13 +2,14 @@
 //! `trusted_storage`: whether stored data without a shape is known to belong to this very database.
 
 use rusqlite::{Connection, Row, functions::FunctionFlags, params};
-use shape_meta_core::{Handle, Result, Seq, store_parts::CleanupTask};
+use shape_meta_core::{
+    Handle, Result, Seq,
+    store_parts::{CleanupTask, Identity, checksum},
+};
 
 use crate::{
     error::{damaged_row, failed},
     format::{
-        checksum,
-        identity::Identity,
         query::{each, one},
         row, sql,
     },

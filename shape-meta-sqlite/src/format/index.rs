@@ -1,10 +1,10 @@
 use rusqlite::{CachedStatement, Connection, TransactionBehavior};
-use shape_meta_core::{Entry, Result};
+use shape_meta_core::{Entry, Result, store_parts::lookup_hash};
 
 use crate::{
     DiskIndexes,
     error::failed,
-    format::{lookup_hash, row, schema, sql},
+    format::{row, schema, sql},
 };
 
 /// The changes of a batch to the index tables. They are collected and then written in the order of hashes, so

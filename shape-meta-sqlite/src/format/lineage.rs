@@ -5,14 +5,15 @@
 //! the same sequence number stands for other mutations, and the standby must reload everything.
 
 use rusqlite::{Connection, params};
-use shape_meta_core::{Result, Seq};
+use shape_meta_core::{
+    Result, Seq,
+    store_parts::{Identity, checksum},
+};
 
 use crate::{
     error::failed,
     format::{
-        checksum,
-        identity::{self, Identity},
-        meta::Meta,
+        meta::{Meta, identity_column, identity_of},
         query::each,
         row, sql,
     },
@@ -52,7 +53,7 @@ impl Lineage {
     /// row of this or a later epoch is damaged, and would end the line after this opening.
     pub(crate) fn record(connection: &Connection, meta: &Meta) -> Result<()> {
         let (epoch, began_at) = (meta.epoch.cast_signed(), meta.last_seq.get().cast_signed());
-        let opening = identity::column(&meta.opening);
+        let opening = identity_column(&meta.opening);
         connection
             .execute("DELETE FROM lineage WHERE epoch >= ?1", [epoch])
             .and_then(|_| connection.prepare_cached(sql::RECORD_LINEAGE))
@@ -93,7 +94,7 @@ impl Lineage {
 fn decode(row: &rusqlite::Row<'_>) -> Result<Option<Row>> {
     let (epoch, opening, began_at) = (row::integer(row, 0)?, row::bytes(row, 1)?, row::integer(row, 2)?);
     let is_sound = row::integer(row, 3)? == checksum(epoch, &opening, began_at) && began_at >= 0;
-    let opening = Identity::of(&opening).ok().flatten().filter(|_| is_sound);
+    let opening = identity_of(&opening).ok().flatten().filter(|_| is_sound);
     Ok(opening.map(|opening| Row { epoch: epoch.cast_unsigned(), opening, began_at: row::seq(began_at) }))
 }
 

@@ -1,14 +1,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use shape_meta_core::{Counts, Result, Seq};
+use shape_meta_core::{
+    Counts, Result, Seq,
+    store_parts::{Identity, checksum},
+};
 
 use crate::{
     error::{damaged_row, failed},
-    format::{
-        checksum, compat,
-        identity::{self, Identity},
-        lineage::Lineage,
-        migrate, row, schema, sql,
-    },
+    format::{compat, lineage::Lineage, migrate, row, schema, sql},
 };
 
 /// The row of the table `meta`: the state of the database.
@@ -141,8 +139,8 @@ impl Meta {
             last_seq: row::seq(last_seq),
             counts,
             epoch: epoch.cast_unsigned(),
-            database: Identity::of(database)?,
-            opening: Identity::of(opening)?,
+            database: identity_of(database)?,
+            opening: identity_of(opening)?,
         };
         match checksum {
             Some(sum) if meta.version_of(sum).is_none() => Err("its checksum does not match"),
@@ -164,8 +162,8 @@ impl Meta {
     /// Returns the checksum of the row in a database of this version.
     pub(crate) fn checksum_in(&self, version: u32) -> i64 {
         let mut bytes = self.columns().map(i64::to_le_bytes).as_flattened().to_vec();
-        bytes.extend_from_slice(identity::column(&self.database));
-        bytes.extend_from_slice(identity::column(&self.opening));
+        bytes.extend_from_slice(identity_column(&self.database));
+        bytes.extend_from_slice(identity_column(&self.opening));
         if version > 2 {
             bytes.extend_from_slice(&version.to_le_bytes());
         }
@@ -200,11 +198,24 @@ impl Meta {
         connection
             .prepare_cached(sql::SET_META)
             .and_then(|mut statement| {
-                let [database, opening] = [&self.database, &self.opening].map(identity::column);
+                let [database, opening] = [&self.database, &self.opening].map(identity_column);
                 let sum = self.checksum_in(version);
                 statement.execute(params![last_seq, total, indexed, epoch, database, opening, sum])
             })
             .map_err(failed("write the table `meta`"))?;
         Ok(())
     }
+}
+/// Decodes the column of an identity, which is empty if the database or the opening has none yet.
+pub(crate) fn identity_of(column: &[u8]) -> Result<Option<Identity>, &'static str> {
+    match (column, Identity::from_bytes(column)) {
+        ([], _) => Ok(None),
+        (_, None) => Err("an identity has a wrong length"),
+        (_, identity) => Ok(identity),
+    }
+}
+
+/// Returns the column of an identity.
+pub(crate) fn identity_column(identity: &Option<Identity>) -> &[u8] {
+    identity.as_ref().map_or(&[], Identity::as_bytes)
 }

@@ -1,13 +1,10 @@
 //! The file format: files, tables, rows and checksums, and the statements that read and write them.
 
-pub(crate) mod checksum;
 pub(crate) mod cleanup;
 pub(crate) mod compat;
 pub(crate) mod files;
-pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod lineage;
-pub(crate) mod lookup_hash;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 pub(crate) mod query;

@@ -5,13 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use rusqlite::{Row, types::ValueRef};
 use shape_meta_core::{
     DefinitionHash, Entry, Error, Handle, Key, Record, Relation, Relations, Result, Seq, SnapshotState,
-    Timestamp,
+    Timestamp, store_parts::checksum,
 };
 
-use crate::{
-    error::{damaged_row, failed},
-    format::checksum,
-};
+use crate::error::{damaged_row, failed};
 
 /// The columns of `shape` in the order that [`entry`] expects.
 macro_rules! entry_columns {

@@ -1,11 +1,11 @@
 //! The table `stamp`: what the shapes of the database were made with.
 
 use rusqlite::{Connection, params};
-use shape_meta_core::{Result, Seq, Stamp};
+use shape_meta_core::{Result, Seq, Stamp, store_parts::checksum};
 
 use crate::{
     error::{damaged_row, failed},
-    format::{checksum, query::one, row, sql},
+    format::{query::one, row, sql},
 };
 
 /// The row of the table.

@@ -1,7 +1,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use shape_meta_core::{Error, ErrorKind, Result, ScanItem, Timestamp};
+use shape_meta_core::{Error, ErrorKind, Result, ScanItem, Timestamp, store_parts::lookup_hash};
 
 use super::{copy, temporary::Temporary};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     format::{
         compat,
         files::{self, Files},
-        lookup_hash,
         meta::Meta,
         migrate, query, row, schema, sql,
     },

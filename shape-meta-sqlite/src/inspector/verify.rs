@@ -1,14 +1,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::Connection;
-use shape_meta_core::{Counts, ErrorKind, Result, Seq};
+use shape_meta_core::{Counts, ErrorKind, Result, Seq, store_parts::lookup_hash};
 
 use super::Inspector;
 use crate::{
     DiskIndexes, Verifier,
     error::failed,
     format::{
-        cleanup, lookup_hash,
+        cleanup, compat,
         meta::Meta,
         query::{each, one},
         row, schema, sql, tables,
@@ -195,7 +195,7 @@ impl Verifying<'_> {
                 entry.relations().iter().map(|one| (2, "relation_lookup", lookup_hash::relation(*one)));
             let wanted = [
                 (0, "handle_lookup", lookup_hash::handle(entry.handle())),
-                (1, "key_lookup", lookup_hash::key_in_version(entry.key(), version)),
+                (1, "key_lookup", compat::key_hash(entry.key(), version)),
             ];
             for (at, table, value) in wanted.into_iter().chain(relations) {
                 expected[at] += 1;

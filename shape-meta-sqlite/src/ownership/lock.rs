@@ -359,10 +359,9 @@ fn already_open(file: &mut File, files: &Files) -> Error {
 mod tests {
     use std::thread;
 
-    use shape_meta_core::Seq;
+    use shape_meta_core::{Seq, store_parts::Identity};
 
     use super::*;
-    use crate::format::identity::Identity;
 
     #[test]
     fn c12_what_the_lock_file_says_never_goes_back() {

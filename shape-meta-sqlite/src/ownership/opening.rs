@@ -131,10 +131,9 @@ fn behind(last_seq: Seq, confirmed: Seq) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use shape_meta_core::Counts;
+    use shape_meta_core::{Counts, store_parts::Identity};
 
     use super::*;
-    use crate::format::identity::Identity;
 
     fn meta(database: Option<Identity>, opening: Option<Identity>, epoch: u64, seq: u64) -> Meta {
         Meta { last_seq: Seq::new(seq), counts: Counts::default(), epoch, database, opening }

@@ -3,9 +3,12 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
 };
 
-use shape_meta_core::Seq;
+use shape_meta_core::{
+    Seq,
+    store_parts::{Identity, checksum},
+};
 
-use crate::format::{checksum, identity::Identity, meta::Meta};
+use crate::format::meta::Meta;
 
 /// What the lock file says about the database next to it: its latest opening, and how far that came (C12).
 ///

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{
     Counts, Entry, Error, ErrorKind, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, Record,
-    Relation, Result, Scan, Seq, Timestamp,
+    Relation, Result, Scan, Seq, Timestamp, store_parts::lookup_hash,
 };
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     connection::operation::Operation,
     error::failed,
     format::{
-        lookup_hash,
+        compat,
         meta::Meta,
         migrate,
         query::{each, look_up},
@@ -42,7 +42,7 @@ impl ReadShapes for SqliteStore {
                 true => schema::version(connection).map_err(failed("read the schema version"))?,
                 false => migrate::CURRENT,
             };
-            look_up(connection, sql::HANDLE_FOR, [lookup_hash::key_in_version(key, version)], |found| {
+            look_up(connection, sql::HANDLE_FOR, [compat::key_hash(key, version)], |found| {
                 let entry = row::looked_up(found, |_| None)?;
                 Ok((entry.key() == key).then(|| entry.handle().clone()))
             })

@@ -1,13 +1,13 @@
 use rusqlite::{CachedStatement, Connection, Params, params};
 use shape_meta_core::{
     Change, Counts, Entry, Error, ErrorKind, Handle, Record, Result, Seq, SnapshotState,
-    store_parts::LoggedChanges,
+    store_parts::{LoggedChanges, checksum},
 };
 
 use crate::{
     DiskIndexes,
     error::failed,
-    format::{checksum, cleanup, index::IndexChanges, meta::Meta, row, sql},
+    format::{cleanup, index::IndexChanges, meta::Meta, row, sql},
 };
 
 /// Writes the changes of a batch to the tables, in the transaction of the caller.

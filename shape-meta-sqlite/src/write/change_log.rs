@@ -9,13 +9,12 @@ use std::sync::{
 use rusqlite::{Connection, Row, params};
 use shape_meta_core::{
     Delta, Entry, Result, Seq, Timestamp,
-    store_parts::{FoldedLog, LoggedChanges},
+    store_parts::{FoldedLog, LoggedChanges, checksum},
 };
 
 use crate::{
     error::failed,
     format::{
-        checksum,
         meta::Meta,
         query::{each, one},
         row, sql,

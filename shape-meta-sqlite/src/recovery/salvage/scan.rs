@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use shape_meta_core::{Entry, Handle, Seq};
+use shape_meta_core::{Entry, Handle, Seq, store_parts::checksum};
 
 use super::{
     page_cells::{Cell, cells},
@@ -8,7 +8,6 @@ use super::{
     record::{Value, values},
 };
 use crate::format::{
-    checksum,
     meta::Meta,
     row::{Defect, DefinitionRow, ShapeRow},
     stamp::{self, StampRow},

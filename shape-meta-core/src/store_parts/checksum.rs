@@ -1,14 +1,16 @@
 //! Checksums of rows: XXH3-64 over all columns of a row.
 //!
-//! SQLite detects damage to the structure of a page, but not a byte that was flipped inside a handle, a key
-//! or a definition. The values are a part of the file format: they never change without a migration. Rows of
-//! version 1 have no checksum and cannot be verified.
+//! A database detects at most damage to the structure of a page, but not a byte that was flipped inside a
+//! handle, a key or a definition, or a row that was edited by hand. The values are a part of the format of a
+//! store: they never change without a migration.
 
-use shape_meta_core::{Entry, Key, Seq, SnapshotState};
 use twox_hash::XxHash3_64;
 
-/// Returns the checksum of a row of `shape`. `buffer` is only passed to be reused.
-pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
+use crate::{Entry, Key, Seq, SnapshotState};
+
+/// Returns the checksum of the row of a shape, which has all but its definition. `buffer` is only passed to be
+/// reused. O(size of the handle and the relations).
+pub fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
     buffer.clear();
     // A reader has a new buffer for each row, which would otherwise grow five times.
     buffer.reserve(72 + 4 * entry.relations().len() + entry.handle().as_bytes().len());
@@ -20,16 +22,16 @@ pub(crate) fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>
     let handle = entry.handle().as_bytes();
     buffer.extend_from_slice(handle);
     buffer.extend_from_slice(&(handle.len() as u64).to_le_bytes());
-    // A row of versions 1 to 3 has no time of creation, and keeps its checksum.
+    // A row that was written before there were times of creation keeps its checksum.
     if let Some(at) = entry.created_at() {
         buffer.extend_from_slice(&at.as_micros().to_le_bytes());
     }
     of(entry.created(), buffer)
 }
 
-/// Returns the checksum of a row of `definition`. It covers the key, so that a definition never verifies as
-/// that of another shape.
-pub(crate) fn of_definition(id: Seq, key: &Key, dependencies: &[Key], body: &[u8]) -> i64 {
+/// Returns the checksum of the row of a definition. It covers the key, so that a definition never verifies as
+/// that of another shape. O(size of the definition).
+pub fn of_definition(id: Seq, key: &Key, dependencies: &[Key], body: &[u8]) -> i64 {
     let mut sum = XxHash3_64::oneshot_with_seed(id.get(), key.as_bytes());
     for dependency in dependencies {
         sum = XxHash3_64::oneshot_with_seed(sum, dependency.as_bytes());
@@ -38,16 +40,15 @@ pub(crate) fn of_definition(id: Seq, key: &Key, dependencies: &[Key], body: &[u8
     XxHash3_64::oneshot_with_seed(!sum, body).cast_signed()
 }
 
-/// Returns the checksum of a row with this id and these bytes.
-pub(crate) fn of(id: Seq, bytes: &[u8]) -> i64 {
+/// Returns the checksum of a row with this id and these bytes. O(bytes).
+pub fn of(id: Seq, bytes: &[u8]) -> i64 {
     XxHash3_64::oneshot_with_seed(id.get(), bytes).cast_signed()
 }
 
 #[cfg(test)]
 mod tests {
-    use shape_meta_core::{DefinitionHash, Handle, Relation, Timestamp};
-
     use super::*;
+    use crate::{DefinitionHash, Handle, Relation, Timestamp};
 
     fn entry(handle: &str, relations: &[u32]) -> Entry {
         Entry::new(

@@ -1,16 +1,16 @@
-//! The identity of a stack and of its openings (C13).
+//! The identity of a database and of its openings (C13).
 
 use std::fmt;
 
-use shape_meta_core::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The number of bytes of an identity.
 const BYTES: usize = 16;
 
-/// A random number of 128 bits that names one stack, or one opening of it. It is never assigned twice, unlike
-/// an epoch, which a restored copy counts on independently.
+/// A random number of 128 bits that names one database, or one opening of it. It is never assigned twice,
+/// unlike an epoch, which copies of a database count on independently.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Identity([u8; BYTES]);
+pub struct Identity([u8; BYTES]);
 
 impl Identity {
     /// Makes a new identity. The bytes come from the operating system: a generator in this process would
@@ -19,7 +19,7 @@ impl Identity {
     /// # Errors
     ///
     /// `Io` if the operating system has no random bytes.
-    pub(crate) fn random() -> Result<Self> {
+    pub fn random() -> Result<Self> {
         let mut bytes = [0; BYTES];
         getrandom::fill(&mut bytes).map_err(|error| {
             let message = "the operating system returned no random bytes for the identity of this opening; nothing has \
@@ -29,12 +29,23 @@ impl Identity {
         Ok(Self(bytes))
     }
 
-    /// Decodes a column.
-    pub(crate) fn of(column: &[u8]) -> Result<Self, &'static str> {
-        column.try_into().map(Self).map_err(|_| "an identity has a wrong length")
+    /// Decodes what [`as_bytes`](Self::as_bytes) returns; `None` if the length is wrong.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Decodes what `Display` has written; `None` if it is anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let number = u128::from_str_radix(text, 16).ok()?;
+        let identity = Self(number.to_be_bytes());
+        (identity.to_string() == text).then_some(identity)
+    }
+
+    /// Returns the 16 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -59,7 +70,8 @@ mod tests {
     fn c13_identities_differ_and_are_decoded_as_encoded() {
         let [a, b] = [(); 2].map(|()| Identity::random().expect("random bytes"));
         assert_ne!(a, b);
-        assert_eq!(Identity::of(a.as_bytes()), Ok(a));
-        assert!(Identity::of(&a.as_bytes()[1..]).is_err());
+        assert_eq!(Identity::from_bytes(a.as_bytes()), Some(a));
+        assert_eq!([&a.to_string(), "-"].map(Identity::from_hex), [Some(a), None]);
+        assert_eq!(Identity::from_bytes(&a.as_bytes()[1..]), None);
     }
 }

@@ -1,14 +1,15 @@
-//! The 64-bit forms of handles, keys and relations in the index tables. A part of the file format: they never
-//! change without a migration.
+//! The 64-bit forms of handles, keys and relations in the look-ups of a database. A part of the format of a
+//! store: they never change without a migration.
 
-use shape_meta_core::{Key, Relation};
 use twox_hash::XxHash3_64;
+
+use crate::{Key, Relation};
 
 /// Returns 64 bits of a handle: FNV-1a, with a finalizer that spreads its weak high bits.
 ///
 /// Two handles may have the same bits, so a hit is compared with the row. Handles are chosen by the engine,
 /// so this need not withstand an attacker, who could only make look-ups slow.
-pub(crate) fn handle(text: &str) -> i64 {
+pub fn handle(text: &str) -> i64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in text.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -20,21 +21,12 @@ pub(crate) fn handle(text: &str) -> i64 {
 
 /// Returns 64 bits of a key: XXH3-64 over all of it, since keys of a definition type of your own may share
 /// any part of their bytes.
-pub(crate) fn key(key: &Key) -> i64 {
+pub fn key(key: &Key) -> i64 {
     XxHash3_64::oneshot(key.as_bytes()).cast_signed()
 }
 
-/// Returns the bits of a key in the index tables of a database of this schema version.
-pub(crate) fn key_in_version(key: &Key, version: u32) -> i64 {
-    match version {
-        // Once, the first 8 bytes. With 200,000 keys that begin alike, each look-up read all of their rows.
-        1 | 2 => key.prefix().cast_signed(),
-        _ => self::key(key),
-    }
-}
-
 /// Returns the OID of a relation, which fits as it is.
-pub(crate) fn relation(relation: Relation) -> i64 {
+pub fn relation(relation: Relation) -> i64 {
     relation.oid().into()
 }
 
@@ -61,8 +53,6 @@ mod tests {
         assert_eq!(handle(""), -1166397803181037274);
         assert_eq!(handle("54334872-1768476874000000"), 7078943681883571613);
         assert_eq!(key(&Key::new([0xff; 32])), 3_960_537_223_307_592_690);
-        assert_eq!(key_in_version(&Key::new([0xff; 32]), 3), key(&Key::new([0xff; 32])));
-        assert_eq!([1, 2].map(|version| key_in_version(&Key::new([0xff; 32]), version)), [-1, -1]);
         assert_eq!(relation(Relation::new(u32::MAX)), 4_294_967_295);
     }
 }
