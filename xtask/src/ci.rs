@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::{Result, cargo, features, msrv, service, tools};
+use crate::{Result, cargo, features, locks, msrv, service, tools};
 
 /// The name of a step, and its function.
 type Step = (&'static str, fn() -> Result);
@@ -15,6 +15,7 @@ const STEPS: &[Step] = &[
     ("typos", tools::typos),
     ("deny", tools::deny),
     ("msrv", msrv::check),
+    ("locks", locks::check),
     ("clippy", || {
         let what = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny=warnings"];
         cargo::run(&what, &[])

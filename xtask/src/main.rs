@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod features;
+mod locks;
 mod msrv;
 mod service;
 mod tools;
