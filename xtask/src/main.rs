@@ -42,11 +42,13 @@ Tasks of the workspace:
       Starts the sync service of examples/sync-service with a PostgreSQL of its own, sample data and a page. Needs
       PostgreSQL's server programs and Node.
 
-  cargo xtask service test [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME,...]
+  cargo xtask service test [--rounds N | --minutes N] [--clients N] [--shapes N] [--rows N] [--seed N]
+                           [--nodes] [--trouble NAME,...]
 
-      Lets Electric's client sync through that service while things go wrong, and compares its rows with queries.
+      Lets Electric's client sync through that service while things go wrong, and compares its rows with queries:
+      first with one process, then with two nodes over metadata in PostgreSQL. With --nodes only the latter.
 
-  cargo xtask service measure [--shapes N] [--clients N]
+  cargo xtask service measure [--shapes N] [--clients N] [--live N] [--picture FILE]
 
       Measures the service with buffered and with direct metadata.
 ";

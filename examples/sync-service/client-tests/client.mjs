@@ -7,11 +7,11 @@ const asText = (value) => value
 const PARSER = Object.fromEntries(['int2', 'int4', 'int8', 'bool', 'float4', 'float8', 'json', 'jsonb'].map((type) => [type, asText]))
 
 export class Client {
-  /** `route` returns the address of the service at the moment of a request, as a load balancer does. */
-  constructor({ route, params, liveSse = false, resume }) {
-    Object.assign(this, { route, params, liveSse, requests: 0, refetches: 0, aborter: new AbortController() })
+  /** `send` sends a request with this query to the service, as a load balancer does. */
+  constructor({ send, params, liveSse = false, resume }) {
+    Object.assign(this, { send, params, liveSse, requests: 0, refetches: 0, aborter: new AbortController() })
     this.stream = new ShapeStream({
-      url: route(),
+      url: 'http://service/v1/shape',
       params,
       liveSse,
       parser: PARSER,
@@ -26,7 +26,7 @@ export class Client {
   async fetch(url, init) {
     this.requests += 1
     const { search } = new URL(url)
-    const response = await fetch(this.route() + search, init)
+    const response = await this.send(search, init)
     if (response.status === 409) this.refetches += 1
     if (response.status >= 400 && response.status < 500 && response.status !== 409) {
       this.refused = `${response.status} ${await response.clone().text()}`

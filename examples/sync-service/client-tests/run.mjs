@@ -1,6 +1,7 @@
 // Rounds of random writes and trouble. At the end of each, every client has the rows of a query.
 //
-// node run.mjs [--rounds N | --minutes N] [--clients N] [--shapes N] [--seed N] [--trouble NAME[,NAME...]]
+// node run.mjs [--rounds N | --minutes N] [--clients N] [--shapes N] [--rows N] [--seed N]
+//              [--trouble NAME[,NAME...]] [--nodes]
 
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -10,24 +11,28 @@ import { parseArgs } from 'node:util'
 import { Client } from './client.mjs'
 import { Cluster, freePort } from './cluster.mjs'
 import { canonical, createTables, definition, rowsOf, stamp, write } from './database.mjs'
+import { NODE_TROUBLES, Nodes, pause } from './nodes.mjs'
 import { Random } from './random.mjs'
 import { Service } from './service.mjs'
-import { TROUBLES } from './troubles.mjs'
+import { ANY_TROUBLES, TROUBLES } from './troubles.mjs'
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '12' },
+    rounds: { type: 'string' },
     minutes: { type: 'string' },
     clients: { type: 'string', default: '60' },
     shapes: { type: 'string', default: '40' },
     rows: { type: 'string', default: '150' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    trouble: { type: 'string', default: Object.keys(TROUBLES).join(',') },
+    trouble: { type: 'string' },
+    nodes: { type: 'boolean', default: false },
   },
 })
 const rows = Number(options.rows)
 const random = new Random(Number(options.seed))
-const names = options.trouble.split(',')
+/** With two nodes, those of nodes come first. */
+const troubles = options.nodes ? { ...NODE_TROUBLES, ...ANY_TROUBLES } : { ...TROUBLES, ...ANY_TROUBLES }
+const names = options.trouble?.split(',') ?? Object.keys(troubles)
 /** How long clients may take until they have the rows, once everything works. */
 const DEADLINE = 60_000 + 30 * Number(options.clients)
 /** What is more is a loop: requests of a client in a round and in each of its seconds, and refetches. A live
@@ -56,22 +61,24 @@ function mounted(how) {
 }
 const isMounted = mounted(['mount', ['-t', 'tmpfs', '-o', 'size=256m', 'none', data]])
 process.once('exit', () => {
-  if (failed) cpSync(join(data, 'service'), join(directory, 'failed'), { recursive: true })
+  if (failed) cpSync(data, join(directory, 'failed'), { recursive: true })
   if (isMounted) mounted(['umount', ['--lazy', data]])
-  if (!failed) rmSync(directory, { recursive: true, force: true })
+  if (!failed && !process.env.KEEP) rmSync(directory, { recursive: true, force: true })
 })
 const cluster = await Cluster.create()
-const newService = async () =>
-  new Service({ cluster, data: join(data, 'service'), port: await freePort(), log: join(directory, 'service.log'), options: SERVICE_OPTIONS })
+const newService = async (name = 'service', more = []) =>
+  new Service({ cluster, data: join(data, name), port: await freePort(), log: join(directory, `${name}.log`), options: [...SERVICE_OPTIONS, ...more] })
 let service = await newService()
-const environment = { random, cluster, data, isMounted, service: () => service, clients: [] }
+const newNode = (name) => newService(name, ['--metadata', cluster.connection, '--lease', '3'])
+const nodes = options.nodes && new Nodes([await newNode('one'), await newNode('other')])
+const environment = { random, cluster, data, isMounted, nodes, service: () => (nodes ? nodes.current : service), clients: [] }
 environment.replace = {
   create: newService,
   route: (next) => (service = next),
   async active(next) {
     for (let attempt = 0; (await next.status()) !== 'active'; attempt++) {
       if (attempt > 600) throw new Error('the new process does not take over')
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await pause(100)
     }
   },
 }
@@ -84,13 +91,14 @@ async function connected() {
       return client
     } catch (error) {
       if (attempt > 300) throw error
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await pause(100)
     }
   }
 }
 
 function newClient(params) {
-  return new Client({ route: () => service.url, params, liveSse: random.chance(0.3) })
+  const send = (search, init) => (nodes ? nodes.fetch(search, init) : fetch(service.url + search, init))
+  return new Client({ send, params, liveSse: random.chance(0.3) })
 }
 
 /** Writes until `over`, with a new connection whenever the server ends one. */
@@ -101,7 +109,7 @@ async function writer(seed, over) {
     try {
       await write(sql, own, rows)
       // Every transaction is compared with every shape of its tables: more shapes, fewer transactions.
-      await new Promise((resolve) => setTimeout(resolve, Number(options.clients) / 20))
+      await pause(Number(options.clients) / 20)
     } catch (error) {
       const isDisconnect = !error.code || error.code.startsWith('57') || error.code.startsWith('E')
       const isSchema = ['42703', '0A000'].includes(error.code)
@@ -113,25 +121,29 @@ async function writer(seed, over) {
   await sql.end()
 }
 
-/** Returns the clients that differ from the database. */
-async function differing(clients, sql) {
+/** Returns each client with the rows that it should have. Nothing writes any more. */
+async function withExpected(clients, sql) {
   const expected = new Map()
   const result = []
   for (const client of clients) {
-    const key = JSON.stringify([client.params.table, client.params.where, client.params.params, client.params.columns])
+    const key = JSON.stringify(client.params)
     if (!expected.has(key)) expected.set(key, canonical(await rowsOf(sql, client.params)))
-    if (canonical(client.shape.currentRows) !== expected.get(key)) result.push({ client, expected: expected.get(key) })
+    result.push({ client, expected: expected.get(key) })
   }
   return result
 }
 
+const differs = ({ client, expected }) => canonical(client.shape.currentRows) !== expected
+
+/** Waits until no client differs from the database, and returns those that still do at the deadline. */
 async function settle(clients, sql) {
   const deadline = Date.now() + DEADLINE
-  for (;;) {
-    const different = await differing(clients, sql)
-    if (different.length === 0) return
-    if (Date.now() > deadline) return different
-    await new Promise((resolve) => setTimeout(resolve, 100))
+  const all = await withExpected(clients, sql)
+  for (let different = all; ; await pause(100)) {
+    different = different.filter(differs)
+    // A client that had the rows has them still.
+    if (different.length === 0) different = all.filter(differs)
+    if (different.length === 0 || Date.now() > deadline) return different
   }
 }
 
@@ -156,23 +168,23 @@ try {
   const setup = await connected()
   await createTables(setup, rows)
   await setup.end()
-  await service.start()
+  await (nodes || service).start()
   const definitions = Array.from({ length: Number(options.shapes) }, (_, number) => definition(random, number + 1))
   environment.clients = Array.from({ length: Number(options.clients) }, () => newClient(random.pick(definitions)))
   const until = options.minutes && Date.now() + Number(options.minutes) * 60_000
   let refetches = 0
-  for (let round = 1; until ? Date.now() < until : round <= Number(options.rounds); round++) {
+  for (let round = 1; until ? Date.now() < until : round <= Number(options.rounds ?? names.length); round++) {
     const started = Date.now()
     const name = round <= names.length ? names[round - 1] : random.pick(names)
     const over = { is: false }
     const writers = [1, 2].map((n) => writer(random.below(1e9) + n, over))
     for (const client of environment.clients) Object.assign(client, { requests: 0, refetches: 0 })
-    await new Promise((resolve) => setTimeout(resolve, 200 + random.below(600)))
+    await pause(200 + random.below(600))
     environment.sql = await connected()
-    await TROUBLES[name](environment)
+    await troubles[name](environment)
     const troubled = Date.now() - started
     await environment.sql.end().catch(() => {})
-    await new Promise((resolve) => setTimeout(resolve, random.below(600)))
+    await pause(random.below(600))
     // A few clients go, and others come: some new, some where an earlier one was.
     for (let count = random.below(4); count > 0; count--) {
       const at = random.below(environment.clients.length)
@@ -190,11 +202,11 @@ try {
     const sum = (what) => environment.clients.reduce((total, client) => total + client[what], 0)
     refetches += sum('refetches')
     console.log(`round ${round} ${name}: ${sum('requests')} requests, ${sum('refetches')} refetches, ${Date.now() - started} ms, of which trouble ${troubled} ms`)
-    if (different || looping.length > 0 || warnings.some((text) => text.includes('fast retry loop'))) {
+    if (different.length > 0 || looping.length > 0 || warnings.some((text) => text.includes('fast retry loop'))) {
       console.error(warnings)
-      for (const one of (different ?? []).slice(0, 5)) console.error(report(one))
+      for (const one of different.slice(0, 5)) console.error(report(one))
       const loops = looping.map((client) => client.requests)
-      throw new Error(`round ${round} (${name}): ${different?.length ?? 0} clients differ, requests of those that loop: ${loops}, warnings: ${warnings.length}`)
+      throw new Error(`round ${round} (${name}): ${different.length} clients differ, requests of those that loop: ${loops}, warnings: ${warnings.length}`)
     }
   }
   console.log(`all clients have the rows of the database, after ${refetches} refetches`)
@@ -205,6 +217,7 @@ try {
   console.error(`seed ${options.seed}; the log of the service and its data are in ${directory}`)
 }
 for (const client of environment.clients) client.stop()
-await service.kill(failed ? 'SIGKILL' : 'SIGTERM')
+const signal = failed ? 'SIGKILL' : 'SIGTERM'
+await (nodes ? nodes.end(signal) : service.kill(signal))
 await cluster.remove()
 process.exit(failed ? 1 : 0)

@@ -9,7 +9,7 @@ if (!BINARY) throw new Error('SYNC_SERVICE names the program: run `cargo xtask s
 
 export class Service {
   constructor({ cluster, data, port, log, options = [] }) {
-    Object.assign(this, { cluster, data, port, log, options, starts: 0 })
+    Object.assign(this, { cluster, data, port, log, options })
   }
 
   get url() {
@@ -17,23 +17,30 @@ export class Service {
   }
 
   /** Starts the process, and waits until it serves: as `active`, or as `waiting` for another process. */
-  async start(status = 'active', more = []) {
-    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.options, ...more]
-    this.process = guard(spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] }), 'SIGKILL')
-    const log = createWriteStream(this.log, { flags: 'a' })
-    this.process.stderr.pipe(log)
-    this.ended = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })))
-    this.starts += 1
-    for (let attempt = 0; (await this.status()) !== status; attempt++) {
-      if (this.process.exitCode !== null) throw new Error(`the service ended with ${this.process.exitCode}; see ${this.log}`)
+  async start(status = 'active') {
+    this.spawn()
+    for (let attempt = 0; ![status].flat().includes(await this.status()); attempt++) {
+      if (!this.isRunning) throw new Error(`the service ended with ${this.process.exitCode}; see ${this.log}`)
       if (attempt > 600) throw new Error(`the service is not ${status} after a minute; see ${this.log}`)
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
 
-  async status() {
+  spawn() {
+    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.options]
+    this.process = guard(spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] }), 'SIGKILL')
+    const log = createWriteStream(this.log, { flags: 'a' })
+    this.process.stderr.pipe(log)
+    this.ended = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })))
+  }
+
+  get isRunning() {
+    return this.process.exitCode === null && this.process.signalCode === null
+  }
+
+  async status(timeout = 5000) {
     try {
-      const response = await fetch(`http://127.0.0.1:${this.port}/v1/health`, { signal: AbortSignal.timeout(5000) })
+      const response = await fetch(`http://127.0.0.1:${this.port}/v1/health`, { signal: AbortSignal.timeout(timeout) })
       return (await response.json()).status
     } catch {
       return 'down'

@@ -3,13 +3,11 @@
 import { cpSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ALL_TABLES, insist } from './database.mjs'
+import { pause } from './nodes.mjs'
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Each gets the environment of the run, and returns when the service works again. */
 export const TROUBLES = {
-  async nothing() {},
-
   async kill({ service, random }) {
     await service().kill('SIGKILL')
     await pause(random.below(500))
@@ -47,46 +45,6 @@ export const TROUBLES = {
 
   async postgres({ cluster, random }) {
     await cluster.restart(random.pick(['SIGINT', 'SIGQUIT']))
-  },
-
-  /** Shapes are deleted by an operator. */
-  async remove({ clients, service, random }) {
-    for (let count = 0; count < 5; count++) {
-      const { params } = random.pick(clients)
-      const url = new URL(service().url)
-      url.searchParams.set('table', params.table)
-      if (params.where) url.searchParams.set('where', params.where)
-      params.params?.forEach((value, at) => url.searchParams.set(`params[${at + 1}]`, value))
-      if (params.columns) url.searchParams.set('columns', params.columns.map((name) => `"${name}"`).join(','))
-      if (params.replica) url.searchParams.set('replica', params.replica)
-      const response = await fetch(url, { method: 'DELETE' })
-      if (response.status !== 202) throw new Error(`DELETE: ${response.status} ${await response.text()}`)
-      await pause(random.below(200))
-    }
-  },
-
-  /** More shapes are made than the service keeps. */
-  async evict({ service, random }) {
-    const create = async () => {
-      const url = new URL(service().url)
-      url.searchParams.set('table', random.pick(ALL_TABLES))
-      url.searchParams.set('where', `stamp <> ${1_000_000 + random.below(1_000_000)}`)
-      url.searchParams.set('offset', '-1')
-      const response = await fetch(url)
-      await response.text()
-      if (![200, 503].includes(response.status)) throw new Error(`a new shape: ${response.status}`)
-    }
-    for (let count = 0; count < 4; count++) await Promise.all(Array.from({ length: 20 }, create))
-  },
-
-  async truncate({ sql, random }) {
-    await insist(sql, `truncate ${random.pick(ALL_TABLES)}`)
-  },
-
-  async alter({ sql, random }) {
-    const table = random.pick(ALL_TABLES)
-    await insist(sql, `alter table ${table} drop column if exists extra`)
-    if (random.chance(0.7)) await insist(sql, `alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
   },
 
   /** The disk of the metadata and of the logs is full for some seconds. Needs the right to mount. */
@@ -130,6 +88,51 @@ export const TROUBLES = {
         }
       }
     }
+  },
+}
+
+/** Those that one process has as well as several. */
+export const ANY_TROUBLES = {
+  async nothing() {},
+
+  /** Shapes are deleted by an operator. */
+  async remove({ clients, service, random }) {
+    for (let count = 0; count < 5; count++) {
+      const { params } = random.pick(clients)
+      const url = new URL(service().url)
+      url.searchParams.set('table', params.table)
+      if (params.where) url.searchParams.set('where', params.where)
+      params.params?.forEach((value, at) => url.searchParams.set(`params[${at + 1}]`, value))
+      if (params.columns) url.searchParams.set('columns', params.columns.map((name) => `"${name}"`).join(','))
+      if (params.replica) url.searchParams.set('replica', params.replica)
+      const response = await fetch(url, { method: 'DELETE' })
+      if (response.status !== 202) throw new Error(`DELETE: ${response.status} ${await response.text()}`)
+      await pause(random.below(200))
+    }
+  },
+
+  /** More shapes are made than the service keeps. */
+  async evict({ service, random }) {
+    const create = async () => {
+      const url = new URL(service().url)
+      url.searchParams.set('table', random.pick(ALL_TABLES))
+      url.searchParams.set('where', `stamp <> ${1_000_000 + random.below(1_000_000)}`)
+      url.searchParams.set('offset', '-1')
+      const response = await fetch(url)
+      await response.text()
+      if (![200, 503].includes(response.status)) throw new Error(`a new shape: ${response.status}`)
+    }
+    for (let count = 0; count < 4; count++) await Promise.all(Array.from({ length: 20 }, create))
+  },
+
+  async truncate({ sql, random }) {
+    await insist(sql, `truncate ${random.pick(ALL_TABLES)}`)
+  },
+
+  async alter({ sql, random }) {
+    const table = random.pick(ALL_TABLES)
+    await insist(sql, `alter table ${table} drop column if exists extra`)
+    if (random.chance(0.7)) await insist(sql, `alter table ${table} add column extra ${random.pick(['int default 5', 'text', 'bool not null default true'])}`)
   },
 
   /** Large transactions. */

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fs,
+    path::Path,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shape_meta::{
-    MetricsObserver, Reporter,
+    MetricsObserver, PoolOptions, PostgresPool, Reporter,
     admission::{Admission, AdmissionLimits},
 };
 use tokio::{
@@ -36,7 +37,7 @@ mod tables;
 use apply::Applier;
 use http::Service;
 use live::Live;
-use metadata::{Metadata, MetadataOptions};
+use metadata::{Database, Metadata, MetadataOptions};
 use options::Options;
 use replication::{Checkpoints, PositionFile, Stream};
 use snapshot::Snapshots;
@@ -67,8 +68,20 @@ async fn run(options: Arc<Options>) -> BoxResult {
     let logs = options.data.join("logs");
     fs::create_dir_all(&logs)?;
     let live = Arc::new(Live::default());
+    let _lock;
+    let database = match &options.metadata {
+        Some(connection) => {
+            _lock = lock(&options.data.join("lock"))?;
+            let pool = PoolOptions::parse(connection)?.lease(Duration::from_secs(options.lease));
+            Database::Stack(
+                PostgresPool::new(pool.address(options.listen.to_string()))?,
+                options.slot.clone(),
+            )
+        }
+        None => Database::Directory(options.data.join("metadata")),
+    };
     let metadata = Metadata::open(MetadataOptions {
-        directory: options.data.join("metadata"),
+        database,
         logs,
         is_buffered: !options.direct,
         max_shapes: options.max_shapes,
@@ -136,11 +149,12 @@ async fn run(options: Arc<Options>) -> BoxResult {
     let checkpoints =
         Checkpoints { positions, metadata: metadata.clone(), input, durable, unsynced: Default::default() };
     let (end_checkpoints, ends) = oneshot::channel();
-    let checkpointing = tokio::spawn(checkpoints.run(ends));
+    let mut checkpointing = tokio::spawn(checkpoints.run(ends));
 
     tokio::select! {
         () = end => tracing::info!("closing"),
         _ = tokio::task::spawn_blocking(move || applying.join()) => tracing::error!("the applier has ended"),
+        _ = &mut checkpointing => tracing::error!("another node has taken the shapes over"),
     }
     close.send_replace(true);
     if tokio::time::timeout(CLOSE_TIMEOUT, serving).await.is_err() {
@@ -149,10 +163,20 @@ async fn run(options: Arc<Options>) -> BoxResult {
     tokio::task::spawn_blocking(move || drop(evicting)).await?;
     // After the last checkpoint the slot knows what is durable, so the next start repeats little.
     let _ = end_checkpoints.send(());
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, checkpointing).await;
+    if !checkpointing.is_finished() {
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, checkpointing).await;
+    }
     streaming.abort();
     metadata.close(CLOSE_TIMEOUT).await;
     Ok(())
+}
+
+/// Locks the directory of a node: the logs in it are those of one process.
+fn lock(path: &Path) -> BoxResult<fs::File> {
+    let file = fs::File::create(path)?;
+    file.try_lock()
+        .map_err(|error| format!("{}: {error}; each node needs a directory of its own", path.display()))?;
+    Ok(file)
 }
 
 /// Returns at the first signal to end.

@@ -5,18 +5,18 @@
 use std::{
     collections::HashSet,
     fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use shape_meta::{
     AwaitShapesExt, BoxError, BufferOptions, Builder, CacheOptions, Check, ErrorKind, Evictor,
-    EvictorOptions, EvictorThread, GetOrAdd, Handle, Health, Keyed, MetricsObserver, Milestone, MutateError,
-    MutateShapesExt, Mutation, NewShape, NotReached, OnLiveOwner, ReadShapes, ReadShapesExt, Refusal,
-    Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby, StoreControl, StoredHandles, Timestamp, Wait,
+    EvictorOptions, EvictorThread, GetOrAdd, Handle, Health, HealthState, Keyed, MetricsObserver, Milestone,
+    MutateError, MutateShapesExt, Mutation, NewShape, NotReached, OnLiveOwner, PostgresPool, ReadShapes,
+    ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby, StoreControl,
+    StoredHandles, Timestamp, Wait,
 };
-use tokio::sync::watch;
 
 use crate::{
     definition::TableShape,
@@ -25,17 +25,14 @@ use crate::{
 
 /// How long a mutation waits for capacity.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long a standby waits for the process before it to end.
-const LONGEST_DEPLOY: Duration = Duration::from_secs(86_400);
 /// The time between two looks at the number of shapes.
 const EVICTIONS: Duration = Duration::from_millis(200);
 /// The time between two refreshes of a standby.
 const REFRESH: Duration = Duration::from_millis(500);
 
 /// How the metadata is kept.
-#[derive(Clone, Debug)]
 pub(crate) struct MetadataOptions {
-    pub(crate) directory: PathBuf,
+    pub(crate) database: Database,
     /// The directory of the logs.
     pub(crate) logs: PathBuf,
     /// Whether mutations are acknowledged in memory. Otherwise each one is on disk when it returns.
@@ -46,6 +43,14 @@ pub(crate) struct MetadataOptions {
     pub(crate) min_age: Duration,
 }
 
+/// Where the metadata is kept.
+pub(crate) enum Database {
+    /// SQLite in this directory. The processes of a deploy share it, and the logs.
+    Directory(PathBuf),
+    /// A stack in PostgreSQL, with this name. Nodes share it, and each has logs of its own.
+    Stack(PostgresPool, String),
+}
+
 /// The metadata of all shapes. A clone is the same.
 #[derive(Clone)]
 pub(crate) struct Metadata(Arc<Inner>);
@@ -53,11 +58,15 @@ pub(crate) struct Metadata(Arc<Inner>);
 struct Inner {
     options: MetadataOptions,
     observer: MetricsObserver,
-    standby: Option<Standby>,
-    owner: OnceLock<ShapeMeta>,
-    is_owner: watch::Sender<bool>,
+    role: Role,
     /// Shapes that have to go, whose removal was not accepted yet.
     unremoved: Mutex<HashSet<Handle>>,
+}
+
+/// What the metadata was opened as. A standby that was promoted reads through the promoted store.
+enum Role {
+    Owner(ShapeMeta),
+    Standby(Standby),
 }
 
 impl Metadata {
@@ -65,21 +74,29 @@ impl Metadata {
     pub(crate) fn open(options: MetadataOptions) -> Result<Self, shape_meta::Error> {
         let observer = MetricsObserver::new();
         let builder = || builder(&options, &observer);
-        let (owner, standby) = match builder().open(&options.directory) {
-            Ok(store) => (OnceLock::from(store), None),
-            Err(error) if error.kind() == ErrorKind::AlreadyOpen => {
-                (OnceLock::new(), Some(builder().open_standby(&options.directory)?))
-            }
+        let opened = match &options.database {
+            Database::Directory(directory) => builder().open(directory),
+            Database::Stack(pool, stack) => builder().open_postgres(pool, stack),
+        };
+        let role = match opened {
+            Ok(store) => Role::Owner(store),
+            Err(error) if error.kind() == ErrorKind::AlreadyOpen => Role::Standby(match &options.database {
+                Database::Directory(directory) => builder().open_standby(directory)?,
+                Database::Stack(pool, stack) => builder().open_postgres_standby(pool, stack)?,
+            }),
             Err(error) => return Err(error),
         };
-        let is_owner = watch::Sender::new(owner.get().is_some());
-        let unremoved = Mutex::default();
-        Ok(Self(Arc::new(Inner { options, observer, standby, owner, is_owner, unremoved })))
+        Ok(Self(Arc::new(Inner { options, observer, role, unremoved: Mutex::default() })))
     }
 
-    /// Returns when this process owns the metadata. Refreshes a standby until the other process has ended.
+    /// Makes this process the owner, once there is no other one. Refreshes a standby until then.
     pub(crate) async fn owned(&self) -> Result<(), shape_meta::Error> {
-        let Some(standby) = self.0.standby.as_ref().filter(|_| !self.is_owner()) else { return Ok(()) };
+        let Role::Standby(standby) = &self.0.role else { return Ok(()) };
+        if self.has_own_logs() {
+            standby.promote_when_free();
+            standby.promoted().await;
+            return Ok(());
+        }
         let refreshes = async {
             let mut ticks = tokio::time::interval(REFRESH);
             loop {
@@ -89,40 +106,60 @@ impl Metadata {
                 }
             }
         };
-        let store = tokio::select! {
-            store = standby.promote_async(OnLiveOwner::Wait(LONGEST_DEPLOY)) => store?,
+        tokio::select! {
+            promoted = standby.promote_async(OnLiveOwner::Wait(Duration::MAX)) => promoted.map(drop),
             never = refreshes => never,
-        };
-        // Only this function sets it.
-        let _ = self.0.owner.set(store);
-        self.0.is_owner.send_replace(true);
-        Ok(())
-    }
-
-    pub(crate) fn is_owner(&self) -> bool {
-        self.0.owner.get().is_some()
-    }
-
-    pub(crate) fn ownership(&self) -> watch::Receiver<bool> {
-        self.0.is_owner.subscribe()
-    }
-
-    fn reads(&self) -> &dyn ReadShapes {
-        match (self.0.owner.get(), &self.0.standby) {
-            (Some(owner), _) => owner,
-            (None, Some(standby)) => standby,
-            (None, None) => unreachable!("it is opened as one of both"),
         }
     }
 
-    fn store(&self) -> Result<&ShapeMeta> {
-        let waits = || Failure::Overloaded("another process is about to hand its shapes over".to_owned(), 1);
-        self.0.owner.get().ok_or_else(waits)
+    /// Waits until this process is the owner, which [`owned`](Self::owned) makes it.
+    pub(crate) async fn promoted(&self) {
+        if let Role::Standby(standby) = &self.0.role {
+            standby.promoted().await;
+        }
     }
 
-    /// For metrics and admission.
-    pub(crate) fn owner(&self) -> Option<&ShapeMeta> {
-        self.0.owner.get()
+    pub(crate) fn is_owner(&self) -> bool {
+        self.owner().is_some()
+    }
+
+    fn has_own_logs(&self) -> bool {
+        matches!(self.0.options.database, Database::Stack(..))
+    }
+
+    /// Returns an error unless the logs of this process are those of the shapes: it is the owner, or has the
+    /// same files as the owner.
+    pub(crate) fn check_serves(&self) -> Result<()> {
+        match self.owner() {
+            Some(_) if !self.is_fenced() => Ok(()),
+            None if !self.has_own_logs() => Ok(()),
+            _ => Err(Failure::Overloaded("another node serves the shapes".to_owned(), 1)),
+        }
+    }
+
+    /// Returns whether another process has taken the shapes over.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.health().is_some_and(|health| matches!(health.state, HealthState::Fenced { .. }))
+    }
+
+    fn reads(&self) -> &dyn ReadShapes {
+        match &self.0.role {
+            Role::Owner(store) => store,
+            Role::Standby(standby) => standby,
+        }
+    }
+
+    fn store(&self) -> Result<ShapeMeta> {
+        let waits = || Failure::Overloaded("another process is about to hand its shapes over".to_owned(), 1);
+        self.owner().ok_or_else(waits)
+    }
+
+    /// Returns the store if this process is the owner.
+    pub(crate) fn owner(&self) -> Option<ShapeMeta> {
+        match &self.0.role {
+            Role::Owner(store) => Some(store.clone()),
+            Role::Standby(standby) => standby.store(),
+        }
     }
 
     pub(crate) fn observer(&self) -> MetricsObserver {
@@ -130,7 +167,7 @@ impl Metadata {
     }
 
     pub(crate) fn health(&self) -> Option<Health> {
-        self.0.owner.get().map(StoreControl::health)
+        self.owner().map(|store| store.health())
     }
 
     pub(crate) fn log_path(&self, handle: &Handle) -> PathBuf {
@@ -178,10 +215,9 @@ impl Metadata {
     }
 
     async fn wait_for(&self, handle: &Handle, milestone: Milestone) -> Result<(), NotReached> {
-        match (self.0.owner.get(), &self.0.standby) {
-            (Some(owner), _) => owner.wait_for(handle, milestone).await,
-            (None, Some(standby)) => standby.wait_for(handle, milestone).await,
-            (None, None) => unreachable!("it is opened as one of both"),
+        match &self.0.role {
+            Role::Owner(store) => store.wait_for(handle, milestone).await,
+            Role::Standby(standby) => standby.wait_for(handle, milestone).await,
         }
     }
 
@@ -237,7 +273,7 @@ impl Metadata {
 
     /// Removes a shape. Until that is accepted, no request is served from it, and no checkpoint succeeds.
     pub(crate) async fn remove(&self, handle: &Handle) {
-        let Some(store) = self.0.owner.get() else { return };
+        let Some(store) = self.owner() else { return };
         let mutation = Mutation::remove(handle.as_str());
         let removed = tokio::time::timeout(WAIT, store.mutate_async(&mutation)).await;
         self.note_removal(handle, removed.is_ok_and(|outcome| is_removed(outcome.err())));
@@ -245,7 +281,7 @@ impl Metadata {
 
     /// [`remove`](Self::remove) for a thread. Blocks for up to [`WAIT`] while there is no capacity.
     pub(crate) fn remove_blocking(&self, handle: &Handle) {
-        let Some(store) = self.0.owner.get() else { return };
+        let Some(store) = self.owner() else { return };
         self.note_removal(handle, is_removed(store.remove(handle, Wait::UpTo(WAIT)).err()));
     }
 
@@ -286,15 +322,15 @@ impl Metadata {
         let options = EvictorOptions::default().max_shapes(max_shapes).min_unread(min_age);
         let evictor = Evictor::new(options).observer(Arc::new(self.observer()));
         let thread = EvictorThread::start()?;
-        if let Some(store) = self.0.owner.get() {
-            thread.watch(store, Arc::new(evictor), EVICTIONS);
+        if let Some(store) = self.owner() {
+            thread.watch(&store, Arc::new(evictor), EVICTIONS);
         }
         Ok(thread)
     }
 
     /// Closes the store, so that another process can open it at once.
     pub(crate) async fn close(&self, timeout: Duration) {
-        let Some(store) = self.0.owner.get() else { return };
+        let Some(store) = self.owner() else { return };
         let report = store.close_async(timeout).await;
         tracing::info!(?report, "the metadata is closed");
     }
@@ -329,7 +365,7 @@ impl ShapeCleaner for Logs {
     }
 
     fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
-        let entries = fs::read_dir(Path::new(&self.0))?;
+        let entries = fs::read_dir(&self.0)?;
         Ok(Some(Box::new(entries.filter_map(|entry| match entry {
             Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
             Err(error) => Some(Err(error.into())),

@@ -15,6 +15,12 @@ pub(crate) struct Options {
     /// The directory of the metadata and of the logs.
     #[arg(long)]
     pub(crate) data: PathBuf,
+    /// Keep the metadata in this database of PostgreSQL, for several nodes. Each has a directory of its own.
+    #[arg(long)]
+    pub(crate) metadata: Option<String>,
+    /// The time in seconds after which another node takes over from one that does not answer.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) lease: u64,
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,

@@ -89,6 +89,7 @@ impl Service {
     async fn resolve(&self, query: &Query) -> Result<Resolved> {
         let admission = self.admission();
         let mut permit = admission.try_acquire(Kind::Existing)?;
+        self.metadata.check_serves()?;
         let table = self.tables.table(&query.table).await?;
         let definition = Arc::new(query.definition(&table)?.keyed());
         if let Some(handle) = self.metadata.find(query.handle.as_deref(), &definition)? {
@@ -178,8 +179,7 @@ impl Service {
     ) -> Result<bool> {
         let mut closing = self.closing.clone();
         if !self.metadata.is_owner() {
-            let mut ownership = self.metadata.ownership();
-            let owned = tokio::time::timeout_at(deadline, ownership.wait_for(|is_owner| *is_owner));
+            let owned = tokio::time::timeout_at(deadline, self.metadata.promoted());
             let is_owned = tokio::select! {
                 owned = owned => owned.is_ok(),
                 _ = closing.wait_for(|is_closing| *is_closing) => false,
@@ -236,6 +236,7 @@ impl Service {
         if !self.options.allow_delete {
             return Err(Failure::NotEnabled);
         }
+        self.snapshots.is_possible()?;
         let handle = match &query.handle {
             Some(handle) => Handle::new(handle).ok(),
             None => {

@@ -35,10 +35,10 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Runs until `end` is received, with a last checkpoint then.
+    /// Runs until `end` is received, with a last checkpoint then, or until this process is fenced.
     pub(crate) async fn run(mut self, mut end: oneshot::Receiver<()>) {
         let mut is_ending = false;
-        while !is_ending {
+        while !is_ending && !self.metadata.is_fenced() {
             is_ending = tokio::time::timeout(INTERVAL, &mut end).await.is_ok();
             if let Err(failure) = self.checkpoint().await {
                 tracing::warn!(failure, "a checkpoint failed; the slot keeps the changes until one succeeds");

@@ -9,6 +9,6 @@ mod transaction;
 
 pub(crate) use checkpoint::{Applied, Checkpoints, Durable};
 pub(crate) use position::PositionFile;
-pub(crate) use slot::{create_publication, open_slot};
+pub(crate) use slot::{create_publication, drop_others, open_slot};
 pub(crate) use stream::Stream;
 pub(crate) use transaction::{Change, Columns, Row, Transaction};

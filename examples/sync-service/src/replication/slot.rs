@@ -1,4 +1,4 @@
-use tokio_postgres::Client;
+use tokio_postgres::{Client, types::ToSql};
 
 use super::{PositionFile, position::Position};
 use crate::{
@@ -43,9 +43,6 @@ pub(crate) async fn open_slot(
     }
     // In this order, so that no crash in between leaves a shape whose changes no slot has.
     metadata.reset().await?;
-    let abandoned = "select pg_drop_replication_slot(slot_name) from pg_replication_slots
-        where starts_with(slot_name, $1 || '_') and not active and database = current_database()";
-    client.execute(abandoned, &[&prefix]).await?;
     let slot = format!("{prefix}_{:012x}", fastrand::u64(..1 << 48));
     let create = "select (lsn - '0/0')::text from pg_create_logical_replication_slot($1, 'pgoutput')";
     let row = client.query_one(create, &[&slot]).await?;
@@ -54,6 +51,18 @@ pub(crate) async fn open_slot(
     let position = Position { slot, durable };
     positions.write(&position).map_err(|error| failed(&error))?;
     Ok(position)
+}
+
+/// Drops the slots of former owners of the metadata. Returns whether one is left: a process that hangs may
+/// keep its connection, and with it the slot, until the server's time-out.
+pub(crate) async fn drop_others(client: &Client, prefix: &str, slot: &str) -> Result<bool> {
+    let others = "from pg_replication_slots where slot_name ~ ('^' || $1 || '_[0-9a-f]{12}$')
+        and slot_name <> $2 and database = current_database()";
+    let arguments: [&(dyn ToSql + Sync); 2] = [&prefix, &slot];
+    let drop = format!("select pg_drop_replication_slot(slot_name) {others} and not active");
+    client.execute(&drop, &arguments).await?;
+    let end = format!("select pg_terminate_backend(active_pid) {others}");
+    Ok(client.execute(&end, &arguments).await? > 0)
 }
 
 fn failed(error: &std::io::Error) -> Failure {

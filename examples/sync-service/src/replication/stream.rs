@@ -3,7 +3,9 @@ use std::{sync::Arc, time::Duration};
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig, ReplicationEvent};
 use tokio::sync::{mpsc, watch};
 
-use super::{Change, Durable, PositionFile, Transaction, create_publication, open_slot, pgoutput::Decoder};
+use super::{
+    Change, Durable, PositionFile, Transaction, create_publication, drop_others, open_slot, pgoutput::Decoder,
+};
 use crate::{apply::Input, error::Failure, metadata::Metadata, options::Options, postgres};
 
 /// How much of one transaction is kept in memory. One that is larger makes the shapes of its tables again.
@@ -13,6 +15,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// The time between two reports of the durable position to PostgreSQL.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time between two attempts to drop the slots of former owners.
+const DROP_SLOTS: Duration = Duration::from_secs(2);
 
 /// Follows the changes, and connects again when the connection is lost.
 pub(crate) struct Stream {
@@ -61,6 +66,7 @@ impl Stream {
 
     async fn receive(&mut self, client: &mut ReplicationClient, slot: &str) -> Result<(), Failure> {
         let (mut decoder, mut open) = (Decoder::default(), None::<Open>);
+        let (mut has_others, mut drops) = (true, tokio::time::interval(DROP_SLOTS));
         loop {
             let event = tokio::select! {
                 event = client.recv() => event.map_err(failed)?,
@@ -71,6 +77,12 @@ impl Stream {
                     if let Some((_, position)) = self.durable.borrow_and_update().as_ref().filter(|it| *it.0 == *slot) {
                         client.update_applied_lsn(Lsn(*position));
                     }
+                    continue;
+                }
+                _ = drops.tick(), if has_others => {
+                    let connection = self.pool.get().await?;
+                    has_others = drop_others(&connection.client, &self.options.slot, slot).await?;
+                    connection.give_back();
                     continue;
                 }
                 () = self.input.closed() => return Ok(()),
