@@ -245,8 +245,7 @@ impl WriteState {
         match (&self.phase, self.refusal(), &self.flushes) {
             (Phase::Closing(_), ..) => HealthState::Closing,
             (Phase::Closed(_), ..) => HealthState::Closed,
-            (_, Some(error), _) if error.kind() == ErrorKind::Fenced => HealthState::Fenced { error },
-            (_, Some(error), _) => HealthState::Stopped { error },
+            (_, Some(error), _) => HealthState::refusing(error),
             (_, None, Flushes::Retrying(retry)) => {
                 let why = Degradation::Failing { error: retry.error.clone(), failures: retry.failures };
                 HealthState::Degraded { why, since: retry.since.elapsed() }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ErrorKind, HealthState, MutateError, MutateShapesExt, NoopObserver, ShapeStore, SnapshotState,
-    StoreControl, Wait, conformance,
+    Direct, ErrorKind, HealthState, Limits, MutateError, MutateShapesExt, NoopObserver, ShapeStore,
+    SnapshotState, StoreControl, Wait, conformance,
 };
 use shape_meta_postgres::{OnLiveOwner, PostgresOptions, PostgresPool, PostgresStore};
 use shape_meta_testing_postgres::{Cluster, Proxy};
@@ -137,6 +137,24 @@ fn c11_an_owner_that_cannot_renew_stops_before_its_lease_ends() {
     });
     assert!(store.inner().check_lease().is_err());
     assert_eq!(live(&next), [1, 10]);
+}
+
+#[test]
+fn c11_health_without_a_buffer_reports_the_lease() {
+    let Some(cut_off) = CutOff::new() else { return };
+    let CutOff { proxy, schema, .. } = &cut_off;
+    let store = open(schema, &cut_off.owner, OnLiveOwner::Fail);
+    let store = Direct::new(store, Limits::default(), Arc::new(NoopObserver)).expect("it opens");
+    assert!(store.health().is_ready());
+    proxy.down();
+    wait_until("the lease ends", || !store.health().is_ready());
+    let health = store.health();
+    assert!(matches!(health.state, HealthState::Stopped { .. }) && health.is_live(), "{health}");
+    let _next = open(schema, &cut_off.other, OnLiveOwner::Wait(TIMEOUT));
+    proxy.up();
+    wait_until("the former owner learns that it is fenced", || {
+        matches!(store.health().state, HealthState::Fenced { .. })
+    });
 }
 
 #[test]

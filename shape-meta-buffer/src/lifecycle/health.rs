@@ -1,4 +1,4 @@
-use shape_meta_core::{ErrorKind, Health, HealthState, LastError, ShapeStore};
+use shape_meta_core::{Health, HealthState, LastError, ShapeStore};
 
 use crate::shared::Shared;
 
@@ -16,10 +16,7 @@ impl<S: ShapeStore> Shared<S> {
         if writing.is_ready()
             && let Err(error) = self.store.check_lease()
         {
-            writing = match error.kind() {
-                ErrorKind::Fenced => HealthState::Fenced { error },
-                _ => HealthState::Stopped { error },
-            };
+            writing = HealthState::refusing(error);
         }
         let mut health = Health::new(writing);
         health.last_error = state

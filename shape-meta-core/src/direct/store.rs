@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     Activity, AttemptContext, AwaitShapes, Batch, Change, CloseReport, DurabilityTracker, Entry, Error,
-    ErrorKind, Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, Key, Latencies, Limits,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
-    Refusal, Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt,
+    ErrorKind, Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, HealthState, Key, Latencies,
+    Limits, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes,
+    Receipt, Refusal, Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt,
     ShapeWaits, Signal, StoreControl, Submitted, TrustedState, Usage,
     feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
     forward_reads,
@@ -746,9 +746,16 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         0.0
     }
 
-    /// The health as of the latest mutation. Nothing is ever pending, so the durability window is zero.
+    /// The health as of the latest mutation, and of the lease. Nothing is ever pending, so the durability
+    /// window is zero.
     fn health(&self) -> Health {
-        self.0.condition().health()
+        let mut health = self.0.condition().health();
+        if health.is_ready()
+            && let Err(error) = self.0.inner.check_lease()
+        {
+            health.state = HealthState::refusing(error);
+        }
+        health
     }
 
     fn usage(&self) -> Usage {

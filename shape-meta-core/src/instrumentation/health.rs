@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// The health of a store, for probes, gauges and people.
 ///
@@ -108,6 +108,14 @@ impl Health {
 impl HealthState {
     /// The names of all states, in the order of the table above.
     pub const NAMES: [&str; 6] = ["ready", "degraded", "fenced", "stopped", "closing", "closed"];
+
+    /// Returns the state of a store that refuses mutations with this error: `Fenced`, or else `Stopped`.
+    pub fn refusing(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Fenced => Self::Fenced { error },
+            _ => Self::Stopped { error },
+        }
+    }
 
     /// Returns a short name, suitable as a metric label: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
