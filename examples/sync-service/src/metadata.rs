@@ -142,6 +142,11 @@ impl Metadata {
         self.health().is_some_and(|health| matches!(health.state, HealthState::Fenced { .. }))
     }
 
+    /// Returns whether this process is the owner and mutations are accepted.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.health().is_some_and(|health| health.is_ready())
+    }
+
     fn reads(&self) -> &dyn ReadShapes {
         match &self.0.role {
             Role::Owner(store) => store,

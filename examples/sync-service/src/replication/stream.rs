@@ -80,6 +80,10 @@ impl Stream {
                     continue;
                 }
                 _ = drops.tick(), if has_others => {
+                    // A process that hung for a while must not end the stream of the one that replaced it.
+                    if !self.metadata.is_ready() {
+                        continue;
+                    }
                     let connection = self.pool.get().await?;
                     has_others = drop_others(&connection.client, &self.options.slot, slot).await?;
                     connection.give_back();
