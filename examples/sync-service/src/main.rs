@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs,
     path::Path,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shape_meta::{
     MetricsObserver, PoolOptions, PostgresPool, Reporter,
-    admission::{Admission, AdmissionLimits},
+    admission::{Admission, AdmissionLimits, Drain, DrainRate, RetryAfter},
 };
 use tokio::{
     net::TcpListener,
@@ -101,6 +101,9 @@ async fn run(options: Arc<Options>) -> BoxResult {
         slot: has_slot,
         input: input.clone(),
     });
+    let drain = metadata.clone();
+    let drain = move || drain.owner().map_or(Drain::default(), |store| store.downgrade().drain());
+    let retry_after = RetryAfter::default().drain(drain);
     let listener = TcpListener::bind(options.listen).await?;
     tracing::info!(address = %listener.local_addr()?, owner = metadata.is_owner(), "listening");
     let service = Arc::new(Service {
@@ -111,8 +114,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
         snapshots,
         applied: Arc::clone(&applied),
         closing,
-        limits: AdmissionLimits::from_env()?.unwrap_or_default(),
-        admission: OnceLock::new(),
+        admission: Admission::with_retry_after(AdmissionLimits::from_env()?.unwrap_or_default(), retry_after),
         reporter: Reporter::default(),
         exporter,
     });

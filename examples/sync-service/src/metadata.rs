@@ -349,6 +349,8 @@ fn builder(options: &MetadataOptions, observer: &MetricsObserver) -> Builder {
     let builder = ShapeMeta::builder(Logs(options.logs.clone()))
         .observer(Arc::new(observer.clone()))
         .creation_counts_as_read(true)
+        // A node whose shapes were made again by another one has logs of shapes that are gone.
+        .confirm_orphans(matches!(options.database, Database::Stack(..)))
         .cached(CacheOptions::default());
     if options.is_buffered { builder.buffered(BufferOptions::default()) } else { builder }
 }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock, atomic::AtomicU64};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use axum::{
     Router,
@@ -9,10 +9,7 @@ use axum::{
     routing,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use shape_meta::{
-    Reporter,
-    admission::{Admission, AdmissionLimits, RetryAfter},
-};
+use shape_meta::{Reporter, admission::Admission};
 use tokio::{net::TcpListener, sync::watch};
 use tower_http::services::ServeDir;
 
@@ -29,24 +26,9 @@ pub(crate) struct Service {
     /// Every transaction up to here is in the logs.
     pub(crate) applied: Arc<AtomicU64>,
     pub(crate) closing: watch::Receiver<bool>,
-    pub(crate) limits: AdmissionLimits,
-    pub(crate) admission: OnceLock<Admission>,
+    pub(crate) admission: Admission,
     pub(crate) reporter: Reporter,
     pub(crate) exporter: PrometheusHandle,
-}
-
-impl Service {
-    /// Returns the admission control. Before this process owns the metadata, it has no measured rate.
-    pub(super) fn admission(&self) -> Admission {
-        match (self.admission.get(), self.metadata.owner()) {
-            (Some(admission), _) => admission.clone(),
-            (None, Some(store)) => {
-                let retry_after = RetryAfter::default().drain(store.downgrade());
-                self.admission.get_or_init(|| Admission::with_retry_after(self.limits, retry_after)).clone()
-            }
-            (None, None) => Admission::new(self.limits),
-        }
-    }
 }
 
 /// Serves requests until the service is closing, and then those in progress.

@@ -87,8 +87,7 @@ impl Service {
 
     /// Returns the shape of a request, and adds it if there is none.
     async fn resolve(&self, query: &Query) -> Result<Resolved> {
-        let admission = self.admission();
-        let mut permit = admission.try_acquire(Kind::Existing)?;
+        let mut permit = self.admission.try_acquire(Kind::Existing)?;
         self.metadata.check_serves()?;
         let table = self.tables.table(&query.table).await?;
         let definition = Arc::new(query.definition(&table)?.keyed());
