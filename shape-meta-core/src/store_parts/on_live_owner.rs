@@ -13,6 +13,7 @@ pub enum OnLiveOwner {
     /// Waits at most this long until the other owner is not live any more, then fails with `AlreadyOpen`. For
     /// deploys that start the new process before the old one has ended: nothing is lost. Looks again every
     /// ten milliseconds (SQLite), or every tenth of a second and when the lease ends (PostgreSQL).
+    /// `Duration::MAX` waits without a limit.
     Wait(Duration),
     /// Fences the other owner and takes the database over. From then on every write of that owner fails with
     /// [`Fenced`](crate::ErrorKind::Fenced). Mutations that it has acknowledged and not committed never reach
