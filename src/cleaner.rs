@@ -36,9 +36,9 @@ pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> +
 ///   itself. Otherwise it may use the store, close it, and drop it; hold a
 ///   [`WeakShapeMeta`](crate::WeakShapeMeta). An owner that is fenced cannot stop its call, so do not fence
 ///   a live process if your handles come back.
-/// - **Data that is still being written** when its shape is removed can appear after the call. Its writer, which
-///   ends with a shape that is gone, is the one part of the application that deletes data, if handles do not
-///   come back. Otherwise the sweep after the next open finds it.
+/// - **Data that is still being written** when its shape is removed can appear after the call. If handles do
+///   not come back, its writer deletes it when it ends and finds the shape gone. Otherwise the sweep after
+///   the next open finds it.
 /// - **At least once:** the same handle may come again, so deleting data that is already gone must succeed.
 /// - **There is no "delete everything":** a reset hands every shape to the cleaner.
 ///
