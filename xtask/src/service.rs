@@ -12,7 +12,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
     match task.to_str() {
         Some("demo") => {
             npm("page", &["run", "build"])?;
-            node("release", "demo.mjs", rest)
+            // Ctrl-C is for the script, which ends what it has started, and the shell waits for that.
+            replace_by(script("release", "demo.mjs", rest)?)
         }
         Some("test") => {
             let manifest = manifest();
@@ -66,7 +67,12 @@ fn manifest() -> String {
 }
 
 /// Builds the service, and runs a script of its client tests with it.
-fn node(profile: &str, script: &str, arguments: &[OsString]) -> Result {
+fn node(profile: &str, name: &str, arguments: &[OsString]) -> Result {
+    call(script(profile, name, arguments)?)
+}
+
+/// Builds the service, and returns the command that runs a script with it.
+fn script(profile: &str, name: &str, arguments: &[OsString]) -> Result<Command> {
     let (manifest, target) = (manifest(), cargo::target()?);
     let mut build = vec!["build", "--manifest-path", &manifest, "--target-dir", &target, "--quiet"];
     if profile == "release" {
@@ -76,8 +82,8 @@ fn node(profile: &str, script: &str, arguments: &[OsString]) -> Result {
     let directory = install("client-tests")?;
     let program = Path::new(&target).join(profile).join("sync-service");
     let mut node = Command::new("node");
-    node.arg(script).args(arguments).current_dir(directory).env("SYNC_SERVICE", program);
-    call(node)
+    node.arg(name).args(arguments).current_dir(directory).env("SYNC_SERVICE", program);
+    Ok(node)
 }
 
 /// Runs npm in a directory of the package.
@@ -96,6 +102,17 @@ fn install(directory: &str) -> Result<String> {
         call(npm)?;
     }
     Ok(directory)
+}
+
+/// Runs a command in place of this process.
+#[cfg(unix)]
+fn replace_by(mut command: Command) -> Result {
+    Err(std::os::unix::process::CommandExt::exec(&mut command).into())
+}
+
+#[cfg(not(unix))]
+fn replace_by(command: Command) -> Result {
+    call(command)
 }
 
 fn call(mut command: Command) -> Result {
