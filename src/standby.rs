@@ -12,7 +12,7 @@ use std::{
 use shape_meta_core::{
     Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, Seq, ShapeWaits, Signal, StoreControl,
     feed::{Feed, FeedError, FeedOptions},
-    store_parts::{OnLiveOwner, StopHandle},
+    store_parts::{ObservedLock, OnLiveOwner, StopHandle},
 };
 
 use crate::{
@@ -71,7 +71,7 @@ struct Inner {
     place: PathBuf,
     futures: Futures,
     /// Locked for the whole of a promotion, so that only one runs at a time.
-    promotion: Mutex<Promotion>,
+    promotion: ObservedLock<Promotion>,
     /// Raised after a refresh, and after the promotion.
     changed: Signal,
     /// Whether commits of the owner are pushed.
@@ -106,7 +106,7 @@ impl Standby {
             waits: Arc::default(),
             place,
             futures,
-            promotion: Mutex::new(Promotion { cleaner, cleanup, upper }),
+            promotion: ObservedLock::new(Promotion { cleaner, cleanup, upper }),
             changed: Signal::new(),
             is_pushed: OnceLock::new(),
             takes_over: AtomicBool::new(false),
@@ -311,7 +311,7 @@ impl Standby {
     ///
     /// Those of [`promote`](Self::promote), and `Interrupted` if it was stopped.
     pub fn promote_unless_stopped(&self, on_live_owner: OnLiveOwner, stop: &StopHandle) -> Result<ShapeMeta> {
-        let promotion = stop.lock(&self.0.promotion)?;
+        let promotion = self.0.promotion.lock_unless_stopped(stop)?;
         if let Some(store) = self.0.promoted.get() {
             return Ok(store.clone());
         }

@@ -1,10 +1,11 @@
 //! The feeds of a standby: the changes of its refreshes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use shape_meta_core::{
     ChangeLog, Delta, RefreshReport, Result, ShapeStore, ShapeStoreExt,
     feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
+    store_parts::ObservedLock,
 };
 
 use crate::layers::{LowerLayers, cache};
@@ -12,13 +13,14 @@ use crate::layers::{LowerLayers, cache};
 /// The subscribers of a standby.
 pub(crate) struct StandbyFeeds {
     feeds: Arc<Feeds>,
-    /// Without a cache: what the subscribers were given last. Held across disk work; no reader takes it.
-    given: Mutex<Delta>,
+    /// Without a cache: what the subscribers were given last. Replaced as a whole. Held across disk work;
+    /// no reader takes it.
+    given: ObservedLock<Delta>,
 }
 
 impl StandbyFeeds {
     pub(crate) fn new(feeds: Arc<Feeds>) -> Self {
-        Self { feeds, given: Mutex::default() }
+        Self { feeds, given: ObservedLock::default() }
     }
 
     /// Brings memory up to date with what the owner has committed, and gives the changes to the subscribers.
@@ -26,7 +28,7 @@ impl StandbyFeeds {
         match lower {
             LowerLayers::Cached(cached) => cache::refresh(cached, &self.feeds),
             LowerLayers::Bare(_) if self.feeds.watched().by_none() => Ok(RefreshReport::default()),
-            LowerLayers::Bare(store) => self.follow(store, &mut self.given()),
+            LowerLayers::Bare(store) => self.follow(store, &mut *self.given.lock()?),
         }
     }
 
@@ -40,7 +42,7 @@ impl StandbyFeeds {
             LowerLayers::Cached(cached) => return cache::subscribe(cached, &self.feeds, options),
             LowerLayers::Bare(store) => store,
         };
-        let mut given = self.given();
+        let mut given = self.given.lock()?;
         if self.feeds.watched().by_none() {
             *given = present(store)?;
         } else {
@@ -69,11 +71,6 @@ impl StandbyFeeds {
         }
         refreshed.through = given.through;
         Ok(refreshed)
-    }
-
-    fn given(&self) -> MutexGuard<'_, Delta> {
-        // It is replaced as a whole.
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,12 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use shape_meta_core::{ChangeLog, Counts, Entry, Observer, Result, Seq, ShapeStore};
+use shape_meta_core::{
+    ChangeLog, Counts, Entry, Observer, Result, Seq, ShapeStore,
+    store_parts::{ObservedGuard, ObservedLock},
+};
 
 use crate::{
     CacheMemory, CacheOptions, LookupIndex,
@@ -25,7 +28,7 @@ pub struct Cached<S> {
     pub(crate) mirror: Mirror,
     /// Held across disk work by [`apply`](ShapeStore::apply) and [`refresh`](Self::refresh). No reader takes
     /// it (I5).
-    pub(crate) writer: Mutex<Writer>,
+    pub(crate) writer: ObservedLock<Writer>,
     /// The last shape whose last-read time was saved by a sweep that has more to save.
     pub(crate) sweep_position: Mutex<Seq>,
     pub(crate) in_flight: InFlight,
@@ -129,7 +132,7 @@ impl<S: ShapeStore> Cached<S> {
         (mirror.memory_count, mirror.entry_list) = (memory_count, entry_list);
         mirror.memory_count.record_slots(table_slots.max(table.slots()));
 
-        let writer = Mutex::new(Writer::new(table, totals, line));
+        let writer = ObservedLock::new(Writer::new(table, totals, line));
         let in_flight = InFlight::default();
         let (sweep_position, in_doubt) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self { inner, mirror, writer, sweep_position, in_flight, below_buffer, in_doubt, observer })
@@ -150,16 +153,28 @@ impl<S> Cached<S> {
         CacheMemory { definitions, ..self.mirror.memory_count.memory() }
     }
 
-    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+    /// Locks the writer.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if an observer calls on the thread that has it locked.
+    pub(crate) fn writer(&self) -> Result<ObservedGuard<'_, Writer>> {
         // A panic may have left a batch unfinished; `outcome_unknown` is set then.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 
     /// Waits until the apply in flight is published. For a read that has touched the disk, before it returns.
-    pub(crate) fn wait_published(&self) {
-        if !self.below_buffer {
-            self.in_flight.wait_published();
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if an observer reads on the thread of that apply.
+    pub(crate) fn wait_published(&self) -> Result<()> {
+        if self.below_buffer || !self.in_flight.is_any() {
+            return Ok(());
         }
+        self.writer.check_not_locked_here()?;
+        self.in_flight.wait_published();
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@ use std::{
     ops::ControlFlow,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, Error, ErrorKind, LastReadStore, Observer, OpenStats,
     ReadShapes, RebuildStore, Record, Result, Seq, ShapeStore, StampOutcome, Timestamp, Usage, forward_reads,
-    store_parts::ShownSeqs,
+    store_parts::{ObservedLock, ShownSeqs},
 };
 
 use crate::{
@@ -46,12 +46,12 @@ pub struct SqliteStandby {
     observer: Arc<dyn Observer>,
     reader: SqliteStore,
     /// Held while the database is read for a layer above, so that these reads come one after the other.
-    source: Mutex<Source>,
+    source: ObservedLock<Source>,
     owner: OnceLock<Arc<SqliteStore>>,
     /// The number of lines of history that were begun since this standby was opened.
     lines: AtomicU64,
     /// One promotion at a time.
-    promoting: Mutex<()>,
+    promoting: ObservedLock<()>,
 }
 
 /// What the readers were configured for, and what was read from it. The position of the last read is in
@@ -131,10 +131,10 @@ impl SqliteStandby {
             options,
             observer: Arc::clone(observer),
             reader,
-            source: Mutex::new(source),
+            source: ObservedLock::new(source),
             owner: OnceLock::new(),
             lines: AtomicU64::new(0),
-            promoting: Mutex::new(()),
+            promoting: ObservedLock::new(()),
         })
     }
 
@@ -164,7 +164,7 @@ impl SqliteStandby {
         on_live_owner: OnLiveOwner,
         stop: &StopHandle,
     ) -> Result<&Arc<SqliteStore>> {
-        let _guard = stop.lock(&self.promoting)?;
+        let _guard = self.promoting.lock_unless_stopped(stop)?;
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
         }
@@ -226,11 +226,7 @@ impl SqliteStandby {
         if self.owner.get().is_some() {
             return Ok(());
         }
-        self.check(&mut self.source())
-    }
-
-    fn source(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+        self.check(&mut *self.source.lock()?)
     }
 
     fn check(&self, source: &mut Source) -> Result<()> {
@@ -353,7 +349,7 @@ impl ShapeStore for SqliteStandby {
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        let mut guard = self.source();
+        let mut guard = self.source.lock()?;
         self.check(&mut guard)?;
         let source = RefCell::new(&mut *guard);
         let last_seq = self.current().load_at(each, |connection, meta| {
@@ -401,7 +397,7 @@ impl ChangeLog for SqliteStandby {
     /// line of history than the one that the database has now: after a restore, a repair, or a swap of files.
     /// A hand-over to another owner goes on with the same line.
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
-        let mut guard = self.source();
+        let mut guard = self.source.lock()?;
         let source = &mut *guard;
         self.check(source)?;
         let delta = self.current().since_at(seq, |connection, meta| {

@@ -13,7 +13,7 @@ use super::{
     pace::Pace,
     part::{Part, Progress},
 };
-use crate::{ShapeCleaner, builder::CleanupOptions, store::Core};
+use crate::{ShapeCleaner, builder::CleanupOptions, database::Database, store::Core};
 
 /// Hands cleanup tasks to the cleaner, a part at a time: on a thread that exists only while there is
 /// something to do, and on threads of callers (I7).
@@ -144,8 +144,9 @@ impl Cleanup {
             if !may_wait {
                 drop(state);
                 if let Some(store) = self.store.get().and_then(Weak::upgrade) {
-                    // A part does this, too. It is refused where it would wait for this thread.
+                    // A part does both, too. They are refused where it would wait for this thread.
                     drop(store.stack().reserve_handles(&[])?);
+                    store.database().map_or(Ok(()), Database::check_not_writing)?;
                 }
                 (state, may_wait) = (self.state(), true);
                 continue;

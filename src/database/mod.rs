@@ -32,6 +32,10 @@ pub(crate) trait Database: ReadShapes {
     /// Writes nothing more, and releases the ownership. Reads go on.
     fn release(&self) -> Result<()>;
 
+    /// Returns an error if this thread, on which an observer calls, is within an operation for which other
+    /// threads wait that use the database.
+    fn check_not_writing(&self) -> Result<()>;
+
     /// Calls `hook` whenever cleanup tasks were committed.
     fn on_cleanup_tasks(&self, hook: Box<dyn Fn() + Send + Sync>);
     fn pending_cleanup_tasks(&self) -> u64;

@@ -85,6 +85,10 @@ fn options_of(options: SqliteOptions, layers: &Layers, cleaner: &dyn ShapeCleane
 impl Database for SqliteStore {
     forward_to_store!();
 
+    fn check_not_writing(&self) -> Result<()> {
+        Self::check_not_writing(self)
+    }
+
     fn recover(&self, cleanup: CleanupOptions) -> Result<OpenReport> {
         let recovery = Self::recover(self)?;
         if cleanup.confirm_orphans {

@@ -23,7 +23,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
                 .read(|view| view.by_key(&self.mirror.slots, key).map(|entry| entry.handle().clone()))),
             LookupIndex::Disk => {
                 let handle = self.inner.handle_for(key);
-                self.wait_published();
+                self.wait_published()?;
                 handle
             }
         }
@@ -43,7 +43,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
             // No wait is needed: the shape was live when the mirror was read, and a definition never changes.
             Some(record) => self.mirror.definitions.insert(record),
             // The removal is committed, and may not be published yet.
-            None => self.wait_published(),
+            None => self.wait_published()?,
         }
         Ok(record)
     }
@@ -54,7 +54,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
             LookupIndex::Disk if relations.is_empty() => Ok(Vec::new()),
             LookupIndex::Disk => {
                 let handles = self.inner.handles_for_relations(relations);
-                self.wait_published();
+                self.wait_published()?;
                 handles
             }
         }
@@ -69,7 +69,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
         let mut last_reads = LastReadTimes::copy_from(&self.mirror.entry_list);
         // The scan below is fixed to one state when this call returns, so the wait comes after it.
         let scan = self.inner.scan()?;
-        self.wait_published();
+        self.wait_published()?;
         // Once more: a read that was recorded before a change which the scan shows must be in the times (C1).
         last_reads.update(&self.mirror.entry_list);
         Ok(Box::new(scan.map(move |item| Ok(self.mirror.with_own_entry(item?, &last_reads)))))
@@ -88,7 +88,7 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
 
     fn last_seq(&self) -> Result<Seq> {
         // A mark is visible in the shared entry just before its sequence number is published.
-        self.wait_published();
+        self.wait_published()?;
         Ok(self.mirror.read(|view| view.totals().last_seq))
     }
 }

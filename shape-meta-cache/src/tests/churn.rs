@@ -14,7 +14,7 @@ fn removed_shapes_leave_no_slots() {
     let mut apply = |changes: Vec<Change>| {
         seq += 1;
         cached.apply(&Batch { changes, through: Seq::new(seq) }).unwrap();
-        cached.writer().table.slots()
+        cached.writer().expect("not within a write").table.slots()
     };
     for round in 0..50 {
         let records: Vec<_> =

@@ -225,7 +225,7 @@ fn keys_are_found_after_regrouping() {
             records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
         let key_slot = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).id;
         let key_slots: HashSet<_> = live.clone().map(key_slot).collect();
-        let slots = cached.writer().table.slots();
+        let slots = cached.writer().expect("not within a write").table.slots();
         assert_eq!(slots, live.count() + key_slots.len() + 1, "no slot of an earlier grouping is left");
         for (number, record) in records.iter().enumerate() {
             let expected = (number % 10 != 0).then(|| record.handle().clone());
@@ -251,7 +251,7 @@ fn the_key_of_a_replaced_shape_is_regrouped() {
     let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
     let records: Vec<_> = (1..=20).map(|number| record(number, number, number, 1)).collect();
     let other = record(3, 30, 30, 1);
-    let mut writer = cached.writer();
+    let mut writer = cached.writer().expect("not within a write");
     for part in [&records[..10], &records[10..]] {
         let mut update = MirrorUpdate::new(&cached.mirror, &mut writer);
         part.iter().for_each(|record| update.add(&record.entry));

@@ -26,7 +26,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
     /// If the store below fails after it has committed, the batch is still published, so that reads agree
     /// with the disk. The error is returned, and a retry returns `Ok`.
     fn apply(&self, batch: &Batch) -> Result<()> {
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         self.check_outcome(&mut writer, batch)?;
         if batch.through <= writer.totals.last_seq {
             return Ok(());
@@ -68,8 +68,9 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         if !self.below_buffer {
             return self.apply(batch);
         }
+        self.writer.check_not_locked_here()?;
         if self.in_doubt.load(Ordering::Acquire) {
-            let mut writer = self.writer();
+            let mut writer = self.writer()?;
             if writer.needs_full_reload {
                 self.reload_with(&mut writer)?;
             }
@@ -79,10 +80,10 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
         if matches!(committed, Ok(Ok(()))) {
             // If this was a retry, the outcome of the earlier attempt is known now.
             if self.in_doubt.swap(false, Ordering::AcqRel) {
-                self.writer().outcome_known();
+                self.writer()?.outcome_known();
             }
         } else {
-            let mut writer = self.writer();
+            let mut writer = self.writer()?;
             writer.outcome_unknown = true;
             writer.uncertain_adds = added_entries(batch);
             self.in_doubt.store(true, Ordering::Release);
@@ -92,7 +93,8 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
 
     fn publish(&self, batch: &Batch) {
         self.inner.publish(batch);
-        let mut writer = self.writer();
+        // Neither layer that publishes does so on a thread that is within a write of this cache.
+        let Ok(mut writer) = self.writer() else { return };
         if batch.through <= writer.totals.last_seq {
             return;
         }
@@ -108,7 +110,7 @@ impl<S: ShapeStore> ShapeStore for Cached<S> {
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         let (chunks, last_seq) = {
-            let writer = self.writer();
+            let writer = self.writer()?;
             let chunks = self.mirror.entry_list.chunks();
             let entries: Vec<_> = chunks.iter().map(|chunk| chunk.entries().clone()).collect();
             (entries, writer.totals.last_seq)
@@ -159,7 +161,7 @@ impl<S: ShapeStore> ChangeLog for Cached<S> {
     /// Waits for the batch in flight, unless a buffer above shows it: what it returns is visible.
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
         let delta = self.inner.changes_since(seq);
-        self.wait_published();
+        self.wait_published()?;
         delta
     }
 
@@ -193,7 +195,7 @@ impl<S: ShapeStore> RebuildStore for Cached<S> {
     /// Readers use the mirror meanwhile. Shapes that could not be saved leave it in one step, after the new
     /// store is in place.
     fn rebuild(&self, _: TrustedState<'_>) -> Result<Repaired> {
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         // A shape that an apply of unknown outcome has removed must not count as lost. If the store cannot be
         // read, all mirrored entries count as live.
         let _ = self.resolve_outcome(&mut writer);

@@ -37,6 +37,13 @@ impl InFlight {
         ApplyGuard(self)
     }
 
+    /// Whether an apply is in flight.
+    pub(crate) fn is_any(&self) -> bool {
+        // The order is that of `wait_published`. The loads the other way round could miss an apply.
+        let started = self.started.load(Ordering::SeqCst);
+        self.published.load(Ordering::SeqCst) < started
+    }
+
     /// Waits until the apply that is in flight now, if any, is published or has failed.
     pub(crate) fn wait_published(&self) {
         let started = self.started.load(Ordering::SeqCst);

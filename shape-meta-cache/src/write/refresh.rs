@@ -53,7 +53,7 @@ impl<S: ShapeStore> Cached<S> {
     /// refresh.
     pub fn subscribe(&self, feeds: &Arc<Feeds>, options: &FeedOptions) -> Result<Feed, FeedError> {
         let Some(after) = options.begins_after() else {
-            return feeds.subscribe(options, self.writer().totals.last_seq);
+            return feeds.subscribe(options, self.writer()?.totals.last_seq);
         };
         let mut subscribed = None;
         self.run_refresh(|writer| {
@@ -142,7 +142,7 @@ impl<S: ShapeStore> Cached<S> {
     ) -> Result<RefreshReport> {
         let started_at = Instant::now();
         let mut refreshed = Activity::Refresh.observed(&*self.observer, || {
-            let mut writer = self.writer();
+            let mut writer = self.writer()?;
             let refreshed = refresh(&mut writer)?;
             writer.outcome_unknown = false;
             Ok(refreshed)

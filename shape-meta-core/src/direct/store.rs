@@ -35,9 +35,10 @@ use crate::{
 ///
 /// Reads go straight to the store below, and never wait for a mutation.
 ///
-/// An observer is called on the thread of a caller, during a transaction. There it may read, but not mutate,
-/// repair or close the store: such a call would wait for itself, and fails as
-/// [`Unsupported`](crate::ErrorKind::Unsupported).
+/// An observer is called on the thread of a caller, during a transaction. There it may read memory, but not
+/// mutate, repair or close the store: such a call would wait for itself, and fails as
+/// [`Unsupported`](crate::ErrorKind::Unsupported). So does a read of the disk over a cache, which would wait
+/// until the transaction is published.
 pub struct Direct<S>(Arc<Shared<S>>);
 
 struct Shared<S> {

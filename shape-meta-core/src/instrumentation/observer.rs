@@ -6,7 +6,8 @@ use crate::{Change, Error, ErrorKind, Handle, Latencies, MutateError, Refusal, R
 /// default; implement the ones that you need.
 ///
 /// An event is emitted on the thread on which it happens, in some cases while mutations of other threads
-/// wait. So a method must return soon, must not block, and must not call back into the store. A panic in an
+/// wait. So a method must return soon and must not block. A call into the store works, or fails as
+/// [`Unsupported`](ErrorKind::Unsupported) where it would wait for the operation that is observed. A panic in an
 /// observer is treated as a panic of the observed operation.
 pub trait Observer: Send + Sync {
     /// An activity begins. The returned span is kept until the activity ends, and is ended with its outcome.

@@ -1,6 +1,7 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
-//! in memory, the encoding of the change log, the cleanup tasks, what an open does about a live owner, and
-//! what a standby has shown. With the feature `rows` also checksums of rows, identities, and look-up hashes.
+//! in memory, the encoding of the change log, the cleanup tasks, what an open does about a live owner, what a
+//! standby has shown, and locks that are held while observers are called. With the feature `rows` also
+//! checksums of rows, identities, and look-up hashes.
 
 mod change_log;
 #[cfg(feature = "rows")]
@@ -10,6 +11,7 @@ mod cleanup_tasks;
 mod identity;
 #[cfg(feature = "rows")]
 pub mod lookup_hash;
+mod observed_lock;
 mod on_live_owner;
 mod openings;
 mod recency;
@@ -20,6 +22,7 @@ pub use change_log::{FoldedLog, LoggedChanges};
 pub use cleanup_tasks::{CleanupTask, CleanupTasks};
 #[cfg(feature = "rows")]
 pub use identity::Identity;
+pub use observed_lock::{ObservedGuard, ObservedLock};
 pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;
 pub use recency::{LastReadSnapshot, Recency, RemovedTimes, SavedReads, StoredTime};

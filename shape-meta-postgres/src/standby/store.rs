@@ -9,7 +9,7 @@ use std::{
 use shape_meta_core::{
     Activity, Batch, ChangeLog, Delta, Entry, LastReadStore, Observer, OpenStats, ReadShapes, RebuildStore,
     Record, Result, Seq, ShapeStore, Timestamp, Usage, forward_reads,
-    store_parts::{CleanupTasks, OnLiveOwner, ShownSeqs},
+    store_parts::{CleanupTasks, ObservedLock, OnLiveOwner, ShownSeqs},
 };
 
 use super::open;
@@ -33,12 +33,12 @@ use crate::{
 pub struct PostgresStandby {
     pub(super) reader: PostgresStore,
     /// Held while the stack is read for a layer above, so that these reads come one after the other.
-    shown: Mutex<ShownSeqs>,
+    shown: ObservedLock<ShownSeqs>,
     owner: OnceLock<Arc<PostgresStore>>,
     /// The number of lines of history that were begun since this standby was opened.
     lines: AtomicU64,
     /// One promotion at a time.
-    promoting: Mutex<()>,
+    promoting: ObservedLock<()>,
     subscription: Mutex<Option<Arc<Subscription>>>,
 }
 
@@ -67,10 +67,10 @@ impl PostgresStandby {
         let cleanup = CleanupTasks::new(false, 0);
         Ok(Self {
             reader: PostgresStore::new(pool, stack, found, recency, report, cleanup, options, observer),
-            shown: Mutex::default(),
+            shown: ObservedLock::default(),
             owner: OnceLock::new(),
             lines: AtomicU64::new(0),
-            promoting: Mutex::new(()),
+            promoting: ObservedLock::default(),
             subscription: Mutex::default(),
         })
     }
@@ -86,7 +86,7 @@ impl PostgresStandby {
     /// As [`PostgresStore::open`]: in particular `AlreadyOpen` if another owner is alive and `on_live_owner`
     /// does not fence it. The standby stays a standby, and the promotion can be tried again.
     pub fn promote(&self, on_live_owner: OnLiveOwner) -> Result<&Arc<PostgresStore>> {
-        let _guard = self.promoting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.promoting.lock()?;
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
         }
@@ -96,7 +96,7 @@ impl PostgresStandby {
         // A last read that is recorded here after this line is lost, unless it goes to the owner already. On
         // another line of history the same id is another shape.
         let mut snapshot = Snapshot::begin(&owner, crate::connection::operation::Operation::Load, DOING)?;
-        if self.observe(&mut snapshot, &mut self.shown())? && self.lines.load(Ordering::Acquire) == 0 {
+        if self.observe(&mut snapshot, &mut *self.shown.lock()?)? && self.lines.load(Ordering::Acquire) == 0 {
             owner.recency.merge(&self.reader.recency);
         }
         drop(snapshot);
@@ -131,10 +131,6 @@ impl PostgresStandby {
 
     pub(super) fn subscription(&self) -> MutexGuard<'_, Option<Arc<Subscription>>> {
         self.subscription.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn shown(&self) -> MutexGuard<'_, ShownSeqs> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves to the position that was read. Returns whether it is of the line of the one before; if not, what
@@ -181,7 +177,7 @@ impl ShapeStore for PostgresStandby {
     }
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
-        let shown = RefCell::new(self.shown());
+        let shown = RefCell::new(self.shown.lock()?);
         let last_seq = self.current().load_at(each, Snapshot::begin_unverified, |snapshot| {
             self.observe(snapshot, &mut shown.borrow_mut()).map(drop)
         })?;
@@ -226,7 +222,7 @@ impl ChangeLog for PostgresStandby {
     /// Returns `None` if `seq` was read on another line of history than the one that the stack has now: after
     /// a restore, or when it was made anew. A hand-over to another owner goes on with the same line.
     fn since(&self, seq: Seq) -> Result<Option<Delta>> {
-        let mut shown = self.shown();
+        let mut shown = self.shown.lock()?;
         let delta = self.current().since_at(seq, Snapshot::begin_unverified, |snapshot| {
             Ok(self.observe(snapshot, &mut shown)? && shown.has(seq))
         })?;

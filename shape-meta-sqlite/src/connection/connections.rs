@@ -573,11 +573,7 @@ impl Connections {
     ///
     /// `Unsupported` within an operation of this thread, whose observer has called: it would wait for itself.
     fn lock_writer(&self) -> Result<WriterGuard<'_>> {
-        let this = thread::current().id();
-        let writing_on = || self.writing_on.lock().unwrap_or_else(PoisonError::into_inner);
-        if *writing_on() == Some(this) {
-            return Err(within_operation());
-        }
+        self.check_not_writing()?;
         let writer = self.writer.lock().unwrap_or_else(|error| {
             // A panic while the connection was in use. Unwinding has rolled its transaction back.
             self.writer.clear_poison();
@@ -585,8 +581,14 @@ impl Connections {
             self.discard(&mut writer);
             writer
         });
-        *writing_on() = Some(this);
+        *self.writing_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
         Ok(WriterGuard { writer, writing_on: &self.writing_on })
+    }
+
+    /// Returns `Unsupported` within an operation of this thread that uses the writer.
+    pub(crate) fn check_not_writing(&self) -> Result<()> {
+        let writing_on = *self.writing_on.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing_on == Some(thread::current().id()) { Err(within_operation()) } else { Ok(()) }
     }
 
     /// Closes the writer after a failure. The next use reopens it.

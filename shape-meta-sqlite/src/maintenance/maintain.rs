@@ -81,6 +81,16 @@ impl SqliteStore {
         let _ = self.maintain();
     }
 
+    /// Returns an error on a thread that is within an operation of the connection that writes: there an
+    /// observer calls, and must not wait for another thread that needs this connection.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`.
+    pub fn check_not_writing(&self) -> Result<()> {
+        self.connections.check_not_writing()
+    }
+
     /// Updates the statistics of SQLite, and truncates a WAL that grew while a scan kept it from being reset.
     /// Short; batches wait for it. The store does this itself once an hour while batches are applied.
     ///
