@@ -24,6 +24,7 @@ mod exit;
 mod filter;
 mod json;
 mod output;
+mod privileges;
 mod signals;
 
 use std::{
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
+    // Before there is another thread.
+    if let Err(failure) = privileges::drop_to_owner(&arguments.command) {
+        return exit::code(Err(failure));
+    }
     signals::delete_temporary_files();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let outcome = commands::run(arguments, &mut out);

@@ -78,6 +78,66 @@ fn c11_repair_and_backup_keep_owner_and_mode() {
     assert_eq!(state(&database), expected, "repair");
 }
 
+/// The files of a service: a directory of another user than root, in one that this user can reach. `None`
+/// unless root runs the tests.
+#[cfg(target_os = "linux")]
+fn of_a_service() -> Option<(tempfile::TempDir, std::path::PathBuf)> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let closed = closed();
+    let parent = directory();
+    fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).expect("changes the mode");
+    let service = parent.path().join("service");
+    fs::rename(closed.path(), &service).expect("renames");
+    let names: Vec<_> =
+        fs::read_dir(&service).expect("reads").map(|entry| entry.expect("reads").path()).collect();
+    let is_root =
+        names.iter().chain([&service]).all(|path| chown(path, Some(SERVICE), Some(SERVICE)).is_ok());
+    is_root.then_some((parent, service))
+}
+
+#[cfg(target_os = "linux")]
+const SERVICE: u32 = 4_711;
+
+/// The owner of the directory can put a link under any name in it, at any moment.
+#[cfg(target_os = "linux")]
+#[test]
+fn c11_root_can_do_what_the_owner_of_the_directory_can() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let Some((parent, service)) = of_a_service() else { return };
+    let (dir, database) = (service.to_str().expect("text"), service.join(DATABASE));
+    corrupt(&service);
+    let ran = run(&["repair", dir]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    for entry in fs::read_dir(&service).expect("reads") {
+        let entry = entry.expect("reads");
+        let metadata = entry.metadata().expect("it is there");
+        assert_eq!((metadata.uid(), metadata.gid()), (SERVICE, SERVICE), "{entry:?}");
+    }
+
+    // A file of root's, as at the end of a link.
+    let contents = fs::read(&database).expect("reads");
+    chown(&database, Some(0), Some(0)).expect("root may");
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o600)).expect("changes the mode");
+    for arguments in
+        [&["inspect", dir][..], &["list", dir], &["export", dir], &["repair", dir], &["import", dir]]
+    {
+        let ran = run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (6, ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("denied"), "{}", ran.err);
+    }
+    assert_eq!(fs::read(&database).expect("reads"), contents);
+    assert_eq!(database.metadata().expect("it is there").uid(), 0);
+
+    chown(&database, Some(SERVICE), Some(SERVICE)).expect("root may");
+    let (own, foreign) = (parent.path().join("backups"), service.join("copy"));
+    fs::create_dir(&own).expect("creates");
+    for to in [own, foreign] {
+        let ran = run(&["backup", dir, "--to", to.to_str().expect("text")]);
+        assert_eq!(ran.code, 0, "{to:?}: {}", ran.err);
+        assert_eq!(to.join(DATABASE).metadata().expect("it is there").uid(), SERVICE, "{to:?}");
+    }
+}
+
 #[test]
 fn c11_concurrent_backups_never_meet() {
     let (from, to) = (closed(), directory());

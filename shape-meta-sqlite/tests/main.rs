@@ -19,6 +19,8 @@ mod modes;
 mod operators;
 mod option_extremes;
 mod ownership;
+#[cfg(unix)]
+mod planted_files;
 mod quarantine;
 mod query_plans;
 mod recency;

@@ -35,6 +35,13 @@ impl Settings {
         self.open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
+    /// Opens an empty file that this process has just created. Follows no link, neither in place of the file
+    /// nor in its path, which must be resolved: another user may have put one there since.
+    pub(crate) fn open_created(&self) -> rusqlite::Result<Connection> {
+        let Some(path) = &self.path else { return Connection::open_in_memory() };
+        self.open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    }
+
     /// Configures a connection, whose file is verified, as the writer.
     pub(crate) fn make_writer(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.configure(connection, self.options.cache_bytes)?;

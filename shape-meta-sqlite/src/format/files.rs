@@ -1,7 +1,7 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{self, Path, PathBuf},
 };
@@ -88,26 +88,47 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Creates an empty file that only this process's user can use. It never follows a link, nor uses a file that
+/// is there.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Returns the path of a file with all links to its directory resolved.
+pub(crate) fn resolved(file: &Path) -> io::Result<PathBuf> {
+    match (file.parent(), file.file_name()) {
+        (Some(directory), Some(name)) => Ok(directory.canonicalize()?.join(name)),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
 /// Gives a new file the mode of another file and, where the process may, its owner: what root repairs or
 /// backs up stays the service's. Without the right the file keeps the owner of this process, which has to use
-/// it.
-pub(crate) fn keep_owner_and_mode(of: &Path, on: &Path) -> io::Result<()> {
-    let metadata = of.metadata()?;
+/// it. Works on the open file: the service may put a link to any file of the system under its name.
+pub(crate) fn keep_owner_and_mode(of: &Path, on: &File) -> io::Result<()> {
+    let metadata = of.symlink_metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, chown};
+        use std::os::unix::fs::{MetadataExt, fchown};
         let now = on.metadata()?;
         let differing = |wanted: u32, now: u32| (wanted != now).then_some(wanted);
         let owner = differing(metadata.uid(), now.uid());
         let group = differing(metadata.gid(), now.gid());
         for (owner, group) in [(owner, None), (None, group)] {
-            match chown(on, owner, group) {
+            match fchown(on, owner, group) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                 changed => changed?,
             }
         }
     }
-    fs::set_permissions(on, metadata.permissions())
+    on.set_permissions(metadata.permissions())
 }
 
 /// Returns the size of a file; 0 if it is missing.

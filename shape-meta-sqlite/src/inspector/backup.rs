@@ -1,6 +1,6 @@
 use std::{fs, io, ops::ControlFlow, path::Path};
 
-use rusqlite::{Connection, TransactionBehavior, backup};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, backup};
 use shape_meta_core::{Error, ErrorKind, Result};
 
 use super::{Inspector, open, snapshot::Snapshot, temporary::Temporary};
@@ -11,6 +11,7 @@ use crate::{
         files::{self, COMPANIONS, Files},
         meta::Meta,
     },
+    ownership::file_id::FileId,
 };
 
 /// Pages copied between two calls of `progress`.
@@ -74,12 +75,15 @@ pub(crate) fn back_up(
     // SQLite's own files of the unfinished copy are in there, too.
     let unfinished = Temporary::create(target.directory(), "shape-meta.sqlite3-backup")?;
     let copy = Files::new(unfinished.path())?.database();
+    // Opened before SQLite has it, and closed after: a close ends the locks of SQLite.
+    let file_of_copy = files::create_private(&copy).map_err(failed_on("create", &copy))?;
     copy_pages(connection, &copy, progress)?;
     if let Some(source) = source {
-        files::keep_owner_and_mode(&source.database(), &copy)
+        files::keep_owner_and_mode(&source.database(), &file_of_copy)
             .map_err(failed_on("set the owner and the mode of", &copy))?;
     }
-    fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(failed_on("sync", &copy))?;
+    file_of_copy.sync_all().map_err(failed_on("sync", &copy))?;
+    check_unswapped(&file_of_copy, &copy)?;
     if file()? != before {
         return Err(open::replaced());
     }
@@ -97,7 +101,10 @@ fn copy_pages(
     // A read transaction keeps its snapshot. Without it, each commit of the owner would restart the copy.
     let transaction = Snapshot::of(connection, operation)?;
     transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed(operation))?;
-    let mut target = Connection::open(copy).map_err(failed(operation))?;
+    let resolved = files::resolved(copy).map_err(failed_on("resolve the path of", copy))?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut target = Connection::open_with_flags(resolved, flags).map_err(failed(operation))?;
     {
         let backup = backup::Backup::new(&transaction, &mut target).map_err(failed(operation))?;
         loop {
@@ -123,6 +130,21 @@ fn copy_pages(
     }
     mark(&mut target)?;
     target.close().map_err(|(_, error)| failed(operation)(error))
+}
+
+/// Returns an error if another program has put another file in the place of the copy.
+fn check_unswapped(file: &fs::File, path: &Path) -> Result<()> {
+    match (FileId::of(file), FileId::of_name(path)) {
+        (Ok(written), Ok(named)) if written == named => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "another program has replaced {} while it was written; the copy is deleted, and the database is \
+                 unchanged. Back up into a directory that no other user can change",
+                path.display()
+            ),
+        )),
+    }
 }
 
 /// Gives a complete copy the name of the database in `target`. Replaces nothing, even if another process

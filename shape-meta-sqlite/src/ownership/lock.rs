@@ -13,7 +13,7 @@ use shape_meta_core::{Error, ErrorKind, Result};
 use crate::{
     Mode, OnLiveOwner, StopHandle,
     error::failed_on,
-    format::files::Files,
+    format::files::{self, Files},
     ownership::{
         file_id::FileId,
         witness::{PROCESS_ID_BYTES, Witness},
@@ -79,7 +79,7 @@ impl OwnerLock {
         let started = Instant::now();
         let (mut lost, mut tools_since) = (0, None);
         loop {
-            let mut file = open(OpenOptions::new().create(true), &path)?;
+            let (mut file, is_new) = open_or_create(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if is_free_for_tools(&file) => {
@@ -107,13 +107,15 @@ impl OwnerLock {
             let lock = Self::locked(file, path.clone());
             // If another process has taken over meanwhile, this locked file has lost its name.
             if lock.is_current() {
-                give_to_owner(&lock.file, files);
+                if is_new {
+                    give_to_owner(&lock.file, files);
+                }
                 lock.write_process_id();
                 return Ok(LockAttempt::Acquired(lock));
             }
             lost += 1;
             if lost >= MAX_LOST {
-                return Err(already_open(&mut open(OpenOptions::new().create(true), &path)?, files));
+                return Err(already_open(&mut open_or_create(&path)?.0, files));
             }
         }
     }
@@ -124,7 +126,9 @@ impl OwnerLock {
     pub(crate) fn take_over(files: &Files, witness: Option<Witness>) -> Result<Self> {
         let path = files.lock();
         let ours = files.lock_of_process(process::id());
-        let file = open(OpenOptions::new().create(true), &ours)?;
+        // One that was left by a killed process, or a link that another user has put there: it is not followed.
+        files::remove(&ours)?;
+        let file = open(OpenOptions::new().create_new(true), &ours)?;
         file.try_lock().map_err(|error| failed_on("lock", &ours)(error.into()))?;
         let mut lock = Self::locked(file, path);
         lock.write_process_id();
@@ -134,7 +138,14 @@ impl OwnerLock {
         }
         give_to_owner(&lock.file, files);
         fs::rename(&ours, &lock.path).map_err(failed_on("replace the lock file", &lock.path))?;
-        Ok(lock)
+        match lock.is_current() {
+            true => Ok(lock),
+            false => Err(Error::new(
+                ErrorKind::Io,
+                "another program has replaced the lock file during a take-over; the former owner is fenced, and nothing \
+                 else has changed. Open the database again",
+            )),
+        }
     }
 
     fn locked(file: File, path: PathBuf) -> Self {
@@ -290,6 +301,22 @@ fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
     options.read(true).write(true).truncate(false).open(path).map_err(failed_on("open the lock file", path))
 }
 
+/// Opens the lock file. Returns whether this call has created it: a link is never followed to a missing file.
+fn open_or_create(path: &Path) -> Result<(File, bool)> {
+    for _ in 0..MAX_LOST {
+        if files::exists(path)? {
+            return Ok((open(&mut OpenOptions::new(), path)?, false));
+        }
+        match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
+            Ok(file) => return Ok((file, true)),
+            // Another process was faster.
+            Err(error) if error.kind() == Io::AlreadyExists => {}
+            Err(error) => return Err(failed_on("create the lock file", path)(error)),
+        }
+    }
+    open(&mut OpenOptions::new(), path).map(|file| (file, false))
+}
+
 impl Drop for OwnerLock {
     fn drop(&mut self) {
         if let Ok(id) = FileId::of(&self.file) {
@@ -313,7 +340,7 @@ fn in_use_by_tool(files: &Files) -> Error {
     )
 }
 
-/// Gives a lock file that root has made to the owner of the directory, whose service has to lock it, too.
+/// Gives a lock file that this process has made as root to the owner of the directory, whose service has to lock it, too.
 fn give_to_owner(lock: &File, files: &Files) {
     #[cfg(unix)]
     {

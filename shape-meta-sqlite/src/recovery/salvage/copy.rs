@@ -46,7 +46,7 @@ pub(crate) struct Copied {
 /// number is lost. Sequence numbers are never assigned twice, and mutations without a row have one, too.
 const SEQ_GAP: u64 = 1 << 32;
 
-/// Creates a database at `to` with the sound rows of the database at `from`, and the trusted state of memory.
+/// Fills the empty file `to` with the sound rows of the database at `from`, and the trusted state of memory.
 ///
 /// # Errors
 ///
@@ -62,8 +62,9 @@ pub(crate) fn copy(
     let image = btree::open(from)?;
     let found = FoundRows::scan(&image);
     let operation = "write the salvaged rows";
-    let settings = Settings { path: Some(to.to_owned()), ..settings.clone() };
-    let mut connection = settings.create().map_err(failed(operation))?;
+    let resolved = files::resolved(to).map_err(failed_on("resolve the path of", to))?;
+    let settings = Settings { path: Some(resolved), ..settings.clone() };
+    let mut connection = settings.open_created().map_err(failed(operation))?;
     // The new database is used only once it is complete, so it needs no rollback.
     set(&connection, "page_size", settings.options.page_size_of_new()).map_err(failed(operation))?;
     set(&connection, "journal_mode", "OFF").map_err(failed(operation))?;

@@ -1,4 +1,4 @@
-use std::{ffi::OsStr, path::Path, time::Instant};
+use std::{ffi::OsStr, fs::File, path::Path, time::Instant};
 
 use shape_meta_core::{Error, ErrorKind, Observer, Repaired, Result, TrustedState};
 
@@ -10,6 +10,7 @@ use crate::{
         files::{self, COMPANIONS, Files},
         meta::Ownership,
     },
+    ownership::file_id::FileId,
     recovery::quarantine,
 };
 
@@ -43,8 +44,9 @@ pub(crate) fn rebuild(
     // the new one, and not where this rebuild would look for them.
     finish(files)?;
     let (partial, complete) = (files.salvaging(), files.salvaged());
-    let copied = copy(&files.database(), &partial, settings, trusted, owner);
-    let copied = match copied.and_then(|copied| keep_owner_and_mode(files, &partial).map(|()| copied)) {
+    let copied = create_partial(files, &partial)
+        .and_then(|file| Ok((file, copy(&files.database(), &partial, settings, trusted, owner)?)));
+    let (file, copied) = match copied {
         Ok(copied) if is_owner() => copied,
         Ok(_) => {
             // The name may be that of the new owner's file by now, so it is not deleted.
@@ -64,6 +66,12 @@ pub(crate) fn rebuild(
         let _ = remove_partial(files);
         return Err(error);
     }
+    // Before the damaged database moves.
+    if let Err(error) = check_unswapped(&file, &complete) {
+        let _ = files::remove(&complete);
+        return Err(error);
+    }
+    drop(file);
     files.sync_directory()?;
     let path = quarantine::quarantine(files)?;
     put_in_place(files)?;
@@ -99,15 +107,34 @@ pub(crate) fn finish(files: &Files) -> Result<()> {
 
 const RENAME: &str = "rename the repaired database";
 
-/// The new database belongs to whom the damaged one belongs, or its WAL if nothing else is left of it.
-fn keep_owner_and_mode(files: &Files, new: &Path) -> Result<()> {
+/// Creates the file of the new database, which belongs to whom the damaged one belongs, or its WAL if nothing
+/// else is left of it. SQLite creates none: it would follow a link that another user has put there. The file
+/// is closed after SQLite's connection, whose locks the close would end.
+fn create_partial(files: &Files, new: &Path) -> Result<File> {
+    let file = files::create_private(new).map_err(failed_on("create the new database", new))?;
     for of in [files.database(), files.companion("-wal")] {
         if files::exists(&of)? {
-            return files::keep_owner_and_mode(&of, new)
-                .map_err(failed_on("set the owner and the mode of the new database", new));
+            files::keep_owner_and_mode(&of, &file)
+                .map_err(failed_on("set the owner and the mode of the new database", new))?;
+            break;
         }
     }
-    Ok(())
+    Ok(file)
+}
+
+/// Returns an error unless the name is still that of the file that was created.
+fn check_unswapped(file: &File, path: &Path) -> Result<()> {
+    match (FileId::of(file), FileId::of_name(path)) {
+        (Ok(created), Ok(named)) if created == named => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "another program has put a file in the place of the repaired database {}; the damaged database has not \
+                 been moved. End that program, and repair again",
+                path.display()
+            ),
+        )),
+    }
 }
 
 fn put_in_place(files: &Files) -> Result<()> {
