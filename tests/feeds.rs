@@ -157,6 +157,33 @@ fn c15_a_standby_resumes_after_a_sequence_number() {
     }
 }
 
+/// Once, the standby read everything again, and all subscribers had to list anew.
+#[test]
+fn c15_a_number_out_of_reach_ends_no_other_feed() {
+    for composition in ALL.map(stepped) {
+        let directory = directory();
+        let owner = composition.open(directory.path());
+        for number in 1..=3 {
+            add_complete(&owner, number);
+        }
+        owner.flush(TIMEOUT).expect("nothing fails");
+        let remove = |number| {
+            owner.remove(&handle(number), WAIT).expect("live");
+            owner.flush(TIMEOUT).expect("nothing fails");
+        };
+        [1, 2].into_iter().for_each(remove);
+        // As if the log had been trimmed, which takes 250,000 removals.
+        let file = rusqlite::Connection::open(directory.path().join("shape-meta.sqlite3")).expect("a file");
+        file.execute("DELETE FROM change_log WHERE through < 7", []).expect("no one writes");
+        let standby = open_standby(composition, directory.path());
+        let mut other = standby.subscribe(&FeedOptions::visible()).expect("it is open");
+        remove(3);
+        let late = standby.subscribe(&FeedOptions::visible().after(Seq::new(3)));
+        assert!(matches!(late, Err(FeedError::ListAnew { .. })), "{composition:?}: {late:?}");
+        assert_eq!(names(&changes(&mut other)), [(9, "removed")], "{composition:?}");
+    }
+}
+
 /// An owner that resumes reads only the rows of the change log after the sequence number.
 #[test]
 fn c15_a_resumed_feed_repeats_nothing() {
@@ -248,15 +275,8 @@ fn c15_a_subscriber_resumes_during_flushes() {
             }
             if number % 10 == 9 {
                 changes(&mut feed).iter().for_each(|change| list.apply(change));
-                feed = match store.subscribe(&FeedOptions::visible().after(feed.position())) {
-                    // A shape was removed before it was on disk.
-                    Err(FeedError::ListAnew { .. }) => {
-                        let feed = store.subscribe(&FeedOptions::visible()).expect("from now on");
-                        list = list_of(&store);
-                        feed
-                    }
-                    outcome => outcome.expect("the change log reaches back"),
-                };
+                let options = FeedOptions::visible().after(feed.position());
+                feed = store.subscribe(&options).expect("memory reaches back");
             }
         }
         assert_follows(&mut feed, &mut list, &store);

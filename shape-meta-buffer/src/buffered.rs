@@ -111,11 +111,12 @@ impl<S: ShapeStore + 'static> Buffered<S> {
     }
 }
 
-fn not_caught_up(error: &NotDurable) -> Error {
+fn not_caught_up(error: NotDurable) -> Error {
     let message = format!(
-        "pending changes could not be flushed, and the change log has only what is committed: {error};          subscribe again later, or subscribe from now on and list the shapes anew"
+        "pending changes could not be flushed, and the change log has only what is committed: {error}; \
+         subscribe again later, or subscribe from now on and list the shapes anew"
     );
-    Error::new(ErrorKind::Busy, message).with_source(error.clone())
+    Error::new(ErrorKind::Busy, message).with_source(error)
 }
 
 /// Registers with a shared pool, or with a pool of one thread. The first step is due when last-read times
@@ -226,17 +227,23 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
         self.shared.request_flush();
     }
 
-    /// After a sequence number, it flushes first: the change log has what is committed. Without a background
-    /// flusher, this thread flushes.
+    /// After a sequence number that memory does not reach back to, it flushes first, and waits for a flush in
+    /// progress: the change log has what is committed. Without a background flusher, this thread flushes.
     fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
         let (mut feed, last) = {
             let state = self.shared.overlay.read();
             (self.shared.feeds.subscribe(options, state.last)?, state.last)
         };
+        if feed.is_complete() {
+            return Ok(feed);
+        }
         feed.skip_through(last);
         let current = last.max(self.shared.opened_at.next());
         if options.begins_after().is_some_and(|after| after < current) {
-            self.flush(options.longest_catch_up()).map_err(|error| not_caught_up(&error))?;
+            self.flush(options.longest_catch_up()).map_err(not_caught_up)?;
+            // No flush is in progress: of each commit in the change log it is known what it has left out and
+            // what was rejected of it.
+            let _between = self.flusher.between_flushes()?;
             self.shared.feeds.check_not_cancelled(options)?;
             feed.catch_up_from(&self.shared.store, options, current)?;
         }

@@ -74,6 +74,38 @@ fn c15_a_resume_whose_own_flush_rejects_a_shape_lists_anew() {
     assert!(matches!(resumed, Err(FeedError::ListAnew { why }) if is_rejected(why)), "{resumed:?}");
 }
 
+/// Memory has corrections, so a subscriber resumes across them, each with what it has missed.
+#[test]
+fn c15_a_feed_resumes_across_a_rejection() {
+    for naming in [RejectedSeq::Reported, RejectedSeq::Omitted] {
+        let (store, faults) = manual();
+        add(&store, "old", 1);
+        store.flush_once().expect("nothing fails");
+        let feed = store.subscribe(&FeedOptions::visible()).expect("the store is open");
+        // No subscriber is left when the change is rejected.
+        let before = feed.position();
+        drop(feed);
+        let list = ShapeList::of(&store).expect("memory does not fail");
+        faults.reject_handle(&shape("old", 0).handle, naming);
+        store.remove("old", Wait::No).expect("live");
+        add(&store, "new", 1);
+        add(&store, "other", 2);
+        store.flush_once().expect("the rest is committed");
+        let last = store.last_seq().expect("memory does not fail");
+        for (after, missed) in [(before, 5), (before.next(), 4), (last, 2)] {
+            let mut resumed =
+                store.subscribe(&FeedOptions::visible().after(after)).expect("memory reaches back");
+            let given = changes(&mut resumed);
+            assert_eq!((given.len(), corrections(&given).len()), (missed, 2), "after {after}");
+            let mut list = list.clone();
+            given.iter().for_each(|change| list.apply(change));
+            if after == before {
+                assert_eq!(shapes(&list), shapes(&ShapeList::of(&store).expect("memory does not fail")));
+            }
+        }
+    }
+}
+
 /// What was visible, and was rejected since, is not in the change log.
 #[test]
 fn c15_a_list_before_a_rejection_cannot_be_resumed() {

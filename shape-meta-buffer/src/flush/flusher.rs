@@ -48,6 +48,13 @@ pub(crate) struct FlushState {
     pub(crate) committed: Mutex<Option<Committed>>,
 }
 
+impl FlushState {
+    /// Whether some, and not all, of the changes of a generation are in the store below.
+    pub(super) fn is_half_committed(&self) -> bool {
+        self.work.as_ref().is_some_and(FlushWork::has_committed)
+    }
+}
+
 /// When a committed generation is published.
 #[derive(Clone, Copy)]
 enum Publish {

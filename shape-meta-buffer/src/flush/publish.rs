@@ -4,18 +4,20 @@ use std::{
 };
 
 use shape_meta_core::{
-    Change, Entry, Result, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
+    Change, Entry, Error, ErrorKind, Result, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
     feed::{FeedChange, FeedStage},
 };
 
 use super::{
     Flusher,
     committed::{Committed, Rejection, Rejections},
+    flusher::FlushState,
     panic_error,
+    running::{Entered, inside_observer},
 };
 use crate::{
     memtable::{Generation, State},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 impl<S: ShapeStore> Flusher<S> {
@@ -133,6 +135,28 @@ impl<S: ShapeStore> Flusher<S> {
         let _running = self.running.enter();
         let flush = self.flush_lock.lock();
         let _ = self.publish(&flush.committed);
+    }
+
+    /// Holds up flushes while the returned guards live, with no generation half committed or unpublished.
+    /// Waits for a flush in progress.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` inside of an observer on the thread that flushes. `Busy` if a flush that took several
+    /// transactions has failed between them, and is to be resumed. If the store below panics.
+    pub(crate) fn between_flushes(&self) -> Result<(MutexGuard<'_, FlushState>, Entered<'_>)> {
+        if self.is_running_here() {
+            return Err(inside_observer());
+        }
+        let running = self.running.enter();
+        let flush = self.flush_lock.lock();
+        self.publish(&flush.committed)?;
+        if flush.is_half_committed() {
+            let message = "a part of the pending changes is committed, and the rest could not be; it is \
+                           retried; subscribe again later";
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        Ok((flush, running))
     }
 
     /// Publishes a generation that an earlier flush has committed. Does nothing while a flush is in progress,

@@ -62,6 +62,11 @@ impl FlushWork {
         self.batches.push_mut(batch)
     }
 
+    /// Whether a segment was committed.
+    pub(super) fn has_committed(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
     /// Returns the result, once every segment is committed or rejected.
     pub(super) fn into_committed(self) -> Committed {
         let Self { generation, batches, rejections, .. } = self;

@@ -49,8 +49,8 @@ impl<S: ShapeStore> Cached<S> {
     ///
     /// # Errors
     ///
-    /// [`FeedError::ListAnew`] if the change log does not reach back to that number, and the errors of a
-    /// refresh.
+    /// [`FeedError::ListAnew`] if neither memory nor the change log reaches back to that number, and the
+    /// errors of a refresh.
     pub fn subscribe(&self, feeds: &Arc<Feeds>, options: &FeedOptions) -> Result<Feed, FeedError> {
         let Some(after) = options.begins_after() else {
             return feeds.subscribe(options, self.writer()?.totals.last_seq);
@@ -58,19 +58,26 @@ impl<S: ShapeStore> Cached<S> {
         let mut subscribed = None;
         self.run_refresh(|writer| {
             // One read for both: the feed then ends exactly where the mirror does.
-            let delta = self.inner.changes_since(after.min(writer.totals.last_seq))?;
-            let caught_up = delta
+            let shown = writer.totals.last_seq;
+            let since = self.inner.changes_since(after.min(shown))?;
+            let caught_up = since
                 .as_ref()
                 .map(|delta| FeedChange::of_delta(delta, |created| self.mirror.entry_list.get(created)));
+            // Where the log does not reach back to one subscriber, the others go on.
+            let delta = match since {
+                None if after < shown => self.inner.changes_since(shown)?,
+                since => since,
+            };
             let refreshed = self.refresh_by(writer, delta, feeds)?;
             let caught_up = caught_up.filter(|_| !refreshed.full);
-            subscribed = Some(match caught_up {
-                Some(changes) => feeds.subscribe(options, refreshed.through).map(|mut feed| {
-                    feed.catch_up(changes, refreshed.through);
-                    feed
-                }),
-                None => Err(FeedError::ListAnew { why: NOT_REACHED }),
-            });
+            subscribed = Some(feeds.subscribe(options, refreshed.through).and_then(|mut feed| {
+                match caught_up {
+                    _ if feed.is_complete() => {}
+                    Some(changes) => feed.catch_up(changes, refreshed.through),
+                    None => return Err(FeedError::ListAnew { why: NOT_REACHED }),
+                }
+                Ok(feed)
+            }));
             Ok(refreshed)
         })?;
         subscribed.unwrap_or(Err(FeedError::ListAnew { why: NOT_REACHED }))

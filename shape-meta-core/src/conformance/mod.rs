@@ -126,6 +126,7 @@ macro_rules! conformance_tests {
             c15_a_durable_feed_waits_for_durability
             c15_replaying_a_feed_gives_the_list
             c15_a_slow_subscriber_resumes
+            c15_a_feed_resumes_after_every_change
             c15_a_later_sequence_number_is_refused
             c15_threads_and_futures_wait_for_a_change
             c15_close_ends_a_feed

@@ -6,6 +6,7 @@ use std::{
 use super::{
     Feed, FeedChange, FeedError, FeedOptions, FeedStage,
     queue::{End, Message, QueueState},
+    recent::RecentChanges,
 };
 use crate::{
     Seq,
@@ -26,7 +27,8 @@ use crate::{
 /// subscribers.
 #[derive(Debug, Default)]
 pub struct Feeds {
-    /// A bit for each stage that has a subscriber. Written under the lock of the subscribers.
+    /// A bit for each stage that has a subscriber, or had one that may resume. Written under the lock of the
+    /// subscribers.
     watched: AtomicU8,
     /// Visible changes that are not delivered yet: at most a few for each thread that mutates, since a
     /// mutation delivers before it returns.
@@ -39,6 +41,8 @@ struct Subscribers {
     all: Vec<Subscriber>,
     next_id: u64,
     is_closed: bool,
+    /// The latest changes of each stage that had a subscriber.
+    recent: [Option<RecentChanges>; 2],
     /// The change log does not say what became of all that was visible up to here: changes were rejected, or
     /// a repair may have lost shapes.
     corrected_through: Option<Seq>,
@@ -60,17 +64,17 @@ struct Subscriber {
     queue: Arc<QueueState>,
 }
 
-/// The stages that have subscribers.
+/// The stages that have subscribers, or had one that may resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched(u8);
 
 impl Watched {
-    /// Whether there is no subscriber: nothing has to be emitted.
+    /// Whether nothing has to be emitted.
     pub fn by_none(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether this stage has a subscriber.
+    /// Whether the changes of this stage have to be emitted.
     pub fn at(self, stage: FeedStage) -> bool {
         self.0 & bit(stage) != 0
     }
@@ -82,11 +86,18 @@ const MAX_CANCELLED: usize = 256;
 /// Why feeds end with a repair.
 const REPAIRED: &str = "the database was repaired, and may have lost shapes";
 
-fn bit(stage: FeedStage) -> u8 {
+const STAGES: [FeedStage; 2] = [FeedStage::Visible, FeedStage::Durable];
+
+/// Returns the index of a stage in [`STAGES`].
+fn index(stage: FeedStage) -> usize {
     match stage {
-        FeedStage::Visible => 1,
-        FeedStage::Durable => 2,
+        FeedStage::Visible => 0,
+        FeedStage::Durable => 1,
     }
+}
+
+fn bit(stage: FeedStage) -> u8 {
+    1 << index(stage)
 }
 
 impl Subscribers {
@@ -100,7 +111,8 @@ impl Subscribers {
 }
 
 impl Feeds {
-    /// Returns the stages that have subscribers. One atomic load: what a change costs that no one follows.
+    /// Returns the stages whose changes have to be emitted: those that have subscribers, or had one that may
+    /// resume. One atomic load: what a change costs that no one follows.
     ///
     /// The caller holds the lock under which it emits changes. A subscriber that joins under the same lock
     /// is seen by every later change.
@@ -110,6 +122,10 @@ impl Feeds {
 
     /// Adds a subscriber to a store that has accepted everything up to `last`. The caller holds the lock
     /// under which it emits changes.
+    ///
+    /// A subscriber that resumes is given what memory has. Where it does not reach back, the caller
+    /// [catches up](Feed::catch_up_from) from the change log, unless the feed
+    /// [is complete](Feed::is_complete).
     ///
     /// # Errors
     ///
@@ -124,10 +140,17 @@ impl Feeds {
             if after > last {
                 return Err(FeedError::ListAnew { why: "the store has not reached that sequence number" });
             }
+        }
+        // What was accepted before is not for the queue of the new subscriber.
+        self.pass_on(&mut subscribers);
+        let recent = subscribers.recent[index(options.stage)].as_ref();
+        let missed = options.after.and_then(|after| recent.and_then(|recent| recent.since(after)));
+        if let Some(after) = options.after
+            && missed.is_none()
+        {
             subscribers.check_not_corrected(after)?;
         }
-        // What was accepted before is not for the new subscriber.
-        self.pass_on(&mut subscribers);
+        subscribers.recent[index(options.stage)].get_or_insert_with(|| RecentChanges::after(last));
         let (sender, receiver) = flume::bounded(options.capacity);
         let queue = Arc::new(QueueState::default());
         let id = subscribers.next_id;
@@ -135,7 +158,11 @@ impl Feeds {
         let (stage, capacity) = (options.stage, options.capacity);
         subscribers.all.push(Subscriber { id, stage, capacity, sender, queue: Arc::clone(&queue) });
         self.set_watched(&subscribers);
-        Ok(Feed::new(Arc::downgrade(self), id, receiver, queue, options.after.unwrap_or(last)))
+        let mut feed = Feed::new(Arc::downgrade(self), id, receiver, queue, options.after.unwrap_or(last));
+        if let (Some(after), Some(missed)) = (options.after, missed) {
+            feed.resume(after, missed);
+        }
+        Ok(feed)
     }
 
     /// Emits a change that is visible now. The caller holds the lock that gives changes their order, and
@@ -205,7 +232,7 @@ impl Feeds {
         }
         let batch: Arc<[FeedChange]> = changes.into();
         let mut subscribers = self.subscribers();
-        let is_changed = subscribers.send(stages, || Message::Batch(Arc::clone(&batch)));
+        let is_changed = subscribers.send(stages, &Message::Batch(batch));
         if is_changed {
             self.set_watched(&subscribers);
         }
@@ -236,6 +263,8 @@ impl Feeds {
         for subscriber in subscribers.all.drain(..) {
             subscriber.queue.end(end.clone());
         }
+        // What follows may not be what follows after these changes.
+        subscribers.recent = [None, None];
         self.set_watched(subscribers);
     }
 
@@ -243,7 +272,6 @@ impl Feeds {
     pub(super) fn unsubscribe(&self, id: u64) {
         let mut subscribers = self.subscribers();
         subscribers.all.retain(|subscriber| subscriber.id != id);
-        self.set_watched(&subscribers);
     }
 
     fn pass_on(&self, subscribers: &mut Subscribers) {
@@ -251,7 +279,7 @@ impl Feeds {
         let mut accepted = std::mem::replace(&mut *self.accepted(), spare);
         let mut is_changed = false;
         for change in accepted.drain(..) {
-            is_changed |= subscribers.send(&[FeedStage::Visible], || Message::One(change.clone()));
+            is_changed |= subscribers.send(&[FeedStage::Visible], &Message::One(change));
         }
         subscribers.spare = accepted;
         if is_changed {
@@ -260,7 +288,8 @@ impl Feeds {
     }
 
     fn set_watched(&self, subscribers: &Subscribers) {
-        let watched = subscribers.all.iter().fold(0, |watched, one| watched | bit(one.stage));
+        let is_watched = |stage: &&FeedStage| subscribers.recent[index(**stage)].is_some();
+        let watched = STAGES.iter().filter(is_watched).fold(0, |watched, stage| watched | bit(*stage));
         self.watched.store(watched, Ordering::Relaxed);
     }
 
@@ -276,22 +305,33 @@ impl Feeds {
 }
 
 impl Subscribers {
-    /// Sends a message to the subscribers of these stages, and ends those that lag or are gone. Returns
-    /// whether one has ended.
-    fn send(&mut self, stages: &[FeedStage], message: impl Fn() -> Message) -> bool {
-        let before = self.all.len();
+    /// Sends a message to the subscribers of these stages, ends those that lag or are gone, and keeps the
+    /// message for those that resume. Returns whether the last one that may resume is gone.
+    fn send(&mut self, stages: &[FeedStage], message: &Message) -> bool {
+        let mut followed = 0;
         self.all.retain(|subscriber| {
             if !stages.contains(&subscriber.stage) {
                 return true;
             }
-            let message = message();
+            let message = message.clone();
             let fits = subscriber.queue.reserve(message.changes().len(), subscriber.capacity);
             if !fits {
                 subscriber.queue.end(End::Lagged);
             }
             // A queue has at most as many messages as changes, so one that fits is not refused.
-            fits && subscriber.sender.try_send(message).is_ok()
+            let is_sent = fits && subscriber.sender.try_send(message).is_ok();
+            followed |= if is_sent { bit(subscriber.stage) } else { 0 };
+            is_sent
         });
-        self.all.len() != before
+        let mut is_changed = false;
+        for stage in stages {
+            let Some(recent) = &mut self.recent[index(*stage)] else { continue };
+            recent.push(message, followed & bit(*stage) != 0);
+            if recent.is_out_of_reach() {
+                self.recent[index(*stage)] = None;
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 }

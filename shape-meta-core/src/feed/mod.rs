@@ -24,7 +24,8 @@
 //!
 //! [`Feeds`] is the fan-out of one store: each subscriber has a bounded queue, and a sender never waits for
 //! it. The layer on top emits changes to it: at acceptance, in the order of sequence numbers, and when they
-//! are durable. A subscriber whose queue is full is ended, and resumes from the change log.
+//! are durable. A subscriber whose queue is full is ended, and resumes: from the latest 65,536 changes, which
+//! `Feeds` keeps in memory from the first subscription on, or else from the change log of the store.
 
 mod change;
 mod error;
@@ -32,6 +33,7 @@ mod list;
 mod options;
 
 mod queue;
+mod recent;
 
 mod fanout;
 mod receiver;

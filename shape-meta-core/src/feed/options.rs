@@ -49,8 +49,14 @@ impl FeedOptions {
         Self { stage: FeedStage::Durable, ..Self::default() }
     }
 
-    /// Begins after this sequence number: with what has changed since, from the change log of the store, and
-    /// then with what changes from now on.
+    /// Begins after this sequence number: with what has changed since, and then with what changes from now
+    /// on.
+    ///
+    /// From the first subscription on, the store keeps the latest 65,536 changes in memory. Where these reach
+    /// back to the sequence number, the feed goes on exactly there. Otherwise it begins with the net changes
+    /// of the change log, all with the sequence number that they reach together: a change that was committed
+    /// together with a later one may be in them again, and a shape that came and went in between is not in
+    /// them, except for its removal.
     ///
     /// Pass the [position](super::Feed::position) of a former feed, or the [`last_seq`] before a list. The
     /// number of a visible feed is good as long as the store is open; that of a durable feed also for the
@@ -72,8 +78,8 @@ impl FeedOptions {
         self
     }
 
-    /// How long [`after`](Self::after) waits for pending changes to be flushed, since the change log has what
-    /// is committed. Default: 10 seconds.
+    /// How long [`after`](Self::after) waits for pending changes to be flushed if it needs the change log,
+    /// which has what is committed. Default: 10 seconds.
     pub fn catch_up_timeout(mut self, timeout: Duration) -> Self {
         self.catch_up_timeout = timeout;
         self

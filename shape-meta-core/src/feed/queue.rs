@@ -6,10 +6,14 @@ use crate::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// What a queue holds: changes that are given, or lost, together.
-#[derive(Debug)]
+/// What a queue holds: changes that are given, or lost, together. Never empty.
+#[derive(Clone, Debug)]
 pub(super) enum Message {
     One(FeedChange),
+    /// Changes that were emitted one by one.
+    Run(Arc<[FeedChange]>),
+    /// The changes of one step: a commit, a refresh, or a catch-up. The change log may have net changes of
+    /// it, so a subscriber can resume only after all of it.
     Batch(Arc<[FeedChange]>),
 }
 
@@ -17,7 +21,25 @@ impl Message {
     pub(super) fn changes(&self) -> &[FeedChange] {
         match self {
             Self::One(change) => std::slice::from_ref(change),
-            Self::Batch(changes) => changes,
+            Self::Run(changes) | Self::Batch(changes) => changes,
+        }
+    }
+
+    pub(super) fn first_seq(&self) -> Seq {
+        self.changes().first().map_or(Seq::ZERO, |change| change.seq)
+    }
+
+    pub(super) fn last_seq(&self) -> Seq {
+        self.changes().last().map_or(Seq::ZERO, |change| change.seq)
+    }
+
+    /// Whether a subscriber that was given everything before `next` can resume after it.
+    pub(super) fn can_resume_before(&self, next: usize) -> bool {
+        match (self, self.changes()) {
+            (_, changes) if next >= changes.len() => true,
+            (Self::Batch(_), _) => false,
+            // Changes with the same sequence number belong together.
+            (_, changes) => next == 0 || changes[next].seq > changes[next - 1].seq,
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::Pin,
@@ -31,6 +32,10 @@ pub struct Feed {
     queue: Arc<QueueState>,
     /// The message that is being given.
     opened: Option<Opened>,
+    /// Messages in front of the queue, for a subscriber that has resumed.
+    missed: VecDeque<Message>,
+    /// Whether nothing is missing between the position and the queue.
+    is_complete: bool,
     /// Up to which sequence number everything was given.
     position: Seq,
     /// The queue may have changes up to this sequence number that are not for this feed, or were caught up.
@@ -63,10 +68,24 @@ impl Feed {
             stream,
             queue,
             opened: None,
+            missed: VecDeque::new(),
+            is_complete: false,
             position,
             skipped_through: Seq::ZERO,
             is_ended: false,
         }
+    }
+
+    /// Puts messages in front of the queue: all that was emitted after `after`.
+    pub(super) fn resume(&mut self, after: Seq, missed: VecDeque<Message>) {
+        (self.missed, self.is_complete) = (missed, true);
+        self.skip_through(after);
+    }
+
+    /// Whether a feed that begins after a sequence number has all that was emitted since, so that it needs no
+    /// change log. For implementors of a layer on top.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Leaves out changes up to `seq` that are emitted later: those that were accepted before the
@@ -76,8 +95,8 @@ impl Feed {
     }
 
     /// Puts changes in front that were read from a change log, which had reached `through` by then. What the
-    /// queue has of the same changes is left out. For implementors of a layer on top, before the feed is
-    /// returned.
+    /// queue has of the same changes is left out. For implementors of a layer on top, before a feed that is
+    /// not [complete](Self::is_complete) is returned.
     ///
     /// A correction in the queue, of a change that was rejected, is about the list before these changes, so
     /// it stays in front of them.
@@ -102,7 +121,8 @@ impl Feed {
     }
 
     /// [Catches up](Self::catch_up) from the change log of a store, if the options begin after a sequence
-    /// number before `current`. What was accepted before the subscription must be committed there.
+    /// number before `current`, and the feed is not [complete](Self::is_complete). What was accepted before
+    /// the subscription must be committed there.
     ///
     /// # Errors
     ///
@@ -113,7 +133,8 @@ impl Feed {
         options: &FeedOptions,
         current: Seq,
     ) -> Result<(), FeedError> {
-        let Some(after) = options.begins_after().filter(|after| *after < current) else { return Ok(()) };
+        let begins = options.begins_after().filter(|after| *after < current && !self.is_complete);
+        let Some(after) = begins else { return Ok(()) };
         let Some(delta) = store.changes_since(after)? else {
             let why = "the change log of the database does not reach back to that sequence number";
             return Err(FeedError::ListAnew { why });
@@ -179,6 +200,8 @@ impl Feed {
 
     /// Returns the sequence number up to which everything was given: what to resume
     /// [after](super::FeedOptions::after).
+    ///
+    /// Changes that were committed, or caught up, together count when all of them are given.
     pub fn position(&self) -> Seq {
         self.position
     }
@@ -197,21 +220,27 @@ impl Feed {
 
     fn open(&mut self, message: Message) {
         self.queue.release(message.changes().len());
+        self.give(message);
+    }
+
+    fn give(&mut self, message: Message) {
         self.opened = Some(Opened { message, next: 0, skipped_through: self.skipped_through });
     }
 
     /// Takes the next change of the opened message, without those that were caught up.
     fn next_opened(&mut self) -> Option<FeedChange> {
         loop {
+            if self.opened.is_none() {
+                let missed = self.missed.pop_front()?;
+                self.give(missed);
+            }
             let opened = self.opened.as_mut()?;
-            let changes = opened.message.changes();
-            let Some(mut change) = changes.get(opened.next).cloned() else {
+            let Some(mut change) = opened.message.changes().get(opened.next).cloned() else {
                 self.opened = None;
-                return None;
+                continue;
             };
             opened.next += 1;
-            // Changes with the same sequence number belong together.
-            if changes.get(opened.next).is_none_or(|next| next.seq > change.seq) {
+            if opened.message.can_resume_before(opened.next) {
                 self.position = self.position.max(change.seq);
             }
             if change.is_rejection() {
