@@ -136,10 +136,10 @@ impl Feeds {
         if subscribers.is_closed {
             return Err(FeedError::Closed);
         }
-        if let Some(after) = options.after {
-            if after > last {
-                return Err(FeedError::ListAnew { why: "the store has not reached that sequence number" });
-            }
+        if let Some(after) = options.after
+            && after > last
+        {
+            return Err(FeedError::ListAnew { why: "the store has not reached that sequence number" });
         }
         // What was accepted before is not for the queue of the new subscriber.
         self.pass_on(&mut subscribers);
