@@ -3,8 +3,9 @@
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 export class Nodes {
-  constructor(nodes) {
-    Object.assign(this, { nodes, current: nodes[0], connections: new AbortController(), isOver: false })
+  /** `route` sends requests to a node, and closes the connections to the one before. */
+  constructor(nodes, route) {
+    Object.assign(this, { nodes, route, current: nodes[0], isOver: false })
   }
 
   async start() {
@@ -20,9 +21,7 @@ export class Nodes {
       const next = this.nodes.find((_, at) => active[at])
       if (next && !active[this.nodes.indexOf(this.current)]) {
         this.current = next
-        // Connections to a node that does not answer would wait for ever.
-        this.connections.abort(new TypeError('the load balancer has closed the connection'))
-        this.connections = new AbortController()
+        await this.route(next)
       }
     }
   }
@@ -37,11 +36,6 @@ export class Nodes {
       if (attempt > 600) throw new Error('no node becomes active')
       await pause(100)
     }
-  }
-
-  async fetch(search, init) {
-    const signals = [this.connections.signal, init?.signal].filter(Boolean)
-    return fetch(this.current.url + search, { ...init, signal: AbortSignal.any(signals) })
   }
 
   async end(signal) {

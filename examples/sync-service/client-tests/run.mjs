@@ -8,10 +8,10 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Client } from './client.mjs'
 import { Cluster, freePort } from './cluster.mjs'
 import { canonical, createTables, definition, rowsOf, stamp, write } from './database.mjs'
 import { NODE_TROUBLES, Nodes, pause } from './nodes.mjs'
+import { ClientProcesses } from './processes.mjs'
 import { Random } from './random.mjs'
 import { Service } from './service.mjs'
 import { ANY_TROUBLES, TROUBLES } from './troubles.mjs'
@@ -41,10 +41,6 @@ const [MAX_REQUESTS, MAX_REQUESTS_PER_SECOND, MAX_REFETCHES] = [300, 100, 15]
 /** Fewer shapes than the round of evictions makes, and more than the clients use. */
 const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options.shapes) + 20), '--min-age', '1', '--live-seconds', Number(options.clients) > 500 ? '20' : '5', '--chunk-bytes', '20000']
 
-/** The client itself notices some loops. That streams end when the service is killed is no news. */
-const warnings = []
-console.warn = (text) => String(text).includes('SSE connections are closing') || warnings.push(String(text).slice(0, 300))
-
 console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
 const data = join(directory, 'data')
@@ -70,11 +66,13 @@ const newService = async (name = 'service', more = []) =>
   new Service({ cluster, data: join(data, name), port: await freePort(), log: join(directory, `${name}.log`), options: [...SERVICE_OPTIONS, ...more] })
 let service = await newService()
 const newNode = (name) => newService(name, ['--metadata', cluster.connection, '--lease', '3'])
-const nodes = options.nodes && new Nodes([await newNode('one'), await newNode('other')])
+const processes = new ClientProcesses(Number(options.clients))
+const route = ({ url }) => processes.all('route', { url, isBalanced: options.nodes })
+const nodes = options.nodes && new Nodes([await newNode('one'), await newNode('other')], route)
 const environment = { random, cluster, data, isMounted, nodes, service: () => (nodes ? nodes.current : service), clients: [] }
 environment.replace = {
   create: newService,
-  route: (next) => (service = next),
+  route: (next) => route((service = next)),
   async active(next) {
     for (let attempt = 0; (await next.status()) !== 'active'; attempt++) {
       if (attempt > 600) throw new Error('the new process does not take over')
@@ -96,10 +94,8 @@ async function connected() {
   }
 }
 
-function newClient(params) {
-  const send = (search, init) => (nodes ? nodes.fetch(search, init) : fetch(service.url + search, init))
-  return new Client({ send, params, liveSse: random.chance(0.3) })
-}
+const definitions = Array.from({ length: Number(options.shapes) }, (_, number) => definition(random, number + 1))
+const newClient = (number) => ({ number, params: random.pick(definitions), liveSse: random.chance(0.3) })
 
 /** Writes until `over`, with a new connection whenever the server ends one. */
 async function writer(seed, over) {
@@ -121,47 +117,11 @@ async function writer(seed, over) {
   await sql.end()
 }
 
-/** Returns each client with the rows that it should have. Nothing writes any more. */
-async function withExpected(clients, sql) {
-  const expected = new Map()
-  const result = []
-  for (const client of clients) {
-    const key = JSON.stringify(client.params)
-    if (!expected.has(key)) expected.set(key, canonical(await rowsOf(sql, client.params)))
-    result.push({ client, expected: expected.get(key) })
-  }
-  return result
-}
-
-const differs = ({ client, expected }) => canonical(client.shape.currentRows) !== expected
-
-/** Waits until no client differs from the database, and returns those that still do at the deadline. */
-async function settle(clients, sql) {
-  const deadline = Date.now() + DEADLINE
-  const all = await withExpected(clients, sql)
-  for (let different = all; ; await pause(100)) {
-    different = different.filter(differs)
-    // A client that had the rows has them still.
-    if (different.length === 0) different = all.filter(differs)
-    if (different.length === 0 || Date.now() > deadline) return different
-  }
-}
-
-function report({ client, expected }) {
-  const [has, wants] = [new Set(canonical(client.shape.currentRows).split('\n')), new Set(expected.split('\n'))]
-  const only = (one, other) => [...one].filter((row) => !other.has(row)).slice(0, 3).map((row) => row.slice(0, 300))
-  return JSON.stringify({
-    params: client.params,
-    handle: client.shape.handle,
-    offset: client.stream.lastOffset,
-    sse: client.liveSse,
-    requests: client.requests,
-    refetches: client.refetches,
-    refused: client.refused,
-    error: String(client.shape.error || client.stream.error),
-    surplus: only(has, wants),
-    missing: only(wants, has),
-  }, null, 1)
+/** Returns the rows of each shape, by its parameters. Nothing writes any more. */
+async function expectedRows(sql) {
+  const expected = {}
+  for (const { params } of environment.clients) expected[JSON.stringify(params)] ??= canonical(await rowsOf(sql, params))
+  return expected
 }
 
 try {
@@ -169,16 +129,18 @@ try {
   await createTables(setup, rows)
   await setup.end()
   await (nodes || service).start()
-  const definitions = Array.from({ length: Number(options.shapes) }, (_, number) => definition(random, number + 1))
-  environment.clients = Array.from({ length: Number(options.clients) }, () => newClient(random.pick(definitions)))
+  await route(environment.service())
+  environment.clients = Array.from({ length: Number(options.clients) }, (_, number) => newClient(number))
+  await processes.open(environment.clients)
   const until = options.minutes && Date.now() + Number(options.minutes) * 60_000
   let refetches = 0
+  const warnings = new Set()
   for (let round = 1; until ? Date.now() < until : round <= Number(options.rounds ?? names.length); round++) {
     const started = Date.now()
     const name = round <= names.length ? names[round - 1] : random.pick(names)
     const over = { is: false }
     const writers = [1, 2].map((n) => writer(random.below(1e9) + n, over))
-    for (const client of environment.clients) Object.assign(client, { requests: 0, refetches: 0 })
+    await processes.all('begin')
     await pause(200 + random.below(600))
     environment.sql = await connected()
     await troubles[name](environment)
@@ -188,35 +150,38 @@ try {
     // A few clients go, and others come: some new, some where an earlier one was.
     for (let count = random.below(4); count > 0; count--) {
       const at = random.below(environment.clients.length)
-      environment.clients[at].stop()
-      environment.clients[at] = newClient(random.pick(definitions))
+      await processes.call(processes.of(at), 'stop', at)
+      environment.clients[at] = newClient(at)
+      await processes.open([environment.clients[at]])
     }
     over.is = true
     await Promise.all(writers)
     const sql = await connected()
     await stamp(sql, round)
-    const different = await settle(environment.clients, sql)
+    const expected = await expectedRows(sql)
     await sql.end()
+    const deadline = Date.now() + DEADLINE
+    let different = await processes.settle(expected, deadline)
+    // Also those that were right before the others were.
+    if (different.count === 0) different = await processes.settle(expected, deadline)
     const most = MAX_REQUESTS + (MAX_REQUESTS_PER_SECOND * (Date.now() - started)) / 1000
-    const looping = environment.clients.filter((client) => client.requests > most || client.refetches > MAX_REFETCHES)
-    const sum = (what) => environment.clients.reduce((total, client) => total + client[what], 0)
-    refetches += sum('refetches')
-    console.log(`round ${round} ${name}: ${sum('requests')} requests, ${sum('refetches')} refetches, ${Date.now() - started} ms, of which trouble ${troubled} ms`)
-    if (different.length > 0 || looping.length > 0 || warnings.some((text) => text.includes('fast retry loop'))) {
-      console.error(warnings)
-      for (const one of different.slice(0, 5)) console.error(report(one))
-      const loops = looping.map((client) => client.requests)
-      throw new Error(`round ${round} (${name}): ${different.length} clients differ, requests of those that loop: ${loops}, warnings: ${warnings.length}`)
+    const counts = await processes.counts({ most, mostRefetches: MAX_REFETCHES })
+    refetches += counts.refetches
+    counts.warnings.forEach((text) => warnings.add(text))
+    console.log(`round ${round} ${name}: ${counts.requests} requests, ${counts.refetches} refetches, ${Date.now() - started} ms, of which trouble ${troubled} ms`)
+    if (different.count > 0 || counts.looping.length > 0 || counts.warnings.some((text) => text.includes('fast retry loop'))) {
+      for (const text of [...counts.warnings, ...different.reports]) console.error(text)
+      throw new Error(`round ${round} (${name}): ${different.count} clients differ, requests of those that loop: ${counts.looping}`)
     }
   }
   console.log(`all clients have the rows of the database, after ${refetches} refetches`)
-  for (const text of new Set(warnings)) console.log(`a warning of the client: ${text}`)
+  for (const text of warnings) console.log(`a warning of the client: ${text}`)
 } catch (error) {
   failed = true
   console.error(error)
   console.error(`seed ${options.seed}; the log of the service and its data are in ${directory}`)
 }
-for (const client of environment.clients) client.stop()
+processes.end()
 const signal = failed ? 'SIGKILL' : 'SIGTERM'
 await (nodes ? nodes.end(signal) : service.kill(signal))
 await cluster.remove()

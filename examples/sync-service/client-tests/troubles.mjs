@@ -37,7 +37,7 @@ export const TROUBLES = {
     const next = await replace.create()
     await next.start('waiting')
     const old = service()
-    replace.route(next)
+    await replace.route(next)
     await pause(random.below(500))
     await old.kill(random.chance(0.5) ? 'SIGTERM' : 'SIGKILL')
     await replace.active(next)

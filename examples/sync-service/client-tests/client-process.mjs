@@ -1,0 +1,87 @@
+// A process with some of the clients. `processes.mjs` calls the functions below by messages.
+
+import { Client } from './client.mjs'
+import { canonical } from './database.mjs'
+import { pause } from './nodes.mjs'
+
+const clients = new Map()
+let url
+/** Whether the connections to a node end when requests are routed to another one. */
+let isBalanced = false
+let connections = new AbortController()
+
+/** The client itself notices some loops. That streams end when the service is killed is no news. */
+let warnings = []
+console.warn = (text) => String(text).includes('SSE connections are closing') || warnings.push(String(text).slice(0, 300))
+
+function send(search, init) {
+  if (!isBalanced) return fetch(url + search, init)
+  return fetch(url + search, { ...init, signal: AbortSignal.any([connections.signal, init.signal].filter(Boolean)) })
+}
+
+const differs = (client, expected) => canonical(client.shape.currentRows) !== expected[JSON.stringify(client.params)]
+
+function report(client, expected) {
+  const rows = [canonical(client.shape.currentRows), expected[JSON.stringify(client.params)]]
+  const [has, wants] = rows.map((text) => new Set(text.split('\n')))
+  const only = (one, other) => [...one].filter((row) => !other.has(row)).slice(0, 3).map((row) => row.slice(0, 300))
+  return JSON.stringify({
+    params: client.params,
+    handle: client.shape.handle,
+    offset: client.stream.lastOffset,
+    sse: client.liveSse,
+    requests: client.requests,
+    refetches: client.refetches,
+    refused: client.refused,
+    error: String(client.shape.error || client.stream.error),
+    surplus: only(has, wants),
+    missing: only(wants, has),
+  }, null, 1)
+}
+
+const FUNCTIONS = {
+  /** Sends requests to this address from now on. */
+  route(to) {
+    if (isBalanced) connections.abort(new TypeError('the load balancer has closed the connection'))
+    connections = new AbortController()
+    isBalanced = to.isBalanced
+    url = to.url
+  },
+
+  async open(list) {
+    for (const [at, { number, ...settings }] of list.entries()) {
+      clients.set(number, new Client({ ...settings, send }))
+      if (at % 50 === 49) await pause(50)
+    }
+  },
+
+  stop(number) {
+    clients.get(number)?.stop()
+    clients.delete(number)
+  },
+
+  begin() {
+    warnings = []
+    for (const client of clients.values()) Object.assign(client, { requests: 0, refetches: 0 })
+  },
+
+  /** Waits until no client differs from the rows of its shape, and reports those that do at the deadline. */
+  async settle({ expected, deadline }) {
+    for (let different = [...clients.values()]; ; await pause(100)) {
+      different = different.filter((client) => differs(client, expected))
+      if (different.length === 0 || Date.now() > deadline) {
+        return { count: different.length, reports: different.slice(0, 5).map((client) => report(client, expected)) }
+      }
+    }
+  },
+
+  counts({ most, mostRefetches }) {
+    const list = [...clients.values()]
+    const sum = (what) => list.reduce((total, client) => total + client[what], 0)
+    const looping = list.filter((client) => client.requests > most || client.refetches > mostRefetches)
+    return { requests: sum('requests'), refetches: sum('refetches'), looping: looping.map((client) => client.requests), warnings }
+  },
+}
+
+process.on('message', async ({ id, name, argument }) => process.send({ id, result: await FUNCTIONS[name](argument) }))
+process.on('disconnect', () => process.exit())
