@@ -14,9 +14,11 @@ let connections = new AbortController()
 let warnings = []
 console.warn = (text) => String(text).includes('SSE connections are closing') || warnings.push(String(text).slice(0, 300))
 
-function send(search, init) {
-  if (!isBalanced) return fetch(url + search, init)
-  return fetch(url + search, { ...init, signal: AbortSignal.any([connections.signal, init.signal].filter(Boolean)) })
+/** Each client has one of 50 addresses of this machine, so that many find a free port fast. */
+function send(number, search, init) {
+  const address = url.replace('127.0.0.1', `127.0.0.${1 + (number % 50)}`) + search
+  if (!isBalanced) return fetch(address, init)
+  return fetch(address, { ...init, signal: AbortSignal.any([connections.signal, init.signal].filter(Boolean)) })
 }
 
 const differs = (client, expected) => canonical(client.shape.currentRows) !== expected[JSON.stringify(client.params)]
@@ -50,7 +52,7 @@ const FUNCTIONS = {
 
   async open(list) {
     for (const [at, { number, ...settings }] of list.entries()) {
-      clients.set(number, new Client({ ...settings, send }))
+      clients.set(number, new Client({ ...settings, send: (search, init) => send(number, search, init) }))
       if (at % 50 === 49) await pause(50)
     }
   },

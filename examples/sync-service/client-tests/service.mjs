@@ -27,7 +27,7 @@ export class Service {
   }
 
   spawn() {
-    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.options]
+    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `0.0.0.0:${this.port}`, ...this.options]
     this.process = guard(spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] }), 'SIGKILL')
     const log = createWriteStream(this.log, { flags: 'a' })
     this.process.stderr.pipe(log)
