@@ -4,7 +4,7 @@ import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { guard } from './cluster.mjs'
 
-/** More would block one event loop for so long that connections time out. */
+/** More would block one event loop until connections time out. */
 const CLIENTS_OF_A_PROCESS = 1250
 
 export class ClientProcesses {

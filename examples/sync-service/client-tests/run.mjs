@@ -33,6 +33,8 @@ const random = new Random(Number(options.seed))
 /** With two nodes, those of nodes come first. */
 const troubles = options.nodes ? { ...NODE_TROUBLES, ...ANY_TROUBLES } : { ...TROUBLES, ...ANY_TROUBLES }
 const names = options.trouble?.split(',') ?? Object.keys(troubles)
+/** Each once; with two nodes, not those that one process has as well. */
+const rounds = Number(options.rounds ?? (options.nodes && !options.trouble ? Object.keys(NODE_TROUBLES) : names).length)
 /** How long clients may take until they have the rows, once everything works. */
 const DEADLINE = 60_000 + 30 * Number(options.clients)
 /** What is more is a loop: requests of a client in a round and in each of its seconds, and refetches. A live
@@ -135,7 +137,7 @@ try {
   const until = options.minutes && Date.now() + Number(options.minutes) * 60_000
   let refetches = 0
   const warnings = new Set()
-  for (let round = 1; until ? Date.now() < until : round <= Number(options.rounds ?? names.length); round++) {
+  for (let round = 1; until ? Date.now() < until : round <= rounds; round++) {
     const started = Date.now()
     const name = round <= names.length ? names[round - 1] : random.pick(names)
     const over = { is: false }
