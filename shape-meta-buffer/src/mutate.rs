@@ -260,7 +260,7 @@ impl<S: ShapeStore> Shared<S> {
                 return Err(refusal.into());
             }
             let hashes = self.announce(&state, &change, hashes);
-            if let (Mutation::RemoveUnread(_, since), Change::Remove { entry }) = (mutation, &change)
+            if let (Mutation::RemoveUnread { since, .. }, Change::Remove { entry }) = (mutation, &change)
                 && !self.store.claim(entry, *since)
             {
                 self.overlay.withdraw(&state);

@@ -244,8 +244,9 @@ impl MutateShapes for ListModel {
                 });
                 Ok(Receipt::up_to(Seq::new(*last), Arc::clone(&self.progress)))
             }
-            Mutation::RemoveUnread(handle, since) => {
-                let at = at(handle).ok_or_else(|| unknown(handle))?;
+            Mutation::RemoveUnread { handle, since, shape } => {
+                let is_meant = |at: &usize| shape.is_none_or(|shape| shape.get() == shapes[*at].created);
+                let at = at(handle).filter(is_meant).ok_or_else(|| unknown(handle))?;
                 if shapes[at].last_read.is_some_and(|read| read.min(Timestamp::now()) >= *since) {
                     return Err(Refusal::ReadSince { handle: shapes[at].new.handle.clone() }.into());
                 }

@@ -463,7 +463,7 @@ impl<S: ShapeStore + 'static> Shared<S> {
                         record.entry.touch_at_creation();
                     }
                 }
-                if let (Mutation::RemoveUnread(_, since), Change::Remove { entry }) =
+                if let (Mutation::RemoveUnread { since, .. }, Change::Remove { entry }) =
                     (&request.mutation, &change)
                     && !claims.claim(entry, *since)
                 {

@@ -76,9 +76,9 @@ impl Transaction {
                 Mutation::Add(shape) => {
                     self.handles.contains(&shape.handle) || self.keys.contains(&shape.key)
                 }
-                Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) | Mutation::Mark(handle, _) => {
-                    self.handles.contains(handle.as_str())
-                }
+                Mutation::Remove(handle)
+                | Mutation::RemoveUnread { handle, .. }
+                | Mutation::Mark(handle, _) => self.handles.contains(handle.as_str()),
                 Mutation::RemoveAll(_) | Mutation::Reset => true,
             }
     }
@@ -90,7 +90,7 @@ impl Transaction {
                 self.handles.insert(shape.handle.clone());
                 self.keys.insert(shape.key);
             }
-            Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) | Mutation::Mark(handle, _) => {
+            Mutation::Remove(handle) | Mutation::RemoveUnread { handle, .. } | Mutation::Mark(handle, _) => {
                 // No shape has a text that is no handle.
                 self.handles.extend(Handle::new(handle));
             }

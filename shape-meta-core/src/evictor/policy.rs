@@ -84,7 +84,8 @@ impl Evictor {
     }
 
     /// Removes what is due, up to [`step_shapes`](EvictorOptions::step_shapes), within about
-    /// [`step_time`](EvictorOptions::step_time) and the time of one search. Steps of one evictor from several threads are safe, and useless.
+    /// [`step_time`](EvictorOptions::step_time) and the time of one search. Steps of one evictor from several
+    /// threads are safe, and useless.
     ///
     /// The search visits every shape in memory, and makes no mutation wait for longer than a part of it. Each
     /// removal is a mutation: with a buffer it takes a short lock; without one it is a transaction and blocks

@@ -78,7 +78,15 @@ pub enum Mutation {
     /// Removes the shape with this handle, unless it was read at this time or later: then it is refused as
     /// [`Refusal::ReadSince`](crate::Refusal::ReadSince). For eviction. A shape that was never read is
     /// removed.
-    RemoveUnread(String, Timestamp),
+    RemoveUnread {
+        /// The handle.
+        handle: String,
+        /// The time.
+        since: Timestamp,
+        /// Which shape it is, by [`Metadata::created`](crate::Metadata::created): another one that has got
+        /// the handle meanwhile is refused as unknown. `None` for any.
+        shape: Option<Seq>,
+    },
     /// Removes several shapes in one step. Each of them has a sequence number of its own, without a gap, in
     /// the order of creation; the receipt is for all. Has no effect if none is live.
     RemoveAll(Removal),
@@ -98,7 +106,7 @@ impl Mutation {
 
     /// Returns the mutation that removes the shape with this handle, unless it was read at `since` or later.
     pub fn remove_unread(handle: impl Into<String>, since: Timestamp) -> Self {
-        Self::RemoveUnread(handle.into(), since)
+        Self::RemoveUnread { handle: handle.into(), since, shape: None }
     }
 
     /// Returns the mutation that marks the snapshot of this handle as started.
@@ -115,7 +123,7 @@ impl Mutation {
     pub fn handle(&self) -> Option<&str> {
         match self {
             Self::Add(shape) => Some(&shape.handle),
-            Self::Remove(handle) | Self::RemoveUnread(handle, _) | Self::Mark(handle, _) => Some(handle),
+            Self::Remove(handle) | Self::RemoveUnread { handle, .. } | Self::Mark(handle, _) => Some(handle),
             Self::RemoveAll(_) | Self::Reset => None,
         }
     }

@@ -48,10 +48,8 @@ pub fn validate(mutation: &Mutation, existing: Existing, seq: Seq) -> Result<Opt
             let record = Arc::new(shape.record(seq));
             Ok(Some(Change::Add { record, state: SnapshotState::Pending }))
         }
-        Mutation::Remove(handle) | Mutation::RemoveUnread(handle, _) => match existing.by_handle {
-            Some((entry, _)) => Ok(Some(Change::Remove { entry })),
-            None => Err(Refusal::unknown(handle)),
-        },
+        Mutation::Remove(handle) => remove(handle, None, existing),
+        Mutation::RemoveUnread { handle, shape, .. } => remove(handle, *shape, existing),
         Mutation::Mark(handle, state) => match existing.by_handle {
             Some((_, now)) if now >= *state => Ok(None),
             Some((entry, _)) => Ok(Some(Change::Mark { entry, state: *state })),
@@ -60,6 +58,15 @@ pub fn validate(mutation: &Mutation, existing: Existing, seq: Seq) -> Result<Opt
         // Its shapes are selected by the layer, and each is removed.
         Mutation::RemoveAll(_) => Ok(None),
         Mutation::Reset => Ok(Some(Change::Reset)),
+    }
+}
+
+fn remove(handle: &str, shape: Option<Seq>, existing: Existing) -> Result<Option<Change>, Refusal> {
+    match existing.by_handle {
+        Some((entry, _)) if shape.is_none_or(|shape| shape == entry.created()) => {
+            Ok(Some(Change::Remove { entry }))
+        }
+        _ => Err(Refusal::unknown(handle)),
     }
 }
 

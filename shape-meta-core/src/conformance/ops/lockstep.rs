@@ -413,7 +413,7 @@ impl<'f, F: CompositionFixture> Lockstep<'f, F> {
         if let Some(seq) = own {
             let mutation = match mutation {
                 // A crash may lose reads that decided otherwise before.
-                Mutation::RemoveUnread(handle, _) => Mutation::remove(handle),
+                Mutation::RemoveUnread { handle, .. } => Mutation::remove(handle),
                 other => other.clone(),
             };
             self.history.mutated(seq, mutation);

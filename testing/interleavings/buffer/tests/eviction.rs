@@ -1,10 +1,10 @@
 //! C1: a removal of a shape that was not read, and reads of it at the same time, have an order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shape_meta_core::{
-    Direct, ErrorKind, Limits, MutateShapes, MutateShapesExt, NoopObserver, ReadShapes, ReadShapesExt,
-    Timestamp, Wait,
+    Direct, ErrorKind, Evictor, EvictorOptions, Limits, MutateShapes, MutateShapesExt, NoopObserver,
+    ReadShapes, ReadShapesExt, Timestamp, Wait,
     conformance::{FailingStore, Faults, RejectedSeq, Side},
 };
 use shuttle::thread;
@@ -61,6 +61,35 @@ fn c1_a_shape_that_is_read_is_not_evicted() {
         });
         assert!(evicted != counted, "evicted: {evicted}, read: {counted}");
         assert_eq!(is_live(&store), counted);
+    });
+}
+
+/// A shape that gets the handle of the one that the evictor has found was not read, and stays. Once, it went
+/// if it came between the last look of the evictor and its removal.
+#[test]
+fn c14_an_evictor_spares_a_shape_that_gets_the_handle() {
+    explore(|| {
+        let (store, _, _) = manual();
+        add(&store, "a", 1);
+        assert!(store.touch("a", SINCE).expect("memory does not fail"));
+        if choose(2) == 0 {
+            drop(store.flush_once());
+        }
+        let evictor = Evictor::new(EvictorOptions::default().max_unread(Duration::ZERO));
+        let mut added = 0;
+        thread::scope(|scope| {
+            let evicting = scope.spawn(|| drop(evictor.step_at(&store, LATER)));
+            let replacing = scope.spawn(|| {
+                // It may be evicted before, or its handle may be in use.
+                drop(store.remove("a", Wait::No));
+                store.add(shape("a", 2), Wait::No).expect("the handle is free").seq()
+            });
+            scope.spawn(|| drop(store.flush_once()));
+            evicting.join().expect("the evictor panicked");
+            added = replacing.join().expect("the handle is free").get();
+        });
+        let live = store.metadata("a").expect("memory does not fail");
+        assert_eq!(live.map(|live| live.created.get()), Some(added), "C14: it was not read, and stays");
     });
 }
 
