@@ -288,6 +288,27 @@ fn c11_a_rebuilt_database_keeps_its_stamp() {
     assert_eq!(error.kind(), ErrorKind::OtherStamp);
 }
 
+/// Once, the repair dropped it, and the next open took all shapes for its own.
+#[test]
+fn c11_a_damaged_stamp_is_not_lost_silently() {
+    for damage in ["checksum = checksum + 1", "source = 7"] {
+        let directory = filled(50);
+        drop(support::open(directory.path(), stamped(1, OnOtherStamp::Refuse)));
+        let file = rusqlite::Connection::open(directory.path().join("shape-meta.sqlite3")).expect("a file");
+        let damaged = file.execute(&format!("UPDATE stamp SET {damage}"), []);
+        assert_eq!(damaged.expect("no one else writes"), 1);
+        drop(file);
+        let error = support::open_error(directory.path(), stamped(1, OnOtherStamp::Refuse));
+        assert_eq!(error.kind(), ErrorKind::OtherStamp, "{damage}: {error}");
+        assert!(error.to_string().contains("unknown, because a repair"), "{error}");
+        let keep = check(1, OnOtherStamp::Refuse).on_other_source(OnOtherStamp::Keep);
+        let kept = support::open(directory.path(), support::options().stamp(keep));
+        assert_eq!(kept.counts().expect("the repair has kept them").total, 50);
+        drop(kept);
+        drop(support::open(directory.path(), stamped(1, OnOtherStamp::Refuse)));
+    }
+}
+
 #[test]
 fn a_database_in_memory_gets_a_stamp() {
     let observer = support_observer();

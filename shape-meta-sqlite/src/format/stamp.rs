@@ -44,6 +44,12 @@ impl StampRow {
         })
     }
 
+    /// The row for shapes whose stamp was damaged. It is that of no application.
+    pub(crate) fn lost() -> Self {
+        let stamp = Stamp::new(0, "unknown, because a repair has found the stamp of the database damaged");
+        Self { stamp, rekey: None }
+    }
+
     /// Writes the row, in the transaction of the caller.
     pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
         let columns = Columns::of(self);

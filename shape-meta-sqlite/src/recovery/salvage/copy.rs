@@ -150,7 +150,10 @@ impl Copier<'_> {
         if opening.is_some() {
             Lineage::record(connection, &meta)?;
         }
-        if let Some(stamp) = &self.found.stamp {
+        // The shapes count as those of another stamp if theirs is lost: what the application does about that
+        // is its choice, at the next open.
+        let stamp = &self.found.stamp;
+        if let Some(stamp) = stamp.clone().or_else(|| self.found.has_damaged_stamp.then(StampRow::lost)) {
             stamp.write(connection)?;
         }
         self.copy_other_tables(connection, last_seq)?;

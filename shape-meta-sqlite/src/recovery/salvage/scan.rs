@@ -25,6 +25,8 @@ pub(super) struct RowLocation {
 pub(super) struct FoundRows {
     /// Row of `stamp`, if it is sound.
     pub(super) stamp: Option<StampRow>,
+    /// Whether there is a row of `stamp` that is damaged.
+    pub(super) has_damaged_stamp: bool,
     /// Row of `meta`, if it is sound.
     pub(super) meta: Option<Meta>,
     /// Row ids and locations, in ascending order.
@@ -166,11 +168,14 @@ impl FoundRows {
         let mut live: Vec<_> = image.live_pages().into_iter().collect();
         live.sort_unstable();
         let openings = image.pages_of("opening");
+        let stamps = image.pages_of("stamp");
         for number in live {
             let Some(page) = image.page(number) else { continue };
             let is_openings = openings.contains(&number);
+            let is_stamp = stamps.contains(&number);
             for (row, cell) in (0..).zip(cells(&page, number, image)) {
                 found.add(&cell, RowLocation { page: number, row }, is_openings);
+                found.has_damaged_stamp |= is_stamp && found.stamp.is_none();
             }
         }
         for rows in [&mut found.shapes, &mut found.definitions] {
