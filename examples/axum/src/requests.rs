@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use shape_meta::{Error, ErrorKind, MutateError, Shape, ShapeCleaner, TableName, Timestamp, prelude::*};
+use shape_meta::{
+    Check, Error, ErrorKind, Keyed, MutateError, NotReached, Shape, ShapeCleaner, TableName, Timestamp,
+    prelude::*,
+};
 
 use crate::tenants::Tenant;
 
@@ -57,17 +60,16 @@ impl From<Error> for Failure {
 /// Answers a request: 200 with the handle of the definition, or 409 with it if the client's handle is not
 /// that of the definition any more.
 pub async fn serve(tenant: &Arc<Tenant>, query: ShapeQuery) -> Result<Response, Failure> {
-    let (shape, held) = (shape(&query.table, &query.filter), query.handle);
+    // Computes the key and the hash, once.
+    let (shape, held) = (shape(&query.table, &query.filter).keyed(), query.handle);
     let answer = |status, handle: &str| {
         (status, Json(json!({ "handle": handle, "table": query.table, "filter": query.filter })))
             .into_response()
     };
     // Memory, with a cache: no future is needed.
-    let reads = tenant.reads();
     if let Some(handle) = &held
-        && reads.validate_handle(handle, shape.definition_hash())?
+        && let Check::Live(_) = tenant.reads().check_and_touch(handle, &shape, Timestamp::now())?
     {
-        reads.touch_now(handle)?;
         return Ok(answer(StatusCode::OK, handle));
     }
     let store = tenant.store().ok_or_else(|| {
@@ -78,31 +80,18 @@ pub async fn serve(tenant: &Arc<Tenant>, query: ShapeQuery) -> Result<Response, 
 }
 
 /// Returns the handle of the live shape with this definition, or of a new one, once its snapshot has started.
-async fn current(tenant: &Arc<Tenant>, store: &ShapeMeta, shape: &Shape) -> Result<Handle, Failure> {
-    // Unique: the cleaner and `snapshot` rely on it.
-    let name = format!(
-        "{}-{}{:06}",
-        shape.definition_hash(),
-        Timestamp::now().as_micros(),
-        fastrand::u32(..1_000_000)
-    );
-    let new = NewShape::of(Handle::new(name).map_err(|error| MutateError::Refused(error.into()))?, shape);
+async fn current(tenant: &Arc<Tenant>, store: &ShapeMeta, shape: &Keyed<Shape>) -> Result<Handle, Failure> {
+    let new = NewShape::of(Handle::generate(shape.definition_hash()), shape);
     let made = store.get_or_add_async(&new).await?;
     if made.added {
         tenant.spawn(snapshot(Arc::clone(tenant), store.clone(), made.handle.clone(), new.definition));
     }
     store.touch_now(&made.handle)?;
-    let mut progress = tenant.progress.subscribe();
-    let started = async {
-        while store.snapshot_state(&made.handle)?.is_some_and(|state| !state.is_started()) {
-            // The tenant keeps the sender.
-            let _ = progress.changed().await;
-        }
-        Ok(made.handle)
-    };
-    tokio::time::timeout(SNAPSHOT, started).await.unwrap_or_else(|_| {
-        Err(Failure(StatusCode::SERVICE_UNAVAILABLE, "snapshot", "it has not started yet".to_owned()))
-    })
+    let started = store.wait_for(&made.handle, SnapshotState::Started);
+    match tokio::time::timeout(SNAPSHOT, started).await.unwrap_or(Err(NotReached::TimedOut)) {
+        Ok(()) => Ok(made.handle),
+        Err(error) => Err(Failure(StatusCode::SERVICE_UNAVAILABLE, "snapshot", error.to_string())),
+    }
 }
 
 /// Makes the snapshot of a new shape.
@@ -110,7 +99,6 @@ async fn snapshot(tenant: Arc<Tenant>, store: ShapeMeta, handle: Handle, definit
     let (storage, of) = (tenant.storage.clone(), handle.clone());
     let made = async {
         store.mark_snapshot_started_async(&handle).await?;
-        tenant.progress.send_replace(());
         // An engine would query the source here.
         let written = store.run_blocking(move |_| storage.write_snapshot(&of, &definition)).await?;
         written.map_err(|error| Error::new(ErrorKind::Io, "no snapshot was written").with_source(error))?;
@@ -124,7 +112,6 @@ async fn snapshot(tenant: Arc<Tenant>, store: ShapeMeta, handle: Handle, definit
         let (storage, of) = (tenant.storage.clone(), handle.clone());
         let _ = store.run_blocking(move |_| storage.clean(&[of])).await;
     }
-    tenant.progress.send_replace(());
 }
 
 fn shape(table: &str, filter: &str) -> Shape {

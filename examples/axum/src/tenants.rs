@@ -13,7 +13,7 @@ use shape_meta::{
     EvictorThread, FlusherOptions, FlusherPool, MetricsObserver, OnLiveOwner, Reporter, SqliteOptions,
     Standby, prelude::*,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::storage::Storage;
 
@@ -26,8 +26,6 @@ const OLD_PROCESS: Duration = Duration::from_secs(86_400);
 pub struct Tenant {
     pub storage: Storage,
     access: Access,
-    /// Changes when a snapshot has started, and when one has ended.
-    pub progress: watch::Sender<()>,
     snapshots: Mutex<JoinSet<()>>,
 }
 
@@ -122,8 +120,7 @@ impl Tenants {
                 // There is no database: this process is the first one.
                 Err(_) => Access::Owner(builder().open_async(&path).await?),
             };
-            let (progress, snapshots) = (watch::Sender::new(()), Mutex::default());
-            let tenant = Arc::new(Tenant { storage, access, progress, snapshots });
+            let tenant = Arc::new(Tenant { storage, access, snapshots: Mutex::default() });
             let watched = Arc::downgrade(&tenant);
             reporter.watch(observer, move || watched.upgrade()?.store());
             by_name.insert(name, tenant);
