@@ -10,14 +10,15 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, AwaitShapes, ReadShapes, Receipt, RefreshReport, Result, Seq, ShapeWaits, Signal, StoreControl,
+    Activity, AwaitShapes, Handle, LookUp, ReadShapes, Receipt, RefreshReport, Result, Seq, ShapeWaits,
+    Signal, StoreControl,
     feed::{Feed, FeedError, FeedOptions},
     store_parts::{ObservedLock, OnLiveOwner, StopHandle},
 };
 
 use crate::{
     Builder, ShapeCleaner, ShapeMeta,
-    async_store::{Futures, HasFutures},
+    async_store::{Futures, HasFutures, MemoryLookups, ReadShapesAsync, look_up_elsewhere},
     builder::CleanupOptions,
     cleanup::Cleanup,
     database::Follower,
@@ -164,6 +165,8 @@ impl Standby {
     /// everything that was committed up to then. Zero after a promotion. Reads no disk; for a gauge.
     ///
     /// Where commits are pushed, it also grows while there are none, up to the poll interval of the pool.
+    ///
+    /// Blocks: short lock.
     pub fn staleness(&self) -> Duration {
         match self.0.promoted.get() {
             Some(_) => Duration::ZERO,
@@ -178,6 +181,8 @@ impl Standby {
     /// The owner commits the mutation first; wait for its receipt there if that is urgent. If the owner fails
     /// before, the number may later stand for another mutation. Refreshes itself where commits are not
     /// pushed.
+    ///
+    /// Blocks: waits for up to `timeout`; disk where commits are not pushed, or without a cache.
     ///
     /// # Errors
     ///
@@ -206,15 +211,17 @@ impl Standby {
     /// runtime. Ends only where commits are pushed, or another task [refreshes](Self::refresh); for a
     /// time-out, race it against a timer. See [`wait_visible`](Self::wait_visible).
     ///
-    /// With a cache it reads memory alone.
+    /// With a cache it reads memory alone; without one, it reads the disk on a thread of the store.
     ///
     /// # Errors
     ///
     /// If the database cannot be read.
     pub async fn visible(&self, seq: Seq) -> Result<()> {
+        let is_in_memory = self.0.futures.memory > MemoryLookups::Nothing;
         loop {
             let waiter = self.0.changed.listen();
-            if self.last_seq()? >= seq {
+            let shown = if is_in_memory { self.last_seq()? } else { self.last_seq_async().await? };
+            if shown >= seq {
                 return Ok(());
             }
             waiter.await;
@@ -223,6 +230,8 @@ impl Standby {
 
     /// Returns the process that owns the database, with its address, so that a service can forward mutations
     /// to it; `None` if no live process does, and for a file of SQLite. A round trip to the server.
+    ///
+    /// Blocks: disk.
     ///
     /// # Errors
     ///
@@ -238,6 +247,8 @@ impl Standby {
     ///
     /// It happens on a thread of the pool. Has no effect on a file of SQLite, whose end is not pushed; there,
     /// call `promote` with [`OnLiveOwner::Wait`].
+    ///
+    /// Blocks: never.
     pub fn promote_when_free(&self) {
         self.0.takes_over.store(true, Ordering::Release);
     }
@@ -253,7 +264,9 @@ impl Standby {
         }
     }
 
-    /// Blocks this thread until this standby is the owner, for up to `timeout`. Returns the promoted store.
+    /// Waits until this standby is the owner, for up to `timeout`, and returns the promoted store.
+    ///
+    /// Blocks: waits for up to `timeout`.
     pub fn wait_promoted(&self, timeout: Duration) -> Option<ShapeMeta> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -274,6 +287,8 @@ impl Standby {
     /// Waits for a refresh in progress. After a sequence number, it refreshes. A refresh that reads
     /// everything again ends the feeds: their subscribers list anew. Without a cache, changes have only the
     /// ids of shapes that were removed or marked, and the next refresh may repeat what was caught up.
+    ///
+    /// Blocks: disk, and waits for a refresh in progress.
     ///
     /// # Errors
     ///
@@ -385,6 +400,10 @@ impl AwaitShapes for Standby {
     /// A standby shows what is committed.
     fn shown_receipt(&self) -> Option<Receipt> {
         self.0.promoted.get()?.shown_receipt()
+    }
+
+    fn look_up_elsewhere(&self, handle: &Handle) -> Option<LookUp> {
+        look_up_elsewhere(self, handle)
     }
 }
 

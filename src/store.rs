@@ -7,15 +7,15 @@ use std::{
 };
 
 use shape_meta_core::{
-    AttemptContext, AwaitShapes, CloseReport, GetOrAdd, Handle, Health, Key, MutateError, MutateShapes,
-    Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation, Result, ShapeWaits,
-    Signal, StoreControl, Submitted, Usage,
+    AttemptContext, AwaitShapes, CloseReport, GetOrAdd, Handle, Health, Key, LookUp, MutateError,
+    MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, Receipt, Repaired, Reservation,
+    Result, ShapeWaits, Signal, StoreControl, Submitted, Usage,
     feed::{Feed, FeedError, FeedOptions},
 };
 
 use crate::{
     Builder, ShapeCleaner,
-    async_store::{Futures, HasFutures},
+    async_store::{Futures, HasFutures, look_up_elsewhere},
 };
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::{cleanup::Cleanup, database::Database};
@@ -360,6 +360,10 @@ impl AwaitShapes for ShapeMeta {
 
     fn shown_receipt(&self) -> Option<Receipt> {
         self.0.core.stack.shown_receipt()
+    }
+
+    fn look_up_elsewhere(&self, handle: &Handle) -> Option<LookUp> {
+        look_up_elsewhere(self, handle)
     }
 }
 

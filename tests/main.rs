@@ -1,6 +1,7 @@
 //! Tests of every composition over SQLite files and PostgreSQL, as a user builds it: conformance, equality of
 //! buffered and direct, threads, crashes, faults and bad input.
 
+mod blocking;
 mod commands;
 mod conformance;
 mod contract;

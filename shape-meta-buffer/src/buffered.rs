@@ -5,9 +5,9 @@ use std::{
 
 use shape_meta_core::{
     AttemptContext, AwaitShapes, CloseReport, Error, ErrorKind, FlushStats, GetOrAdd, Handle, Health, Key,
-    MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes, Receipt,
-    Repaired, Reservation, Result, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted, SweepProgress,
-    Usage,
+    LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes,
+    Receipt, Repaired, Reservation, Result, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted,
+    SweepProgress, Usage,
     feed::{Feed, FeedError, FeedOptions, Feeds},
 };
 
@@ -143,6 +143,11 @@ impl<S: ShapeStore + 'static> AwaitShapes for Buffered<S> {
 
     fn shown_receipt(&self) -> Option<Receipt> {
         Some(self.shared.receipt_up_to(self.shared.overlay.last()))
+    }
+
+    /// Where it is polled: a layer has no other thread for reads.
+    fn look_up_elsewhere(&self, _: &Handle) -> Option<LookUp> {
+        None
     }
 }
 

@@ -137,7 +137,7 @@ pub use traits::{Lost, Repaired, TrustedState};
 pub use durability::{DurabilityTracker, NotDurable, Receipt, RequestFlush, Signal, Waiter};
 
 // Waits for a state of a shape, and what a layer on top implements them with.
-pub use waits::{AwaitShapes, AwaitShapesExt, Milestone, NotReached, ShapeWaits, Watch};
+pub use waits::{AwaitShapes, AwaitShapesExt, LookUp, Milestone, NotReached, ShapeWaits, Watch};
 
 // Reads over two sources, for implementors of layers.
 pub use retired::{Retired, RetiredSince};

@@ -20,10 +20,10 @@ mod reads;
 mod scan;
 mod store;
 
-pub(crate) use composition::Futures;
+pub(crate) use composition::{Futures, MemoryLookups};
 pub use options::BlockingOptions;
 pub use pool::{BlockingPool, BlockingStats};
-pub(crate) use reads::HasFutures;
 pub use reads::ReadShapesAsync;
+pub(crate) use reads::{HasFutures, look_up_elsewhere};
 pub use scan::ScanStream;
 pub(crate) use workers::Workers;

@@ -60,14 +60,22 @@ impl Builder {
 impl Builder {
     /// [`open_postgres`](Self::open_postgres) as a future of any runtime.
     ///
-    /// **Dropping** it is safe: an open that has begun runs to its end, and its store is dropped.
+    /// **Dropping** it ends the wait for a live owner, unless the options have a
+    /// [`stop_handle`](crate::PostgresOptions::stop_handle), which then decides. An open that has taken the
+    /// ownership runs to its end, and its store is dropped.
     ///
     /// # Errors
     ///
     /// Those of [`open_postgres`](Self::open_postgres); `Io` if no thread can be started.
     pub async fn open_postgres_async(mut self, pool: &crate::PostgresPool, stack: &str) -> Result<ShapeMeta> {
-        let (pool, stack, workers) = (pool.clone(), stack.to_owned(), self.workers());
-        workers.call(move || self.open_postgres(&pool, &stack)).await?
+        let (pool, stack, stop) = (pool.clone(), stack.to_owned(), StopOnDrop(StopHandle::new()));
+        if !self.postgres.has_stop_handle() {
+            self.postgres = self.postgres.stop_handle(&stop.0);
+        }
+        let waits = self.postgres.waits_for_live_owner();
+        let workers = self.workers();
+        let open = move || self.open_postgres(&pool, &stack);
+        if waits { workers.wait(open).await? } else { workers.call(open).await? }
     }
 }
 

@@ -1,8 +1,8 @@
 use std::{future::Future, sync::Arc};
 
 use shape_meta_core::{
-    Counts, Handle, HandleSet, Key, LeastRecentlyUsed, Metadata, ReadShapes, ReadShapesExt, Record, Relation,
-    Result, ScanItem, Seq, Timestamp,
+    Check, Counts, Definition, Handle, HandleSet, Key, Keyed, LeastRecentlyUsed, LookUp, Metadata,
+    ReadShapes, ReadShapesExt, Record, Relation, Result, ScanItem, Seq, Timestamp, store_parts::check_key,
 };
 
 use super::{
@@ -49,6 +49,26 @@ pub trait ReadShapesAsync: HasFutures {
         look_up(self, MemoryLookups::ByHandle, handle, str::to_owned, move |store, handle| {
             store.touch(handle, at)
         })
+    }
+
+    /// [`check`](ReadShapesExt::check) as a future. At once with a cache whose look-ups are in memory.
+    fn check_async<D: Definition>(
+        &self,
+        handle: &str,
+        definition: &Keyed<D>,
+    ) -> impl Future<Output = Result<Check>> + Send {
+        check_at(self, handle, *definition.as_key(), None)
+    }
+
+    /// [`check_and_touch`](ReadShapesExt::check_and_touch) as a future. At once with a cache whose look-ups
+    /// are in memory.
+    fn check_and_touch_async<D: Definition>(
+        &self,
+        handle: &str,
+        definition: &Keyed<D>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Check>> + Send {
+        check_at(self, handle, *definition.as_key(), Some(at))
     }
 
     /// [`record`](ReadShapes::record) as a future: the shape with its definition.
@@ -127,12 +147,32 @@ pub trait HasFutures: ReadShapes + Clone + 'static {
     fn futures(&self) -> &Futures;
 }
 
+fn check_at<S: HasFutures>(
+    store: &S,
+    handle: &str,
+    key: Key,
+    at: Option<Timestamp>,
+) -> impl Future<Output = Result<Check>> + Send {
+    look_up(store, MemoryLookups::All, handle, str::to_owned, move |store, handle| {
+        check_key(store, handle, &key, at)
+    })
+}
+
 /// Runs a read on a thread of the store.
 async fn flat<S: HasFutures, T: Send + 'static>(
     store: &S,
     read: impl FnOnce(&S) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     store.run_blocking(read).await?
+}
+
+/// Returns a look-up of a shape on a thread of the store; `None` if memory answers.
+pub(crate) fn look_up_elsewhere<S: HasFutures>(store: &S, handle: &Handle) -> Option<LookUp> {
+    if store.futures().memory >= MemoryLookups::ByHandle {
+        return None;
+    }
+    let (store, handle) = (store.clone(), handle.clone());
+    Some(Box::pin(async move { flat(&store, move |store| store.metadata(&handle)).await }))
 }
 
 /// Looks up here if memory answers, and on a thread of the store otherwise.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shape_meta::{HandleSet, ShapeMeta, prelude::*};
+use shape_meta::{Check, HandleSet, Keyed, ShapeMeta, prelude::*};
 use shape_meta_core::conformance::{handle, key, shape};
 use shape_meta_harness::compositions::{ALL, DIRECT, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory};
 
@@ -15,6 +15,33 @@ use super::ticker::{BoxFuture, Executor, OnDisk};
 const SHAPE: u64 = 1;
 
 type Form = (&'static str, fn(ShapeMeta) -> BoxFuture<bool>);
+
+/// The definition of that shape, as a request has it.
+struct Sample;
+
+impl Definition for Sample {
+    type Error = std::convert::Infallible;
+
+    fn key(&self) -> Key {
+        key(SHAPE)
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        Vec::new()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, Self::Error> {
+        Ok(Self)
+    }
+}
+
+fn keyed() -> Keyed<Sample> {
+    Keyed::new(Sample)
+}
 
 /// A form of its name, which returns whether its answer was right.
 macro_rules! form {
@@ -32,6 +59,15 @@ const READS: &[Form] = &[
         handles.is_ok_and(|handles| handles.len() == 1)
     }),
     form!("touch", store => store.touch_async(&handle(SHAPE), Timestamp::now()).await.is_ok_and(|live| live)),
+    form!("check", store => {
+        let checked = store.check_async(&handle(SHAPE), &keyed()).await;
+        checked.is_ok_and(|checked| checked.live().is_some())
+    }),
+    form!("check_and_touch", store => {
+        let checked = store.check_and_touch_async("unknown", &keyed(), Timestamp::now()).await;
+        checked.is_ok_and(|checked| checked == Check::Unknown(Some(handle(SHAPE))))
+    }),
+    form!("wait_for", store => store.wait_for(&handle(SHAPE), SnapshotState::Complete).await.is_ok()),
     form!("record", store => store.record_async(&handle(SHAPE)).await.is_ok_and(|found| found.is_some())),
     form!("counts", store => store.counts_async().await.is_ok_and(|counts| counts.total == 1)),
     form!("last_seq", store => store.last_seq_async().await.is_ok_and(|seq| seq.get() > 0)),

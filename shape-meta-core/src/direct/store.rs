@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Activity, AttemptContext, AwaitShapes, Batch, Change, CloseReport, DurabilityTracker, Entry, Error,
     ErrorKind, Existing, FlushStats, GetOrAdd, Handle, HandleState, Health, HealthState, Key, Latencies,
-    Limits, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes,
+    Limits, LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes,
     Receipt, Refusal, Remedy, Repaired, Reservation, ReservedHandles, Result, Seq, ShapeStore, ShapeStoreExt,
     ShapeWaits, Signal, StoreControl, Submitted, TrustedState, Usage,
     feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
@@ -664,6 +664,11 @@ impl<S: ShapeStore> AwaitShapes for Direct<S> {
 
     /// What reads show is committed.
     fn shown_receipt(&self) -> Option<Receipt> {
+        None
+    }
+
+    /// Where it is polled: a layer has no other thread for reads.
+    fn look_up_elsewhere(&self, _: &Handle) -> Option<LookUp> {
         None
     }
 }

@@ -18,6 +18,7 @@ mod recency;
 mod shown_seqs;
 mod stop_handle;
 
+pub use crate::traits::check_key;
 pub use change_log::{FoldedLog, LoggedChanges};
 pub use cleanup_tasks::{CleanupTask, CleanupTasks};
 #[cfg(feature = "rows")]

@@ -32,8 +32,13 @@ impl Check {
     }
 }
 
-/// Checks a handle against the key of a definition. Touches the shape at `at`, if it is live.
-pub(super) fn check<S: ReadShapes + ?Sized>(
+/// Checks a handle against the key of a definition. Touches the shape at `at`, if it is live. What
+/// [`check`](crate::ReadShapesExt::check) does, for implementors of a form of it.
+///
+/// # Errors
+///
+/// If the store below has to be read, and that fails.
+pub fn check_key<S: ReadShapes + ?Sized>(
     store: &S,
     handle: &str,
     key: &Key,

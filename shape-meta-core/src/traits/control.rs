@@ -39,14 +39,15 @@ pub trait StoreControl: MutateShapes {
     /// Subscribes to the changes of the list of shapes (C15): each of them once, in order, from now on or
     /// [after](FeedOptions::after) a sequence number.
     ///
-    /// From now on: takes a short lock, and without a buffer waits for the transaction in progress. After a
-    /// sequence number: reads the disk, and waits for pending changes to be flushed. A subscriber never
-    /// delays a mutation or a flush, however slow it is: see [`FeedOptions::capacity`].
+    /// A subscriber never delays a mutation or a flush, however slow it is: see [`FeedOptions::capacity`].
+    ///
+    /// Blocks: short lock with a buffer; after a sequence number that memory does not reach back to, disk, and
+    /// waits for pending changes to be flushed. Without a buffer disk: waits for the transaction in progress.
     ///
     /// # Errors
     ///
-    /// [`FeedError::ListAnew`] if the change log does not reach back to that number, [`FeedError::Closed`],
-    /// or a failure of the disk.
+    /// [`FeedError::ListAnew`] if neither memory nor the change log reaches back to that number,
+    /// [`FeedError::Closed`], or a failure of the disk.
     fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError>;
 
     /// Returns the amount of work that is accepted and not committed yet.

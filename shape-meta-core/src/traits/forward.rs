@@ -6,7 +6,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     AttemptContext, AwaitShapes, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, Key,
-    LastReadStore, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes,
+    LastReadStore, LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes,
     RebuildStore, Receipt, Record, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal,
     StoreControl, Submitted, Timestamp, Usage,
     feed::{Feed, FeedError, FeedOptions},
@@ -156,6 +156,9 @@ macro_rules! forward {
             }
             fn shown_receipt(&self) -> Option<Receipt> {
                 self.deref().shown_receipt()
+            }
+            fn look_up_elsewhere(&self, handle: &Handle) -> Option<LookUp> {
+                self.deref().look_up_elsewhere(handle)
             }
         }
 

@@ -18,7 +18,7 @@ mod dependency_order;
 mod repair;
 
 pub use capabilities::{ChangeLog, LastReadStore, RebuildStore};
-pub use check::Check;
+pub use check::{Check, check_key};
 pub use control::{CloseReport, Pending, StoreControl, Unwritten};
 pub use delta::{Delta, RefreshReport, SweepProgress};
 pub use mutate::{AttemptContext, GetOrAdd, MutateShapes, Submitted};

@@ -3,7 +3,7 @@ use crate::{
     ScanItem, SnapshotState, Timestamp,
 };
 
-use super::{check::check, dependency_order};
+use super::{check::check_key, dependency_order};
 
 /// Conveniences for callers, over any [`ReadShapes`].
 ///
@@ -42,7 +42,7 @@ pub trait ReadShapesExt: ReadShapes {
     /// # Ok::<_, shape_meta_core::Error>(())
     /// ```
     fn check<D: Definition>(&self, handle: &str, definition: &Keyed<D>) -> Result<Check> {
-        check(self, handle, definition.as_key(), None)
+        check_key(self, handle, definition.as_key(), None)
     }
 
     /// [`check`](Self::check), and records a read at this time if the handle is live with this definition.
@@ -56,7 +56,7 @@ pub trait ReadShapesExt: ReadShapes {
         definition: &Keyed<D>,
         at: Timestamp,
     ) -> Result<Check> {
-        check(self, handle, definition.as_key(), Some(at))
+        check_key(self, handle, definition.as_key(), Some(at))
     }
 
     /// Returns the snapshot state of this handle, if it is live.

@@ -10,4 +10,4 @@ mod wait_ext;
 
 pub use milestone::{Milestone, NotReached};
 pub use registry::{ShapeWaits, Watch};
-pub use wait_ext::{AwaitShapes, AwaitShapesExt};
+pub use wait_ext::{AwaitShapes, AwaitShapesExt, LookUp};

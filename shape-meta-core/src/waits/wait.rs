@@ -7,84 +7,112 @@ use std::{
 };
 
 use super::{AwaitShapes, Milestone, NotReached};
-use crate::{Handle, NotDurable, Seq, Signal, SnapshotState, Waiter};
+use crate::{Handle, Metadata, NotDurable, Seq, Signal, SnapshotState, Waiter};
+
+/// Where a wait looks up its shape if memory has no answer.
+#[derive(Clone, Copy)]
+pub(super) enum ReadsBelow {
+    /// On the thread that polls it, which may block.
+    Here,
+    /// On a thread of the store, if it has one.
+    Elsewhere,
+}
+
+/// The shape that a wait is for.
+struct Shape<'a, S: ?Sized> {
+    store: &'a S,
+    handle: Handle,
+    reads_below: ReadsBelow,
+}
 
 /// Waits until the shape that has this handle now has reached the milestone.
 pub(super) async fn wait_for<S: AwaitShapes + ?Sized>(
     store: &S,
     handle: &str,
     milestone: Milestone,
+    reads_below: ReadsBelow,
 ) -> Result<(), NotReached> {
-    let found = store.metadata(handle).map_err(NotReached::Failed)?;
+    let not_live = if milestone == Milestone::Removed { Ok(()) } else { Err(NotReached::Removed) };
     // A text that is no handle is that of no live shape.
-    let (Some(found), Ok(watched)) = (found, Handle::new(handle)) else {
-        return if milestone == Milestone::Removed { Ok(()) } else { Err(NotReached::Removed) };
-    };
-    let shape = found.created;
+    let Ok(handle) = Handle::new(handle) else { return not_live };
+    let shape = Shape { store, handle, reads_below };
+    let Some(found) = shape.metadata().await? else { return not_live };
     match milestone {
         Milestone::Snapshot(_) if is_reached(found.state, milestone) => return Ok(()),
         Milestone::Durable => {
             let Some(receipt) = store.shown_receipt() else { return Ok(()) };
             let durable = pin!(receipt.durable());
-            return until(store, &watched, shape, milestone, durable).await;
+            return shape.until(found.created, milestone, durable).await;
         }
         Milestone::Snapshot(_) | Milestone::Removed => {}
     }
-    until(store, &watched, shape, milestone, pin!(std::future::pending())).await
+    shape.until(found.created, milestone, pin!(std::future::pending())).await
 }
 
-/// Waits until a look at the shape decides, or until it is `durable`.
-async fn until<S: AwaitShapes + ?Sized>(
-    store: &S,
-    handle: &Handle,
-    shape: Seq,
-    milestone: Milestone,
-    mut durable: Pin<&mut (impl Future<Output = Result<(), NotDurable>> + Send)>,
-) -> Result<(), NotReached> {
-    loop {
-        let waits = store.shape_waits();
-        let watch = waits.watch(handle.clone());
+impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
+    /// Waits until a look at the shape with this id decides, or until it is `durable`.
+    async fn until(
+        &self,
+        created: Seq,
+        milestone: Milestone,
+        mut durable: Pin<&mut (impl Future<Output = Result<(), NotDurable>> + Send)>,
+    ) -> Result<(), NotReached> {
         loop {
-            // Listen, then look: what changes in between is not missed.
-            let mut waiter = watch.listen();
-            if !Arc::ptr_eq(&waits, &store.shape_waits()) {
-                // A standby was promoted: its shapes are changed by another layer from now on.
-                break;
-            }
-            // Read before the shape: after a close no shape changes.
-            let is_closed = waits.is_closed();
-            if watch.marked(shape).is_some_and(|state| is_reached(state, milestone)) {
-                return Ok(());
-            }
-            if let Some(outcome) = look(store, handle, shape, milestone)? {
-                return outcome;
-            }
-            if is_closed && milestone != Milestone::Durable {
-                return Err(NotReached::Closed);
-            }
-            let settled = poll_fn(|context| first(&mut durable, &mut waiter, context)).await;
-            if let Some(outcome) = settled {
-                outcome.map_err(NotReached::NotDurable)?;
-                // It was committed, or the store below has rejected it.
-                return look(store, handle, shape, milestone)?.unwrap_or(Ok(()));
+            let waits = self.store.shape_waits();
+            let watch = waits.watch(self.handle.clone());
+            loop {
+                // Listen, then look: what changes in between is not missed.
+                let mut waiter = watch.listen();
+                if !Arc::ptr_eq(&waits, &self.store.shape_waits()) {
+                    // A standby was promoted: its shapes are changed by another layer from now on.
+                    break;
+                }
+                // Read before the shape: after a close no shape changes.
+                let is_closed = waits.is_closed();
+                if watch.marked(created).is_some_and(|state| is_reached(state, milestone)) {
+                    return Ok(());
+                }
+                if let Some(outcome) = self.look(created, milestone).await? {
+                    return outcome;
+                }
+                if is_closed && milestone != Milestone::Durable {
+                    return Err(NotReached::Closed);
+                }
+                let settled = poll_fn(|context| first(&mut durable, &mut waiter, context)).await;
+                if let Some(outcome) = settled {
+                    outcome.map_err(NotReached::NotDurable)?;
+                    // It was committed, or the store below has rejected it.
+                    return self.look(created, milestone).await?.unwrap_or(Ok(()));
+                }
             }
         }
     }
-}
 
-/// Looks at the shape. Returns `None` if the milestone can still be reached.
-fn look<S: AwaitShapes + ?Sized>(
-    store: &S,
-    handle: &str,
-    shape: Seq,
-    milestone: Milestone,
-) -> Result<Option<Result<(), NotReached>>, NotReached> {
-    let live = store.metadata(handle).map_err(NotReached::Failed)?.filter(|live| live.created == shape);
-    Ok(match live {
-        None if milestone == Milestone::Removed => Some(Ok(())),
-        None => Some(Err(NotReached::Removed)),
-        Some(live) => is_reached(live.state, milestone).then_some(Ok(())),
-    })
+    /// Looks at the shape with this id. Returns `None` if the milestone can still be reached.
+    async fn look(
+        &self,
+        created: Seq,
+        milestone: Milestone,
+    ) -> Result<Option<Result<(), NotReached>>, NotReached> {
+        let live = self.metadata().await?.filter(|live| live.created == created);
+        Ok(match live {
+            None if milestone == Milestone::Removed => Some(Ok(())),
+            None => Some(Err(NotReached::Removed)),
+            Some(live) => is_reached(live.state, milestone).then_some(Ok(())),
+        })
+    }
+
+    async fn metadata(&self) -> Result<Option<Metadata>, NotReached> {
+        let elsewhere = match self.reads_below {
+            ReadsBelow::Here => None,
+            ReadsBelow::Elsewhere => self.store.look_up_elsewhere(&self.handle),
+        };
+        let found = match elsewhere {
+            Some(look_up) => look_up.await,
+            None => self.store.metadata(&self.handle),
+        };
+        found.map_err(NotReached::Failed)
+    }
 }
 
 /// Whether a live shape with this snapshot state has reached the milestone.

@@ -1,11 +1,15 @@
 use std::{
     future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::wait::{block_on, wait_for};
-use crate::{Milestone, NotReached, ReadShapes, Receipt, ShapeWaits};
+use super::wait::{ReadsBelow, block_on, wait_for};
+use crate::{Handle, Metadata, Milestone, NotReached, ReadShapes, Receipt, Result, ShapeWaits};
+
+/// A look-up of a shape as a future; see [`AwaitShapes::look_up_elsewhere`].
+pub type LookUp = Pin<Box<dyn Future<Output = Result<Option<Metadata>>> + Send>>;
 
 /// A composed store or a standby whose shapes can be waited for, for implementors of layers on top. Callers
 /// also import [`AwaitShapesExt`](crate::AwaitShapesExt).
@@ -20,6 +24,16 @@ pub trait AwaitShapes: ReadShapes {
     ///
     /// Blocks: never.
     fn shown_receipt(&self) -> Option<Receipt>;
+
+    /// Returns a future that does what [`metadata`](ReadShapes::metadata) does on another thread. `None` if
+    /// memory answers, so that the look-up is made where it is wanted, or if there is no other thread: the
+    /// default.
+    ///
+    /// Blocks: never.
+    fn look_up_elsewhere(&self, handle: &Handle) -> Option<LookUp> {
+        let _ = handle;
+        None
+    }
 }
 
 /// Waits for callers, over any [`AwaitShapes`].
@@ -36,14 +50,17 @@ pub trait AwaitShapesExt: AwaitShapes {
     /// It is woken by the change, and never polls. Any number of waits is fine: none has a thread, and a
     /// future that is dropped leaves nothing. For a time-out, race it against a timer of the runtime.
     ///
-    /// Blocks: as [`metadata`](ReadShapes::metadata), which it reads when it is first polled, and again when
-    /// it is woken.
+    /// It reads the [`metadata`](ReadShapes::metadata) when it is first polled, and again when it is woken. A
+    /// composition of the builder without a cache does so on a thread of the store.
+    ///
+    /// Blocks: never with a cache; a short lock if changes of the shape are pending, or to pass the look-up
+    /// to a thread. A layer that is used alone, without a cache, reads the disk where it is polled.
     fn wait_for(
         &self,
         handle: &str,
         milestone: impl Into<Milestone>,
     ) -> impl Future<Output = Result<(), NotReached>> + Send {
-        wait_for(self, handle, milestone.into())
+        wait_for(self, handle, milestone.into(), ReadsBelow::Elsewhere)
     }
 
     /// [`wait_for`](Self::wait_for) on this thread.
@@ -60,7 +77,7 @@ pub trait AwaitShapesExt: AwaitShapes {
         timeout: Duration,
     ) -> Result<(), NotReached> {
         let deadline = Instant::now().checked_add(timeout);
-        let waited = block_on(wait_for(self, handle, milestone.into()), deadline);
+        let waited = block_on(wait_for(self, handle, milestone.into(), ReadsBelow::Here), deadline);
         waited.unwrap_or(Err(NotReached::TimedOut))
     }
 }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use shape_meta_core::{Result, StampCheck, store_parts::OnLiveOwner};
+use shape_meta_core::{
+    Result, StampCheck,
+    store_parts::{OnLiveOwner, StopHandle},
+};
 
 use crate::{DiskIndexes, Durability, config::SchemaName};
 
@@ -15,6 +18,7 @@ pub struct PostgresOptions {
     pub(crate) scan_timeout: Duration,
     pub(crate) stamp: Option<StampCheck>,
     pub(crate) on_live_owner: OnLiveOwner,
+    pub(crate) stop: Option<StopHandle>,
 }
 
 impl Default for PostgresOptions {
@@ -28,6 +32,7 @@ impl Default for PostgresOptions {
             scan_timeout: Duration::from_secs(300),
             stamp: None,
             on_live_owner: OnLiveOwner::default(),
+            stop: None,
         }
     }
 }
@@ -74,6 +79,23 @@ impl PostgresOptions {
     pub fn on_live_owner(mut self, on_live_owner: OnLiveOwner) -> Self {
         self.on_live_owner = on_live_owner;
         self
+    }
+
+    /// Sets a handle that ends the wait of [`OnLiveOwner::Wait`], within a second. Default: none, so that the
+    /// wait ends with its time-out.
+    pub fn stop_handle(mut self, handle: &StopHandle) -> Self {
+        self.stop = Some(handle.clone());
+        self
+    }
+
+    /// Returns whether there is a [`stop_handle`](Self::stop_handle).
+    pub fn has_stop_handle(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// Returns whether an open waits for a live owner.
+    pub fn waits_for_live_owner(&self) -> bool {
+        matches!(self.on_live_owner, OnLiveOwner::Wait(_))
     }
 
     /// Sets how long a scan may stay open. Default 5 minutes. An open scan holds a connection and a snapshot,

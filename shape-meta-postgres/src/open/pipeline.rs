@@ -195,6 +195,9 @@ impl Attempt {
             // No connection is held meanwhile.
             let at_end_of_lease = owner.remaining + Duration::from_millis(1);
             tokio::time::sleep(jitter(LOOK_AGAIN).min(at_end_of_lease).min(left)).await;
+            if let Some(stop) = &self.options.stop {
+                stop.wait(Duration::ZERO)?;
+            }
         }
     }
 
