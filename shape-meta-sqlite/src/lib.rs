@@ -93,14 +93,14 @@ mod recovery;
 mod connection;
 mod format;
 
-pub use config::{DiskIndexes, Durability, IntegrityCheck, Mode, OnCorruption, SqliteOptions, Verifier};
+pub use config::{Durability, IntegrityCheck, Mode, OnCorruption, SqliteOptions};
 pub use connection::ConnectionLimit;
-pub use inspector::{
-    BackupProgress, Inspector, Owner, Summary, TopRelation, VerifyReport, remove_temporary_files,
-};
+pub use inspector::{BackupProgress, Inspector, Owner, Summary, remove_temporary_files};
 pub use maintenance::{QueryPlan, SqliteStats};
 pub use open::SqliteOpenReport;
 pub use recovery::Recovery;
-pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner, StopHandle};
+pub use shape_meta_core::store_parts::{
+    CleanupTask, DiskIndexes, OnLiveOwner, StopHandle, TopRelation, Verifier, VerifyReport,
+};
 pub use standby::SqliteStandby;
 pub use store::SqliteStore;

@@ -57,7 +57,7 @@ macro_rules! forward_to_store {
             self.report().last_seq
         }
         fn answers_lookups(&self) -> bool {
-            self.disk_indexes() == DiskIndexes::Maintained
+            self.disk_indexes().is_maintained()
         }
         fn first_seen_at(&self, created: Seq) -> Option<Timestamp> {
             Self::first_seen_at(self, created)

@@ -9,9 +9,7 @@ use shape_meta_core::{
     ErrorKind, Handle, LastError, Result, Seq, Timestamp,
     store_parts::{CleanupTask, OnLiveOwner, StopHandle},
 };
-use shape_meta_postgres::{
-    DiskIndexes, PostgresOptions, PostgresPool, PostgresStandby, PostgresStore, StackOwner,
-};
+use shape_meta_postgres::{PostgresOptions, PostgresPool, PostgresStandby, PostgresStore, StackOwner};
 
 use super::{Database, Follower, Owned, forward_to_store};
 use crate::{
@@ -60,10 +58,8 @@ impl Builder {
 
 /// Returns the options of the stack, given the layers above it.
 fn options_of(options: PostgresOptions, layers: &Layers, cleaner: &dyn ShapeCleaner) -> PostgresOptions {
-    let disk_indexes =
-        if layers.need_lookups_below() { DiskIndexes::Maintained } else { DiskIndexes::Omitted };
     options
-        .disk_indexes(disk_indexes)
+        .disk_indexes(layers.disk_indexes())
         // A cache keeps the last-read times in its entries.
         .last_reads(layers.cache.is_none())
         .cleanup_tasks(cleaner.stores_data())

@@ -6,7 +6,7 @@ use shape_meta_core::{
     Handle, LastError, Observer, Result, Seq, Timestamp,
     store_parts::{CleanupTask, OnLiveOwner, StopHandle},
 };
-use shape_meta_sqlite::{DiskIndexes, SqliteOptions, SqliteStandby, SqliteStore};
+use shape_meta_sqlite::{SqliteOptions, SqliteStandby, SqliteStore};
 
 use super::{Database, Follower, Owned, forward_to_store};
 use crate::{
@@ -73,10 +73,8 @@ impl Builder {
 
 /// Returns the options of the database, given the layers above it.
 fn options_of(options: SqliteOptions, layers: &Layers, cleaner: &dyn ShapeCleaner) -> SqliteOptions {
-    let disk_indexes =
-        if layers.need_lookups_below() { DiskIndexes::Maintained } else { DiskIndexes::Omitted };
     options
-        .disk_indexes(disk_indexes)
+        .disk_indexes(layers.disk_indexes())
         // A cache keeps the last-read times in its entries.
         .last_reads(layers.cache.is_none())
         .cleanup_tasks(cleaner.stores_data())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shape_meta_core::{Direct, Limits, Observer, Result, ShapeStore, StoreControl, feed::Feeds};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use shape_meta_core::{ReadShapes, Seq, Timestamp};
+use shape_meta_core::{ReadShapes, Seq, Timestamp, store_parts::DiskIndexes};
 
 #[cfg(feature = "buffer")]
 pub(crate) mod buffer;
@@ -33,9 +33,9 @@ pub(crate) struct Layers {
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Layers {
-    /// Whether the database must answer look-ups, given the layers above it.
-    pub(crate) fn need_lookups_below(&self) -> bool {
-        self.cache.as_ref().is_none_or(cache::needs_indexes_below)
+    /// Returns whether the database must answer look-ups, given the layers above it.
+    pub(crate) fn disk_indexes(&self) -> DiskIndexes {
+        DiskIndexes::of(self.cache.as_ref().is_none_or(cache::needs_indexes_below))
     }
 }
 

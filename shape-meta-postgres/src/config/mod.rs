@@ -1,13 +1,11 @@
 //! Options of a pool and of a store.
 
-mod disk_indexes;
 mod durability;
 mod options;
 mod pool_options;
 mod schema_name;
 mod tls;
 
-pub use disk_indexes::DiskIndexes;
 pub use durability::Durability;
 pub use options::PostgresOptions;
 pub use pool_options::PoolOptions;

@@ -14,6 +14,5 @@ pub use backup::BackupProgress;
 pub(crate) use backup::back_up;
 pub use open::Inspector;
 pub use owner::Owner;
-pub use summary::{Summary, TopRelation};
+pub use summary::Summary;
 pub use temporary::remove_temporary_files;
-pub use verify::VerifyReport;

@@ -1,6 +1,4 @@
-use std::collections::HashMap;
-
-use shape_meta_core::{Handle, Result};
+use shape_meta_core::{Handle, Result, store_parts::OrphanSearch};
 
 use super::Inspector;
 use crate::format::{meta::Meta, query::each, row, sql};
@@ -19,28 +17,18 @@ impl Inspector {
     pub fn orphans(
         &self,
         stored: impl IntoIterator<Item = Result<String>>,
-        mut orphan: impl FnMut(String),
+        orphan: impl FnMut(String),
     ) -> Result<Vec<Handle>> {
         let transaction = self.snapshot("read the database")?;
-        let (mut shapes, mut rows) = (HashMap::new(), 0);
+        let (mut search, mut rows) = (OrphanSearch::default(), 0);
         each(&transaction, sql::LOAD, [], |found| {
             let entry = row::entry(found, |_| None)?;
             rows += 1;
-            shapes.insert(entry.handle().clone(), Some(entry.created()));
+            search.add(&entry);
             Ok(true)
         })?;
         // The data of a shape whose row is missing is no orphan.
         Meta::read(&transaction)?.check_total(rows)?;
-        for handle in stored {
-            let handle = handle?;
-            match Handle::new(&handle).ok().and_then(|handle| shapes.get_mut(&handle)) {
-                Some(without_data) => *without_data = None,
-                None => orphan(handle),
-            }
-        }
-        let mut missing: Vec<_> =
-            shapes.into_iter().filter_map(|(handle, created)| Some((created?, handle))).collect();
-        missing.sort_unstable_by_key(|(created, _)| *created);
-        Ok(missing.into_iter().map(|(_, handle)| handle).collect())
+        search.compare(stored, orphan)
     }
 }

@@ -1,11 +1,9 @@
-use std::collections::HashMap;
-
 use rusqlite::Connection;
-use shape_meta_core::{Counts, Handle, Relation, Result, Seq, Stamp};
+use shape_meta_core::{Counts, Handle, Result, Seq, Stamp, store_parts::ShapeTotals};
 
 use super::{Inspector, Owner};
 use crate::{
-    DiskIndexes,
+    DiskIndexes, TopRelation,
     error::{failed, failed_on},
     format::{
         cleanup::{self, TrustedAs},
@@ -63,15 +61,6 @@ pub struct Summary {
     pub top_relations: Vec<TopRelation>,
 }
 
-/// A relation and the number of shapes that read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopRelation {
-    /// Relation.
-    pub relation: Relation,
-    /// Number of shapes that read the relation.
-    pub shapes: u64,
-}
-
 impl Inspector {
     /// Returns a summary with at most `top` relations. Reads all shape rows once, but no definitions.
     ///
@@ -90,7 +79,12 @@ impl Inspector {
         let stamp = StampRow::read(&transaction)?;
         let rekeyed_to = stamp.as_ref().and_then(|row| row.rekey.as_ref().map(|begun| begun.next.clone()));
         let wal = self.files.companion("-wal");
-        let mut summary = Summary {
+        let mut totals = ShapeTotals::default();
+        each(&transaction, sql::LOAD, [], |found| {
+            totals.add(row::entry(found, |_| None));
+            Ok(true)
+        })?;
+        Ok(Summary {
             schema_version: self.version,
             owner: self.owner()?,
             epoch: meta.epoch,
@@ -98,42 +92,22 @@ impl Inspector {
             rekeyed_to,
             last_seq: meta.last_seq,
             counts: meta.counts,
-            states: [0; 3],
-            cleanup_tasks: 0,
+            states: totals.states,
+            cleanup_tasks: transaction
+                .query_row("SELECT count(*) FROM cleanup", [], |row| row.get::<_, i64>(0))
+                .map_err(failed("read the database"))?
+                .cast_unsigned(),
             is_storage_trusted: self.is_storage_trusted(&transaction, &meta)?,
-            damaged_rows: 0,
+            damaged_rows: totals.damaged_rows,
             disk_indexes: schema::disk_indexes(&transaction).map_err(failed("read the schema"))?,
             database_bytes: pages * page_size,
             wal_bytes: files::size(&wal).map_err(failed_on("look at", &wal))?,
             free_bytes: free * page_size,
             page_size,
-            oldest: None,
-            newest: None,
-            top_relations: Vec::new(),
-        };
-        let mut relations: HashMap<Relation, u64> = HashMap::new();
-        each(&transaction, sql::LOAD, [], |found| {
-            let Ok(entry) = row::entry(found, |_| None) else {
-                summary.damaged_rows += 1;
-                return Ok(true);
-            };
-            summary.states[entry.state() as usize] += 1;
-            entry.relations().iter().for_each(|one| *relations.entry(*one).or_default() += 1);
-            let this = (entry.created(), entry.handle().clone());
-            summary.oldest.get_or_insert_with(|| this.clone());
-            summary.newest = Some(this);
-            Ok(true)
-        })?;
-        summary.cleanup_tasks = transaction
-            .query_row("SELECT count(*) FROM cleanup", [], |row| row.get::<_, i64>(0))
-            .map_err(failed("read the database"))?
-            .cast_unsigned();
-        let mut relations: Vec<_> =
-            relations.into_iter().map(|(relation, shapes)| TopRelation { relation, shapes }).collect();
-        relations.sort_unstable_by_key(|one| (std::cmp::Reverse(one.shapes), one.relation));
-        relations.truncate(top);
-        summary.top_relations = relations;
-        Ok(summary)
+            top_relations: totals.top_relations(top),
+            oldest: totals.oldest,
+            newest: totals.newest,
+        })
     }
 
     /// As the next open will find it.

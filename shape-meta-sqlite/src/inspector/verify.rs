@@ -1,11 +1,14 @@
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use shape_meta_core::{Counts, ErrorKind, Result, Seq, store_parts::lookup_hash};
+use shape_meta_core::{
+    ErrorKind, Result,
+    store_parts::{RowChecks, lookup_hash},
+};
 
 use super::Inspector;
 use crate::{
-    DiskIndexes, Verifier,
+    DiskIndexes, Verifier, VerifyReport,
     error::failed,
     format::{
         cleanup, compat,
@@ -14,18 +17,6 @@ use crate::{
         row, schema, sql, tables,
     },
 };
-
-/// Result of a verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// Number of shape rows that were verified.
-    pub shapes: u64,
-    /// Number of problems.
-    pub problems: u64,
-    /// Number of rows without a checksum, which schema version 1 wrote.
-    pub rows_without_checksum: u64,
-}
 
 struct Verifying<'a> {
     inspector: &'a Inspector,
@@ -107,8 +98,7 @@ impl Verifying<'_> {
 
     fn rows(&mut self, verifier: Option<&Verifier>) -> Result<()> {
         let connection = self.connection;
-        let (mut handles, mut keys) = (HashSet::new(), HashSet::new());
-        let (mut counts, mut last) = (Counts::default(), Seq::ZERO);
+        let mut checks = RowChecks::default();
         each(connection, sql::SCAN, [i64::MIN], |found| {
             self.report.shapes += 1;
             let entry = match row::entry(found, |_| None) {
@@ -119,31 +109,15 @@ impl Verifying<'_> {
                 }
             };
             let id = entry.created();
-            last = last.max(id);
-            counts.total += 1;
-            counts.indexed += u64::from(entry.is_indexed());
-            if !handles.insert(entry.handle().clone()) {
-                self.problem(format!("shape {id} has the handle of an earlier shape: {}", entry.handle()));
-            }
-            if !keys.insert(*entry.key()) {
-                self.problem(format!("shape {id} ({}) has the key of an earlier shape", entry.handle()));
-            }
+            checks.entry(&entry, |problem| self.problem(problem));
             let null = |at| found.get_ref(at).is_ok_and(|value| value == rusqlite::types::ValueRef::Null);
             if null(row::DEFINITION + 1) {
                 self.problem(format!("shape {id} ({}) has no definition", entry.handle()));
                 return Ok(true);
             }
             self.report.rows_without_checksum += u64::from(null(7)) + u64::from(null(row::DEFINITION + 2));
-            match row::record(found, row::DEFINITION, entry) {
-                Err(error) => self.problem(error.to_string()),
-                Ok(record) if verifier.is_some_and(|verifier| !verifier.accepts(&record)) => {
-                    self.problem(format!(
-                        "the definition of shape {id} ({}) does not pass the verifier",
-                        record.handle()
-                    ));
-                }
-                Ok(_) => {}
-            }
+            let record = row::record(found, row::DEFINITION, entry);
+            RowChecks::record(record, verifier, |problem| self.problem(problem));
             Ok(true)
         })?;
         let sql = "SELECT count(*) FROM definition WHERE id NOT IN (SELECT id FROM shape)";
@@ -152,19 +126,7 @@ impl Verifying<'_> {
             self.problem(format!("{unowned} definitions have no shape"));
         }
         let meta = Meta::read(connection)?;
-        if meta.counts != counts {
-            let (stored, counted) = (meta.counts, counts);
-            self.problem(format!(
-                "the stored counts are {} shapes ({} indexed), but the database has {} sound shapes ({} indexed)",
-                stored.total, stored.indexed, counted.total, counted.indexed
-            ));
-        }
-        if meta.last_seq < last {
-            self.problem(format!(
-                "the last sequence number is {}, but a shape has the sequence number {last}",
-                meta.last_seq
-            ));
-        }
+        checks.finish(meta.counts, meta.last_seq, |problem| self.problem(problem));
         Ok(())
     }
 

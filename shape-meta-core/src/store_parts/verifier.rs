@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use shape_meta_core::{Definition, Record, Relations};
+use crate::{Definition, Record, Relations};
 
 /// A check of shapes by the caller, which alone knows what a definition means.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ impl Verifier {
 
     /// Returns a verifier that decodes the definition as a `D`, and compares its key, hash, relations and
     /// dependencies with those of the record. For records that are made by
-    /// [`NewShape::of`](shape_meta_core::NewShape::of).
+    /// [`NewShape::of`](crate::NewShape::of).
     pub fn of<D: Definition>() -> Self {
         Self::new(|record| {
             let entry = &record.entry;
@@ -28,7 +28,8 @@ impl Verifier {
         })
     }
 
-    pub(crate) fn accepts(&self, record: &Record) -> bool {
+    /// Returns whether the check accepts this record.
+    pub fn accepts(&self, record: &Record) -> bool {
         (self.0)(record)
     }
 }
