@@ -5,10 +5,9 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    AttemptContext, AwaitShapes, Batch, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, Key,
-    LastReadStore, LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes,
-    RebuildStore, Receipt, Record, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal,
-    StoreControl, Submitted, Timestamp, Usage,
+    AttemptContext, AwaitShapes, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, Key, LastReadStore,
+    LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore,
+    Receipt, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted, Usage,
     feed::{Feed, FeedError, FeedOptions},
 };
 
@@ -105,6 +104,44 @@ macro_rules! __forward_reads {
     };
 }
 
+/// Implements the methods of [`ShapeStore`] about batches, records, claims and the lease inside an `impl`
+/// block by forwarding them to another store. The block writes [`load`](ShapeStore::load) and the
+/// capabilities itself: in these a decorator differs from the store below it.
+///
+/// - `forward_store!(self => self.inner);`
+#[macro_export]
+macro_rules! forward_store {
+    ($self:ident => $store:expr $(;)?) => {
+        fn apply(&$self, batch: &$crate::Batch) -> $crate::Result<()> {
+            $store.apply(batch)
+        }
+        fn commit(&$self, batch: &$crate::Batch) -> $crate::Result<()> {
+            $store.commit(batch)
+        }
+        fn publish(&$self, batch: &$crate::Batch) {
+            $store.publish(batch);
+        }
+        fn record_of(
+            &$self,
+            entry: &::std::sync::Arc<$crate::Entry>,
+        ) -> $crate::Result<Option<::std::sync::Arc<$crate::Record>>> {
+            $store.record_of(entry)
+        }
+        fn claim_unread(&$self, entry: &::std::sync::Arc<$crate::Entry>, since: $crate::Timestamp) -> bool {
+            $store.claim_unread(entry, since)
+        }
+        fn release_claim(&$self, entry: &::std::sync::Arc<$crate::Entry>) {
+            $store.release_claim(entry);
+        }
+        fn check_lease(&$self) -> $crate::Result<()> {
+            $store.check_lease()
+        }
+        fn resource_usage(&$self) -> $crate::Usage {
+            $store.resource_usage()
+        }
+    };
+}
+
 macro_rules! forward {
     ($pointer:ty) => {
         impl<S: ReadShapes + ?Sized> ReadShapes for $pointer {
@@ -112,32 +149,10 @@ macro_rules! forward {
         }
 
         impl<S: ShapeStore + ?Sized> ShapeStore for $pointer {
-            fn apply(&self, batch: &Batch) -> Result<()> {
-                self.deref().apply(batch)
-            }
-            fn commit(&self, batch: &Batch) -> Result<()> {
-                self.deref().commit(batch)
-            }
-            fn publish(&self, batch: &Batch) {
-                self.deref().publish(batch);
-            }
+            forward_store!(self => **self);
+
             fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
                 self.deref().load(each)
-            }
-            fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
-                self.deref().record_of(entry)
-            }
-            fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
-                self.deref().claim_unread(entry, since)
-            }
-            fn release_claim(&self, entry: &Arc<Entry>) {
-                self.deref().release_claim(entry);
-            }
-            fn check_lease(&self) -> Result<()> {
-                self.deref().check_lease()
-            }
-            fn resource_usage(&self) -> Usage {
-                self.deref().resource_usage()
             }
             fn change_log(&self) -> Option<&dyn ChangeLog> {
                 self.deref().change_log()

@@ -7,8 +7,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Activity, Batch, ChangeLog, Delta, Entry, LastReadStore, Observer, OpenStats, ReadShapes, RebuildStore,
-    Record, Result, Seq, ShapeStore, Timestamp, Usage, forward_reads,
+    Activity, ChangeLog, Delta, Entry, LastReadStore, Observer, OpenStats, ReadShapes, RebuildStore, Result,
+    Seq, ShapeStore, forward_reads, forward_store,
     store_parts::{CleanupTasks, ObservedLock, OnLiveOwner, ShownSeqs},
 };
 
@@ -164,17 +164,7 @@ impl ReadShapes for PostgresStandby {
 /// Changes fail with [`ErrorKind::Standby`](shape_meta_core::ErrorKind::Standby) until the promotion.
 #[deny(clippy::missing_trait_methods)]
 impl ShapeStore for PostgresStandby {
-    fn apply(&self, batch: &Batch) -> Result<()> {
-        self.current().apply(batch)
-    }
-
-    fn commit(&self, batch: &Batch) -> Result<()> {
-        self.current().commit(batch)
-    }
-
-    fn publish(&self, batch: &Batch) {
-        self.current().publish(batch);
-    }
+    forward_store!(self => self.current());
 
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq> {
         let shown = RefCell::new(self.shown.lock()?);
@@ -183,26 +173,6 @@ impl ShapeStore for PostgresStandby {
         })?;
         shown.borrow_mut().returned(last_seq);
         Ok(last_seq)
-    }
-
-    fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
-        self.current().record_of(entry)
-    }
-
-    fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
-        self.current().claim_unread(entry, since)
-    }
-
-    fn release_claim(&self, entry: &Arc<Entry>) {
-        self.current().release_claim(entry);
-    }
-
-    fn check_lease(&self) -> Result<()> {
-        self.current().check_lease()
-    }
-
-    fn resource_usage(&self) -> Usage {
-        self.current().resource_usage()
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {
