@@ -79,7 +79,7 @@
 //! | evict | [`Evictor`], [`EvictorOptions`], [`Eviction`], [`EvictorThread`], [`EvictorSchedule`] |
 //! | stamp | [`Stamp`], [`StampCheck`], [`OnOtherStamp`], [`Rekey`] |
 //! | follow changes | [`StoreControl::subscribe`], [`Feed`], [`FeedOptions`], [`FeedChange`], [`FeedEvent`], [`FeedError`], [`ShapeList`] |
-//! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresPool`] |
+//! | operate | [`StoreControl`], [`Health`], [`Pending`], [`Usage`], [`CloseReport`], [`Repaired`], [`Inspector`], [`PostgresInspector`], [`PostgresPool`] |
 //! | await | [`ReadShapesAsync`], [`ScanStream`], [`BlockingPool`], [`BlockingOptions`], [`StopHandle`] |
 //! | options | [`BufferOptions`], [`CacheOptions`], [`SqliteOptions`], [`Durability`], [`PoolOptions`], [`PostgresOptions`], [`OnLiveOwner`], [`OnCorruption`], [`Limits`], [`FlusherPool`], [`ConnectionLimit`] |
 //! | errors | [`Error`], [`ErrorKind`], [`MutateError`], [`Refusal`], [`NotDurable`] |
@@ -324,7 +324,8 @@ pub use shape_meta_postgres::Tls;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use shape_meta_postgres::{
-    PoolOptions, PostgresOpenReport, PostgresOptions, PostgresPool, PostgresStore, StackOwner,
+    LatestOwner, PoolOptions, PostgresInspector, PostgresOpenReport, PostgresOptions, PostgresPool,
+    PostgresStore, StackInfo, StackOwner, StackState, StackSummary,
 };
 
 // The database below, and how to inspect one without owning it.

@@ -76,6 +76,7 @@
 mod config;
 mod error;
 
+mod inspector;
 mod stack;
 mod standby;
 mod store;
@@ -95,10 +96,11 @@ mod meter;
 
 #[cfg(feature = "rustls")]
 pub use config::Tls;
-pub use config::{DiskIndexes, Durability, PoolOptions, PostgresOptions};
+pub use config::{Durability, PoolOptions, PostgresOptions};
 pub use connection::PostgresPool;
+pub use inspector::{LatestOwner, PostgresInspector, StackInfo, StackState, StackSummary};
 pub use open::PostgresOpenReport;
 pub use recover::Recovery;
-pub use shape_meta_core::store_parts::{CleanupTask, OnLiveOwner};
+pub use shape_meta_core::store_parts::{CleanupTask, DiskIndexes, OnLiveOwner, Verifier};
 pub use standby::{PostgresStandby, StackOwner};
 pub use store::PostgresStore;

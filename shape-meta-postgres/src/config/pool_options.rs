@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use shape_meta_core::{Error, ErrorKind, Result};
-use tokio_postgres::Config;
+use tokio_postgres::{Config, config::Host};
 
 use crate::config::Encryption;
 
@@ -40,15 +40,27 @@ impl PoolOptions {
     ///
     /// `Configuration` if it cannot be parsed.
     pub fn parse(connection: &str) -> Result<Self> {
-        let mut config: Config = connection.parse().map_err(|source| {
-            // The text is not repeated: it may hold a password.
-            let message =
-                "the connection string is invalid; write it as postgres://user:password@host/database";
-            Error::new(ErrorKind::Configuration, message).with_source(source)
+        let mut config: Config = connection.parse().map_err(|source: tokio_postgres::Error| {
+            // The text is not repeated: it may hold a password. Nor is the name of an unknown parameter,
+            // which is the second word of a password that should be quoted.
+            let names_a_part = source.source().is_some_and(|why| why.to_string().contains("unknown option"));
+            let why = if names_a_part { ": it has an unknown parameter" } else { "" };
+            let message = format!(
+                "the connection string is invalid{why}; write it as postgres://user:password@host/database"
+            );
+            let error = Error::new(ErrorKind::Configuration, message);
+            if names_a_part { error } else { error.with_source(source) }
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             let message = "the connection string names no host; write it as \
                            postgres://user:password@host/database";
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+        // A password with this character that is not encoded: its second half is taken for a host, and would
+        // be shown as one.
+        let is_misread = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        if config.get_hosts().iter().any(is_misread) {
+            let message = "a host in the connection string contains `@`; write `%40` for it in a password";
             return Err(Error::new(ErrorKind::Configuration, message));
         }
         if config.get_application_name().is_none() {
@@ -82,6 +94,14 @@ impl PoolOptions {
             address: String::new(),
             poll_interval: Duration::from_secs(1),
         })
+    }
+
+    /// Sets the password if the connection string has none: for a program that keeps it apart.
+    pub fn default_password(mut self, password: impl AsRef<[u8]>) -> Self {
+        if self.config.get_password().is_none() {
+            self.config.password(password);
+        }
+        self
     }
 
     /// Encrypts connections by TLS. Default: plain text.

@@ -23,6 +23,11 @@ impl Lookups {
         self.relations.extend(entry.relations().iter().map(|one| (lookup_hash::relation(*one), id)));
     }
 
+    /// Returns the pairs of hash or relation, and id, by table.
+    pub(crate) fn into_tables(self) -> [Vec<(i64, i64)>; 3] {
+        [self.handles, self.keys, self.relations]
+    }
+
     /// Inserts or deletes the rows, by a statement for each table, in the order of hashes, so that each page
     /// is written once.
     pub(crate) async fn write(
@@ -32,7 +37,7 @@ impl Lookups {
         stack: i64,
         statements: [&Arc<str>; 3],
     ) -> Result<()> {
-        for (mut pairs, statement) in [self.handles, self.keys, self.relations].into_iter().zip(statements) {
+        for (mut pairs, statement) in self.into_tables().into_iter().zip(statements) {
             if pairs.is_empty() {
                 continue;
             }

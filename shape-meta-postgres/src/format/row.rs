@@ -29,6 +29,8 @@ pub(crate) use definition_columns;
 
 /// The position of the columns of `definition`, after those of `shape`.
 pub(crate) const DEFINITION: usize = 9;
+/// The number of [`definition_columns`].
+pub(crate) const DEFINITION_COLUMNS: usize = 3;
 
 /// Returns a column. The statements are constants, so a column of another type means that another program has
 /// changed the tables.

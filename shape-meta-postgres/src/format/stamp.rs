@@ -1,7 +1,7 @@
 //! The table `stamp`: what the shapes of a stack were made with.
 
 use shape_meta_core::{Result, Seq, Stamp, store_parts::checksum};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     connection::client::Client,
@@ -13,10 +13,15 @@ const DOING: &str = "compare the stamp";
 
 /// Reads the stamp of a stack, in the transaction of the caller; `None` if it has none.
 pub(crate) async fn read(client: &mut Client, statements: &Statements, stack: i64) -> Result<Option<Stamp>> {
-    let Some(found) = client.query_opt(DOING, &statements.stamp, &[&stack]).await? else { return Ok(None) };
-    let stamp = Stamp::new(row::int8(&found, 0)?.cast_unsigned(), row::text(&found, 1)?);
-    match row::int8(&found, 2)? == checksum_of(&stamp) {
-        true => Ok(Some(stamp)),
+    let found = client.query_opt(DOING, &statements.stamp, &[&stack]).await?;
+    found.as_ref().map(decode).transpose()
+}
+
+/// Decodes and verifies a row.
+pub(crate) fn decode(found: &Row) -> Result<Stamp> {
+    let stamp = Stamp::new(row::int8(found, 0)?.cast_unsigned(), row::text(found, 1)?);
+    match row::int8(found, 2)? == checksum_of(&stamp) {
+        true => Ok(stamp),
         false => Err(damaged_row("a row of `stamp`", "its checksum does not match")),
     }
 }

@@ -34,6 +34,24 @@ macro_rules! statements {
                 [&self.delete_handles, &self.delete_keys, &self.delete_relations]
             }
 
+            /// The statements that return the ids of missing look-ups, with the names of their tables.
+            pub(crate) fn missing_lookups(&self) -> [(&'static str, &Arc<str>); 3] {
+                [
+                    ("handle_lookup", &self.missing_handles),
+                    ("key_lookup", &self.missing_keys),
+                    ("relation_lookup", &self.missing_relations),
+                ]
+            }
+
+            /// The statements that count look-ups, with the names of their tables.
+            pub(crate) fn counted_lookups(&self) -> [(&'static str, &Arc<str>); 3] {
+                [
+                    ("handle_lookup", &self.count_handles),
+                    ("key_lookup", &self.count_keys),
+                    ("relation_lookup", &self.count_relations),
+                ]
+            }
+
             /// Returns all of them with their names.
             #[cfg(test)]
             pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
@@ -48,6 +66,39 @@ macro_rules! place {
     () => {
         "stack.tableoid::bigint::text || '.' ||
         (SELECT oid::bigint::text FROM pg_catalog.pg_database WHERE datname = current_database())"
+    };
+}
+
+/// The look-ups that are not in a table, whose column this is.
+macro_rules! missing_lookups {
+    ($table:literal, $column:literal) => {
+        concat!(
+            "SELECT wanted.id FROM unnest($2::bigint[], $3::bigint[]) AS wanted (value, id)
+            WHERE NOT EXISTS (SELECT 1 FROM @",
+            $table,
+            " AS lookup
+                WHERE lookup.stack = $1 AND lookup.",
+            $column,
+            " = wanted.value AND lookup.id = wanted.id)"
+        )
+    };
+}
+
+/// The columns of `stack` with its name before them: another table of the statement has an id, too.
+macro_rules! listed_columns {
+    () => {
+        "stack.last_seq, stack.total, stack.indexed, stack.epoch, stack.database_id, stack.opening_id,
+        stack.checksum, stack.has_lookups, stack.id"
+    };
+}
+
+/// Who owned a stack last: whether it has not closed it, since when in microseconds, and the process with the
+/// rest of its lease in seconds.
+macro_rules! owner_columns {
+    () => {
+        "stack.owner IS NOT NULL, (extract(epoch FROM stack.owned_since) * 1000000)::bigint,
+        process.address, process.host, process.pid,
+        extract(epoch FROM process.lease_until - clock_timestamp())::float8"
     };
 }
 
@@ -271,6 +322,40 @@ statements! {
         INSERT INTO @stamp (stack, version, source, checksum) VALUES ($1, $2, $3, $4)
         ON CONFLICT (stack) DO UPDATE SET version = EXCLUDED.version, source = EXCLUDED.source,
             checksum = EXCLUDED.checksum";
+    /// For an inspector: records with their saved last-read times.
+    inspected_after: concat!(
+        "SELECT ", entry_columns!(), ", ", definition_columns!(), ", last_read.at FROM @shape AS shape
+        LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
+        LEFT JOIN @last_read AS last_read ON last_read.stack = shape.stack AND last_read.id = shape.id
+        WHERE shape.stack = $1 AND shape.id > $2 ORDER BY shape.id LIMIT $3"
+    );
+    inspected_by_handle: concat!(
+        "SELECT ", entry_columns!(), ", ", definition_columns!(), ", last_read.at FROM @shape AS shape
+        LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
+        LEFT JOIN @last_read AS last_read ON last_read.stack = shape.stack AND last_read.id = shape.id
+        WHERE shape.stack = $1 AND shape.handle = $2 ORDER BY shape.id LIMIT 1"
+    );
+    latest_owner: concat!(
+        "SELECT ", owner_columns!(), " FROM @stack AS stack
+        LEFT JOIN @process AS process ON process.id = stack.owner WHERE stack.id = $1"
+    );
+    /// A page of all stacks, after the name `$1`.
+    stacks: concat!(
+        "SELECT ", listed_columns!(), ", stack.name,
+        (SELECT count(*) FROM @cleanup AS task WHERE task.stack = stack.id), ", owner_columns!(),
+        " FROM @stack AS stack LEFT JOIN @process AS process ON process.id = stack.owner
+        WHERE stack.name > $1 ORDER BY stack.name LIMIT $2"
+    );
+    count_unowned_definitions: "
+        SELECT count(*) FROM @definition AS definition WHERE definition.stack = $1 AND NOT EXISTS (
+            SELECT 1 FROM @shape AS shape WHERE shape.stack = $1 AND shape.id = definition.id)";
+    /// `$2` and `$3` are the look-ups that have to be there.
+    missing_handles: missing_lookups!("handle_lookup", "hash");
+    missing_keys: missing_lookups!("key_lookup", "hash");
+    missing_relations: missing_lookups!("relation_lookup", "relation");
+    count_handles: "SELECT count(*) FROM @handle_lookup WHERE stack = $1";
+    count_keys: "SELECT count(*) FROM @key_lookup WHERE stack = $1";
+    count_relations: "SELECT count(*) FROM @relation_lookup WHERE stack = $1";
     trusted_storage: concat!(
         "SELECT trusted.database_id, trusted.place = ", place!(), " FROM @trusted_storage AS trusted
         JOIN @stack AS stack ON stack.id = trusted.stack WHERE trusted.stack = $1"

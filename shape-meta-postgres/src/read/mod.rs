@@ -4,5 +4,5 @@ mod change_log;
 mod least_recently_used;
 pub(crate) mod load;
 mod lookups;
-mod scan;
+pub(crate) mod scan;
 pub(crate) mod snapshot;

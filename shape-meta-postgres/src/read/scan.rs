@@ -22,16 +22,12 @@ pub(crate) fn scan(store: &PostgresStore) -> Result<Scan<'_>> {
         let snapshot = Snapshot::begin_scan(store)?;
         Ok((snapshot, store.recency.snapshot(removed)))
     })?;
-    let number = snapshot.row.id;
     let mut scan = PagedScan {
         store,
-        number,
-        statement: Arc::clone(&store.stack.statements.records_after),
+        pages: RecordPages::new(&store.stack.statements.records_after),
         snapshot: None,
         last_reads,
         page: VecDeque::new(),
-        after: 0,
-        size: FIRST_PAGE,
     };
     let more = scan.read_page(&mut snapshot)?;
     scan.snapshot = more.then_some(snapshot);
@@ -40,45 +36,85 @@ pub(crate) fn scan(store: &PostgresStore) -> Result<Scan<'_>> {
 
 struct PagedScan<'s> {
     store: &'s PostgresStore,
-    number: i64,
-    statement: Arc<str>,
+    pages: RecordPages,
     /// `None` after the last page.
     snapshot: Option<Snapshot<'s>>,
     last_reads: LastReadSnapshot,
     page: VecDeque<Result<ScanItem>>,
-    after: i64,
-    size: i64,
 }
 
 impl PagedScan<'_> {
     /// Reads the next page. Returns whether there may be more.
     fn read_page(&mut self, snapshot: &mut Snapshot<'_>) -> Result<bool> {
-        let params = vec![Box::new(self.number) as _, Box::new(self.after) as _, Box::new(self.size) as _];
+        let (store, last_reads) = (self.store, &self.last_reads);
+        let decode = |found: &Row| {
+            store.noting(row::entry(found, |id| last_reads.last_read(id)).and_then(|entry| {
+                let metadata = entry.metadata();
+                let entry = Arc::new(entry);
+                Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })
+            }))
+        };
+        let (items, more) = self.pages.read(snapshot, decode)?;
+        self.page.extend(items);
+        Ok(more)
+    }
+}
+
+/// Reads the records of a stack page by page, each about as large as the last one lets expect.
+pub(crate) struct RecordPages {
+    /// `$1` is the stack, `$2` the id before the page, and `$3` its size. The first column is the id.
+    statement: Arc<str>,
+    after: i64,
+    size: i64,
+}
+
+impl RecordPages {
+    pub(crate) fn new(statement: &Arc<str>) -> Self {
+        Self { statement: Arc::clone(statement), after: 0, size: FIRST_PAGE }
+    }
+
+    /// Returns the next page, and whether there may be more.
+    ///
+    /// A damaged row is returned as an error, and the pages go on: damage costs the shape that it is in.
+    ///
+    /// # Errors
+    ///
+    /// Those of the server.
+    pub(crate) fn read(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        decode: impl FnMut(&Row) -> Result<ScanItem>,
+    ) -> Result<(Vec<Result<ScanItem>>, bool)> {
+        self.read_sized(snapshot, decode, |item| item.record.memory())
+    }
+
+    /// The same for rows that are decoded to something else, which takes `size` bytes.
+    pub(crate) fn read_sized<T>(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        mut decode: impl FnMut(&Row) -> Result<T>,
+        size: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<Result<T>>, bool)> {
+        let number = snapshot.row.id;
+        let params = vec![Box::new(number) as _, Box::new(self.after) as _, Box::new(self.size) as _];
         let rows = snapshot.query(&self.statement, params)?;
         let mut bytes = 0;
+        let mut items = Vec::with_capacity(rows.len());
         for found in &rows {
             self.after = row::int8(found, 0)?;
-            let item = self.store.noting(self.item(found));
+            let item = decode(found);
             if let Err(error) = &item
                 && error.kind() != ErrorKind::Corrupt
             {
-                return item.map(|_| false);
+                return Err(error.clone());
             }
-            bytes += item.as_ref().map_or(0, |item| item.record.memory());
-            // A damaged row is passed as an error, and the scan goes on: damage costs the shape that it is
-            // in.
-            self.page.push_back(item);
+            bytes += item.as_ref().map_or(0, &size);
+            items.push(item);
         }
         let more = rows.len() as i64 == self.size;
         let average = (bytes / rows.len().max(1)).max(1);
         self.size = i64::try_from(PAGE_BYTES / average).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
-        Ok(more)
-    }
-
-    fn item(&self, found: &Row) -> Result<ScanItem> {
-        let entry = Arc::new(row::entry(found, |id| self.last_reads.last_read(id))?);
-        let metadata = entry.metadata();
-        Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })
+        Ok((items, more))
     }
 }
 

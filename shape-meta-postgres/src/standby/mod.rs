@@ -1,7 +1,7 @@
 //! A read-only follower of a stack that another process owns.
 
 mod follow;
-mod open;
+pub(crate) mod open;
 mod owner;
 mod store;
 

@@ -10,7 +10,10 @@ use shape_meta_core::{
 
 use crate::{
     PostgresOpenReport, PostgresOptions, PostgresPool,
-    connection::pool::{Connections, Purpose},
+    connection::{
+        client::Client,
+        pool::{Connections, Purpose},
+    },
     format::{lineage::Lineage, migrate, row, schema::VERSION, stack_row::StackRow, statements::Statements},
     open::pipeline,
     ownership::position::Position,
@@ -21,14 +24,14 @@ use crate::{
 const DOING: &str = "open the stack as a standby";
 
 /// A stack that was found.
-pub(super) struct Found {
-    pub(super) stack: Stack,
-    pub(super) recency: Recency,
-    pub(super) report: PostgresOpenReport,
+pub(crate) struct Found {
+    pub(crate) stack: Stack,
+    pub(crate) recency: Recency,
+    pub(crate) report: PostgresOpenReport,
 }
 
 /// Opens a stack for reading. Writes nothing.
-pub(super) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -> Result<Found> {
+pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -> Result<Found> {
     let started = Instant::now();
     pipeline::validate_name(name)?;
     let statements = Arc::new(Statements::of(&options.schema_name()?));
@@ -98,21 +101,12 @@ async fn find_on(
 ) -> Result<Read> {
     let client = pooled.client()?;
     client.roll_back_if_open().await;
-    migrate::check_server(client).await?;
-    let found = match client.query_opt(DOING, &statements.version_unlocked, &[]).await {
-        Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::Corrupt => return Err(no_stack(name)),
-        Err(error) => return Err(error),
-    };
-    let version = found.map_or(Ok(0), |found| row::int4(&found, 0))?;
-    if version != VERSION {
-        return Err(other_version(version));
-    }
+    check_tables(client, statements, || format!("there is no stack {name:?}")).await?;
     client.begin(DOING, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let found = client.query_opt(DOING, &statements.stack_by_name_unlocked, &[&name]).await?;
     let row = match found {
         Some(found) => StackRow::decode(&found)?,
-        None => return Err(no_stack(name)),
+        None => return Err(not_found(&format!("there is no stack {name:?}"))),
     };
     let lineage = Lineage::decode(&client.query(DOING, &statements.lineage, &[&row.id]).await?)?;
     let saved = match wants_reads {
@@ -123,10 +117,26 @@ async fn find_on(
     Ok((row, lineage, saved))
 }
 
-fn no_stack(name: &str) -> Error {
-    let message =
-        format!("there is no stack {name:?}; its owner must create it before a standby can open it");
-    Error::new(ErrorKind::NotFound, message)
+/// Checks that the tables are there, and have our version, for a reader. `missing` says what is not there.
+pub(crate) async fn check_tables(
+    client: &mut Client,
+    statements: &Statements,
+    missing: impl FnOnce() -> String,
+) -> Result<()> {
+    migrate::check_server(client).await?;
+    let found = match client.query_opt(DOING, &statements.version_unlocked, &[]).await {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Err(not_found(&missing())),
+        Err(error) => return Err(error),
+    };
+    match found.map_or(Ok(0), |found| row::int4(&found, 0))? {
+        VERSION => Ok(()),
+        version => Err(other_version(version)),
+    }
+}
+
+fn not_found(what: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("{what}; an owner must create it before it can be read"))
 }
 
 fn other_version(version: i32) -> Error {
