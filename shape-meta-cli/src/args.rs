@@ -21,14 +21,15 @@ impl Arguments {
     /// # Errors
     ///
     /// The text to print, which is the help if that was asked for. It repeats arguments, so it is that of the
-    /// command line with what a terminal would obey escaped.
+    /// command line without passwords, and with what a terminal would obey escaped.
     pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
         Self::parse_escaping(env::args_os().collect())
     }
 
     fn parse_escaping(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(&arguments).map_err(|error| {
-            let escaped = arguments.iter().map(|one| output::safe(&one.display().to_string()).into_owned());
+            let escaped =
+                arguments.iter().map(|one| output::safe(&masked(&one.display().to_string())).into_owned());
             // An argument that is not UTF-8 is no error any more when it is escaped, and the text of that
             // error repeats no argument.
             Self::try_parse_from(escaped).err().unwrap_or(error)
@@ -41,7 +42,7 @@ Exit codes:
   0  success
   1  success with findings: a problem, an orphan, missing data, a lost shape, an unknown handle, a skipped line
   2  invalid command line
-  3  no database, or one that this version cannot read; or the backup directory holds one already
+  3  no database or stack, or one that this version cannot read; or the backup directory holds one already
   4  the database is busy or owned by another process
   5  the database is corrupt
   6  I/O error: the disk failed, is full, or denies access";
@@ -71,7 +72,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         database: Database,
         /// Handle of the shape.
-        handle: String,
+        #[cfg_attr(feature = "postgres", arg(required_unless_present = "url"))]
+        #[cfg_attr(not(feature = "postgres"), arg(required = true))]
+        handle: Option<OsString>,
+    },
+    /// Show all stacks of a PostgreSQL database: shapes, owner, lease. Exit code 1 if one is damaged.
+    #[cfg(feature = "postgres")]
+    Stacks {
+        /// Connection string of the database.
+        #[arg(long, value_name = "URL")]
+        url: String,
+        #[command(flatten)]
+        connection: Connection,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Check pages, rows, checksums, definitions, disk indexes and counts. Exit code 1 if a problem is found.
     Verify {
@@ -84,7 +99,7 @@ pub(crate) enum Command {
     /// Show the query plan of each SQL statement. Exit code 1 if a plan has an unexpected full table scan.
     Explain {
         #[command(flatten)]
-        database: Database,
+        database: Directory,
     },
     /// Copy the database, also while an owner is alive.
     ///
@@ -92,7 +107,7 @@ pub(crate) enum Command {
     /// and synced.
     Backup {
         #[command(flatten)]
-        database: Database,
+        database: Directory,
         /// Directory for the copy; must not hold a database. The copy has the owner and mode of the database.
         #[arg(long, value_name = "TARGET")]
         to: PathBuf,
@@ -109,7 +124,8 @@ pub(crate) enum Command {
     },
     /// Add shapes from the JSON lines of `export`. Exit code 1 if lines were skipped.
     ///
-    /// Creates the database if the directory has none. Imported shapes get new sequence numbers.
+    /// Creates the database if the directory has none, and the stack if the server has none. Imported shapes
+    /// get new sequence numbers, in the order of the lines.
     Import {
         #[command(flatten)]
         database: Database,
@@ -132,7 +148,7 @@ pub(crate) enum Command {
     /// Changes nothing if the database is sound.
     Repair {
         #[command(flatten)]
-        database: Database,
+        database: Directory,
         /// Format of the definitions.
         #[arg(long, value_enum, default_value_t = Definitions::Opaque)]
         definitions: Definitions,
@@ -154,13 +170,73 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Database {
+pub(crate) struct Directory {
     /// Directory of the database.
     #[arg(value_name = "DIRECTORY")]
     pub(crate) directory: PathBuf,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Database {
+    /// Directory of the database.
+    #[arg(value_name = "DIRECTORY")]
+    #[cfg_attr(feature = "postgres", arg(required_unless_present = "url"))]
+    #[cfg_attr(not(feature = "postgres"), arg(required = true))]
+    pub(crate) directory: Option<PathBuf>,
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Connection string of a PostgreSQL database, instead of DIRECTORY: `postgres://user@host/database`. A
+    /// password that it lacks is that of the variable PGPASSWORD.
+    #[arg(long, value_name = "URL", requires = "stack")]
+    pub(crate) url: Option<String>,
+    /// Name of the stack.
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) stack: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Schema that holds the tables.
+    #[arg(long, value_name = "NAME", default_value = "shape_meta")]
+    pub(crate) schema: String,
+    /// Encrypt by TLS and trust the certificates in this PEM file; `system` for those of this system.
+    #[cfg(feature = "rustls")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_roots: Option<PathBuf>,
+}
+
+/// Returns an argument without the password that it may contain.
+fn masked(argument: &str) -> String {
+    const MASK: &str = "***";
+    // `postgres://user:password@host`.
+    let mut masked = argument.to_owned();
+    if let Some((scheme, rest)) = argument.split_once("://")
+        && let Some((login, place)) = rest.rsplit_once('@')
+    {
+        let user = login.split(':').next().unwrap_or_default();
+        masked = format!("{scheme}://{user}:{MASK}@{place}");
+    }
+    // `host=.. password=..`, and the same as a parameter of a URL. It may be quoted, so all of the rest is
+    // left out.
+    match masked.split_once("password") {
+        Some((before, _)) if argument.contains('=') => format!("{before}password={MASK}"),
+        _ => masked,
+    }
 }
 
 #[derive(Debug, Default, Args)]
@@ -219,6 +295,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn c11_a_password_in_an_argument_is_masked() {
+        for (argument, expected) in [
+            ("postgres://sync:secret@host/db", "postgres://sync:***@host/db"),
+            ("postgres://sync:sec:r@et@host/db", "postgres://sync:***@host/db"),
+            ("--url=postgresql://sync:secret@host", "--url=postgresql://sync:***@host"),
+            ("postgres://host/db?user=x&password=secret", "postgres://host/db?user=x&password=***"),
+            ("postgres://user@host/db?password=secret", "postgres://user:***@host/db?password=***"),
+            ("host=h password = 'se cret' user=u", "host=h password=***"),
+            ("0001-1768476874000000", "0001-1768476874000000"),
+        ] {
+            assert_eq!(masked(argument), expected);
+        }
     }
 
     #[test]

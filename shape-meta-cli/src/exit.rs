@@ -82,6 +82,8 @@ pub(crate) fn code(outcome: Result<Success, Failure>) -> ExitCode {
         Failure::Store(error) => match error.kind() {
             ErrorKind::Configuration
             | ErrorKind::NotADatabase
+            | ErrorKind::NotFound
+            | ErrorKind::Unsupported
             | ErrorKind::UnsupportedSchema
             | ErrorKind::OtherStamp => 3,
             ErrorKind::Busy | ErrorKind::AlreadyOpen | ErrorKind::Fenced | ErrorKind::Interrupted => 4,

@@ -11,7 +11,7 @@
 //! | 0 | success |
 //! | 1 | success with findings: a problem, an orphan, missing data, a lost shape, an unknown handle, a skipped line |
 //! | 2 | invalid command line |
-//! | 3 | no database, or one that this version cannot read; or the backup directory holds one already |
+//! | 3 | no database or stack, or one that this version cannot read; or the backup directory holds one already |
 //! | 4 | the database is busy or owned by another process: retry, or stop the owner first |
 //! | 5 | the database is corrupt |
 //! | 6 | I/O error: the disk failed, is full, or denies access |
@@ -20,6 +20,7 @@
 
 mod args;
 mod commands;
+mod database;
 mod exit;
 mod filter;
 mod json;

@@ -6,6 +6,8 @@ mod corruption;
 mod live_owner;
 mod operators;
 mod read_only;
+#[cfg(all(unix, feature = "postgres"))]
+mod stacks;
 #[cfg(unix)]
 mod terminal;
 mod transfer;

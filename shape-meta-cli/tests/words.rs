@@ -11,7 +11,7 @@ use shape_meta_core::{
 };
 use shape_meta_sqlite::DiskIndexes;
 
-use crate::support::{directory, fill, open, path, run_with};
+use crate::support::{Ran, directory, fill, open, path, run_with};
 
 /// The keys of a JSON text at every depth, and whether they have a value other than zero, null and none.
 fn keys(value: &Value, all: &mut BTreeMap<String, bool>) {
@@ -79,56 +79,58 @@ fn json_and_text_use_the_same_words() {
             }
             run_with(&arguments, input)
         };
-        let (json, text) = (ran(true), ran(false));
-        assert_eq!(json.code, text.code, "{command:?}: {}{}", json.err, text.err);
-        let mut all = BTreeMap::new();
-        for line in json.out.lines() {
-            keys(&serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")), &mut all);
-        }
-        assert!(all.len() > 1, "{command:?}: {}", json.out);
-        let text_in_lower_case = text.out.to_lowercase();
-        // A text may leave out what is zero or empty.
-        let shown = all.iter().filter(|(key, shown)| **shown && !only_in_json.contains(&key.as_str()));
-        let missing: Vec<_> = shown
-            .map(|(key, _)| words(key))
-            .filter(|words| !text_in_lower_case.contains(words.as_str()))
-            .collect();
-        if !missing.is_empty() {
-            different.push(format!("{command:?}: no {missing:?} in\n{}", text.out));
-        }
-        for key in only_in_json {
-            assert!(
-                all.contains_key(*key) || *key == "definition_hex",
-                "{command:?}: no {key} in {}",
-                json.out
-            );
-        }
-        // And the other way: the names of a text are keys.
-        let names: Vec<_> = match command[0] {
-            "inspect" | "show" => text.out.lines().filter(|line| !line.starts_with(' ')).collect(),
-            _ => Vec::new(),
-        };
-        let known: BTreeSet<_> = all.keys().map(|key| words(key)).collect();
-        for line in names {
-            let name = line.split("  ").next().expect("a name").to_lowercase();
-            let name = name.trim_end_matches('s');
-            // JSON leaves these out.
-            let is_absent = line.ends_with("  unknown") || line.ends_with("  none");
-            if !is_absent && !known.contains(name) {
-                different.push(format!("{command:?}: no key for {name:?} in {}", json.out));
-            }
-        }
-        if command[0] == "list" {
-            let header = text.out.lines().next().expect("a header");
-            // Table and filter are parts of the definition.
-            for column in header.split("  ").map(str::trim).filter(|column| !column.is_empty()) {
-                let is_known =
-                    known.contains(column.trim_end_matches('s')) || ["table", "filter"].contains(&column);
-                assert!(is_known, "no key for {column:?} in {}", json.out);
-            }
-        }
+        different.extend(differences(&command, only_in_json, &ran(true), &ran(false)));
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// Compares the two forms of an output. Returns the words that only one of them has.
+pub(crate) fn differences(command: &[&str], only_in_json: &[&str], json: &Ran, text: &Ran) -> Vec<String> {
+    let mut different = Vec::new();
+    assert_eq!(json.code, text.code, "{command:?}: {}{}", json.err, text.err);
+    let mut all = BTreeMap::new();
+    for line in json.out.lines() {
+        keys(&serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")), &mut all);
+    }
+    assert!(all.len() > 1, "{command:?}: {}", json.out);
+    let text_in_lower_case = text.out.to_lowercase();
+    // A text may leave out what is zero or empty.
+    let shown = all.iter().filter(|(key, shown)| **shown && !only_in_json.contains(&key.as_str()));
+    let missing: Vec<_> = shown
+        .map(|(key, _)| words(key))
+        .filter(|words| !text_in_lower_case.contains(words.as_str()))
+        .collect();
+    if !missing.is_empty() {
+        different.push(format!("{command:?}: no {missing:?} in\n{}", text.out));
+    }
+    for key in only_in_json {
+        assert!(all.contains_key(*key) || *key == "definition_hex", "{command:?}: no {key} in {}", json.out);
+    }
+    // And the other way: the names of a text are keys.
+    let names: Vec<_> = match command[0] {
+        "inspect" | "show" => text.out.lines().filter(|line| !line.starts_with(' ')).collect(),
+        _ => Vec::new(),
+    };
+    let known: BTreeSet<_> = all.keys().map(|key| words(key)).collect();
+    for line in names {
+        let name = line.split("  ").next().expect("a name").to_lowercase();
+        let name = name.trim_end_matches('s');
+        // JSON leaves these out.
+        let is_absent = line.ends_with("  unknown") || line.ends_with("  none");
+        if !is_absent && !known.contains(name) {
+            different.push(format!("{command:?}: no key for {name:?} in {}", json.out));
+        }
+    }
+    if command[0] == "list" {
+        let header = text.out.lines().next().expect("a header");
+        // Table and filter are parts of the definition.
+        for column in header.split("  ").map(str::trim).filter(|column| !column.is_empty()) {
+            let is_known =
+                known.contains(column.trim_end_matches('s')) || ["table", "filter"].contains(&column);
+            assert!(is_known, "no key for {column:?} in {}", json.out);
+        }
+    }
+    different
 }
 
 /// A closed database with twelve shapes that were read, one of another format, and damage.

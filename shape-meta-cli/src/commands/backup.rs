@@ -6,12 +6,12 @@ use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
 use crate::{
-    args::Database,
+    args::Directory,
     exit::{Failure, Success},
     output,
 };
 
-pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Write) -> Outcome {
+pub(super) fn run(database: &Directory, to: &Path, quiet: bool, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     // Drawn on standard error, and only if that is a terminal.
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
@@ -34,7 +34,7 @@ pub(super) fn run(database: &Database, to: &Path, quiet: bool, out: &mut dyn Wri
     }
 }
 
-fn report(database: &Database, to: &Path, pages: u64, out: &mut dyn Write) -> Result<(), Failure> {
+fn report(database: &Directory, to: &Path, pages: u64, out: &mut dyn Write) -> Result<(), Failure> {
     if database.json {
         output::json(out, &json!({"to": to.display().to_string(), "pages": pages}))?;
     } else {

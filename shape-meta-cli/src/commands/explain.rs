@@ -4,7 +4,7 @@ use serde_json::json;
 use shape_meta_sqlite::{Inspector, QueryPlan};
 
 use super::Outcome;
-use crate::{args::Database, exit::Success, output};
+use crate::{args::Directory, exit::Success, output};
 
 /// Statements whose purpose is to read a whole table, or its first row only.
 const FULL_SCANS: [&str; 9] = [
@@ -23,7 +23,7 @@ const FULL_SCANS: [&str; 9] = [
 const SMALL_SCANS: [&str; 5] =
     ["SCAN change_log", "SCAN opening", "SCAN lineage", "SCAN CONSTANT ROW", "SCAN main.to_clean"];
 
-pub(super) fn run(database: &Database, out: &mut dyn Write) -> Outcome {
+pub(super) fn run(database: &Directory, out: &mut dyn Write) -> Outcome {
     let inspector = Inspector::open(&database.directory)?;
     let plans = inspector.query_plans()?;
     inspector.finish()?;

@@ -1,11 +1,11 @@
 use std::io::Write;
 
 use shape_meta_core::{ScanItem, Timestamp};
-use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
 use crate::{
     args::{Database, Filter},
+    database::Opened,
     exit::{Failure, Success},
     json::ShapeJson,
     output,
@@ -26,7 +26,7 @@ pub(super) fn for_each_match(
     limit: Option<usize>,
     mut each: impl FnMut(&ScanItem) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
-    let inspector = Inspector::open(&database.directory)?;
+    let inspector = Opened::open(&database.place()?)?;
     let now = Timestamp::now();
     let (mut matches, mut damaged) = (0, 0_u64);
     let mut outcome = Ok(());

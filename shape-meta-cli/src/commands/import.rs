@@ -1,10 +1,15 @@
-use std::{io::Write, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    Error, ErrorKind, MutateError, MutateShapesExt, NoopObserver, ReadShapes, SnapshotState, StoreControl,
+    Error, ErrorKind, MutateError, MutateShapesExt, NoopObserver, ShapeStore, SnapshotState, StoreControl,
     Wait,
 };
 use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
@@ -12,6 +17,7 @@ use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
 use super::{Line, Outcome};
 use crate::{
     args::Database,
+    database::Place,
     exit::{Failure, Success},
     json::ShapeJson,
     output,
@@ -19,8 +25,6 @@ use crate::{
 
 /// Limit on a wait for a slow disk: for capacity in the buffer, and for the last flush.
 const TIMEOUT: Duration = Duration::from_secs(600);
-
-type Store = Buffered<Cached<SqliteStore>>;
 
 /// Skipped lines that are reported one by one. All are counted.
 const REPORTED: u64 = 100;
@@ -49,9 +53,11 @@ impl Skipped {
     }
 }
 
-pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
-    let input = super::input(file, "shapes in JSON")?;
-    let store = open(&database.directory)?;
+pub(super) fn run(database: &Database, file: Option<PathBuf>, out: &mut dyn Write) -> Outcome {
+    let (place, file) = database.place_and(file.map(PathBuf::into_os_string))?;
+    let input = super::input(file.as_deref().map(Path::new), "shapes in JSON")?;
+    let target = Target::open(&place)?;
+    let store = &*target.store;
     let (mut added, mut skipped) = (0_u64, Skipped::default());
     for line in super::lines(input) {
         let Line { number, bytes } = line.map_err(Failure::io("read the input"))?;
@@ -62,7 +68,7 @@ pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write)
         };
         let shape = serde_json::from_str::<ShapeJson>(line).map_err(|error| error.to_string());
         let shape = shape.and_then(ShapeJson::into_parts);
-        match shape.map(|shape| add(&store, shape)) {
+        match shape.map(|shape| add(store, shape)) {
             Ok(Ok(())) => added += 1,
             Ok(Err(MutateError::Failed(error))) => return Err(error.into()),
             Ok(Err(MutateError::Refused(refusal))) => {
@@ -76,9 +82,11 @@ pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write)
         }
     }
     let report = store.close(TIMEOUT);
+    let released = target.release();
     if !report.is_complete() {
         return Err(incomplete(report.unwritten, report.error).into());
     }
+    released?;
     let total = skipped.total();
     let Skipped { invalid, not_utf8, refused } = skipped;
     if database.json {
@@ -107,20 +115,59 @@ fn incomplete(unwritten: u64, reason: Option<Error>) -> Error {
     }
 }
 
-/// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has a
-/// cleaner.
-fn open(directory: &Path) -> Result<Store, Failure> {
-    let options = SqliteOptions::default()
-        .disk_indexes(DiskIndexes::Omitted)
-        .last_reads(false)
-        .on_corruption(OnCorruption::Refuse);
-    let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))?;
+/// The store that shapes are added to.
+struct Target {
+    store: Box<dyn StoreControl>,
+    #[cfg(feature = "postgres")]
+    stack: Option<Arc<shape_meta_postgres::PostgresStore>>,
+}
+
+impl Target {
+    /// Opens the store without a recovery. The next owner removes incomplete shapes, since only an owner has
+    /// a cleaner.
+    fn open(place: &Place) -> Result<Self, Failure> {
+        match place {
+            Place::Directory(directory) => {
+                let options = SqliteOptions::default()
+                    .disk_indexes(DiskIndexes::Omitted)
+                    .last_reads(false)
+                    .on_corruption(OnCorruption::Refuse);
+                let store = SqliteStore::open(directory, options, Arc::new(NoopObserver))?;
+                Ok(Self {
+                    store: buffered(store)?,
+                    #[cfg(feature = "postgres")]
+                    stack: None,
+                })
+            }
+            #[cfg(feature = "postgres")]
+            Place::Stack(place) => {
+                let options = place.options().disk_indexes(DiskIndexes::Omitted).last_reads(false);
+                let (pool, observer) = (place.pool()?, Arc::new(NoopObserver));
+                let stack = shape_meta_postgres::PostgresStore::open(&pool, &place.stack, options, observer)?;
+                let stack = Arc::new(stack);
+                Ok(Self { store: buffered(Arc::clone(&stack))?, stack: Some(stack) })
+            }
+        }
+    }
+
+    /// Releases the ownership before the command ends, so that the next owner need not wait for the lease.
+    fn release(&self) -> Result<(), Error> {
+        #[cfg(feature = "postgres")]
+        if let Some(stack) = &self.stack {
+            return stack.release();
+        }
+        Ok(())
+    }
+}
+
+/// Puts a cache and a buffer above a store.
+fn buffered(store: impl ShapeStore + 'static) -> Result<Box<dyn StoreControl>, Error> {
     let cached = Cached::open(store, CacheOptions::default(), Arc::new(NoopObserver))?;
-    Ok(Buffered::new(cached, BufferOptions::default(), Arc::new(NoopObserver))?)
+    Ok(Box::new(Buffered::new(cached, BufferOptions::default(), Arc::new(NoopObserver))?))
 }
 
 fn add(
-    store: &Store,
+    store: &dyn StoreControl,
     (shape, state, last_read): (shape_meta_core::NewShape, SnapshotState, Option<shape_meta_core::Timestamp>),
 ) -> Result<(), MutateError> {
     let handle = shape.handle.clone();

@@ -9,6 +9,8 @@ mod list;
 mod orphans;
 mod repair;
 mod show;
+#[cfg(feature = "postgres")]
+mod stacks;
 mod verify;
 
 use std::{
@@ -31,13 +33,15 @@ pub(crate) fn run(arguments: Arguments, out: &mut dyn Write) -> Outcome {
     match arguments.command {
         Command::Inspect { database, top } => inspect::run(&database, top, out),
         Command::List { database, filter, limit } => list::run(&database, &filter, limit, out),
-        Command::Show { database, handle } => show::run(&database, &handle, out),
+        Command::Show { database, handle } => show::run(&database, handle, out),
+        #[cfg(feature = "postgres")]
+        Command::Stacks { url, connection, json } => stacks::run(&url, &connection, json, out),
         Command::Verify { database, definitions } => verify::run(&database, definitions, out),
         Command::Explain { database } => explain::run(&database, out),
         Command::Backup { database, to, quiet } => backup::run(&database, &to, quiet, out),
         Command::Export { database, filter } => export::run(&database, &filter, out),
-        Command::Import { database, file } => import::run(&database, file.as_deref(), out),
-        Command::Orphans { database, file } => orphans::run(&database, file.as_deref(), out),
+        Command::Import { database, file } => import::run(&database, file, out),
+        Command::Orphans { database, file } => orphans::run(&database, file, out),
         Command::Repair { database, definitions, force } => repair::run(&database, definitions, force, out),
         Command::Completions { shell } => {
             // It panics if it cannot write, so it writes to memory.

@@ -1,21 +1,25 @@
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 use shape_meta_core::{Error, ErrorKind};
-use shape_meta_sqlite::Inspector;
 
 use super::{Line, Outcome};
 use crate::{
     args::Database,
+    database::Opened,
     exit::{Failure, Success},
     output,
 };
 
-pub(super) fn run(database: &Database, file: Option<&Path>, out: &mut dyn Write) -> Outcome {
-    let inspector = Inspector::open(&database.directory)?;
+pub(super) fn run(database: &Database, file: Option<PathBuf>, out: &mut dyn Write) -> Outcome {
+    let (place, file) = database.place_and(file.map(PathBuf::into_os_string))?;
+    let inspector = Opened::open(&place)?;
     let mut unreadable = Vec::new();
     let mut failure = None;
-    let mut lines = super::lines(super::input(file, "handles")?);
+    let mut lines = super::lines(super::input(file.as_deref().map(Path::new), "handles")?);
     let handles = std::iter::from_fn(|| {
         loop {
             match lines.next()? {

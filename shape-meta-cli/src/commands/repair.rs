@@ -6,13 +6,13 @@ use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 
 use super::Outcome;
 use crate::{
-    args::{Database, Definitions},
+    args::{Definitions, Directory},
     exit::Success,
     output,
 };
 
 pub(super) fn run(
-    database: &Database,
+    database: &Directory,
     definitions: Definitions,
     force: bool,
     out: &mut dyn Write,
@@ -94,7 +94,7 @@ pub(super) fn run(
 
 /// Returns the disk indexes, which a repair keeps because building them takes long, and the number of shapes
 /// if the database has an owner no longer and is sound.
-fn look(database: &Database, definitions: Definitions) -> Result<(DiskIndexes, Option<u64>), Error> {
+fn look(database: &Directory, definitions: Definitions) -> Result<(DiskIndexes, Option<u64>), Error> {
     let inspector = Inspector::open(&database.directory)?;
     let disk_indexes = inspector.disk_indexes()?;
     if inspector.owner().is_ok_and(|owner| owner.is_live == Some(true)) {

@@ -1,18 +1,21 @@
-use std::io::Write;
+use std::{ffi::OsString, io::Write};
 
 use shape_meta_core::{ScanItem, Timestamp};
-use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
 use crate::{
     args::Database,
-    exit::Success,
+    database::Opened,
+    exit::{Failure, Success},
     json::{self, ShapeJson},
     output,
 };
 
-pub(super) fn run(database: &Database, handle: &str, out: &mut dyn Write) -> Outcome {
-    let inspector = Inspector::open(&database.directory)?;
+pub(super) fn run(database: &Database, handle: Option<OsString>, out: &mut dyn Write) -> Outcome {
+    let (place, handle) = database.place_and(handle)?;
+    let handle = handle.ok_or_else(|| Failure::Usage("HANDLE is missing".into()))?;
+    let handle = handle.to_str().ok_or_else(|| Failure::Usage("HANDLE is not UTF-8".into()))?;
+    let inspector = Opened::open(&place)?;
     let found = inspector.find(handle)?;
     inspector.finish()?;
     let Some(item) = found else {

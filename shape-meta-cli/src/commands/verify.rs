@@ -1,11 +1,11 @@
 use std::io::Write;
 
 use serde_json::json;
-use shape_meta_sqlite::Inspector;
 
 use super::Outcome;
 use crate::{
     args::{Database, Definitions},
+    database::{Opened, Place},
     exit::Success,
     output,
 };
@@ -14,7 +14,8 @@ use crate::{
 const PRINTED: usize = 1_000;
 
 pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn Write) -> Outcome {
-    let inspector = Inspector::open(&database.directory)?;
+    let place = database.place()?;
+    let inspector = Opened::open(&place)?;
     let mut problems = Vec::new();
     let report = inspector.verify(super::verifier(definitions).as_ref(), &mut |problem| {
         if problems.len() < PRINTED {
@@ -46,7 +47,14 @@ pub(super) fn run(database: &Database, definitions: Definitions, out: &mut dyn W
             writeln!(out, "rows without checksum: {rows}; schema version 1 wrote them")?;
         }
         if report.problems > 0 {
-            writeln!(out, "stop the owner, copy the directory, and run `shape-meta repair`")?;
+            let advice = match place {
+                Place::Directory(_) => "stop the owner, copy the directory, and run `shape-meta repair`",
+                #[cfg(feature = "postgres")]
+                Place::Stack(_) => {
+                    "restore the tables from a backup, or export the sound shapes and import them to another stack"
+                }
+            };
+            writeln!(out, "{advice}")?;
         }
     }
     Ok(if report.problems == 0 { Success::Clean } else { Success::Findings })

@@ -1,38 +1,17 @@
-use std::io::Write;
+//! A database in a directory.
 
 use serde_json::json;
-use shape_meta_core::{Stamp, Timestamp};
-use shape_meta_sqlite::{DiskIndexes, Inspector, Owner, Summary};
+use shape_meta_core::Timestamp;
+use shape_meta_sqlite::{Owner, Summary};
 
-use super::Outcome;
-use crate::{args::Database, exit::Success, output};
+use super::{
+    Line, Summarized, disk_indexes, shape, shape_json, stamp_json, states, states_json, stored_data,
+    top_relations, top_relations_json,
+};
+use crate::output;
 
-pub(super) fn run(database: &Database, top: usize, out: &mut dyn Write) -> Outcome {
-    let inspector = Inspector::open(&database.directory)?;
-    let summary = inspector.summary(top)?;
-    inspector.finish()?;
-    if database.json {
-        output::json(out, &as_json(&summary))?;
-    } else {
-        for (name, value) in as_lines(&summary) {
-            writeln!(out, "{name:<16}{}", output::safe(&value))?;
-        }
-    }
-    Ok(if summary.damaged_rows == 0 { Success::Clean } else { Success::Findings })
-}
-
-fn disk_indexes(disk_indexes: DiskIndexes) -> &'static str {
-    match disk_indexes {
-        DiskIndexes::Maintained => "maintained",
-        DiskIndexes::Omitted => "omitted",
-    }
-}
-
-fn stored_data(is_trusted: bool) -> &'static str {
-    match is_trusted {
-        true => "trusted: the owner deletes what has no shape",
-        false => "not trusted: what has no shape waits for a confirmation",
-    }
+pub(super) fn summarized(summary: &Summary) -> Summarized {
+    Summarized { lines: as_lines(summary), json: as_json(summary), damaged_rows: summary.damaged_rows }
 }
 
 fn owner(owner: &Owner) -> String {
@@ -55,24 +34,19 @@ fn stamp(summary: &Summary) -> String {
     output::safe(&format!("{stamp}{}", rekeyed.unwrap_or_default())).into_owned()
 }
 
-fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
-    let [pending, started, complete] = summary.states;
-    let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| match shape {
-        Some((created, handle)) => format!("{handle} (created seq {created})"),
-        None => "none".into(),
-    };
+fn as_lines(summary: &Summary) -> Vec<Line> {
     let counts = &summary.counts;
     let mut lines = vec![
         ("shapes", format!("{} ({} indexed)", counts.total, counts.indexed)),
-        ("states", format!("{pending} pending, {started} started, {complete} complete")),
+        ("states", states(summary.states)),
         ("cleanup tasks", summary.cleanup_tasks.to_string()),
         ("stored data", stored_data(summary.is_storage_trusted).into()),
         ("owner", owner(&summary.owner)),
         ("epoch", summary.epoch.to_string()),
         ("stamp", stamp(summary)),
         ("last seq", summary.last_seq.to_string()),
-        ("oldest", shape(&summary.oldest)),
-        ("newest", shape(&summary.newest)),
+        ("oldest", shape(summary.oldest.as_ref())),
+        ("newest", shape(summary.newest.as_ref())),
         ("disk indexes", disk_indexes(summary.disk_indexes).into()),
         ("schema version", summary.schema_version.to_string()),
         (
@@ -90,33 +64,15 @@ fn as_lines(summary: &Summary) -> Vec<(&'static str, String)> {
         let advice = "run `shape-meta verify`, then `shape-meta repair`";
         lines.push(("damaged rows", format!("{}; {advice}", summary.damaged_rows)));
     }
-    for (at, one) in summary.top_relations.iter().enumerate() {
-        let name = if at == 0 { "top relations" } else { "" };
-        lines.push((name, format!("{}: {} shapes", one.relation, one.shapes)));
-    }
+    lines.extend(top_relations(&summary.top_relations));
     lines
 }
 
-fn stamp_json(stamp: &Stamp) -> serde_json::Value {
-    json!({"version": stamp.version(), "source": stamp.source()})
-}
-
 fn as_json(summary: &Summary) -> serde_json::Value {
-    let [pending, started, complete] = summary.states;
-    let shape = |shape: &Option<(shape_meta_core::Seq, shape_meta_core::Handle)>| {
-        shape
-            .as_ref()
-            .map(|(created, handle)| json!({"created_seq": created.get(), "handle": handle.as_str()}))
-    };
-    let top: Vec<_> = summary
-        .top_relations
-        .iter()
-        .map(|one| json!({"relation": one.relation.oid(), "shapes": one.shapes}))
-        .collect();
     json!({
         "shapes": summary.counts.total,
         "indexed": summary.counts.indexed,
-        "states": {"pending": pending, "started": started, "complete": complete},
+        "states": states_json(summary.states),
         "cleanup_tasks": summary.cleanup_tasks,
         "stored_data": {"trusted": summary.is_storage_trusted},
         "damaged_rows": summary.damaged_rows,
@@ -130,14 +86,14 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "stamp": summary.stamp.as_ref().map(stamp_json),
         "rekeyed_to": summary.rekeyed_to.as_ref().map(stamp_json),
         "last_seq": summary.last_seq.get(),
-        "oldest": shape(&summary.oldest),
-        "newest": shape(&summary.newest),
+        "oldest": shape_json(summary.oldest.as_ref()),
+        "newest": shape_json(summary.newest.as_ref()),
         "disk_indexes": disk_indexes(summary.disk_indexes),
         "schema_version": summary.schema_version,
         "database_bytes": summary.database_bytes,
         "free_bytes": summary.free_bytes,
         "page_size": summary.page_size,
         "wal_bytes": summary.wal_bytes,
-        "top_relations": top,
+        "top_relations": top_relations_json(&summary.top_relations),
     })
 }
