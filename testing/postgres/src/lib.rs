@@ -7,5 +7,5 @@
 mod proxy;
 mod server;
 
-pub use proxy::{Fault, Proxy};
-pub use server::{Cluster, PASSWORD, connection, own, shared};
+pub use proxy::{Direction, Fault, Proxy};
+pub use server::{Cluster, PASSWORD, SmallDisk, connection, connection_to_any, own, shared};

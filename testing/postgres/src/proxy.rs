@@ -4,10 +4,11 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 /// What happens to the next commit that passes.
@@ -23,6 +24,22 @@ pub enum Fault {
     HangAfter,
 }
 
+/// A direction of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
+/// The directions in which nothing passes for now, and the delay of what passes to the server.
+#[derive(Default)]
+struct Traffic {
+    hangs: Vec<Direction>,
+    delay: Duration,
+}
+
 /// The message that commits.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
@@ -32,6 +49,22 @@ struct State {
     is_down: AtomicBool,
     accepted: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
+    traffic: Mutex<Traffic>,
+    traffic_changed: Condvar,
+}
+
+impl State {
+    /// Waits until what goes in this direction may pass.
+    fn wait(&self, direction: Direction) {
+        let traffic = self.traffic.lock().expect("no thread panicked");
+        let delay = if direction == Direction::ToServer { traffic.delay } else { Duration::ZERO };
+        let hangs = |traffic: &mut Traffic| traffic.hangs.contains(&direction);
+        let traffic = self.traffic_changed.wait_while(traffic, hangs).expect("no thread panicked");
+        if !delay.is_zero() {
+            // Nothing signals this, so it is a pause.
+            drop(self.traffic_changed.wait_timeout_while(traffic, delay, |_| true));
+        }
+    }
 }
 
 /// A proxy. It ends with the test process.
@@ -51,6 +84,8 @@ impl Proxy {
             is_down: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             streams: Mutex::default(),
+            traffic: Mutex::default(),
+            traffic_changed: Condvar::new(),
         });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -97,6 +132,23 @@ impl Proxy {
         }
     }
 
+    /// Lets nothing pass in one direction, on all connections and new ones, until [`flow`](Self::flow).
+    /// Nothing is closed or lost, as in a network without a route.
+    pub fn hang(&self, direction: Direction) {
+        self.state.traffic.lock().expect("no thread panicked").hangs.push(direction);
+    }
+
+    /// Lets everything pass again, also what was held back.
+    pub fn flow(&self) {
+        self.state.traffic.lock().expect("no thread panicked").hangs.clear();
+        self.state.traffic_changed.notify_all();
+    }
+
+    /// Delays everything that goes to the server by this time from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.state.traffic.lock().expect("no thread panicked").delay = delay;
+    }
+
     /// Returns the number of connections so far.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::Acquire)
@@ -114,9 +166,11 @@ fn relay(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     let (cuts, hangs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (from_client, mut to_server) =
         (client.try_clone().expect("it is open"), server.try_clone().expect("it is open"));
+    let answers = Arc::clone(state);
     let (state, cuts_answer, hangs_answer) = (Arc::clone(state), Arc::clone(&cuts), Arc::clone(&hangs));
     thread::spawn(move || {
         copy(from_client, |bytes| {
+            state.wait(Direction::ToServer);
             let Some(at) = bytes.windows(COMMIT.len()).position(|window| window == COMMIT) else {
                 return to_server.write_all(bytes).is_ok();
             };
@@ -136,6 +190,7 @@ fn relay(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     let mut to_client = client;
     thread::spawn(move || {
         copy(server, |bytes| {
+            answers.wait(Direction::ToClient);
             if hangs.load(Ordering::Acquire) {
                 return true;
             }

@@ -79,36 +79,84 @@ impl Cluster {
             true => Some(user("postgres").unwrap_or(UNPRIVILEGED)),
             false => None,
         };
-        let directory =
-            tempfile::Builder::new().prefix("shape-meta-pg-").tempdir().expect("it is created").keep();
+        let directory = own_directory(user);
         let password = directory.join("password");
         fs::write(&password, PASSWORD).expect("it is written");
         if let Some((uid, gid)) = user {
-            for path in [&directory, &password] {
-                chown(path, Some(uid), Some(gid)).expect("this is root");
-            }
+            chown(&password, Some(uid), Some(gid)).expect("this is root");
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut cluster = Self { programs, directory, user, settings, port: 0, guard: None };
-        let made = cluster
-            .command("initdb")
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
+        let mut made = cluster.command("initdb");
+        made.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
             .arg("--pwfile")
             .arg(password)
             .arg("-D")
-            .arg(cluster.data())
-            .output();
-        let failure = match made {
-            Ok(made) if made.status.success() => None,
-            Ok(made) => Some(String::from_utf8_lossy(&made.stderr).into_owned()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(failure) = failure {
-            skipped(&format!("initdb failed: {}", failure.trim()));
+            .arg(cluster.data());
+        if let Err(failure) = run(made) {
+            skipped(&format!("initdb failed: {failure}"));
             return None;
         }
         cluster.start();
         Some(cluster)
+    }
+
+    /// Returns a server that replicates this one, as a hot standby.
+    pub fn replica(&self) -> Self {
+        let directory = own_directory(self.user);
+        let (programs, settings) = (self.programs.clone(), self.settings.clone());
+        let mut replica = Self { programs, directory, user: self.user, settings, port: 0, guard: None };
+        let mut copied = replica.command("pg_basebackup");
+        copied
+            .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
+            .arg("-D")
+            .arg(replica.data());
+        run(copied).expect("the base backup is made");
+        replica.start();
+        replica
+    }
+
+    /// Makes a replica a server that accepts writes.
+    pub fn promote(&self) {
+        let mut promoted = self.command("pg_ctl");
+        promoted.args(["promote", "-w", "-D"]).arg(self.data());
+        run(promoted).expect("it is promoted");
+    }
+
+    /// Returns a directory of this size in bytes for a tablespace; `None` if this process may mount none.
+    pub fn small_disk(&self, bytes: u64) -> Option<SmallDisk> {
+        let path = self.directory.join("disk");
+        fs::create_dir(&path).expect("it is created");
+        let (uid, gid) = self.user?;
+        let options = format!("size={bytes},mode=0700,uid={uid},gid={gid}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(SmallDisk { path })
+    }
+
+    /// Makes the server accept TLS, with a certificate for 127.0.0.1 of an authority of its own. Returns the
+    /// certificate of the authority as PEM; `None` if there is no `openssl`.
+    pub fn enable_tls(&mut self) -> Option<Vec<u8>> {
+        let at = |name: &str| self.data().join(name);
+        let new = |extra: &[&str]| {
+            let mut command = self.command_of("openssl".into());
+            command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+            command.args(["-nodes", "-days", "2"]).args(extra);
+            command
+        };
+        let mut authority = new(&["-subj", "/CN=authority"]);
+        authority.arg("-keyout").arg(at("ca.key")).arg("-out").arg(at("ca.crt"));
+        run(authority).ok()?;
+        let extensions = ["-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1"];
+        let mut server = new(&[&extensions[..], &["-addext", "basicConstraints=critical,CA:FALSE"]].concat());
+        server.arg("-CA").arg(at("ca.crt")).arg("-CAkey").arg(at("ca.key"));
+        server.arg("-keyout").arg(at("server.key")).arg("-out").arg(at("server.crt"));
+        run(server).expect("openssl has made the first one");
+        self.stop();
+        self.settings.push("ssl=on".into());
+        self.start();
+        Some(fs::read(self.data().join("ca.crt")).expect("it was made"))
     }
 
     /// Returns the connection string of the superuser.
@@ -181,6 +229,31 @@ impl Cluster {
         assert_eq!(output.trim(), "done");
     }
 
+    /// Runs statements by `psql`, each in a transaction of its own, as the superuser.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn execute(&self, statements: &[&str]) -> Result<(), String> {
+        statements.iter().try_for_each(|statement| self.query(statement).map(drop))
+    }
+
+    /// Returns the rows of a query by `psql` as text, without the last line end.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn query(&self, query: &str) -> Result<String, String> {
+        let mut psql = self.command("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", query, "-d"])
+            .arg(self.connection());
+        let output = psql.output().map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    }
+
     /// Appends lines to the file of access rules, before the others, and makes the server read it.
     pub fn allow(&self, rules: &str) {
         let path = self.data().join("pg_hba.conf");
@@ -206,6 +279,38 @@ impl Cluster {
     }
 }
 
+/// A small file system for a tablespace.
+pub struct SmallDisk {
+    /// Where it is mounted.
+    pub path: PathBuf,
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, since the server may have files in it open.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// Runs a command that ends.
+fn run(mut command: Command) -> Result<(), String> {
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns a new directory of this user.
+fn own_directory(user: Option<(u32, u32)>) -> PathBuf {
+    let directory =
+        tempfile::Builder::new().prefix("shape-meta-pg-").tempdir().expect("it is created").keep();
+    if let Some((uid, gid)) = user {
+        chown(&directory, Some(uid), Some(gid)).expect("this is root");
+    }
+    directory
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.end("");
@@ -218,10 +323,23 @@ pub fn connection(port: u16, password: &str) -> String {
     format!("host=127.0.0.1 port={port} user=postgres dbname=postgres password='{password}'")
 }
 
+/// Returns the connection string of the superuser for the one of these clusters that accepts writes.
+pub fn connection_to_any(ports: [u16; 2]) -> String {
+    let [first, second] = ports;
+    format!(
+        "host=127.0.0.1,127.0.0.1 port={first},{second} user=postgres dbname=postgres password='{PASSWORD}' \
+         target_session_attrs=read-write"
+    )
+}
+
 /// Returns the directory with the programs of the newest server.
 fn programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).find(|directory| directory.join("initdb").is_file());
+    // Through links, since one to `initdb` alone may be on the path.
+    let on_path = env::split_paths(&path).find_map(|directory| {
+        let program = fs::canonicalize(directory.join("initdb")).ok()?;
+        program.parent().map(Path::to_owned)
+    });
     on_path.or_else(|| {
         let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
         let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
