@@ -7,7 +7,7 @@ use std::{env, process::ExitCode};
 use shape_meta_torture::{crash, soak};
 
 const USAGE: &str = "\
-cargo xtask crash [--rounds N] [--minutes M] [--seed S]
+cargo xtask crash [--store sqlite|postgres] [--rounds N] [--minutes M] [--seed S]
 
     Runs child processes that work on a database, and kills each with SIGKILL at a random moment: while it opens,
     migrates, recovers, writes, flushes, cleans or closes. Then checks that the database holds a prefix of the
@@ -16,6 +16,9 @@ cargo xtask crash [--rounds N] [--minutes M] [--seed S]
     nothing that the database does not know may be deleted without the application's word. Each chain of rounds ends
     with a check that no stored data is left without a shape. Default: 100 rounds. The seed is printed; the same seed
     repeats the same rounds, as far as the scheduler allows.
+
+    With --store postgres the server is also killed while a child works, or its synchronous replica is promoted. Then
+    everything must be there that the durability promises.
 
 cargo xtask soak [--minutes N] [--seed S]
 

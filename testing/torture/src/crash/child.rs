@@ -8,17 +8,21 @@ use std::{
     process,
     sync::Arc,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use shape_meta::{Activity, NoopCleaner, Observer, ShapeMeta, Span, StoreControl};
+use shape_meta::{
+    Activity, Builder, NoopCleaner, Observer, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool,
+    ShapeMeta, Span, StoreControl,
+};
 
-use super::{Outcome, plan::Task, stored_data::StoredData};
+use super::{Outcome, plan::Task, servers::STACK, stored_data::StoredData};
 use shape_meta_harness::script::Script;
 
 /// The argument that makes the binary the child.
 pub const NAME: &str = "crash-child";
 pub(super) const DIRECTORY: &str = "SHAPE_META_CRASH_DIRECTORY";
+pub(super) const CONNECTION: &str = "SHAPE_META_CRASH_CONNECTION";
 pub(super) const DATA: &str = "SHAPE_META_CRASH_DATA";
 pub(super) const TASK: &str = "SHAPE_META_CRASH_TASK";
 
@@ -37,13 +41,18 @@ impl Observer for ReportActivities {
 pub(super) fn run() -> Outcome {
     report("start\n");
     let task = Task::parse(&env::var(TASK)?).ok_or("the task is invalid")?;
-    let directory = env::var_os(DIRECTORY).ok_or("the directory is missing")?;
     let data = env::var_os(DATA).map(|data| StoredData(data.into()));
-    let builder = match &data {
-        Some(data) => task.builder(StoredData(data.0.clone())),
-        None => task.builder(NoopCleaner),
+    let builder = || {
+        let builder = match &data {
+            Some(data) => task.builder(StoredData(data.0.clone())),
+            None => task.builder(NoopCleaner),
+        };
+        builder.observer(Arc::new(ReportActivities))
     };
-    let store = builder.observer(Arc::new(ReportActivities)).open(Path::new(&directory))?;
+    let store = match env::var(CONNECTION) {
+        Ok(connection) => open_stack(&connection, task, builder)?,
+        Err(_) => builder().open(Path::new(&env::var_os(DIRECTORY).ok_or("the directory is missing")?))?,
+    };
     report("opened\n");
     thread::scope(|scope| {
         for number in 0..task.threads {
@@ -63,6 +72,30 @@ pub(super) fn run() -> Outcome {
     drop(store);
     report("closed\n");
     Ok(true)
+}
+
+/// The longest time for which a server is away.
+const OUTAGE: Duration = Duration::from_secs(60);
+
+/// Returns the options of a pool that rides out each failure of a server.
+pub(super) fn pool_options(connection: &str) -> shape_meta::Result<PoolOptions> {
+    // The lease never ends while the server is away: then mutations would be refused.
+    let options = PoolOptions::parse(connection)?.lease(10 * OUTAGE);
+    Ok(options.statement_timeout(Duration::from_secs(5)).transaction_timeout(Duration::from_secs(2)))
+}
+
+/// Opens the stack, whose former owner was killed. Tries again while the server is away.
+fn open_stack(connection: &str, task: Task, builder: impl Fn() -> Builder) -> Outcome<ShapeMeta> {
+    let pool = PostgresPool::new(pool_options(connection)?)?;
+    let options =
+        PostgresOptions::default().durability(task.durability_of_server()).on_live_owner(OnLiveOwner::Fence);
+    let began = Instant::now();
+    loop {
+        match builder().postgres(options.clone()).open_postgres(&pool, STACK) {
+            Err(error) if error.is_retryable() && began.elapsed() < OUTAGE => thread::yield_now(),
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Reports the sequence number and time of each step, the data that was created after an add, and each

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Outcome,
-    child::{DATA, DIRECTORY, NAME, TASK, now},
+    child::{CONNECTION, DATA, DIRECTORY, NAME, TASK, now},
     plan::{Moment, Task},
 };
 
@@ -29,6 +29,14 @@ pub(super) struct ChildLog {
     pub(super) killed: Option<u64>,
 }
 
+/// Where the database of a child is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Directory(&'a Path),
+    /// A connection string.
+    Server(&'a str),
+}
+
 /// A child that is killed when the parent ends.
 struct KillOnDrop(Child);
 
@@ -40,17 +48,21 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Runs a child on the database in this directory and on the stored data, if it has any, and kills it at this
+/// Runs a child on the database in this place and on the stored data, if it has any, and kills it at this
 /// moment.
 pub(super) fn kill_at(
     moment: Moment,
     task: Task,
     binary: &Path,
-    directory: &Path,
+    place: Place<'_>,
     data: Option<&Path>,
 ) -> Outcome<ChildLog> {
     let mut command = Command::new(binary);
-    command.arg(NAME).env(DIRECTORY, directory).env(TASK, task.text()).stdout(Stdio::piped());
+    command.arg(NAME).env(TASK, task.text()).stdout(Stdio::piped());
+    match place {
+        Place::Directory(directory) => command.env(DIRECTORY, directory),
+        Place::Server(connection) => command.env(CONNECTION, connection),
+    };
     if let Some(data) = data {
         command.env(DATA, data);
     }

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::{
     Outcome, Report,
     check::{self, timeless},
-    child_log::{ChildLog, kill_at},
+    child_log::{ChildLog, Place, kill_at},
     plan::{Event, Moment, Task},
     stored_data::StoredData,
 };
@@ -121,7 +121,7 @@ impl Chain {
     pub fn round(&mut self, binary: &Path, random: &mut Rng, report: &mut Report) -> Outcome {
         let (task, moment) = (Task::draw(random), Moment::draw(random));
         let data = self.stores_data.then_some(&*self.data.0);
-        let log = kill_at(moment, task, binary, &self.database(), data)?;
+        let log = kill_at(moment, task, binary, Place::Directory(&self.database()), data)?;
         report.rounds += 1;
         if !std::mem::replace(&mut self.counted, true) {
             *report.chains.entry(self.origin).or_default() += 1;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use shape_meta::{
     BufferOptions, Builder, CacheOptions, Durability, LookupIndex, Mode, OnCorruption, ShapeCleaner,
-    ShapeMeta, SqliteOptions,
+    ShapeMeta, SqliteOptions, postgres,
 };
 
 /// The work of a child. All fields are numbers, because the task is passed in the environment.
@@ -60,6 +60,13 @@ impl Task {
             steps,
             seed,
         })
+    }
+
+    /// Returns the durability of a stack in PostgreSQL, which has one level more than a file.
+    pub(super) fn durability_of_server(self) -> postgres::Durability {
+        use postgres::Durability::{FailOver, FailOverApplied, ProcessCrash, ServerCrash};
+        let levels = [ProcessCrash, ServerCrash, FailOver, FailOverApplied];
+        levels[(self.seed % levels.len() as u64) as usize]
     }
 
     /// Returns options with frequent checkpoints.
