@@ -4,13 +4,14 @@ use shape_meta_core::{Connections, Counts, Health, HealthState, Pending, StoreCo
 
 use super::{MetricsObserver, metric::*};
 
-/// The gauges of one store, or of several together. Sums, except for the two durations, which are those of
+/// The gauges of one store, or of several together. Sums, except for the three durations, which are those of
 /// the store that is worst off.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauges {
     /// The number of stores in each state of [`HealthState::NAMES`].
     states: [u64; HealthState::NAMES.len()],
     degraded: Duration,
+    staleness: Duration,
     drain_rate: f64,
     pending: Pending,
     usage: Usage,
@@ -27,6 +28,11 @@ impl Gauges {
         gauges.pending = store.pending();
         gauges.usage = store.usage();
         Some(gauges)
+    }
+
+    /// Those of a standby, which has no others.
+    pub(super) fn of_standby(staleness: Duration) -> Self {
+        Self { staleness, ..Self::default() }
     }
 
     /// Those of a closed and empty store.
@@ -64,6 +70,7 @@ impl Gauges {
     pub(super) fn add(&mut self, other: &Self) {
         self.states.iter_mut().zip(other.states).for_each(|(count, more)| *count += more);
         self.degraded = self.degraded.max(other.degraded);
+        self.staleness = self.staleness.max(other.staleness);
         self.drain_rate += other.drain_rate;
 
         let (pending, more) = (&mut self.pending, &other.pending);
@@ -100,6 +107,7 @@ impl Gauges {
         }
         DEGRADED.gauge(observer.labels([])).set(self.degraded);
         DRAIN_RATE.gauge(observer.labels([])).set(self.drain_rate);
+        self.set_staleness(observer);
 
         let Pending { shapes, mutations, bytes, oldest, .. } = self.pending;
         PENDING_SHAPES.gauge(observer.labels([])).set(shapes as f64);
@@ -107,6 +115,11 @@ impl Gauges {
         PENDING_BYTES.gauge(observer.labels([])).set(bytes as f64);
         PENDING_AGE.gauge(observer.labels([])).set(oldest.unwrap_or_default());
         self.set_usage(observer);
+    }
+
+    /// Sets the gauge of a standby alone.
+    pub(super) fn set_staleness(&self, observer: &MetricsObserver) {
+        STALENESS.gauge(observer.labels([])).set(self.staleness);
     }
 
     fn set_usage(&self, observer: &MetricsObserver) {
@@ -189,6 +202,7 @@ mod tests {
         let since = Duration::from_secs(5);
         let mut gauges = Gauges::in_state(&Health::new(HealthState::Degraded { why, since }));
         gauges.drain_rate = 6.0;
+        gauges.staleness = Duration::from_secs(22);
         let oldest = Some(Duration::from_secs(7));
         gauges.pending = Pending { shapes: 8, mutations: 9, bytes: 10, oldest, net: 11 };
         gauges.usage.cache_bytes = 12;
@@ -232,10 +246,11 @@ mod tests {
         let mut together = values(&sum, &unnamed);
         let ready = together.remove("Key(shape_meta.health, [state = ready])");
         assert_eq!(ready, Some(1.0), "{together:?}");
-        assert_eq!(alone.len(), 18, "{alone:?}");
+        assert_eq!(alone.len(), 19, "{alone:?}");
         assert_eq!(together.len(), alone.len());
         for ((name, alone), together) in alone.iter().zip(together.values()) {
-            let is_maximum = name.contains("oldest_age") || name.contains("degraded.duration");
+            let is_maximum =
+                ["oldest_age", "degraded.duration", "staleness"].iter().any(|one| name.contains(one));
             assert_eq!(alone * if is_maximum { 1.0 } else { 2.0 }, *together, "{name}");
             assert!(!name.contains("stack"), "{name}");
         }

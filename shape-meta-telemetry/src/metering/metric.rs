@@ -110,6 +110,8 @@ metrics! {
         "Stores in this state of writing";
     DEGRADED: Gauge, "s", "shape_meta.degraded.duration",
         "Time since the store became degraded; zero while it is not degraded";
+    STALENESS: Gauge, "s", "shape_meta.standby.staleness",
+        "Time since a refresh of a standby began that showed everything committed; zero after a promotion";
     CACHE_BYTES: Gauge, "By", "shape_meta.cache.bytes",
         "Estimated memory of the read cache";
     SHAPES: Gauge, "{shape}", "shape_meta.shapes",

@@ -19,9 +19,9 @@ use super::{MetricsObserver, gauges::Gauges};
 /// starts one thread for all stores.
 ///
 /// The gauges of the stores without a name ([`MetricsObserver::new`]) are sums over those that are open, with
-/// two exceptions: `shape_meta.pending.oldest_age` and `shape_meta.degraded.duration` are those of the store
-/// that is worst off. `shape_meta.health` counts the stores in each state. A store with a name has gauges of
-/// its own.
+/// three exceptions: `shape_meta.pending.oldest_age`, `shape_meta.degraded.duration` and
+/// `shape_meta.standby.staleness` are those of the store that is worst off. `shape_meta.health` counts the
+/// stores in each state. A store with a name has gauges of its own.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -53,6 +53,8 @@ struct Sources {
 enum Source {
     /// A store: its gauges, `None` once it is closed.
     Store(MetricsObserver, Box<dyn FnMut() -> Option<Gauges> + Send>),
+    /// A standby: its staleness, `None` once it is gone.
+    Standby(MetricsObserver, Box<dyn FnMut() -> Option<Duration> + Send>),
     /// Sets other gauges, and returns whether it wants to be called again.
     Other(Box<dyn FnMut() -> bool + Send>),
 }
@@ -63,6 +65,17 @@ impl Source {
     fn call(&mut self, sum: &mut Gauges) -> bool {
         let (observer, gauges) = match self {
             Self::Other(source) => return source(),
+            Self::Standby(observer, read) => {
+                let staleness = read();
+                // A standby that is gone leaves zero, as an owner has.
+                let gauges = Gauges::of_standby(staleness.unwrap_or_default());
+                if observer.is_shared() {
+                    sum.add(&gauges)
+                } else {
+                    gauges.set_staleness(observer)
+                }
+                return staleness.is_some();
+            }
             Self::Store(observer, read) => (observer, read()),
         };
         match &gauges {
@@ -98,6 +111,24 @@ impl Reporter {
         }
         let read = move || store().as_ref().and_then(Gauges::of);
         sources.list.push(Source::Store(observer, Box::new(read)));
+    }
+
+    /// Adds a standby, whose gauge `shape_meta.standby.staleness` is set by every [`record`](Self::record)
+    /// from now on: `Standby::staleness` of `shape-meta`. Of several standbys without a name the maximum
+    /// counts.
+    ///
+    /// The closure should hold a weak reference. When it returns `None`, the standby no longer counts.
+    /// [`watch`](Self::watch) the store of a standby that is promoted.
+    pub fn watch_standby(
+        &self,
+        observer: MetricsObserver,
+        staleness: impl FnMut() -> Option<Duration> + Send + 'static,
+    ) {
+        let mut sources = self.sources();
+        if observer.is_shared() {
+            sources.shared = Some(observer.clone());
+        }
+        sources.list.push(Source::Standby(observer, Box::new(staleness)));
     }
 
     /// Adds a function that sets other gauges. It is called by every [`record`](Self::record) until it

@@ -72,6 +72,39 @@ fn a_store_reopened_under_its_name_replaces_the_old_one() {
     assert_eq!(states(|| reporter.record()), ["main ready"]);
 }
 
+/// Without names the maximum counts, and with one each has its own gauge. One that is gone leaves
+/// zero.
+#[test]
+fn c16_the_staleness_of_standbys_is_reported() {
+    let reporter = Reporter::default();
+    let of_standby = |observer: MetricsObserver, seconds: &'static [u64]| {
+        let mut left = seconds.iter().copied().map(Duration::from_secs);
+        reporter.watch_standby(observer, move || left.next());
+    };
+    of_standby(MetricsObserver::new(), &[3, 1]);
+    of_standby(MetricsObserver::new(), &[2, 7]);
+    of_standby(MetricsObserver::named("one"), &[5]);
+    let recorded = || {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || reporter.record());
+        let all = snapshotter.snapshot().into_vec().into_iter();
+        let mut gauges: Vec<_> = all
+            .filter(|(key, ..)| key.key().name() == "shape_meta.standby.staleness")
+            .map(|(key, _, _, value)| {
+                let DebugValue::Gauge(value) = value else { panic!("not a gauge: {key:?}") };
+                (key.key().labels().next().map(|label| label.value().to_owned()), *value)
+            })
+            .collect();
+        gauges.sort_by(|one, other| one.0.cmp(&other.0));
+        gauges
+    };
+    let one = || Some("one".to_owned());
+    assert_eq!(recorded(), [(None, 3.0), (one(), 5.0)]);
+    assert_eq!(recorded(), [(None, 7.0), (one(), 0.0)]);
+    assert_eq!(recorded(), [(None, 0.0)]);
+}
+
 #[test]
 fn a_source_can_be_added_while_others_are_called() {
     let reporter = Reporter::default();
