@@ -26,29 +26,27 @@ pub(crate) fn drop_to_owner(command: &Command) -> Result<(), Failure> {
 }
 
 /// Returns the directory in which a command works: that of the database. A backup into a directory that only
-/// root can change is root's own.
+/// root can change is root's own, and a stack in PostgreSQL has none.
 fn working_directory(command: &Command) -> Option<PathBuf> {
-    let database = match command {
-        Command::Completions { .. } | Command::Man { .. } => return None,
+    match command {
+        Command::Completions { .. } | Command::Man { .. } => None,
+        #[cfg(feature = "postgres")]
+        Command::Stacks { .. } => None,
         Command::Backup { database, to, .. } => {
             // Its owner creates what is missing.
             let target = to.ancestors().map(named).find(|path| path.exists());
-            if target.is_some_and(|target| is_roots_alone(&target)) {
-                return None;
-            }
-            database
+            let is_roots = target.is_some_and(|target| is_roots_alone(&target));
+            (!is_roots).then(|| database.directory.clone())
         }
+        Command::Explain { database } | Command::Repair { database, .. } => Some(database.directory.clone()),
         Command::Inspect { database, .. }
         | Command::List { database, .. }
         | Command::Show { database, .. }
         | Command::Verify { database, .. }
-        | Command::Explain { database }
         | Command::Export { database, .. }
         | Command::Import { database, .. }
-        | Command::Orphans { database, .. }
-        | Command::Repair { database, .. } => database,
-    };
-    Some(database.directory.clone())
+        | Command::Orphans { database, .. } => database.directory.clone(),
+    }
 }
 
 fn named(path: &Path) -> PathBuf {

@@ -7,7 +7,8 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use crate::{
     AttemptContext, AwaitShapes, ChangeLog, CloseReport, Entry, GetOrAdd, Handle, Health, Key, LastReadStore,
     LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Pending, ReadShapes, RebuildStore,
-    Receipt, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted, Usage,
+    Receipt, Repaired, Reservation, Result, Seq, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted,
+    Usage,
     feed::{Feed, FeedError, FeedOptions},
 };
 

@@ -25,6 +25,7 @@ use crate::{
         meta::{Meta, Ownership},
         migrate,
         row::{self, Defect},
+        stamp::StampRow,
     },
     read::last_reads,
     write::batch::BatchWriter,
