@@ -17,7 +17,7 @@ use crate::{
         file_sizes::FileSizes,
         idle,
         limit::LimitState,
-        main_file::{MainFile, checkpointed_state},
+        main_file::{MainFile, Stamp, checkpointed_state},
         meter::{Lease, Meter},
         operation::Operation,
         pool::{PooledReader, ReaderPool},
@@ -132,18 +132,17 @@ impl OpenFile {
         Ok(Some(Self { database, wal }))
     }
 
-    /// Returns the sizes of the database and of its WAL, if the files still have their names. If not, the
-    /// next open would not find what is written to them.
-    fn sizes_in_place(&self) -> Option<(u64, u64)> {
-        let size = |path: &Path, id| match FileId::and_size_at(path) {
-            Ok((current, size)) if current == id => Some(size),
-            _ => None,
-        };
+    /// Returns the stamp of the database and the size of its WAL, if the files still have their names. If
+    /// not, the next open would not find what is written to them. A system call for each file.
+    fn in_place(&self) -> Option<(Stamp, u64)> {
         let wal = match &self.wal {
-            Some((path, id)) => size(path, *id)?,
+            Some((path, id)) => match FileId::and_size_at(path) {
+                Ok((current, size)) if current == *id => size,
+                _ => return None,
+            },
             None => 0,
         };
-        Some((size(self.database.path(), self.database.id())?, wal))
+        Some((self.database.stamp()?, wal))
     }
 
     /// Whether another file has the name of the database, next to the WAL of this one. SQLite would read the
@@ -225,11 +224,26 @@ impl Writer {
     /// Whether the files still have their names. Records their sizes.
     fn is_in_place(&self) -> bool {
         let Some(file) = &self.file else { return true };
-        let sizes = file.sizes_in_place();
-        if let Some((database, wal)) = sizes {
-            self.sizes.set(database, wal);
+        let found = file.in_place();
+        if let Some((database, wal)) = found {
+            self.sizes.set(database.size(), wal);
         }
-        sizes.is_some()
+        found.is_some()
+    }
+
+    /// [`is_in_place`](Self::is_in_place) and [`record_own_writes`](Self::record_own_writes) in one, since
+    /// each look at a file is a system call.
+    fn is_in_place_with_own_writes(&mut self) -> bool {
+        let Some(file) = &mut self.file else { return true };
+        let Some((database, wal)) = file.in_place() else {
+            self.record_own_writes();
+            return false;
+        };
+        self.sizes.set(database.size(), wal);
+        if let Some(connection) = &self.connection {
+            file.database.record_stamp(database, || checkpointed_state(connection));
+        }
+        true
     }
 
     /// Returns the length of the WAL, in bytes, if it is shorter than this writer left it.
@@ -517,11 +531,12 @@ impl Connections {
         let mut lease = waiting.granted();
         let checked = shorter_wal.map_or(Ok(()), |size| check_wal(connection, size));
         let mut outcome = checked.and_then(|()| work(connection));
-        if outcome.is_ok() && operation.is_durable() && !writer.is_in_place() {
+        if outcome.is_err() || !operation.is_durable() {
+            writer.record_own_writes();
+        } else if !writer.is_in_place_with_own_writes() {
             // The commit went to a file that the next open does not find.
             outcome = Err(moved());
         }
-        writer.record_own_writes();
         lease.record(&outcome);
         if outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind())) {
             self.discard(&mut writer);

@@ -38,6 +38,10 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    pub(super) fn size(self) -> u64 {
+        self.size
+    }
+
     fn at(path: &Path) -> io::Result<(FileId, Self)> {
         let metadata = fs::metadata(path)?;
         let stamp =
@@ -67,17 +71,30 @@ impl MainFile {
         self.id
     }
 
+    /// Returns the stamp of the file. `None` if another file has its name, or none. A system call.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        Stamp::at(&self.path).ok().filter(|(id, _)| *id == self.id).map(|(_, stamp)| stamp)
+    }
+
     /// Returns the stamp of the file if it was written since the latest operation of the writer. `None` also
     /// if another file has its name, or none.
     pub(super) fn new_stamp(&self) -> Option<Stamp> {
-        let (id, stamp) = Stamp::at(&self.path).ok()?;
-        (id == self.id && stamp != self.stamp).then_some(stamp)
+        self.stamp().filter(|stamp| *stamp != self.stamp)
     }
 
     /// Records what the writer itself wrote, after each of its operations. `state` returns a state up to
     /// which it has moved everything into the file, if there is one.
     pub(super) fn record_own_writes(&mut self, state: impl FnOnce() -> Option<Meta>) {
-        let Some(stamp) = self.new_stamp() else { return };
+        if let Some(stamp) = self.stamp() {
+            self.record_stamp(stamp, state);
+        }
+    }
+
+    /// The same with a stamp that was taken after the operation.
+    pub(super) fn record_stamp(&mut self, stamp: Stamp, state: impl FnOnce() -> Option<Meta>) {
+        if stamp == self.stamp {
+            return;
+        }
         self.stamp = stamp;
         if self.has_wal {
             self.floor = state().or(self.floor);
