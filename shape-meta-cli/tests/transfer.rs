@@ -1,6 +1,12 @@
 //! `backup`, `export`, `import` and `orphans`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use shape_meta_core::ReadShapes;
 use shape_meta_sqlite::DiskIndexes;
@@ -34,6 +40,35 @@ fn a_backup_under_a_writing_owner_is_a_consistent_database() {
     let backup = open(&copied, DiskIndexes::Maintained);
     let shapes = backup.counts().expect("reads").total;
     assert!(shapes >= 2_000 && shapes.is_multiple_of(100), "the backup holds whole batches: {shapes} shapes");
+}
+
+/// The import waits for ten minutes, in which a file can be put back. It says so.
+#[cfg(unix)]
+#[test]
+fn c9_an_import_says_that_it_waits_for_the_disk() {
+    let (from, to) = (directory(), directory());
+    fill(&open(from.path(), DiskIndexes::Maintained), 1..=2);
+    let export = run(&["export", path(&from)]);
+    let mut lines = export.out.lines();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shape-meta"))
+        .args(["import", path(&to)])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut input = child.stdin.take().expect("standard input is piped");
+    let mut send = |line: Option<&str>| writeln!(input, "{}", line.expect("a line")).expect("it reads");
+    send(lines.next());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The first shape is written, so the files are open.
+    while run(&["list", path(&to)]).out.lines().count() < 2 && Instant::now() < deadline {}
+    fs::remove_file(to.path().join("shape-meta.sqlite3-wal")).expect("it is there");
+    send(lines.next());
+    let mut note = String::new();
+    BufReader::new(child.stderr.take().expect("it is piped")).read_line(&mut note).expect("UTF-8");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(note.contains("are tried again") && note.contains("-wal"), "{note}");
 }
 
 /// The clock of the machine that wrote the lines was ahead, or a line is damaged.

@@ -9,8 +9,8 @@ use serde_json::json;
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    Error, ErrorKind, MutateError, MutateShapesExt, NoopObserver, ShapeStore, SnapshotState, StoreControl,
-    Wait,
+    Error, ErrorKind, MutateError, MutateShapesExt, NoopObserver, Observer, ShapeStore, SnapshotState,
+    StoreControl, Wait,
 };
 use shape_meta_sqlite::{DiskIndexes, OnCorruption, SqliteOptions, SqliteStore};
 
@@ -25,6 +25,23 @@ use crate::{
 
 /// Limit on a wait for a slow disk: for capacity in the buffer, and for the last flush.
 const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// After how many failures in a row a note is printed: less than a second, and each tenfold of it.
+const NOTED_FAILURES: [u32; 4] = [3, 30, 300, 3_000];
+
+/// Says that the disk is waited for.
+struct Notes;
+
+impl Observer for Notes {
+    fn retrying(&self, error: &Error, failures: u32, _: Duration) {
+        if NOTED_FAILURES.contains(&failures) {
+            output::note(format!(
+                "the shapes could not be written {failures} times, and are tried again: {}",
+                output::safe(&error.to_string())
+            ));
+        }
+    }
+}
 
 /// Skipped lines that are reported one by one. All are counted.
 const REPORTED: u64 = 100;
@@ -163,7 +180,7 @@ impl Target {
 /// Puts a cache and a buffer above a store.
 fn buffered(store: impl ShapeStore + 'static) -> Result<Box<dyn StoreControl>, Error> {
     let cached = Cached::open(store, CacheOptions::default(), Arc::new(NoopObserver))?;
-    Ok(Box::new(Buffered::new(cached, BufferOptions::default(), Arc::new(NoopObserver))?))
+    Ok(Box::new(Buffered::new(cached, BufferOptions::default(), Arc::new(Notes))?))
 }
 
 fn add(
