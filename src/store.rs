@@ -224,8 +224,8 @@ impl ShapeMeta {
     ///
     /// [`Cleaner`](crate::ErrorKind::Cleaner) if the cleaner failed, [`Panicked`](crate::ErrorKind::Panicked)
     /// if it panicked, and the errors of the database. The same shapes are handed over again.
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) if an observer calls this on the thread of a mutation or
-    /// of a repair.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if an observer calls this on the thread of a mutation
+    /// or of a repair.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub fn clean_once(&self) -> Result<bool> {
         match &self.0.cleanup {

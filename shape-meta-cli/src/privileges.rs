@@ -1,7 +1,7 @@
 //! Root becomes the owner of the directory that a command works in.
 //!
-//! The owner of a directory can put links and other files under each name in it at any time. Root would follow
-//! them: to write, to give away or to read files of the whole system. A process of that owner can do to it
+//! The owner of a directory can put links and other files under each name in it at any time. Root would
+//! follow them: to write, to give away or to read files of the whole system. A process of that owner can do
 //! only what the owner can do.
 
 use std::{
@@ -11,8 +11,8 @@ use std::{
 
 use crate::{args::Command, exit::Failure};
 
-/// Becomes the owner of the directory of the command, if this process is root's and the directory is not. Call
-/// it before another thread is started.
+/// Becomes the owner of the directory of the command, if this process is root's and the directory is not.
+/// Call it before another thread is started.
 ///
 /// # Errors
 ///

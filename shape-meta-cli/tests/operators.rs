@@ -138,6 +138,19 @@ fn c11_root_can_do_what_the_owner_of_the_directory_can() {
     }
 }
 
+/// A database of which nothing is left must not look like one that was empty.
+#[test]
+fn c11_a_repair_that_cannot_know_what_is_lost_says_so() {
+    for size in [100, 8_192] {
+        let directory = closed();
+        let database = fs::OpenOptions::new().write(true).open(directory.path().join(DATABASE));
+        database.and_then(|file| file.set_len(size)).expect("the file is cut");
+        let ran = run(&["repair", path(&directory)]);
+        assert_eq!(ran.code, 1, "{size}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("more may be lost"), "{size}: {}", ran.out);
+    }
+}
+
 #[test]
 fn c11_concurrent_backups_never_meet() {
     let (from, to) = (closed(), directory());

@@ -1,4 +1,5 @@
-//! C11: links and pipes that another user of the directory puts under the names of our files are not followed.
+//! C11: links and pipes that another user of the directory puts under the names of our files are not
+//! followed.
 
 use std::{
     fs,
@@ -44,6 +45,9 @@ fn attributes(path: &Path) -> (u32, u32, u32) {
     (metadata.mode(), metadata.uid(), metadata.gid())
 }
 
+/// Puts something under a name.
+type Plant<'a> = &'a dyn Fn(&Path);
+
 fn filled(directory: &Path) -> SqliteStore {
     let store = support::open(directory, options());
     support::fill(&store, 1..=20);
@@ -58,8 +62,7 @@ fn c11_a_take_over_follows_no_planted_name() {
     let pipe = |name: &Path| {
         assert!(Command::new("mkfifo").arg(name).status().expect("it is installed").success());
     };
-    let planted: [(&str, &dyn Fn(&Path)); 3] =
-        [("a link", &link), ("a hard link", &hard_link), ("a pipe", &pipe)];
+    let planted: [(&str, Plant<'_>); 3] = [("a link", &link), ("a hard link", &hard_link), ("a pipe", &pipe)];
     for (what, plant) in planted {
         let directory = directory();
         let former = filled(directory.path());

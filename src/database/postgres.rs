@@ -68,7 +68,8 @@ fn options_of(options: PostgresOptions, layers: &Layers, cleaner: &dyn ShapeClea
 impl Database for PostgresStore {
     forward_to_store!();
 
-    /// No lock of this process is held while an observer is called, and the server bounds the waits for its own.
+    /// No lock of this process is held while an observer is called, and the server bounds the waits for its
+    /// own.
     fn check_not_writing(&self) -> Result<()> {
         Ok(())
     }

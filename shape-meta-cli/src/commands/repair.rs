@@ -56,16 +56,17 @@ pub(super) fn run(
                 json!({"created_seq": lost.created.get(), "handle": handle, "why": lost.why})
             })
             .collect();
-        output::json(
-            out,
-            &json!({
-                "salvaged": repaired.saved,
-                "lost": lost,
-                "vanished": repaired.vanished,
-                "lost_cleanups": repaired.lost_cleanups,
-                "quarantined_as": repaired.path.display().to_string(),
-            }),
-        )?;
+        let mut report = json!({
+            "salvaged": repaired.saved,
+            "lost": lost,
+            "vanished": repaired.vanished,
+            "lost_cleanups": repaired.lost_cleanups,
+            "quarantined_as": repaired.path.display().to_string(),
+        });
+        if !repaired.knows_count {
+            report["count"] = "unknown".into();
+        }
+        output::json(out, &report)?;
     } else {
         for lost in &repaired.lost {
             let handle =
@@ -76,6 +77,12 @@ pub(super) fn run(
         }
         if repaired.vanished > 0 {
             writeln!(out, "vanished: {} shapes of which no row was found", repaired.vanished)?;
+        }
+        if !repaired.knows_count {
+            writeln!(
+                out,
+                "count: unknown before the damage, so more may be lost; `orphans` finds their stored data"
+            )?;
         }
         if repaired.lost_cleanups > 0 {
             writeln!(
@@ -88,7 +95,7 @@ pub(super) fn run(
         let path = repaired.path.display().to_string();
         writeln!(out, "the damaged database is quarantined as {}", output::safe(&path))?;
     }
-    let is_clean = repaired.missing() == 0 && repaired.lost_cleanups == 0;
+    let is_clean = repaired.missing() == 0 && repaired.knows_count && repaired.lost_cleanups == 0;
     Ok(if is_clean { Success::Clean } else { Success::Findings })
 }
 

@@ -7,8 +7,8 @@ use crate::{Change, Error, ErrorKind, Handle, Latencies, MutateError, Refusal, R
 ///
 /// An event is emitted on the thread on which it happens, in some cases while mutations of other threads
 /// wait. So a method must return soon and must not block. A call into the store works, or fails as
-/// [`Unsupported`](ErrorKind::Unsupported) where it would wait for the operation that is observed. A panic in an
-/// observer is treated as a panic of the observed operation.
+/// [`Unsupported`](ErrorKind::Unsupported) where it would wait for the operation that is observed. A panic in
+/// an observer is treated as a panic of the observed operation.
 pub trait Observer: Send + Sync {
     /// An activity begins. The returned span is kept until the activity ends, and is ended with its outcome.
     fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {

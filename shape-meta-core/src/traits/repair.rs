@@ -17,8 +17,10 @@ pub struct Repaired {
     /// known handle are handed to the cleaner at the next recovery.
     pub lost: Vec<Lost>,
     /// The number of further shapes that the damaged database counted, but of which no trace was found. 0 if
-    /// its count is damaged as well.
+    /// its count is damaged as well: see `knows_count`.
     pub vanished: u64,
+    /// Whether the number of shapes before the damage is known. If not, more shapes than `lost` may be gone.
+    pub knows_count: bool,
     /// The number of damaged cleanup tasks: handles of shapes that are gone, of which the stored data is not
     /// deleted. Compare the stored data with the metadata to find it.
     pub lost_cleanups: u64,
@@ -62,7 +64,16 @@ impl Repaired {
     /// Returns the result of a repair that moved the database to `path` because of `error` and carried
     /// `saved` shapes over.
     pub fn new(path: PathBuf, error: Error, saved: u64, lost: Vec<Lost>) -> Self {
-        Self { path, error, saved, lost, vanished: 0, lost_cleanups: 0, took: Duration::ZERO }
+        Self {
+            path,
+            error,
+            saved,
+            lost,
+            vanished: 0,
+            knows_count: true,
+            lost_cleanups: 0,
+            took: Duration::ZERO,
+        }
     }
 
     /// Returns the number of shapes that were not carried over, as far as it is known.

@@ -126,7 +126,8 @@ impl OwnerLock {
     pub(crate) fn take_over(files: &Files, witness: Option<Witness>) -> Result<Self> {
         let path = files.lock();
         let ours = files.lock_of_process(process::id());
-        // One that was left by a killed process, or a link that another user has put there: it is not followed.
+        // One that was left by a killed process, or a link that another user has put there, which is not
+        // followed.
         files::remove(&ours)?;
         let file = open(OpenOptions::new().create_new(true), &ours)?;
         file.try_lock().map_err(|error| failed_on("lock", &ours)(error.into()))?;
@@ -340,7 +341,8 @@ fn in_use_by_tool(files: &Files) -> Error {
     )
 }
 
-/// Gives a lock file that this process has made as root to the owner of the directory, whose service has to lock it, too.
+/// Gives a lock file that this process has made as root to the owner of the directory, whose service has to
+/// lock it, too.
 fn give_to_owner(lock: &File, files: &Files) {
     #[cfg(unix)]
     {

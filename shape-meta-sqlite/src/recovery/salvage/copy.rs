@@ -39,6 +39,8 @@ pub(crate) struct Copied {
     pub(crate) lost: Vec<Lost>,
     /// Number of shapes that the damaged database or memory counted, and of which no row was found.
     pub(crate) vanished: u64,
+    /// Whether the damaged database or memory counted.
+    pub(crate) knows_count: bool,
     /// Number of damaged rows of `to_clean`.
     pub(crate) lost_cleanups: u64,
 }
@@ -159,12 +161,13 @@ impl Copier<'_> {
         }
         self.copy_other_tables(connection, last_seq)?;
         let expected = match self.trusted.entries {
-            Some(entries) => entries.len() as u64,
-            None => stored.map_or(0, |meta| meta.counts.total),
+            Some(entries) => Some(entries.len() as u64),
+            None => stored.map(|meta| meta.counts.total),
         };
-        let vanished = expected.saturating_sub(counts.total + lost.len() as u64);
+        let vanished = expected.unwrap_or(0).saturating_sub(counts.total + lost.len() as u64);
         let lost_cleanups = self.found.lost_cleanups;
-        Ok(Copied { salvaged: counts.total, lost, vanished, lost_cleanups })
+        let knows_count = expected.is_some();
+        Ok(Copied { salvaged: counts.total, lost, vanished, knows_count, lost_cleanups })
     }
 
     /// Returns each shape of which a row or a trusted entry exists, with its locations, oldest first.

@@ -77,6 +77,7 @@ pub(crate) fn rebuild(
     put_in_place(files)?;
     let mut repaired = Repaired::new(path, error, copied.salvaged, copied.lost);
     (repaired.vanished, repaired.lost_cleanups) = (copied.vanished, copied.lost_cleanups);
+    repaired.knows_count = copied.knows_count;
     repaired.took = started.elapsed();
     observer.quarantined(&repaired.path, &repaired.error);
     observer.repaired(&repaired);
