@@ -221,7 +221,7 @@ pub(crate) struct Connection {
 }
 
 /// Returns an argument without the password that it may contain.
-fn masked(argument: &str) -> String {
+pub(crate) fn masked(argument: &str) -> String {
     const MASK: &str = "***";
     // `postgres://user:password@host`.
     let mut masked = argument.to_owned();

@@ -13,7 +13,10 @@ use shape_meta_core::{
 use shape_meta_postgres::PostgresInspector;
 use shape_meta_sqlite::Inspector;
 
-use crate::{args::Database, exit::Failure};
+use crate::{
+    args::{Database, masked},
+    exit::Failure,
+};
 
 /// What a command line names.
 #[derive(Debug)]
@@ -67,7 +70,8 @@ impl Database {
 /// Refuses a connection string where a directory belongs. It is not repeated, since it may hold a password.
 fn refuse_url(directory: &Path) -> Result<(), Failure> {
     let text = directory.to_string_lossy();
-    match text.starts_with("postgres://") || text.starts_with("postgresql://") {
+    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    match is_url || masked(&text) != text && !directory.exists() {
         true => Err(Failure::Usage(
             "DIRECTORY is a connection string; pass it by `--url`, with the name of the stack as `--stack`"
                 .into(),

@@ -128,7 +128,7 @@ fn prints_this_of_a_stack() {
     let record = Arc::new(hostile.record(Seq::new(13)));
     let changes = vec![Change::Add { record, state: SnapshotState::Complete }];
     store.apply(&Batch { changes, through: Seq::new(13) }).expect("it applies");
-    let reads = [(Seq::new(2), Timestamp::now())];
+    let reads = [(Seq::new(2), Timestamp::from_micros(2))];
     store.last_read_store().expect("it has one").save(&reads).expect("it saves");
     fixture.open("closed").close();
 
