@@ -6,7 +6,8 @@ use std::{
 };
 
 use shape_meta::{
-    BufferOptions, CacheOptions, FlusherOptions, FlusherPool, ReadShapes, ShapeMeta, StoreControl,
+    BufferOptions, CacheOptions, FlusherOptions, FlusherPool, OnLiveOwner, ReadShapes, ShapeMeta,
+    StoreControl,
 };
 use shape_meta_harness::compositions::{ALL, PRODUCT, TIMEOUT, directory, sqlite};
 
@@ -98,8 +99,10 @@ fn c12_close_waits_for_the_cleaner_within_its_deadline() {
         assert!(begun.elapsed() < TIMEOUT, "and not for ever");
         storage.release();
         drop(store);
-        // The call in progress ended before the database was given up, and was acknowledged.
-        let store = open(PRODUCT, directory.path(), &storage);
+        // The database is given up when the call in progress has ended, and was acknowledged.
+        let waits = sqlite().on_live_owner(OnLiveOwner::Wait(TIMEOUT));
+        let store = builder(PRODUCT, &storage).sqlite(waits).open(directory.path()).expect("it opens");
+        storage.watch(&store);
         settle(&store);
         assert_eq!(storage.stored(), handles([2]), "{composition:?}");
     }

@@ -1,9 +1,14 @@
-use std::{fs, io, path::Path, time::UNIX_EPOCH};
+use std::{
+    fs, io,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-/// The identity of a file, by device and inode: another file under the same name has another identity. On
-/// systems without inodes all identities are equal.
+/// The identity of a file, by device, inode, and the time of its creation where the file system knows it:
+/// another file under the same name has another identity, also if it has been given the inode of the former
+/// one. On systems without inodes all identities are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FileId(Option<(u64, u64)>);
+pub(crate) struct FileId(Option<(u64, u64, Option<SystemTime>)>);
 
 impl FileId {
     /// Returns the identity of the file that has this name. Does not open it.
@@ -38,13 +43,13 @@ impl FileId {
 }
 
 #[cfg(unix)]
-fn of(metadata: &fs::Metadata) -> Option<(u64, u64)> {
+fn of(metadata: &fs::Metadata) -> Option<(u64, u64, Option<SystemTime>)> {
     use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 #[cfg(not(unix))]
-fn of(_: &fs::Metadata) -> Option<(u64, u64)> {
+fn of(_: &fs::Metadata) -> Option<(u64, u64, Option<SystemTime>)> {
     None
 }
 
@@ -60,11 +65,13 @@ impl FileOrigin {
         let metadata = fs::metadata(path)?;
         let mut bytes = Vec::new();
         // Without the device, whose number may change at a restart.
-        if let Some((_, inode)) = of(&metadata) {
+        let id = of(&metadata);
+        if let Some((_, inode, _)) = id {
             bytes.extend_from_slice(&inode.to_le_bytes());
         }
         // An inode is soon used again.
-        let since = metadata.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        let created = id.and_then(|(.., created)| created).or_else(|| metadata.created().ok());
+        let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
         bytes.extend_from_slice(&since.unwrap_or_default().as_nanos().to_le_bytes());
         Ok(Self(bytes))
     }
@@ -77,6 +84,33 @@ impl FileOrigin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A database that is removed and put back from a backup often gets the inode that it had.
+    #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "depends on the file system")]
+    fn c13_a_file_with_the_inode_of_a_former_one_has_another_identity() {
+        let directory = tempfile::tempdir().expect("it is created");
+        let file = directory.path().join("file");
+        let create = || {
+            fs::write(&file, b"1").expect("it is written");
+            let created = fs::metadata(&file).and_then(|metadata| metadata.created());
+            (FileId::at(&file).expect("it is there"), created.ok())
+        };
+        let mut former: Vec<FileId> = Vec::new();
+        while former.len() < 20 {
+            let (id, Some(created)) = create() else { return };
+            assert!(!former.contains(&id), "{id:?} is given twice");
+            former.push(id);
+            // The clock of a file system may tick only 250 times a second.
+            loop {
+                fs::remove_file(&file).expect("it is removed");
+                if create().1 != Some(created) {
+                    break;
+                }
+            }
+            fs::remove_file(&file).expect("it is removed");
+        }
+    }
 
     #[test]
     #[cfg_attr(not(unix), ignore = "depends on the file system")]
