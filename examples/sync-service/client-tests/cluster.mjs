@@ -49,7 +49,7 @@ export class Cluster {
   static async create() {
     const cluster = new Cluster()
     cluster.user = unprivileged()
-    process.setMaxListeners(20)
+    process.setMaxListeners(50)
     cluster.directory = mkdtempSync(join(tmpdir(), 'sync-service-pg-'))
     if (cluster.user.uid !== undefined) chownSync(cluster.directory, cluster.user.uid, cluster.user.gid)
     cluster.data = join(cluster.directory, 'data')

@@ -4,8 +4,8 @@ import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { guard } from './cluster.mjs'
 
-/** More would block one event loop until connections time out. */
-const CLIENTS_OF_A_PROCESS = 1250
+/** More would block an event loop for seconds after each transaction. */
+const CLIENTS_OF_A_PROCESS = 250
 
 export class ClientProcesses {
   constructor(clients) {

@@ -40,8 +40,11 @@ const DEADLINE = 60_000 + 30 * Number(options.clients)
 /** What is more is a loop: requests of a client in a round and in each of its seconds, and refetches. A live
  * client makes a request for each transaction that changes its shape. */
 const [MAX_REQUESTS, MAX_REQUESTS_PER_SECOND, MAX_REFETCHES] = [300, 100, 15]
+/** With many clients, longer waits and larger responses: the machine has to run all clients, too. */
+const isLarge = Number(options.clients) > 500
 /** Fewer shapes than the round of evictions makes, and more than the clients use. */
-const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', String(Number(options.shapes) + 20), '--min-age', '1', '--live-seconds', Number(options.clients) > 500 ? '20' : '5', '--chunk-bytes', '20000']
+const MAX_SHAPES = String(Number(options.shapes) + 20)
+const SERVICE_OPTIONS = ['--allow-delete', '--max-shapes', MAX_SHAPES, '--min-age', '1', '--live-seconds', isLarge ? '20' : '5', '--chunk-bytes', isLarge ? '1000000' : '20000']
 
 console.log(`seed ${options.seed}: ${options.clients} clients of ${options.shapes} shapes`)
 const directory = mkdtempSync(join(tmpdir(), 'sync-service-'))
@@ -107,7 +110,7 @@ async function writer(seed, over) {
     try {
       await write(sql, own, rows)
       // Every transaction is compared with every shape of its tables: more shapes, fewer transactions.
-      await pause(Number(options.clients) / 20)
+      await pause(Number(options.clients) / (isLarge ? 5 : 20))
     } catch (error) {
       const isDisconnect = !error.code || error.code.startsWith('57') || error.code.startsWith('E')
       const isSchema = ['42703', '0A000'].includes(error.code)

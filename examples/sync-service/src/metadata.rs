@@ -130,11 +130,10 @@ impl Metadata {
     /// Returns an error unless the logs of this process are those of the shapes: it is the owner, or has the
     /// same files as the owner.
     pub(crate) fn check_serves(&self) -> Result<()> {
-        match self.owner() {
-            Some(_) if !self.is_fenced() => Ok(()),
-            None if !self.has_own_logs() => Ok(()),
-            _ => Err(Failure::Overloaded("another node serves the shapes".to_owned(), 1)),
+        if !self.has_own_logs() || self.is_owner() && !self.is_fenced() {
+            return Ok(());
         }
+        Err(Failure::Overloaded("another node serves the shapes".to_owned(), 1))
     }
 
     /// Returns whether another process has taken the shapes over.
