@@ -87,17 +87,15 @@ impl Servers {
         let mut servers = Self { primary, replica: None, held: MemoryStore::new(), past: Vec::new() };
         if random.bool() {
             servers.replica = Some(servers.primary.replica());
-            // The replica is made of a server that waits for none.
-            servers
-                .primary
-                .execute(&["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"])?;
             servers.await_replica()?;
         }
         Ok(Some(servers))
     }
 
-    /// Waits until commits wait for the replica.
+    /// Makes commits wait for the replica, and waits until they do.
     fn await_replica(&self) -> Outcome<()> {
+        let set = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+        self.primary.execute(&[set, "SELECT pg_reload_conf()"])?;
         let deadline = Instant::now() + TIMEOUT;
         while self.primary.query("SELECT sync_state FROM pg_stat_replication")? != "sync" {
             if Instant::now() > deadline {
@@ -164,7 +162,7 @@ impl Servers {
                 self.primary.kill();
                 replica.promote();
                 self.primary = replica;
-                // Commits wait until there is another replica.
+                // Its backup and its stream have what is committed until commits wait again.
                 self.replica = Some(self.primary.replica());
                 self.await_replica()
             }
