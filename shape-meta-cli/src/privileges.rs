@@ -45,7 +45,14 @@ fn working_directory(command: &Command) -> Option<PathBuf> {
         | Command::Verify { database, .. }
         | Command::Export { database, .. }
         | Command::Import { database, .. }
-        | Command::Orphans { database, .. } => database.directory.clone(),
+        | Command::Orphans { database, .. } => {
+            // With `--url` the argument in the place of DIRECTORY is another one.
+            #[cfg(feature = "postgres")]
+            if database.server.url.is_some() {
+                return None;
+            }
+            database.directory.clone()
+        }
     }
 }
 
