@@ -10,6 +10,7 @@ globalThis.document = { hidden: false, addEventListener() {}, removeEventListene
 
 const clients = new Map()
 let url
+let addresses = 1
 /** Whether the connections to a node end when requests are routed to another one. */
 let isBalanced = false
 let connections = new AbortController()
@@ -18,9 +19,9 @@ let connections = new AbortController()
 let warnings = []
 console.warn = (text) => String(text).includes('SSE connections are closing') || warnings.push(String(text).slice(0, 300))
 
-/** Each client has one of 50 addresses of this machine, so that many find a free port fast. */
+/** With more than one address of this machine, many clients find a free port fast. */
 function send(number, search, init) {
-  const address = url.replace('127.0.0.1', `127.0.0.${1 + (number % 50)}`) + search
+  const address = url.replace('127.0.0.1', `127.0.0.${1 + (number % addresses)}`) + search
   if (!isBalanced) return fetch(address, init)
   return fetch(address, { ...init, signal: AbortSignal.any([connections.signal, init.signal].filter(Boolean)) })
 }
@@ -52,6 +53,7 @@ const FUNCTIONS = {
     connections = new AbortController()
     isBalanced = to.isBalanced
     url = to.url
+    addresses = to.addresses
   },
 
   async open(list) {

@@ -68,11 +68,11 @@ process.once('exit', () => {
 })
 const cluster = await Cluster.create()
 const newService = async (name = 'service', more = []) =>
-  new Service({ cluster, data: join(data, name), port: await freePort(), log: join(directory, `${name}.log`), options: [...SERVICE_OPTIONS, ...more] })
+  new Service({ cluster, address: isLarge ? '0.0.0.0' : '127.0.0.1', data: join(data, name), port: await freePort(), log: join(directory, `${name}.log`), options: [...SERVICE_OPTIONS, ...more] })
 let service = await newService()
 const newNode = (name) => newService(name, ['--metadata', cluster.connection, '--lease', '3'])
 const processes = new ClientProcesses(Number(options.clients))
-const route = ({ url }) => processes.all('route', { url, isBalanced: options.nodes })
+const route = ({ url }) => processes.all('route', { url, isBalanced: options.nodes, addresses: isLarge ? 50 : 1 })
 const nodes = options.nodes && new Nodes([await newNode('one'), await newNode('other')], route)
 const environment = { random, cluster, data, isMounted, nodes, service: () => (nodes ? nodes.current : service), clients: [] }
 environment.replace = {

@@ -8,8 +8,8 @@ const BINARY = process.env.SYNC_SERVICE
 if (!BINARY) throw new Error('SYNC_SERVICE names the program: run `cargo xtask service test`')
 
 export class Service {
-  constructor({ cluster, data, port, log, options = [] }) {
-    Object.assign(this, { cluster, data, port, log, options })
+  constructor({ cluster, data, port, log, address = '127.0.0.1', options = [] }) {
+    Object.assign(this, { cluster, data, port, log, address, options })
   }
 
   get url() {
@@ -27,7 +27,7 @@ export class Service {
   }
 
   spawn() {
-    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `0.0.0.0:${this.port}`, ...this.options]
+    const options = ['--postgres', this.cluster.connection, '--data', this.data, '--listen', `${this.address}:${this.port}`, ...this.options]
     this.process = guard(spawn(BINARY, options, { stdio: ['ignore', 'ignore', 'pipe'] }), 'SIGKILL')
     const log = createWriteStream(this.log, { flags: 'a' })
     this.process.stderr.pipe(log)
