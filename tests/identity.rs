@@ -1,14 +1,16 @@
 //! C13, one line of history, in whole compositions: what a restore, a swap or a second owner does to an owner
 //! that goes on, to a standby, and to its promotion.
 
-use std::{collections::HashSet, path::Path, process::Command};
+use std::{collections::HashSet, path::Path, process::Command, sync::Arc};
 
 use shape_meta::{
-    ErrorKind, HealthState, MutateShapesExt, OnLiveOwner, ReadShapes, ReadShapesExt, ShapeMeta, Standby,
-    StoreControl, Wait,
+    BufferOptions, CacheOptions, ErrorKind, HealthState, MutateShapesExt, NoopObserver, OnLiveOwner,
+    ReadShapes, ReadShapesExt, ShapeMeta, Standby, StoreControl, Wait,
 };
+use shape_meta_buffer::Buffered;
+use shape_meta_cache::Cached;
 use shape_meta_core::conformance::{handle, key, shape};
-use shape_meta_sqlite::Inspector;
+use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStore};
 
 use shape_meta_harness::compositions::{
     ALL, Composition, DIRECT_CACHED, FlushSchedule, PRODUCT, PRODUCT_DISK_LOOKUPS, TIMEOUT, WAIT, directory,
@@ -285,4 +287,41 @@ fn c13_a_fenced_owner_names_the_newer_one() {
     assert!(error.to_string().contains("a newer owner opened the database"), "{error}");
     second.add(shape(5), WAIT).expect("it is the owner");
     assert!(!second.has_handle(&handle(4)).expect("reads"));
+}
+
+/// A reader that was open before shows what went into the lost file, and no layer may take it for committed.
+#[test]
+fn c13_no_shape_in_a_lost_wal_counts_as_durable() {
+    for composition in ALL.map(|one| one.with_flush_schedule(FlushSchedule::Manual)) {
+        let directory = directory();
+        let store = composition.open(directory.path());
+        add(&store, 1..=3);
+        assert_eq!(shapes(&store).len(), 3, "a reader is open");
+        shell(directory.path(), "rm shape-meta.sqlite3-wal");
+        // The second call finds the shape if the first one has left it anywhere.
+        for _ in 0..2 {
+            let made = store.get_or_add(&shape(4), WAIT);
+            let _ = store.flush(TIMEOUT);
+            assert!(made.is_err() || made.is_ok_and(|made| !made.receipt.is_durable()), "{composition:?}");
+        }
+    }
+}
+
+/// The layers as they are composed without this crate.
+#[test]
+fn c13_a_flush_into_a_lost_wal_fails_over_a_cache_of_its_own() {
+    let directory = directory();
+    let options = SqliteOptions::default().disk_indexes(DiskIndexes::Omitted);
+    let store = SqliteStore::open(directory.path(), options, Arc::new(NoopObserver)).expect("it opens");
+    let cached = Cached::open(store, CacheOptions::default(), Arc::new(NoopObserver)).expect("it opens");
+    let options = BufferOptions::default().background_flush(false);
+    let store = Buffered::new(cached, options, Arc::new(NoopObserver)).expect("it opens");
+    store.add(shape(1), WAIT).expect("it is new");
+    store.flush(TIMEOUT).expect("nothing fails");
+    shell(directory.path(), "rm shape-meta.sqlite3-wal");
+    store.add(shape(2), WAIT).expect("it is new");
+    for _ in 0..3 {
+        store.flush(TIMEOUT).expect_err("the WAL has lost its name");
+    }
+    assert!(!store.close(TIMEOUT).is_complete());
 }

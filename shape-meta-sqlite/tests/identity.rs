@@ -276,6 +276,21 @@ fn c13_a_lost_or_replaced_wal_is_noticed() {
     }
 }
 
+/// A reader that was open before has the files by their descriptors, and shows the commit.
+#[test]
+fn c13_a_commit_into_a_lost_file_does_not_count_as_committed() {
+    for command in ["rm shape-meta.sqlite3-wal", "rm shape-meta.sqlite3", "mv shape-meta.sqlite3-wal aside"] {
+        let directory = support::directory();
+        let store = support::open(directory.path(), support::options());
+        support::fill(&store, 1..=3);
+        let scan = store.scan().expect("a reader is open");
+        drop(scan);
+        shell(directory.path(), command);
+        apply(&store, 4).expect_err("the file has lost its name");
+        assert!(store.last_seq().is_err(), "{command}");
+    }
+}
+
 /// Repairs the database from the shapes 1 to 3, and adds shape 4.
 fn assert_repairs(store: &SqliteStore) {
     let entries = Vec::from_iter((1..=3).map(|number| support::record(number).entry.clone()));

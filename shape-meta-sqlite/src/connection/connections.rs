@@ -1,7 +1,10 @@
 use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -47,6 +50,8 @@ pub(crate) struct Connections {
     /// The thread of the operation that has the writer locked. Held for moments.
     writing_on: Mutex<Option<ThreadId>>,
     sizes: Arc<FileSizes>,
+    /// Whether the latest commit went to a file that has lost its name. Readers that were open before show it.
+    is_astray: AtomicBool,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
     /// What the database must be (C13). Held for moments, and never across disk work.
@@ -362,6 +367,7 @@ impl Connections {
             writer: Arc::new(Mutex::new(writer)),
             writing_on: Mutex::default(),
             sizes,
+            is_astray: AtomicBool::new(false),
             is_owner: false,
             line: Mutex::new(line),
         }
@@ -464,6 +470,19 @@ impl Connections {
         }
     }
 
+    /// [`read`](Self::read) of what the next open will find: after a commit that went astray, the writer reads,
+    /// which verifies the files.
+    pub(crate) fn read_committed<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        match self.is_astray.load(Ordering::Acquire) {
+            true => self.write(operation, |connection| work(connection)),
+            false => self.read(operation, work),
+        }
+    }
+
     /// Checks out a reader for as long as the caller holds it; `None` if there is no pool.
     pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(PooledReader, Lease<'_>)>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -533,9 +552,13 @@ impl Connections {
         let mut outcome = checked.and_then(|()| work(connection));
         if outcome.is_err() || !operation.is_durable() {
             writer.record_own_writes();
-        } else if !writer.is_in_place_with_own_writes() {
-            // The commit went to a file that the next open does not find.
-            outcome = Err(moved());
+        } else {
+            let is_astray = !writer.is_in_place_with_own_writes();
+            self.is_astray.store(is_astray, Ordering::Release);
+            if is_astray {
+                // The commit went to a file that the next open does not find.
+                outcome = Err(moved());
+            }
         }
         lease.record(&outcome);
         if outcome.as_ref().is_err_and(|error| invalidates_connection(error.kind())) {
