@@ -321,7 +321,8 @@ fn c13_a_flush_into_a_lost_wal_fails_over_a_cache_of_its_own() {
     shell(directory.path(), "rm shape-meta.sqlite3-wal");
     store.add(shape(2), WAIT).expect("it is new");
     for _ in 0..3 {
-        store.flush(TIMEOUT).expect_err("the WAL has lost its name");
+        let error = store.flush(TIMEOUT).expect_err("the WAL has lost its name");
+        assert!(error.to_string().contains("-wal"), "{error}");
     }
     assert!(!store.close(TIMEOUT).is_complete());
 }

@@ -64,8 +64,8 @@ fn c9_an_import_says_that_it_waits_for_the_disk() {
     while run(&["list", path(&to)]).out.lines().count() < 2 && Instant::now() < deadline {}
     fs::remove_file(to.path().join("shape-meta.sqlite3-wal")).expect("it is there");
     send(lines.next());
-    let mut note = String::new();
-    BufReader::new(child.stderr.take().expect("it is piped")).read_line(&mut note).expect("UTF-8");
+    let note = BufReader::new(child.stderr.take().expect("it is piped")).lines().next();
+    let note = note.expect("it prints before it ends").expect("UTF-8");
     child.kill().expect("it runs");
     child.wait().expect("it ends");
     assert!(note.contains("are tried again") && note.contains("-wal"), "{note}");

@@ -665,17 +665,22 @@ impl Connections {
         {
             return Err(missing(path));
         }
-        let connection = self.settings.reopen_writer().map_err(failed(doing))?;
+        let explained = |error: Error| match error.kind() {
+            // The readers that are left have an index of the lost WAL, which a new one does not match.
+            ErrorKind::Io if self.is_astray.load(Ordering::Acquire) => moved().with_source(error),
+            _ => error,
+        };
+        let connection = self.settings.reopen_writer().map_err(|error| explained(failed(doing)(error)))?;
         // If it turns out to be another file, closing the connection must not touch its WAL.
         let keep_wal = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
         keep_wal(true).map_err(failed(doing))?;
-        self.check_owner(&Meta::read(&connection)?)?;
+        self.check_owner(&Meta::read(&connection).map_err(explained)?)?;
         if self.settings.path.is_some() {
             // An operator may have changed it while no connection was open. Without a change it writes
             // nothing.
             settings::set_journal_mode(&connection, self.settings.options.mode)?;
             // Opens the WAL.
-            self.check_owner(&Meta::read(&connection)?)?;
+            self.check_owner(&Meta::read(&connection).map_err(explained)?)?;
         }
         let file = OpenFile::new(&self.settings, former)?;
         if file.as_ref().map(|file| file.database.id()) != before {
