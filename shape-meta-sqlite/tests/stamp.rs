@@ -11,45 +11,12 @@ use std::{
 
 use shape_meta_core::{
     Definition, ErrorKind, Key, OnOtherStamp, ReadShapes, Record, Rekey, Relation, Seq, ShapeStoreExt,
-    SnapshotState, Stamp, StampCheck, StampOutcome, Timestamp, conformance,
+    SnapshotState, Stamp, StampCheck, StampOutcome, Timestamp,
+    conformance::{self, SecondVersion},
 };
 use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStandby, SqliteStore};
 
 use crate::support;
-
-/// The definition of version 2 of a conformance shape, which version 1 encodes as `definition NUMBER`.
-struct Second(u64);
-
-impl Second {
-    fn of(record: &Record) -> Self {
-        let text = str::from_utf8(&record.definition).expect("UTF-8");
-        Self(text.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number"))
-    }
-}
-
-impl Definition for Second {
-    type Error = Infallible;
-
-    fn key(&self) -> Key {
-        conformance::key(self.0 + 1_000_000)
-    }
-
-    fn relations(&self) -> Vec<Relation> {
-        vec![Relation::new(100 + self.0 as u32 % 3)]
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        format!("second {}", self.0).into_bytes()
-    }
-
-    fn decode(_: &[u8]) -> Result<Self, Infallible> {
-        Ok(Self(0))
-    }
-}
 
 fn check(version: u64, reaction: OnOtherStamp) -> StampCheck {
     StampCheck::new(Stamp::new(version, "main")).on_other_version(reaction)
@@ -57,10 +24,6 @@ fn check(version: u64, reaction: OnOtherStamp) -> StampCheck {
 
 fn stamped(version: u64, reaction: OnOtherStamp) -> SqliteOptions {
     support::options().stamp(check(version, reaction))
-}
-
-fn rekey() -> OnOtherStamp {
-    OnOtherStamp::Rekey(Rekey::new(|_, record| Ok::<_, Infallible>(Some(Second::of(record)))))
 }
 
 fn outcome(store: &SqliteStore) -> StampOutcome {
@@ -159,8 +122,8 @@ fn c2_a_rekey_computes_anew_and_keeps_what_is_of_the_shape() {
         // Number 3 is dropped, and number 7 gets the key of number 6.
         let rekey = Rekey::new(|found: &Stamp, record: &Record| {
             assert_eq!(found, &Stamp::new(1, "main"));
-            let Second(number) = Second::of(record);
-            Ok::<_, Infallible>((number != 3).then_some(Second(if number == 7 { 6 } else { number })))
+            let SecondVersion(number) = SecondVersion::of(record);
+            Ok::<_, Infallible>((number != 3).then_some(SecondVersion(if number == 7 { 6 } else { number })))
         });
         let options = stamped(2, OnOtherStamp::Rekey(rekey)).disk_indexes(disk_indexes);
         let store = support::open(directory.path(), options);
@@ -171,7 +134,7 @@ fn c2_a_rekey_computes_anew_and_keeps_what_is_of_the_shape() {
         let scan: Vec<_> = store.scan().expect("opens").map(|item| item.expect("reads")).collect();
         assert_eq!(scan.len(), kept.len());
         for (item, number) in scan.iter().zip(kept) {
-            let (entry, new) = (&item.record.entry, Second(number));
+            let (entry, new) = (&item.record.entry, SecondVersion(number));
             assert_eq!(entry.handle(), &conformance::handle(number));
             assert_eq!(entry.created_at(), conformance::shape(number).created_at);
             let state = if number == 10 { SnapshotState::Started } else { SnapshotState::Complete };
@@ -184,7 +147,10 @@ fn c2_a_rekey_computes_anew_and_keeps_what_is_of_the_shape() {
         }
         assert_eq!(store.report().counts.indexed, 8);
         if disk_indexes == DiskIndexes::Maintained {
-            assert_eq!(store.handle_for(&Second(6).key()).expect("reads"), Some(conformance::handle(6)));
+            assert_eq!(
+                store.handle_for(&SecondVersion(6).key()).expect("reads"),
+                Some(conformance::handle(6))
+            );
             assert_eq!(store.handle_for(&conformance::key(6)).expect("reads"), None);
             let relation = [Relation::new(100)];
             assert_eq!(store.handles_for_relations(&relation).expect("reads").len(), 2);
@@ -207,7 +173,7 @@ fn c2_a_rekey_computes_anew_and_keeps_what_is_of_the_shape() {
 fn c6_an_interrupted_rekey_goes_on() {
     const SHAPES: u64 = 11_000;
     let whole = filled(SHAPES);
-    let whole = support::open(whole.path(), stamped(2, rekey()));
+    let whole = support::open(whole.path(), stamped(2, SecondVersion::rekey()));
     let directory = filled(SHAPES);
     let (mut done, mut crashes) = (0, 0);
     for fails_at in [4_000, 3_000, 6_000] {
@@ -216,7 +182,7 @@ fn c6_an_interrupted_rekey_goes_on() {
         let failing = Rekey::new(move |_: &Stamp, record: &Record| {
             match counted.fetch_add(1, Ordering::Relaxed) == fails_at {
                 true => Err("the power failed"),
-                false => Ok(Some(Second::of(record))),
+                false => Ok(Some(SecondVersion::of(record))),
             }
         });
         let error = support::open_error(directory.path(), stamped(2, OnOtherStamp::Rekey(failing)));
@@ -229,19 +195,23 @@ fn c6_an_interrupted_rekey_goes_on() {
         done += if begun { 5_000 } else { 0 };
     }
     // No one else opens what is half done.
-    for options in [support::options(), stamped(1, OnOtherStamp::Refuse), stamped(3, rekey())] {
+    for options in [support::options(), stamped(1, OnOtherStamp::Refuse), stamped(3, SecondVersion::rekey())]
+    {
         let error = support::open_error(directory.path(), options);
         assert_eq!(error.kind(), ErrorKind::OtherStamp);
         assert!(error.to_string().contains("was interrupted"), "{error}");
     }
-    let store = support::open(directory.path(), stamped(2, rekey()));
+    let store = support::open(directory.path(), stamped(2, SecondVersion::rekey()));
     let found = Stamp::new(1, "main");
     let rekeyed = SHAPES - done;
     assert_eq!(outcome(&store), StampOutcome::Rekeyed { found, rekeyed, dropped: 0, merged: 0 });
     assert_eq!(support::live(&store), support::live(&whole));
     assert_eq!(keys(&store), keys(&whole));
     drop(store);
-    assert_eq!(outcome(&support::open(directory.path(), stamped(2, rekey()))), StampOutcome::Unchanged);
+    assert_eq!(
+        outcome(&support::open(directory.path(), stamped(2, SecondVersion::rekey()))),
+        StampOutcome::Unchanged
+    );
 }
 
 #[test]
@@ -249,7 +219,7 @@ fn c2_a_key_that_an_earlier_run_has_given_is_not_given_again() {
     let directory = filled(6_000);
     let calls = Arc::new(AtomicU64::new(0));
     // All shapes of the second transaction get the keys of the first one.
-    let merge = |record: &Record| Second(Second::of(record).0 % 5_000);
+    let merge = |record: &Record| SecondVersion(SecondVersion::of(record).0 % 5_000);
     let failing =
         Rekey::new(move |_: &Stamp, record: &Record| match calls.fetch_add(1, Ordering::Relaxed) == 5_500 {
             true => Err("the power failed"),
@@ -270,7 +240,7 @@ fn c12_what_a_rekey_has_left_half_done_can_be_removed() {
     let failing =
         Rekey::new(move |_: &Stamp, record: &Record| match calls.fetch_add(1, Ordering::Relaxed) == 5_500 {
             true => Err("the power failed"),
-            false => Ok(Some(Second::of(record))),
+            false => Ok(Some(SecondVersion::of(record))),
         });
     support::open_error(directory.path(), stamped(2, OnOtherStamp::Rekey(failing)));
     let store = support::open(directory.path(), stamped(3, OnOtherStamp::RemoveAll));

@@ -87,7 +87,7 @@ pub use failing_store::FailingStore;
 pub use faults::{Faults, RejectedSeq, Side};
 pub use fixture::{CompositionFixture, DirectFixture, StoreFixture};
 pub use gate::Gate;
-pub use sample::{handle, key, relations, shape};
+pub use sample::{SecondVersion, handle, key, relations, shape};
 pub use view::{ShapeView, View, distinct_handles_for_relations};
 
 /// Makes every check of the [conformance suite](crate::conformance) a test of its own, in the module in which

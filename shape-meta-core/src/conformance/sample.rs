@@ -1,6 +1,11 @@
 //! Shapes that are made from numbers, for the checks and for further tests.
 
-use crate::{DefinitionHash, Handle, Key, NewShape, Relation, Relations, Timestamp};
+use std::convert::Infallible;
+
+use crate::{
+    Definition, DefinitionHash, Handle, Key, NewShape, OnOtherStamp, Record, Rekey, Relation, Relations,
+    Timestamp,
+};
 
 /// Returns the handle of the shape with this number.
 pub fn handle(number: u64) -> Handle {
@@ -34,6 +39,49 @@ pub fn shape(number: u64) -> NewShape {
         indexed: number.is_multiple_of(2),
         definition: format!("definition {number}").into_bytes().into(),
         created_at: Some(Timestamp::from_micros(1_700_000_000_000_000 + number % 1_000_000_000)),
+    }
+}
+
+/// The definition of a sample shape with this number, as version 2 of an application has it: another key,
+/// encoding, relation (100 to 102) and index flag.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondVersion(pub u64);
+
+impl SecondVersion {
+    /// Returns the definition of a shape that version 1 has encoded.
+    pub fn of(record: &Record) -> Self {
+        let text = str::from_utf8(&record.definition).expect("it is a sample shape");
+        let number = text.strip_prefix("definition ").and_then(|number| number.parse().ok());
+        Self(number.expect("version 1 has encoded it"))
+    }
+
+    /// Returns the re-key of all shapes from version 1.
+    pub fn rekey() -> OnOtherStamp {
+        OnOtherStamp::Rekey(Rekey::new(|_, record| Ok::<_, Infallible>(Some(Self::of(record)))))
+    }
+}
+
+impl Definition for SecondVersion {
+    type Error = Infallible;
+
+    fn key(&self) -> Key {
+        key(self.0 + 1_000_000)
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        vec![Relation::new(100 + (self.0 % 3) as u32)]
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        format!("second {}", self.0).into_bytes()
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, Infallible> {
+        Ok(Self(0))
     }
 }
 

@@ -133,7 +133,8 @@ impl Rekey {
     /// or `None` to remove the shape. Key, hash, relations, dependencies and the index flag are computed from
     /// what it returns; the handle, the time of creation, the snapshot state and the last-read time stay.
     ///
-    /// It may be called again for the same shape, if a crash interrupts an open.
+    /// It is called on the thread of the open, for one shape after the other, and may be called again for the
+    /// same shape, if an open is interrupted.
     pub fn new<D: Definition, E: Into<Box<dyn error::Error + Send + Sync>>>(
         rekey: impl Fn(&Stamp, &Record) -> Result<Option<D>, E> + Send + Sync + 'static,
     ) -> Self {
@@ -141,8 +142,8 @@ impl Rekey {
             Ok(definition) => Ok(definition.map(|one| NewShape::of(record.handle().clone(), &one))),
             Err(error) => {
                 let message = format!(
-                    "the application could not re-key the definition of shape {:?}; shapes before it are done, and \
-                     the next open goes on with this one",
+                    "the application could not re-key the definition of shape {:?}, which is as it was; the next open \
+                     with this re-key tries it again",
                     record.handle().as_str()
                 );
                 Err(Error::new(ErrorKind::OtherStamp, message).with_source(error))

@@ -1,6 +1,6 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
 //! in memory, the encoding of the change log, the cleanup tasks, options that all stores have, what a standby
-//! has shown, what an inspection computes from rows, and locks that are held while observers are called. With
+//! has shown, what an inspection computes from rows, what a re-key decides, and locks that are held while observers are called. With
 //! the feature `rows` also checksums of rows, identities, and look-up hashes.
 
 mod change_log;
@@ -17,6 +17,7 @@ mod observed_lock;
 mod on_live_owner;
 mod openings;
 mod recency;
+mod rekey_pass;
 mod shown_seqs;
 mod stop_handle;
 mod verifier;
@@ -32,6 +33,7 @@ pub use observed_lock::{ObservedGuard, ObservedLock};
 pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;
 pub use recency::{LastReadSnapshot, Recency, RemovedTimes, SavedReads, StoredTime};
+pub use rekey_pass::RekeyPass;
 pub use shown_seqs::ShownSeqs;
 pub use stop_handle::StopHandle;
 pub use verifier::Verifier;

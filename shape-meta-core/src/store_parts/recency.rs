@@ -134,6 +134,14 @@ impl Recency {
         Self { at_open: Arc::new(openings), times, removals: AtomicU64::new(0) }
     }
 
+    /// Begins anew, after a re-key has given all shapes other sequence numbers: with the times that it has
+    /// saved, of a store that is at `last_seq`.
+    pub fn restart(&mut self, last_seq: Seq, saved: SavedReads) {
+        if let Some(times) = &mut self.times {
+            *times = RwLock::new(Times { through: last_seq, read: saved.0, ..Times::default() });
+        }
+    }
+
     /// Takes some of the unsaved times, in ascending order of ids. Returns them and whether there may be
     /// more. They count as saved from now on.
     pub fn take_unsaved(&self) -> (Vec<(Seq, Timestamp)>, bool) {

@@ -1,9 +1,9 @@
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shape_meta_core::{
-    Entry, Key, NewShape, Record, Rekey, Result, Seq, Stamp, StampCheck, StampOutcome, Timestamp,
-    store_parts::Openings,
+    Entry, Record, Rekey, Result, Seq, Stamp, StampCheck, StampOutcome, Timestamp,
+    store_parts::{Openings, RekeyPass},
 };
 
 use crate::{
@@ -30,25 +30,14 @@ const DOING: &str = "re-key the shapes";
 
 /// One pass over all shapes, which gives each the definition that the application has for it now.
 ///
-/// A shape is replaced by one with the next sequence number and the same handle, so that a sequence number
-/// never stands for two definitions: a standby learns of it as of a removal and an add, and no layer serves a
-/// definition under another key. The pass goes in the order of creation, which the new shapes keep. So the
-/// shapes that are left are always those up to the sequence number at which it began, and a crash costs the
-/// transaction in progress.
-///
-/// The keys of new shapes are kept in memory, about 50 bytes for each: of two shapes that get the same key,
-/// the older one stays (C2).
+/// It goes in the order of creation, which the new shapes keep. So the shapes that are left are always those
+/// up to the sequence number at which it began, and a crash costs the transaction in progress.
 pub(super) struct Pass<'a> {
-    found: Stamp,
+    decisions: RekeyPass<'a>,
     next: Stamp,
     /// `None` until the first transaction has recorded where the pass began.
     through: Option<Seq>,
-    rekey: &'a Rekey,
     options: &'a SqliteOptions,
-    keys: HashSet<Key>,
-    rekeyed: u64,
-    dropped: u64,
-    merged: u64,
 }
 
 impl<'a> Pass<'a> {
@@ -60,15 +49,10 @@ impl<'a> Pass<'a> {
         options: &'a SqliteOptions,
     ) -> Self {
         Self {
-            found: row.stamp,
+            decisions: RekeyPass::new(row.stamp, rekey),
             next: check.stamp().clone(),
             through: row.rekey.map(|begun| begun.through),
-            rekey,
             options,
-            keys: HashSet::new(),
-            rekeyed: 0,
-            dropped: 0,
-            merged: 0,
         }
     }
 
@@ -79,7 +63,7 @@ impl<'a> Pass<'a> {
             each(connection, sql::LOAD, [], |found| {
                 let entry = row::entry(found, |_| None)?;
                 if entry.created() > through {
-                    self.keys.insert(*entry.key());
+                    self.decisions.add_key(*entry.key());
                 }
                 Ok(true)
             })?;
@@ -96,15 +80,14 @@ impl<'a> Pass<'a> {
                 true => StampRow { stamp: self.next.clone(), rekey: None },
                 false => {
                     let rekey = Some(Rekeying { through, next: self.next.clone() });
-                    StampRow { stamp: self.found.clone(), rekey }
+                    StampRow { stamp: self.decisions.found().clone(), rekey }
                 }
             };
             row.write(&transaction)?;
             transaction.commit().map_err(failed(DOING))?;
             opening.confirm(meta.last_seq);
             if is_last {
-                let Self { found, rekeyed, dropped, merged, .. } = self;
-                return Ok(StampOutcome::Rekeyed { found, rekeyed, dropped, merged });
+                return Ok(self.decisions.into_outcome());
             }
         }
     }
@@ -124,24 +107,18 @@ impl<'a> Pass<'a> {
         let mut last_reads = Vec::new();
         for old in &records {
             let entry = &*old.entry;
-            let Some(new) = self.rekey.apply(&self.found, old)? else {
-                self.dropped += 1;
+            let created = Seq::new(meta.last_seq.get() + 1);
+            let Some(new) = self.decisions.replacement(old, created)? else {
                 writer.remove(entry)?;
                 continue;
             };
-            if !self.keys.insert(new.key) {
-                self.merged += 1;
-                writer.remove(entry)?;
-                continue;
-            }
-            meta.last_seq = Seq::new(meta.last_seq.get() + 1);
+            meta.last_seq = created;
             // A shape without a saved time counts as read at the opening that found it first.
             if let Some(at) = saved_read(transaction, entry)?.or_else(|| openings.last_read(entry.created()))
             {
                 last_reads.push((meta.last_seq, at));
             }
-            writer.replace(entry, &replacement(entry, new, meta.last_seq), entry.state())?;
-            self.rekeyed += 1;
+            writer.replace(entry, &new, entry.state())?;
         }
         let logged;
         (meta.counts, logged) = writer.finish()?;
@@ -177,11 +154,4 @@ fn saved_read(connection: &Connection, entry: &Entry) -> Result<Option<Timestamp
     one(connection, sql::LAST_READ_OF, [entry.created().get().cast_signed()], |found| {
         Ok(last_reads::stored_time(row::integer(found, 0)?, now).at)
     })
-}
-
-/// Returns the new shape in the place of an old one, with its handle and its time of creation.
-fn replacement(old: &Entry, new: NewShape, created: Seq) -> Record {
-    let entry = Entry::new(created, old.handle().clone(), new.key, new.hash, new.relations, new.indexed)
-        .with_created_at(old.created_at());
-    Record { entry: Arc::new(entry), dependencies: new.dependencies, definition: new.definition }
 }
