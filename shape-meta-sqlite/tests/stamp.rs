@@ -2,7 +2,9 @@
 
 use std::{
     convert::Infallible,
-    fs,
+    env, fs,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,8 +12,8 @@ use std::{
 };
 
 use shape_meta_core::{
-    Definition, ErrorKind, Key, OnOtherStamp, ReadShapes, Record, Rekey, Relation, Seq, ShapeStoreExt,
-    SnapshotState, Stamp, StampCheck, StampOutcome, Timestamp,
+    Definition, Error, ErrorKind, Key, OnOtherStamp, ReadShapes, Record, Rekey, Relation, ScanItem, Seq,
+    ShapeStoreExt, SnapshotState, Stamp, StampCheck, StampOutcome, Timestamp,
     conformance::{self, SecondVersion},
 };
 use shape_meta_sqlite::{DiskIndexes, Inspector, SqliteOptions, SqliteStandby, SqliteStore};
@@ -212,6 +214,73 @@ fn c6_an_interrupted_rekey_goes_on() {
         outcome(&support::open(directory.path(), stamped(2, SecondVersion::rekey()))),
         StampOutcome::Unchanged
     );
+}
+
+/// The directory of the database that a child process re-keys, and the call at which it dies.
+#[cfg(unix)]
+const CHILD: [&str; 2] = ["SHAPE_META_REKEY_DIRECTORY", "SHAPE_META_REKEY_DIES_AT"];
+
+/// Runs in a process of its own, which is killed between two transactions of a re-key, or within one. What is
+/// found then has one encoding or the other, and the next open ends with the second one, exactly once.
+#[cfg(unix)]
+#[test]
+fn c6_a_process_that_is_killed_in_a_rekey_loses_nothing() {
+    use std::os::unix::process::ExitStatusExt;
+
+    const SHAPES: u64 = 11_000;
+    if let [Some(directory), Some(dies_at)] = CHILD.map(env::var_os) {
+        let dies_at = dies_at.to_str().and_then(|at| at.parse().ok()).expect("a number");
+        return die_in_a_rekey(Path::new(&directory), dies_at);
+    }
+    let directory = filled(SHAPES);
+    let mut done = 0;
+    // Between the first two transactions, within the second one, and between the last two.
+    for (dies_at, then_done) in [(5_000, 5_000), (2_500, 5_000), (5_000, 10_000)] {
+        let status = Command::new(env::current_exe().expect("it is known"))
+            .args(["--exact", "stamp::c6_a_process_that_is_killed_in_a_rekey_loses_nothing"])
+            .env(CHILD[0], directory.path())
+            .env(CHILD[1], dies_at.to_string())
+            .status();
+        assert_eq!(status.expect("it starts").signal(), Some(9));
+        done = then_done;
+        let inspector = Inspector::open(directory.path()).expect("opens");
+        inspector.verify(None, &mut |problem| panic!("{problem}")).expect("reads");
+        let mut second = 0;
+        let count = |item: Result<ScanItem, Error>| {
+            second += u64::from(item.expect("reads").record.definition.starts_with(b"second "));
+            true
+        };
+        inspector.scan(count).expect("reads");
+        assert_eq!((inspector.summary(1).expect("reads").counts.total, second), (SHAPES, done));
+    }
+    let store = support::open(directory.path(), stamped(2, SecondVersion::rekey()));
+    let (found, rekeyed) = (Stamp::new(1, "main"), SHAPES - done);
+    assert_eq!(outcome(&store), StampOutcome::Rekeyed { found, rekeyed, dropped: 0, merged: 0 });
+    assert_eq!(store.report().last_seq, Seq::new(2 * SHAPES));
+    let scan = store.scan().expect("opens").map(|item| item.expect("reads").record);
+    let (mut number, mut seq) = (0, SHAPES);
+    for record in scan {
+        (number, seq) = (number + 1, seq + 1);
+        assert_eq!(record.entry.created(), Seq::new(seq));
+        assert_eq!(record.handle(), &conformance::handle(number));
+        assert_eq!(record.key(), &SecondVersion(number).key());
+        assert_eq!(*record.definition, *SecondVersion(number).encode());
+    }
+    assert_eq!(number, SHAPES);
+    assert!(support::recovered_tasks(&store).is_empty(), "live data is not handed over");
+}
+
+#[cfg(unix)]
+fn die_in_a_rekey(directory: &Path, dies_at: u64) {
+    let calls = AtomicU64::new(0);
+    let dying = Rekey::new(move |_: &Stamp, record: &Record| {
+        if calls.fetch_add(1, Ordering::Relaxed) == dies_at {
+            let killed = Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+            unreachable!("the process is killed: {killed:?}");
+        }
+        Ok::<_, Infallible>(Some(SecondVersion::of(record)))
+    });
+    support::open_error(directory, stamped(2, OnOtherStamp::Rekey(dying)));
 }
 
 #[test]
