@@ -340,7 +340,7 @@ fn c11_a_damaged_stamp_is_not_lost_silently() {
         let error = support::open_error(directory.path(), stamped(1, OnOtherStamp::Refuse));
         assert_eq!(error.kind(), ErrorKind::OtherStamp, "{damage}: {error}");
         assert!(error.to_string().contains("unknown, because a repair"), "{error}");
-        let keep = check(1, OnOtherStamp::Refuse).on_other_source(OnOtherStamp::Keep);
+        let keep = check(1, OnOtherStamp::Keep).on_other_source(OnOtherStamp::Keep);
         let kept = support::open(directory.path(), support::options().stamp(keep));
         assert_eq!(kept.counts().expect("the repair has kept them").total, 50);
         drop(kept);
