@@ -16,7 +16,7 @@ use crate::{
     DiskIndexes, Durability, PostgresOpenReport, PostgresOptions, PostgresPool,
     connection::{operation::Operation, pool::Purpose, runtime::Runtime},
     format::stack_row::StackRow,
-    meter::Meter,
+    meter::{Meter, Use},
     open::pipeline::{self, OpenedStack},
     read::snapshot::Param,
     stack::Stack,
@@ -70,7 +70,8 @@ impl PostgresStore {
     /// - `NotADatabase`: the schema has a table of another application with the name of one of ours.
     /// - `UnsupportedSchema`: a newer version of this crate has written the tables.
     /// - `Unsupported`: the server is older than PostgreSQL 13.
-    /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it.
+    /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it, or the re-key of the
+    ///   application has failed.
     /// - `Corrupt`: the row of the stack is damaged.
     /// - `AlreadyOpen`: a live process owns it, or another store of this pool.
     /// - `Busy`: no connection became free, or another opening holds a lock for too long.
@@ -81,14 +82,23 @@ impl PostgresStore {
         options: PostgresOptions,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let path = format!("{}/{stack}", pool.place());
-        let OpenedStack { stack: opened, recency, report, tasks, stamp } =
-            Activity::Open { path: path.as_ref() }
-                .observed(&*observer, || pipeline::open(pool, stack, &options))?;
-        observer.opened(&OpenStats { shapes: report.counts.total, took: report.took });
-        let cleanup = CleanupTasks::new(options.cleanup_tasks, tasks);
-        let mut store = Self::new(pool, stack, opened, recency, report, cleanup, options, observer);
-        store.apply_stamp(stamp)?;
+        let (started, path) = (Instant::now(), format!("{}/{stack}", pool.place()));
+        let activity = Activity::Open { path: path.as_ref() };
+        let store = activity.observed(&*observer, || {
+            let OpenedStack { stack: opened, recency, report, tasks, stamp } =
+                pipeline::open(pool, stack, &options)?;
+            let cleanup = CleanupTasks::new(options.cleanup_tasks, tasks);
+            let observer = Arc::clone(&observer);
+            let mut store = Self::new(pool, stack, opened, recency, report, cleanup, options, observer);
+            if let Err(error) = store.apply_stamp(stamp) {
+                // So that another process need not wait for the end of the lease.
+                store.close();
+                return Err(error);
+            }
+            store.report.took = started.elapsed();
+            Ok(store)
+        })?;
+        observer.opened(&OpenStats { shapes: store.report.counts.total, took: store.report.took });
         Ok(store)
     }
 
@@ -297,6 +307,25 @@ impl PostgresStore {
             }
             Err(error) => Err(waiting.refused(error)),
         })
+    }
+
+    /// Begins a transaction of the owner that the caller drives, step by step. Between two steps the caller
+    /// may work for as long as the time-out of transactions.
+    pub(crate) fn begin_write(
+        &self,
+        operation: Operation,
+        doing: &'static str,
+    ) -> Result<(WriteTransaction, Use<'_>)> {
+        let waiting = self.meter.wait(operation);
+        let (stack, durability) = (Arc::clone(&self.stack), self.options.durability);
+        let begin = async move { WriteTransaction::begin(&stack, durability, doing).await };
+        match self.runtime().and_then(|runtime| runtime.run(begin)) {
+            Ok(transaction) => {
+                let checkout = waiting.granted(transaction.active());
+                Ok((transaction, checkout))
+            }
+            Err(error) => self.noting(Err(waiting.refused(error))),
+        }
     }
 
     /// Returns the row of the stack.

@@ -1,11 +1,18 @@
 //! The rate of batches, against a bare copy of the same rows. Run it with a release build:
 //! `cargo test --release -p shape-meta-postgres speed -- --ignored --nocapture`.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use shape_meta_core::{Batch, Change, NewShape, Seq, ShapeStore, SnapshotState, conformance};
+use shape_meta_core::{
+    Batch, Change, Definition, Key, NewShape, OnOtherStamp, Rekey, Relation, Seq, ShapeStore, SnapshotState,
+    Stamp, StampCheck, conformance,
+};
 use shape_meta_postgres::{DiskIndexes, Durability, PostgresPool};
 
 use crate::{
@@ -18,12 +25,13 @@ const BATCH: u64 = 50_000;
 const ROUNDS: usize = 3;
 
 /// Records of 500 bytes.
+fn add(number: u64) -> Change {
+    let definition = format!("{number:0>390}").into_bytes().into();
+    let record = NewShape { definition, ..conformance::shape(number) }.record(Seq::new(number));
+    Change::Add { record: std::sync::Arc::new(record), state: SnapshotState::Complete }
+}
+
 fn batches() -> Vec<Batch> {
-    let add = |number: u64| {
-        let definition = format!("{number:0>390}").into_bytes().into();
-        let record = NewShape { definition, ..conformance::shape(number) }.record(Seq::new(number));
-        Change::Add { record: std::sync::Arc::new(record), state: SnapshotState::Complete }
-    };
     let batch = |first: u64| support::batch(first + BATCH - 1, (first..first + BATCH).map(add));
     (0..SHAPES / BATCH).map(|at| batch(at * BATCH + 1)).collect()
 }
@@ -119,4 +127,68 @@ fn bare_copy(connection: &str, schema: &Schema, round: usize) -> Duration {
         Ok(started.elapsed())
     })
     .expect("it copies")
+}
+
+/// A re-key of a million records of 500 bytes, against the open that has none.
+#[test]
+#[ignore = "it measures"]
+fn a_rekey_of_a_million_shapes() {
+    const SHAPES: u64 = 1_000_000;
+    let Some(cluster) = server::own(&["fsync=on", "max_wal_size=4GB", "shared_buffers=256MB"]) else {
+        return;
+    };
+    let schema = Schema::of(&cluster.connection());
+    for disk_indexes in [DiskIndexes::Omitted, DiskIndexes::Maintained] {
+        let options = |version, rekey| {
+            let check = StampCheck::new(Stamp::new(version, "")).on_other_version(rekey);
+            schema.options().durability(Durability::FailOver).disk_indexes(disk_indexes).stamp(check)
+        };
+        let stack = format!("{disk_indexes:?}");
+        let store = schema.open_with(&stack, options(1, OnOtherStamp::Refuse));
+        let started = Instant::now();
+        for first in (1..=SHAPES).step_by(BATCH as usize) {
+            store
+                .apply(&support::batch(first + BATCH - 1, (first..first + BATCH).map(add)))
+                .expect("it applies");
+        }
+        let filled = started.elapsed();
+        store.close();
+        let opened = schema.open_with(&stack, options(1, OnOtherStamp::Refuse)).report().clone();
+        let rekeyed = schema.open_with(&stack, options(2, OnOtherStamp::Rekey(rekey()))).report().clone();
+        assert_eq!(rekeyed.last_seq, Seq::new(2 * SHAPES));
+        println!(
+            "{disk_indexes:?}: filled in {filled:.1?}, opened in {:.1?}, re-keyed in {:.1?}",
+            opened.took, rekeyed.took
+        );
+    }
+}
+
+/// Gives each definition another byte at its end, and another key.
+fn rekey() -> Rekey {
+    struct Longer(u64, Vec<u8>);
+
+    impl Definition for Longer {
+        type Error = Infallible;
+
+        fn key(&self) -> Key {
+            conformance::key(self.0 + 1_000_000_000)
+        }
+
+        fn relations(&self) -> Vec<Relation> {
+            vec![Relation::new((self.0 % 7) as u32)]
+        }
+
+        fn encode(&self) -> Vec<u8> {
+            self.1.clone()
+        }
+
+        fn decode(_: &[u8]) -> Result<Self, Infallible> {
+            Ok(Self(0, Vec::new()))
+        }
+    }
+
+    Rekey::new(|_, record| {
+        let number = str::from_utf8(&record.definition)?.parse()?;
+        Ok::<_, Box<dyn Error + Send + Sync>>(Some(Longer(number, [&record.definition[..], b"2"].concat())))
+    })
 }

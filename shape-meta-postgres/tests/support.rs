@@ -36,6 +36,11 @@ impl Schema {
         Self { pool: pool(connection), name: unique("test"), connection: connection.to_owned() }
     }
 
+    /// Returns the connection string of its server.
+    pub(crate) fn connection(&self) -> &str {
+        &self.connection
+    }
+
     /// Options with which a second opening fences the first one.
     pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions::default()

@@ -107,10 +107,14 @@ impl PostgresOptions {
     }
 
     /// Sets the stamp of the application, and what an open does with a stack that has another one: it is
-    /// kept, refused, or emptied through the cleaner. Default: none; then the stack keeps its stamp, and
-    /// nothing is compared.
+    /// kept, refused, emptied through the cleaner, or re-keyed. Default: none; then the stack keeps its
+    /// stamp, and nothing is compared.
     ///
-    /// A [`Rekey`](shape_meta_core::OnOtherStamp::Rekey) is not supported, and fails the open.
+    /// A re-key reads and writes every shape in one transaction, so a crash undoes it, and the next open
+    /// begins anew. Meanwhile no other process can become the owner, not even by force: an open fails with
+    /// `Busy`, or goes on waiting. The function of the application has the
+    /// [time-out of transactions](super::PoolOptions::transaction_timeout) for a page, which is about a
+    /// megabyte of shapes.
     pub fn stamp(mut self, check: StampCheck) -> Self {
         self.stamp = Some(check);
         self

@@ -154,8 +154,9 @@ statements! {
             UPDATE @process SET lease_until = clock_timestamp() + make_interval(secs => $2)
             WHERE id = $1 AND lease_until > clock_timestamp() RETURNING 1)
         SELECT (SELECT count(*) FROM renewed), (SELECT count(*) FROM @stack WHERE owner = $1)";
-    /// `$1` is a process. Locks the rows, so that an opening in progress decides first.
-    owned_openings: "SELECT opening_id FROM @stack WHERE owner = $1 FOR SHARE";
+    /// `$1` is a process. Locks the rows, so that an opening in progress decides first, but for those of the
+    /// openings `$2`.
+    owned_openings: "SELECT opening_id FROM @stack WHERE owner = $1 AND opening_id <> ALL($2) FOR SHARE";
     /// Ends a lease. `$1` is the process.
     end_lease: "
         DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";

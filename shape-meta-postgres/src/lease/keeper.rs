@@ -97,11 +97,15 @@ async fn begin_anew(member: &Member, client: &mut Client, openings: &[Identity])
     client.begin(DOING, "BEGIN").await?;
     let begun = async {
         // The stacks first and then the process, as an opening locks them.
-        let owned = client.query(DOING, &member.statements.owned_openings, &[&member.id.as_bytes()]).await?;
-        let owned = owned
+        let locked = member.locked();
+        let excluded: Vec<_> = locked.iter().map(Identity::as_bytes).collect();
+        let params: [&(dyn ToSql + Sync); 2] = [&member.id.as_bytes(), &excluded];
+        let owned = client.query(DOING, &member.statements.owned_openings, &params).await?;
+        let mut owned = owned
             .iter()
             .filter_map(|found| row::bytes(found, 0).map(Identity::from_bytes).transpose())
             .collect::<Result<Vec<_>>>()?;
+        owned.extend(locked);
         let requested = member.begin_lease(client, DOING).await?;
         Ok::<_, shape_meta_core::Error>((requested, owned))
     };

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -57,6 +57,8 @@ pub(crate) struct Member {
 struct State {
     /// The openings that own a stack.
     open: HashMap<Identity, Arc<AtomicBool>>,
+    /// Those of them whose row this process has locked for longer than a renewal takes.
+    locked: HashSet<Identity>,
     has_keeper: bool,
 }
 
@@ -141,6 +143,11 @@ impl Member {
         open.map(|(opening, _)| *opening).collect()
     }
 
+    /// Returns the openings whose rows this process has locked: no other process decides about them.
+    pub(crate) fn locked(&self) -> Vec<Identity> {
+        self.state().locked.iter().copied().collect()
+    }
+
     /// Ends the keeper, if no stack is open. Returns whether it ends.
     pub(crate) fn end_keeper(&self) -> bool {
         let mut state = self.state();
@@ -176,9 +183,24 @@ impl Holding {
         &self.member
     }
 
+    /// Records whether the row of the stack is locked by a long transaction of this process, for which a
+    /// renewal must not wait. Only before the store is in use: if the transaction is lost, the stack counts as
+    /// ours until the caller has noticed it.
+    pub(crate) fn set_locked(&self, is_locked: bool) {
+        let mut state = self.member.state();
+        if is_locked {
+            state.locked.insert(self.opening);
+        } else {
+            state.locked.remove(&self.opening);
+        }
+    }
+
     /// Gives the stack up, in memory.
     pub(crate) fn give_up(&self) {
-        self.member.state().open.remove(&self.opening);
+        let mut state = self.member.state();
+        state.open.remove(&self.opening);
+        state.locked.remove(&self.opening);
+        drop(state);
         self.member.news.arrived.notify_one();
     }
 }

@@ -1,6 +1,7 @@
 //! Opening a stack.
 
 pub(crate) mod pipeline;
+mod rekey;
 mod report;
 mod stamped;
 

@@ -56,7 +56,7 @@ const DOING: &str = "open the stack";
 ///    records the opening: from its commit on a former owner is fenced. It also begins the lease, builds or
 ///    deletes look-ups, and reads what the store keeps in memory. A live owner is fenced only on demand,
 ///    and a stack whose stamp is refused stays as it is.
-/// 3. **Stamp.** What the options say about shapes with another stamp, in a transaction as that of a batch.
+/// 3. **Stamp.** What the options say about shapes with another stamp, in one transaction as that of a batch.
 pub(crate) fn open(pool: &PostgresPool, name: &str, options: &PostgresOptions) -> Result<OpenedStack> {
     let started = Instant::now();
     validate_name(name)?;
@@ -175,25 +175,28 @@ impl Attempt {
         let mut migrated_from = None;
         let mut has_migrated = false;
         loop {
-            let owner = match self.own().await? {
-                Taken::Owned(owned, holding) => return Ok((*owned, migrated_from, holding)),
-                Taken::NeedsTables if has_migrated => return Err(changed_meanwhile()),
-                Taken::NeedsTables => {
+            let (busy, remaining) = match self.own().await {
+                Ok(Taken::Owned(owned, holding)) => return Ok((*owned, migrated_from, holding)),
+                Ok(Taken::NeedsTables) if has_migrated => return Err(changed_meanwhile()),
+                Ok(Taken::NeedsTables) => {
                     migrated_from = migrate_tables(&self.connections, &schema).await?;
                     has_migrated = true;
                     continue;
                 }
-                Taken::HasLiveOwner(owner) => owner,
+                Ok(Taken::HasLiveOwner(owner)) => (owner.already_open(&self.name), owner.remaining),
+                // An owner that re-keys its shapes locks the stack for longer than the lock time-out.
+                Err(error) if error.kind() == ErrorKind::Busy => (error, LOOK_AGAIN),
+                Err(error) => return Err(error),
             };
             let left = match self.options.on_live_owner {
                 OnLiveOwner::Wait(limit) => limit.saturating_sub(began.elapsed()),
                 OnLiveOwner::Fail | OnLiveOwner::Fence => Duration::ZERO,
             };
             if left.is_zero() {
-                return Err(owner.already_open(&self.name));
+                return Err(busy);
             }
             // No connection is held meanwhile.
-            let at_end_of_lease = owner.remaining + Duration::from_millis(1);
+            let at_end_of_lease = remaining + Duration::from_millis(1);
             tokio::time::sleep(jitter(LOOK_AGAIN).min(at_end_of_lease).min(left)).await;
             if let Some(stop) = &self.options.stop {
                 stop.wait(Duration::ZERO)?;

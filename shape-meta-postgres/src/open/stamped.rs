@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{
-    Batch, Change, Counts, Error, ErrorKind, OnOtherStamp, Result, Stamp, StampCheck, StampOutcome,
-};
+use shape_meta_core::{Batch, Change, Counts, OnOtherStamp, Rekey, Result, Stamp, StampCheck, StampOutcome};
 
 use crate::{
     PostgresStore,
@@ -26,13 +24,15 @@ pub(crate) enum Plan {
     Record { found: Option<Stamp>, stamp: Stamp },
     /// All shapes are removed, which have this stamp.
     RemoveAll { found: Stamp, stamp: Stamp },
+    /// All shapes are re-keyed, which have this stamp.
+    Rekey { found: Stamp, stamp: Stamp, rekey: Rekey },
 }
 
 /// Reads the stamp, in the transaction that takes the ownership, and plans what to do about it.
 ///
 /// # Errors
 ///
-/// `OtherStamp` if the stack is refused, and `Unsupported` for a re-key. The stack then stays as it is.
+/// `OtherStamp` if the stack is refused, which then stays as it is.
 pub(crate) async fn plan(
     client: &mut Client,
     statements: &Statements,
@@ -48,13 +48,7 @@ pub(crate) async fn plan(
         None => Ok(Plan::Nothing),
         Some(OnOtherStamp::Keep) => Ok(Plan::Record { found: Some(found), stamp }),
         Some(OnOtherStamp::RemoveAll) => Ok(Plan::RemoveAll { found, stamp }),
-        Some(OnOtherStamp::Rekey(_)) => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the shapes of the stack have {found}, and a store in PostgreSQL cannot re-key them to {stamp}; nothing \
-                 has changed. Keep them, remove them, or export them and import what you have re-keyed"
-            ),
-        )),
+        Some(OnOtherStamp::Rekey(rekey)) => Ok(Plan::Rekey { found, stamp, rekey: rekey.clone() }),
         Some(_) => Err(check.refusal(&found)),
     }
 }
@@ -66,6 +60,7 @@ impl PostgresStore {
             Plan::Nothing => return Ok(()),
             Plan::Record { found, stamp } => (found, stamp, false),
             Plan::RemoveAll { found, stamp } => (Some(found), stamp, true),
+            Plan::Rekey { found, stamp, rekey } => return self.rekey_shapes(found, stamp, &rekey),
         };
         let cleanup_tasks = self.cleanup.is_enabled();
         let writer = self.lock_writer();

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Arc};
 use shape_meta_core::{ErrorKind, Result, Scan, ScanItem, store_parts::LastReadSnapshot};
 use tokio_postgres::Row;
 
-use crate::{PostgresStore, format::row, read::snapshot::Snapshot};
+use crate::{PostgresStore, connection::client::Client, format::row, read::snapshot::Snapshot};
 
 /// The number of shapes of the first page, whose definitions may be of any size.
 const FIRST_PAGE: i64 = 32;
@@ -92,15 +92,37 @@ impl RecordPages {
     pub(crate) fn read_sized<T>(
         &mut self,
         snapshot: &mut Snapshot<'_>,
-        mut decode: impl FnMut(&Row) -> Result<T>,
+        decode: impl FnMut(&Row) -> Result<T>,
         size: impl Fn(&T) -> usize,
     ) -> Result<(Vec<Result<T>>, bool)> {
         let number = snapshot.row.id;
         let params = vec![Box::new(number) as _, Box::new(self.after) as _, Box::new(self.size) as _];
         let rows = snapshot.query(&self.statement, params)?;
+        self.decode(&rows, decode, size)
+    }
+
+    /// The same in a transaction that writes.
+    pub(crate) async fn read_in<T>(
+        &mut self,
+        client: &mut Client,
+        doing: &str,
+        stack: i64,
+        decode: impl FnMut(&Row) -> Result<T>,
+        size: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<Result<T>>, bool)> {
+        let rows = client.query(doing, &self.statement, &[&stack, &self.after, &self.size]).await?;
+        self.decode(&rows, decode, size)
+    }
+
+    fn decode<T>(
+        &mut self,
+        rows: &[Row],
+        mut decode: impl FnMut(&Row) -> Result<T>,
+        size: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<Result<T>>, bool)> {
         let mut bytes = 0;
         let mut items = Vec::with_capacity(rows.len());
-        for found in &rows {
+        for found in rows {
             self.after = row::int8(found, 0)?;
             let item = decode(found);
             if let Err(error) = &item
