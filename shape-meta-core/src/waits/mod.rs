@@ -10,4 +10,6 @@ mod wait_ext;
 
 pub use milestone::{Milestone, NotReached};
 pub use registry::{ShapeWaits, Watch};
+#[cfg(feature = "conformance")]
+pub(crate) use wait::{ReadsBelow, wait_for};
 pub use wait_ext::{AwaitShapes, AwaitShapesExt, LookUp};

@@ -11,7 +11,7 @@ use crate::{Handle, Metadata, NotDurable, Seq, Signal, SnapshotState, Waiter};
 
 /// Where a wait looks up its shape if memory has no answer.
 #[derive(Clone, Copy)]
-pub(super) enum ReadsBelow {
+pub(crate) enum ReadsBelow {
     /// On the thread that polls it, which may block.
     Here,
     /// On a thread of the store, if it has one.
@@ -26,7 +26,7 @@ struct Shape<'a, S: ?Sized> {
 }
 
 /// Waits until the shape that has this handle now has reached the milestone.
-pub(super) async fn wait_for<S: AwaitShapes + ?Sized>(
+pub(crate) async fn wait_for<S: AwaitShapes + ?Sized>(
     store: &S,
     handle: &str,
     milestone: Milestone,
