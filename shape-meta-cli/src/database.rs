@@ -69,9 +69,13 @@ impl Database {
 
 /// Refuses a connection string where a directory belongs. It is not repeated, since it may hold a password.
 fn refuse_url(directory: &Path) -> Result<(), Failure> {
-    let text = directory.to_string_lossy();
-    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
-    match is_url || masked(&text) != text && !directory.exists() {
+    let name = directory.as_os_str();
+    let is_url = [b"postgres://".as_slice(), b"postgresql://"]
+        .iter()
+        .any(|scheme| name.as_encoded_bytes().starts_with(scheme));
+    // A name that is not UTF-8 is that of a directory.
+    let has_password = name.to_str().is_some_and(|text| masked(text) != text);
+    match is_url || has_password && !directory.exists() {
         true => Err(Failure::Usage(
             "DIRECTORY is a connection string; pass it by `--url`, with the name of the stack as `--stack`"
                 .into(),

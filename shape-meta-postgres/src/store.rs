@@ -70,8 +70,8 @@ impl PostgresStore {
     /// - `NotADatabase`: the schema has a table of another application with the name of one of ours.
     /// - `UnsupportedSchema`: a newer version of this crate has written the tables.
     /// - `Unsupported`: the server is older than PostgreSQL 13.
-    /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it, or the re-key of the
-    ///   application has failed.
+    /// - `OtherStamp`: the shapes were made with another stamp, and the options refuse it, or the re-key of
+    ///   the application has failed.
     /// - `Corrupt`: the row of the stack is damaged.
     /// - `AlreadyOpen`: a live process owns it, or another store of this pool.
     /// - `Busy`: no connection became free, or another opening holds a lock for too long.

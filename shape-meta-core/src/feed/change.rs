@@ -10,8 +10,8 @@ use crate::{Batch, Change, Delta, Entry, Error, Handle, Seq, SnapshotState};
 pub struct FeedChange {
     /// The sequence number that the list has reached with this change: that of the mutation.
     ///
-    /// Changes that are [caught up](super::FeedOptions::after) from the change log, and those of a refresh of a
-    /// standby, are net changes: all of them have the sequence number that they reach together. A
+    /// Changes that are [caught up](super::FeedOptions::after) from the change log, and those of a refresh of
+    /// a standby, are net changes: all of them have the sequence number that they reach together. A
     /// [rejection](FeedEvent::Rejected) has the one that the feed has reached without it.
     pub seq: Seq,
     /// The change.

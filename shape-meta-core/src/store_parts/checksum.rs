@@ -8,8 +8,8 @@ use twox_hash::XxHash3_64;
 
 use crate::{Entry, Key, Seq, SnapshotState};
 
-/// Returns the checksum of the row of a shape, which has all but its definition. `buffer` is only passed to be
-/// reused. O(size of the handle and the relations).
+/// Returns the checksum of the row of a shape, which has all but its definition. `buffer` is only passed to
+/// be reused. O(size of the handle and the relations).
 pub fn of_shape(entry: &Entry, state: SnapshotState, buffer: &mut Vec<u8>) -> i64 {
     buffer.clear();
     // A reader has a new buffer for each row, which would otherwise grow five times.

@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 /// A mutex that is held while observers are called. It knows the thread that has it, so a call by an observer
 /// that would wait for itself is refused.
 ///
-/// It is not poisoned: what it protects must be consistent after a panic.
+/// It goes on after a panic: what it protects must be consistent then.
 #[derive(Debug, Default)]
 pub struct ObservedLock<T> {
     value: Mutex<T>,

@@ -41,8 +41,9 @@ pub trait StoreControl: MutateShapes {
     ///
     /// A subscriber never delays a mutation or a flush, however slow it is: see [`FeedOptions::capacity`].
     ///
-    /// Blocks: short lock with a buffer; after a sequence number that memory does not reach back to, disk, and
-    /// waits for pending changes to be flushed. Without a buffer disk: waits for the transaction in progress.
+    /// Blocks: short lock with a buffer; after a sequence number that memory does not reach back to, disk,
+    /// and waits for pending changes to be flushed. Without a buffer disk: waits for the transaction in
+    /// progress.
     ///
     /// # Errors
     ///

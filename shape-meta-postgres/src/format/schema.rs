@@ -16,8 +16,9 @@
 
 /// The migrations, each of which ends in the next version. The statements of a live owner are those of the
 /// version before. A migration after which they would fail, or write wrong rows, has to fence all owners, by
-/// the epochs of their stacks. Version 2 need not: the rows of an owner of version 1 get the default. Nor need
-/// version 3: the look-ups of an owner of version 2 agree with its hash, and the next open builds them anew.
+/// the epochs of their stacks. Version 2 need not: the rows of an owner of version 1 get the default. Nor
+/// need version 3: the look-ups of an owner of version 2 agree with its hash, and the next open builds them
+/// anew.
 pub(crate) const STEPS: &[&str] = &[V1, V2, V3];
 
 /// The version that this crate reads and writes.

@@ -184,8 +184,8 @@ impl Holding {
     }
 
     /// Records whether the row of the stack is locked by a long transaction of this process, for which a
-    /// renewal must not wait. Only before the store is in use: if the transaction is lost, the stack counts as
-    /// ours until the caller has noticed it.
+    /// renewal must not wait. Only before the store is in use: if the transaction is lost, the stack counts
+    /// as ours until the caller has noticed it.
     pub(crate) fn set_locked(&self, is_locked: bool) {
         let mut state = self.member.state();
         if is_locked {

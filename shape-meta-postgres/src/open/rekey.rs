@@ -24,8 +24,8 @@ impl PostgresStore {
     /// ever finds a part of it.
     ///
     /// The transaction locks the row of the stack, so no process becomes the owner meanwhile. The lease is
-    /// renewed on another connection, which does not wait for that lock. The function of the application runs on this thread,
-    /// between two statements.
+    /// renewed on another connection, which does not wait for that lock. The function of the application runs
+    /// on this thread, between two statements.
     pub(super) fn rekey_shapes(&mut self, found: Stamp, next: Stamp, rekey: &Rekey) -> Result<()> {
         let writer = self.lock_writer();
         let (transaction, mut checkout) = self.begin_write(Operation::Recover, DOING)?;

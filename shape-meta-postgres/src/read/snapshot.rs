@@ -86,13 +86,15 @@ impl<'s> Snapshot<'s> {
         let begun = store.runtime().and_then(|runtime| {
             runtime.run(async move {
                 let mut pooled = stack.connections().checkout(purpose).await?;
+                let mut began = Instant::now();
                 let mut outcome = begin_transaction(&stack, &mut pooled, doing, limit, verified).await;
                 if outcome.is_err() && pooled.was_lost_while_idle() {
                     drop(pooled);
                     pooled = stack.connections().checkout(purpose).await?;
+                    began = Instant::now();
                     outcome = begin_transaction(&stack, &mut pooled, doing, limit, verified).await;
                 }
-                outcome.map(|row| (pooled, row))
+                outcome.map(|row| (pooled, row)).map_err(|error| ended(error, doing, began, limit))
             })
         });
         match begun {
@@ -111,7 +113,7 @@ impl<'s> Snapshot<'s> {
         if self.began.elapsed() >= self.limit {
             self.pooled = None;
         }
-        let Some(mut pooled) = self.pooled.take() else { return Err(self.over()) };
+        let Some(mut pooled) = self.pooled.take() else { return Err(over(self.doing, self.limit)) };
         let answer = self.store.pool.runtime().begin(async move {
             let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| &**param as _).collect();
             let rows = pooled.client()?.query(doing, &statement, &params).await?;
@@ -128,6 +130,7 @@ impl<'s> Snapshot<'s> {
                 Ok(rows)
             }
             Err(error) => {
+                let error = ended(error, self.doing, self.began, self.limit);
                 if let Some(checkout) = &mut self.checkout {
                     checkout.failed(&error);
                 }
@@ -167,17 +170,23 @@ impl<'s> Snapshot<'s> {
         }
         Ok(())
     }
+}
 
-    fn over(&self) -> Error {
-        Error::new(
-            ErrorKind::Interrupted,
-            format!(
-                "could not {}: it took longer than its time-out of {:?}, or failed before, and its snapshot was given \
-                 up; nothing has changed. Begin again, read faster, or raise `scan_timeout`",
-                self.doing, self.limit
-            ),
-        )
-    }
+/// Returns the error of a step. The server ends a snapshot that is over by closing the connection, and what
+/// it says is often lost with that.
+fn ended(error: Error, doing: &str, began: Instant, limit: Duration) -> Error {
+    let is_over = error.kind() == ErrorKind::Io && began.elapsed() >= limit;
+    if is_over { over(doing, limit).with_source(error) } else { error }
+}
+
+fn over(doing: &str, limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        format!(
+            "could not {doing}: it took longer than its time-out of {limit:?}, or failed before, and its snapshot was \
+             given up; nothing has changed. Begin again, read faster, or raise `scan_timeout`"
+        ),
+    )
 }
 
 impl Drop for Snapshot<'_> {

@@ -50,7 +50,7 @@ pub(crate) struct Connections {
     /// The thread of the operation that has the writer locked. Held for moments.
     writing_on: Mutex<Option<ThreadId>>,
     sizes: Arc<FileSizes>,
-    /// Whether the latest commit went to a file that has lost its name. Readers that were open before show it.
+    /// Whether the latest commit went to a file that has lost its name.
     is_astray: AtomicBool,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
@@ -470,19 +470,6 @@ impl Connections {
         }
     }
 
-    /// [`read`](Self::read) of what the next open will find: after a commit that went astray, the writer reads,
-    /// which verifies the files.
-    pub(crate) fn read_committed<T>(
-        &self,
-        operation: Operation,
-        work: impl FnOnce(&Connection) -> Result<T>,
-    ) -> Result<T> {
-        match self.is_astray.load(Ordering::Acquire) {
-            true => self.write(operation, |connection| work(connection)),
-            false => self.read(operation, work),
-        }
-    }
-
     /// Checks out a reader for as long as the caller holds it; `None` if there is no pool.
     pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(PooledReader, Lease<'_>)>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -556,8 +543,10 @@ impl Connections {
             let is_astray = !writer.is_in_place_with_own_writes();
             self.is_astray.store(is_astray, Ordering::Release);
             if is_astray {
-                // The commit went to a file that the next open does not find.
+                // The commit went to a file that the next open does not find. Readers that are open show it,
+                // and new ones are verified.
                 outcome = Err(moved());
+                self.renew_pool();
             }
         }
         lease.record(&outcome);
@@ -666,7 +655,7 @@ impl Connections {
             return Err(missing(path));
         }
         let explained = |error: Error| match error.kind() {
-            // The readers that are left have an index of the lost WAL, which a new one does not match.
+            // Readers in use have an index of the lost WAL, which a new one does not match.
             ErrorKind::Io if self.is_astray.load(Ordering::Acquire) => moved().with_source(error),
             _ => error,
         };

@@ -130,9 +130,8 @@ impl ReadShapes for SqliteStore {
         })
     }
 
-    /// Layers above learn from it whether a commit that has failed is there nevertheless.
     fn last_seq(&self) -> Result<Seq> {
-        self.connections.read_committed(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
+        self.connections.read(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
     }
 }
 

@@ -179,8 +179,13 @@ impl Cluster {
             read -r what
             case $what in
                 kill)
-                    kill -KILL $server $(cat "/proc/$server/task/$server/children")
+                    # Stopped first, so that it starts no process meanwhile.
+                    kill -STOP $server
+                    children=$(cat "/proc/$server/task/$server/children")
+                    kill -KILL $server $children
                     wait $server
+                    # The next server needs the memory that they have shared.
+                    for child in $children; do while [ -e "/proc/$child/exe" ]; do :; done; done
                     rm -f "$data/postmaster.pid" ;;
                 stop) kill -INT $server; wait $server ;;
                 *) kill -QUIT $server; wait $server; rm -rf "$(dirname "$data")" ;;

@@ -1,4 +1,5 @@
-//! What a commit costs besides SQLite: the looks at its files (C13), and the line of the lock file (C12).
+//! What a commit costs in addition to SQLite: the looks at its files (C13), and the line of the lock file
+//! (C12).
 //!
 //! `cargo bench -p shape-meta-bench-criterion --bench commits`
 

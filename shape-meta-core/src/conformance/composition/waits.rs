@@ -27,8 +27,8 @@ use SnapshotState::{Complete, Pending, Started};
 
 type Wait<'a> = Pin<Box<dyn Future<Output = Result<(), NotReached>> + Send + 'a>>;
 
-/// Returns a wait that looks at its shape where it is polled, so that one poll says where it stands: `wait_for`
-/// may look on another thread.
+/// Returns a wait that looks at its shape where it is polled, so that one poll says where it stands.
+/// `wait_for` may look on another thread.
 fn wait<S: MutateShapes>(store: &S, number: u64, milestone: impl Into<Milestone>) -> Wait<'_> {
     let (handle, milestone) = (handle(number), milestone.into());
     Box::pin(async move { wait_for(store, &handle, milestone, ReadsBelow::Here).await })
