@@ -35,6 +35,11 @@ impl Condition {
         self.failing = None;
     }
 
+    /// Whether the latest write has failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         let stops = |(error, _): &(Error, Instant)| error.kind().remedy() == Remedy::Stop;
         self.failing.is_some() && self.latest.as_ref().is_some_and(stops)

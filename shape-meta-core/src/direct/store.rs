@@ -242,6 +242,12 @@ impl<S> Shared<S> {
 impl<S: ShapeStore> Shared<S> {
     /// Returns the shape with this key, which is committed, if it is live.
     fn find(&self, key: &Key) -> Result<Option<GetOrAdd>> {
+        let is_failing = self.condition().is_failing();
+        if is_failing {
+            // What is found may be of a write that has failed. This fails if it is not known what is
+            // committed.
+            self.inner.last_seq()?;
+        }
         let receipt = || Receipt::up_to(self.tracker.settled(), Arc::clone(&self.tracker));
         let found = self.inner.handle_for(key)?;
         Ok(found.map(|handle| GetOrAdd { handle, added: false, receipt: receipt() }))

@@ -50,7 +50,7 @@ pub(crate) struct Connections {
     /// The thread of the operation that has the writer locked. Held for moments.
     writing_on: Mutex<Option<ThreadId>>,
     sizes: Arc<FileSizes>,
-    /// Whether the latest commit went to a file that has lost its name.
+    /// Whether the latest commit went to a file that has lost its name. Readers that are open show it.
     is_astray: AtomicBool,
     /// Whether this store owns the database. A standby only reads it.
     is_owner: bool,
@@ -470,6 +470,19 @@ impl Connections {
         }
     }
 
+    /// [`read`](Self::read) by a layer that is about to write. After a commit that went astray the writer
+    /// reads, which finds out whose files are there now.
+    pub(crate) fn read_to_write<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        match self.is_astray.load(Ordering::Acquire) {
+            true => self.write(operation, |connection| work(connection)),
+            false => self.read(operation, work),
+        }
+    }
+
     /// Checks out a reader for as long as the caller holds it; `None` if there is no pool.
     pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(PooledReader, Lease<'_>)>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -543,10 +556,8 @@ impl Connections {
             let is_astray = !writer.is_in_place_with_own_writes();
             self.is_astray.store(is_astray, Ordering::Release);
             if is_astray {
-                // The commit went to a file that the next open does not find. Readers that are open show it,
-                // and new ones are verified.
+                // The commit went to a file that the next open does not find.
                 outcome = Err(moved());
-                self.renew_pool();
             }
         }
         lease.record(&outcome);
@@ -655,7 +666,7 @@ impl Connections {
             return Err(missing(path));
         }
         let explained = |error: Error| match error.kind() {
-            // Readers in use have an index of the lost WAL, which a new one does not match.
+            // Readers that are open have an index of the lost WAL, which a new one does not match.
             ErrorKind::Io if self.is_astray.load(Ordering::Acquire) => moved().with_source(error),
             _ => error,
         };

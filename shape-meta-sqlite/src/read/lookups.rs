@@ -131,7 +131,7 @@ impl ReadShapes for SqliteStore {
     }
 
     fn last_seq(&self) -> Result<Seq> {
-        self.connections.read(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
+        self.connections.read_to_write(Operation::LastSeq, |connection| Ok(Meta::read(connection)?.last_seq))
     }
 }
 
