@@ -20,7 +20,9 @@ mod reads;
 mod scan;
 mod store;
 
-pub(crate) use composition::{Futures, MemoryLookups};
+pub(crate) use composition::Futures;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use composition::MemoryLookups;
 pub use options::BlockingOptions;
 pub use pool::{BlockingPool, BlockingStats};
 pub use reads::ReadShapesAsync;
