@@ -90,20 +90,6 @@ fn without_age(word: &str) -> &str {
     if is_age && !number.is_empty() { "AGE" } else { word }
 }
 
-/// Adds the shapes that a database of SQLite has in the other tests.
-fn fill_stack(store: &PostgresStore, numbers: std::ops::RangeInclusive<u64>) {
-    let through = Seq::new(*numbers.end());
-    let changes = numbers.map(|number| Change::Add {
-        record: Arc::new(shape(number).record(Seq::new(number))),
-        state: match number % 10 {
-            3 => SnapshotState::Pending,
-            4 => SnapshotState::Started,
-            _ => SnapshotState::Complete,
-        },
-    });
-    store.apply(&Batch { changes: changes.collect(), through }).expect("it applies");
-}
-
 const READ_ONLY: [&[&str]; 6] = [
     &["inspect"],
     &["list"],
@@ -120,7 +106,7 @@ fn prints_this_of_a_stack() {
     let name = "tenant \u{202e}1";
     let stamp = StampCheck::new(Stamp::new(3, "source\u{1b}[2J"));
     let store = fixture.open_with(name, PostgresOptions::default().stamp(stamp));
-    fill_stack(&store, 1..=12);
+    fill(&store, 1..=12);
     let mut hostile = shape(13);
     hostile.definition = "\u{1b}[2J".as_bytes().into();
     hostile.handle = Handle::new("13-\u{202e}31m").expect("valid");
@@ -230,7 +216,7 @@ fn exit_codes_of_stacks() {
     let (found, text) = code(&fixture.stacks());
     assert_eq!(found, 3, "there are no tables: {text}");
     let store = fixture.open("stack");
-    fill_stack(&store, 1..=2);
+    fill(&store, 1..=2);
     let (found, text) = code(&fixture.line(&["inspect"], "absent"));
     assert_eq!(found, 3, "there is no such stack: {text}");
     let (found, text) = code(&fixture.line(&["import"], "stack"));

@@ -94,7 +94,7 @@ pub(crate) fn open(directory: &Path, disk_indexes: DiskIndexes) -> SqliteStore {
 }
 
 /// Adds shapes with these numbers. The third of every ten is pending, the fourth started, the rest complete.
-pub(crate) fn fill(store: &SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
+pub(crate) fn fill(store: &impl ShapeStore, numbers: std::ops::RangeInclusive<u64>) {
     let through = Seq::new(*numbers.end());
     let changes = numbers.map(|number| Change::Add {
         record: Arc::new(shape(number).record(Seq::new(number))),
