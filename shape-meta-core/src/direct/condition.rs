@@ -42,7 +42,7 @@ impl Condition {
 
     pub(super) fn is_stopped(&self) -> bool {
         let stops = |(error, _): &(Error, Instant)| error.kind().remedy() == Remedy::Stop;
-        self.failing.is_some() && self.latest.as_ref().is_some_and(stops)
+        self.is_failing() && self.latest.as_ref().is_some_and(stops)
     }
 
     pub(super) fn health(&self) -> Health {

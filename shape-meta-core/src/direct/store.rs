@@ -242,8 +242,7 @@ impl<S> Shared<S> {
 impl<S: ShapeStore> Shared<S> {
     /// Returns the shape with this key, which is committed, if it is live.
     fn find(&self, key: &Key) -> Result<Option<GetOrAdd>> {
-        let is_failing = self.condition().is_failing();
-        if is_failing {
+        if self.condition().is_failing() {
             // What is found may be of a write that has failed. This fails if it is not known what is
             // committed.
             self.inner.last_seq()?;

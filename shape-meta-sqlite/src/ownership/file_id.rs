@@ -65,13 +65,11 @@ impl FileOrigin {
         let metadata = fs::metadata(path)?;
         let mut bytes = Vec::new();
         // Without the device, whose number may change at a restart.
-        let id = of(&metadata);
-        if let Some((_, inode, _)) = id {
+        if let Some((_, inode, _)) = of(&metadata) {
             bytes.extend_from_slice(&inode.to_le_bytes());
         }
         // An inode is soon used again.
-        let created = id.and_then(|(.., created)| created).or_else(|| metadata.created().ok());
-        let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        let since = metadata.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
         bytes.extend_from_slice(&since.unwrap_or_default().as_nanos().to_le_bytes());
         Ok(Self(bytes))
     }
