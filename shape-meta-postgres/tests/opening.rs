@@ -107,7 +107,9 @@ fn c11_a_schema_name_may_be_hostile() {
     let store = hostile.open("it's \"a\" stack; --");
     fill(&store, 1..=2);
     drop(store);
-    assert_eq!(live(&hostile.open("it's \"a\" stack; --")), [1, 2]);
+    let store = hostile.open("it's \"a\" stack; --");
+    assert_eq!(live(&store), [1, 2]);
+    store.release().expect("the server answers");
     let connection = server::shared().expect("there is a server");
     let quoted = hostile.name.replace('"', "\"\"");
     support::execute(connection, &format!("DROP SCHEMA \"{quoted}\" CASCADE"));

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -40,20 +40,37 @@ struct Traffic {
     delay: Duration,
 }
 
+#[derive(Default)]
+struct Connections {
+    /// Whether new ones are refused.
+    are_refused: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Connections {
+    fn cut(&mut self) {
+        for stream in self.streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// The message that commits.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 struct State {
     fault: Mutex<Option<Fault>>,
-    /// Whether new connections are refused.
-    is_down: AtomicBool,
     accepted: AtomicUsize,
-    streams: Mutex<Vec<TcpStream>>,
+    connections: Mutex<Connections>,
     traffic: Mutex<Traffic>,
     traffic_changed: Condvar,
 }
 
 impl State {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().expect("no thread panicked")
+    }
+
     /// Waits until what goes in this direction may pass.
     fn wait(&self, direction: Direction) {
         let traffic = self.traffic.lock().expect("no thread panicked");
@@ -81,9 +98,8 @@ impl Proxy {
         let own = listener.local_addr().expect("it is bound").port();
         let state = Arc::new(State {
             fault: Mutex::default(),
-            is_down: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
-            streams: Mutex::default(),
+            connections: Mutex::default(),
             traffic: Mutex::default(),
             traffic_changed: Condvar::new(),
         });
@@ -91,7 +107,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
-                if shared.is_down.load(Ordering::Acquire) {
+                if shared.connections().are_refused {
                     continue;
                 }
                 shared.accepted.fetch_add(1, Ordering::AcqRel);
@@ -116,20 +132,19 @@ impl Proxy {
 
     /// Cuts all connections, and refuses new ones until [`up`](Self::up).
     pub fn down(&self) {
-        self.state.is_down.store(true, Ordering::Release);
-        self.cut();
+        let mut connections = self.state.connections();
+        connections.are_refused = true;
+        connections.cut();
     }
 
     /// Accepts connections again.
     pub fn up(&self) {
-        self.state.is_down.store(false, Ordering::Release);
+        self.state.connections().are_refused = false;
     }
 
     /// Cuts all connections.
     pub fn cut(&self) {
-        for stream in self.state.streams.lock().expect("no thread panicked").drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.state.connections().cut();
     }
 
     /// Lets nothing pass in one direction, on all connections and new ones, until [`flow`](Self::flow).
@@ -158,7 +173,13 @@ impl Proxy {
 /// Passes everything on between two streams.
 fn relay(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     let copies = [&client, &server].map(|stream| stream.try_clone().expect("it is open"));
-    state.streams.lock().expect("no thread panicked").extend(copies);
+    let mut connections = state.connections();
+    // It may have been accepted just before the others were cut.
+    if connections.are_refused {
+        return;
+    }
+    connections.streams.extend(copies);
+    drop(connections);
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("it is a TCP stream");
     }
