@@ -161,12 +161,12 @@ fn mutate(
 
 /// Returns the content of an image before recovery. `None` if the image is damaged, which `may_be_damaged`
 /// permits.
-fn recovered(image: &Path, may_be_damaged: bool) -> Option<View> {
+fn recovered(image: &Path, may_be_damaged: bool, context: &str) -> Option<View> {
     let before = fs::read_dir(image).expect("it is there").count();
     let store = match SqliteStore::open(image, sqlite(), Arc::new(NoopObserver)) {
         Ok(store) if store.report().quarantined.is_none() => store,
         other => {
-            assert!(may_be_damaged, "C6: a power cut damaged the database: {other:?}");
+            assert!(may_be_damaged, "C6: {context}: a power cut damaged the database: {other:?}");
             let after = fs::read_dir(image).expect("it is there").count();
             assert!(after >= before, "C11: nothing is deleted");
             return None;
@@ -225,19 +225,20 @@ fn check_image(
     context: &str,
 ) -> bool {
     let image = directory_of(disk, cut);
+    let context = &format!("{context}, {cut:?}");
     // With `Cut::Everything` the process is killed and the power stays on: the first column of the table.
     let (loses, damages) = match (cut, durability) {
         (Cut::Everything, _) | (_, Durability::PowerLossDurable) => (false, false),
         (_, Durability::PowerLossConsistent) => (mode == Mode::Wal, false),
         (_, Durability::ProcessCrash) => (true, true),
     };
-    let Some(view) = recovered(image.path(), damages) else { return false };
+    let Some(view) = recovered(image.path(), damages, context) else { return false };
     let least = if loses { 0 } else { acknowledged.durable };
     let found = acknowledged.history.iter().rposition(|state| *state == view);
-    assert!(damages || found.is_some(), "C6: {context}, {cut:?}: not a state of the history: {view:#?}");
+    assert!(damages || found.is_some(), "C6: {context}: not a state of the history: {view:#?}");
     assert!(
         found.is_none_or(|found| found >= least),
-        "C6: {context}, {cut:?}: state {found:?}, but {least} was durable of {}: {view:#?}",
+        "C6: {context}: state {found:?}, but {least} was durable of {}: {view:#?}",
         acknowledged.history.len()
     );
     found.is_some()
@@ -276,8 +277,8 @@ fn check_durability(composition: Composition, durability: Durability, mode: Mode
 }
 
 /// A sync fails and loses its writes although later syncs succeed, and then the power fails.
-fn check_durability_after_a_failed_sync(composition: Composition, mode: Mode) {
-    let options = small_caches().durability(Durability::PowerLossDurable).mode(mode);
+fn check_durability_after_a_failed_sync(composition: Composition, durability: Durability, mode: Mode) {
+    let options = small_caches().durability(durability).mode(mode);
     let seed = fastrand::u64(..);
     let mut random = Rng::with_seed(seed);
     let (changes, syncs) = {
@@ -299,7 +300,7 @@ fn check_durability_after_a_failed_sync(composition: Composition, mode: Mode) {
             disk.power_off();
             let context = format!("seed {seed}, sync {sync} of {syncs} failed, off at {off} of {changes}");
             for cut in cuts(&mut random) {
-                check_image(Durability::PowerLossDurable, mode, cut, &disk, &acknowledged, &context);
+                check_image(durability, mode, cut, &disk, &acknowledged, &context);
             }
         }
     }
@@ -328,24 +329,23 @@ each! {
     c6_process_crash_in_exclusive_mode: PRODUCT, ProcessCrash, Exclusive;
 }
 
-#[test]
-fn c6_durable_after_a_failed_sync() {
-    check_durability_after_a_failed_sync(PRODUCT, Mode::Wal);
+macro_rules! each_after_a_failed_sync {
+    ($($name:ident: $composition:ident, $durability:ident, $mode:ident;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check_durability_after_a_failed_sync($composition, Durability::$durability, Mode::$mode);
+            }
+        )*
+    };
 }
 
-#[test]
-fn c6_durable_after_a_failed_sync_in_exclusive_mode() {
-    check_durability_after_a_failed_sync(PRODUCT, Mode::Exclusive);
-}
-
-#[test]
-fn c6_durable_after_a_failed_sync_directly() {
-    check_durability_after_a_failed_sync(DIRECT, Mode::Wal);
-}
-
-#[test]
-fn c6_durable_after_a_failed_sync_directly_in_exclusive_mode() {
-    check_durability_after_a_failed_sync(DIRECT, Mode::Exclusive);
+each_after_a_failed_sync! {
+    c6_durable_after_a_failed_sync: PRODUCT, PowerLossDurable, Wal;
+    c6_durable_after_a_failed_sync_in_exclusive_mode: PRODUCT, PowerLossDurable, Exclusive;
+    c6_durable_after_a_failed_sync_directly: DIRECT, PowerLossDurable, Wal;
+    c6_durable_after_a_failed_sync_directly_in_exclusive_mode: DIRECT, PowerLossDurable, Exclusive;
+    c6_consistent_after_a_failed_sync_in_exclusive_mode: PRODUCT, PowerLossConsistent, Exclusive;
 }
 
 /// A sync of the WAL fails, and the process ends before it can reset the WAL. The next owner reads cached
@@ -373,9 +373,76 @@ fn c6_a_commit_after_a_failed_sync_is_durable() {
     disk.power_off();
     for cut in cuts(&mut Rng::with_seed(1)) {
         let image = directory_of(&disk, cut);
-        let view = recovered(image.path(), false).expect("it is undamaged");
+        let view = recovered(image.path(), false, &format!("{cut:?}")).expect("it is undamaged");
         for number in [1, 2, 3, 5] {
             assert!(view.get(&handle(number)).is_some(), "C6: {cut:?}: shape {number} is lost: {view:#?}");
+        }
+    }
+}
+
+/// Exclusive locking ends a journal by overwriting its header. If that is not synced, the journal is back
+/// after a power loss, and must not be mixed with the journal of the next transaction.
+#[test]
+fn c6_a_journal_whose_end_is_lost_is_not_overwritten() {
+    let options = small_caches().durability(Durability::PowerLossDurable).mode(Mode::Exclusive);
+    // The power fails at each of the changes after the failed sync.
+    for after in 1.. {
+        let directory = directory();
+        let disk = Disk::mount(directory.path()).expect("it is there");
+        let builder = DIRECT.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
+        let store = builder.open(directory.path()).expect("nothing fails");
+        store.add(shape(1), WAIT).expect("it is new");
+        let before = disk.calls(Op::Sync);
+        store.add(shape(2), WAIT).expect("it is new");
+        disk.fail(Op::Sync, When::Nth(disk.calls(Op::Sync) - before), Failure::Io);
+        store.add(shape(3), WAIT).expect_err("the end of its journal is not synced");
+        disk.power_off_at(disk.changes() + after);
+        let added = store.add(shape(4), WAIT);
+        disk.power_off();
+        let cuts = (0..12).map(Cut::Torn).chain([Cut::Synced, Cut::Everything]);
+        for cut in cuts {
+            let image = directory_of(&disk, cut);
+            let view = recovered(image.path(), false, &format!("off at {after}, {cut:?}"));
+            let view = view.expect("it is undamaged");
+            for number in 1..=if added.is_ok() { 4 } else { 2 } {
+                assert!(number == 3 || view.get(&handle(number)).is_some(), "C6: {cut:?}: {view:#?}");
+            }
+        }
+        if added.is_ok() {
+            break;
+        }
+    }
+}
+
+/// After a commit that failed the connection cannot be used, so an open that has met one fails as a whole.
+#[test]
+fn c6_an_open_with_a_failed_sync_fails() {
+    for mode in [Mode::Wal, Mode::Exclusive] {
+        // No commit is followed by a checkpoint, whose failure would fail no commit.
+        let options = small_caches().mode(mode).wal_autocheckpoint_bytes(16 << 20);
+        let open = |directory: &TempDir| {
+            let builder = DIRECT.apply_to(ShapeMeta::builder(NoopCleaner).sqlite(options.clone()));
+            builder.open(directory.path())
+        };
+        for is_new in [true, false] {
+            for sync in 1.. {
+                let directory = directory();
+                let disk = Disk::mount(directory.path()).expect("it is there");
+                if !is_new {
+                    let store = open(&directory).expect("nothing fails");
+                    for number in 1..=3 {
+                        store.add(shape(number), WAIT).expect("it is new");
+                    }
+                }
+                let before = disk.calls(Op::Sync);
+                disk.fail(Op::Sync, When::Nth(sync), Failure::Io);
+                let opened = open(&directory);
+                if disk.failed() == 0 {
+                    assert!(disk.calls(Op::Sync) - before < sync);
+                    break;
+                }
+                assert!(opened.is_err(), "C6: {mode:?}, new {is_new}: sync {sync} failed unnoticed");
+            }
         }
     }
 }
@@ -413,7 +480,7 @@ fn c12_a_power_cut_brings_back_no_shape_without_its_data() {
         disk.power_off();
         for cut in cuts(&mut Rng::with_seed(1)) {
             let image = directory_of(&disk, cut);
-            let view = recovered(image.path(), false).expect("it is undamaged");
+            let view = recovered(image.path(), false, &format!("{cut:?}")).expect("it is undamaged");
             assert!(view.get(&handle(1)).is_none(), "C12: {composition:?}, {cut:?}: it is back: {view:#?}");
         }
     }

@@ -705,6 +705,7 @@ impl Connections {
             // power loss, and rolls the commit back. So a write that changes nothing begins and ends another
             // journal.
             let doing = "end the journal after a failure";
+            settings::delete_old_journal(&connection).map_err(failed(doing))?;
             let version: i64 = connection
                 .pragma_query_value(None, "user_version", |row| row.get(0))
                 .map_err(failed(doing))?;

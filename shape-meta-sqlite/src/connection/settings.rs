@@ -154,6 +154,24 @@ pub(crate) fn set(connection: &Connection, name: &str, value: impl rusqlite::ToS
     })
 }
 
+/// Deletes the journal of an earlier connection, so that the next transaction begins a new file. Nothing is
+/// done to a database with a WAL.
+///
+/// Exclusive locking keeps the journal, and ends it by overwriting its header. If that could not be synced,
+/// the old header may be back after a power loss, and the next transaction would have overwritten a part of
+/// what it describes.
+pub(crate) fn delete_old_journal(connection: &Connection) -> rusqlite::Result<()> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    // SQLite deletes the journal on this change, under its lock and only without exclusive locking.
+    set(connection, "locking_mode", "NORMAL")?;
+    set(connection, "journal_mode", "PERSIST")?;
+    set(connection, "journal_mode", "DELETE")?;
+    set(connection, "locking_mode", "EXCLUSIVE")
+}
+
 /// Sets the journal mode of a database file.
 ///
 /// # Errors

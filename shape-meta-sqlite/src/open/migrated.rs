@@ -2,7 +2,7 @@ use rusqlite::Connection;
 use shape_meta_core::Result;
 
 use crate::{
-    DiskIndexes,
+    DiskIndexes, Mode,
     connection::settings::{self, set},
     error::failed,
     format::{index, migrate, schema},
@@ -29,6 +29,10 @@ impl MigratedDatabase {
         // SQLite applies the page size only while the file has no page.
         set(&connection, "page_size", options.page_size_of_new()).map_err(failed(doing))?;
         checkpoint_old_wal(&connection).map_err(failed("checkpoint the WAL of the last owner"))?;
+        if settings.path.is_some() && options.mode == Mode::Exclusive {
+            settings::delete_old_journal(&connection)
+                .map_err(failed("delete the journal of the last owner"))?;
+        }
         // Before the migration, which may drop the tables to have them built anew.
         let had = schema::disk_indexes(&connection).map_err(failed(doing))?;
         let version_before = migrate::migrate(&mut connection, migrate::STEPS)?;

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shape_meta_core::{Result, StampOutcome, Timestamp};
+use shape_meta_core::{ErrorKind, Result, StampOutcome, Timestamp};
 
 use crate::{
     SqliteOpenReport,
-    error::{damaged_row, failed},
+    error::{damaged_row, failed, invalidates_connection},
     format::{cleanup, lineage::Lineage, meta::Meta, migrate},
     open::migrated::MigratedDatabase,
     ownership::{lock::OwnerLock, opening::Opening, owner, witness::Witness},
@@ -52,8 +52,15 @@ impl OwnedDatabase {
         transaction.commit().map_err(failed(doing))?;
         testify([meta.opening, None], false);
         // 0x10002 also analyzes tables that this connection has not queried yet. Nothing depends on the
-        // result, and finding damage is the job of the integrity check.
-        let _ = connection.execute_batch("PRAGMA optimize = 0x10002");
+        // result, and finding damage is the job of the integrity check. But after a failed write the
+        // connection cannot be used.
+        let optimized = connection.execute_batch("PRAGMA optimize = 0x10002").map_err(failed("optimize"));
+        if let Err(error) = optimized
+            && invalidates_connection(error.kind())
+            && error.kind() != ErrorKind::Corrupt
+        {
+            return Err(error);
+        }
 
         let created = version_before == 0;
         let report = SqliteOpenReport {
