@@ -1,11 +1,12 @@
-//! The cost of cleanup tasks (C12): removals and resets with a cleaner that stores data, and without one.
+//! The cost of cleanup tasks (C12): removals and resets with a cleaner that stores data, and without one. And
+//! that of a removal with dependants, which scans all shapes.
 //!
 //! `cargo bench -p shape-meta-bench-criterion --bench cleanup`
 
 use std::time::{Duration, Instant};
 
 use shape_meta::{
-    BoxError, BufferOptions, CacheOptions, Handle, NoopCleaner, ShapeCleaner, ShapeMeta, prelude::*,
+    BoxError, BufferOptions, CacheOptions, Handle, NoopCleaner, Removal, ShapeCleaner, ShapeMeta, prelude::*,
 };
 use shape_meta_core::conformance::{handle, shape};
 
@@ -31,7 +32,12 @@ fn filled(cleaner: impl ShapeCleaner + 'static, shapes: u64) -> (tempfile::TempD
         .buffered(BufferOptions::default().background_flush(false).max_pending_shapes(1 << 20))
         .open(directory.path())
         .expect("it opens");
-    (1..=shapes).for_each(|number| drop(store.add(shape(number), WAIT).expect("it is new")));
+    for number in 1..=shapes {
+        store.add(shape(number), WAIT).expect("it is new");
+        if number.is_multiple_of(100_000) {
+            store.flush(TIMEOUT).expect("the disk works");
+        }
+    }
     store.flush(TIMEOUT).expect("the disk works");
     (directory, store)
 }
@@ -58,7 +64,19 @@ fn measure<C: ShapeCleaner + 'static>(name: &str, cleaner: fn() -> C) {
     );
 }
 
+fn measure_dependants(shapes: u64) {
+    let (_directory, store) = filled(NoopCleaner, shapes);
+    let removed = (1..=5).map(|number| {
+        let removal = Removal::of_handles([handle(number).as_str()]).with_dependants();
+        millis(|| drop(store.remove_all(removal, WAIT).expect("it is accepted")))
+    });
+    let removed: Vec<_> = removed.map(|millis| format!("{millis:.0}")).collect();
+    println!("a removal of one shape with its dependants, of {shapes}: {} ms", removed.join(", "));
+}
+
 fn main() {
+    measure_dependants(100_000);
+    measure_dependants(1_000_000);
     for _ in 0..3 {
         measure("without stored data", || NoopCleaner);
         measure("with stored data   ", || Counted);

@@ -13,6 +13,9 @@ use shape_meta_core::MemoryStore;
 
 const SHAPES: u64 = 10_000;
 
+/// The adds that wait to be flushed stay far below the limit of the buffer.
+const BATCH: BatchSize = BatchSize::NumIterations(10_000);
+
 /// A definition of 300 bytes.
 fn definition(number: u64) -> Shape {
     Shape::new(TableName::new("public", "issues"), Relation::new(16_384))
@@ -89,6 +92,11 @@ fn calls(bench: &mut Criterion) {
     let mut next = SHAPES;
     let mut fresh = || {
         next += 1;
+        if next.is_multiple_of(100_000) {
+            // So that memory stays bounded.
+            store.reset(Wait::No).expect("below the limit");
+            store.flush(std::time::Duration::from_secs(60)).expect("memory does not fail");
+        }
         (handle(next), definition(next))
     };
     group.bench_function("add, from a definition", |bencher| {
@@ -96,7 +104,7 @@ fn calls(bench: &mut Criterion) {
             store.try_mutate(&Mutation::Add(NewShape::of(handle, &shape))).expect("below the limit");
             shape
         };
-        bencher.iter_batched(&mut fresh, add, BatchSize::LargeInput);
+        bencher.iter_batched(&mut fresh, add, BATCH);
     });
     group.bench_function("add, keyed", |bencher| {
         let add = |(handle, shape): (Handle, Keyed<Shape>)| {
@@ -107,7 +115,7 @@ fn calls(bench: &mut Criterion) {
             let (handle, shape) = fresh();
             (handle, shape.keyed())
         };
-        bencher.iter_batched(keyed, add, BatchSize::LargeInput);
+        bencher.iter_batched(keyed, add, BATCH);
     });
     group.bench_function("add, prepared", |bencher| {
         let prepared = || {
@@ -117,7 +125,7 @@ fn calls(bench: &mut Criterion) {
         bencher.iter_batched(
             prepared,
             |add| store.try_mutate(&add).expect("below the limit"),
-            BatchSize::LargeInput,
+            BATCH,
         );
     });
     group.finish();
