@@ -122,11 +122,7 @@ fn calls(bench: &mut Criterion) {
             let (handle, shape) = fresh();
             Mutation::Add(NewShape::of(handle, &shape))
         };
-        bencher.iter_batched(
-            prepared,
-            |add| store.try_mutate(&add).expect("below the limit"),
-            BATCH,
-        );
+        bencher.iter_batched(prepared, |add| store.try_mutate(&add).expect("below the limit"), BATCH);
     });
     group.finish();
 }
