@@ -24,7 +24,12 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
             LookupIndex::Disk => {
                 let handle = self.inner.handle_for(key);
                 self.wait_published()?;
-                handle
+                // A write that has failed may have left it on the disk.
+                let is_shown = |handle: &Handle| {
+                    let entry = self.mirror.entry(handle.as_str());
+                    entry.is_some_and(|entry| entry.key() == key)
+                };
+                Ok(handle?.filter(is_shown))
             }
         }
     }
@@ -55,7 +60,12 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
             LookupIndex::Disk => {
                 let handles = self.inner.handles_for_relations(relations);
                 self.wait_published()?;
-                handles
+                let mut handles = handles?;
+                // All in one view: a batch is seen whole.
+                let slots = &self.mirror.slots;
+                self.mirror
+                    .read(|view| handles.retain(|handle| view.by_handle(slots, handle.as_str()).is_some()));
+                Ok(handles)
             }
         }
     }
