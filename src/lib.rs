@@ -72,7 +72,7 @@
 //!
 //! | topic | types |
 //! |---|---|
-//! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
+//! | compose and open | [`ShapeMeta`], [`Builder`], [`ShapeCleaner`], [`DirectoryCleaner`], [`CleanupStatus`], [`OpenReport`], [`Standby`] |
 //! | read | [`ReadShapes`], [`ReadShapesExt`], [`Check`], [`Metadata`], [`Record`], [`ScanItem`], [`Counts`], [`LeastRecentlyUsed`] |
 //! | wait for a shape | [`AwaitShapesExt`], [`Milestone`], [`NotReached`] |
 //! | mutate | [`MutateShapes`], [`MutateShapesExt`], [`NewShape`], [`Definition`], [`Shape`], [`Mutation`], [`Removal`], [`Wait`], [`GetOrAdd`], [`Receipt`] |
@@ -237,7 +237,7 @@ mod store;
 // The store.
 pub use async_store::{BlockingOptions, BlockingPool, BlockingStats, ReadShapesAsync, ScanStream};
 pub use builder::Builder;
-pub use cleaner::{BoxError, NoopCleaner, ShapeCleaner, StoredHandles};
+pub use cleaner::{BoxError, DirectoryCleaner, NoopCleaner, ShapeCleaner, StoredHandles};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use cleanup::{CleanupStatus, OrphanSweep};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

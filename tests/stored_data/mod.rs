@@ -4,6 +4,7 @@ mod support;
 
 mod calls;
 mod crash;
+mod directory_cleaner;
 mod failures;
 mod handed_over;
 mod histories;

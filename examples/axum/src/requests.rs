@@ -110,7 +110,7 @@ async fn snapshot(tenant: Arc<Tenant>, store: ShapeMeta, handle: Handle, definit
         eprintln!("{handle}: {error}");
         let _ = store.remove_async(&handle).await;
         let (storage, of) = (tenant.storage.clone(), handle.clone());
-        let _ = store.run_blocking(move |_| storage.clean(&[of])).await;
+        let _ = store.run_blocking(move |_| storage.0.clean(&[of])).await;
     }
 }
 

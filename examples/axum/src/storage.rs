@@ -1,45 +1,24 @@
-//! The stored data of a tenant: a directory for each shape.
+//! The stored data of a tenant: a directory for each shape, which `DirectoryCleaner` deletes.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::Path};
 
-use shape_meta::{BoxError, Handle, ShapeCleaner, StoredHandles};
+use shape_meta::{DirectoryCleaner, Handle};
 
 /// The directories of one tenant's shapes.
 #[derive(Clone)]
-pub struct Storage(PathBuf);
+pub struct Storage(pub DirectoryCleaner);
 
 impl Storage {
     /// Creates the directory of a tenant inside the volume.
-    pub fn create(path: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
+    pub fn create(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self(DirectoryCleaner::new(path)?))
     }
 
     /// Writes the snapshot of a shape. Blocks: disk.
     pub fn write_snapshot(&self, handle: &Handle, content: &[u8]) -> io::Result<()> {
-        let directory = self.0.join(handle.file_name().map_err(io::Error::other)?);
+        let directory = self.0.path_of(handle).map_err(io::Error::other)?;
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("snapshot"), content)
-    }
-}
-
-impl ShapeCleaner for Storage {
-    fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
-        fs::metadata(&self.0)?;
-        for handle in handles {
-            match fs::remove_dir_all(self.0.join(handle.file_name()?)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
-        let entries = fs::read_dir(&self.0)?;
-        Ok(Some(Box::new(entries.filter_map(|entry| match entry {
-            Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
-            Err(error) => Some(Err(error.into())),
-        }))))
     }
 }

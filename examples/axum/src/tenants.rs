@@ -104,11 +104,11 @@ impl Tenants {
         let (connections, calls) = (ConnectionLimit::new(64), BlockingPool::new(BlockingOptions::default()));
         let (reporter, mut by_name) = (Reporter::default(), BTreeMap::new());
         for name in (0..count).map(|number| format!("tenant-{number}")) {
-            let storage = Storage::create(directory.join("data").join(&name))?;
+            let storage = Storage::create(&directory.join("data").join(&name))?;
             let path = directory.join("meta").join(&name);
             let observer = MetricsObserver::new();
             let builder = || {
-                ShapeMeta::builder(storage.clone())
+                ShapeMeta::builder(storage.0.clone())
                     .observer(Arc::new(observer.clone()))
                     .sqlite(SqliteOptions::default().connection_limit(&connections))
                     .cached(CacheOptions::default())

@@ -11,7 +11,7 @@ use std::{
 use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shape_meta::{
-    MetricsObserver, PoolOptions, PostgresPool, Reporter,
+    DirectoryCleaner, MetricsObserver, PoolOptions, PostgresPool, Reporter,
     admission::{Admission, AdmissionLimits, Drain, DrainRate, RetryAfter},
 };
 use tokio::{
@@ -82,7 +82,7 @@ async fn run(options: Arc<Options>) -> BoxResult {
     };
     let metadata = Metadata::open(MetadataOptions {
         database,
-        logs,
+        logs: DirectoryCleaner::new(logs)?,
         is_buffered: !options.direct,
         max_shapes: options.max_shapes,
         min_age: Duration::from_secs(options.min_age),

@@ -4,18 +4,18 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use shape_meta::{
-    AwaitShapesExt, BoxError, BufferOptions, Builder, CacheOptions, Check, ErrorKind, Evictor,
-    EvictorOptions, EvictorThread, GetOrAdd, Handle, Health, HealthState, Keyed, MetricsObserver, Milestone,
-    MutateError, MutateShapesExt, Mutation, NewShape, NotReached, OnLiveOwner, PostgresPool, ReadShapes,
-    ReadShapesExt, Refusal, Relation, ShapeCleaner, ShapeMeta, SnapshotState, Standby, StoreControl,
-    StoredHandles, Timestamp, Wait,
+    AwaitShapesExt, BoxError, BufferOptions, Builder, CacheOptions, Check, DirectoryCleaner, ErrorKind,
+    Evictor, EvictorOptions, EvictorThread, GetOrAdd, Handle, Health, HealthState, Keyed, MetricsObserver,
+    Milestone, MutateError, MutateShapesExt, Mutation, NewShape, NotReached, OnLiveOwner, PostgresPool,
+    ReadShapes, ReadShapesExt, Refusal, Relation, ShapeMeta, SnapshotState, Standby, StoreControl, Timestamp,
+    Wait,
 };
 
 use crate::{
@@ -33,8 +33,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// How the metadata is kept.
 pub(crate) struct MetadataOptions {
     pub(crate) database: Database,
-    /// The directory of the logs.
-    pub(crate) logs: PathBuf,
+    /// The directory of the logs: a file for each shape.
+    pub(crate) logs: DirectoryCleaner,
     /// Whether mutations are acknowledged in memory. Otherwise each one is on disk when it returns.
     pub(crate) is_buffered: bool,
     /// The number of shapes above which the least recently read are removed.
@@ -176,7 +176,7 @@ impl Metadata {
 
     pub(crate) fn log_path(&self, handle: &Handle) -> PathBuf {
         // Handles are made by this service, and are their own file names.
-        self.0.options.logs.join(handle.file_name().unwrap_or_default())
+        self.0.options.logs.path_of(handle).unwrap_or_default()
     }
 
     /// Returns the live shape of a definition, and records that it was read: the one with this handle if it
@@ -345,36 +345,11 @@ fn is_removed(error: Option<MutateError>) -> bool {
 }
 
 fn builder(options: &MetadataOptions, observer: &MetricsObserver) -> Builder {
-    let builder = ShapeMeta::builder(Logs(options.logs.clone()))
+    let builder = ShapeMeta::builder(options.logs.clone())
         .observer(Arc::new(observer.clone()))
         .creation_counts_as_read(true)
         // A node whose shapes were made again by another one has logs of shapes that are gone.
         .confirm_orphans(matches!(options.database, Database::Stack(..)))
         .cached(CacheOptions::default());
     if options.is_buffered { builder.buffered(BufferOptions::default()) } else { builder }
-}
-
-/// The stored data of shapes: a file for each.
-struct Logs(PathBuf);
-
-impl ShapeCleaner for Logs {
-    fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
-        // A volume that is not mounted is no reason to believe that the data is gone.
-        fs::metadata(&self.0)?;
-        for handle in handles {
-            match fs::remove_file(self.0.join(handle.file_name()?)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
-        let entries = fs::read_dir(&self.0)?;
-        Ok(Some(Box::new(entries.filter_map(|entry| match entry {
-            Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
-            Err(error) => Some(Err(error.into())),
-        }))))
-    }
 }

@@ -1,6 +1,10 @@
+mod directory;
+
 use std::{error::Error, fmt};
 
 use shape_meta_core::Handle;
+
+pub use directory::DirectoryCleaner;
 
 /// The error of a [`ShapeCleaner`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -42,33 +46,27 @@ pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> +
 /// - **At least once:** the same handle may come again, so deleting data that is already gone must succeed.
 /// - **There is no "delete everything":** a reset hands every shape to the cleaner.
 ///
-/// [`Handle::file_name`] is a safe name for the data of a shape.
+/// [`DirectoryCleaner`] does all of this for data that is a file or a directory for each shape. For another kind
+/// of data:
 ///
 /// ```
-/// use std::{fs, io, path::PathBuf};
 /// use shape_meta::{BoxError, Handle, ShapeCleaner, StoredHandles};
+/// # struct Bucket;
+/// # impl Bucket {
+/// #     fn delete(&self, _: &Handle) -> Result<(), BoxError> { Ok(()) }
+/// #     fn list(&self) -> Result<Vec<String>, BoxError> { Ok(Vec::new()) }
+/// # }
 ///
-/// struct Directories(PathBuf);
+/// struct Objects(Bucket);
 ///
-/// impl ShapeCleaner for Directories {
+/// impl ShapeCleaner for Objects {
 ///     fn clean(&self, handles: &[Handle]) -> Result<(), BoxError> {
-///         // A directory inside the volume: without the volume, its mount point exists and is empty.
-///         fs::metadata(&self.0)?;
-///         for handle in handles {
-///             match fs::remove_dir_all(self.0.join(handle.file_name()?)) {
-///                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-///                 _ => {}
-///             }
-///         }
-///         Ok(())
+///         handles.iter().try_for_each(|handle| self.0.delete(handle)) // what is already gone is no error
 ///     }
 ///
 ///     fn stored_handles(&self) -> Result<Option<StoredHandles<'_>>, BoxError> {
-///         let entries = fs::read_dir(&self.0)?;
-///         Ok(Some(Box::new(entries.filter_map(|entry| match entry {
-///             Ok(entry) => Handle::from_file_name(entry.file_name()).map(Ok),
-///             Err(error) => Some(Err(error.into())),
-///         }))))
+///         let names = self.0.list()?.into_iter();
+///         Ok(Some(Box::new(names.filter_map(Handle::from_file_name).map(Ok))))
 ///     }
 /// }
 /// ```
