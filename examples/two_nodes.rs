@@ -27,7 +27,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(standby) => standby,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // The first node creates the stack, and continues as every other one.
-            builder().open_postgres(&pool, STACK)?.close(Duration::from_secs(10));
+            match builder().open_postgres(&pool, STACK) {
+                Ok(store) => drop(store.close(Duration::from_secs(10))),
+                // Another node was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyOpen => {}
+                Err(error) => return Err(error.into()),
+            }
             builder().open_postgres_standby(&pool, STACK)?
         }
         Err(error) => return Err(error.into()),

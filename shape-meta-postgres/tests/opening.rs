@@ -1,9 +1,9 @@
 //! Opening stacks, and what refuses it.
 
-use std::time::Duration;
+use std::{sync::Barrier, time::Duration};
 
 use shape_meta_core::{ErrorKind, ReadShapes, Seq, ShapeStore};
-use shape_meta_postgres::{DiskIndexes, PoolOptions, PostgresOptions, PostgresPool};
+use shape_meta_postgres::{DiskIndexes, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool};
 
 use crate::{
     server,
@@ -70,6 +70,35 @@ fn c11_of_openings_at_once_one_owns_the_stack() {
     let owners = stores.iter().filter(|store| store.apply(&support::batch(1, [])).is_ok());
     assert_eq!(owners.map(|store| store.report().epoch).collect::<Vec<_>>(), [6]);
     assert_eq!(schema.query("SELECT count(*) FROM @stack"), ["1"]);
+}
+
+/// None of them finds the stack, and each waits for the one that creates it, in its process or another one.
+#[test]
+fn c11_of_openings_that_create_a_stack_at_once_none_is_fenced() {
+    let Some(schema) = Schema::new() else { return };
+    drop(schema.open("creates the tables"));
+    let (pool, another) = (&schema.pool, support::pool(schema.connection()));
+    let pools = [pool, &another, pool, &another];
+    let options = schema.options().on_live_owner(OnLiveOwner::Fail);
+    for number in 0..20 {
+        let (name, barrier) = (format!("stack {number}"), Barrier::new(pools.len()));
+        let open = |pool| {
+            barrier.wait();
+            support::open(pool, &name, options.clone())
+        };
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let opens: Vec<_> = pools.iter().map(|&pool| scope.spawn(move || open(pool))).collect();
+            opens.into_iter().map(|open| open.join().expect("no panic")).collect()
+        });
+        let mut owners = opened.iter().filter_map(|opened| opened.as_ref().ok());
+        let owner = owners.next().expect("one of them has created it");
+        assert!(owners.next().is_none(), "{name} has two owners");
+        assert_eq!((owner.report().created, owner.report().epoch), (true, 1));
+        owner.apply(&support::batch(1, [])).expect("it owns the stack");
+        for refused in opened.iter().filter_map(|opened| opened.as_ref().err()) {
+            assert_eq!(refused.kind(), ErrorKind::AlreadyOpen, "{refused}");
+        }
+    }
 }
 
 #[test]

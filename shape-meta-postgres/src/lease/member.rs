@@ -57,6 +57,8 @@ pub(crate) struct Member {
 struct State {
     /// The openings that own a stack.
     open: HashMap<Identity, Arc<AtomicBool>>,
+    /// Those whose commit is not answered yet: the row of the stack may name them already.
+    committing: HashSet<Identity>,
     /// Those of them whose row this process has locked for longer than a renewal takes.
     locked: HashSet<Identity>,
     has_keeper: bool,
@@ -69,6 +71,9 @@ pub(crate) struct Holding {
     /// Whether another process has taken it over.
     is_lost: Arc<AtomicBool>,
 }
+
+/// An opening whose transaction is about to commit, until its stack is held or the commit has failed.
+pub(crate) struct Committing<'a>(&'a Member, Identity);
 
 impl Member {
     fn new(connections: &Connections, schema: &SchemaName) -> Result<Self> {
@@ -85,9 +90,17 @@ impl Member {
         })
     }
 
-    /// Whether a store of this pool still has the stack that this opening opened.
+    /// Whether a store of this pool still has the stack that this opening opened, or is about to have it.
     pub(crate) fn has_open(&self, opening: Identity) -> bool {
-        self.state().open.contains_key(&opening)
+        let state = self.state();
+        state.open.contains_key(&opening) || state.committing.contains(&opening)
+    }
+
+    /// Records that the transaction of this opening is about to commit, so that another opening of this pool
+    /// which sees the commit before this one does not take the stack over.
+    pub(crate) fn committing(&self, opening: Identity) -> Committing<'_> {
+        self.state().committing.insert(opening);
+        Committing(self, opening)
     }
 
     /// Begins a lease in the transaction of the caller, or extends it. Returns when it was requested.
@@ -159,6 +172,12 @@ impl Member {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.state().committing.remove(&self.1);
     }
 }
 

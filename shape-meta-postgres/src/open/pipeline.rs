@@ -7,7 +7,7 @@ use shape_meta_core::{
     Counts, Error, ErrorKind, Result, Seq, StampOutcome, Timestamp,
     store_parts::{Identity, OnLiveOwner, Recency, SavedReads, StoredTime},
 };
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     DiskIndexes, PostgresOpenReport, PostgresOptions, PostgresPool,
@@ -169,6 +169,17 @@ enum Taken {
     HasLiveOwner(LiveOwner),
 }
 
+/// A stack whose row the transaction has locked.
+enum Locked {
+    /// It has no live owner, or one that is to be fenced.
+    Free {
+        row: StackRow,
+        /// Whether this transaction has created it.
+        created: bool,
+    },
+    HasLiveOwner(LiveOwner),
+}
+
 impl Attempt {
     async fn run(self, schema: SchemaName) -> Result<(Owned, Option<u32>, Holding)> {
         let began = Instant::now();
@@ -232,18 +243,20 @@ impl Attempt {
             client.roll_back().await;
             return Ok(Taken::NeedsTables);
         }
-        let outcome = match self.live_owner(client).await {
-            Ok(Some(owner)) => Ok(Err(owner)),
-            Ok(None) => self.begin(client).await.map(Ok),
+        let outcome = match self.lock_stack(client).await {
+            Ok(Locked::HasLiveOwner(owner)) => Ok(Err(owner)),
+            Ok(Locked::Free { row, created }) => self.begin(client, row, created).await.map(Ok),
             Err(error) => Err(error),
         };
         match outcome {
             Ok(Ok((owned, requested))) => {
+                let opening = owned.row.owner.opening;
+                let _committing = self.member.committing(opening);
                 // If the answer is lost, an opening that nothing knows may own the stack, in our own name:
                 // the next one of this pool takes it over at once, and one of another when the lease has
                 // ended.
                 client.commit(DOING).await.map_err(CommitError::into_error)?;
-                let holding = self.member.hold(owned.row.owner.opening, &self.connections);
+                let holding = self.member.hold(opening, &self.connections);
                 self.member.extended(requested);
                 Ok(Taken::Owned(Box::new(owned), holding))
             }
@@ -258,27 +271,45 @@ impl Attempt {
         }
     }
 
+    /// Locks the row of the stack, and creates it if there is none.
+    async fn lock_stack(&self, client: &mut Client) -> Result<Locked> {
+        let (find, name) = (&self.statements.stack_by_name, &self.name);
+        let found = match client.query_opt(DOING, find, &[name]).await? {
+            Some(found) => found,
+            None => {
+                let has_lookups = self.options.disk_indexes.is_maintained();
+                if let Some(row) = create(client, &self.statements, name, has_lookups).await? {
+                    return Ok(Locked::Free { row, created: true });
+                }
+                // Another opening has created it since, and may own it.
+                client.query_opt(DOING, find, &[name]).await?.ok_or_else(changed_meanwhile)?
+            }
+        };
+        Ok(match self.live_owner(client, &found).await? {
+            Some(owner) => Locked::HasLiveOwner(owner),
+            None => Locked::Free { row: StackRow::decode(&found)?, created: false },
+        })
+    }
+
     /// Returns the owner whose lease has not run out, unless it is to be fenced.
-    async fn live_owner(&self, client: &mut Client) -> Result<Option<LiveOwner>> {
-        let found = client.query_opt(DOING, &self.statements.stack_by_name, &[&self.name]).await?;
-        let Some(found) = found else { return Ok(None) };
-        let Some(process) = row::optional_bytes(&found, STACK_COLUMNS)?.map(<[u8]>::to_vec) else {
+    async fn live_owner(&self, client: &mut Client, found: &Row) -> Result<Option<LiveOwner>> {
+        let Some(process) = row::optional_bytes(found, STACK_COLUMNS)?.map(<[u8]>::to_vec) else {
             return Ok(None);
         };
         if self.options.on_live_owner == OnLiveOwner::Fence {
             return Ok(None);
         }
         if process == self.member.id.as_bytes() {
-            let is_open = self.member.has_open(StackRow::decode(&found)?.owner.opening);
+            let is_open = self.member.has_open(StackRow::decode(found)?.owner.opening);
             return Ok(is_open.then(|| LiveOwner::this_process(self.member.remaining())));
         }
         let found = client.query_opt(DOING, &self.statements.lock_process, &[&process]).await?;
         found.as_ref().map_or(Ok(None), |found| LiveOwner::decode(found, 0))
     }
 
-    async fn begin(&self, client: &mut Client) -> Result<(Owned, Instant)> {
-        let owned = own_in_transaction(client, &self.statements, &self.name, &self.options, self.member.id);
-        let owned = owned.await?;
+    async fn begin(&self, client: &mut Client, row: StackRow, created: bool) -> Result<(Owned, Instant)> {
+        let (options, process) = (&self.options, self.member.id);
+        let owned = own_in_transaction(client, &self.statements, options, process, row, created).await?;
         client.execute(DOING, &self.statements.forget_processes, &[]).await?;
         Ok((owned, self.member.begin_lease(client, DOING).await?))
     }
@@ -287,19 +318,12 @@ impl Attempt {
 async fn own_in_transaction(
     client: &mut Client,
     statements: &Statements,
-    name: &str,
     options: &PostgresOptions,
     process: Identity,
+    row: StackRow,
+    created: bool,
 ) -> Result<Owned> {
     let wants_lookups = options.disk_indexes.is_maintained();
-    let (row, created) = match find(client, statements, name).await? {
-        Some(row) => (row, false),
-        None => match create(client, statements, name, wants_lookups).await? {
-            Some(row) => (row, true),
-            // Another opening has created it since.
-            None => (find(client, statements, name).await?.ok_or_else(changed_meanwhile)?, false),
-        },
-    };
     let number = row.id;
     let stamp = stamped::plan(client, statements, number, options.stamp.as_ref()).await?;
     let ancestors = Lineage::decode(&client.query(DOING, &statements.lineage, &[&number]).await?)?;
@@ -338,12 +362,6 @@ async fn own_in_transaction(
 async fn number_of(client: &mut Client, statement: &Arc<str>, stack: i64) -> Result<u64> {
     let found = client.query_opt(DOING, statement, &[&stack]).await?;
     Ok(found.map_or(Ok(0), |found| row::int8(&found, 0))?.cast_unsigned())
-}
-
-/// Returns the locked row of a stack.
-async fn find(client: &mut Client, statements: &Statements, name: &str) -> Result<Option<StackRow>> {
-    let found = client.query_opt(DOING, &statements.stack_by_name, &[&name]).await?;
-    found.map(|found| StackRow::decode(&found)).transpose()
 }
 
 /// Creates a stack. Returns `None` if there is one with this name.
