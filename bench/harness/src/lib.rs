@@ -19,7 +19,7 @@ mod workload;
 
 use std::process::ExitCode;
 
-pub use candidate::{Candidate, Client, Facts, Kind, Store};
+pub use candidate::{Candidate, Client, Facts, Kind, Schema, Store};
 pub use error::{BoxError, Result};
 pub use probe::allocations;
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     Candidate, Kind, Result, Store,
-    candidate::FULL_STACK,
+    candidate::{Backend, FULL_STACK, Schema},
     data::Scale,
     probe::Latencies,
     result::{Figure, Measure},
@@ -19,6 +19,7 @@ use crate::{
 
 /// The context of a workload.
 pub(crate) struct Run<'a> {
+    pub(crate) backend: Backend,
     pub(crate) scale: Scale,
     pub(crate) rounds: usize,
     /// Set if the command line names the candidates. Then they are measured at every size.
@@ -48,6 +49,7 @@ pub(crate) struct Row<R> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
+        backend: Backend,
         scale: Scale,
         rounds: usize,
         root: &'a Path,
@@ -55,6 +57,7 @@ impl<'a> Run<'a> {
         named: bool,
     ) -> Self {
         Self {
+            backend,
             scale,
             rounds,
             named,
@@ -94,8 +97,8 @@ impl<'a> Run<'a> {
     }
 
     /// Creates a directory that is removed when it is dropped.
-    pub(crate) fn directory(&self) -> Result<TempDir> {
-        Ok(tempfile::tempdir_in(self.root)?)
+    pub(crate) fn directory(&self) -> Result<Directory> {
+        Ok(Directory(tempfile::tempdir_in(self.root)?))
     }
 
     /// Measures all rounds. Each round measures every candidate once, and the first round is a discarded
@@ -144,8 +147,10 @@ impl<'a> Run<'a> {
     /// Returns the directory of a filled database of this candidate. Workloads share it, and restore its
     /// content.
     pub(crate) fn filled(&mut self, candidate: &dyn Candidate, filling: Filling) -> Result<PathBuf> {
-        // Compositions share one file format. They differ in their indexes, which opening adjusts.
-        let is_ours = candidate.kind() == Kind::Composition || candidate.name() == "bare rusqlite";
+        // Compositions share one file format. They differ in their indexes, which opening adjusts. In
+        // PostgreSQL a copy names the same schema.
+        let bare = self.backend.bare().name();
+        let is_ours = candidate.kind() == Kind::Composition || candidate.name().starts_with(bare);
         let id = |name: &str| (filling.name, name.to_owned(), filling.shapes);
         if let Some(directory) = self.filled.get(&id(candidate.name())) {
             return Ok(directory.clone());
@@ -155,7 +160,7 @@ impl<'a> Run<'a> {
         if candidate.kind() == Kind::Limit && !is_ours {
             fs::create_dir_all(&directory)?;
         } else if is_ours && candidate.name() != FULL_STACK.name() {
-            let template = self.filled(&FULL_STACK, filling)?;
+            let template = self.filled(self.backend.full_stack(), filling)?;
             copy(&template, &directory)?;
         } else {
             fs::create_dir_all(&directory)?;
@@ -209,6 +214,24 @@ impl<'a> Run<'a> {
         let rounds = |row: &Row<R>| row.rounds.iter().map(&value).collect::<Option<Vec<_>>>();
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row.candidate, rounds(row)?))).collect();
         measure.figures(self.workload, &rows, FULL_STACK.name())
+    }
+}
+
+/// A directory that is removed when it is dropped, with its schema if it has one.
+pub(crate) struct Directory(TempDir);
+
+impl Directory {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let removed = Schema::known(self.path()).and_then(|schema| schema.map_or(Ok(()), |one| one.remove()));
+        if let Err(error) = removed {
+            eprintln!("a schema was not removed: {error}");
+        }
     }
 }
 

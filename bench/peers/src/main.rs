@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 mod fjall;
 mod lmdb;
+mod maps;
 mod moka;
 mod record;
 mod redb;
+mod sqlx;
 mod tables;
 mod write_behind;
 
@@ -21,5 +23,6 @@ fn main() -> ExitCode {
         Box::new(fjall::Fjall),
         Box::new(lmdb::Lmdb),
         Box::new(redb::Redb),
+        Box::new(sqlx::Sqlx),
     ])
 }

@@ -9,16 +9,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use dashmap::DashMap;
 use rusqlite::Connection;
 use shape_meta::{Handle, Key, NewShape, Relation};
 use shape_meta_bench::{Candidate, Client, Facts, Kind, Store};
 
-use crate::{
-    Result,
-    record::{self, COMPLETE},
-    tables,
-};
+use crate::{Result, maps::Maps, record::COMPLETE, tables};
 
 /// The bound on pending changes, as for shape-meta in these benchmarks.
 const BOUND: usize = 200_000;
@@ -44,7 +39,7 @@ impl Candidate for WriteBehind {
     fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
         let maps = Arc::new(Maps::default());
         let connection = tables::open(directory)?;
-        maps.load(&connection)?;
+        load(&maps, &connection)?;
         let (sender, receiver) = mpsc::sync_channel(BOUND);
         let writer = {
             let maps = Arc::clone(&maps);
@@ -59,66 +54,20 @@ impl Candidate for WriteBehind {
     }
 }
 
-struct Kept {
-    facts: Facts,
-    key: Key,
-    relations: Vec<Relation>,
-}
-
-#[derive(Default)]
-struct Maps {
-    by_handle: DashMap<Handle, Kept>,
-    by_key: DashMap<Key, Handle>,
-    by_relation: DashMap<u32, std::collections::HashSet<Handle>>,
-    /// The definitions that are not on disk yet.
-    waiting: DashMap<Handle, Arc<[u8]>>,
-}
-
-impl Maps {
-    fn load(&self, connection: &Connection) -> Result {
-        let mut shapes = connection.prepare("SELECT handle, key, hash, state FROM shape")?;
-        let mut rows = shapes.query([])?;
-        while let Some(row) = rows.next()? {
-            let handle = Handle::new(row.get_ref(0)?.as_str()?)?;
-            let key = Key::new(row.get_ref(1)?.as_blob()?.try_into()?);
-            let facts = Facts { hash: row.get::<_, i64>(2)?.cast_unsigned(), state: row.get(3)? };
-            self.by_key.insert(key, handle.clone());
-            self.by_handle.insert(handle, Kept { facts, key, relations: Vec::new() });
-        }
-        let mut reads = connection.prepare("SELECT relation, handle FROM reads")?;
-        let mut rows = reads.query([])?;
-        while let Some(row) = rows.next()? {
-            let (relation, handle): (u32, _) = (row.get(0)?, Handle::new(row.get_ref(1)?.as_str()?)?);
-            if let Some(mut kept) = self.by_handle.get_mut(&*handle) {
-                kept.relations.push(Relation::new(relation));
-            }
-            self.by_relation.entry(relation).or_default().insert(handle);
-        }
-        Ok(())
+fn load(maps: &Maps, connection: &Connection) -> Result {
+    let mut shapes = connection.prepare("SELECT handle, key, hash, state FROM shape")?;
+    let mut rows = shapes.query([])?;
+    while let Some(row) = rows.next()? {
+        let handle = Handle::new(row.get_ref(0)?.as_str()?)?;
+        let key = Key::new(row.get_ref(1)?.as_blob()?.try_into()?);
+        maps.load(handle, key, Facts { hash: row.get::<_, i64>(2)?.cast_unsigned(), state: row.get(3)? });
     }
-
-    fn add(&self, shape: &NewShape, state: u8) {
-        let handle = &shape.handle;
-        self.waiting.insert(handle.clone(), Arc::clone(&shape.definition));
-        for relation in shape.relations.iter() {
-            self.by_relation.entry(relation.oid()).or_default().insert(handle.clone());
-        }
-        let facts = Facts { hash: shape.hash.get(), state };
-        let kept = Kept { facts, key: shape.key, relations: shape.relations.to_vec() };
-        self.by_handle.insert(handle.clone(), kept);
-        self.by_key.insert(shape.key, handle.clone());
+    let mut reads = connection.prepare("SELECT relation, handle FROM reads")?;
+    let mut rows = reads.query([])?;
+    while let Some(row) = rows.next()? {
+        maps.load_relation(row.get(0)?, Handle::new(row.get_ref(1)?.as_str()?)?);
     }
-
-    fn remove(&self, handle: &str) -> Result {
-        let (_, kept) = self.by_handle.remove(handle).ok_or("the shape does not exist")?;
-        self.by_key.remove(&kept.key);
-        for relation in kept.relations {
-            if let Some(mut readers) = self.by_relation.get_mut(&relation.oid()) {
-                readers.remove(handle);
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 enum Message {
@@ -168,6 +117,7 @@ impl Open {
     }
 
     fn add(&self, shape: NewShape, state: u8) -> Result {
+        self.maps.waiting.insert(shape.handle.clone(), Arc::clone(&shape.definition));
         self.maps.add(&shape, state);
         self.send(Message::Add(shape, state))
     }
@@ -220,11 +170,11 @@ impl Client for Caller<'_> {
     }
 
     fn facts(&mut self, handle: &str) -> Result<Option<Facts>> {
-        Ok(self.open.maps.by_handle.get(handle).map(|kept| kept.facts))
+        Ok(self.open.maps.facts(handle))
     }
 
     fn handle_for(&mut self, key: &Key) -> Result<Option<Handle>> {
-        Ok(self.open.maps.by_key.get(key).map(|handle| handle.clone()))
+        Ok(self.open.maps.handle_for(key))
     }
 
     fn definition(&mut self, handle: &str) -> Result<Option<usize>> {
@@ -235,12 +185,6 @@ impl Client for Caller<'_> {
     }
 
     fn handles_for_relations(&mut self, relations: &[Relation]) -> Result<Vec<Handle>> {
-        let mut handles = Vec::new();
-        for relation in relations {
-            if let Some(readers) = self.open.maps.by_relation.get(&relation.oid()) {
-                handles.extend(readers.iter().cloned());
-            }
-        }
-        Ok(record::distinct(handles, relations.len()))
+        Ok(self.open.maps.handles_for_relations(relations))
     }
 }

@@ -1,11 +1,16 @@
 use std::{path::Path, time::Duration};
 
 use shape_meta::{
-    BufferOptions, CacheOptions, Durability, Handle, Key, LookupIndex, Mutation, NewShape, NoopCleaner,
-    Relation, ShapeMeta, SnapshotState, SqliteOptions, prelude::*,
+    BufferOptions, Builder, CacheOptions, Durability, Handle, Key, LookupIndex, Mutation, NewShape,
+    NoopCleaner, PoolOptions, PostgresOptions, PostgresPool, Relation, ShapeMeta, SnapshotState,
+    SqliteOptions, prelude::*,
 };
 
-use super::interface::{Candidate, Client, Facts, Kind, Store};
+use super::{
+    backend::Backend,
+    interface::{Candidate, Client, Facts, Kind, Store},
+    server::Schema,
+};
 use crate::error::Result;
 
 /// The time-out for backpressure and flushes, after which a benchmark fails.
@@ -16,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) struct Composition {
     name: &'static str,
     about: &'static str,
+    backend: Backend,
     cached: Option<LookupIndex>,
     buffered: bool,
 }
@@ -24,6 +30,7 @@ pub(crate) struct Composition {
 pub(crate) const FULL_STACK: Composition = Composition {
     name: "full stack",
     about: "Buffered<Cached<SqliteStore>>: visible in memory at once; on disk by group commit, FULL",
+    backend: Backend::Sqlite,
     cached: Some(LookupIndex::Memory),
     buffered: true,
 };
@@ -31,6 +38,7 @@ pub(crate) const FULL_STACK: Composition = Composition {
 const ON_DISK: Composition = Composition {
     name: "look-ups on disk",
     about: "the same, with look-ups by key and relation left to SQLite",
+    backend: Backend::Sqlite,
     cached: Some(LookupIndex::Disk),
     buffered: true,
 };
@@ -38,6 +46,7 @@ const ON_DISK: Composition = Composition {
 const BUFFERED: Composition = Composition {
     name: "buffered",
     about: "Buffered<SqliteStore>: no cache; written look-ups come from SQLite",
+    backend: Backend::Sqlite,
     cached: None,
     buffered: true,
 };
@@ -45,6 +54,7 @@ const BUFFERED: Composition = Composition {
 const CACHED: Composition = Composition {
     name: "cached",
     about: "Direct<Cached<SqliteStore>>: write-through, an add returns when it is synced; concurrent ones share a sync",
+    backend: Backend::Sqlite,
     cached: Some(LookupIndex::Memory),
     buffered: false,
 };
@@ -53,13 +63,27 @@ const CACHED: Composition = Composition {
 pub(crate) const DIRECT: Composition = Composition {
     name: "direct",
     about: "Direct<SqliteStore>: the same without a cache",
+    backend: Backend::Sqlite,
     cached: None,
     buffered: false,
 };
 
+/// The full stack of `--store postgres`.
+pub(crate) const POSTGRES: Composition = Composition {
+    about: "Buffered<Cached<PostgresStore>>: visible in memory at once; in PostgreSQL by group commit, synced",
+    backend: Backend::Postgres,
+    ..FULL_STACK
+};
+
+/// The name of the stack.
+const STACK: &str = "bench";
+
 /// All compositions, the full stack first.
 pub(crate) fn all() -> Vec<Box<dyn Candidate>> {
-    [FULL_STACK, DIRECT, CACHED, BUFFERED, ON_DISK].into_iter().map(|one| Box::new(one) as _).collect()
+    [FULL_STACK, DIRECT, CACHED, BUFFERED, ON_DISK, POSTGRES]
+        .into_iter()
+        .map(|one| Box::new(one) as _)
+        .collect()
 }
 
 impl Composition {
@@ -70,8 +94,14 @@ impl Composition {
         expected: u64,
         sqlite: SqliteOptions,
     ) -> Result<ShapeMeta> {
-        let mut builder =
-            ShapeMeta::builder(NoopCleaner).sqlite(sqlite.durability(Durability::PowerLossDurable));
+        let builder = self.builder(expected).sqlite(sqlite.durability(Durability::PowerLossDurable));
+        Ok(builder.open(directory)?)
+    }
+
+    /// Returns the builder of the composition. The durability of PostgreSQL is the default, and the highest
+    /// of a server without standby servers.
+    pub(crate) fn builder(&self, expected: u64) -> Builder {
+        let mut builder = ShapeMeta::builder(NoopCleaner);
         if let Some(lookups) = self.cached {
             let cache = CacheOptions::default().lookup_index(lookups).initial_capacity(expected as usize);
             builder = builder.cached(cache);
@@ -80,8 +110,15 @@ impl Composition {
             // The capacity covers a storm, so the work is measured and not the bound.
             builder = builder.buffered(BufferOptions::default().max_pending_shapes(200_000));
         }
-        Ok(builder.open(directory)?)
+        builder
     }
+}
+
+/// Returns a pool as a process would have it, and the options of the stacks in this directory's schema.
+pub(crate) fn pool(directory: &Path) -> Result<(PostgresPool, PostgresOptions)> {
+    let schema = Schema::of(directory)?;
+    let pool = PostgresPool::new(PoolOptions::parse(&schema.connection())?)?;
+    Ok((pool, PostgresOptions::default().schema(schema.name)))
 }
 
 impl Candidate for Composition {
@@ -97,8 +134,18 @@ impl Candidate for Composition {
         Kind::Composition
     }
 
+    fn is_over_postgres(&self) -> bool {
+        self.backend == Backend::Postgres
+    }
+
     fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Store>> {
-        let store = self.open_with(directory, expected, SqliteOptions::default())?;
+        let store = match self.backend {
+            Backend::Sqlite => self.open_with(directory, expected, SqliteOptions::default())?,
+            Backend::Postgres => {
+                let (pool, options) = pool(directory)?;
+                self.builder(expected).postgres(options).open_postgres(&pool, STACK)?
+            }
+        };
         Ok(Box::new(Open { store, buffered: self.buffered }))
     }
 }

@@ -27,6 +27,11 @@ pub trait Candidate: Send + Sync {
     /// Returns the kind.
     fn kind(&self) -> Kind;
 
+    /// Returns whether it keeps the shapes in PostgreSQL, in the [schema](crate::Schema) of its directory.
+    fn is_over_postgres(&self) -> bool {
+        false
+    }
+
     /// Opens or creates a store in this directory. It may allocate capacity for `expected` shapes.
     fn open(&self, directory: &Path, expected: u64) -> Result<Box<dyn Store>>;
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::{
     Candidate, Kind, Result,
-    candidate::{self, DIRECT, FULL_STACK},
+    candidate::{self, Backend, DIRECT, FULL_STACK},
     data::Scale,
     report,
     result::{self, Machine, Outcome},
@@ -21,21 +21,26 @@ pub(crate) fn run(peers: Vec<Box<dyn Candidate>>) -> Result<ExitCode> {
     let options = Options::parse();
     let mut all = candidate::all();
     all.extend(peers);
+    all.retain(|one| one.is_over_postgres() == (options.store == Backend::Postgres));
     if options.list {
-        list(&all);
+        list(&options, &all);
         return Ok(ExitCode::SUCCESS);
     }
     if let (Some(name), Some(directory)) = (&options.boot, &options.dir) {
         return workload::boot::child(find(&all, name)?, directory).map(|()| ExitCode::SUCCESS);
     }
     if let (Some(stores), Some(directory)) = (options.tenants, &options.dir) {
-        return workload::tenants::child(directory, stores).map(|()| ExitCode::SUCCESS);
+        match options.store {
+            Backend::Sqlite => workload::tenants::child(directory, stores)?,
+            Backend::Postgres => workload::stacks::child(directory, stores)?,
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let before = options.baseline.as_deref().map(Outcome::read).transpose()?;
     let outcome = match &options.from {
         Some(earlier) => {
             let outcome = Outcome::read(earlier)?;
-            for workload in workload::ALL {
+            for workload in workload::over(outcome.store) {
                 print_table(outcome.figures_of(workload.name));
             }
             outcome
@@ -43,10 +48,10 @@ pub(crate) fn run(peers: Vec<Box<dyn Candidate>>) -> Result<ExitCode> {
         None => measure(&options, &all)?,
     };
     if let Some(directory) = &options.report {
-        println!("{}", report::write(&outcome, workload::ALL, directory)?.display());
+        println!("{}", report::write(&outcome, workload::over(outcome.store), directory)?.display());
     }
     if let Some(directory) = &options.pictures {
-        report::pictures(&outcome, workload::ALL, directory)?;
+        report::pictures(&outcome, workload::over(outcome.store), directory)?;
     }
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_vec_pretty(&outcome)?)?;
@@ -60,9 +65,10 @@ pub(crate) fn run(peers: Vec<Box<dyn Candidate>>) -> Result<ExitCode> {
     })
 }
 
-fn list(all: &[Box<dyn Candidate>]) {
+fn list(options: &Options, all: &[Box<dyn Candidate>]) {
     println!("Workloads:\n");
-    workload::ALL.iter().for_each(|one| println!("  {}: {}", one.name, one.about));
+    let workloads = workload::over(options.store);
+    workloads.iter().for_each(|one| println!("  {}: {}", one.name, one.about));
     println!("\nCompositions and peers:\n");
     all.iter().for_each(|one| println!("  {}: {}", one.name(), one.about()));
 }
@@ -90,15 +96,15 @@ fn measure(options: &Options, all: &[Box<dyn Candidate>]) -> Result<Outcome> {
     let temporary = tempfile::tempdir()?;
     let root: &Path = options.dir.as_deref().unwrap_or(temporary.path());
     fs::create_dir_all(root)?;
-    let machine = Machine::detect(root);
+    let machine = Machine::detect(root, options.store)?;
     machine.facts().iter().for_each(|(name, fact)| println!("{name}: {fact}"));
 
     let candidates = select(options, all)?;
     let described = candidates.iter().map(|one| (one.name().to_owned(), one.about().to_owned())).collect();
     let start = Instant::now();
     let named = !options.candidates.is_empty();
-    let mut run = Run::new(options.scale(), options.rounds(), root, candidates, named);
-    for workload in workload::ALL {
+    let mut run = Run::new(options.store, options.scale(), options.rounds(), root, candidates, named);
+    for workload in workload::over(options.store) {
         if options.only.is_empty() || options.only.iter().any(|name| name == workload.name) {
             let start = Instant::now();
             run.begin(workload.name);
@@ -109,6 +115,7 @@ fn measure(options: &Options, all: &[Box<dyn Candidate>]) -> Result<Outcome> {
     }
     Ok(Outcome {
         machine,
+        store: options.store,
         command: command(),
         scale: run.scale,
         rounds: run.rounds,

@@ -1,8 +1,8 @@
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::{Parser, builder::PossibleValuesParser};
 
-use crate::{data::Scale, workload};
+use crate::{candidate::Backend, data::Scale, workload};
 
 /// Measures shape-meta, its limits and its peers in one run.
 #[derive(Parser, Debug)]
@@ -20,6 +20,11 @@ pub(crate) struct Options {
     /// Equals --scale full.
     #[arg(long, conflicts_with = "scale")]
     full: bool,
+
+    /// The database below the full stack. `postgres` starts a private server, and measures what depends on
+    /// the database; --list prints the workloads and candidates of each.
+    #[arg(long, value_enum, default_value_t = Backend::Sqlite)]
+    pub(crate) store: Backend,
 
     /// Run only these workloads; --list prints them.
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = workloads())]
@@ -76,7 +81,9 @@ const AFTER: &str = "\
 `cargo xtask bench --instructions` counts the instructions of hot paths instead, and needs valgrind.";
 
 fn workloads() -> PossibleValuesParser {
-    PossibleValuesParser::new(workload::ALL.iter().map(|workload| workload.name))
+    let all = [Backend::Sqlite, Backend::Postgres].map(|backend| workload::over(backend).iter());
+    let names: BTreeSet<_> = all.into_iter().flatten().map(|workload| workload.name).collect();
+    PossibleValuesParser::new(names)
 }
 
 impl Options {

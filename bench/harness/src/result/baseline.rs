@@ -43,10 +43,10 @@ impl Comparison {
 /// Compares the figures of two runs. Fails if they cannot be compared because the machine or the scale
 /// differs.
 pub(crate) fn compare(before: &Outcome, now: &Outcome) -> Result<Comparison> {
-    if before.scale != now.scale {
-        return Err(
-            format!("the baseline has scale {:?}, but this run has {:?}", before.scale, now.scale).into()
-        );
+    let sizes = |outcome: &Outcome| (outcome.store, outcome.scale);
+    if sizes(before) != sizes(now) {
+        let (before, now) = (sizes(before), sizes(now));
+        return Err(format!("the baseline has store and scale {before:?}, but this run has {now:?}").into());
     }
     if let Some(difference) = before.machine.differs(&now.machine) {
         return Err(format!("the baseline was measured on another machine: {difference}").into());
@@ -112,13 +112,15 @@ mod tests {
 
     use super::*;
     use crate::{
+        candidate::Backend,
         data::Scale,
         result::{Machine, example},
     };
 
     fn outcome(figures: Vec<Figure>) -> Outcome {
         Outcome {
-            machine: Machine::detect(Path::new("/")),
+            machine: Machine::detect(Path::new("/"), Backend::Sqlite).expect("it needs no server"),
+            store: Backend::Sqlite,
             command: String::new(),
             scale: Scale::Quick,
             rounds: 3,

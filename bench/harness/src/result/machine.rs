@@ -2,6 +2,11 @@ use std::{fs, path::Path, thread};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    Result,
+    candidate::{Backend, SETTINGS, server},
+};
+
 /// The machine and the versions, which belong to every figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -14,19 +19,29 @@ pub(crate) struct Machine {
     pub(crate) rustc: String,
     pub(crate) flags: String,
     pub(crate) sqlite: String,
+    /// The version of the server and its settings, if it was measured.
+    #[serde(default)]
+    pub(crate) postgres: Option<String>,
     pub(crate) shape_meta: String,
     /// The load average when the run began. If it is above the number of cores, the machine was busy.
     pub(crate) load: String,
 }
 
 impl Machine {
-    pub(crate) fn detect(directory: &Path) -> Self {
+    pub(crate) fn detect(directory: &Path, store: Backend) -> Result<Self> {
         let cpuinfo = read("/proc/cpuinfo");
         let processor = cpuinfo.lines().find(|line| line.starts_with("model name"));
         let memory = read("/proc/meminfo");
         let kilobytes = memory.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok());
         let load = read("/proc/loadavg");
-        Self {
+        let postgres = match store {
+            Backend::Sqlite => None,
+            Backend::Postgres => {
+                Some(format!("{}, {}", server()?.query("SHOW server_version")?, SETTINGS.join(", ")))
+            }
+        };
+        Ok(Self {
+            postgres,
             processor: processor
                 .and_then(|line| line.split_once(':'))
                 .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned()),
@@ -40,12 +55,12 @@ impl Machine {
             sqlite: rusqlite::version().to_owned(),
             shape_meta: env!("CARGO_PKG_VERSION").to_owned(),
             load: load.split_whitespace().next().unwrap_or("unknown").to_owned(),
-        }
+        })
     }
 
     /// Returns the facts for the report, by name.
-    pub(crate) fn facts(&self) -> [(&'static str, String); 8] {
-        [
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![
             ("processor", format!("{}, {} cores", self.processor, self.cores)),
             ("memory", self.memory.clone()),
             ("kernel", self.kernel.clone()),
@@ -54,7 +69,9 @@ impl Machine {
             ("SQLite", self.sqlite.clone()),
             ("shape-meta", self.shape_meta.clone()),
             ("load at the start", self.load.clone()),
-        ]
+        ];
+        facts.extend(self.postgres.clone().map(|postgres| ("PostgreSQL", postgres)));
+        facts
     }
 
     /// Returns the difference if the figures of the two machines cannot be compared.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
+    candidate::Backend,
     data::Scale,
     result::{figure::Figure, machine::Machine},
 };
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) machine: Machine,
+    #[serde(default)]
+    pub(crate) store: Backend,
     pub(crate) command: String,
     pub(crate) scale: Scale,
     pub(crate) rounds: usize,

@@ -46,7 +46,10 @@ pub(super) fn compare(run: &mut Run<'_>, writers: Writers, target: Option<Target
         let opened = run.open_filled(&candidates, filling)?;
         let extra = match run.has_full_stack() {
             true => None,
-            false => Some(FULL_STACK.open(&run.filled(&FULL_STACK, filling)?, shapes)?),
+            false => {
+                let full = run.backend.full_stack();
+                Some(full.open(&run.filled(full, filling)?, shapes)?)
+            }
         };
         let full = opened.iter().find(|(name, _)| *name == FULL_STACK.name()).map(|(_, full)| full);
         let full = full.or(extra.as_ref()).ok_or("the full stack is missing")?;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Candidate, Result,
+    candidate::Backend,
     data::sample,
     probe::memory,
     result::{Measure, Target},
@@ -36,10 +37,12 @@ fn run(run: &mut Run<'_>) -> Result {
             .map(|candidate| Ok((candidate.name(), (candidate.name(), run.filled(candidate, filling)?))))
             .collect::<Result<Vec<_>>>()?;
         // The warm-up also creates or drops the disk indexes that an earlier composition needed or not.
-        let rows = run.measure_rounds(&mut candidates, |(name, directory)| parent(name, directory))?;
+        let rows =
+            run.measure_rounds(&mut candidates, |(name, directory)| parent(run.backend, name, directory))?;
         let million = *shapes == 1_000_000;
         let boot = Measure::lower("boot", "ms").at(*shapes, "shapes");
-        run.record(&rows, boot.target_if(million, Target::Most(1_500.0)), |(ms, _)| Some(*ms));
+        let most = Target::Most(run.backend.pick(1_500.0, 4_000.0));
+        run.record(&rows, boot.target_if(million, most), |(ms, _)| Some(*ms));
         let memory = Measure::lower("resident memory per shape", "bytes").at(*shapes, "shapes");
         let of = |bytes: f64| (bytes / *shapes as f64).max(0.1);
         run.record(&rows, memory.target_if(million, Target::Most(500.0)), |(_, bytes)| Some(of(*bytes)));
@@ -48,9 +51,9 @@ fn run(run: &mut Run<'_>) -> Result {
 }
 
 /// Returns milliseconds and bytes.
-fn parent(name: &str, directory: &Path) -> Result<(f64, f64)> {
+fn parent(backend: Backend, name: &str, directory: &Path) -> Result<(f64, f64)> {
     let mut child = Command::new(std::env::current_exe()?);
-    let output = child.args(["--boot", name, "--dir"]).arg(directory).output()?;
+    let output = child.args(["--store", backend.name(), "--boot", name, "--dir"]).arg(directory).output()?;
     let text = String::from_utf8(output.stdout)?;
     let mut words = text.split_whitespace().map(str::parse::<f64>);
     match (words.next(), words.next()) {

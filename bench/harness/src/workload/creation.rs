@@ -10,7 +10,7 @@ use shape_meta::NewShape;
 use super::definition::{Chart, Workload};
 use crate::{
     Candidate, Client, Kind, Result,
-    candidate::{BareMemcpy, BareSqlite},
+    candidate::BareMemcpy,
     data::sample,
     probe::Latencies,
     result::{Measure, Target},
@@ -21,7 +21,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
     name: "concurrent-shape-creation",
     about: "1 to 256 clients add shapes as fast as they can (closed loop, below the bound): the rate of \
             acknowledged adds, which are visible to all clients, and of durable adds, which are synced. Limits: one \
-            copy of the record; a bare rusqlite loop in batches of 50,000",
+            copy of the record; the bare database in batches of 50,000",
     run,
     charts: &[
         Chart::lines("Adds acknowledged", "acknowledged").picture("acknowledged"),
@@ -44,9 +44,10 @@ fn run(run: &mut Run<'_>) -> Result {
     let max_time = Duration::from_millis(run.scale.pick([50, 200, 1_000, 1_000]));
     let clients: &[u64] =
         run.scale.pick([&[1, 8], &[1, 8, 64], &[1, 2, 4, 8, 16, 64, 256], &[1, 8, 64, 256]]);
+    let bare = run.backend.bare();
     for clients in clients {
         let mut candidates = run.candidates(shapes);
-        candidates.extend([&BareMemcpy as &dyn Candidate, &BareSqlite]);
+        candidates.extend([&BareMemcpy as &dyn Candidate, bare]);
         let rows = run.measure_in_new_directories(&candidates, |candidate, directory| {
             round(candidate, directory, *clients, shapes, max_time)
         })?;
@@ -55,10 +56,10 @@ fn run(run: &mut Run<'_>) -> Result {
             acknowledged.limit("bare memcpy").target_if(*clients == CLIENTS, Target::Least(1e6));
         run.record(&rows, acknowledged, |round| round.acknowledged);
         let durable = Measure::higher("durable", "shapes/s").at(*clients, "clients");
-        let durable =
-            durable.limit("bare rusqlite").target_if(*clients == CLIENTS, Target::LeastTimesLimit(0.95));
+        let least = Target::LeastTimesLimit(run.backend.pick(0.95, 0.8));
+        let durable = durable.limit(bare.name()).target_if(*clients == CLIENTS, least);
         run.record(&rows, durable, |round| round.durable);
-        let adding: Vec<_> = rows.into_iter().filter(|row| row.candidate != "bare rusqlite").collect();
+        let adding: Vec<_> = rows.into_iter().filter(|row| row.candidate != bare.name()).collect();
         let add = Measure::lower("an add", "us").at(*clients, "clients");
         run.record_latencies(&adding, add.target_if(*clients == CLIENTS, Target::Most(20.0)), |round| {
             &round.latencies
@@ -75,7 +76,7 @@ fn round(
     max_time: Duration,
 ) -> Result<Round> {
     let store = candidate.open(directory, shapes)?;
-    if candidate.name() == "bare rusqlite" {
+    if candidate.kind() == Kind::Limit && candidate.name() != BareMemcpy.name() {
         let all: Vec<_> = (0..shapes).map(sample::shape).collect();
         let start = Instant::now();
         store.fill(&all)?;

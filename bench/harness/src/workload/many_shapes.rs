@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Candidate, Result,
-    candidate::{BareEvmap, BareSqlite},
+    candidate::{Backend, BareEvmap, SAME_THREAD},
     data::sample,
     result::{Measure, Target},
     run::{Filling, Run},
@@ -16,7 +16,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
     name: "many-shapes-one-client-latency",
     about: "one client looks up random shapes among 10 thousand to 10 million, with nothing pending: the time of each \
             (closed loop), and the distribution at 20,000 per second (open loop). Limits: \
-            a bare evmap of the same entries; a bare prepared statement by row id",
+            a bare evmap of the same entries; a bare prepared statement by id",
     run,
     charts: &[
         Chart::lines("Metadata by handle", "metadata by handle").picture("metadata"),
@@ -28,31 +28,35 @@ pub(crate) const WORKLOAD: Workload = Workload {
 
 fn run(run: &mut Run<'_>) -> Result {
     let max_time = Duration::from_millis(run.scale.pick([5, 50, 300, 300]));
+    let bare = run.backend.bare();
     for shapes in run.scale.sizes() {
         let mut candidates = run.candidates(*shapes);
-        candidates.extend([&BareEvmap as &dyn Candidate, &BareSqlite]);
+        candidates.extend([&BareEvmap as &dyn Candidate, bare]);
+        if run.backend == Backend::Postgres {
+            candidates.push(&SAME_THREAD);
+        }
         let filling = Filling { name: "plain", shapes: *shapes, shape: sample::shape };
         let opened = run.open_filled(&candidates, filling)?;
         let mut clients =
             opened.iter().map(|(name, open)| Ok((*name, open.client()?))).collect::<Result<Vec<_>>>()?;
         let random_reads = RandomReads::new(*shapes, run.scale.pick([500, 200_000, 400_000, 400_000]));
         for read in Read::ALL {
-            let limit = if read == Read::Definition { "bare rusqlite" } else { "bare evmap" };
+            let limit = if read == Read::Definition { bare.name() } else { BareEvmap.name() };
             let mut able: Vec<_> = clients
                 .iter_mut()
-                .filter(|(name, _)| *name == limit || !name.starts_with("bare"))
+                .filter(|(name, _)| name.starts_with(limit) || !name.starts_with("bare"))
                 .map(|(name, client)| (*name, client))
                 .collect();
             let rows = run.measure_rounds(&mut able, |client| {
                 random_reads.closed_loop(&mut ***client, read, max_time)
             })?;
-            let times = if read == Read::Definition { 1.2 } else { 1.5 };
+            let times = if read == Read::Definition { run.backend.pick(1.2, 1.3) } else { 1.5 };
             let measure = Measure::lower(read.name(), "ns").at(*shapes, "shapes").limit(limit);
             run.record(&rows, measure.target(Target::MostTimesLimit(times)), |ns| Some(*ns));
         }
         let mut able: Vec<_> = clients
             .iter_mut()
-            .filter(|(name, _)| *name != "bare rusqlite")
+            .filter(|(name, _)| !name.starts_with(bare.name()))
             .map(|(name, client)| (*name, client))
             .collect();
         let rows = run.measure_rounds(&mut able, |client| {

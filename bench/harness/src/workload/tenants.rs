@@ -140,7 +140,8 @@ fn open(directory: &Path, flushers: &FlusherPool, limit: &ConnectionLimit) -> Re
     Ok(store)
 }
 
-fn fill(store: &ShapeMeta) -> Result {
+/// Adds ten shapes with complete snapshots.
+pub(super) fn fill(store: &ShapeMeta) -> Result {
     for number in 0..SHAPES {
         let shape = sample::shape(number);
         let handle = shape.handle.clone();
