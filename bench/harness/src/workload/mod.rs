@@ -47,8 +47,8 @@ const OVER_POSTGRES: &[Workload] = &[
     stacks::WORKLOAD,
 ];
 
-/// All workloads over SQLite in the order in which they run. A later one may use the databases that an earlier one has
-/// filled.
+/// All workloads over SQLite in the order in which they run. A later one may use the databases that an
+/// earlier one has filled.
 const ALL: &[Workload] = &[
     creation::WORKLOAD,
     durable_adds::WORKLOAD,
