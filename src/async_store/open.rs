@@ -77,6 +77,23 @@ impl Builder {
         let open = move || self.open_postgres(&pool, &stack);
         if waits { workers.wait(open).await? } else { workers.call(open).await? }
     }
+
+    /// [`open_postgres_standby`](Self::open_postgres_standby) as a future of any runtime.
+    ///
+    /// **Dropping** it is safe: an open that has begun runs to its end, and its standby is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_postgres_standby`](Self::open_postgres_standby); `Io` if no thread can be started.
+    pub async fn open_postgres_standby_async(
+        mut self,
+        pool: &crate::PostgresPool,
+        stack: &str,
+    ) -> Result<Standby> {
+        let (pool, stack) = (pool.clone(), stack.to_owned());
+        let workers = self.workers();
+        workers.call(move || self.open_postgres_standby(&pool, &stack)).await?
+    }
 }
 
 impl Builder {

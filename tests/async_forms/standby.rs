@@ -5,8 +5,10 @@ use std::{thread, time::Duration};
 use shape_meta::{Error, ErrorKind, OnLiveOwner, Standby, StopHandle, prelude::*};
 use shape_meta_core::conformance::{handle, shape};
 use shape_meta_harness::compositions::{Composition, DIRECT, PRODUCT, TIMEOUT, WAIT};
+use shape_meta_testing_postgres::{self as server, Direction, Proxy};
 
 use super::ticker::{Executor, OnDisk};
+use crate::postgres::Schema;
 
 /// Longer than any test runs.
 const FOR_EVER: OnLiveOwner = OnLiveOwner::Wait(Duration::from_secs(86_400));
@@ -52,6 +54,32 @@ fn c14_no_form_of_a_standby_blocks_the_executor() {
     let store = store.expect("the owner has closed");
     assert!(has_hung);
     store.add(shape(3), WAIT).expect("it is the owner");
+}
+
+/// The network hangs in place of the disk.
+#[test]
+fn c14_opening_a_standby_over_the_network_blocks_no_executor() {
+    let Some(cluster) = server::own(&[]) else { return };
+    let proxy = Proxy::to(cluster.port);
+    let schema = Schema::of(&server::connection(proxy.port, server::PASSWORD));
+    let open = || {
+        let (builder, pool) = (PRODUCT.builder().postgres(schema.options()), schema.another_pool());
+        Executor::start(async move { builder.open_postgres_standby_async(&pool, "stack").await })
+    };
+    let error = open().join().expect_err("there is no stack");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+
+    let owner = schema.open(PRODUCT.builder(), "stack");
+    owner.add(shape(1), WAIT).expect("it is new");
+    owner.mark_snapshot_complete(&handle(1), WAIT).expect("it is live");
+    assert!(owner.close(TIMEOUT).is_complete());
+    proxy.hang(Direction::ToServer);
+    let opening = open();
+    let has_ticked = opening.has_ticked();
+    proxy.flow();
+    assert!(has_ticked, "it blocks the executor while the network hangs");
+    let standby = opening.join().expect("there is a stack");
+    assert!(standby.has_handle(&handle(1)).expect("in memory"));
 }
 
 /// A live owner is no disk that hangs, and takes longer.
