@@ -159,6 +159,7 @@
 //!     Ok(Some(change)) => list.apply(&change),
 //!     Ok(None) => {} // nothing has changed
 //!     Err(FeedError::Lagged { resume_after }) if list.can_resume_after(resume_after) => {
+//!         // May fail with `ListAnew`: then begin anew, as below.
 //!         feed = store.subscribe(&FeedOptions::visible().after(resume_after))?;
 //!     }
 //!     Err(_) => (feed, list) = (store.subscribe(&FeedOptions::visible())?, ShapeList::of(&store)?),

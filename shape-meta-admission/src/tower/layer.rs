@@ -5,7 +5,8 @@ use tower_layer::Layer;
 use super::{AdmissionService, JsonRejection};
 use crate::Admission;
 
-/// A layer that adds admission control to an HTTP service.
+/// A layer that adds admission control to an HTTP service: one of requests and responses of the crate `http`
+/// 1, such as those of axum and hyper.
 ///
 /// A rejected request does not reach the service. It is answered with 503, a `Retry-After` header in whole
 /// seconds, and a [JSON body](crate::Rejected::to_json) with a code; [`on_rejection`](Self::on_rejection)

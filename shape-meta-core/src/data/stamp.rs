@@ -47,6 +47,20 @@ impl fmt::Display for Stamp {
 ///
 /// A database without a stamp gets that of the application, and keeps its shapes: begin with a stamp before
 /// the first change of definitions.
+///
+/// ```
+/// use shape_meta_core::{InvalidShape, OnOtherStamp, Record, Rekey, Shape, Stamp, StampCheck};
+///
+/// // Version 2 of the application knows the primary key, which is a part of the key of a shape.
+/// let rekey = Rekey::new(|found: &Stamp, record: &Record| {
+///     let shape: Shape = record.decode()?;
+///     Ok::<_, InvalidShape>((found.version() == 1).then(|| shape.pk(["id"])))
+/// });
+/// let check = StampCheck::new(Stamp::new(2, "main"))
+///     .on_other_version(OnOtherStamp::Rekey(rekey))
+///     .on_other_source(OnOtherStamp::RemoveAll);
+/// // Pass it to the options of the database: `SqliteOptions::default().stamp(check)`.
+/// ```
 #[derive(Clone, Debug)]
 pub struct StampCheck {
     stamp: Stamp,

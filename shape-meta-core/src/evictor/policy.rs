@@ -20,6 +20,9 @@ const SEARCHES: usize = 3;
 /// considered, unless the store counts the creation as a read (`creation_counts_as_read` of the options of a
 /// store): set that option, or shapes that no client reads stay for ever.
 ///
+/// Each shape is removed alone, and those that depend on it stay. [Pin](Self::pin) a shape that another one
+/// needs, if your engine does not touch it by itself.
+///
 /// ```
 /// use std::sync::Arc;
 /// use shape_meta_core::*;

@@ -34,6 +34,9 @@ impl ShapeList {
     ///
     /// Not while the feed is behind the list: the list may have a shape that the feed has not given yet, and
     /// that is gone when it is resumed. The change log does not name such a shape. List anew then.
+    ///
+    /// A caller with a list of its own reads [`last_seq`](ReadShapes::last_seq) after it has read the list,
+    /// and resumes after positions that are not smaller.
     pub fn can_resume_after(&self, position: Seq) -> bool {
         position >= self.read_through
     }

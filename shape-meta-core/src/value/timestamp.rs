@@ -4,6 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 ///
 /// Last-read times only move forward. One that is later than now comes from a clock that was ahead, and
 /// counts as now wherever it is compared or stored.
+///
+/// ```
+/// use shape_meta_core::Timestamp;
+///
+/// let an_hour_ago = Timestamp::from_micros(Timestamp::now().as_micros() - 3_600 * 1_000_000);
+/// assert!(an_hour_ago < Timestamp::now());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
