@@ -10,12 +10,12 @@ use crate::{BoxError, ShapeCleaner, StoredHandles};
 
 /// The cleaner of stored data that is one file, or one directory, for each shape, all in one directory.
 ///
-/// The name is [`Handle::file_name`]; [`path_of`](Self::path_of) returns the path. Other names in the directory
-/// are left alone.
+/// The name is [`Handle::file_name`]; [`path_of`](Self::path_of) returns the path. Other names in the
+/// directory are left alone.
 ///
-/// The directory must exist, and is never created here: without its volume, a mount point exists and is empty.
-/// So create it inside the volume, once, when the volume is set up. While it is missing, the cleaner fails, and
-/// is called again later.
+/// The directory must exist, and is never created here: without its volume, a mount point exists and is
+/// empty. So create it inside the volume, once, when the volume is set up. While it is missing, the cleaner
+/// fails, and is called again later.
 ///
 /// A deletion is synced before it counts, so no power loss brings data back that no shape has and no cleanup
 /// task names.
@@ -31,7 +31,8 @@ use crate::{BoxError, ShapeCleaner, StoredHandles};
 /// let store = ShapeMeta::builder(data.clone()).open(volume.path())?;
 ///
 /// let todos = Shape::new(TableName::new("public", "todos"), Relation::new(16510));
-/// let handle = store.get_or_add(&NewShape::of(Handle::generate(todos.definition_hash()), &todos), Wait::No)?.handle;
+/// let shape = NewShape::of(Handle::generate(todos.definition_hash()), &todos);
+/// let handle = store.get_or_add(&shape, Wait::No)?.handle;
 /// fs::create_dir(data.path_of(&handle)?)?;
 ///
 /// store.remove(handle.as_str(), Wait::No)?;
@@ -43,8 +44,8 @@ use crate::{BoxError, ShapeCleaner, StoredHandles};
 pub struct DirectoryCleaner(PathBuf);
 
 impl DirectoryCleaner {
-    /// Names the directory. The path is made absolute here, so a later change of the working directory changes
-    /// nothing. Does not look at the disk.
+    /// Names the directory. The path is made absolute here, so a later change of the working directory
+    /// changes nothing. Does not look at the disk.
     ///
     /// # Errors
     ///

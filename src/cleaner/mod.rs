@@ -46,8 +46,8 @@ pub type StoredHandles<'a> = Box<dyn Iterator<Item = Result<Handle, BoxError>> +
 /// - **At least once:** the same handle may come again, so deleting data that is already gone must succeed.
 /// - **There is no "delete everything":** a reset hands every shape to the cleaner.
 ///
-/// [`DirectoryCleaner`] does all of this for data that is a file or a directory for each shape. For another kind
-/// of data:
+/// [`DirectoryCleaner`] does all of this for data that is a file or a directory for each shape. For another
+/// kind of data:
 ///
 /// ```
 /// use shape_meta::{BoxError, Handle, ShapeCleaner, StoredHandles};
