@@ -1,10 +1,10 @@
 //! C8: a change that the store rejects for good is isolated, and the rest is committed.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use shape_meta_core::{
-    ErrorKind, Handle, HealthState, MutateShapesExt, NotDurable, ReadShapes, ReadShapesExt, Refusal,
-    StoreControl, Wait,
+    AwaitShapes, AwaitShapesExt, ErrorKind, Handle, HealthState, Milestone, MutateShapesExt, NotDurable,
+    NotReached, ReadShapes, ReadShapesExt, Refusal, SnapshotState, StoreControl, Wait,
     conformance::{RejectedSeq, Side, key},
 };
 
@@ -298,4 +298,25 @@ fn c8_a_removal_stands_although_the_add_after_it_is_rejected() {
         assert_eq!(handles(below(&store)), ["stays", "took"]);
         assert_eq!(store.pending().bytes, 0);
     }
+}
+
+/// Once, the wait succeeded, and the disk had the state before.
+#[test]
+fn c14_a_wait_for_durability_names_a_rejected_mark() {
+    let (store, faults) = manual();
+    add(&store, "marked", 1);
+    store.flush_once().expect("nothing fails");
+    store.mark_snapshot_started("marked", Wait::No).expect("live");
+    faults.reject_handle(&handle("marked"), RejectedSeq::Reported);
+    let outcome = thread::scope(|scope| {
+        let waiting = scope.spawn(|| store.wait_for_timeout("marked", Milestone::Durable, LONG_TIMEOUT));
+        while store.shape_waits().is_empty() {
+            thread::yield_now();
+        }
+        store.flush_once().expect("the rest is committed");
+        waiting.join().expect("no panic")
+    });
+    assert_eq!(store.snapshot_state("marked").expect("read"), Some(SnapshotState::Pending));
+    assert!(matches!(outcome, Err(NotReached::NotDurable(NotDurable::Rejected(_)))), "{outcome:?}");
+    store.wait_for_timeout("marked", Milestone::Durable, LONG_TIMEOUT).expect("this state is durable");
 }

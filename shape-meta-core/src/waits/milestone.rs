@@ -29,7 +29,7 @@ pub enum NotReached {
     Removed,
     /// The wait timed out. The shape is live, and can still reach the milestone.
     TimedOut,
-    /// The shape did not become durable.
+    /// The shape did not become durable, or not in the snapshot state that it had when the wait began.
     NotDurable(NotDurable),
     /// The store was closed: no shape changes any more.
     Closed,

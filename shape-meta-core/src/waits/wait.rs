@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{AwaitShapes, Milestone, NotReached};
-use crate::{Handle, Metadata, NotDurable, Seq, Signal, SnapshotState, Waiter};
+use crate::{Error, ErrorKind, Handle, Metadata, NotDurable, Seq, Signal, SnapshotState, Waiter};
 
 /// Where a wait looks up its shape if memory has no answer.
 #[derive(Clone, Copy)]
@@ -42,21 +42,22 @@ pub(crate) async fn wait_for<S: AwaitShapes + ?Sized>(
         Milestone::Durable => {
             let Some(receipt) = store.shown_receipt() else { return Ok(()) };
             let durable = pin!(receipt.durable());
-            return shape.until(found.created, milestone, durable).await;
+            return shape.until(&found, milestone, durable).await;
         }
         Milestone::Snapshot(_) | Milestone::Removed => {}
     }
-    shape.until(found.created, milestone, pin!(std::future::pending())).await
+    shape.until(&found, milestone, pin!(std::future::pending())).await
 }
 
 impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
-    /// Waits until a look at the shape with this id decides, or until it is `durable`.
+    /// Waits until a look at the shape that was found decides, or until it is `durable`.
     async fn until(
         &self,
-        created: Seq,
+        found: &Metadata,
         milestone: Milestone,
         mut durable: Pin<&mut (impl Future<Output = Result<(), NotDurable>> + Send)>,
     ) -> Result<(), NotReached> {
+        let created = found.created;
         loop {
             let waits = self.store.shape_waits();
             let watch = waits.watch(self.handle.clone());
@@ -81,8 +82,13 @@ impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
                 let settled = poll_fn(|context| first(&mut durable, &mut waiter, context)).await;
                 if let Some(outcome) = settled {
                     outcome.map_err(NotReached::NotDurable)?;
-                    // It was committed, or the store below has rejected it.
-                    return self.look(created, milestone).await?.unwrap_or(Ok(()));
+                    // What was found is committed, or the store below has rejected it.
+                    let live = self.metadata().await?.filter(|live| live.created == created);
+                    return match live {
+                        None => Err(NotReached::Removed),
+                        Some(live) if live.state < found.state => Err(undone(found.state, live.state)),
+                        Some(_) => Ok(()),
+                    };
                 }
             }
         }
@@ -113,6 +119,15 @@ impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
         };
         found.map_err(NotReached::Failed)
     }
+}
+
+/// Returns the error of a wait for the durability of a snapshot state that was undone since.
+fn undone(state: SnapshotState, left: SnapshotState) -> NotReached {
+    let message = format!(
+        "the snapshot state {state}, which the shape had when the wait began, was undone; the shape is live, \
+         and its snapshot state is {left}; mark it again"
+    );
+    NotReached::NotDurable(NotDurable::Rejected(Error::new(ErrorKind::Rejected, message)))
 }
 
 /// Whether a live shape with this snapshot state has reached the milestone.
