@@ -8,8 +8,9 @@ use std::{
 
 use shape_meta_core::{
     Activity, Direct, ErrorKind, FlushStats, Limits, MemoryStore, MutateError, MutateShapesExt, NoopObserver,
-    Observer, ReadShapes, Result, Span, StoreControl, Wait,
+    Observer, ReadShapes, Result, Seq, Span, StoreControl, Wait,
     conformance::{FailingStore, Side, handle, shape},
+    feed::{FeedError, FeedOptions},
 };
 
 type Store = Direct<FailingStore<MemoryStore>>;
@@ -35,6 +36,25 @@ fn c10_a_direct_close_does_not_wait_for_a_save_that_hangs() {
     store.add(shape(1), Wait::No).expect_err("it is closed");
     assert!(store.close(SHORT).error.is_none(), "a second close has nothing to wait for");
     gate.release();
+}
+
+/// Once, the feed waited for ever: nothing ended it after the mutation.
+#[test]
+fn c15_a_direct_close_at_its_deadline_ends_each_feed() {
+    let store = open(Arc::new(NoopObserver));
+    let mut feed = store.subscribe(&FeedOptions::visible()).expect("the store is open");
+    let gate = store.inner().faults().block_apply(Side::Before);
+    thread::scope(|scope| {
+        let added = scope.spawn(|| store.add(shape(1), Wait::No));
+        gate.wait_until_blocked();
+        assert!(store.close(SHORT).error.is_some(), "the mutation hangs");
+        gate.release();
+        added.join().expect("no panic").expect("its outcome is that of the disk");
+    });
+    assert!(matches!(feed.recv_timeout(LONG), Ok(Some(change)) if change.seq == Seq::new(1)));
+    let end = feed.recv_timeout(LONG / 10);
+    assert!(matches!(end, Err(FeedError::Closed)), "{end:?}");
+    assert!(matches!(store.subscribe(&FeedOptions::visible()), Err(FeedError::Closed)));
 }
 
 #[test]

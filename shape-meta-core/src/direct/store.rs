@@ -1,6 +1,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -104,6 +104,10 @@ impl<S: ShapeStore + 'static> Drop for Lead<'_, S> {
         if let Some(own) = self.own.take() {
             self.shared.queue.withdraw(&own);
         }
+        if self.shared.condition().phase == Phase::Closed {
+            // A close that did not wait for the transaction of this thread has left that to it.
+            self.shared.feeds.close();
+        }
         self.shared.hand_over();
     }
 }
@@ -186,6 +190,11 @@ impl<S> Shared<S> {
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // The fields are consistent at any time, so a panic leaves no partial change.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no transaction is in progress now.
+    fn has_no_transaction(&self) -> bool {
+        !matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn leading(&self) -> MutexGuard<'_, Vec<ThreadId>> {
@@ -802,7 +811,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
     ///
     /// The timeout holds whatever hangs. A mutation in progress then returns its outcome to its caller, and
     /// the report has the error `Busy`; a save that hangs is left on its thread. Closing again saves what an
-    /// earlier close did not come to.
+    /// earlier close did not come to. Feeds end after the mutation in progress.
     fn close(&self, timeout: Duration) -> CloseReport {
         let begun = Instant::now();
         let deadline = begun.checked_add(timeout);
@@ -821,6 +830,11 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
             Err(error) => {
                 self.0.condition().phase = Phase::Closed;
                 self.0.waits.close();
+                // A transaction in progress may have changes for the feeds. Its thread ends them: it sees
+                // that the store is closed when it has given up the lock.
+                if self.0.has_no_transaction() {
+                    self.0.feeds.close();
+                }
                 return report(Some(error));
             }
         };
