@@ -64,7 +64,10 @@ pub struct Standby(Arc<Inner>);
 struct Inner {
     database: Arc<dyn Follower>,
     lower: LowerLayers<Arc<dyn Follower>>,
-    feeds: StandbyFeeds,
+    /// Locked across each refresh and subscription.
+    feeds: ObservedLock<StandbyFeeds>,
+    /// Set under the lock of `feeds`, so that a refresh or a subscription comes before the promotion or sees
+    /// it: once the store accepts mutations, feeds are its own.
     promoted: OnceLock<ShapeMeta>,
     /// Woken by refreshes, and by the promotion. After that, waits are those of the promoted store.
     waits: Arc<ShapeWaits>,
@@ -102,7 +105,7 @@ impl Standby {
         let inner = Arc::new(Inner {
             database,
             lower,
-            feeds: StandbyFeeds::new(Arc::clone(&upper.feeds)),
+            feeds: ObservedLock::new(StandbyFeeds::new(Arc::clone(&upper.feeds))),
             promoted: OnceLock::new(),
             waits: Arc::default(),
             place,
@@ -151,7 +154,12 @@ impl Standby {
             None => {
                 let began = Instant::now();
                 self.0.database.check_source()?;
-                let refreshed = self.0.feeds.refresh(&self.0.lower);
+                let mut feeds = self.0.feeds.lock()?;
+                if self.0.promoted.get().is_some() {
+                    return Ok(RefreshReport::default());
+                }
+                let refreshed = feeds.refresh(&self.0.lower);
+                drop(feeds);
                 self.0.waits.all_changed();
                 let refreshed = refreshed?;
                 *self.0.fresh_since.lock().unwrap_or_else(PoisonError::into_inner) = began;
@@ -294,9 +302,16 @@ impl Standby {
     ///
     /// Those of [`StoreControl::subscribe`].
     pub fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        if let Some(store) = self.0.promoted.get() {
+            return store.subscribe(options);
+        }
+        let mut feeds = self.0.feeds.lock()?;
         match self.0.promoted.get() {
-            Some(store) => store.subscribe(options),
-            None => self.0.feeds.subscribe(&self.0.lower, options),
+            Some(store) => {
+                drop(feeds);
+                store.subscribe(options)
+            }
+            None => feeds.subscribe(&self.0.lower, options),
         }
     }
 
@@ -333,7 +348,9 @@ impl Standby {
         let observer = Arc::clone(&promotion.upper.observer);
         let store = Activity::Promote { path: &self.0.place }
             .observed(&*observer, || self.take_over(&promotion, on_live_owner, stop))?;
+        let feeds = self.0.feeds.lock()?;
         let store = self.0.promoted.get_or_init(|| store).clone();
+        drop(feeds);
         // They go on with the waits of the store.
         self.0.waits.all_changed();
         self.0.changed.raise();
@@ -350,7 +367,7 @@ impl Standby {
         let owner = self.0.database.promote(on_live_owner, stop)?;
         let report = owner.database().recover(*cleanup)?;
         // The former owner can no longer commit, so this refresh is the last that is needed.
-        self.0.feeds.refresh(&self.0.lower)?;
+        self.0.feeds.lock()?.refresh(&self.0.lower)?;
         self.0.lower.merge_saved_reads(|created| owner.database().first_seen_at(created))?;
         let stack = self.0.lower.stack_under(upper.clone())?;
         let cleanup = Cleanup::new(Arc::clone(cleaner), Arc::clone(&upper.observer), *cleanup);

@@ -5,36 +5,34 @@ use std::sync::Arc;
 use shape_meta_core::{
     ChangeLog, Delta, RefreshReport, Result, ShapeStore, ShapeStoreExt,
     feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
-    store_parts::ObservedLock,
 };
 
 use crate::layers::{LowerLayers, cache};
 
-/// The subscribers of a standby.
+/// The subscribers of a standby. Locked across a refresh and a subscription; no reader takes it.
 pub(crate) struct StandbyFeeds {
     feeds: Arc<Feeds>,
-    /// Without a cache: what the subscribers were given last. Replaced as a whole. Held across disk work;
-    /// no reader takes it.
-    given: ObservedLock<Delta>,
+    /// Without a cache: what the subscribers were given last. Replaced as a whole.
+    given: Delta,
 }
 
 impl StandbyFeeds {
     pub(crate) fn new(feeds: Arc<Feeds>) -> Self {
-        Self { feeds, given: ObservedLock::default() }
+        Self { feeds, given: Delta::default() }
     }
 
     /// Brings memory up to date with what the owner has committed, and gives the changes to the subscribers.
-    pub(crate) fn refresh<S: ShapeStore>(&self, lower: &LowerLayers<S>) -> Result<RefreshReport> {
+    pub(crate) fn refresh<S: ShapeStore>(&mut self, lower: &LowerLayers<S>) -> Result<RefreshReport> {
         match lower {
             LowerLayers::Cached(cached) => cache::refresh(cached, &self.feeds),
             LowerLayers::Bare(_) if self.feeds.watched().by_none() => Ok(RefreshReport::default()),
-            LowerLayers::Bare(store) => self.follow(store, &mut *self.given.lock()?),
+            LowerLayers::Bare(store) => self.follow(store),
         }
     }
 
     /// Subscribes to the refreshes. After a sequence number, this is a refresh, too.
     pub(crate) fn subscribe<S: ShapeStore>(
-        &self,
+        &mut self,
         lower: &LowerLayers<S>,
         options: &FeedOptions,
     ) -> Result<Feed, FeedError> {
@@ -42,34 +40,34 @@ impl StandbyFeeds {
             LowerLayers::Cached(cached) => return cache::subscribe(cached, &self.feeds, options),
             LowerLayers::Bare(store) => store,
         };
-        let mut given = self.given.lock()?;
         if self.feeds.watched().by_none() {
-            *given = present(store)?;
+            self.given = present(store)?;
         } else {
-            self.follow(store, &mut given)?;
+            self.follow(store)?;
         }
-        let mut feed = self.feeds.subscribe(options, given.through)?;
+        let through = self.given.through;
+        let mut feed = self.feeds.subscribe(options, through)?;
         // What the owner commits in between is given again by the next refresh.
-        feed.catch_up_from(store, options, given.through.next())?;
+        feed.catch_up_from(store, options, through.next())?;
         Ok(feed)
     }
 
     /// Gives the subscribers what has changed since they were last given something.
-    fn follow<S: ShapeStore>(&self, store: &S, given: &mut Delta) -> Result<RefreshReport> {
+    fn follow<S: ShapeStore>(&mut self, store: &S) -> Result<RefreshReport> {
         let mut refreshed = RefreshReport::default();
-        if let Some(found) = store.changes_since(given.through)? {
-            let new = without(&found, given);
+        if let Some(found) = store.changes_since(self.given.through)? {
+            let new = without(&found, &self.given);
             (refreshed.added, refreshed.removed) = (new.added.len(), new.removed.len());
             refreshed.marked = new.marked.len();
             self.feeds
                 .publish(&[FeedStage::Visible, FeedStage::Durable], FeedChange::of_delta(&new, |_| None));
-            *given = found;
+            self.given = found;
         } else {
             self.feeds.list_anew("the change log does not reach back to the last refresh of the standby");
-            *given = present(store)?;
+            self.given = present(store)?;
             refreshed.full = true;
         }
-        refreshed.through = given.through;
+        refreshed.through = self.given.through;
         Ok(refreshed)
     }
 }

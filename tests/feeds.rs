@@ -1,14 +1,19 @@
 //! C15 over SQLite files: the feeds of a standby, resuming, and what ends a feed.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use shape_meta::{
-    Feed, FeedChange, FeedError, FeedEvent, FeedOptions, OnLiveOwner, ReadShapes, Seq, ShapeList, ShapeMeta,
-    SnapshotState, Standby, prelude::*,
+    Activity, Feed, FeedChange, FeedError, FeedEvent, FeedOptions, Observer, OnLiveOwner, ReadShapes, Seq,
+    ShapeList, ShapeMeta, SnapshotState, Span, Standby, prelude::*,
 };
 use shape_meta_core::conformance::{handle, shape};
 use shape_meta_harness::compositions::{
-    ALL, BUFFERED, Composition, DIRECT, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory,
+    ALL, BUFFERED, Composition, DIRECT, DIRECT_CACHED, FlushSchedule, PRODUCT, TIMEOUT, WAIT, directory,
 };
 
 fn changes(feed: &mut Feed) -> Vec<FeedChange> {
@@ -236,6 +241,53 @@ fn c15_a_durable_position_outlasts_a_reopen() {
         store.flush(TIMEOUT).expect("nothing fails");
         assert_follows(&mut feed, &mut list, &store);
         assert_eq!(list.len(), 2, "{composition:?}");
+    }
+}
+
+/// Once, a subscription that a promotion overtook was to the standby, and lacked what the store had accepted
+/// meanwhile.
+#[test]
+fn c15_a_subscription_during_a_promotion_misses_nothing() {
+    /// Promotes the standby that it is given, and adds a shape, during the next refresh.
+    #[derive(Default)]
+    struct Promoting(Mutex<Option<Standby>>);
+    impl Observer for Promoting {
+        fn begin(&self, activity: Activity<'_>) -> Option<Box<dyn Span>> {
+            let is_refresh = matches!(activity, Activity::Refresh);
+            let standby = if is_refresh { self.0.lock().expect("no panic").take() } else { None };
+            if let Some(standby) = standby {
+                let promoted = standby.clone();
+                let promoting = thread::spawn(move || {
+                    let store = promoted.promote(OnLiveOwner::Fail).expect("it has no owner");
+                    store.add(shape(2), WAIT).expect("accepted");
+                });
+                // A promotion may wait for the subscription.
+                if standby.wait_promoted(Duration::from_secs(1)).is_some() {
+                    promoting.join().expect("no panic");
+                }
+            }
+            None
+        }
+    }
+    for composition in [PRODUCT, DIRECT_CACHED].map(stepped) {
+        let directory = directory();
+        let owner = composition.open(directory.path());
+        add_complete(&owner, 1);
+        assert!(owner.close(TIMEOUT).is_complete());
+        drop(owner);
+        let observer = Arc::new(Promoting::default());
+        let builder = composition.builder().observer(Arc::clone(&observer) as Arc<dyn Observer>);
+        let standby = builder.open_standby(directory.path()).expect("there is a database");
+        let mut list = list_of(&standby);
+        *observer.0.lock().expect("no panic") = Some(standby.clone());
+        let options = FeedOptions::visible().after(Seq::new(2));
+        let mut feed = standby.subscribe(&options).expect("the change log reaches back");
+        let store = standby.wait_promoted(TIMEOUT).expect("it is promoted");
+        // The shape that was added meanwhile.
+        store.get_or_add(&shape(2), WAIT).expect("accepted");
+        store.add(shape(3), WAIT).expect("accepted");
+        assert_follows(&mut feed, &mut list, &store);
+        assert_eq!(list.len(), 3, "{composition:?}");
     }
 }
 
