@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shape_meta_core::{
-    ChangeLog, Delta, RefreshReport, Result, ShapeStore, ShapeStoreExt,
+    ChangeLog, Delta, RefreshReport, Result, Seq, ShapeStore, ShapeStoreExt,
     feed::{Feed, FeedChange, FeedError, FeedOptions, FeedStage, Feeds},
 };
 
@@ -46,9 +46,11 @@ impl StandbyFeeds {
             self.follow(store)?;
         }
         let through = self.given.through;
-        let mut feed = self.feeds.subscribe(options, through)?;
+        let mut feed = self.feeds.subscribe(options, through, through)?;
         // What the owner commits in between is given again by the next refresh.
         feed.catch_up_from(store, options, through.next())?;
+        // A recovery of the next owner appends to the last sequence number.
+        feed.skip_through(Seq::ZERO);
         Ok(feed)
     }
 

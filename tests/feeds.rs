@@ -235,12 +235,44 @@ fn c15_a_durable_position_outlasts_a_reopen() {
         }
         drop(store);
         let store = composition.open(directory.path());
+        // Once, a subscriber that came before made the list look complete.
+        let _other = store.subscribe(&FeedOptions::durable()).expect("it is open");
         let options = FeedOptions::durable().after(feed.position());
         let mut feed = store.subscribe(&options).expect("the change log reaches back");
         store.add(shape(3), WAIT).expect("accepted");
         store.flush(TIMEOUT).expect("nothing fails");
         assert_follows(&mut feed, &mut list, &store);
         assert_eq!(list.len(), 2, "{composition:?}");
+    }
+}
+
+/// Once, the position of a new feed was the last accepted sequence number: the list kept a shape that was
+/// removed before it was on disk.
+#[test]
+fn c15_a_durable_position_counts_only_what_is_durable() {
+    for composition in ALL.map(stepped) {
+        let directory = directory();
+        let store = composition.open(directory.path());
+        add_complete(&store, 1);
+        store.flush(TIMEOUT).expect("nothing fails");
+        let durable = store.last_seq().expect("the store is read");
+        add_complete(&store, 2);
+        let feed = store.subscribe(&FeedOptions::durable()).expect("it is open");
+        let (mut list, position) = (list_of(&store), feed.position());
+        drop(feed);
+        if composition.buffer.is_some() {
+            assert_eq!(position, durable, "{composition:?}");
+        }
+        let can_resume = list.can_resume_after(position);
+        store.remove(&handle(2), WAIT).expect("live");
+        assert!(store.close(TIMEOUT).is_complete());
+        drop(store);
+        let store = composition.open(directory.path());
+        let options = FeedOptions::durable().after(position);
+        let mut feed = store.subscribe(&options).expect("the change log reaches back");
+        if can_resume {
+            assert_follows(&mut feed, &mut list, &store);
+        }
     }
 }
 
@@ -288,6 +320,38 @@ fn c15_a_subscription_during_a_promotion_misses_nothing() {
         store.add(shape(3), WAIT).expect("accepted");
         assert_follows(&mut feed, &mut list, &store);
         assert_eq!(list.len(), 3, "{composition:?}");
+    }
+}
+
+/// A recovery appends to the last sequence number, which such a feed has reached. Once, it left that out.
+#[test]
+fn c15_a_resumed_feed_of_a_standby_gives_a_recovery() {
+    for composition in ALL.map(stepped) {
+        for (after, promotes) in [(2, false), (2, true), (3, false), (3, true)] {
+            let directory = directory();
+            let owner = composition.open(directory.path());
+            add_complete(&owner, 1);
+            owner.flush(TIMEOUT).expect("nothing fails");
+            owner.add(shape(2), WAIT).expect("accepted");
+            owner.flush(TIMEOUT).expect("nothing fails");
+            let standby = open_standby(composition, directory.path());
+            let _other = standby.subscribe(&FeedOptions::visible()).expect("it is open");
+            let options = FeedOptions::visible().after(Seq::new(after));
+            let mut feed = standby.subscribe(&options).expect("the change log reaches back");
+            let mut list = list_of(&standby);
+            assert!(owner.close(TIMEOUT).is_complete());
+            drop(owner);
+            // It removes the shape that is not complete.
+            if promotes {
+                let store = standby.promote(OnLiveOwner::Fail).expect("it has no owner");
+                assert_follows(&mut feed, &mut list, &store);
+            } else {
+                let _owner = composition.open(directory.path());
+                standby.refresh().expect("the database is there");
+                assert_follows(&mut feed, &mut list, &standby);
+            }
+            assert_eq!(list.len(), 1, "{composition:?} after {after}");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use shape_meta_core::{
     LookUp, MutateError, MutateShapes, Mutation, NewShape, NotDurable, Observer, Pending, ReadShapes,
     Receipt, Repaired, Reservation, Result, ShapeStore, ShapeWaits, Signal, StoreControl, Submitted,
     SweepProgress, Usage,
-    feed::{Feed, FeedError, FeedOptions, Feeds},
+    feed::{Feed, FeedError, FeedOptions, FeedStage, Feeds},
 };
 
 use crate::{
@@ -235,10 +235,16 @@ impl<S: ShapeStore + 'static> StoreControl for Buffered<S> {
     /// After a sequence number that memory does not reach back to, it flushes first, and waits for a flush in
     /// progress: the change log has what is committed. Without a background flusher, this thread flushes.
     fn subscribe(&self, options: &FeedOptions) -> Result<Feed, FeedError> {
+        // Read before: what becomes durable in between only makes the position lower than it could be.
+        let durable = self.shared.durability.settled();
         let (mut feed, last) = {
             let state = self.shared.overlay.read();
-            (self.shared.feeds.subscribe(options, state.last)?, state.last)
+            let opened_at = self.shared.opened_at;
+            (self.shared.feeds.subscribe(options, state.last, opened_at)?, state.last)
         };
+        if options.gives() == FeedStage::Durable {
+            feed.begin_at_most_after(durable);
+        }
         if feed.is_complete() {
             return Ok(feed);
         }

@@ -184,3 +184,28 @@ fn c15_a_list_with_a_cancelled_shape_cannot_be_resumed() {
         assert!(after(gone).is_ok());
     }
 }
+
+/// Once, another subscriber that came after the correction made the older list look complete.
+#[test]
+fn c15_a_later_subscriber_hides_no_correction() {
+    for (options, repairs) in
+        [FeedOptions::visible(), FeedOptions::durable()].into_iter().flat_map(|o| [(o, false), (o, true)])
+    {
+        let (store, faults) = manual();
+        faults.reject_handle(&shape("rejected", 0).handle, RejectedSeq::Reported);
+        add(&store, "rejected", 1);
+        let shown = store.last_seq().expect("memory does not fail");
+        if repairs {
+            store.repair().expect("the rest is committed");
+        } else {
+            store.flush_once().expect("the rest is committed");
+        }
+        let mut other = store.subscribe(&options).expect("the store is open");
+        let outcome = store.subscribe(&options.after(shown));
+        assert!(matches!(outcome, Err(FeedError::ListAnew { .. })), "{options:?}, {repairs}: {outcome:?}");
+        let later = add(&store, "later", 2).seq();
+        store.flush_once().expect("nothing fails");
+        assert_eq!((changes(&mut other).len(), other.position()), (1, later));
+        assert!(store.subscribe(&options.after(later)).is_ok_and(|feed| feed.is_complete()));
+    }
+}

@@ -53,7 +53,8 @@ impl<S: ShapeStore> Cached<S> {
     /// errors of a refresh.
     pub fn subscribe(&self, feeds: &Arc<Feeds>, options: &FeedOptions) -> Result<Feed, FeedError> {
         let Some(after) = options.begins_after() else {
-            return feeds.subscribe(options, self.writer()?.totals.last_seq);
+            let writer = self.writer()?;
+            return feeds.subscribe(options, writer.totals.last_seq, writer.totals.last_seq);
         };
         let mut subscribed = None;
         self.run_refresh(|writer| {
@@ -70,12 +71,15 @@ impl<S: ShapeStore> Cached<S> {
             };
             let refreshed = self.refresh_by(writer, delta, feeds)?;
             let caught_up = caught_up.filter(|_| !refreshed.full);
-            subscribed = Some(feeds.subscribe(options, refreshed.through).and_then(|mut feed| {
+            let through = refreshed.through;
+            subscribed = Some(feeds.subscribe(options, through, through).and_then(|mut feed| {
                 match caught_up {
                     _ if feed.is_complete() => {}
-                    Some(changes) => feed.catch_up(changes, refreshed.through),
+                    Some(changes) => feed.catch_up(changes, through),
                     None => return Err(FeedError::ListAnew { why: NOT_REACHED }),
                 }
+                // A recovery of the next owner appends to the last sequence number.
+                feed.skip_through(Seq::ZERO);
                 Ok(feed)
             }));
             Ok(refreshed)

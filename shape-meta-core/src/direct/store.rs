@@ -753,7 +753,7 @@ impl<S: ShapeStore + 'static> StoreControl for Direct<S> {
         self.0.check_not_leading()?;
         let _no_transaction = self.0.writer();
         let last = self.0.inner.last_seq()?;
-        let mut feed = self.0.feeds.subscribe(options, last)?;
+        let mut feed = self.0.feeds.subscribe(options, last, self.0.opened_at)?;
         feed.catch_up_from(&self.0.inner, options, last.max(self.0.opened_at.next()))?;
         Ok(feed)
     }

@@ -121,7 +121,8 @@ impl Feeds {
     }
 
     /// Adds a subscriber to a store that has accepted everything up to `last`. The caller holds the lock
-    /// under which it emits changes.
+    /// under which it emits changes. A recovery may have appended to the changes of `appended_to`, or may
+    /// still do so: a subscriber that resumes after that number needs the change log.
     ///
     /// A subscriber that resumes is given what memory has. Where it does not reach back, the caller
     /// [catches up](Feed::catch_up_from) from the change log, unless the feed
@@ -131,7 +132,12 @@ impl Feeds {
     ///
     /// [`Closed`](FeedError::Closed) after [`close`](Self::close). [`ListAnew`](FeedError::ListAnew) if the
     /// options begin after a number that is not reached yet, or after one since which changes were rejected.
-    pub fn subscribe(self: &Arc<Self>, options: &FeedOptions, last: Seq) -> Result<Feed, FeedError> {
+    pub fn subscribe(
+        self: &Arc<Self>,
+        options: &FeedOptions,
+        last: Seq,
+        appended_to: Seq,
+    ) -> Result<Feed, FeedError> {
         let mut subscribers = self.subscribers();
         if subscribers.is_closed {
             return Err(FeedError::Closed);
@@ -150,7 +156,10 @@ impl Feeds {
         {
             subscribers.check_not_corrected(after)?;
         }
-        subscribers.recent[index(options.stage)].get_or_insert_with(|| RecentChanges::after(last));
+        let is_corrected = subscribers.corrected_through.is_some_and(|corrected| last <= corrected);
+        let is_divided = is_corrected || last == appended_to && last > Seq::ZERO;
+        subscribers.recent[index(options.stage)]
+            .get_or_insert_with(|| RecentChanges::after(last, is_divided));
         let (sender, receiver) = flume::bounded(options.capacity);
         let queue = Arc::new(QueueState::default());
         let id = subscribers.next_id;

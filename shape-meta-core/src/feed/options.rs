@@ -85,6 +85,11 @@ impl FeedOptions {
         self
     }
 
+    /// Returns when the feed gives a change.
+    pub fn gives(&self) -> FeedStage {
+        self.stage
+    }
+
     /// Returns the sequence number after which the feed begins; `None` for now.
     pub fn begins_after(&self) -> Option<Seq> {
         self.after

@@ -94,6 +94,15 @@ impl Feed {
         self.skipped_through = seq;
     }
 
+    /// Lowers the position to `durable`, up to which everything is durable. For implementors of a layer on
+    /// top, before a feed of durable changes is returned.
+    ///
+    /// What is pending then is not in the feed, and may never be on disk. A list that has it
+    /// [cannot be resumed](super::ShapeList::can_resume_after) until the feed has come to it.
+    pub fn begin_at_most_after(&mut self, durable: Seq) {
+        self.position = self.position.min(durable);
+    }
+
     /// Puts changes in front that were read from a change log, which had reached `through` by then. What the
     /// queue has of the same changes is left out. For implementors of a layer on top, before a feed that is
     /// not [complete](Self::is_complete) is returned.
@@ -201,7 +210,8 @@ impl Feed {
     /// Returns the sequence number up to which everything was given: what to resume
     /// [after](super::FeedOptions::after).
     ///
-    /// Changes that were committed, or caught up, together count when all of them are given.
+    /// Changes that were committed, or caught up, together count when all of them are given. A feed of
+    /// durable changes begins at what is durable, although it does not give what is pending then.
     pub fn position(&self) -> Seq {
         self.position
     }

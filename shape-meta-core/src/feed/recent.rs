@@ -23,18 +23,21 @@ pub(super) struct RecentChanges {
     run: Vec<FeedChange>,
     /// Every later change is kept.
     complete_after: Seq,
-    /// The latest sequence number with which one step ended, and another one began: a recovery appends to the
-    /// last commit. A subscriber there may have received the first step alone.
-    divided: Option<Seq>,
+    /// The sequence numbers after which no subscriber can resume, in order: with each, one step ended and
+    /// another one began. A recovery appends to the last commit, and a correction to the last change. A
+    /// subscriber there may have been given the first step alone.
+    divided: VecDeque<Seq>,
     /// The number of changes since the last subscriber has left.
     unfollowed: usize,
 }
 
 impl RecentChanges {
-    /// Keeps what is emitted from now on. Everything up to `last` is accepted.
-    pub(super) fn after(last: Seq) -> Self {
+    /// Keeps what is emitted from now on. Everything up to `last` is accepted. If `is_divided`, more was
+    /// appended to that sequence number before, or will be.
+    pub(super) fn after(last: Seq, is_divided: bool) -> Self {
         let (messages, run) = (VecDeque::new(), Vec::new());
-        Self { messages, changes: 0, run, complete_after: last, divided: None, unfollowed: 0 }
+        let divided = is_divided.then_some(last).into_iter().collect();
+        Self { messages, changes: 0, run, complete_after: last, divided, unfollowed: 0 }
     }
 
     /// Keeps a message, and forgets the oldest ones. O(1).
@@ -56,6 +59,14 @@ impl RecentChanges {
             let Some(oldest) = self.messages.pop_front() else { return };
             self.changes -= oldest.changes().len();
             self.complete_after = self.complete_after.max(oldest.last_seq());
+            while self.divided.front().is_some_and(|divided| *divided < self.complete_after) {
+                self.divided.pop_front();
+            }
+            let is_correction = oldest.changes().last().is_some_and(FeedChange::is_rejection);
+            if is_correction && matches!(oldest, Message::Run(_)) {
+                // From here on, the correction is missing.
+                self.divided.push_front(oldest.last_seq());
+            }
         }
     }
 
@@ -69,7 +80,7 @@ impl RecentChanges {
     fn keep(&mut self, message: Message) {
         let last = self.messages.back().map_or(self.complete_after, Message::last_seq);
         if matches!(message, Message::Batch(_)) && message.first_seq() <= last {
-            self.divided = Some(last);
+            self.divided.push_back(last);
         }
         self.changes += message.changes().len();
         self.messages.push_back(message);
@@ -84,7 +95,7 @@ impl RecentChanges {
     ///
     /// A rejection has the sequence number before it, so one with this sequence number may be repeated.
     pub(super) fn since(&self, seq: Seq) -> Option<VecDeque<Message>> {
-        if seq < self.complete_after || self.divided == Some(seq) {
+        if seq < self.complete_after || self.divided.binary_search(&seq).is_ok() {
             return None;
         }
         let is_later = |change: &FeedChange| change.seq > seq || change.is_rejection() && change.seq == seq;
@@ -128,6 +139,12 @@ mod tests {
         FeedChange::new(Seq::new(seq), FeedEvent::Removed((&entry).into()))
     }
 
+    fn correction(seq: u64) -> FeedChange {
+        let entry = Arc::clone(&shape(seq).record(Seq::new(seq)).entry);
+        let error = crate::Error::new(crate::ErrorKind::Rejected, "injected by a test");
+        FeedChange::new(Seq::new(seq), FeedEvent::Rejected { entry, state: None, error })
+    }
+
     fn batch(seqs: impl IntoIterator<Item = u64>) -> Message {
         Message::Batch(seqs.into_iter().map(change).collect())
     }
@@ -140,7 +157,7 @@ mod tests {
     #[test]
     fn c15_recent_changes_are_complete_or_forgotten() {
         let last = 2 * MAX_CHANGES as u64;
-        let mut recent = RecentChanges::after(Seq::new(4));
+        let mut recent = RecentChanges::after(Seq::new(4), false);
         for seq in 5..=last {
             recent.push(&Message::One(change(seq)), true);
         }
@@ -158,7 +175,7 @@ mod tests {
 
     #[test]
     fn c15_recent_steps_are_bounded() {
-        let mut recent = RecentChanges::after(Seq::ZERO);
+        let mut recent = RecentChanges::after(Seq::ZERO, false);
         for seq in 1..=2 * MAX_MESSAGES as u64 {
             recent.push(&batch([seq]), true);
         }
@@ -166,21 +183,40 @@ mod tests {
         assert_eq!(since(&recent, MAX_MESSAGES as u64).map(|later| later.len()), Some(MAX_MESSAGES));
     }
 
+    /// A correction has the sequence number of the change before it, which a subscriber may have received
+    /// alone.
+    #[test]
+    fn c15_a_forgotten_correction_cannot_be_resumed_before() {
+        let corrected = RUN as u64 - 1;
+        let mut recent = RecentChanges::after(Seq::ZERO, false);
+        (1..=corrected).for_each(|seq| recent.push(&Message::One(change(seq)), true));
+        recent.push(&Message::One(correction(corrected)), true);
+        assert_eq!(since(&recent, corrected), Some(vec![corrected]));
+        // The first run is forgotten, and no other one.
+        let last = (MAX_CHANGES + RUN) as u64;
+        (corrected + 1..=last).for_each(|seq| recent.push(&Message::One(change(seq)), true));
+        let is_complete = |seq| recent.since(Seq::new(seq)).is_some();
+        assert_eq!([corrected - 1, corrected, corrected + 1].map(is_complete), [false, false, true]);
+    }
+
     /// A recovery appends to the last step, whose sequence number a subscriber may have received before.
     #[test]
     fn c15_a_step_that_goes_on_cannot_be_resumed_after() {
-        let mut recent = RecentChanges::after(Seq::new(2));
+        let mut recent = RecentChanges::after(Seq::new(2), false);
         recent.push(&batch([2]), true);
         assert_eq!(since(&recent, 2), None);
         recent.push(&batch([3, 4]), true);
         assert_eq!((since(&recent, 3), since(&recent, 4)), (Some(vec![4]), Some(vec![])));
         recent.push(&batch([4]), true);
         assert_eq!((since(&recent, 3), since(&recent, 4)), (Some(vec![4, 4]), None));
+        recent.push(&batch([5]), true);
+        recent.push(&batch([5]), true);
+        assert_eq!((since(&recent, 4), since(&recent, 5)), (None, None));
     }
 
     #[test]
     fn recent_changes_end_some_time_after_the_last_subscriber() {
-        let mut recent = RecentChanges::after(Seq::ZERO);
+        let mut recent = RecentChanges::after(Seq::ZERO, false);
         for seq in 1..=MAX_CHANGES as u64 {
             recent.push(&Message::One(change(seq)), false);
         }
