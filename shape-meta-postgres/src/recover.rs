@@ -1,9 +1,9 @@
 use std::{sync::Arc, time::Instant};
 
-use shape_meta_core::{Activity, Counts, Entry, Handle, RecoveryStats, Result};
+use shape_meta_core::{Activity, Counts, Entry, Handle, RecoveryStats, Result, Seq};
 
 use crate::{
-    PostgresStore,
+    Durability, PostgresStore,
     connection::{client::CommitError, operation::Operation},
     format::{row, stack_row::StackRow},
     write::{BatchWriter, NetChanges, change_log, transaction::WriteTransaction},
@@ -52,7 +52,12 @@ impl PostgresStore {
         let writer = self.lock_writer();
         let cleanup_tasks = self.cleanup.is_enabled();
         let work = move |transaction| remove_incomplete(transaction, cleanup_tasks);
-        let Removed { counts, removed, tasks } = self.write(Operation::Recover, DOING, work)?;
+        // A crash of the server must not undo it: this store knows nothing of the removed shapes any more,
+        // and could not go on.
+        let durability = self.options.durability.max(Durability::ServerCrash);
+        let Removed { last_seq, counts, removed, tasks } =
+            self.write_with(durability, Operation::Recover, DOING, work)?;
+        self.stack.opening()?.confirm(last_seq, counts.total);
         self.set_cached_counts(counts);
         self.cleanup.set_pending(tasks);
         drop(writer);
@@ -61,6 +66,7 @@ impl PostgresStore {
 }
 
 struct Removed {
+    last_seq: Seq,
     counts: Counts,
     removed: Vec<Handle>,
     tasks: u64,
@@ -83,5 +89,5 @@ async fn remove_incomplete(mut transaction: WriteTransaction, cleanup_tasks: boo
     let tasks = tasks.map_or(Ok(0), |found| row::int8(&found, 0))?.cast_unsigned();
     let new = StackRow { counts: written.counts, ..row };
     transaction.commit_as(new).await.map_err(CommitError::into_error)?;
-    Ok(Removed { counts: new.counts, removed, tasks })
+    Ok(Removed { last_seq: new.last_seq, counts: new.counts, removed, tasks })
 }

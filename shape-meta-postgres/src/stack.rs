@@ -75,7 +75,7 @@ impl Stack {
         match &self.role {
             Role::Owner { opening, .. } => {
                 // Before the row is read: a batch that is confirmed meanwhile need not be in it.
-                let confirmed = opening.confirmed_seq();
+                let confirmed = opening.confirmed();
                 let rows = client.query(VERIFY, &self.statements.stack, &[&self.number]).await?;
                 opening.check_reader(rows.first().map(StackRow::decode).transpose()?.as_ref(), confirmed)?;
             }

@@ -36,7 +36,7 @@ impl PostgresStore {
         let (done, outcome) = self.noting(outcome.inspect_err(|error| checkout.failed(error)))?;
         drop((checkout, writer));
         let Done { row, tasks, reads } = done;
-        self.stack.opening()?.confirm(row.last_seq);
+        self.stack.opening()?.confirm(row.last_seq, row.counts.total);
         if let Some(holding) = self.stack.holding() {
             holding.announce(self.stack.number, row.last_seq);
         }

@@ -66,6 +66,7 @@ impl PostgresStore {
         let writer = self.lock_writer();
         let work = move |transaction| write_stamp(transaction, stamp, removes, cleanup_tasks);
         let (before, after, tasks) = self.write(Operation::Recover, DOING, work)?;
+        self.stack.opening()?.confirm(self.report.last_seq, after.total);
         drop(writer);
         self.set_cached_counts(after);
         self.cleanup.add_pending(tasks);

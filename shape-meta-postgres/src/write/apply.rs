@@ -25,7 +25,7 @@ impl ShapeStore for PostgresStore {
         };
         let writer = self.lock_writer();
         let committed = self.write(Operation::Apply, DOING, move |transaction| commit.run(transaction))?;
-        self.stack.opening()?.confirm(batch.through);
+        self.stack.opening()?.confirm(batch.through, committed.counts.total);
         if let Some(holding) = self.stack.holding() {
             holding.announce(self.stack.number, batch.through);
         }

@@ -151,7 +151,9 @@ impl Servers {
             *report.hits.entry(log.last.clone()).or_default() += 1;
         }
         report.acknowledged += log.did.iter().flatten().filter(|(seq, _)| seq.is_some()).count() as u64;
-        let checked = self.check(log, task, event);
+        // What a stack shows must agree with itself, or the check panics.
+        let checked = catch_unwind(AssertUnwindSafe(|| self.check(log, task, event)))
+            .unwrap_or_else(|_| Err("C1: the stack contradicts itself (see above)".into()));
         self.past.push(format!("{task:?}, {event:?} after {delay:?}, {moment:?}"));
         let Err(wrong) = checked else { return Ok(true) };
         let wrong = format!("{wrong}\n  round {}, after\n  {}", report.rounds, self.past.join("\n  "));
