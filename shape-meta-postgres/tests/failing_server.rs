@@ -159,6 +159,59 @@ fn c6_c13_a_promoted_replica_that_is_behind_is_noticed() {
     }
 }
 
+/// A recovery takes no sequence number. If it is lost, the shapes that it has removed are there again, and
+/// the owner, which gives their handles and keys to others, must not go on.
+#[test]
+fn c2_c6_c13_a_promoted_replica_without_the_recovery_is_noticed() {
+    let Some(mut pair) = Pair::new() else { return };
+    let options = pair.schema.options().durability(Durability::ServerCrash);
+    let store = pair.schema.open_with("stack", options.clone());
+    fill(&store, 1..=3);
+    support::apply(&store, 4, [add(4, SnapshotState::Started)]);
+    drop(store);
+    let store = pair.schema.open_with("stack", options.clone());
+    let epoch = format!("SELECT epoch FROM \"{}\".stack", pair.schema.name);
+    wait_until("the replica has the opening", || pair.replica.query(&epoch).is_ok_and(|epoch| epoch == "2"));
+    pair.replica.stop();
+    assert_eq!(store.recover().expect("the primary works").removed, [conformance::handle(4)]);
+    pair.primary.kill();
+    pair.replica.start();
+    pair.replica.promote();
+    let change = batch(5, [add(5, SnapshotState::Complete)]);
+    let refused = || store.apply(&change).expect_err("the promoted server is behind");
+    // Until the connections to the killed server are replaced.
+    wait_until("the owner sees the promoted server", || refused().to_string().contains("recovery"));
+    let error = refused();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert!(error.to_string().contains("4 shapes at sequence number 4"), "{error}");
+    drop(store);
+    let again = support::open(&pair.schema.pool, "stack", options).expect("it opens");
+    assert_eq!(again.recover().expect("it works").removed, [conformance::handle(4)]);
+    assert_eq!(live(&again), [1, 2, 3]);
+}
+
+/// A killed server keeps a recovery whatever the durability, so the owner goes on.
+#[test]
+fn c2_c6_a_killed_server_keeps_the_recovery() {
+    let Some(mut cluster) = server::own(&["fsync=on", "wal_writer_delay=10s"]) else { return };
+    let mut schema = Schema::of(&cluster.connection());
+    schema.pool = pool(&cluster.connection());
+    let options = schema.options().durability(Durability::ProcessCrash);
+    let store = schema.open_with("stack", options.clone());
+    fill(&store, 1..=3);
+    support::apply(&store, 4, [add(4, SnapshotState::Started)]);
+    drop(store);
+    let store = schema.open_with("stack", options);
+    // Another commit that waits for the disk, so that the opening is not lost.
+    schema.execute("CREATE TABLE @other ()");
+    assert_eq!(store.recover().expect("it works").removed, [conformance::handle(4)]);
+    cluster.kill();
+    cluster.start();
+    let change = batch(5, [add(5, SnapshotState::Complete)]);
+    wait_until("the connections are replaced", || store.apply(&change).is_ok());
+    assert_eq!(live(&store), [1, 2, 3, 5]);
+}
+
 /// With a killed server each level but the first keeps all that it has confirmed.
 #[test]
 fn c6_a_killed_server_keeps_what_each_durability_says() {
@@ -228,6 +281,82 @@ fn c9_a_full_disk_of_the_server_is_ridden_out() {
     assert_eq!(live(&schema.open("stack")), (1..=80).collect::<Vec<_>>());
     drop(schema);
     drop(cluster);
+}
+
+/// Clients of another application that take connections of a server for as long as this lives.
+struct OtherClients {
+    runtime: tokio::runtime::Runtime,
+    clients: Vec<tokio_postgres::Client>,
+    connection: String,
+}
+
+impl OtherClients {
+    fn new(connection: &str) -> Self {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_io().enable_time().build().expect("it starts");
+        let connection = format!("{connection} application_name=other");
+        Self { runtime, clients: Vec::new(), connection }
+    }
+
+    /// Connects until the server refuses it because it has no connection left.
+    fn take_all(&mut self) {
+        loop {
+            let connected = tokio_postgres::connect(&self.connection, tokio_postgres::NoTls);
+            match self.runtime.block_on(connected) {
+                Ok((client, driver)) => {
+                    drop(self.runtime.spawn(driver));
+                    self.clients.push(client);
+                }
+                Err(error) => {
+                    let code = error.code().map(|code| code.code());
+                    assert_eq!(code, Some("53300"), "{error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns the first column of a query, by the first of the clients.
+    fn query(&self, query: &str) -> Vec<String> {
+        let rows = self.runtime.block_on(self.clients[0].query(query, &[])).expect("it runs");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+/// Other applications take all connections of the server, and those of the store are ended.
+#[test]
+fn c6_c7_c9_a_server_without_connections_is_ridden_out() {
+    const MAX: usize = 12;
+    let settings = [&format!("max_connections={MAX}"), "superuser_reserved_connections=0"];
+    let Some(cluster) = server::own(&settings) else { return };
+    let connection = cluster.connection();
+    let mut schema = Schema::of(&connection);
+    schema.pool = pool(&format!("{connection} application_name=ours"));
+    let store = buffered(schema.open("stack"));
+    add_shapes(&store, 1..=10);
+    store.flush(TIMEOUT).expect("nothing fails");
+    let mut others = OtherClients::new(&connection);
+    others.take_all();
+    // Each connection of the store that ends is taken by another client, unless the store is faster.
+    let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE application_name = 'ours'";
+    let began = std::time::Instant::now();
+    while others.clients.len() < MAX {
+        assert!(began.elapsed() < TIMEOUT, "the store keeps a connection");
+        others.query(end);
+        others.take_all();
+    }
+    let receipt = store.add(conformance::shape(11), Wait::No).expect("it is accepted");
+    assert_rides_out(&store, 12..=20, &[ErrorKind::Busy]);
+    let text = store.health().to_string();
+    assert!(text.contains("max_connections"), "{text}");
+    assert!(!receipt.is_durable());
+    let last_seq = format!("SELECT last_seq::text FROM \"{}\".stack", schema.name);
+    assert_eq!(others.query(&last_seq), ["10"], "nothing was written");
+    drop(others);
+    receipt.wait_durable(TIMEOUT).expect("there are connections again");
+    assert_recovers(&store, 20);
+    drop(store);
+    assert_eq!(live(&schema.open("stack")), (1..=20).collect::<Vec<_>>());
 }
 
 /// A server behind a proxy.

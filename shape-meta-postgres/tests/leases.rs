@@ -62,6 +62,39 @@ fn c11_a_live_owner_keeps_its_stack() {
     assert!(first.check_lease().is_ok());
 }
 
+/// The clock of the server decides about leases. Setting it has the same effect as moving the end of all
+/// leases the other way.
+#[test]
+fn c11_a_jump_of_the_servers_clock_makes_no_second_owner() {
+    let Some(connection) = server::shared() else { return };
+    let schema = Schema::of(connection);
+    let pools = [another_pool(connection), another_pool(connection)];
+    let first = open(&schema, &pools[0], OnLiveOwner::Fail);
+    fill(&first, 1..=3);
+    // It is set back: the next renewal ends the lease by the clock as it is then.
+    schema.execute("UPDATE @process SET lease_until = lease_until + interval '1 hour'");
+    wait_until("the lease is renewed", || {
+        let is_short = "SELECT lease_until < clock_timestamp() + interval '1 minute' FROM @process";
+        schema.query(is_short) == ["t"]
+    });
+    assert_open_elsewhere(&schema, &pools[1]);
+    // It is set forward: the lease has run out, unless its owner is faster and begins another one.
+    let began = std::time::Instant::now();
+    let second = loop {
+        assert!(began.elapsed() < TIMEOUT, "the lease has run out");
+        schema.execute("UPDATE @process SET lease_until = lease_until - interval '1 hour'");
+        match support::open(&pools[1], "stack", options(&schema, OnLiveOwner::Fail)) {
+            Ok(store) => break store,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "{error}"),
+        }
+    };
+    let error = first.apply(&batch(4, [add(4, SnapshotState::Pending)])).expect_err("it is fenced");
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    wait_until("a renewal notices it", || first.check_lease().is_err());
+    fill(&second, 4..=4);
+    assert_eq!(live(&second), [1, 2, 3, 4]);
+}
+
 #[test]
 fn c11_a_stack_that_was_closed_released_or_dropped_is_free() {
     let Some(connection) = server::shared() else { return };
