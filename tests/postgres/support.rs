@@ -10,7 +10,7 @@ use shape_meta::{
 use shape_meta_testing_postgres as server;
 
 /// Long enough for a busy machine, and short enough for a test.
-const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// The address of each pool of another process.
 pub(crate) const ADDRESS: &str = "10.0.0.7:3000";
 
@@ -29,8 +29,21 @@ impl Schema {
 
     /// Returns a schema in this server.
     pub(crate) fn of(connection: &str) -> Self {
+        Self::named(connection, unique("test"))
+    }
+
+    /// Returns the schema of another process.
+    pub(crate) fn named(connection: &str, name: String) -> Self {
         let pool = PostgresPool::new(pool_options(connection)).expect("the thread starts");
-        Self { pool, name: unique("test"), connection: connection.to_owned() }
+        Self { pool, name, connection: connection.to_owned() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn connection(&self) -> &str {
+        &self.connection
     }
 
     /// Returns a pool as another process has it.
