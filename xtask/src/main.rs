@@ -37,6 +37,10 @@ Tasks of the workspace:
 
       Plays random histories on every composition, and compares each step with the reference model.
 
+  cargo xtask churn [--minutes N] [--shapes N] [--rate N]
+
+      Works on a stack in PostgreSQL for a long time, and prints whether the sizes of its tables level off.
+
   cargo xtask service demo
 
       Starts the sync service of examples/sync-service with a PostgreSQL of its own, sample data and a page. Needs
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
     };
     let result = match task {
         Some("bench") => bench::run(rest),
-        Some(task @ ("crash" | "soak")) => torture::run(task, rest),
+        Some(task @ ("churn" | "crash" | "soak")) => torture::run(task, rest),
         Some("service") => service::run(rest),
         Some("ci") => ci::run(lexopt::Parser::from_args(rest)),
         Some("help" | "--help" | "-h") => {

@@ -1,4 +1,4 @@
-//! `cargo xtask crash` and `cargo xtask soak`: tests that run too long for the test suite, in a package of
+//! `cargo xtask churn`, `crash` and `soak`: tests that run too long for the test suite, in a package of
 //! their own.
 
 use std::ffi::OsString;

@@ -3,5 +3,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod churn;
 pub mod crash;
 pub mod soak;

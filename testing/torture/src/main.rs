@@ -4,7 +4,7 @@
 
 use std::{env, process::ExitCode};
 
-use shape_meta_torture::{crash, soak};
+use shape_meta_torture::{churn, crash, soak};
 
 const USAGE: &str = "\
 cargo xtask crash [--store sqlite|postgres] [--rounds N] [--minutes M] [--seed S]
@@ -25,6 +25,13 @@ cargo xtask soak [--minutes N] [--seed S]
     Plays random histories on every composition and compares each step with the reference model. Also runs threads
     whose calls must be linearizable. Default: 1 minute. A failure is shrunk. The seed is printed; the same seed
     repeats the same histories, as far as the scheduler allows.
+
+cargo xtask churn [--minutes M] [--shapes N] [--rate R]
+
+    Adds, marks, touches and removes R shapes a second over a PostgreSQL of its own with its default settings for
+    autovacuum, with N live at any time, and samples the sizes of the tables every minute. Fails if one of them was
+    larger by a tenth in the last quarter of the time than in the second. Default: 60 minutes, 50,000 shapes, 200 a
+    second. A short run says little: autovacuum looks once a minute.
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_deref().and_then(|task| task.to_str()) {
         Some("crash") => crash::run(lexopt::Parser::from_args(arguments)),
         Some("soak") => soak::run(lexopt::Parser::from_args(arguments)),
+        Some("churn") => churn::run(lexopt::Parser::from_args(arguments)),
         Some(crash::CHILD) => crash::child(),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
