@@ -184,8 +184,10 @@ impl Cluster {
                     children=$(cat "/proc/$server/task/$server/children")
                     kill -KILL $server $children
                     wait $server
-                    # The next server needs the memory that they have shared.
-                    for child in $children; do while [ -e "/proc/$child/exe" ]; do :; done; done
+                    # The next server needs the memory that they have shared, until they are zombies.
+                    for child in $children; do
+                        while grep -qs "^State:[[:space:]]*[^XZ]" "/proc/$child/status"; do :; done
+                    done
                     rm -f "$data/postmaster.pid" ;;
                 stop) kill -INT $server; wait $server ;;
                 *) kill -QUIT $server; wait $server; rm -rf "$(dirname "$data")" ;;

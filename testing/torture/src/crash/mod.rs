@@ -112,7 +112,9 @@ pub fn rounds_on_servers(
             None => Servers::begin(&mut random)?,
         };
         let Some(mut current) = current else { return Ok(None) };
-        let is_sound = current.round(binary, &mut random, &mut report)?;
+        let is_sound = current.round(binary, &mut random, &mut report);
+        // What was found until then, if a server cannot be started.
+        let is_sound = is_sound.inspect_err(|_| println!("{report}"))?;
         if !is_sound {
             println!("seed {seed}, round {}", report.rounds);
         } else if random.u8(..8) > 0 {
