@@ -60,7 +60,7 @@ function mounted(how) {
     return false
   }
 }
-const isMounted = mounted(['mount', ['-t', 'tmpfs', '-o', `size=${Math.max(256, 2 * Number(options.shapes))}m`, 'none', data]])
+const isMounted = mounted(['mount', ['-t', 'tmpfs', '-o', `size=${Math.max(1024, 2 * Number(options.shapes))}m`, 'none', data]])
 process.once('exit', () => {
   if (failed) cpSync(data, join(directory, 'failed'), { recursive: true })
   if (isMounted) mounted(['umount', ['--lazy', data]])

@@ -51,10 +51,13 @@ export const TROUBLES = {
   async diskFull({ data, isMounted, random }) {
     if (!isMounted) return console.log('skipped: the disk of the service cannot be filled without the right to mount')
     const ballast = join(data, 'ballast')
-    try {
-      for (writeFileSync(ballast, ''); ; ) appendFileSync(ballast, Buffer.alloc(1 << 16))
-    } catch (error) {
-      if (error.code !== 'ENOSPC') throw error
+    writeFileSync(ballast, '')
+    for (const bytes of [1 << 20, 1 << 12]) {
+      try {
+        for (;;) appendFileSync(ballast, Buffer.alloc(bytes))
+      } catch (error) {
+        if (error.code !== 'ENOSPC') throw error
+      }
     }
     await pause(1000 + random.below(3000))
     rmSync(ballast)
