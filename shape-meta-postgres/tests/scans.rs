@@ -1,6 +1,6 @@
 //! Scans: a snapshot, bounded in time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shape_meta_core::{ErrorKind, ReadShapes, SnapshotState};
 
@@ -44,8 +44,13 @@ fn c14_a_scan_that_is_left_open_ends() {
     let error = store.scan().expect("it opens").find_map(Result::err);
     assert!(error.is_none(), "a scan that is read in time is whole");
 
-    let store = schema.open_with("stack", schema.options().scan_timeout(Duration::from_millis(1)));
-    let mut outcomes = store.scan().map_or_else(|error| vec![Err(error)], Iterator::collect);
+    let limit = Duration::from_millis(1);
+    let store = schema.open_with("stack", schema.options().scan_timeout(limit));
+    let scan = store.scan();
+    let opened = Instant::now();
+    // An idle machine could read all pages before.
+    support::wait_until("time passes", || opened.elapsed() > limit);
+    let mut outcomes = scan.map_or_else(|error| vec![Err(error)], Iterator::collect);
     let error = outcomes.pop().expect("there are shapes").expect_err("a millisecond is over");
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
 }
