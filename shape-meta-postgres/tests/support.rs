@@ -1,11 +1,8 @@
 //! Helpers that several tests share.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use shape_meta_core::{
@@ -15,6 +12,8 @@ use shape_meta_core::{
 use shape_meta_postgres::{
     Durability, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool, PostgresStore,
 };
+
+pub(crate) use shape_meta_testing_postgres::wait_until;
 
 use crate::server;
 
@@ -189,13 +188,4 @@ pub(crate) fn least_recently_used(store: &PostgresStore, n: usize) -> Vec<(Handl
 pub(crate) fn tasks(store: &PostgresStore) -> Vec<Handle> {
     let tasks = store.cleanup_tasks(None, usize::MAX).expect("reads");
     tasks.iter().map(|task| task.handle().clone()).collect()
-}
-
-/// Waits until `is_so`, which another process brings about.
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(std::time::Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
 }

@@ -8,7 +8,6 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write, stdin, stdout},
-    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -19,7 +18,7 @@ use shape_meta::{
 };
 use shape_meta_core::conformance::{handle, shape};
 use shape_meta_harness::compositions::{PRODUCT, TIMEOUT, WAIT};
-use shape_meta_testing_postgres::{self as server, Cluster};
+use shape_meta_testing_postgres::{self as server, Cluster, wait_until};
 use tempfile::TempDir;
 
 use super::support::{LEASE, Schema};
@@ -93,8 +92,7 @@ impl Owner {
 
     /// Makes its clock jump.
     fn set_clock(&mut self, seconds: i64) {
-        let (path, next): (PathBuf, PathBuf) =
-            (self.directory.path().join("seconds"), self.directory.path().join("next"));
+        let (path, next) = (self.directory.path().join("seconds"), self.directory.path().join("next"));
         fs::write(&next, seconds.to_string()).expect("it is written");
         fs::rename(next, path).expect("it is renamed");
         self.assert_clock(seconds);
@@ -177,14 +175,6 @@ fn saved_after(cluster: &Cluster, schema: &Schema, seconds: i64) -> u64 {
     let limit = Timestamp::now().as_micros().cast_signed() + seconds * 1_000_000;
     let query = format!("SELECT count(*) FROM \"{}\".last_read WHERE at > {limit}", schema.name());
     cluster.query(&query).expect("it runs").parse().expect("a number")
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + TIMEOUT;
-    while !is_so() {
-        assert!(std::time::Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 fn metadata(store: &impl ReadShapes, number: u64) -> Metadata {

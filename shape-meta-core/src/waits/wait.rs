@@ -83,8 +83,7 @@ impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
                 if let Some(outcome) = settled {
                     outcome.map_err(NotReached::NotDurable)?;
                     // What was found is committed, or the store below has rejected it.
-                    let live = self.metadata().await?.filter(|live| live.created == created);
-                    return match live {
+                    return match self.live(created).await? {
                         None => Err(NotReached::Removed),
                         Some(live) if live.state < found.state => Err(undone(found.state, live.state)),
                         Some(_) => Ok(()),
@@ -100,12 +99,16 @@ impl<S: AwaitShapes + ?Sized> Shape<'_, S> {
         created: Seq,
         milestone: Milestone,
     ) -> Result<Option<Result<(), NotReached>>, NotReached> {
-        let live = self.metadata().await?.filter(|live| live.created == created);
-        Ok(match live {
+        Ok(match self.live(created).await? {
             None if milestone == Milestone::Removed => Some(Ok(())),
             None => Some(Err(NotReached::Removed)),
             Some(live) => is_reached(live.state, milestone).then_some(Ok(())),
         })
+    }
+
+    /// Returns the shape with this id, if it is live.
+    async fn live(&self, created: Seq) -> Result<Option<Metadata>, NotReached> {
+        Ok(self.metadata().await?.filter(|live| live.created == created))
     }
 
     async fn metadata(&self) -> Result<Option<Metadata>, NotReached> {
