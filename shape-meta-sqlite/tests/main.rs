@@ -3,6 +3,7 @@
 mod support;
 
 mod backup;
+mod blocks;
 mod change_log;
 mod checkouts;
 mod conformance;

@@ -9,21 +9,25 @@ use shape_meta_sqlite::{Inspector, IntegrityCheck, Mode, OnCorruption, SqliteSto
 
 use crate::support;
 
-/// The shape has an entry, so its definition must be there. Everything that needs no definition goes on.
+/// The shape has an entry, so its definition must be there. Everything that needs no definition goes on. A row
+/// has the definition of one shape, or those of shapes 5 to 20.
 #[test]
 fn c11_a_missing_definition_is_corrupt() {
-    for mode in [Mode::Wal, Mode::Exclusive] {
+    for (mode, lost) in [(Mode::Wal, 1), (Mode::Wal, 16), (Mode::Exclusive, 1), (Mode::Exclusive, 16)] {
         let directory = support::directory();
         let store = support::open(directory.path(), support::options());
-        support::fill(&store, 1..=600);
+        support::fill(&store, 1..=4);
+        support::fill(&store, 5..=4 + lost);
+        support::fill(&store, 5 + lost..=600);
         store.close().expect("closes");
         let connection = support::raw_connection(directory.path());
-        connection.execute("DELETE FROM definition WHERE id = 5", []).expect("deletes");
+        let sql = format!("DELETE FROM definition WHERE id = {}", 4 + lost);
+        assert_eq!(connection.execute(&sql, []).expect("deletes"), 1);
         drop(connection);
 
         let store = support::open(directory.path(), support::options().mode(mode));
         store.recover().expect("the entries are sound");
-        let [damaged, sound] = [5, 6].map(support::record);
+        let [damaged, sound] = [5, 5 + lost].map(support::record);
         let kind = |error: shape_meta_core::Error| error.kind();
         assert_eq!(store.record(damaged.handle()).map_err(kind).err(), Some(ErrorKind::Corrupt));
         assert_eq!(store.record_of(&damaged.entry).map_err(kind).err(), Some(ErrorKind::Corrupt));
@@ -41,13 +45,13 @@ fn c11_a_missing_definition_is_corrupt() {
         assert_eq!(items.len(), 600, "the scan goes on after the damaged shape");
         let errors: Vec<_> =
             items.iter().enumerate().filter_map(|(at, item)| Some((at, item.as_ref().err()?))).collect();
-        assert_eq!(errors.len(), 1);
+        assert_eq!(errors.len() as u64, lost);
         assert_eq!((errors[0].0, errors[0].1.kind()), (4, ErrorKind::Corrupt));
         assert!(errors[0].1.to_string().contains("its definition is missing"), "{}", errors[0].1);
         assert_eq!(store.scan().expect("a scan with an error harms no later one").count(), 600);
 
         let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
-        assert_eq!((repaired.saved, repaired.lost.len()), (599, 1));
+        assert_eq!((repaired.saved, repaired.lost.len() as u64), (600 - lost, lost));
         store.close().expect("closes");
     }
 }
@@ -135,7 +139,7 @@ const MISSING: &[Missing] = &[
         lost: 1,
     },
     Missing {
-        sql: "INSERT INTO definition SELECT 700, dependencies, body, checksum FROM definition WHERE id = 5",
+        sql: "INSERT INTO definition SELECT 700, dependencies, body, checksum, first FROM definition WHERE id = 5",
         at_open: false,
         by_handle: false,
         by_key: false,
@@ -197,7 +201,8 @@ const MISSING: &[Missing] = &[
 fn damaged_by(sql: &str) -> tempfile::TempDir {
     let directory = support::directory();
     let store = support::open(directory.path(), support::options());
-    support::fill(&store, 1..=10);
+    // Each definition in a row of its own.
+    (1..=10).for_each(|number| support::fill(&store, number..=number));
     store.close().expect("closes");
     support::raw_connection(directory.path()).execute_batch(sql).expect("removes");
     directory

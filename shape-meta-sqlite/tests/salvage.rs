@@ -198,7 +198,9 @@ fn c11_a_damaged_definition_is_not_served_and_its_shape_is_cleaned() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = support::directory();
         let store = support::open(directory.path(), options().disk_indexes(disk_indexes));
-        support::fill(&store, 1..=100);
+        support::fill(&store, 1..=6);
+        support::fill(&store, 7..=7);
+        support::fill(&store, 8..=100);
         let sql = "UPDATE definition SET body = zeroblob(length(body)) WHERE id = 7";
         support::raw_connection(directory.path()).execute(sql, []).expect("the statement runs");
         let record = support::record(7);

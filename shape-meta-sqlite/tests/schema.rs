@@ -64,7 +64,7 @@ fn write_fixture() {
     write_fixture_content(&store);
     store.close().expect("closes");
     support::open(directory.path(), support::options().mode(Mode::Exclusive)).close().expect("closes");
-    let version = 4;
+    let version = 5;
     assert!(!fixture(version).exists(), "a released fixture never changes");
     fs::copy(directory.path().join("shape-meta.sqlite3"), fixture(version)).expect("writes");
 }
@@ -74,14 +74,12 @@ fn every_released_version_opens() {
     let expected = support::directory();
     let expected = support::open(expected.path(), support::options());
     write_fixture_content(&expected);
-    for (version, mode) in
-        [1, 2, 3, 4].into_iter().flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)])
-    {
+    for (version, mode) in (1..=5).flat_map(|version| [(version, Mode::Wal), (version, Mode::Exclusive)]) {
         let directory = support::directory();
         fs::copy(fixture(version), directory.path().join("shape-meta.sqlite3")).expect("copies");
         let store = support::open(directory.path(), support::options().mode(mode));
         assert!(!store.report().created && store.report().quarantined.is_none());
-        assert_eq!(store.report().migrated_from, (version < 4).then_some(version));
+        assert_eq!(store.report().migrated_from, (version < 5).then_some(version));
         assert_eq!(store.last_seq().expect("reads"), Seq::new(21));
         assert_eq!(store.counts().expect("reads"), expected.counts().expect("reads"));
         assert_ne!(store.counts().expect("reads"), Counts::default());

@@ -6,7 +6,7 @@ use shape_meta_core::{Key, store_parts::lookup_hash};
 const SINCE_1: &str = "
     CREATE TEMP VIEW meta AS SELECT *, NULL AS checksum, x'' AS database_id, x'' AS opening_id FROM main.meta;
     CREATE TEMP VIEW shape AS SELECT *, NULL AS checksum, 0 AS created_at FROM main.shape;
-    CREATE TEMP VIEW definition AS SELECT *, NULL AS checksum FROM main.definition;
+    CREATE TEMP VIEW definition AS SELECT *, NULL AS checksum, NULL AS first FROM main.definition;
     CREATE TEMP VIEW cleanup AS
         SELECT -row_number() OVER (ORDER BY handle) AS id, handle, NULL AS checksum FROM main.to_clean;
     CREATE TEMP TABLE change_log (through INTEGER PRIMARY KEY, changed BLOB, checksum INTEGER);
@@ -32,6 +32,9 @@ const SINCE_2_TABLES: &str = "
 /// The column that versions 2 and 3 lack; version 1 lacks more of this table.
 const SINCE_3: &str = "CREATE TEMP VIEW shape AS SELECT *, 0 AS created_at FROM main.shape;";
 
+/// The column that versions 2 to 4 lack; version 1 lacks more of this table.
+const SINCE_4: &str = "CREATE TEMP VIEW definition AS SELECT *, NULL AS first FROM main.definition;";
+
 /// The table that versions 1 to 3 lack.
 const SINCE_3_TABLES: &str = "
     CREATE TEMP TABLE stamp (
@@ -54,8 +57,9 @@ pub(crate) fn key_hash(key: &Key, version: u32) -> i64 {
 pub(crate) fn shadow(connection: &Connection, version: u32) -> rusqlite::Result<()> {
     let missing: &[_] = match version {
         1 => &[SINCE_1, SINCE_2_TABLES, SINCE_3_TABLES],
-        2 => &[SINCE_2, SINCE_2_TABLES, SINCE_3, SINCE_3_TABLES],
-        3 => &[SINCE_3, SINCE_3_TABLES],
+        2 => &[SINCE_2, SINCE_2_TABLES, SINCE_3, SINCE_3_TABLES, SINCE_4],
+        3 => &[SINCE_3, SINCE_3_TABLES, SINCE_4],
+        4 => &[SINCE_4],
         _ => &[],
     };
     missing.iter().try_for_each(|missing| connection.execute_batch(missing))

@@ -25,6 +25,10 @@ pub(crate) const STEPS: &[Step] = &[
         transaction.execute_batch(schema::V4)?;
         Meta::migrate(transaction, 4)
     },
+    |transaction| {
+        transaction.execute_batch(schema::V5)?;
+        Meta::migrate(transaction, 5)
+    },
 ];
 
 /// The schema version that this crate writes.

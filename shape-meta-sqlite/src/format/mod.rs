@@ -1,5 +1,6 @@
 //! The file format: files, tables, rows and checksums, and the statements that read and write them.
 
+pub(crate) mod block;
 pub(crate) mod cleanup;
 pub(crate) mod compat;
 pub(crate) mod files;

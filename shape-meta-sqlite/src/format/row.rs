@@ -8,7 +8,10 @@ use shape_meta_core::{
     Timestamp, store_parts::checksum,
 };
 
-use crate::error::{damaged_row, failed};
+use crate::{
+    error::{damaged_row, failed},
+    format::block::{Block, BlockReader, StoredDefinition},
+};
 
 /// The columns of `shape` in the order that [`entry`] expects.
 macro_rules! entry_columns {
@@ -19,6 +22,14 @@ macro_rules! entry_columns {
 }
 pub(crate) use entry_columns;
 
+/// The columns of `definition` in the order that [`record`] expects.
+macro_rules! definition_columns {
+    () => {
+        "definition.id, definition.dependencies, definition.body, definition.checksum, definition.first"
+    };
+}
+pub(crate) use definition_columns;
+
 /// The position of the columns of `definition`, after those of `shape`.
 pub(crate) const DEFINITION: usize = 9;
 /// The position of the last-read time, after the columns of `shape`.
@@ -27,6 +38,8 @@ pub(crate) const LAST_READ: usize = 9;
 const LOOKUP: usize = 9;
 /// The position of the columns of `definition`, after that id.
 pub(crate) const LOOKED_UP_DEFINITION: usize = 10;
+/// The number of columns of `definition`.
+pub(crate) const DEFINITION_COLUMNS: usize = 5;
 
 /// The reason why a row does not verify.
 pub(crate) type Defect = Cow<'static, str>;
@@ -85,18 +98,45 @@ impl ShapeRow<'_> {
     }
 }
 
-/// A row of `definition`.
+/// A row of `definition`: one definition, or a block of several.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefinitionRow<'r> {
+    pub(crate) id: i64,
     pub(crate) dependencies: &'r [u8],
     pub(crate) body: &'r [u8],
-    /// `None` in a row of version 1.
+    /// `None` in a row of version 1, and in a block.
     pub(crate) checksum: Option<i64>,
+    /// The first shape of a block; `None` if the row is one definition.
+    pub(crate) first: Option<i64>,
 }
 
 impl DefinitionRow<'_> {
-    /// Returns the record of this entry, with the definition in this row.
-    pub(crate) fn record(&self, entry: Arc<Entry>) -> Result<Record, Defect> {
+    /// Returns the record of this entry, with its definition in this row; `None` if the row is that of other
+    /// shapes.
+    pub(crate) fn record(
+        &self,
+        entry: Arc<Entry>,
+        blocks: &mut BlockReader,
+    ) -> Result<Option<Record>, Defect> {
+        let id = entry.created().get().cast_signed();
+        let found = match self.first {
+            None if self.id != id => None,
+            None => {
+                let (dependencies, body, checksum) = (self.dependencies, self.body, self.checksum);
+                Some(StoredDefinition { id, dependencies, body, checksum })
+            }
+            Some(first) if first > id => None,
+            Some(first) => {
+                let block = Block { id: self.id, first, list: self.dependencies, content: self.body };
+                blocks.find(&block, id)?
+            }
+        };
+        found.map(|found| found.record(entry)).transpose()
+    }
+}
+
+impl StoredDefinition<'_> {
+    fn record(&self, entry: Arc<Entry>) -> Result<Record, Defect> {
         let (keys, []) = self.dependencies.as_chunks::<32>() else {
             let length = self.dependencies.len();
             return Err(format!(
@@ -210,27 +250,48 @@ pub(crate) fn missing_definition(id: i64) -> Error {
 }
 
 /// Returns the record of this entry, in a row with the columns of `definition` from `at` on.
-pub(crate) fn record(row: &Row<'_>, at: usize, entry: Arc<Entry>) -> Result<Record> {
+///
+/// # Errors
+///
+/// `Corrupt` if the row has no definition of the shape, or a damaged one.
+pub(crate) fn record(
+    row: &Row<'_>,
+    at: usize,
+    entry: Arc<Entry>,
+    blocks: &mut BlockReader,
+) -> Result<Record> {
+    let id = entry.created().get().cast_signed();
+    find_record(row, at, entry, blocks)?.ok_or_else(|| missing_definition(id))
+}
+
+/// Whether a row with the columns of `definition` from `at` on is a block.
+pub(crate) fn is_block(row: &Row<'_>, at: usize) -> Result<bool> {
+    Ok(column(row, at + 4)? != ValueRef::Null)
+}
+
+/// As [`record`]; `None` if the row has no definition of the shape.
+pub(crate) fn find_record(
+    row: &Row<'_>,
+    at: usize,
+    entry: Arc<Entry>,
+    blocks: &mut BlockReader,
+) -> Result<Option<Record>> {
     let id = entry.created().get().cast_signed();
     if column(row, at)? == ValueRef::Null {
-        return Err(missing_definition(id));
+        return Ok(None);
     }
     let found = DefinitionRow {
-        dependencies: blob(row, id, at, "column `dependencies`")?,
-        body: blob(row, id, at + 1, "column `body`")?,
-        checksum: checksum_of(row, at + 2)?,
+        id: integer(row, at)?,
+        dependencies: blob(row, id, at + 1, "column `dependencies`")?,
+        body: blob(row, id, at + 2, "column `body`")?,
+        checksum: checksum_of(row, at + 3)?,
+        first: row.get(at + 4).map_err(failed("read a row"))?,
     };
-    found.record(entry).map_err(|defect| damaged_shape(id, &defect))
+    found.record(entry, blocks).map_err(|defect| damaged_shape(id, &defect))
 }
 
 /// Encodes relations as [`ShapeRow`] decodes them.
 pub(crate) fn encode_relations(relations: &[Relation], into: &mut Vec<u8>) {
     into.clear();
     relations.iter().for_each(|one| into.extend_from_slice(&one.oid().to_le_bytes()));
-}
-
-/// Encodes dependencies as [`DefinitionRow`] decodes them.
-pub(crate) fn encode_dependencies(keys: &[Key], into: &mut Vec<u8>) {
-    into.clear();
-    keys.iter().for_each(|key| into.extend_from_slice(key.as_bytes()));
 }

@@ -3,7 +3,7 @@
 //! - A shape's row id is the sequence number of its add, which only grows. So new rows are appended, whatever
 //!   the number of shapes, and a batch fills new pages instead of changing old ones.
 //! - The definition, four fifths of the bytes, is in a table of its own: a boot reads only the small columns,
-//!   and a mark rewrites a small row.
+//!   and a mark rewrites a small row. Definitions of one batch share rows, in which they are compressed.
 //! - Only row ids are unique. The layer above decides in memory that handles and keys are unique; a unique
 //!   index over wide random keys would cost two thirds of the rate at a million rows.
 //! - Every row that is served has a checksum, which is verified whenever the row is read: damage inside a
@@ -152,6 +152,13 @@ pub(crate) const V4: &str = "
         next_source   TEXT    NOT NULL,
         checksum      INTEGER NOT NULL
     ) STRICT;
+";
+
+/// Migrates version 4 to version 5.
+pub(crate) const V5: &str = "
+    -- NULL: the row is one definition. Otherwise it is a block with those of shapes from `first` to `id`;
+    -- `dependencies` is the list of its definitions, `body` their content, and `checksum` is NULL. `block.rs`.
+    ALTER TABLE definition ADD COLUMN first INTEGER;
 ";
 
 /// Creates the index tables of [`DiskIndexes::Maintained`].

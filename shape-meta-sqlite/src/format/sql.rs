@@ -1,6 +1,20 @@
 //! All statements that run more than once, in one place, so that their query plans can be checked.
 
-use crate::format::row::entry_columns;
+use crate::format::row::{definition_columns, entry_columns};
+
+/// Counts the rows of definitions that belong to no shape.
+pub(crate) const UNOWNED_DEFINITIONS: &str = "
+    SELECT count(*) FROM definition WHERE NOT EXISTS (
+        SELECT 1 FROM shape
+        WHERE shape.id BETWEEN coalesce(definition.first, definition.id) AND definition.id
+    )";
+/// Counts the shapes that have neither a row of their own in `definition`, nor a block.
+pub(crate) const MISSING_DEFINITIONS: &str = "
+    SELECT count(*) FROM shape WHERE coalesce(
+        (SELECT coalesce(next.first, next.id) > shape.id
+         FROM definition AS next WHERE next.id >= shape.id ORDER BY next.id LIMIT 1),
+        true
+    )";
 
 /// The name of a statement, and its text.
 pub(crate) type Named = (&'static str, &'static str);
@@ -27,9 +41,12 @@ pub(crate) const ENTRY: &str = concat!(
 pub(crate) const RECORD: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    ", lookup.id, definition.dependencies, definition.body, definition.checksum
-    FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
-    LEFT JOIN definition ON definition.id = lookup.id
+    ", lookup.id, ",
+    definition_columns!(),
+    " FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
+    LEFT JOIN definition ON definition.id = (
+        SELECT min(next.id) FROM definition AS next WHERE next.id >= lookup.id
+    )
     WHERE lookup.hash = ?1"
 );
 pub(crate) const HANDLE_FOR: &str = concat!(
@@ -44,15 +61,20 @@ pub(crate) const HANDLES_FOR_RELATION: &str = concat!(
     ", lookup.id FROM relation_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
     WHERE lookup.relation = ?1"
 );
-pub(crate) const DEFINITION: &str = "SELECT dependencies, body, checksum FROM definition WHERE id = ?1";
+/// The row with the definition of a shape, or of another one if the shape has none: see [`crate::format::block`].
+pub(crate) const DEFINITION: &str =
+    concat!("SELECT ", definition_columns!(), " FROM definition WHERE id >= ?1 ORDER BY id LIMIT 1");
 pub(crate) const HAS_SHAPE: &str = "SELECT 1 FROM shape WHERE id = ?1";
 pub(crate) const HANDLE_OF: &str = "SELECT id, handle FROM shape WHERE id = ?1";
 
 pub(crate) const SCAN: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    ", definition.dependencies, definition.body, definition.checksum
-    FROM shape LEFT JOIN definition ON definition.id = shape.id
+    ", ",
+    definition_columns!(),
+    " FROM shape LEFT JOIN definition ON definition.id = (
+        SELECT min(next.id) FROM definition AS next WHERE next.id >= shape.id
+    )
     WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
@@ -100,11 +122,18 @@ pub(crate) const INSERT_SHAPE: &str = "
     INSERT INTO shape (id, handle, key, hash, state, indexed, relations, checksum, created_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
 pub(crate) const INSERT_DEFINITION: &str =
-    "INSERT INTO definition (id, dependencies, body, checksum) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO definition (id, dependencies, body, checksum, first) VALUES (?1, ?2, ?3, ?4, ?5)";
 // A snapshot state only advances.
 pub(crate) const MARK: &str = "UPDATE shape SET state = ?2, checksum = ?3 WHERE id = ?1 AND state < ?2";
 pub(crate) const DELETE_SHAPE: &str = "DELETE FROM shape WHERE id = ?1";
-pub(crate) const DELETE_DEFINITION: &str = "DELETE FROM definition WHERE id = ?1";
+/// Deletes the row of one definition.
+pub(crate) const DELETE_DEFINITION: &str = "DELETE FROM definition WHERE id = ?1 AND first IS NULL";
+/// The first row from the id of a shape on, which is its block if it has one.
+pub(crate) const BLOCK_OF: &str = "SELECT id, first FROM definition WHERE id >= ?1 ORDER BY id LIMIT 1";
+/// Deletes a block of which no shape is left.
+pub(crate) const DELETE_BLOCK: &str = "
+    DELETE FROM definition WHERE id = ?2
+    AND NOT EXISTS (SELECT 1 FROM shape WHERE shape.id BETWEEN ?1 AND ?2)";
 
 pub(crate) const INSERT_HANDLE: &str =
     "INSERT INTO handle_lookup (hash, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -153,17 +182,13 @@ pub(crate) const LAST_READ_OF: &str = "SELECT at FROM last_read WHERE id = ?1";
 
 /// Statements that every database can run.
 pub(crate) const ALWAYS: &[Named] = &[
-    ("definition", DEFINITION),
     ("has_shape", HAS_SHAPE),
     ("handle_of", HANDLE_OF),
-    ("scan", SCAN),
     ("load", LOAD),
     ("found_at_open", SEEN_AT_OPEN),
     ("insert_shape", INSERT_SHAPE),
-    ("insert_definition", INSERT_DEFINITION),
     ("mark", MARK),
     ("delete_shape", DELETE_SHAPE),
-    ("delete_definition", DELETE_DEFINITION),
 ];
 
 /// Statements that need the tables of version 2.
@@ -207,6 +232,16 @@ pub(crate) const SINCE_VERSION_3: &[Named] = &[
 /// Statements that need the tables of version 4.
 pub(crate) const SINCE_VERSION_4: &[Named] =
     &[("stamp", STAMP), ("set_stamp", SET_STAMP), ("last_read_of", LAST_READ_OF)];
+
+/// Statements that need the column of version 5.
+pub(crate) const SINCE_VERSION_5: &[Named] = &[
+    ("definition", DEFINITION),
+    ("scan", SCAN),
+    ("insert_definition", INSERT_DEFINITION),
+    ("delete_definition", DELETE_DEFINITION),
+    ("block_of", BLOCK_OF),
+    ("delete_block", DELETE_BLOCK),
+];
 
 /// Statements that need the index tables.
 pub(crate) const WITH_DISK_INDEXES: &[Named] = &[

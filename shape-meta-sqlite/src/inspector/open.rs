@@ -8,6 +8,7 @@ use crate::{
     DiskIndexes, QueryPlan,
     error::{failed, failed_on, kind_of},
     format::{
+        block::BlockReader,
         compat,
         files::{self, Files},
         meta::Meta,
@@ -191,14 +192,18 @@ impl Inspector {
         let last_read = "(SELECT at FROM last_read WHERE last_read.id = shape.id)";
         let sql = sql::SCAN.replacen("FROM shape", &format!(", {last_read} FROM shape"), 1);
         let sql = sql.replacen("ORDER BY", &format!("{condition} ORDER BY"), 1);
-        let now = Timestamp::now();
+        let (now, mut blocks) = (Timestamp::now(), BlockReader::default());
         query::each(&self.connection, &sql, params, |found| {
             let item = (|| {
-                let at: Option<i64> = found.get(row::DEFINITION + 3).map_err(failed("read a row"))?;
+                let at: Option<i64> =
+                    found.get(row::DEFINITION + row::DEFINITION_COLUMNS).map_err(failed("read a row"))?;
                 let at = at.filter(|at| *at != 0).map(|at| last_reads::stored_time(at, now).at);
                 let entry = Arc::new(row::entry(found, |_| at)?);
                 let metadata = entry.metadata();
-                Ok(ScanItem { record: Arc::new(row::record(found, row::DEFINITION, entry)?), metadata })
+                Ok(ScanItem {
+                    record: Arc::new(row::record(found, row::DEFINITION, entry, &mut blocks)?),
+                    metadata,
+                })
             })();
             Ok(each(item))
         })

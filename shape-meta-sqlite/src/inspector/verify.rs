@@ -11,6 +11,7 @@ use crate::{
     DiskIndexes, Verifier, VerifyReport,
     error::failed,
     format::{
+        block::BlockReader,
         cleanup, compat,
         meta::Meta,
         query::{each, one},
@@ -98,7 +99,7 @@ impl Verifying<'_> {
 
     fn rows(&mut self, verifier: Option<&Verifier>) -> Result<()> {
         let connection = self.connection;
-        let mut checks = RowChecks::default();
+        let (mut checks, mut blocks) = (RowChecks::default(), BlockReader::default());
         each(connection, sql::SCAN, [i64::MIN], |found| {
             self.report.shapes += 1;
             let entry = match row::entry(found, |_| None) {
@@ -111,17 +112,20 @@ impl Verifying<'_> {
             let id = entry.created();
             checks.entry(&entry, |problem| self.problem(problem));
             let null = |at| found.get_ref(at).is_ok_and(|value| value == rusqlite::types::ValueRef::Null);
-            if null(row::DEFINITION + 1) {
-                self.problem(format!("shape {id} ({}) has no definition", entry.handle()));
+            let handle = entry.handle().clone();
+            let record = row::find_record(found, row::DEFINITION, entry, &mut blocks).transpose();
+            let Some(record) = record else {
+                self.problem(format!("shape {id} ({handle}) has no definition"));
                 return Ok(true);
-            }
-            self.report.rows_without_checksum += u64::from(null(7)) + u64::from(null(row::DEFINITION + 2));
-            let record = row::record(found, row::DEFINITION, entry);
+            };
+            // The list of a block has the checksums of its definitions.
+            let lacks_checksum = null(row::DEFINITION + 3) && !row::is_block(found, row::DEFINITION)?;
+            self.report.rows_without_checksum += u64::from(null(7)) + u64::from(lacks_checksum);
             RowChecks::record(record, verifier, |problem| self.problem(problem));
             Ok(true)
         })?;
-        let sql = "SELECT count(*) FROM definition WHERE id NOT IN (SELECT id FROM shape)";
-        let unowned: i64 = one(connection, sql, [], |row| row::integer(row, 0))?.unwrap_or(0);
+        let unowned: i64 =
+            one(connection, sql::UNOWNED_DEFINITIONS, [], |row| row::integer(row, 0))?.unwrap_or(0);
         if unowned > 0 {
             self.problem(format!("{unowned} definitions have no shape"));
         }

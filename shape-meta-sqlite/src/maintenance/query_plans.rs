@@ -61,6 +61,7 @@ pub(crate) fn plans(
         .chain(sql::SINCE_VERSION_2)
         .chain(sql::SINCE_VERSION_3)
         .chain(sql::SINCE_VERSION_4)
+        .chain(sql::SINCE_VERSION_5)
         .chain(with_indexes)
         .map(plan)
         .filter(|plan| version == migrate::CURRENT || plan.is_ok())

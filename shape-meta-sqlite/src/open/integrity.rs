@@ -4,7 +4,7 @@ use shape_meta_core::{Error, ErrorKind, Result, Seq};
 use crate::{
     DiskIndexes, IntegrityCheck,
     error::failed,
-    format::{cleanup, lineage::Lineage, schema, stamp::StampRow},
+    format::{cleanup, lineage::Lineage, schema, sql, stamp::StampRow},
     open::{identified::IdentifiedDatabase, unreadable::reports_unreadable_page},
     read::last_reads,
     write::change_log::ChangeLogSize,
@@ -22,11 +22,18 @@ const TABLES_OF_VERSION_2: &[&str] = &[
 const TABLES_OF_VERSION_3: &[&str] =
     &["PRAGMA quick_check(cleanup)", "PRAGMA quick_check(trusted_storage)", "PRAGMA quick_check(lineage)"];
 const TABLES_OF_VERSION_4: &[&str] = &["PRAGMA quick_check(stamp)"];
+/// The first version with blocks of definitions.
+const BLOCKS: u32 = 5;
 const WHOLE_FILE: &[&str] = &["PRAGMA quick_check(10)"];
 
 /// Rows that belong together, in all versions: what is wrong, and how to count it.
-const ROWS: &[(&str, &str)] = &[
-    ("shapes more are counted than there are", "SELECT total - (SELECT count(*) FROM shape) FROM meta"),
+const ROWS: &[(&str, &str)] =
+    &[("shapes more are counted than there are", "SELECT total - (SELECT count(*) FROM shape) FROM meta")];
+const DEFINITIONS: &[(&str, &str)] = &[
+    ("shapes have no definition", sql::MISSING_DEFINITIONS),
+    ("rows of definitions have no shape", sql::UNOWNED_DEFINITIONS),
+];
+const DEFINITIONS_BEFORE_VERSION_5: &[(&str, &str)] = &[
     ("shapes have no definition", "SELECT count(*) FROM shape WHERE id NOT IN (SELECT id FROM definition)"),
     ("definitions have no shape", "SELECT count(*) FROM definition WHERE id NOT IN (SELECT id FROM shape)"),
 ];
@@ -114,19 +121,20 @@ pub(super) fn check(database: &IdentifiedDatabase, level: IntegrityCheck) -> Res
         }
     }
     match level {
-        IntegrityCheck::Everything => check_rows(connection),
+        IntegrityCheck::Everything => check_rows(connection, version),
         IntegrityCheck::Nothing | IntegrityCheck::Metadata => Ok(()),
     }
 }
 
 /// Checks that no row is missing that another one needs: it is not the absence of a shape.
-fn check_rows(connection: &Connection) -> Result<()> {
+fn check_rows(connection: &Connection, version: u32) -> Result<()> {
     let doing = "check the rows of the database";
     let lookups = match schema::disk_indexes(connection).map_err(failed(doing))? {
         DiskIndexes::Maintained => LOOKUP_ROWS,
         DiskIndexes::Omitted => &[],
     };
-    for (wrong, sql) in ROWS.iter().chain(lookups) {
+    let definitions = if version < BLOCKS { DEFINITIONS_BEFORE_VERSION_5 } else { DEFINITIONS };
+    for (wrong, sql) in ROWS.iter().chain(definitions).chain(lookups) {
         let count: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).map_err(failed(doing))?;
         if let Some(count) = count.filter(|count| *count != 0) {
             return Err(damaged(&format!("{count} {wrong}")));

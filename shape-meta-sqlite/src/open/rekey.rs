@@ -10,6 +10,7 @@ use crate::{
     SqliteOptions,
     error::failed,
     format::{
+        block::BlockReader,
         meta::Meta,
         query::{each, one},
         row, sql,
@@ -132,6 +133,7 @@ impl<'a> Pass<'a> {
 /// Returns the oldest shapes up to this one, and whether these are all of them.
 fn oldest(connection: &Connection, through: Seq) -> Result<(Vec<Record>, bool)> {
     let (mut records, mut bytes, mut is_last) = (Vec::new(), 0, true);
+    let mut blocks = BlockReader::default();
     each(connection, sql::SCAN, [0], |found| {
         let entry = Arc::new(row::entry(found, |_| None)?);
         if entry.created() > through {
@@ -141,7 +143,7 @@ fn oldest(connection: &Connection, through: Seq) -> Result<(Vec<Record>, bool)> 
             is_last = false;
             return Ok(false);
         }
-        let record = row::record(found, row::DEFINITION, entry)?;
+        let record = row::record(found, row::DEFINITION, entry, &mut blocks)?;
         bytes += record.memory();
         records.push(record);
         Ok(true)

@@ -10,6 +10,7 @@ use crate::{
     connection::operation::Operation,
     error::failed,
     format::{
+        block::BlockReader,
         compat,
         meta::Meta,
         migrate,
@@ -70,7 +71,12 @@ impl ReadShapes for SqliteStore {
                     if entry.handle().as_str() != handle {
                         return Ok(None);
                     }
-                    Ok(Some(Arc::new(row::record(found, row::LOOKED_UP_DEFINITION, entry)?)))
+                    Ok(Some(Arc::new(row::record(
+                        found,
+                        row::LOOKED_UP_DEFINITION,
+                        entry,
+                        &mut BlockReader::default(),
+                    )?)))
                 })
             })
         })

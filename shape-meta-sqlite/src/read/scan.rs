@@ -9,7 +9,7 @@ use shape_meta_core::{
 use crate::{
     connection::{connections::Connections, meter::Lease, operation::Operation, pool::PooledReader},
     error::{failed, invalidates_connection},
-    format::{meta::Meta, query::each, row, sql},
+    format::{block::BlockReader, meta::Meta, query::each, row, sql},
 };
 
 /// The maximum number of shapes, and of bytes, in a page of a scan.
@@ -139,13 +139,16 @@ fn read_page(
     after: i64,
     mut more: impl FnMut(i64, Result<ScanItem>) -> bool,
 ) -> Result<bool> {
-    let mut stopped = false;
+    let (mut stopped, mut blocks) = (false, BlockReader::default());
     each(connection, sql::SCAN, [after], |row| {
         let id = row::integer(row, 0)?;
         let item: Result<_> = (|| {
             let entry = Arc::new(row::entry(row, |id| last_reads.last_read(id))?);
             let metadata = entry.metadata();
-            Ok(ScanItem { record: Arc::new(row::record(row, row::DEFINITION, entry)?), metadata })
+            Ok(ScanItem {
+                record: Arc::new(row::record(row, row::DEFINITION, entry, &mut blocks)?),
+                metadata,
+            })
         })();
         if let Err(error) = &item
             && error.kind() != ErrorKind::Corrupt

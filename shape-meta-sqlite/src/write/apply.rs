@@ -10,7 +10,7 @@ use crate::{
     SqliteStore,
     connection::operation::Operation,
     error::failed,
-    format::{cleanup, meta::Meta, query::one, row, sql},
+    format::{block::BlockReader, cleanup, meta::Meta, query::one, row, sql},
     read::{last_reads, preload::each_entry},
     write::{batch::BatchWriter, change_log},
 };
@@ -46,15 +46,23 @@ impl ShapeStore for SqliteStore {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
         self.connections.read(Operation::RecordOf, |connection| {
-            let record = one(connection, sql::DEFINITION, [id], |found| {
-                Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?))
+            let found = one(connection, sql::DEFINITION, [id], |found| {
+                let is_block = row::is_block(found, 0)?;
+                let record = row::find_record(found, 0, Arc::clone(entry), &mut BlockReader::default())?;
+                Ok(record.map(|record| (Arc::new(record), is_block)))
             })?;
-            // A removal deletes both rows, and no row id is given twice: a shape that is still there now was
-            // there before.
-            if record.is_none() && one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some() {
-                return Err(row::missing_definition(id));
+            // No row id is given twice, so a shape that is still there now was there before. A removal
+            // deletes the shape and its definition, but a block stays while it has other shapes.
+            match found.flatten() {
+                Some((record, false)) => Ok(Some(record)),
+                found => {
+                    let is_live = one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some();
+                    match found {
+                        None if is_live => Err(row::missing_definition(id)),
+                        found => Ok(found.filter(|_| is_live).map(|(record, _)| record)),
+                    }
+                }
             }
-            Ok(record)
         })
     }
 

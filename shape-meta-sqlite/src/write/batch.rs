@@ -1,3 +1,5 @@
+use std::mem;
+
 use rusqlite::{CachedStatement, Connection, Params, params};
 use shape_meta_core::{
     Change, Counts, Entry, Error, ErrorKind, Handle, Record, Result, Seq, SnapshotState,
@@ -7,7 +9,14 @@ use shape_meta_core::{
 use crate::{
     DiskIndexes,
     error::failed,
-    format::{cleanup, index::IndexChanges, meta::Meta, row, sql},
+    format::{
+        block::{self, BlockBuilder},
+        cleanup,
+        index::IndexChanges,
+        meta::Meta,
+        query::one,
+        row, sql,
+    },
 };
 
 /// Writes the changes of a batch to the tables, in the transaction of the caller.
@@ -15,6 +24,10 @@ pub(crate) struct BatchWriter<'c> {
     connection: &'c Connection,
     insert_shape: CachedStatement<'c>,
     insert_definition: CachedStatement<'c>,
+    /// The definitions that are not written yet: those of the latest adds.
+    block: BlockBuilder,
+    /// The removed shapes whose definitions may be in blocks.
+    removed: Vec<i64>,
     /// Reused buffers for relations, for dependencies, and for the input of a checksum.
     buffers: [Vec<u8>; 3],
     index: Option<IndexChanges>,
@@ -32,6 +45,8 @@ impl<'c> BatchWriter<'c> {
             connection,
             insert_shape: prepare(sql::INSERT_SHAPE)?,
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
+            block: BlockBuilder::default(),
+            removed: Vec::new(),
             buffers: Default::default(),
             index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
             counts: meta.counts,
@@ -66,13 +81,22 @@ impl<'c> BatchWriter<'c> {
             Change::Reset => self.reset(),
         };
         outcome.map_err(|error| match change.entry() {
+            // A definition of an earlier add, which is written now.
+            Some(_) if error.rejected_seq().is_some() => error,
             Some(entry) => error.with_rejected_seq(entry.created()),
             None => error,
         })
     }
 
-    /// Writes the index changes. Returns the counts after the batch, and its row of the change log.
+    /// Writes the last definitions and the index changes. Returns the counts after the batch, and its row of
+    /// the change log.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`apply`](Self::apply).
     pub(crate) fn finish(mut self) -> Result<(Counts, LoggedChanges)> {
+        self.write_definitions()?;
+        self.delete_blocks()?;
         if let Some(index) = &mut self.index {
             index.write(self.connection)?;
         }
@@ -84,7 +108,7 @@ impl<'c> BatchWriter<'c> {
         let id = row_id(entry.created())?;
         let [relations, dependencies, buffer] = &mut self.buffers;
         row::encode_relations(entry.relations(), relations);
-        row::encode_dependencies(&record.dependencies, dependencies);
+        block::encode_dependencies(&record.dependencies, dependencies);
         let inserted = self.insert_shape.execute(params![
             id,
             entry.handle().as_str(),
@@ -99,17 +123,66 @@ impl<'c> BatchWriter<'c> {
         if inserted.map_err(failed("add a shape"))? == 0 {
             return Ok(());
         }
-        let sum =
-            checksum::of_definition(entry.created(), entry.key(), &record.dependencies, &record.definition);
-        self.insert_definition
-            .execute(params![id, &*dependencies, &*record.definition, sum])
-            .map_err(failed("add a shape"))?;
         if let Some(index) = &mut self.index {
             index.add(id, entry);
         }
         self.counts.add(entry.is_indexed());
         self.logged.added(entry.created());
-        Ok(())
+        self.add_definition(id, record)
+    }
+
+    /// Adds the definition to the block of the latest adds. One that is too large has a row of its own.
+    fn add_definition(&mut self, id: i64, record: &Record) -> Result<()> {
+        let (entry, body) = (&record.entry, &*record.definition);
+        let sum = checksum::of_definition(entry.created(), entry.key(), &record.dependencies, body);
+        let is_too_large = BlockBuilder::is_too_large(self.buffers[1].len(), body.len());
+        if is_too_large || !self.block.takes(id) {
+            self.write_definitions()?;
+        }
+        self.block.add(id, &self.buffers[1], body, sum);
+        if is_too_large { self.write_definitions() } else { Ok(()) }
+    }
+
+    /// Writes the definitions of the latest adds: a single one as a row, several as a block.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database. If it refuses a definition, with the sequence number of its shape as
+    /// `rejected_seq`.
+    fn write_definitions(&mut self) -> Result<()> {
+        let mut block = mem::take(&mut self.block);
+        let written = if block.len() > 1
+            && let Some(found) = block.encode()
+        {
+            let values = params![found.id, found.list, found.content, None::<i64>, found.first];
+            self.insert_definition.execute(values).map_err(failed("add a shape"))
+        } else {
+            self.write_each(&block)
+        };
+        let written = match written {
+            // Which one of them is refused? The statement has changed nothing.
+            Err(error)
+                if error.kind() == ErrorKind::Rejected
+                    && error.rejected_seq().is_none()
+                    && !self.connection.is_autocommit() =>
+            {
+                self.write_each(&block)
+            }
+            written => written,
+        };
+        block.clear();
+        self.block = block;
+        written.map(drop)
+    }
+
+    /// Writes each definition of the block as a row of its own. Returns how many these are.
+    fn write_each(&mut self, block: &BlockBuilder) -> Result<usize> {
+        for one in block.definitions() {
+            self.insert_definition
+                .execute(params![one.id, one.dependencies, one.body, one.checksum, None::<i64>])
+                .map_err(|error| failed("add a shape")(error).with_rejected_seq(row::seq(one.id)))?;
+        }
+        Ok(block.len())
     }
 
     pub(crate) fn remove(&mut self, entry: &Entry) -> Result<()> {
@@ -117,7 +190,12 @@ impl<'c> BatchWriter<'c> {
         if self.execute(sql::DELETE_SHAPE, [id], "remove a shape")? == 0 {
             return Ok(());
         }
-        self.execute(sql::DELETE_DEFINITION, [id], "remove a shape")?;
+        if self.block.contains(id) {
+            self.write_definitions()?;
+        }
+        if self.execute(sql::DELETE_DEFINITION, [id], "remove a shape")? == 0 {
+            self.removed.push(id);
+        }
         self.execute(sql::DELETE_READ, [id], "remove a shape")?;
         self.record_task(id, entry.handle())?;
         self.logged.removed(entry.created());
@@ -126,6 +204,28 @@ impl<'c> BatchWriter<'c> {
         }
         self.counts.total = self.counts.total.saturating_sub(1);
         self.counts.indexed = self.counts.indexed.saturating_sub(entry.is_indexed().into());
+        Ok(())
+    }
+
+    /// Deletes the blocks of removed shapes that have no other shape.
+    fn delete_blocks(&mut self) -> Result<()> {
+        self.removed.sort_unstable();
+        let mut done = i64::MIN;
+        for id in mem::take(&mut self.removed) {
+            if id <= done {
+                continue;
+            }
+            let block = one(self.connection, sql::BLOCK_OF, [id], |found| {
+                let first: Option<i64> = found.get(1).map_err(failed("remove a shape"))?;
+                Ok((first, row::integer(found, 0)?))
+            })?;
+            if let Some((Some(first), last)) = block
+                && first <= id
+            {
+                self.execute(sql::DELETE_BLOCK, [first, last], "remove a shape")?;
+                done = last;
+            }
+        }
         Ok(())
     }
 
@@ -152,6 +252,8 @@ impl<'c> BatchWriter<'c> {
         if let Some(tasks) = &mut self.tasks {
             *tasks += cleanup::insert_all(self.connection)?;
         }
+        self.block.clear();
+        self.removed.clear();
         // Without a condition SQLite frees the pages of a table instead of deleting row by row.
         self.connection
             .execute_batch("DELETE FROM shape; DELETE FROM definition; DELETE FROM last_read;")

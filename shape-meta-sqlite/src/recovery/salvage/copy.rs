@@ -186,6 +186,12 @@ impl Copier<'_> {
                 all.entry(entry.created().get().cast_signed()).or_default();
             }
         }
+        for (id, location) in &self.found.in_blocks {
+            // A block alone does not tell whether the shape was removed.
+            if let Some((_, definition)) = all.get_mut(id) {
+                definition.get_or_insert(*location);
+            }
+        }
         all.into_iter().map(|(id, (shape, definition))| (id, shape, definition)).collect()
     }
 
@@ -216,9 +222,7 @@ impl Copier<'_> {
         if !newest.has(&entry) {
             return Err(SUPERSEDED.into());
         }
-        let id = entry.created().get().cast_signed();
-        let location = location.ok_or("its definition is lost")?;
-        let record = definitions.definition(id, location, |row| row.record(Arc::new(entry)))?;
+        let record = definitions.record(entry, location.ok_or("its definition is lost")?)?;
         match &self.settings.options.verifier {
             Some(verifier) if !verifier.accepts(&record) => {
                 Err("its definition does not pass the verifier".into())

@@ -1,6 +1,9 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use shape_meta_core::{Entry, Handle, Seq, store_parts::checksum};
+use shape_meta_core::{Entry, Handle, Record, Seq, store_parts::checksum};
 
 use super::{
     page_cells::{Cell, cells},
@@ -8,6 +11,7 @@ use super::{
     record::{Value, values},
 };
 use crate::format::{
+    block::{self, BlockReader},
     meta::Meta,
     row::{Defect, DefinitionRow, ShapeRow},
     stamp::{self, StampRow},
@@ -32,6 +36,8 @@ pub(super) struct FoundRows {
     /// Row ids and locations, in ascending order.
     pub(super) shapes: Vec<(i64, RowLocation)>,
     pub(super) definitions: Vec<(i64, RowLocation)>,
+    /// The same for definitions in blocks, also those of removed shapes.
+    pub(super) in_blocks: Vec<(i64, RowLocation)>,
     /// The handles of cleanup tasks.
     pub(super) to_clean: Vec<Handle>,
     /// Number of damaged cleanup tasks.
@@ -102,8 +108,15 @@ fn row<'a>(id: Option<i64>, values: &[Value<'a>]) -> Row<'a> {
                 created_at,
             }))
         }),
-        (Some(_), [Null, Blob(dependencies), Blob(body), rest @ ..]) if rest.len() <= 1 => {
-            sum(rest.first()).map(|checksum| Row::Definition(DefinitionRow { dependencies, body, checksum }))
+        (Some(id), [Null, Blob(dependencies), Blob(body), rest @ ..]) if rest.len() <= 2 => {
+            let first = match rest.get(1) {
+                None | Some(Null) => Some(None),
+                Some(Integer(first)) => Some(Some(*first)),
+                Some(_) => None,
+            };
+            sum(rest.first()).and_then(|checksum| {
+                Some(Row::Definition(DefinitionRow { id, dependencies, body, checksum, first: first? }))
+            })
         }
         (
             Some(1),
@@ -195,7 +208,14 @@ impl FoundRows {
                 self.stamp = Some(columns.decode());
             }
             (Some(id), Row::Shape(_)) => self.shapes.push((id, location)),
-            (Some(id), Row::Definition(_)) => self.definitions.push((id, location)),
+            (Some(id), Row::Definition(DefinitionRow { first: None, .. })) => {
+                self.definitions.push((id, location));
+            }
+            (Some(id), Row::Definition(block)) => {
+                // Without its list, nothing of a block can be read.
+                let shapes = block::shapes(id, block.dependencies).into_iter().flatten();
+                self.in_blocks.extend(shapes.filter(|id| *id > 0).map(|id| (id, location)));
+            }
             (Some(through), Row::LastRead(at)) if is_openings => {
                 self.openings.insert(through, at);
                 return;
@@ -224,11 +244,13 @@ impl FoundRows {
 pub(super) struct RowReader<'a> {
     image: &'a PageImage,
     page: Option<(u32, Vec<Cell>)>,
+    /// The block at this location.
+    block: Option<(RowLocation, BlockReader)>,
 }
 
 impl<'a> RowReader<'a> {
     pub(super) fn new(image: &'a PageImage) -> Self {
-        Self { image, page: None }
+        Self { image, page: None, block: None }
     }
 
     fn cell(&mut self, location: RowLocation) -> Option<&Cell> {
@@ -249,18 +271,19 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    pub(super) fn definition<T>(
-        &mut self,
-        id: i64,
-        location: RowLocation,
-        take: impl FnOnce(DefinitionRow<'_>) -> Result<T, Defect>,
-    ) -> Result<T, Defect> {
+    /// Returns the record of this entry, whose definition is in the row at `location`.
+    pub(super) fn record(&mut self, entry: Entry, location: RowLocation) -> Result<Record, Defect> {
         let unreadable = "the row of its definition became unreadable";
+        // Damaged rows may have one id.
+        let mut blocks = match self.block.take() {
+            Some((read, blocks)) if read == location => blocks,
+            _ => BlockReader::default(),
+        };
         let cell = self.cell(location).ok_or(unreadable)?;
         let values = values(&cell.payload).ok_or(unreadable)?;
-        match row(Some(id), &values) {
-            Row::Definition(row) => take(row),
-            _ => Err(unreadable.into()),
-        }
+        let Row::Definition(row) = row(cell.id, &values) else { return Err(unreadable.into()) };
+        let record = row.record(Arc::new(entry), &mut blocks)?.ok_or("its definition is lost")?;
+        self.block = Some((location, blocks));
+        Ok(record)
     }
 }
