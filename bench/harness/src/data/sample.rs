@@ -4,10 +4,14 @@ use std::hash::BuildHasher;
 
 use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation, Shape, TableName};
 
+use super::definition;
+
 /// The number of shapes that read one relation.
 pub(crate) const PER_RELATION: u64 = 10_000;
-const DEFINITION: usize = 431;
 const FIRST_TIME: u64 = 1_768_476_874_000_000;
+
+/// The size of a definition in bytes.
+pub(crate) const DEFINITION: usize = definition::SIZE;
 
 /// The size of a record in bytes: definition, key, handle, hash, relation.
 pub(crate) const RECORD: u64 = 500;
@@ -36,8 +40,6 @@ pub(crate) fn relation(number: u64) -> Relation {
 }
 
 pub(crate) fn shape(number: u64) -> NewShape {
-    let mut definition = vec![b'x'; DEFINITION];
-    definition[..8].copy_from_slice(&number.to_le_bytes());
     NewShape {
         handle: handle(number),
         key: key(number),
@@ -45,7 +47,7 @@ pub(crate) fn shape(number: u64) -> NewShape {
         relations: [relation(number)].into_iter().collect(),
         dependencies: [].into(),
         indexed: number.is_multiple_of(2),
-        definition: definition.into(),
+        definition: definition::bytes(number),
         created_at: None,
     }
 }
@@ -57,7 +59,7 @@ pub(crate) fn definition(number: u64) -> Shape {
         .columns(["id", "title", "state", "body", "author_id", "created_at", "project_id", "updated_at"])
         .filter("project_id = $1 AND state <> 'done' AND author_id = $2")
         .param("1", format!("{number:012}"))
-        .param("2", "7b1c9a52-71d0-4c25-8a")
+        .param("2", format!("{:021x}", u128::from(mix(number)) << 20))
 }
 
 /// Returns the shape with these relations.
