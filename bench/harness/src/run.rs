@@ -148,16 +148,18 @@ impl<'a> Run<'a> {
     /// content.
     pub(crate) fn filled(&mut self, candidate: &dyn Candidate, filling: Filling) -> Result<PathBuf> {
         // Compositions share one file format. They differ in their indexes, which opening adjusts. In
-        // PostgreSQL a copy names the same schema.
+        // PostgreSQL a copy names the same schema. In SQLite the limit writes its own rows: ours are
+        // compressed.
         let bare = self.backend.bare().name();
-        let is_ours = candidate.kind() == Kind::Composition || candidate.name().starts_with(bare);
+        let shares_schema = self.backend == Backend::Postgres && candidate.name().starts_with(bare);
+        let is_ours = candidate.kind() == Kind::Composition || shares_schema;
         let id = |name: &str| (filling.name, name.to_owned(), filling.shapes);
         if let Some(directory) = self.filled.get(&id(candidate.name())) {
             return Ok(directory.clone());
         }
         let name = candidate.name().replace([' ', '+'], "-");
         let directory = self.root.join(format!("{}-{}-{name}", filling.name, filling.shapes));
-        if candidate.kind() == Kind::Limit && !is_ours {
+        if candidate.kind() == Kind::Limit && !candidate.name().starts_with(bare) {
             fs::create_dir_all(&directory)?;
         } else if is_ours && candidate.name() != FULL_STACK.name() {
             let template = self.filled(self.backend.full_stack(), filling)?;
