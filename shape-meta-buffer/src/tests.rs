@@ -8,7 +8,9 @@ mod hashing;
 mod memory;
 mod overlay;
 mod resets;
+mod slots;
 mod steps;
+mod table;
 mod write_state;
 
 use std::sync::Arc;

@@ -8,7 +8,9 @@ mod kept;
 mod overlay;
 mod parts;
 mod slot;
+mod slots;
 mod state;
+mod table;
 
 pub(crate) use count_delta::CountDelta;
 #[cfg(test)]
@@ -19,4 +21,7 @@ pub(crate) use kept::Kept;
 pub(crate) use overlay::Overlay;
 pub(crate) use parts::{PART, ReadInParts};
 pub(crate) use slot::{Slot, SlotState};
+pub(crate) use slots::Slots;
 pub(crate) use state::{DroppedSince, State, View};
+#[cfg(test)]
+pub(crate) use table::Table;
