@@ -12,6 +12,7 @@ mod slots;
 mod steps;
 mod table;
 mod write_state;
+mod writer_queue;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ mod slot;
 mod slots;
 mod state;
 mod table;
+mod writer_queue;
 
 pub(crate) use count_delta::CountDelta;
 #[cfg(test)]
@@ -25,3 +26,5 @@ pub(crate) use slots::Slots;
 pub(crate) use state::{DroppedSince, State, View};
 #[cfg(test)]
 pub(crate) use table::Table;
+#[cfg(test)]
+pub(crate) use writer_queue::{MAX_ENTERED, WriterQueue};
