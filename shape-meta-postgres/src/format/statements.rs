@@ -212,8 +212,13 @@ statements! {
         JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
         WHERE lookup.stack = $1 AND lookup.relation = ANY($2)"
     );
-    /// The definition of a shape, or no row if the shape is gone.
+    /// The definition of a shape. No row if the shape is gone, or its definition is missing.
     definition: concat!(
+        "SELECT ", definition_columns!(), " FROM @definition AS definition
+        WHERE definition.stack = $1 AND definition.id = $2"
+    );
+    /// The same, of a live shape: its columns are null if the definition is missing.
+    definition_of_live: concat!(
         "SELECT ", definition_columns!(), " FROM @shape AS shape
         LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
         WHERE shape.stack = $1 AND shape.id = $2"

@@ -59,10 +59,15 @@ impl ShapeStore for PostgresStore {
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
-        let statement = &self.stack.statements.definition;
-        let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
-        let record = |found| Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?));
-        self.noting(rows.first().map(record).transpose())
+        let statements = &self.stack.statements;
+        // The second one finds out whether a shape without a definition is live.
+        for statement in [&statements.definition, &statements.definition_of_live] {
+            let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
+            if let Some(found) = rows.first() {
+                return self.noting(row::record(found, 0, Arc::clone(entry))).map(|one| Some(Arc::new(one)));
+            }
+        }
+        Ok(None)
     }
 
     fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
