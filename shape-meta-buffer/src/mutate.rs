@@ -202,7 +202,7 @@ impl<S: ShapeStore> Shared<S> {
                 // Allocated before the lock is taken, and given its sequence number under it.
                 allocated.get_or_insert_with(|| Arc::new(shape.record(Seq::ZERO)));
             }
-            let mut state = self.overlay.write();
+            let mut state = self.overlay.write_queued();
             if let Some(error) = state.writing.refusal().or_else(|| self.store.check_lease().err()) {
                 return Err(error.into());
             }

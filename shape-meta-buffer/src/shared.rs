@@ -17,7 +17,8 @@
 //!
 //! The locks inside [`DurabilityTracker`], [`ReservedHandles`] and their signals, and those of [`Feeds`],
 //! come after all of these. Only 5 is ever wanted by a reader or a mutation, and no disk work and no code of
-//! an observer runs under it (I5).
+//! an observer runs under it (I5). The queue in front of 5 has a lock for its list, which is held for one
+//! access and taken without any other.
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,8 +8,11 @@ mod hashing;
 mod memory;
 mod overlay;
 mod resets;
+mod slots;
 mod steps;
+mod table;
 mod write_state;
+mod writer_queue;
 
 use std::sync::Arc;
 

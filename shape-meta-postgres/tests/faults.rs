@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    ErrorKind, MutateShapesExt, NoopObserver, ReadShapes, ReadShapesExt, Seq, ShapeStore, SnapshotState,
-    StoreControl, Wait, conformance,
+    Change, ErrorKind, MutateShapesExt, NoopObserver, ReadShapes, ReadShapesExt, Seq, ShapeStore,
+    SnapshotState, StoreControl, Wait, conformance,
 };
-use shape_meta_postgres::{Durability, PostgresOptions, PostgresPool, PostgresStore};
+use shape_meta_postgres::{DiskIndexes, Durability, PostgresPool, PostgresStore};
 
 use shape_meta_testing_postgres::{Cluster, Fault, Proxy};
 
@@ -45,28 +45,36 @@ impl Proxied {
     }
 }
 
+/// The batches of the next tests: a transaction, and a single statement.
+fn changes() -> [(&'static str, Vec<Change>, Vec<u64>); 2] {
+    let added = || add(4, SnapshotState::Pending);
+    [("transaction", vec![added(), remove(1)], vec![2, 3, 4]), ("statement", vec![added()], vec![1, 2, 3, 4])]
+}
+
 #[test]
 fn c6_a_commit_that_never_arrived_is_not_confirmed() {
     let Some(proxied) = Proxied::new() else { return };
     for (at, fault) in [Fault::CutBefore, Fault::HangBefore].into_iter().enumerate() {
-        let store = proxied.schema.open(&format!("{fault:?}"));
-        fill(&store, 1..=3);
-        proxied.proxy.fail_next_commit(fault);
-        let change = batch(5, [add(4, SnapshotState::Pending), remove(1)]);
-        let error = store.apply(&change).expect_err("the server never saw the commit");
-        // The server may end the transaction before the store gives the connection up.
-        let expected = [&[ErrorKind::Io][..], &[ErrorKind::Io, ErrorKind::Interrupted]][at];
-        assert!(expected.contains(&error.kind()), "{fault:?}: {error}");
-        assert!(proxied.proxy.has_failed());
-        assert_eq!(
-            (live(&store), store.last_seq().expect("reads")),
-            (vec![1, 2, 3], Seq::new(3)),
-            "{fault:?}"
-        );
-        // What `Buffered` does.
-        wait_until("the server ends the transaction", || store.apply(&change).is_ok());
-        assert_eq!(live(&store), [2, 3, 4]);
-        assert_eq!(support::tasks(&store), [conformance::handle(1)]);
+        for (name, changes, expected) in changes() {
+            let store = proxied.schema.open_below_cache(&format!("{fault:?} {name}"));
+            fill(&store, 1..=3);
+            proxied.proxy.fail_next_commit(fault);
+            let change = batch(5, changes);
+            let error = store.apply(&change).expect_err("the server never saw the commit");
+            // The server may end the transaction before the store gives the connection up.
+            let kinds = [&[ErrorKind::Io][..], &[ErrorKind::Io, ErrorKind::Interrupted]][at];
+            assert!(kinds.contains(&error.kind()), "{fault:?} of a {name}: {error}");
+            assert!(proxied.proxy.has_failed());
+            assert_eq!(
+                (live(&store), store.last_seq().expect("reads")),
+                (vec![1, 2, 3], Seq::new(3)),
+                "{fault:?} of a {name}"
+            );
+            // What `Buffered` does.
+            wait_until("the server ends the transaction", || store.apply(&change).is_ok());
+            assert_eq!(live(&store), expected);
+            assert_eq!(support::tasks(&store).len(), 4 - expected.len());
+        }
     }
 }
 
@@ -74,16 +82,21 @@ fn c6_a_commit_that_never_arrived_is_not_confirmed() {
 fn i6_a_commit_whose_answer_was_lost_is_settled() {
     let Some(proxied) = Proxied::new() else { return };
     for fault in [Fault::CutAfter, Fault::HangAfter] {
-        let store = proxied.schema.open(&format!("{fault:?}"));
-        fill(&store, 1..=3);
-        proxied.proxy.fail_next_commit(fault);
-        let change = batch(5, [add(4, SnapshotState::Pending), remove(1)]);
-        store.apply(&change).expect("the row of the stack says that it is committed");
-        assert!(proxied.proxy.has_failed());
-        assert_eq!((live(&store), store.counts().expect("reads").total), (vec![2, 3, 4], 3));
-        assert_eq!(store.resource_usage().cleanup_tasks, Some(1));
-        store.apply(&change).expect("it is skipped");
-        assert_eq!((live(&store), store.last_seq().expect("reads")), (vec![2, 3, 4], Seq::new(5)));
+        for (name, changes, expected) in changes() {
+            let store = proxied.schema.open_below_cache(&format!("{fault:?} {name}"));
+            fill(&store, 1..=3);
+            proxied.proxy.fail_next_commit(fault);
+            let change = batch(5, changes);
+            store.apply(&change).expect("the row of the stack says that it is committed");
+            assert!(proxied.proxy.has_failed());
+            let total = store.counts().expect("reads").total;
+            assert_eq!((live(&store), total), (expected.clone(), expected.len() as u64));
+            let tasks = 4 - expected.len();
+            assert_eq!(store.resource_usage().cleanup_tasks, Some(tasks as u64));
+            store.apply(&change).expect("it is skipped");
+            assert_eq!((live(&store), store.last_seq().expect("reads")), (expected, Seq::new(5)));
+            assert_eq!(support::tasks(&store).len(), tasks);
+        }
     }
 }
 
@@ -92,29 +105,41 @@ fn i6_a_commit_whose_answer_was_lost_is_settled() {
 #[test]
 fn c11_a_lost_answer_is_never_confirmed_by_a_fenced_owner() {
     let Some(proxied) = Proxied::new() else { return };
-    let store = proxied.schema.open("stack");
-    fill(&store, 1..=3);
-    proxied.proxy.fail_next_commit(Fault::CutBefore);
-    let change = batch(4, [add(4, SnapshotState::Pending)]);
-    assert!(store.apply(&change).is_err());
-    let newer = proxied.schema.open("stack");
-    let error = store.apply(&change).expect_err("it is fenced");
-    assert_eq!(error.kind(), ErrorKind::Fenced);
-    assert_eq!(live(&newer), [1, 2, 3]);
+    for (name, changes, _) in changes() {
+        let store = proxied.schema.open_below_cache(name);
+        fill(&store, 1..=3);
+        proxied.proxy.fail_next_commit(Fault::CutBefore);
+        let change = batch(4, changes);
+        assert!(store.apply(&change).is_err());
+        assert!(proxied.proxy.has_failed());
+        let newer = proxied.schema.open_below_cache(name);
+        let error = store.apply(&change).expect_err("it is fenced");
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        assert_eq!(live(&newer), [1, 2, 3]);
+    }
 }
 
 #[test]
 fn c9_broken_connections_are_replaced() {
     let Some(proxied) = Proxied::new() else { return };
-    let store = proxied.schema.open("stack");
-    fill(&store, 1..=3);
+    for name in ["transactions", "statements"] {
+        let store = match name {
+            "transactions" => proxied.schema.open(name),
+            _ => proxied.schema.open_below_cache(name),
+        };
+        check_that_connections_are_replaced(&proxied, &store);
+    }
+}
+
+fn check_that_connections_are_replaced(proxied: &Proxied, store: &PostgresStore) {
+    fill(store, 1..=3);
     for round in 4..8 {
         let before = proxied.proxy.accepted();
         proxied.proxy.cut();
         // The connections were idle, so neither reads nor writes notice it.
         assert_eq!(store.counts().expect("reads").total, round - 1);
         proxied.proxy.cut();
-        fill(&store, round..=round);
+        fill(store, round..=round);
         assert!(proxied.proxy.accepted() > before);
     }
     proxied.proxy.down();
@@ -228,9 +253,13 @@ fn c9_slow_statements_and_held_locks_end_by_their_time_outs() {
 /// An administrator who cancels the wait for a standby server makes the server report success.
 #[test]
 fn c6_a_commit_that_no_standby_server_has_is_not_confirmed() {
+    [DiskIndexes::Maintained, DiskIndexes::Omitted].into_iter().for_each(check_that_no_wait_is_confirmed);
+}
+
+fn check_that_no_wait_is_confirmed(disk_indexes: DiskIndexes) {
     let Some(cluster) = server::own(&[]) else { return };
     let schema = Schema::of(&cluster.connection());
-    let options: PostgresOptions = schema.options().durability(Durability::FailOverApplied);
+    let options = schema.options().durability(Durability::FailOverApplied).disk_indexes(disk_indexes);
     let store: Arc<PostgresStore> = Arc::new(schema.open_with("stack", options));
     fill(&store, 1..=2);
     for setting in ["synchronous_standby_names = 'absent'", "synchronous_commit = local"] {

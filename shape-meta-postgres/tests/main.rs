@@ -23,6 +23,7 @@ mod recency;
 mod recovery;
 mod runtimes;
 mod scans;
+mod small_batches;
 mod speed;
 mod stamp;
 mod standby;

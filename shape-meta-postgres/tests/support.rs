@@ -10,7 +10,7 @@ use shape_meta_core::{
     SnapshotState, Timestamp, conformance,
 };
 use shape_meta_postgres::{
-    Durability, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool, PostgresStore,
+    DiskIndexes, Durability, OnLiveOwner, PoolOptions, PostgresOptions, PostgresPool, PostgresStore,
 };
 
 pub(crate) use shape_meta_testing_postgres::wait_until;
@@ -51,6 +51,12 @@ impl Schema {
     /// Opens a stack.
     pub(crate) fn open(&self, stack: &str) -> PostgresStore {
         self.open_with(stack, self.options())
+    }
+
+    /// Opens a stack without look-ups, as below a cache: its small batches of adds are committed by one
+    /// statement.
+    pub(crate) fn open_below_cache(&self, stack: &str) -> PostgresStore {
+        self.open_with(stack, self.options().disk_indexes(DiskIndexes::Omitted))
     }
 
     pub(crate) fn open_with(&self, stack: &str, options: PostgresOptions) -> PostgresStore {

@@ -157,8 +157,7 @@ impl<'a> Run<'a> {
         if let Some(directory) = self.filled.get(&id(candidate.name())) {
             return Ok(directory.clone());
         }
-        let name = candidate.name().replace([' ', '+'], "-");
-        let directory = self.root.join(format!("{}-{}-{name}", filling.name, filling.shapes));
+        let directory = self.directory_of(candidate, filling);
         if candidate.kind() == Kind::Limit && !candidate.name().starts_with(bare) {
             fs::create_dir_all(&directory)?;
         } else if is_ours && candidate.name() != FULL_STACK.name() {
@@ -175,6 +174,20 @@ impl<'a> Run<'a> {
         }
         self.filled.insert(id(candidate.name()), directory.clone());
         Ok(directory)
+    }
+
+    /// Creates the directory of a database that the caller fills at once with this content.
+    pub(crate) fn new_filled(&mut self, candidate: &dyn Candidate, filling: Filling) -> Result<PathBuf> {
+        let directory = self.directory_of(candidate, filling);
+        let created = fs::create_dir(&directory);
+        created.map_err(|error| format!("{}: {error}; choose an empty directory", directory.display()))?;
+        self.filled.insert((filling.name, candidate.name().to_owned(), filling.shapes), directory.clone());
+        Ok(directory)
+    }
+
+    fn directory_of(&self, candidate: &dyn Candidate, filling: Filling) -> PathBuf {
+        let name = candidate.name().replace([' ', '+'], "-");
+        self.root.join(format!("{}-{}-{name}", filling.name, filling.shapes))
     }
 
     /// Records one figure of each row. Skips rows without a value.

@@ -234,7 +234,7 @@ fn unwritten_changes(state: &State) -> Vec<Unwritten> {
         if generation.is_reset() {
             lost.push(Unwritten::Reset);
         }
-        for slot in generation.slots() {
+        for slot in generation.slots().iter() {
             let handle = || slot.handle.clone();
             if slot.removed().is_some() {
                 lost.push(Unwritten::Removed(handle()));

@@ -5,12 +5,12 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry as TableEntry};
+use hashbrown::hash_table::Entry as TableEntry;
 use shape_meta_core::{
     Batch, Change, Entry, Handle, Key, Latencies, Record, Relation, Seq, SnapshotState, feed::FeedChange,
 };
 
-use super::{CountDelta, Hashing, Slot, SlotState, parts::Position};
+use super::{CountDelta, Hashing, Slot, SlotState, Slots, parts::Position, table::Table};
 
 /// Returns the bytes that an element of this size takes in a list, which doubles when it is full.
 const fn in_list(size: usize) -> usize {
@@ -48,9 +48,9 @@ const RESET: u32 = u32::MAX;
 pub(crate) struct Generation {
     /// Whether a reset was accepted, which hides everything below this generation.
     reset: bool,
-    slots: Vec<Slot>,
-    by_handle: HashTable<u32>,
-    by_key: HashTable<KeyHolder>,
+    slots: Slots,
+    by_handle: Table<u32>,
+    by_key: Table<KeyHolder>,
     by_relation: HashMap<Relation, RelationChanges, RandomState>,
     /// The slot and the id of every shape that was added with dependencies. An element counts only if its
     /// slot still has that shape.
@@ -176,9 +176,9 @@ impl Generation {
     /// An empty generation whose tables hold this many shapes before they grow, which makes writers wait.
     pub(crate) fn with_capacity(shapes: usize) -> Self {
         Self {
-            slots: Vec::with_capacity(shapes),
-            by_handle: HashTable::with_capacity(shapes),
-            by_key: HashTable::with_capacity(shapes),
+            slots: Slots::with_capacity(shapes),
+            by_handle: Table::with_capacity(shapes),
+            by_key: Table::with_capacity(shapes),
             slot_of_mutation: Vec::with_capacity(shapes),
             ..Self::default()
         }
@@ -300,7 +300,7 @@ impl Generation {
     /// Looks up the record that holds a key. Returns `Some(None)` if the key is free, and `None` if this
     /// generation has no answer.
     pub(crate) fn key(&self, hash: u64, key: &Key) -> Option<Option<&Arc<Record>>> {
-        match self.by_key.find(hash, |holder| holder.key == *key) {
+        match self.by_key.part(hash).find(hash, |holder| holder.key == *key) {
             Some(holder) => Some(holder.slot.and_then(|at| self.slots[at as usize].added())),
             None => self.reset.then_some(None),
         }
@@ -324,7 +324,7 @@ impl Generation {
         })
     }
 
-    pub(crate) fn slots(&self) -> &[Slot] {
+    pub(crate) fn slots(&self) -> &Slots {
         &self.slots
     }
 
@@ -469,7 +469,7 @@ impl Generation {
         self.bytes += base.as_ref().map_or(0, |base| base.memory());
         self.slots.push(Slot { handle: handle.clone(), hash, base, state: SlotState::Tombstone });
         let slots = &self.slots;
-        self.by_handle.insert_unique(hash, at, |at| slots[*at as usize].hash);
+        self.by_handle.part_mut(hash).insert_unique(hash, at, |at| slots[*at as usize].hash);
         self.bytes += SLOT_BYTES + handle.heap_bytes();
         at
     }
@@ -480,11 +480,14 @@ impl Generation {
     }
 
     fn slot_of(&self, hash: u64, handle: &[u8]) -> Option<u32> {
-        self.by_handle.find(hash, |at| self.slots[*at as usize].handle.as_bytes() == handle).copied()
+        self.by_handle
+            .part(hash)
+            .find(hash, |at| self.slots[*at as usize].handle.as_bytes() == handle)
+            .copied()
     }
 
     fn set_key_holder(&mut self, hash: u64, key: Key, slot: Option<u32>) {
-        match self.by_key.entry(hash, |holder| holder.key == key, |holder| holder.hash) {
+        match self.by_key.part_mut(hash).entry(hash, |holder| holder.key == key, |holder| holder.hash) {
             TableEntry::Occupied(mut known) => known.get_mut().slot = slot,
             TableEntry::Vacant(free) => {
                 free.insert(KeyHolder { key, hash, slot });
@@ -503,7 +506,7 @@ impl Generation {
         for entry in self.slots.iter().filter_map(Slot::removed) {
             changes.push(Change::Remove { entry: Arc::clone(entry) });
         }
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             if let (SlotState::Marked(state), Some(base)) = (&slot.state, &slot.base) {
                 changes.push(Change::Mark { entry: Arc::clone(base), state: *state });
             }
@@ -524,7 +527,7 @@ impl Generation {
             }
         }
         let adds = changes.len();
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             if let SlotState::Added(record, state) = &slot.state {
                 changes.push(Change::Add { record: Arc::clone(record), state: *state });
             }
@@ -535,7 +538,7 @@ impl Generation {
 
     /// Returns the slot of each shape that it adds, removes or marks, by id. O(slots).
     pub(crate) fn slots_of_shapes(&self) -> HashMap<Seq, u32, RandomState> {
-        let shapes = (0..).zip(&self.slots).flat_map(|(at, slot)| {
+        let shapes = (0..).zip(self.slots.iter()).flat_map(|(at, slot)| {
             let entries = slot.added().map(|record| &record.entry).into_iter().chain(&slot.base);
             entries.map(move |entry| (entry.created(), at))
         });
@@ -572,7 +575,8 @@ impl Generation {
         slot.state = SlotState::Discarded(record.entry.created());
         lost.add(&record.entry);
         self.bytes -= record.memory();
-        let holder = self.by_key.find_mut(hashing.key(record.key()), |holder| holder.key == *record.key());
+        let hash = hashing.key(record.key());
+        let holder = self.by_key.part_mut(hash).find_mut(hash, |holder| holder.key == *record.key());
         if let Some(holder) = holder.filter(|holder| holder.slot == Some(at)) {
             holder.slot = None;
         }
@@ -619,7 +623,7 @@ impl Generation {
     /// with the key, those from the add of its shape on are.
     pub(crate) fn successors(&self, hashes: Hashes, entry: &Entry) -> Vec<(u32, Seq)> {
         let by_handle = self.slot_of(hashes.handle, entry.handle().as_bytes()).map(|at| (at, Seq::ZERO));
-        let holder = self.by_key.find(hashes.key, |holder| holder.key == *entry.key());
+        let holder = self.by_key.part(hashes.key).find(hashes.key, |holder| holder.key == *entry.key());
         let by_key = holder
             .and_then(|holder| holder.slot)
             .and_then(|at| Some((at, self.slots[at as usize].added()?.entry.created())));
@@ -633,10 +637,12 @@ impl Generation {
     pub(crate) fn forget_freed(&mut self, hashes: Hashes, entry: &Entry) {
         let slots = &self.slots;
         let has_handle = |at: &u32| slots[*at as usize].handle == *entry.handle();
-        if let Ok(freed) = self.by_handle.find_entry(hashes.handle, has_handle) {
+        if let Ok(freed) = self.by_handle.part_mut(hashes.handle).find_entry(hashes.handle, has_handle) {
             freed.remove();
         }
-        if let Ok(freed) = self.by_key.find_entry(hashes.key, |holder| holder.key == *entry.key()) {
+        if let Ok(freed) =
+            self.by_key.part_mut(hashes.key).find_entry(hashes.key, |holder| holder.key == *entry.key())
+        {
             freed.remove();
         }
     }

@@ -1,8 +1,18 @@
-use std::sync::{Arc, PoisonError};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, PoisonError},
+};
 
 use shape_meta_core::{Counts, Retired, Seq, Signal, Timestamp};
 
-use super::{Generation, Kept, State, filter::Filter, hashing::Hashing, kept::KeptBytes, state::Sealed};
+use super::{
+    Generation, Kept, State,
+    filter::Filter,
+    hashing::Hashing,
+    kept::KeptBytes,
+    state::Sealed,
+    writer_queue::{Entered, WriterQueue},
+};
 use crate::{
     BufferOptions,
     sync::{
@@ -39,9 +49,10 @@ pub(crate) struct Overlay {
     ///
     /// It is the lock of the standard library, which lets a running thread overtake a sleeping one. A fair
     /// lock (`parking_lot`) forces a hand-over every half millisecond, and with 64 threads adding on 2 cores
-    /// each hand-over is a context switch: the p99 of an add was 1 ms with it, and is 3 us without. The price
-    /// is a longest wait of a tenth of a second in a storm of adds.
+    /// each hand-over is a context switch. Mutations wait in front of it, so that each gets it in time.
     state: RwLock<State>,
+    /// Where mutations wait for it.
+    writer_queue: WriterQueue,
     /// The number of drops. Written under the lock, read without.
     drops: AtomicU64,
     /// Whether no generation has a change. Readers then skip the overlay.
@@ -87,6 +98,7 @@ impl Overlay {
                 writing: WriteState::default(),
                 hints: 0,
             }),
+            writer_queue: WriterQueue::new(),
             drops: AtomicU64::new(0),
             is_empty: AtomicBool::new(true),
             last: AtomicU64::new(last.get()),
@@ -118,6 +130,12 @@ impl Overlay {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`write`](Self::write) for a mutation, which gets the lock in bounded time next to others.
+    pub(crate) fn write_queued(&self) -> QueuedGuard<'_> {
+        let entered = self.writer_queue.enter();
+        QueuedGuard { state: self.write(), _entered: entered }
     }
 
     /// Returns a number that changes with each drop of a generation and each rebuild of the store below.
@@ -248,5 +266,26 @@ impl Overlay {
             self.hints[hints].filter.clear();
         }
         edited
+    }
+}
+
+/// The state that a mutation has locked.
+pub(crate) struct QueuedGuard<'a> {
+    state: RwLockWriteGuard<'a, State>,
+    /// Dropped after the lock is released.
+    _entered: Entered<'a>,
+}
+
+impl Deref for QueuedGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for QueuedGuard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
     }
 }

@@ -85,7 +85,7 @@ impl ReadInParts for ActiveRecency {
 
     fn read(&mut self, active: &Generation) -> bool {
         let before = self.slots;
-        for (at, slot) in active.slots().iter().enumerate().skip(before).take(PART) {
+        for (at, slot) in (before..).zip(active.slots().from(before).take(PART)) {
             self.read_slot(at, slot);
             self.slots += 1;
         }

@@ -18,7 +18,7 @@ impl ReadInParts for ActiveSlots {
     }
 
     fn read(&mut self, active: &Generation) -> bool {
-        let part = active.slots().iter().skip(self.0.len()).take(PART);
+        let part = active.slots().from(self.0.len()).take(PART);
         let before = self.0.len();
         self.0.extend(part.cloned());
         self.0.len() > before
@@ -29,7 +29,10 @@ impl ReadInParts for ActiveSlots {
         match self.0.get_mut(at) {
             Some(read) => *read = active.slots()[at].clone(),
             // Slots are created in this sequence.
-            None => self.0.extend(active.slots().iter().take(at + 1).skip(self.0.len()).cloned()),
+            None => {
+                let before = self.0.len();
+                self.0.extend(active.slots().from(before).take(at + 1 - before).cloned());
+            }
         }
     }
 }
@@ -51,7 +54,7 @@ enum Override {
 
 impl ScanView {
     /// Reads the changes of a generation. Newer ones must have been read before. O(changes).
-    fn read(&mut self, slots: &[Slot]) {
+    fn read<'a>(&mut self, slots: impl Iterator<Item = &'a Slot>) {
         for slot in slots {
             if let Some(base) = slot.removed() {
                 self.overrides.insert(base.created(), Override::Hidden);
@@ -87,9 +90,9 @@ impl<S: ShapeStore + 'static> Buffered<S> {
         let (seen, below) = self.at_one_moment(read_below, |_| ActiveSlots::default(), || ())?;
         let Seen { active: ActiveSlots(active), is_reset, older } = seen;
         let mut view = ScanView::default();
-        view.read(&active);
+        view.read(active.iter());
         for generation in &older {
-            view.read(generation.slots());
+            view.read(generation.slots().iter());
         }
         let ScanView { overrides, mut added } = view;
         let below = (!is_reset).then_some(below);

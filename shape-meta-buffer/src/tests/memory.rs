@@ -17,7 +17,9 @@ pub(crate) fn records(read: &[u32]) -> Vec<Arc<Record>> {
 pub(crate) fn insert(generation: &mut Generation, changes: impl Iterator<Item = Change>) {
     for (change, number) in changes.zip(1..) {
         let seq = generation.last().next();
-        generation.insert(change, Hashes { handle: number, key: number }, seq);
+        // Spread over the parts of the tables.
+        let hash = u64::wrapping_mul(number, 0x9e37_79b9_7f4a_7c15);
+        generation.insert(change, Hashes { handle: hash, key: hash }, seq);
     }
 }
 

@@ -207,6 +207,28 @@ impl Client {
         Self::answer(&mut self.is_broken, self.answer_timeout, doing, answer).await
     }
 
+    /// Runs two statements of an open transaction in one round trip. Returns the rows of the first.
+    ///
+    /// # Errors
+    ///
+    /// That of the first, if both fail: the second fails because the first has.
+    pub(crate) async fn query_both(
+        &mut self,
+        doing: &str,
+        (first, first_params): (&Arc<str>, Params<'_>),
+        (second, second_params): (&Arc<str>, Params<'_>),
+    ) -> Result<Vec<Row>> {
+        let (first, second) = (self.prepared(doing, first).await?, self.prepared(doing, second).await?);
+        let inner = &self.inner;
+        let both = async {
+            // Sent in this order, since that is the order in which they are polled.
+            let (rows, executed) =
+                join(inner.query(&first, first_params), inner.execute(&second, second_params)).await;
+            rows.and_then(|rows| executed.map(|_| rows))
+        };
+        Self::answer(&mut self.is_broken, 2 * self.answer_timeout, doing, both).await
+    }
+
     /// Begins a transaction.
     pub(crate) async fn begin(&mut self, doing: &str, begin: &str) -> Result<()> {
         self.in_transaction = true;
@@ -232,30 +254,30 @@ impl Client {
         Self::answer(&mut self.is_broken, self.answer_timeout, doing, both).await
     }
 
-    /// Copies rows into a table. `encode` appends the next rows and returns whether there were any.
-    pub(crate) async fn copy_in(
+    /// Copies rows into two tables, in an open transaction. The second copy is sent behind the first, whose
+    /// answer it does not wait for.
+    ///
+    /// # Errors
+    ///
+    /// That of the first, if both fail.
+    pub(crate) async fn copy_both<A, B>(
         &mut self,
         doing: &str,
-        statement: &Arc<str>,
-        mut encode: impl FnMut(&mut Vec<u8>) -> bool,
-    ) -> Result<u64> {
-        let prepared = self.prepared(doing, statement).await?;
-        let (inner, limit) = (&self.inner, self.answer_timeout);
-        let copied = async {
-            let sink: CopyInSink<Bytes> = inner.copy_in(&prepared).await?;
-            let mut sink = std::pin::pin!(sink);
-            loop {
-                let mut chunk = Vec::new();
-                let more = encode(&mut chunk);
-                if !chunk.is_empty() {
-                    sink.as_mut().send(Bytes::from(chunk)).await?;
-                }
-                if !more {
-                    return sink.as_mut().finish().await;
-                }
-            }
+        (first, encode_first): (&Arc<str>, A),
+        (second, encode_second): (&Arc<str>, B),
+    ) -> Result<()>
+    where
+        A: FnMut(&mut Vec<u8>) -> bool,
+        B: FnMut(&mut Vec<u8>) -> bool,
+    {
+        let (first, second) = (self.prepared(doing, first).await?, self.prepared(doing, second).await?);
+        let inner = &self.inner;
+        let both = async {
+            // Sent in this order, since that is the order in which they are polled.
+            let copies = join(copy(inner, &first, encode_first), copy(inner, &second, encode_second)).await;
+            copies.0.and(copies.1)
         };
-        Self::answer(&mut self.is_broken, limit, doing, copied).await
+        Self::answer(&mut self.is_broken, 2 * self.answer_timeout, doing, both).await
     }
 
     /// Commits the transaction.
@@ -265,8 +287,41 @@ impl Client {
     /// [`CommitError::Unknown`] if no answer came, or the server has stopped waiting for its standby servers.
     pub(crate) async fn commit(&mut self, doing: &str) -> Result<(), CommitError> {
         self.warned.store(false, Ordering::Release);
-        let answer = self.inner.batch_execute("COMMIT");
-        match tokio::time::timeout(self.answer_timeout, answer).await {
+        let answer = tokio::time::timeout(self.answer_timeout, self.inner.batch_execute("COMMIT")).await;
+        self.committed(doing, answer)
+    }
+
+    /// Runs the last statement of a transaction and commits it, in one round trip. The commit is sent before
+    /// the answer to the statement, so the statement has to fail if the transaction must not commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit). If the statement has failed, its error, and the server has rolled back.
+    pub(crate) async fn commit_after(
+        &mut self,
+        doing: &str,
+        statement: &Arc<str>,
+        params: Params<'_>,
+    ) -> Result<(), CommitError> {
+        let prepared = self.prepared(doing, statement).await.map_err(CommitError::Refused)?;
+        self.warned.store(false, Ordering::Release);
+        let inner = &self.inner;
+        let both = async {
+            // Sent in this order, since that is the order in which they are polled.
+            let (last, committed) = join(inner.query(&prepared, params), inner.batch_execute("COMMIT")).await;
+            last.and(committed)
+        };
+        let answer = tokio::time::timeout(self.answer_timeout, both).await;
+        self.committed(doing, answer)
+    }
+
+    /// Decodes the answer to a commit.
+    fn committed(
+        &mut self,
+        doing: &str,
+        answer: Result<Result<(), tokio_postgres::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<(), CommitError> {
+        match answer {
             Ok(Ok(())) => {
                 self.in_transaction = false;
                 // The notice comes before the answer, on the task that has read both.
@@ -282,10 +337,10 @@ impl Client {
                 Ok(())
             }
             Ok(Err(error)) => {
-                self.is_broken = true;
                 // A statement that was refused in the transaction has rolled it back. Everything that ends
                 // the connection may have come after the commit.
                 let is_unknown = breaks_connection(&error) || error.code().is_none();
+                self.is_broken |= is_unknown;
                 let error = failed(doing)(error);
                 Err(if is_unknown { CommitError::Unknown(error) } else { CommitError::Refused(error) })
             }
@@ -307,6 +362,26 @@ impl Client {
     pub(crate) async fn roll_back(&mut self) {
         if !self.is_lost() && self.execute_all("roll back", "ROLLBACK").await.is_ok() {
             self.in_transaction = false;
+        }
+    }
+}
+
+/// Copies rows into a table. `encode` appends the next rows and returns whether there are more.
+async fn copy(
+    inner: &tokio_postgres::Client,
+    statement: &Statement,
+    mut encode: impl FnMut(&mut Vec<u8>) -> bool,
+) -> Result<(), tokio_postgres::Error> {
+    let sink: CopyInSink<Bytes> = inner.copy_in(statement).await?;
+    let mut sink = std::pin::pin!(sink);
+    loop {
+        let mut chunk = Vec::new();
+        let more = encode(&mut chunk);
+        if !chunk.is_empty() {
+            sink.as_mut().send(Bytes::from(chunk)).await?;
+        }
+        if !more {
+            return sink.as_mut().finish().await.map(drop);
         }
     }
 }

@@ -162,10 +162,27 @@ statements! {
         DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";
     /// Deletes the processes without a lease for a day, none of which is missed. Without parameters.
     forget_processes: "DELETE FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'";
-    /// The last statement of a batch. It changes no row if the stack is not ours, or not as it was.
+    /// The last statement of a batch. Divides by zero if the stack is not ours, or not as it was: the commit
+    /// is sent before its answer is known.
     set_stack: "
-        UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
-        WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8";
+        WITH written AS (
+            UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
+            WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8 RETURNING id)
+        SELECT 1 / count(*) FROM written";
+    /// The only statement of a small batch that adds new shapes to a stack without look-ups, with the
+    /// condition of `set_stack`.
+    add_and_set_stack: "
+        WITH written AS (
+            UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
+            WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8 RETURNING id),
+        added AS (
+            INSERT INTO @shape (stack, id, handle, key, hash, state, indexed, relations, checksum, created_at)
+            SELECT $1, new.* FROM unnest($9::bigint[], $10::text[], $11::bytea[], $12::bigint[], $13::smallint[],
+                $14::boolean[], $15::bytea[], $16::bigint[], $17::bigint[]) AS new),
+        defined AS (
+            INSERT INTO @definition (stack, id, dependencies, body, checksum)
+            SELECT $1, new.* FROM unnest($18::bigint[], $19::bytea[], $20::bytea[], $21::bigint[]) AS new)
+        SELECT 1 / count(*) FROM written";
     lineage: "SELECT epoch, opening_id, began_at, opened, checksum FROM @lineage WHERE stack = $1 ORDER BY epoch";
     insert_lineage: "
         INSERT INTO @lineage (stack, epoch, opening_id, began_at, opened, checksum)
@@ -195,8 +212,13 @@ statements! {
         JOIN @shape AS shape ON shape.stack = lookup.stack AND shape.id = lookup.id
         WHERE lookup.stack = $1 AND lookup.relation = ANY($2)"
     );
-    /// The definition of a shape, or no row if the shape is gone.
+    /// The definition of a shape. No row if the shape is gone, or its definition is missing.
     definition: concat!(
+        "SELECT ", definition_columns!(), " FROM @definition AS definition
+        WHERE definition.stack = $1 AND definition.id = $2"
+    );
+    /// The same, of a live shape: its columns are null if the definition is missing.
+    definition_of_live: concat!(
         "SELECT ", definition_columns!(), " FROM @shape AS shape
         LEFT JOIN @definition AS definition ON definition.stack = shape.stack AND definition.id = shape.id
         WHERE shape.stack = $1 AND shape.id = $2"

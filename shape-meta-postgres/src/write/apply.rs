@@ -9,10 +9,14 @@ use tokio_postgres::error::SqlState;
 use crate::{
     Durability, PostgresStore,
     connection::{client::CommitError, operation::Operation},
-    format::row,
+    format::{row, stack_row::StackRow},
     lease::Holding,
     stack::Stack,
-    write::{BatchWriter, NetChanges, change_log, transaction::WriteTransaction},
+    write::{
+        BatchWriter, NetChanges, change_log,
+        columns::Columns,
+        transaction::{WriteTransaction, code_of},
+    },
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -55,10 +59,15 @@ impl ShapeStore for PostgresStore {
 
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
-        let statement = &self.stack.statements.definition;
-        let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
-        let record = |found| Ok(Arc::new(row::record(found, 0, Arc::clone(entry))?));
-        self.noting(rows.first().map(record).transpose())
+        let statements = &self.stack.statements;
+        // The second one finds out whether a shape without a definition is live.
+        for statement in [&statements.definition, &statements.definition_of_live] {
+            let rows = self.read(Operation::RecordOf, "read a definition", statement, vec![Box::new(id)])?;
+            if let Some(found) = rows.first() {
+                return self.noting(row::record(found, 0, Arc::clone(entry))).map(|one| Some(Arc::new(one)));
+            }
+        }
+        Ok(None)
     }
 
     fn claim_unread(&self, entry: &Arc<Entry>, since: Timestamp) -> bool {
@@ -120,8 +129,9 @@ enum Tasks {
 enum Failure {
     /// Reports the error.
     Report(Error),
-    /// Tries again without `COPY`: it is not supported, or a row is there already.
-    WithoutCopy,
+    /// Tries again in the way that is always possible: a fast one is not supported, or a row is there
+    /// already.
+    Again,
     /// Finds out whether it has committed.
     Settle(Error),
 }
@@ -130,7 +140,7 @@ impl Commit {
     async fn run(self, transaction: WriteTransaction) -> Result<Committed> {
         let stack = Arc::clone(transaction.stack());
         let failure = match self.attempt(transaction, true).await {
-            Err(Failure::WithoutCopy) => {
+            Err(Failure::Again) => {
                 let transaction = WriteTransaction::begin(&stack, self.durability, DOING).await?;
                 self.attempt(transaction, false).await
             }
@@ -145,20 +155,24 @@ impl Commit {
                 Err(self.name_rejected(&stack, error).await)
             }
             Err(Failure::Report(error)) => Err(error),
-            Err(Failure::WithoutCopy) => Err(Error::closed()),
+            Err(Failure::Again) => Err(Error::closed()),
         }
     }
 
-    async fn attempt(&self, mut transaction: WriteTransaction, copies: bool) -> Result<Committed, Failure> {
+    /// Writes the batch. `fast` allows ways that fail if a shape is there already.
+    async fn attempt(&self, mut transaction: WriteTransaction, fast: bool) -> Result<Committed, Failure> {
         let stack = Arc::clone(transaction.stack());
         let row = transaction.row;
         if self.net.through <= row.last_seq {
             // An earlier attempt, which seemed to fail, has committed it (I6).
             return self.confirm(transaction).await.map_err(|error| Failure::Settle(error.into_error()));
         }
+        if fast && self.net.is_small_add(&row) {
+            return self.add_at_once(transaction).await;
+        }
         let written = async {
             let client = transaction.client()?;
-            let writer = BatchWriter::new(&stack, client, &row, self.cleanup_tasks, copies);
+            let writer = BatchWriter::new(&stack, client, &row, self.cleanup_tasks, fast);
             let written = writer.write(&self.net).await?;
             change_log::append(&stack, client, self.net.through, &written.logged).await?;
             Ok(written)
@@ -167,17 +181,28 @@ impl Commit {
             Ok(written) => written,
             Err(error) => {
                 transaction.roll_back().await;
-                return Err(if copies && fails_without_reason(&error) {
-                    Failure::WithoutCopy
+                return Err(if fast && fails_without_reason(&error) {
+                    Failure::Again
                 } else {
                     Failure::Report(error)
                 });
             }
         };
-        let new =
-            crate::format::stack_row::StackRow { last_seq: self.net.through, counts: written.counts, ..row };
+        let new = StackRow { last_seq: self.net.through, counts: written.counts, ..row };
         match transaction.commit_as(new).await {
             Ok(()) => Ok(Committed { counts: written.counts, tasks: Tasks::Added(written.tasks) }),
+            Err(CommitError::Refused(error)) => Err(Failure::Report(error)),
+            Err(CommitError::Unknown(error)) => Err(Failure::Settle(error)),
+        }
+    }
+
+    /// Writes a batch that only adds shapes by one statement, with which the commit is sent.
+    async fn add_at_once(&self, transaction: WriteTransaction) -> Result<Committed, Failure> {
+        let mut new = StackRow { last_seq: self.net.through, ..transaction.row };
+        self.net.added.iter().for_each(|(record, _)| new.counts.add(record.entry.is_indexed()));
+        match transaction.commit_adds(new, &Columns::of(&self.net.added)).await {
+            Ok(()) => Ok(Committed { counts: new.counts, tasks: Tasks::Added(0) }),
+            Err(CommitError::Refused(error)) if fails_without_reason(&error) => Err(Failure::Again),
             Err(CommitError::Refused(error)) => Err(Failure::Report(error)),
             Err(CommitError::Unknown(error)) => Err(Failure::Settle(error)),
         }
@@ -256,11 +281,9 @@ impl Commit {
     }
 }
 
-/// Whether a failure of `COPY` says nothing about the batch.
+/// Whether a failure of a fast way to add shapes says nothing about the batch.
 fn fails_without_reason(error: &Error) -> bool {
-    let source = std::error::Error::source(error);
-    let code = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>()?.code());
-    code.is_some_and(|code| {
+    code_of(error).is_some_and(|code| {
         [SqlState::UNIQUE_VIOLATION, SqlState::FEATURE_NOT_SUPPORTED, SqlState::SYNTAX_ERROR].contains(code)
     })
 }

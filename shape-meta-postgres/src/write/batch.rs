@@ -10,11 +10,11 @@ use crate::{
     connection::client::Client,
     format::{cleanup, lookups::Lookups, row, stack_row::StackRow},
     stack::Stack,
-    write::{NetChanges, copy::Rows},
+    write::{NetChanges, columns::Columns, copy::Rows},
 };
 
-/// The number of added shapes from which on `COPY` is used. It takes three more round trips than an insert,
-/// and less time for each row.
+/// The number of added shapes from which on `COPY` is used. It takes two more round trips than an insert, and
+/// less time for each row.
 const COPY_FROM: usize = 64;
 /// The number of rows of one insert, which is a parameter in memory.
 const INSERT: usize = 5_000;
@@ -171,11 +171,10 @@ impl<'a> BatchWriter<'a> {
     async fn copy(&mut self, added: &[(Arc<Record>, SnapshotState)]) -> Result<()> {
         let (number, statements) = (self.stack.number, &self.stack.statements);
         let mut shapes = Rows::shapes(number, added);
-        self.client.copy_in("copy shapes", &statements.copy_shapes, |into| shapes.next_chunk(into)).await?;
         let mut definitions = Rows::definitions(number, added);
-        let encode = |into: &mut Vec<u8>| definitions.next_chunk(into);
-        self.client.copy_in("copy definitions", &statements.copy_definitions, encode).await?;
-        Ok(())
+        let shapes = (&statements.copy_shapes, |into: &mut Vec<u8>| shapes.next_chunk(into));
+        let definitions = (&statements.copy_definitions, |into: &mut Vec<u8>| definitions.next_chunk(into));
+        self.client.copy_both("copy shapes", shapes, definitions).await
     }
 
     async fn insert(
@@ -184,52 +183,19 @@ impl<'a> BatchWriter<'a> {
         existing: &mut Vec<(Arc<Entry>, SnapshotState)>,
     ) -> Result<()> {
         let (number, doing, statements) = (self.stack.number, "add shapes", &self.stack.statements);
-        let entries = || added.iter().map(|(record, _)| &*record.entry);
-        let mut buffer = Vec::new();
-        let ids: Vec<_> = entries().map(|entry| entry.created().get().cast_signed()).collect();
-        let handles: Vec<&str> = entries().map(|entry| &**entry.handle()).collect();
-        let keys: Vec<&[u8]> = entries().map(|entry| entry.key().as_bytes().as_slice()).collect();
-        let hashes: Vec<_> = entries().map(|entry| entry.hash().get().cast_signed()).collect();
-        let states: Vec<_> = added.iter().map(|(_, state)| i16::from(state.bits())).collect();
-        let indexed: Vec<_> = entries().map(Entry::is_indexed).collect();
-        let relations: Vec<Vec<u8>> = entries()
-            .map(|entry| {
-                let mut encoded = Vec::new();
-                row::encode_relations(entry.relations(), &mut encoded);
-                encoded
-            })
-            .collect();
-        let sums: Vec<_> = added
-            .iter()
-            .map(|(record, state)| checksum::of_shape(&record.entry, *state, &mut buffer))
-            .collect();
-        let created_at: Vec<_> = entries().map(|entry| row::encode_created_at(entry.created_at())).collect();
-        let params: [&(dyn ToSql + Sync); 10] =
-            [&number, &ids, &handles, &keys, &hashes, &states, &indexed, &relations, &sums, &created_at];
-        let rows = self.client.query(doing, &statements.insert_shapes, &params).await?;
+        let columns = Columns::of(added);
+        let mut shapes: Vec<&(dyn ToSql + Sync)> = vec![&number];
+        shapes.extend(columns.shapes());
+        let mut definitions: Vec<&(dyn ToSql + Sync)> = vec![&number];
+        definitions.extend(columns.definitions());
+        let (shapes, definitions) =
+            ((&statements.insert_shapes, &*shapes), (&statements.insert_definitions, &*definitions));
+        let rows = self.client.query_both(doing, shapes, definitions).await?;
         if rows.len() < added.len() {
             let inserted = rows.iter().map(|found| row::int8(found, 0)).collect::<Result<HashSet<_>>>()?;
             let others = added.iter().filter(|(record, _)| !inserted.contains(&id(&record.entry)));
             existing.extend(others.map(|(record, state)| (Arc::clone(&record.entry), *state)));
         }
-        let dependencies: Vec<Vec<u8>> = added
-            .iter()
-            .map(|(record, _)| {
-                let mut encoded = Vec::new();
-                row::encode_dependencies(&record.dependencies, &mut encoded);
-                encoded
-            })
-            .collect();
-        let bodies: Vec<&[u8]> = added.iter().map(|(record, _)| &*record.definition).collect();
-        let sums: Vec<_> = added
-            .iter()
-            .map(|(record, _)| {
-                let created = record.entry.created();
-                checksum::of_definition(created, record.key(), &record.dependencies, &record.definition)
-            })
-            .collect();
-        let params: [&(dyn ToSql + Sync); 5] = [&number, &ids, &dependencies, &bodies, &sums];
-        self.client.execute(doing, &statements.insert_definitions, &params).await?;
         Ok(())
     }
 

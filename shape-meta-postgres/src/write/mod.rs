@@ -4,6 +4,7 @@ mod apply;
 mod batch;
 pub(crate) mod change_log;
 pub(crate) mod cleanup_tasks;
+mod columns;
 mod copy;
 mod last_reads;
 mod net_changes;

@@ -1,9 +1,21 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
 use shape_meta_core::{Batch, Change, Entry, Error, ErrorKind, Handle, Record, Result, Seq, SnapshotState};
 
+use crate::format::stack_row::StackRow;
+
 /// The largest definition that is passed on. The server allows a gigabyte for a row, and for a message.
 const MAX_DEFINITION: usize = 512 << 20;
+
+/// The maximum number of shapes of a batch that one statement adds: of 128 and more, as with 256 clients, a
+/// copy takes less time.
+const SMALL_ADD: usize = 64;
+/// The maximum size of their definitions in bytes.
+const SMALL_ADD_BYTES: usize = 1 << 20;
 
 /// The effect of a batch as sets. Each shape has its own id, so the order of changes within a batch matters
 /// only between changes of one shape, and before and after a reset.
@@ -47,6 +59,18 @@ impl NetChanges {
         Ok(net)
     }
 
+    /// Whether it only adds shapes, as few and small ones as one message should carry, to a stack in this
+    /// state, and nothing has to be logged for standbys or written to look-ups.
+    pub(super) fn is_small_add(&self, row: &StackRow) -> bool {
+        let Self { reset, added, removed, marked, discarded, .. } = self;
+        let only_adds = !reset && removed.is_empty() && marked.is_empty() && discarded.is_empty();
+        let is_small = (1..=SMALL_ADD).contains(&added.len())
+            && added.iter().map(|(record, _)| record.definition.len()).sum::<usize>() <= SMALL_ADD_BYTES;
+        // An add with an earlier sequence number is logged.
+        let is_new = |record: &Record| record.entry.created() > row.last_seq;
+        only_adds && is_small && !row.has_lookups && added.iter().all(|(record, _)| is_new(record))
+    }
+
     /// The removal of these shapes, by a recovery, which takes no sequence number.
     pub(crate) fn removal(removed: Vec<Arc<Entry>>, through: Seq) -> Self {
         Self { removed, through, ..Self::default() }
@@ -58,8 +82,27 @@ struct Fold {
     net: NetChanges,
     added: Vec<Option<(Arc<Record>, SnapshotState)>>,
     /// The position in `added` by id.
-    position: HashMap<Seq, usize>,
-    marked: HashMap<Seq, (Arc<Entry>, SnapshotState)>,
+    position: HashMap<Seq, usize, BuildHasherDefault<SeqHasher>>,
+    marked: HashMap<Seq, (Arc<Entry>, SnapshotState), BuildHasherDefault<SeqHasher>>,
+}
+
+/// Hashes sequence numbers, which no caller chooses: one multiplication distributes them. The server waits
+/// while a batch is folded.
+#[derive(Default)]
+struct SeqHasher(u64);
+
+impl Hasher for SeqHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Fold {

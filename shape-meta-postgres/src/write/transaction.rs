@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::Result;
+use shape_meta_core::{Error, Result};
+use tokio_postgres::{error::SqlState, types::ToSql};
 
 use crate::{
     Durability,
     connection::{
-        client::{Client, CommitError},
+        client::{Client, CommitError, Params},
         pool::{Pooled, Purpose},
     },
     format::stack_row::StackRow,
     ownership::opening::not_ours_any_more,
     stack::Stack,
+    write::columns::Columns,
 };
 
 /// A transaction that writes to a stack, whose row it has locked and checked (C11, C13).
@@ -78,33 +80,39 @@ impl WriteTransaction {
     /// # Errors
     ///
     /// `Fenced` if the row is not as it was locked. Nothing is committed then.
-    pub(crate) async fn commit_as(mut self, new: StackRow) -> Result<(), CommitError> {
+    pub(crate) async fn commit_as(self, new: StackRow) -> Result<(), CommitError> {
+        let statement = Arc::clone(&self.stack.statements.set_stack);
+        self.commit_with(&statement, new, &[]).await
+    }
+
+    /// The same, with new shapes that the same statement adds.
+    pub(super) async fn commit_adds(self, new: StackRow, added: &Columns<'_>) -> Result<(), CommitError> {
+        let statement = Arc::clone(&self.stack.statements.add_and_set_stack);
+        let columns: Vec<_> = added.shapes().into_iter().chain(added.definitions()).collect();
+        self.commit_with(&statement, new, &columns).await
+    }
+
+    async fn commit_with(
+        mut self,
+        statement: &Arc<str>,
+        new: StackRow,
+        more: Params<'_>,
+    ) -> Result<(), CommitError> {
         let owner = self.stack.opening().map_err(CommitError::Refused)?.ours();
         let [last_seq, total, indexed, epoch, before] =
             [new.last_seq.get(), new.counts.total, new.counts.indexed, owner.epoch, self.row.last_seq.get()]
                 .map(u64::cast_signed);
         let (opening, sum, number) = (owner.opening.as_bytes(), new.checksum(), self.stack.number);
-        let statement = Arc::clone(&self.stack.statements.set_stack);
+        let params: [&(dyn ToSql + Sync); 8] =
+            [&number, &last_seq, &total, &indexed, &sum, &epoch, &opening, &before];
         let doing = self.doing;
-        let written = match self.client() {
-            Ok(client) => {
-                let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
-                    [&number, &last_seq, &total, &indexed, &sum, &epoch, &opening, &before];
-                client.execute(doing, &statement, &params).await
+        let client = self.client().map_err(CommitError::Refused)?;
+        client.commit_after(doing, statement, &[&params, more].concat()).await.map_err(|error| match error {
+            CommitError::Refused(error) if code_of(&error) == Some(&SqlState::DIVISION_BY_ZERO) => {
+                CommitError::Refused(not_ours_any_more())
             }
-            Err(error) => Err(error),
-        };
-        match written {
-            Ok(1) => self.commit().await,
-            Ok(_) => {
-                self.roll_back().await;
-                Err(CommitError::Refused(not_ours_any_more()))
-            }
-            Err(error) => {
-                self.roll_back().await;
-                Err(CommitError::Refused(error))
-            }
-        }
+            error => error,
+        })
     }
 
     /// Commits without a new state of the stack.
@@ -121,6 +129,11 @@ impl WriteTransaction {
             client.roll_back().await;
         }
     }
+}
+
+/// Returns the code of the server.
+pub(super) fn code_of(error: &Error) -> Option<&SqlState> {
+    std::error::Error::source(error)?.downcast_ref::<tokio_postgres::Error>()?.code()
 }
 
 async fn begin(

@@ -11,7 +11,7 @@ use super::{
     interface::{Candidate, Client, Facts, Kind, Store},
     server::Schema,
 };
-use crate::error::Result;
+use crate::{data::sample, error::Result};
 
 /// The time-out for backpressure and flushes, after which a benchmark fails.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -24,6 +24,8 @@ pub(crate) struct Composition {
     backend: Backend,
     cached: Option<LookupIndex>,
     buffered: bool,
+    /// Whether the cache has room for all definitions.
+    keeps_definitions: bool,
 }
 
 /// The default composition.
@@ -33,6 +35,7 @@ pub(crate) const FULL_STACK: Composition = Composition {
     backend: Backend::Sqlite,
     cached: Some(LookupIndex::Memory),
     buffered: true,
+    keeps_definitions: false,
 };
 
 const ON_DISK: Composition = Composition {
@@ -41,6 +44,7 @@ const ON_DISK: Composition = Composition {
     backend: Backend::Sqlite,
     cached: Some(LookupIndex::Disk),
     buffered: true,
+    keeps_definitions: false,
 };
 
 const BUFFERED: Composition = Composition {
@@ -49,6 +53,7 @@ const BUFFERED: Composition = Composition {
     backend: Backend::Sqlite,
     cached: None,
     buffered: true,
+    keeps_definitions: false,
 };
 
 const CACHED: Composition = Composition {
@@ -57,6 +62,7 @@ const CACHED: Composition = Composition {
     backend: Backend::Sqlite,
     cached: Some(LookupIndex::Memory),
     buffered: false,
+    keeps_definitions: false,
 };
 
 /// The composition on which storms were slow.
@@ -66,6 +72,15 @@ pub(crate) const DIRECT: Composition = Composition {
     backend: Backend::Sqlite,
     cached: None,
     buffered: false,
+    keeps_definitions: false,
+};
+
+/// The full stack after each definition was read once. Only reads of definitions differ.
+pub(crate) const DEFINITIONS: Composition = Composition {
+    name: "definitions in memory",
+    about: "the full stack with a definition cache that holds all definitions, after each was read once",
+    keeps_definitions: true,
+    ..FULL_STACK
 };
 
 /// The full stack of `--store postgres`.
@@ -74,6 +89,9 @@ pub(crate) const POSTGRES: Composition = Composition {
     backend: Backend::Postgres,
     ..FULL_STACK
 };
+
+/// The bytes of a definition in the cache, which counts 160 for each, and a third more: its parts fill unequally.
+const CACHED_DEFINITION: u64 = (sample::DEFINITION as u64 + 160) * 4 / 3;
 
 /// The name of the stack.
 const STACK: &str = "bench";
@@ -104,7 +122,8 @@ impl Composition {
         let mut builder = ShapeMeta::builder(NoopCleaner);
         if let Some(lookups) = self.cached {
             let cache = CacheOptions::default().lookup_index(lookups).initial_capacity(expected as usize);
-            builder = builder.cached(cache);
+            let definitions = if self.keeps_definitions { expected * CACHED_DEFINITION } else { 0 };
+            builder = builder.cached(cache.definition_cache_bytes(definitions as usize));
         }
         if self.buffered {
             // The capacity covers a storm, so the work is measured and not the bound.

@@ -13,7 +13,7 @@ pub(crate) use backend::Backend;
 pub(crate) use bare_evmap::BareEvmap;
 pub(crate) use bare_memcpy::BareMemcpy;
 pub(crate) use bare_postgres::SAME_THREAD;
-pub(crate) use composition::{Composition, DIRECT, FULL_STACK, POSTGRES, all, pool};
+pub(crate) use composition::{Composition, DEFINITIONS, DIRECT, FULL_STACK, POSTGRES, all, pool};
 pub use interface::{Candidate, Client, Facts, Kind, Store};
 pub use server::Schema;
 pub(crate) use server::{SETTINGS, server};

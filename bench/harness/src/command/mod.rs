@@ -31,7 +31,7 @@ pub(crate) fn run(peers: Vec<Box<dyn Candidate>>) -> Result<ExitCode> {
     }
     if let (Some(stores), Some(directory)) = (options.tenants, &options.dir) {
         match options.store {
-            Backend::Sqlite => workload::tenants::child(directory, stores)?,
+            Backend::Sqlite => workload::tenants::child(options.scale(), directory, stores)?,
             Backend::Postgres => workload::stacks::child(directory, stores)?,
         }
         return Ok(ExitCode::SUCCESS);

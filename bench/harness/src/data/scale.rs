@@ -8,7 +8,7 @@ pub(crate) enum Scale {
     /// For tests: checks that everything runs. Its figures mean nothing.
     #[value(hide = true)]
     Tiny,
-    /// Under a minute on two idle cores, up to 200,000 shapes.
+    /// Under a minute on two idle cores, up to 100,000 shapes.
     Quick,
     /// Up to a million shapes, far more than the processor's caches hold.
     Full,
@@ -17,6 +17,11 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
+    /// Returns its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        self.pick(["tiny", "quick", "full", "huge"])
+    }
+
     /// Returns one of four values, from the smallest scale to the largest.
     pub(crate) fn pick<T: Copy>(self, choices: [T; 4]) -> T {
         choices[self as usize]
@@ -31,7 +36,7 @@ impl Scale {
     pub(crate) fn sizes(self) -> &'static [u64] {
         self.pick([
             &[500],
-            &[10_000, 100_000],
+            &[100_000],
             &[10_000, 100_000, 1_000_000],
             &[10_000, 100_000, 1_000_000, 10_000_000],
         ])

@@ -8,9 +8,9 @@ use std::{
 
 use super::random_reads::{RandomReads, Read};
 use crate::{
-    Candidate, Client, Result, Store,
+    Candidate, Client, Kind, Result, Store,
     candidate::{BareEvmap, FULL_STACK},
-    data::sample,
+    data::{Scale, sample},
     probe::OpenLoop,
     result::{Measure, Target},
     run::{Filling, Run},
@@ -37,12 +37,15 @@ pub(super) struct Writers {
 /// which a busy processor delays a read.
 pub(super) fn compare(run: &mut Run<'_>, writers: Writers, target: Option<Target>) -> Result {
     let shapes = run.scale.shapes();
-    let duration = Duration::from_millis(run.scale.pick([30, 150, 1_500, 1_500]));
+    let duration = Duration::from_millis(run.scale.pick([30, 100, 1_500, 1_500]));
     let mut candidates = run.candidates(shapes);
     candidates.push(&BareEvmap);
     let filling = Filling { name: "plain", shapes, shape: sample::shape };
     let random_reads = RandomReads::new(shapes, run.scale.pick([500, 100_000, 400_000, 400_000]));
     for read in [Read::Metadata, Read::Key] {
+        if read == Read::Key && run.scale == Scale::Quick {
+            candidates.retain(|one| one.kind() != Kind::Peer);
+        }
         let opened = run.open_filled(&candidates, filling)?;
         let extra = match run.has_full_stack() {
             true => None,

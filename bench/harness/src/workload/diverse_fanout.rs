@@ -27,7 +27,7 @@ fn shape(number: u64) -> NewShape {
 }
 
 fn run(run: &mut Run<'_>) -> Result {
-    let shapes = run.scale.pick([500, 20_000, 100_000, 100_000]);
+    let shapes = run.scale.pick([500, 10_000, 100_000, 100_000]);
     let filling = Filling { name: "diverse", shapes, shape };
     let mut opened = run.open_filled(&run.candidates(shapes), filling)?;
     for touched in [1, 10, 100, 1_000] {

@@ -39,8 +39,8 @@ struct Round {
 
 fn run(run: &mut Run<'_>) -> Result {
     let time = Duration::from_millis(run.scale.pick([20, 100, 1_000, 1_000]));
-    let clients = &CLIENTS[..run.scale.pick([2, 4, 4, 4])];
-    for (clients, least) in clients {
+    let clients: &[u64] = run.scale.pick([&[1, 8], &[1, 64], &[1, 8, 64, 256], &[1, 8, 64, 256]]);
+    for (clients, least) in CLIENTS.iter().filter(|(number, _)| clients.contains(number)) {
         let candidates = run.candidates(0);
         let rows = run.measure_in_new_directories(&candidates, |candidate, directory| {
             round(candidate, directory, *clients, time)

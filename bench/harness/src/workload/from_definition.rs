@@ -24,8 +24,6 @@ pub(crate) const WORKLOAD: Workload = Workload {
     charts: &[Chart::lines("Adds acknowledged, from a definition", "acknowledged")],
 };
 
-const CLIENTS: [u64; 3] = [1, 8, 64];
-
 struct Round {
     acknowledged: f64,
     add: Latencies,
@@ -43,9 +41,10 @@ struct Times {
 }
 
 fn run(run: &mut Run<'_>) -> Result {
-    let shapes = run.scale.pick([200, 20_000, 50_000, 50_000]);
-    let max_time = Duration::from_millis(run.scale.pick([50, 200, 1_000, 1_000]));
-    for clients in CLIENTS {
+    let shapes = run.scale.pick([200, 10_000, 50_000, 50_000]);
+    let max_time = Duration::from_millis(run.scale.pick([50, 100, 1_000, 1_000]));
+    let clients: &[u64] = run.scale.pick([&[1, 8], &[1, 8], &[1, 8, 64], &[1, 8, 64]]);
+    for clients in clients.iter().copied() {
         let candidates = run.candidates(shapes);
         let rows = run.measure_in_new_directories(&candidates, |candidate, directory| {
             round(&*candidate.open(directory, shapes)?, clients, shapes / clients, max_time)

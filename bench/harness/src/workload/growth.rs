@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use super::definition::{Chart, Workload};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     data::sample,
     probe::memory,
     result::{Measure, Target},
-    run::{Row, Run},
+    run::{Filling, Row, Run},
 };
 
 pub(crate) const WORKLOAD: Workload = Workload {
@@ -21,17 +21,25 @@ pub(crate) const WORKLOAD: Workload = Workload {
 const PARTS: u64 = 10;
 
 fn run(run: &mut Run<'_>) -> Result {
-    let shapes = run.scale.pick([1_000, 200_000, 1_000_000, 10_000_000]);
+    let shapes = run.scale.pick([1_000, 100_000, 1_000_000, 10_000_000]);
     let mut candidates = run.candidates(shapes);
     // Without batches this takes too long.
     candidates
         .retain(|one| one.kind() == Kind::Peer || ["full stack", "look-ups on disk"].contains(&one.name()));
     let bare = run.backend.bare();
     candidates.push(bare);
-    let directories: Vec<_> = candidates.iter().map(|_| run.directory()).collect::<Result<_>>()?;
+    let filling = Filling { name: "plain", shapes, shape: sample::shape };
+    let limit = run.directory()?;
+    let directories: Vec<PathBuf> = candidates
+        .iter()
+        .map(|one| match one.kind() {
+            Kind::Limit => Ok(limit.path().to_owned()),
+            _ => run.new_filled(*one, filling),
+        })
+        .collect::<Result<_>>()?;
     let opened = candidates.iter().zip(&directories);
     let opened: Vec<(&dyn Candidate, Box<dyn Store>)> = opened
-        .map(|(candidate, directory)| Ok((*candidate, candidate.open(directory.path(), shapes)?)))
+        .map(|(candidate, directory)| Ok((*candidate, candidate.open(directory, shapes)?)))
         .collect::<Result<_>>()?;
 
     let each = shapes / PARTS;
@@ -69,9 +77,9 @@ fn run(run: &mut Run<'_>) -> Result {
     // Closing checkpoints the WAL.
     drop(opened);
     for (candidate, directory) in names.into_iter().zip(&directories) {
-        let bytes = match Schema::known(directory.path())? {
+        let bytes = match Schema::known(directory)? {
             Some(schema) => schema.size()?,
-            None => memory::on_disk(directory.path(), "")?,
+            None => memory::on_disk(directory, "")?,
         };
         let bytes = bytes as f64 / (shapes * sample::RECORD) as f64;
         let size = Measure::lower("bytes on disk per byte of the records", "");

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Candidate, Result,
-    candidate::{Backend, BareEvmap, SAME_THREAD},
+    candidate::{Backend, BareEvmap, DEFINITIONS, SAME_THREAD},
     data::sample,
     result::{Measure, Target},
     run::{Filling, Run},
@@ -15,8 +15,9 @@ use crate::{
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "many-shapes-one-client-latency",
     about: "one client looks up random shapes among 10 thousand to 10 million, with nothing pending: the time of each \
-            (closed loop), and the distribution at 20,000 per second (open loop). Limits: \
-            a bare evmap of the same entries; a bare prepared statement by id",
+            (closed loop), and the distribution at 20,000 per second (open loop); and \
+            definitions that a cache in memory holds. Limits: a bare evmap of the same entries; a bare prepared \
+            statement by id",
     run,
     charts: &[
         Chart::lines("Metadata by handle", "metadata by handle").picture("metadata"),
@@ -27,7 +28,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
 };
 
 fn run(run: &mut Run<'_>) -> Result {
-    let max_time = Duration::from_millis(run.scale.pick([5, 50, 300, 300]));
+    let max_time = Duration::from_millis(run.scale.pick([5, 30, 300, 300]));
     let bare = run.backend.bare();
     for shapes in run.scale.sizes() {
         let mut candidates = run.candidates(*shapes);
@@ -35,16 +36,25 @@ fn run(run: &mut Run<'_>) -> Result {
         if run.backend == Backend::Postgres {
             candidates.push(&SAME_THREAD);
         }
+        let keeps_definitions =
+            run.backend == Backend::Sqlite && run.has_full_stack() && *shapes <= 1_000_000;
+        if keeps_definitions {
+            candidates.push(&DEFINITIONS);
+        }
         let filling = Filling { name: "plain", shapes: *shapes, shape: sample::shape };
         let opened = run.open_filled(&candidates, filling)?;
         let mut clients =
             opened.iter().map(|(name, open)| Ok((*name, open.client()?))).collect::<Result<Vec<_>>>()?;
+        for (_, client) in clients.iter_mut().filter(|(name, _)| *name == DEFINITIONS.name()) {
+            (0..*shapes).try_for_each(|number| client.definition(&sample::handle(number)).map(drop))?;
+        }
         let random_reads = RandomReads::new(*shapes, run.scale.pick([500, 200_000, 400_000, 400_000]));
         for read in Read::ALL {
             let limit = if read == Read::Definition { bare.name() } else { BareEvmap.name() };
             let mut able: Vec<_> = clients
                 .iter_mut()
                 .filter(|(name, _)| name.starts_with(limit) || !name.starts_with("bare"))
+                .filter(|(name, _)| read == Read::Definition || *name != DEFINITIONS.name())
                 .map(|(name, client)| (*name, client))
                 .collect();
             let rows = run.measure_rounds(&mut able, |client| {
@@ -56,7 +66,7 @@ fn run(run: &mut Run<'_>) -> Result {
         }
         let mut able: Vec<_> = clients
             .iter_mut()
-            .filter(|(name, _)| !name.starts_with(bare.name()))
+            .filter(|(name, _)| !name.starts_with(bare.name()) && *name != DEFINITIONS.name())
             .map(|(name, client)| (*name, client))
             .collect();
         let rows = run.measure_rounds(&mut able, |client| {

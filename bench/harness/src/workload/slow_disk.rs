@@ -36,7 +36,7 @@ struct Round {
 }
 
 fn run(run: &mut Run<'_>) -> Result {
-    let duration = Duration::from_millis(run.scale.pick([50, 250, 2_000, 2_000]));
+    let duration = Duration::from_millis(run.scale.pick([50, 200, 2_000, 2_000]));
     let candidates = run.candidates(0);
     let is_candidate =
         |composition: &Composition| candidates.iter().any(|one| one.name() == composition.name());

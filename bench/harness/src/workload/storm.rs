@@ -4,6 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shape_meta::{DefinitionExt, Handle, NewShape, Shape};
+
 use super::{
     definition::{Chart, Workload},
     random_reads::{RandomReads, Read},
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     BoxError, Client, Result, Store,
     data::sample,
-    probe::{Latencies, OpenLoop},
+    probe::{Latencies, OpenLoop, open_loop},
     result::Measure,
     run::{Filling, Run},
 };
@@ -20,7 +22,8 @@ pub(crate) const WORKLOAD: Workload = Workload {
     name: "redeploy-storm",
     about: "all clients start at once with some shapes each: a client looks up a shape by key, does not find it, adds \
             it, and checks its handle. All shapes are due when the storm begins (open loop). Another client reads \
-            at 2,000 per second meanwhile. Shapes after the time limit are not counted",
+            at 2,000 per second meanwhile. Shapes after the time limit are not counted. Then the same from \
+            definitions, with compositions of shape-meta: the reader validates handles against definitions",
     run,
     charts: &[
         Chart::distribution("When a client has its shape", "p99 of a shape, response time").picture("storm"),
@@ -30,6 +33,8 @@ pub(crate) const WORKLOAD: Workload = Workload {
 
 /// The first number of the shapes that a storm adds.
 const NEW: u64 = 1 << 41;
+/// The first number of the shapes that a client validates against their definitions.
+const DEFINED: u64 = 1 << 40;
 
 struct Round {
     served: Latencies,
@@ -40,15 +45,17 @@ struct Round {
 fn run(run: &mut Run<'_>) -> Result {
     let clients: u64 = run.scale.pick([4, 64, 256, 256]);
     let shapes: u64 = run.scale.pick([10, 200, 200, 200]);
-    let max_time = Duration::from_millis(run.scale.pick([50, 300, 3_000, 3_000]));
+    let max_time = Duration::from_millis(run.scale.pick([50, 150, 3_000, 3_000]));
     let existing = run.scale.pick([500, 10_000, 100_000, 100_000]);
     let filling = Filling { name: "plain", shapes: existing, shape: sample::shape };
     let random_reads = RandomReads::new(existing, existing.min(10_000));
     let mut opened = run.open_filled(&run.candidates(existing), filling)?;
+    let size = Size { clients, shapes, max_time };
     let mut number = 0;
     let rows = run.measure_rounds(&mut opened, |store| {
         number += 1;
-        round(&**store, clients, shapes, max_time, NEW + number * 10_000_000, &random_reads)
+        let read = |client: &mut dyn Client, at| random_reads.read(client, Read::Metadata, at as usize);
+        round(&**store, size, NEW + number * 10_000_000, &PREPARED, &read)
     })?;
     let rate = Measure::higher("served", "shapes/s").at(clients, "clients");
     run.record(&rows, rate, |round| Some(round.rate));
@@ -56,16 +63,59 @@ fn run(run: &mut Run<'_>) -> Result {
     run.record_latencies(&rows, shape, |round| &round.served);
     let read = Measure::lower("a read, response time", "us").at(clients, "clients");
     run.record_latencies(&rows, read, |round| &round.reads.response);
+
+    // The key of a definition takes all stores the same time.
+    opened.retain(|(_, store)| store.shape_meta().is_some());
+    let known: Vec<_> = (DEFINED..DEFINED + 1_000).map(from_definition).collect();
+    let rows = run.measure_rounds(&mut opened, |store| {
+        number += 1;
+        let mut client = store.client()?;
+        known.iter().try_for_each(|(handle, shape)| client.add(NewShape::of(handle.clone(), shape)))?;
+        store.flush()?;
+        let read = |client: &mut dyn Client, at| {
+            let (handle, shape) = &known[(sample::mix(at) % known.len() as u64) as usize];
+            let facts = client.facts(handle)?;
+            let valid = facts.is_some_and(|facts| facts.hash == shape.definition_hash().get());
+            if valid { Ok(()) } else { Err(format!("{handle} has another definition").into()) }
+        };
+        let measured = round(&**store, size, NEW + number * 10_000_000, &DEFINITIONS, &read)?;
+        known.iter().try_for_each(|(handle, _)| client.remove(handle))?;
+        Ok(measured)
+    })?;
+    let shape = Measure::lower("a shape from a definition, response time", "us").at(clients, "clients");
+    run.record_latencies(&rows, shape, |round| &round.served);
+    let validation = Measure::lower("a validation, response time", "us").at(clients, "clients");
+    run.record_latencies(&rows, validation, |round| &round.reads.response);
     Ok(())
 }
 
-fn round(
-    store: &dyn Store,
+/// What the clients of a storm start from.
+struct Wanted<T> {
+    prepare: fn(u64) -> T,
+    shape: fn(T) -> NewShape,
+}
+
+const PREPARED: Wanted<NewShape> = Wanted { prepare: sample::shape, shape: |shape| shape };
+const DEFINITIONS: Wanted<(Handle, Shape)> =
+    Wanted { prepare: from_definition, shape: |(handle, shape)| NewShape::of(handle, &shape) };
+
+fn from_definition(number: u64) -> (Handle, Shape) {
+    (sample::handle(number), sample::definition(number))
+}
+
+#[derive(Clone, Copy)]
+struct Size {
     clients: u64,
     shapes: u64,
     max_time: Duration,
+}
+
+fn round<T: Send>(
+    store: &dyn Store,
+    Size { clients, shapes, max_time }: Size,
     from: u64,
-    random_reads: &RandomReads,
+    wanted: &Wanted<T>,
+    read: &(dyn Fn(&mut dyn Client, u64) -> Result + Sync),
 ) -> Result<Round> {
     let start = Barrier::new(clients as usize + 2);
     let (served, reads) = thread::scope(|scope| {
@@ -74,22 +124,18 @@ fn round(
                 let numbers = from + client * shapes..from + (client + 1) * shapes;
                 let start = &start;
                 scope.spawn(move || {
-                    let wanted: Vec<_> = numbers.map(sample::shape).collect();
+                    let shapes: Vec<_> = numbers.map(wanted.prepare).collect();
                     let client = store.client();
                     start.wait();
-                    serve(&mut *client?, wanted, max_time)
+                    serve(&mut *client?, shapes, wanted.shape, max_time)
                 })
             })
             .collect();
         let reader = scope.spawn(|| {
             let client = store.client();
             start.wait();
-            random_reads.open_loop(
-                &mut *client?,
-                Read::Metadata,
-                2_000,
-                max_time.min(Duration::from_millis(300)),
-            )
+            let mut client = client?;
+            open_loop(2_000, max_time.min(Duration::from_millis(300)), |at| read(&mut *client, at))
         });
         start.wait();
         let mut served = Vec::new();
@@ -124,10 +170,15 @@ struct Served {
     times: Vec<Instant>,
 }
 
-fn serve(client: &mut dyn Client, wanted: Vec<shape_meta::NewShape>, max_time: Duration) -> Result<Served> {
+fn serve<T>(
+    client: &mut dyn Client,
+    wanted: Vec<T>,
+    shape: fn(T) -> NewShape,
+    max_time: Duration,
+) -> Result<Served> {
     let start = Instant::now();
     let mut times = Vec::with_capacity(wanted.len());
-    for shape in wanted {
+    for shape in wanted.into_iter().map(shape) {
         let (handle, hash) = (shape.handle.clone(), shape.hash.get());
         if client.handle_for(&shape.key)?.is_some() {
             return Err("a new shape already exists".into());

@@ -18,7 +18,7 @@ use super::definition::{Chart, Workload};
 use crate::{
     Candidate, Result,
     candidate::FULL_STACK,
-    data::sample,
+    data::{Scale, sample},
     probe::{Latencies, memory},
     result::{Measure, Target},
     run::Run,
@@ -38,8 +38,6 @@ pub(crate) const WORKLOAD: Workload = Workload {
 
 /// The number of shapes in each store.
 const SHAPES: u64 = 10;
-/// The number of timed flushes.
-const FLUSHES: usize = 300;
 /// One store in this many is blocked.
 const BLOCKED: usize = 100;
 const CONNECTIONS: u32 = 64;
@@ -64,7 +62,8 @@ fn run(run: &mut Run<'_>) -> Result {
     let sizes: &[u64] = run.scale.pick([&[1, 3], &[1, 100], &[1, 100, 1_000], &[1, 100, 1_000]]);
     for stores in sizes {
         let mut candidates = [(FULL_STACK.name(), *stores)];
-        let rows = run.measure_rounds(&mut candidates, |stores| parent(run.directory()?.path(), *stores))?;
+        let rows = run
+            .measure_rounds(&mut candidates, |stores| parent(run.scale, run.directory()?.path(), *stores))?;
         for (at, (what, unit, most)) in OUTPUT.into_iter().enumerate() {
             let measure = Measure::lower(what, unit).at(*stores, "stores");
             // With few stores, the fixed cost of the process dominates.
@@ -78,9 +77,10 @@ fn run(run: &mut Run<'_>) -> Result {
     Ok(())
 }
 
-fn parent(directory: &Path, stores: u64) -> Result<Vec<f64>> {
+fn parent(scale: Scale, directory: &Path, stores: u64) -> Result<Vec<f64>> {
     let mut child = Command::new(std::env::current_exe()?);
-    let output = child.args(["--tenants", &stores.to_string(), "--dir"]).arg(directory).output()?;
+    let arguments = ["--scale", scale.name(), "--tenants", &stores.to_string(), "--dir"];
+    let output = child.args(arguments).arg(directory).output()?;
     let text = String::from_utf8(output.stdout)?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     if numbers.len() == OUTPUT.len() {
@@ -90,7 +90,9 @@ fn parent(directory: &Path, stores: u64) -> Result<Vec<f64>> {
 }
 
 /// Runs the child process: prints the values of [`OUTPUT`] in order.
-pub(crate) fn child(root: &Path, stores: usize) -> Result {
+pub(crate) fn child(scale: Scale, root: &Path, stores: usize) -> Result {
+    // The number of timed flushes.
+    let times = scale.pick([10, 100, 300, 300]);
     let flushers = FlusherPool::new(FlusherOptions::default());
     let limit = ConnectionLimit::new(CONNECTIONS);
     let (before, descriptors) = (memory::resident()?, count("/proc/self/fd")?);
@@ -106,7 +108,7 @@ pub(crate) fn child(root: &Path, stores: usize) -> Result {
     let threads = count("/proc/self/task")?;
     let descriptors = count("/proc/self/fd")?.saturating_sub(descriptors);
 
-    let healthy = flushes(all.iter(), SHAPES)?;
+    let healthy = flushes(all.iter(), SHAPES, times)?;
     let blocked: Vec<_> = (0..stores / BLOCKED).map(|number| root.join(number.to_string())).collect();
     // Another connection holds the write lock, so each attempt to write waits and fails.
     let holders = blocked.iter().map(|directory| {
@@ -119,7 +121,7 @@ pub(crate) fn child(root: &Path, stores: usize) -> Result {
         store.add(sample::shape(SHAPES + 1_000_000), Wait::No)?;
         store.request_flush();
     }
-    let others_blocked = flushes(all[holders.len()..].iter(), SHAPES + FLUSHES as u64)?;
+    let others_blocked = flushes(all[holders.len()..].iter(), SHAPES + times as u64, times)?;
     drop(holders);
 
     let each = |number: u64| number as f64 / stores as f64;
@@ -152,9 +154,13 @@ pub(super) fn fill(store: &ShapeMeta) -> Result {
 }
 
 /// Returns the times from an add until it is durable, each in the next store.
-fn flushes<'a>(stores: impl Iterator<Item = &'a ShapeMeta> + Clone, first: u64) -> Result<Latencies> {
+fn flushes<'a>(
+    stores: impl Iterator<Item = &'a ShapeMeta> + Clone,
+    first: u64,
+    times: usize,
+) -> Result<Latencies> {
     let mut latencies = Latencies::default();
-    for (number, store) in (first..).zip(stores.cycle().take(FLUSHES)) {
+    for (number, store) in (first..).zip(stores.cycle().take(times)) {
         let shape = sample::shape(number);
         let start = Instant::now();
         store.add(shape, Wait::No)?;
