@@ -3,7 +3,7 @@
 use shape_meta_core::{
     Counts, Handle, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp, conformance,
 };
-use shape_meta_sqlite::{CleanupTask, DiskIndexes, Recovery, SqliteStore};
+use shape_meta_sqlite::{CleanupTask, DiskIndexes, Mode, OnCorruption, Recovery, SqliteStore};
 
 use crate::support;
 
@@ -170,4 +170,47 @@ fn c1_a_preload_is_dropped_once_the_database_has_changed() {
     connection.execute_batch("DELETE FROM shape WHERE id = 3").expect("writes");
     connection.execute_batch(count).expect("writes");
     assert_eq!(load(&store).0.len(), 2, "the database differs from the one that the recovery has read");
+}
+
+/// Many shapes are read in two halves, by two connections at the same time.
+#[test]
+fn c6_a_recovery_of_many_shapes_reads_each_once() {
+    const SHAPES: u64 = 60_000;
+    let incomplete = [1, 2, SHAPES / 2, SHAPES / 2 + 1, SHAPES - 1, SHAPES];
+    for (mode, last_reads) in [(Mode::Wal, false), (Mode::Wal, true), (Mode::Exclusive, false)] {
+        let directory = support::directory();
+        let options = support::options().disk_indexes(DiskIndexes::Omitted).last_reads(last_reads).mode(mode);
+        let store = support::open(directory.path(), options.clone());
+        let state = |number| match incomplete.contains(&number) {
+            true => SnapshotState::Started,
+            false => SnapshotState::Complete,
+        };
+        let adds = (1..=SHAPES).map(|number| support::add(number, state(number)));
+        store.apply(&support::batch(SHAPES, adds)).expect("the batch applies");
+        store.close().expect("closes");
+
+        let store = support::open(directory.path(), options.clone());
+        let recovery = store.recover().expect("recovers");
+        assert_eq!((recovery.valid, &*recovery.removed), (SHAPES - 6, &*handles(&incomplete)));
+        let loaded = load(&store).0;
+        let live = (1..=SHAPES).filter(|number| !incomplete.contains(number));
+        assert!(loaded.iter().map(|entry| entry.created().get()).eq(live), "in the order of creation");
+        store.close().expect("closes");
+
+        for damaged in [3, SHAPES - 2] {
+            let connection = support::raw_connection(directory.path());
+            let change = |by: i64| {
+                let sql = format!("UPDATE shape SET hash = hash + {by} WHERE id = {damaged}");
+                assert_eq!(connection.execute(&sql, []).expect("writes"), 1);
+            };
+            change(1);
+            let refuse = options.clone().on_corruption(OnCorruption::Refuse);
+            let store = support::open(directory.path(), refuse);
+            let error = store.recover().expect_err("a row is damaged");
+            assert_eq!(error.kind(), shape_meta_core::ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(&format!("shape {damaged} ")), "{error}");
+            store.close().expect("closes");
+            change(-1);
+        }
+    }
 }

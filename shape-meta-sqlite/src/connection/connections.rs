@@ -485,12 +485,25 @@ impl Connections {
 
     /// Checks out a reader for as long as the caller holds it; `None` if there is no pool.
     pub(crate) fn reader(&self, operation: Operation) -> Result<Option<(PooledReader, Lease<'_>)>> {
+        self.reader_within(self.settings.options.checkout_timeout, operation)
+    }
+
+    /// As [`reader`](Self::reader), without a wait: for work that can do without.
+    pub(crate) fn spare_reader(&self, operation: Operation) -> Option<(PooledReader, Lease<'_>)> {
+        self.reader_within(Duration::ZERO, operation).ok().flatten()
+    }
+
+    fn reader_within(
+        &self,
+        timeout: Duration,
+        operation: Operation,
+    ) -> Result<Option<(PooledReader, Lease<'_>)>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(pool) = pool else {
             return if self.settings.has_readers() { Err(closed()) } else { Ok(None) };
         };
         let waiting = self.meter.wait(operation);
-        match pool.get() {
+        match pool.get(timeout) {
             Ok(mut reader) if reader.is_new => match self.check_reader(reader.connection()) {
                 Ok(()) => Ok(Some((reader, waiting.granted()))),
                 Err(error) => {

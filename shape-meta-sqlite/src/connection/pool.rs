@@ -1,4 +1,4 @@
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use rusqlite::Connection;
 use shape_meta_core::{Error, ErrorKind, Result};
@@ -33,15 +33,14 @@ impl ReaderPool {
         Self(Arc::new(Registration { id, limit, settings, _presence: presence }))
     }
 
-    /// Returns a reader. Waits for one at most for the checkout time-out.
+    /// Returns a reader. Waits for one at most for `timeout`.
     ///
     /// # Errors
     ///
     /// `Busy` if none became free, and the kinds of a failed open.
-    pub(crate) fn get(&self) -> Result<PooledReader> {
+    pub(crate) fn get(&self, timeout: Duration) -> Result<PooledReader> {
         let Registration { id, limit, settings, .. } = &*self.0;
-        let options = &settings.options;
-        let (connection, is_new) = match limit.acquire(*id, options.checkout_timeout) {
+        let (connection, is_new) = match limit.acquire(*id, timeout) {
             Some(Granted::Idle(connection)) => (connection, false),
             Some(Granted::Permit) => match settings.open_reader() {
                 Ok(connection) => (connection, true),
@@ -52,9 +51,8 @@ impl ReaderPool {
             },
             None => {
                 let message = format!(
-                    "no reader became free within the checkout time-out of {:?}; nothing has changed. Drop \
-                     scans earlier, or raise `max_readers` (and the connection limit, if there is one)",
-                    options.checkout_timeout
+                    "no reader became free within the checkout time-out of {timeout:?}; nothing has changed. \
+                     Drop scans earlier, or raise `max_readers` (and the connection limit, if there is one)"
                 );
                 return Err(Error::new(ErrorKind::Busy, message));
             }

@@ -78,6 +78,9 @@ pub(crate) const SCAN: &str = concat!(
     WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
+pub(crate) const LOAD_RANGE: &str =
+    concat!("SELECT ", entry_columns!(), " FROM shape WHERE shape.id BETWEEN ?1 AND ?2 ORDER BY shape.id");
+pub(crate) const FIRST_AND_LAST: &str = "SELECT (SELECT min(id) FROM shape), (SELECT max(id) FROM shape)";
 pub(crate) const SEEN_AT_OPEN: &str = "SELECT id, handle FROM shape WHERE id <= ?1 ORDER BY id";
 
 pub(crate) const ADDED_SINCE: &str = concat!(
@@ -185,6 +188,8 @@ pub(crate) const ALWAYS: &[Named] = &[
     ("has_shape", HAS_SHAPE),
     ("handle_of", HANDLE_OF),
     ("load", LOAD),
+    ("load_range", LOAD_RANGE),
+    ("first_and_last", FIRST_AND_LAST),
     ("found_at_open", SEEN_AT_OPEN),
     ("insert_shape", INSERT_SHAPE),
     ("mark", MARK),

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rusqlite::Connection;
 use shape_meta_core::{Entry, Result, Seq, store_parts::LastReadSnapshot};
@@ -39,9 +42,14 @@ impl Preload {
     }
 }
 
-/// Passes every entry to `visit`, in the order of creation. With `last_reads`, each has its last-read time.
+/// All row ids.
+pub(crate) const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
+
+/// Passes every entry with a row id in `ids` to `visit`, in the order of creation. With `last_reads`, each has
+/// its last-read time.
 pub(crate) fn each_entry(
     connection: &Connection,
+    ids: RangeInclusive<i64>,
     last_reads: Option<&LastReadSnapshot>,
     mut visit: impl FnMut(Entry),
 ) -> Result<()> {
@@ -50,7 +58,7 @@ pub(crate) fn each_entry(
         None => None,
     };
     let mut cursor = last_reads::SavedReadCursor::open(saved.as_mut())?;
-    each(connection, sql::LOAD, [], |found| {
+    each(connection, sql::LOAD_RANGE, [ids.start(), ids.end()], |found| {
         let saved = cursor.seek(row::seq(row::integer(found, 0)?))?;
         let entry = row::entry(found, |id| last_reads?.last_read_since(id, saved.map(|saved| saved.at)))?;
         if saved.is_some_and(|saved| saved.is_corrected) {

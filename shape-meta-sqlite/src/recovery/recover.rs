@@ -1,9 +1,9 @@
-use std::{sync::Arc, time::Instant};
+use std::{ops::RangeInclusive, panic::resume_unwind, sync::Arc, thread, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{
     Activity, Counts, Entry, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState,
-    store_parts::RemovedTimes,
+    store_parts::{LastReadSnapshot, RemovedTimes},
 };
 
 use crate::{
@@ -11,12 +11,14 @@ use crate::{
     connection::{operation::Operation, settings},
     error::{damaged_row, failed},
     format::{cleanup, meta::Meta, query::one, row, sql},
-    read::preload::each_entry,
+    read::preload::{ALL, each_entry},
     write::{batch::BatchWriter, change_log},
 };
 
 /// Bytes of page cache for a scan of a table.
 const SCAN_CACHE_BYTES: u64 = 256 << 10;
+/// The number of shapes from which on they are read in two halves.
+const IN_HALVES: u64 = 50_000;
 /// Limit on the capacity that is reserved from the stored count of shapes, which may be damaged.
 const MAX_RESERVED: usize = 1 << 20;
 
@@ -77,6 +79,52 @@ impl FoundRows {
     }
 }
 
+/// The shapes that were read.
+struct Scanned {
+    found: FoundRows,
+    incomplete: Vec<Entry>,
+    /// The complete ones, if they are kept for the load of a cache.
+    complete: Option<Vec<Arc<Entry>>>,
+}
+
+impl Scanned {
+    /// Reads and verifies the shapes with these row ids, which are about `expected`. Keeps the complete ones
+    /// if there are last reads for them.
+    fn scan(
+        connection: &Connection,
+        ids: RangeInclusive<i64>,
+        last_reads: Option<&LastReadSnapshot>,
+        expected: u64,
+    ) -> Result<Self> {
+        let mut complete = last_reads.map(|_| Vec::new());
+        if let Some(complete) = &mut complete {
+            complete.reserve_exact(usize::try_from(expected).unwrap_or(0).min(MAX_RESERVED));
+        }
+        let mut scanned = Self { found: FoundRows::default(), incomplete: Vec::new(), complete };
+        each_entry(connection, ids, last_reads, |entry| {
+            scanned.found.add(&entry);
+            match (entry.state().is_complete(), &mut scanned.complete) {
+                (false, _) => scanned.incomplete.push(entry),
+                (true, Some(complete)) => complete.push(Arc::new(entry)),
+                (true, None) => {}
+            }
+        })?;
+        Ok(scanned)
+    }
+
+    /// Returns these shapes and then the others.
+    fn followed_by(mut self, rest: Self) -> Self {
+        self.found.counts.total += rest.found.counts.total;
+        self.found.counts.indexed += rest.found.counts.indexed;
+        self.found.relations += rest.found.relations;
+        self.incomplete.extend(rest.incomplete);
+        if let Some(complete) = &mut self.complete {
+            complete.extend(rest.complete.into_iter().flatten());
+        }
+        self
+    }
+}
+
 impl SqliteStore {
     /// Removes the shapes whose snapshot is not complete. The same transaction makes cleanup tasks of them
     /// (C12).
@@ -131,29 +179,8 @@ impl SqliteStore {
         let mut meta = Meta::read(&transaction)?;
         self.connections.check_owner(&meta)?;
 
-        let mut incomplete = Vec::new();
-        let mut complete = Vec::new();
-        // Reads all rows, not only incomplete ones, so that each is verified before any is served. A cache
-        // above then loads the entries from memory (`Preload`).
-        let options = &self.connections.settings().options;
-        let keeps_preload = !options.last_reads;
-        if keeps_preload {
-            complete.reserve_exact(usize::try_from(meta.counts.total).unwrap_or(0).min(MAX_RESERVED));
-        }
-        // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
-        settings::set_cache(&transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
-        let last_reads = keeps_preload.then(|| self.recency.snapshot(&RemovedTimes::default()));
-        let mut found = FoundRows::default();
-        let scanned = each_entry(&transaction, last_reads.as_ref(), |entry| {
-            found.add(&entry);
-            match entry.state().is_complete() {
-                false => incomplete.push(entry),
-                true if keeps_preload => complete.push(Arc::new(entry)),
-                true => {}
-            }
-        });
-        settings::set_cache(&transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
-        scanned?;
+        // Reads all rows, not only incomplete ones, so that each is verified before any is served.
+        let Scanned { found, incomplete, complete } = self.scan_shapes(&transaction, &meta)?;
         found.check(&transaction, &meta, self.disk_indexes())?;
         let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?
             .with_cleanup_tasks(self.cleanup.is_enabled());
@@ -171,10 +198,61 @@ impl SqliteStore {
         transaction.commit().map_err(failed("commit the recovery"))?;
         self.cleanup.set_pending(tasks);
         self.set_cached_counts(meta.counts);
-        if keeps_preload {
+        if let Some(complete) = complete {
             self.preload.put(meta, complete);
         }
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, cleanup_tasks: tasks, quarantined: None })
+    }
+    /// Reads all shapes, in the transaction of the writer, before it writes.
+    ///
+    /// Many are read in two halves at the same time. The second one is read by a reader, if one is free: it
+    /// sees the same rows, since nothing else can commit.
+    fn scan_shapes(&self, transaction: &Connection, meta: &Meta) -> Result<Scanned> {
+        let options = &self.connections.settings().options;
+        // A cache above loads the entries from memory (`Preload`).
+        let last_reads = (!options.last_reads).then(|| self.recency.snapshot(&RemovedTimes::default()));
+        let last_reads = last_reads.as_ref();
+        // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
+        settings::set_cache(transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
+        let total = meta.counts.total;
+        let halves = match total {
+            ..IN_HALVES => Ok(None),
+            _ => one(transaction, sql::FIRST_AND_LAST, [], |ends| {
+                Ok((row::integer(ends, 0)?, row::integer(ends, 1)?))
+            }),
+        };
+        let halves = halves.map(|ends| Some((ends?, self.connections.spare_reader(Operation::Recover)?)));
+        let scanned = halves.and_then(|halves| match halves {
+            None => Scanned::scan(transaction, ALL, last_reads, total),
+            Some(((first, last), (reader, mut lease))) => {
+                let middle = first.midpoint(last);
+                let rest = middle + 1..=*ALL.end();
+                let read = {
+                    let rest = rest.clone();
+                    move || {
+                        let read = Scanned::scan(reader.connection(), rest, last_reads, 0);
+                        lease.record(&read);
+                        drop(lease);
+                        read
+                    }
+                };
+                let (here, there) = thread::scope(|scope| {
+                    let thread = thread::Builder::new().name("shape-meta-recover".into());
+                    let there = thread.spawn_scoped(scope, read);
+                    let here = Scanned::scan(transaction, *ALL.start()..=middle, last_reads, total);
+                    (here, there.map(|thread| thread.join()))
+                });
+                let rest = match there {
+                    Ok(Ok(rest)) => rest,
+                    Ok(Err(panic)) => resume_unwind(panic),
+                    // No thread could be started.
+                    Err(_) => Scanned::scan(transaction, rest, last_reads, 0),
+                };
+                here.and_then(|here| Ok(here.followed_by(rest?)))
+            }
+        });
+        settings::set_cache(transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
+        scanned
     }
 }

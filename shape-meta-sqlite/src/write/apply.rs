@@ -11,7 +11,10 @@ use crate::{
     connection::operation::Operation,
     error::failed,
     format::{block::BlockReader, cleanup, meta::Meta, query::one, row, sql},
-    read::{last_reads, preload::each_entry},
+    read::{
+        last_reads,
+        preload::{self, each_entry},
+    },
     write::{batch::BatchWriter, change_log},
 };
 
@@ -130,7 +133,7 @@ impl SqliteStore {
             })?;
             observe(&transaction, &meta)?;
             let mut rows = 0;
-            each_entry(&transaction, Some(&last_reads), |entry| {
+            each_entry(&transaction, preload::ALL, Some(&last_reads), |entry| {
                 rows += 1;
                 each(Arc::new(entry));
             })?;
