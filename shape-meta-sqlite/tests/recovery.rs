@@ -194,7 +194,7 @@ fn c6_a_recovery_of_many_shapes_reads_each_once() {
         assert_eq!((recovery.valid, &*recovery.removed), (SHAPES - 6, &*handles(&incomplete)));
         let loaded = load(&store).0;
         let live = (1..=SHAPES).filter(|number| !incomplete.contains(number));
-        assert!(loaded.iter().map(|entry| entry.created().get()).eq(live), "in the order of creation");
+        assert!(loaded.iter().map(|(id, ..)| *id).eq(live), "in the order of creation");
         store.close().expect("closes");
 
         for damaged in [3, SHAPES - 2] {
