@@ -74,6 +74,11 @@ impl<'a> Run<'a> {
         self.workload = workload;
     }
 
+    /// Returns the figures of all workloads.
+    pub(crate) fn figures(&self) -> &[Figure] {
+        &self.figures
+    }
+
     pub(crate) fn into_figures(self) -> Vec<Figure> {
         self.figures
     }
@@ -192,7 +197,7 @@ impl<'a> Run<'a> {
 
     /// Records one figure of each row. Skips rows without a value.
     pub(crate) fn record<R>(&mut self, rows: &[Row<R>], measure: Measure, value: impl Fn(&R) -> Option<f64>) {
-        let figures = self.figures(rows, &measure, value);
+        let figures = self.figures_of(rows, &measure, value);
         self.figures.extend(figures);
     }
 
@@ -208,7 +213,7 @@ impl<'a> Run<'a> {
             move |round: &R| Some(latencies(round).at(quantile))
         };
         self.record(rows, measure.prefixed_with_limit("p50 of"), at(0.5));
-        let mut figures = self.figures(rows, &measure.prefixed_with_target("p99 of"), at(0.99));
+        let mut figures = self.figures_of(rows, &measure.prefixed_with_target("p99 of"), at(0.99));
         for figure in &mut figures {
             // The distribution of all rounds is drawn in the charts.
             let row = rows.iter().find(|row| row.candidate == figure.candidate);
@@ -220,7 +225,7 @@ impl<'a> Run<'a> {
         self.record(rows, measure.prefixed("max of"), |round| Some(latencies(round).max()));
     }
 
-    fn figures<R>(
+    fn figures_of<R>(
         &self,
         rows: &[Row<R>],
         measure: &Measure,

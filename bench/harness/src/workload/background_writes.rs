@@ -37,7 +37,7 @@ pub(super) struct Writers {
 /// which a busy processor delays a read.
 pub(super) fn compare(run: &mut Run<'_>, writers: Writers, target: Option<Target>) -> Result {
     let shapes = run.scale.shapes();
-    let duration = Duration::from_millis(run.scale.pick([30, 100, 1_500, 1_500]));
+    let duration = Duration::from_millis(run.scale.pick([30, 80, 1_500, 1_500]));
     let mut candidates = run.candidates(shapes);
     candidates.push(&BareEvmap);
     let filling = Filling { name: "plain", shapes, shape: sample::shape };

@@ -7,7 +7,7 @@ use crate::{Candidate, Result, candidate::FULL_STACK, data::sample, result::Meas
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "closing",
-    about: "closing with 100,000 pending changes, which are all written",
+    about: "closing with 50,000 to 100,000 pending changes, which are all written",
     run,
     charts: &[],
 };
@@ -16,7 +16,7 @@ fn run(run: &mut Run<'_>) -> Result {
     if !run.has_full_stack() {
         return Ok(());
     }
-    let pending = run.scale.pick([100, 100_000, 100_000, 100_000]);
+    let pending = run.scale.pick([100, 50_000, 100_000, 100_000]);
     let rows = run.measure_in_new_directories(&[&FULL_STACK as &dyn Candidate], |_, directory| {
         let store = FULL_STACK.open_with(directory, pending, SqliteOptions::default())?;
         store.pause();

@@ -35,7 +35,7 @@ struct Round {
 
 fn run(run: &mut Run<'_>) -> Result {
     let shapes = run.scale.pick([500, 20_000, 1_000_000, 1_000_000]);
-    let duration = Duration::from_millis(run.scale.pick([30, 150, 2_000, 2_000]));
+    let duration = Duration::from_millis(run.scale.pick([30, 100, 2_000, 2_000]));
     let mut candidates = run.candidates(shapes);
     candidates.retain(|one| one.kind() == Kind::Composition);
     // Of its own, since it evicts shapes that others read.

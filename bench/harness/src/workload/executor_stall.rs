@@ -71,7 +71,7 @@ const FORMS: &[Form] = &[
 ];
 
 fn run(run: &mut Run<'_>) -> Result {
-    let calls = run.scale.pick([2, 10, 100, 100]);
+    let calls = run.scale.pick([2, 8, 100, 100]);
     let candidates = run.candidates(0);
     let is_candidate =
         |composition: &Composition| candidates.iter().any(|one| one.name() == composition.name());

@@ -45,7 +45,7 @@ struct Round {
 fn run(run: &mut Run<'_>) -> Result {
     let clients: u64 = run.scale.pick([4, 64, 256, 256]);
     let shapes: u64 = run.scale.pick([10, 200, 200, 200]);
-    let max_time = Duration::from_millis(run.scale.pick([50, 150, 3_000, 3_000]));
+    let max_time = Duration::from_millis(run.scale.pick([50, 120, 3_000, 3_000]));
     let existing = run.scale.pick([500, 10_000, 100_000, 100_000]);
     let filling = Filling { name: "plain", shapes: existing, shape: sample::shape };
     let random_reads = RandomReads::new(existing, existing.min(10_000));
@@ -151,14 +151,18 @@ fn round<T: Send>(
     let ended = served.iter().flat_map(|client| &client.times).max().ok_or("no shape was served")?;
     let mut latencies = Latencies::default();
     served.iter().flat_map(|client| &client.times).for_each(|at| latencies.record(*at - due));
-    // Restores the content for the next round.
-    let mut client = store.client()?;
-    for (number, served) in served.iter().enumerate() {
-        let first = from + number as u64 * shapes;
-        (first..first + served.times.len() as u64)
-            .try_for_each(|number| client.remove(&sample::handle(number)))?;
-    }
-    drop(client);
+    // Restores the content for the next round. Some stores are faster with several clients.
+    thread::scope(|scope| {
+        let removing = (from..).step_by(shapes as usize).zip(&served).map(|(first, served)| {
+            let added = first..first + served.times.len() as u64;
+            scope.spawn(move || {
+                let mut client = store.client()?;
+                added.into_iter().try_for_each(|number| client.remove(&sample::handle(number)))
+            })
+        });
+        let removing: Vec<_> = removing.collect();
+        removing.into_iter().try_for_each(|one| one.join().map_err(|_| "a client panicked")?)
+    })?;
     store.flush()?;
     let rate = latencies.len() as f64 / (*ended - due).as_secs_f64();
     Ok(Round { served: latencies, reads, rate })
