@@ -42,8 +42,7 @@ struct Round {
 fn run(run: &mut Run<'_>) -> Result {
     let shapes = run.scale.pick([200, 40_000, 200_000, 200_000]);
     let max_time = Duration::from_millis(run.scale.pick([50, 100, 1_000, 1_000]));
-    let clients: &[u64] =
-        run.scale.pick([&[1, 8], &[1, 8, 64], &[1, 2, 4, 8, 16, 64, 256], &[1, 8, 64, 256]]);
+    let clients: &[u64] = run.scale.pick([&[1, 8], &[1, 8], &[1, 2, 4, 8, 16, 64, 256], &[1, 8, 64, 256]]);
     let bare = run.backend.bare();
     for clients in clients {
         let mut candidates = run.candidates(shapes);

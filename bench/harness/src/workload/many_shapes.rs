@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Candidate, Result,
     candidate::{Backend, BareEvmap, DEFINITIONS, SAME_THREAD},
-    data::{Scale, sample},
+    data::sample,
     result::{Measure, Target},
     run::{Filling, Run},
 };
@@ -30,11 +30,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
 fn run(run: &mut Run<'_>) -> Result {
     let max_time = Duration::from_millis(run.scale.pick([5, 30, 300, 300]));
     let bare = run.backend.bare();
-    let sizes = match run.scale {
-        Scale::Quick => &[10_000, 100_000],
-        scale => scale.sizes(),
-    };
-    for shapes in sizes {
+    for shapes in run.scale.sizes() {
         let mut candidates = run.candidates(*shapes);
         candidates.extend([&BareEvmap as &dyn Candidate, bare]);
         if run.backend == Backend::Postgres {

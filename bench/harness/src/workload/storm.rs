@@ -151,18 +151,14 @@ fn round<T: Send>(
     let ended = served.iter().flat_map(|client| &client.times).max().ok_or("no shape was served")?;
     let mut latencies = Latencies::default();
     served.iter().flat_map(|client| &client.times).for_each(|at| latencies.record(*at - due));
-    // Restores the content for the next round. Some stores are faster with several clients.
-    thread::scope(|scope| {
-        let removing = (from..).step_by(shapes as usize).zip(&served).map(|(first, served)| {
-            let added = first..first + served.times.len() as u64;
-            scope.spawn(move || {
-                let mut client = store.client()?;
-                added.into_iter().try_for_each(|number| client.remove(&sample::handle(number)))
-            })
-        });
-        let removing: Vec<_> = removing.collect();
-        removing.into_iter().try_for_each(|one| one.join().map_err(|_| "a client panicked")?)
-    })?;
+    // Restores the content for the next round.
+    let mut client = store.client()?;
+    for (number, served) in served.iter().enumerate() {
+        let first = from + number as u64 * shapes;
+        (first..first + served.times.len() as u64)
+            .try_for_each(|number| client.remove(&sample::handle(number)))?;
+    }
+    drop(client);
     store.flush()?;
     let rate = latencies.len() as f64 / (*ended - due).as_secs_f64();
     Ok(Round { served: latencies, reads, rate })
