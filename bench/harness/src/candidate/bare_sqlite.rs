@@ -40,8 +40,10 @@ impl Candidate for BareSqlite {
     }
 
     fn open(&self, directory: &Path, _: u64) -> Result<Box<dyn Store>> {
-        // The store creates the tables, so they are the same.
-        drop(FULL_STACK.open_with(directory, 0, SqliteOptions::default())?);
+        // The store creates the tables, so they are the same. It would repair the rows of an earlier filling.
+        if !directory.join("shape-meta.sqlite3").exists() {
+            drop(FULL_STACK.open_with(directory, 0, SqliteOptions::default())?);
+        }
         Ok(Box::new(Open { writer: connect(directory)?.into(), directory: directory.to_owned() }))
     }
 }
