@@ -50,21 +50,18 @@ impl ShapeStore for SqliteStore {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
         self.connections.read(Operation::RecordOf, |connection| {
             let found = one(connection, sql::DEFINITION, [id], |found| {
-                let is_block = row::is_block(found, 0)?;
+                let is_live = row::integer(found, row::DEFINITION_COLUMNS)? != 0;
                 let record = row::find_record(found, 0, Arc::clone(entry), &mut BlockReader::default())?;
-                Ok(record.map(|record| (Arc::new(record), is_block)))
+                Ok(record.map(|record| is_live.then(|| Arc::new(record))))
             })?;
-            // No row id is given twice, so a shape that is still there now was there before. A removal
-            // deletes the shape and its definition, but a block stays while it has other shapes.
+            // A removal deletes both rows, and no row id is given twice: a shape that is still there now was
+            // there before.
             match found.flatten() {
-                Some((record, false)) => Ok(Some(record)),
-                found => {
-                    let is_live = one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some();
-                    match found {
-                        None if is_live => Err(row::missing_definition(id)),
-                        found => Ok(found.filter(|_| is_live).map(|(record, _)| record)),
-                    }
+                Some(record) => Ok(record),
+                None if one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some() => {
+                    Err(row::missing_definition(id))
                 }
+                None => Ok(None),
             }
         })
     }
