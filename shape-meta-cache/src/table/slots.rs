@@ -1,6 +1,6 @@
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use shape_meta_core::{Entry, Key, Relation};
 
 /// The position of an entry in the table.
