@@ -23,7 +23,8 @@ fn corruption_is_reported_and_repaired() {
     for disk_indexes in [DiskIndexes::Maintained, DiskIndexes::Omitted] {
         let directory = directory();
         let store = open(directory.path(), disk_indexes);
-        fill(&store, 1..=20);
+        // The 17th definition in a row of its own: a batch shares rows.
+        [1..=16, 17..=17, 18..=20].into_iter().for_each(|numbers| fill(&store, numbers));
         store.close().expect("closes");
         assert_eq!(run(&["verify", path(&directory)]).code, 0);
         corrupt(&directory);

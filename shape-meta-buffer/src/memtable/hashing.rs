@@ -1,6 +1,6 @@
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use shape_meta_core::{Key, Relation};
 
 /// The hash function of the overlay, computed once per call and outside of its lock.
