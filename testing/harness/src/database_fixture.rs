@@ -426,13 +426,10 @@ fn assert_rows_equal_direct(fixture: &DatabaseFixture, history: &History) {
         drop(store);
         open()
     });
-    let expected = Rows::of(directory.path()).without_lookup_tables();
+    let rows = |path: &Path| Rows::of(path).without_lookup_tables().with_definitions_of(path);
+    let expected = rows(directory.path());
     drop(direct);
-    assert_eq!(
-        Rows::of(&fixture.path()).without_lookup_tables(),
-        expected,
-        "C5: the rows equal those of the direct composition"
-    );
+    assert_eq!(rows(&fixture.path()), expected, "C5: the rows equal those of the direct composition");
 }
 
 /// Asserts that the look-up tables, if there are any, equal those that an open would rebuild from the shapes.

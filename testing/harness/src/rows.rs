@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use rusqlite::{Connection, types::Value};
+use shape_meta_core::{Error, ScanItem};
+use shape_meta_sqlite::Inspector;
 
 /// The name of a database file in its directory.
 pub const DATABASE_FILE: &str = "shape-meta.sqlite3";
@@ -56,6 +58,26 @@ impl Rows {
     /// Removes the look-up tables, which a database below a full mirror does not have.
     pub fn without_lookup_tables(mut self) -> Self {
         self.0.retain(|table, _| !table.ends_with("_lookup"));
+        self
+    }
+
+    /// Replaces the rows of definitions by the definitions in them. Those that one batch adds share rows, and
+    /// batches differ by design.
+    pub fn with_definitions_of(mut self, directory: &Path) -> Self {
+        let mut definitions = Vec::new();
+        let inspector = Inspector::open(directory).expect("the database can be read");
+        let each = |item: Result<ScanItem, Error>| {
+            let record = item.expect("it is sound").record;
+            let dependencies: Vec<u8> = record.dependencies.iter().flat_map(|key| *key.as_bytes()).collect();
+            definitions.push(vec![
+                ("id".to_owned(), Value::Integer(record.entry.created().get().cast_signed())),
+                ("dependencies".to_owned(), Value::Blob(dependencies)),
+                ("body".to_owned(), Value::Blob(record.definition.to_vec())),
+            ]);
+            true
+        };
+        inspector.scan(each).expect("the database can be read");
+        self.0.insert("definition".to_owned(), definitions);
         self
     }
 
