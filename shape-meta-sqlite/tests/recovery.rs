@@ -1,7 +1,13 @@
 //! Recovery at open: incomplete shapes are removed, and handed to the cleaner until it acknowledges them.
 
+use std::{
+    sync::{Arc, Mutex},
+    thread::{self, ThreadId},
+};
+
 use shape_meta_core::{
-    Counts, Handle, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState, Timestamp, conformance,
+    Checkin, Counts, ErrorKind, Handle, Observer, ReadShapes, Seq, ShapeStore, ShapeStoreExt, SnapshotState,
+    Timestamp, conformance,
 };
 use shape_meta_sqlite::{CleanupTask, DiskIndexes, Mode, OnCorruption, Recovery, SqliteStore};
 
@@ -97,13 +103,13 @@ fn handles_are_returned_until_their_cleanup_is_acknowledged() {
 #[test]
 fn a_recovery_is_reported_to_the_observer() {
     #[derive(Default)]
-    struct RecoveryLog(std::sync::Mutex<Vec<(u64, usize)>>);
-    impl shape_meta_core::Observer for RecoveryLog {
+    struct RecoveryLog(Mutex<Vec<(u64, usize)>>);
+    impl Observer for RecoveryLog {
         fn recovered(&self, recovered: &shape_meta_core::RecoveryStats) {
             self.0.lock().expect("no thread panicked").push((recovered.valid, recovered.removed));
         }
     }
-    let (directory, log) = (support::directory(), std::sync::Arc::new(RecoveryLog::default()));
+    let (directory, log) = (support::directory(), Arc::new(RecoveryLog::default()));
     let store = support::open_observed(directory.path(), support::options(), log.clone());
     support::fill(&store, 1..=2);
     store.apply(&support::batch(3, [support::add(3, SnapshotState::Pending)])).expect("the batch applies");
@@ -158,7 +164,7 @@ fn c1_a_preload_is_dropped_once_the_database_has_changed() {
         .expect("writes");
     assert_eq!(load(&store).0.len(), 4, "the load takes what the recovery has read");
     let kind = store.load(&mut |_| {}).map_err(|error| error.kind());
-    assert_eq!(kind, Err(shape_meta_core::ErrorKind::Corrupt), "the next one misses a row on disk");
+    assert_eq!(kind, Err(ErrorKind::Corrupt), "the next one misses a row on disk");
     drop(store);
     let count = "UPDATE meta SET total = (SELECT count(*) FROM shape), checksum = NULL,
         indexed = (SELECT sum(indexed) FROM shape)";
@@ -207,10 +213,51 @@ fn c6_a_recovery_of_many_shapes_reads_each_once() {
             let refuse = options.clone().on_corruption(OnCorruption::Refuse);
             let store = support::open(directory.path(), refuse);
             let error = store.recover().expect_err("a row is damaged");
-            assert_eq!(error.kind(), shape_meta_core::ErrorKind::Corrupt, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
             assert!(error.to_string().contains(&format!("shape {damaged} ")), "{error}");
             store.close().expect("closes");
             change(-1);
         }
+    }
+}
+
+/// An observer may call the store. A write within an operation of its thread is refused; from another thread it
+/// would wait for the recovery, which waits for it.
+#[test]
+fn c6_a_recovery_calls_the_observer_on_its_own_thread() {
+    #[derive(Default)]
+    struct Threads(Mutex<Vec<ThreadId>>);
+
+    impl Observer for Threads {
+        fn checkin(&self, _: &Checkin) {
+            self.0.lock().expect("no thread panicked").push(thread::current().id());
+        }
+    }
+
+    let directory = support::directory();
+    let options = support::options().disk_indexes(DiskIndexes::Omitted);
+    let observer = Arc::new(Threads::default());
+    let store = support::open_observed(directory.path(), options, Arc::clone(&observer) as _);
+    support::fill(&store, 1..=50_000);
+    observer.0.lock().expect("no thread panicked").clear();
+    store.recover().expect("recovers");
+    let threads = observer.0.lock().expect("no thread panicked").clone();
+    assert_eq!(threads, [thread::current().id(); 2], "of a reader and of the writer");
+}
+
+/// A row with the largest row id is damage, as the count shows.
+#[test]
+fn c11_a_recovery_of_any_row_ids_is_no_panic() {
+    for kept in ["id = 1", "false"] {
+        let directory = support::directory();
+        let refuse = support::options().on_corruption(OnCorruption::Refuse);
+        let store = support::open(directory.path(), refuse.disk_indexes(DiskIndexes::Omitted));
+        support::fill(&store, 1..=50_000);
+        let damage = format!(
+            "DELETE FROM shape WHERE NOT ({kept}); UPDATE shape SET id = {}, checksum = NULL",
+            i64::MAX
+        );
+        support::raw_connection(directory.path()).execute_batch(&damage).expect("damages");
+        assert_eq!(store.recover().expect_err("damaged").kind(), ErrorKind::Corrupt);
     }
 }

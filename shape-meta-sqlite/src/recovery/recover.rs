@@ -9,7 +9,7 @@ use shape_meta_core::{
 use crate::{
     DiskIndexes, OnCorruption, SqliteStore,
     connection::{operation::Operation, settings},
-    error::{damaged_row, failed},
+    error::{damaged_row, failed, invalidates_connection},
     format::{cleanup, meta::Meta, query::one, row, sql},
     read::preload::{ALL, each_entry},
     write::{batch::BatchWriter, change_log},
@@ -204,6 +204,7 @@ impl SqliteStore {
         let removed = incomplete.iter().map(|entry| entry.handle().clone()).collect();
         Ok(Recovery { valid: meta.counts.total, removed, cleanup_tasks: tasks, quarantined: None })
     }
+
     /// Reads all shapes, in the transaction of the writer, before it writes.
     ///
     /// Many are read in two halves at the same time. The second one is read by a reader, if one is free: it
@@ -227,15 +228,11 @@ impl SqliteStore {
             None => Scanned::scan(transaction, ALL, last_reads, total),
             Some(((first, last), (reader, mut lease))) => {
                 let middle = first.midpoint(last);
-                let rest = middle + 1..=*ALL.end();
+                // A single row with the largest id is read twice. It is damage, since more are counted.
+                let rest = middle.saturating_add(1)..=*ALL.end();
                 let read = {
                     let rest = rest.clone();
-                    move || {
-                        let read = Scanned::scan(reader.connection(), rest, last_reads, 0);
-                        lease.record(&read);
-                        drop(lease);
-                        read
-                    }
+                    move || (Scanned::scan(reader.connection(), rest, last_reads, 0), reader)
                 };
                 let (here, there) = thread::scope(|scope| {
                     let thread = thread::Builder::new().name("shape-meta-recover".into());
@@ -244,11 +241,18 @@ impl SqliteStore {
                     (here, there.map(|thread| thread.join()))
                 });
                 let rest = match there {
-                    Ok(Ok(rest)) => rest,
+                    Ok(Ok((rest, mut reader))) => {
+                        reader.is_broken =
+                            rest.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
+                        rest
+                    }
                     Ok(Err(panic)) => resume_unwind(panic),
                     // No thread could be started.
                     Err(_) => Scanned::scan(transaction, rest, last_reads, 0),
                 };
+                // On this thread: an observer that calls the store is within an operation of it.
+                lease.record(&rest);
+                drop(lease);
                 here.and_then(|here| Ok(here.followed_by(rest?)))
             }
         });
