@@ -187,3 +187,57 @@ fn c5_definitions_of_any_size_are_returned() {
     assert_eq!(rows(&directory), expected, "large ones have rows of their own");
     assert_sound(&directory, store);
 }
+
+/// A block whose column `first` became null looks as a row of one definition. Such a row of version 1 has no
+/// checksum, so that of a block tells them apart.
+#[test]
+fn c11_a_block_that_lost_its_first_shape_is_not_served() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=16);
+    let damage = "UPDATE definition SET first = NULL WHERE id = 16";
+    assert_eq!(support::raw_connection(directory.path()).execute(damage, []).expect("damages"), 1);
+    for number in 1..=16 {
+        let found = store.record_of(&record(number).entry);
+        assert_eq!(found.expect_err("damaged").kind(), ErrorKind::Corrupt, "{number}");
+    }
+    let repaired = store.rebuild_from(TrustedState::default()).expect("rebuilds");
+    assert_eq!((repaired.saved, repaired.missing()), (0, 16));
+    assert_sound(&directory, store);
+}
+
+#[test]
+fn c5_empty_definitions_are_returned() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let records: Vec<_> = (1..=5)
+        .map(|number| {
+            let (dependencies, definition) = Default::default();
+            Arc::new(Record { dependencies, definition, ..Record::clone(&record(number)) })
+        })
+        .collect();
+    let state = SnapshotState::Complete;
+    apply(&store, 5, records.iter().map(|record| Change::Add { record: Arc::clone(record), state }));
+    for expected in &records {
+        let found = store.record_of(&expected.entry).expect("reads").expect("it is live");
+        assert_eq!(found.definition, expected.definition);
+    }
+    assert_sound(&directory, store);
+}
+
+#[test]
+fn c11_row_ids_near_the_ends_are_no_panic() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    support::fill(&store, 1..=40);
+    let damage = format!(
+        "UPDATE definition SET id = {0} + 1, first = {0} WHERE id = 16; UPDATE shape SET id = {0} + 1, checksum = NULL WHERE id = 16",
+        i64::MIN
+    );
+    support::raw_connection(directory.path()).execute_batch(&damage).expect("damages");
+    store.close().expect("closes");
+    let inspector = Inspector::open(directory.path()).expect("opens");
+    let mut problems = Vec::new();
+    inspector.verify(None, &mut |problem| problems.push(problem)).expect("verifies");
+    assert!(!problems.is_empty());
+}

@@ -10,9 +10,9 @@
 
 use std::mem;
 
-use shape_meta_core::Key;
+use shape_meta_core::{Key, store_parts::checksum};
 
-use crate::format::row::Defect;
+use crate::format::row::{self, Defect};
 
 /// The largest number of definitions in a block: reading one decompresses all.
 const SHAPES: usize = 16;
@@ -85,6 +85,14 @@ pub(crate) struct Block<'a> {
     pub(crate) list: &'a [u8],
     /// The column `body`.
     pub(crate) content: &'a [u8],
+}
+
+impl Block<'_> {
+    /// Returns the column `checksum`. Each definition has its own in the list. That of a block only has to differ
+    /// from null: if the column `first` is lost, the row is then no definition of version 1, which has none.
+    pub(crate) fn checksum(&self) -> i64 {
+        checksum::of(row::seq(self.id), self.list)
+    }
 }
 
 impl BlockBuilder {
@@ -182,7 +190,7 @@ impl BlockReader {
         for member in members {
             let (own, after) = rest.split_at(member.dependencies as usize * 32 + member.body as usize);
             rest = after;
-            if block.id - i64::from(member.distance) == id {
+            if block.id.checked_sub(member.distance.into()) == Some(id) {
                 let (dependencies, body) = own.split_at(member.dependencies as usize * 32);
                 return Ok(Some(StoredDefinition {
                     id,
@@ -220,13 +228,14 @@ impl BlockReader {
     }
 }
 
-/// Returns the ids of the shapes in a block.
+/// Returns the ids of the shapes in a block. A damaged list may name others, which have definitions elsewhere.
 ///
 /// # Errors
 ///
 /// What is wrong with its list.
-pub(crate) fn shapes(id: i64, list: &[u8]) -> Result<impl Iterator<Item = i64>, Defect> {
-    Ok(members(list)?.into_iter().map(move |member| id.saturating_sub(member.distance.into())))
+pub(crate) fn shapes(id: i64, first: i64, list: &[u8]) -> Result<impl Iterator<Item = i64>, Defect> {
+    let of_member = move |member: Member| id.checked_sub(member.distance.into()).filter(|id| *id >= first);
+    Ok(members(list)?.into_iter().filter_map(of_member))
 }
 
 fn members(list: &[u8]) -> Result<Vec<Member>, Defect> {
@@ -263,7 +272,7 @@ mod tests {
         assert_eq!((block.first, block.id), (3, 3 * SHAPES as i64));
         let size: usize = ids.iter().map(|id| 64 + definition(*id).len()).sum();
         assert!(block.content.len() < size / 4, "{} of {size} bytes", block.content.len());
-        assert_eq!(shapes(block.id, block.list).expect("sound").collect::<Vec<_>>(), ids);
+        assert_eq!(shapes(block.id, block.first, block.list).expect("sound").collect::<Vec<_>>(), ids);
 
         let mut reader = BlockReader::default();
         for id in 0..=block.id + 3 {
@@ -277,5 +286,16 @@ mod tests {
             });
             assert_eq!(found, expected, "{id}");
         }
+    }
+
+    #[test]
+    fn a_list_names_no_shape_outside_of_its_block() {
+        let mut list = Vec::new();
+        for distance in [20, 7, 0, u32::MAX] {
+            Member { distance, dependencies: 0, body: 0, checksum: 0 }.encode(&mut list);
+        }
+        let found = |id, first| shapes(id, first, &list).expect("well-formed").collect::<Vec<_>>();
+        assert_eq!(found(30, 20), [23, 30]);
+        assert_eq!(found(i64::MIN + 7, i64::MIN), [i64::MIN, i64::MIN + 7]);
     }
 }

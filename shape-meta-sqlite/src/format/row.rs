@@ -104,7 +104,7 @@ pub(crate) struct DefinitionRow<'r> {
     pub(crate) id: i64,
     pub(crate) dependencies: &'r [u8],
     pub(crate) body: &'r [u8],
-    /// `None` in a row of version 1, and in a block.
+    /// `None` in a row of version 1. Not verified in a block, whose definitions have checksums of their own.
     pub(crate) checksum: Option<i64>,
     /// The first shape of a block; `None` if the row is one definition.
     pub(crate) first: Option<i64>,

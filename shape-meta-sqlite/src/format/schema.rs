@@ -157,7 +157,7 @@ pub(crate) const V4: &str = "
 /// Migrates version 4 to version 5.
 pub(crate) const V5: &str = "
     -- NULL: the row is one definition. Otherwise it is a block with those of shapes from `first` to `id`;
-    -- `dependencies` is the list of its definitions, `body` their content, and `checksum` is NULL. `block.rs`.
+    -- `dependencies` is the list of its definitions with their checksums, `body` their content. `block.rs`.
     ALTER TABLE definition ADD COLUMN first INTEGER;
 ";
 

@@ -154,7 +154,7 @@ impl<'c> BatchWriter<'c> {
         let written = if block.len() > 1
             && let Some(found) = block.encode()
         {
-            let values = params![found.id, found.list, found.content, None::<i64>, found.first];
+            let values = params![found.id, found.list, found.content, found.checksum(), found.first];
             self.insert_definition.execute(values).map_err(failed("add a shape"))
         } else {
             self.write_each(&block)

@@ -211,9 +211,9 @@ impl FoundRows {
             (Some(id), Row::Definition(DefinitionRow { first: None, .. })) => {
                 self.definitions.push((id, location));
             }
-            (Some(id), Row::Definition(block)) => {
+            (Some(id), Row::Definition(DefinitionRow { first: Some(first), dependencies: list, .. })) => {
                 // Without its list, nothing of a block can be read.
-                let shapes = block::shapes(id, block.dependencies).into_iter().flatten();
+                let shapes = block::shapes(id, first, list).into_iter().flatten();
                 self.in_blocks.extend(shapes.filter(|id| *id > 0).map(|id| (id, location)));
             }
             (Some(through), Row::LastRead(at)) if is_openings => {
