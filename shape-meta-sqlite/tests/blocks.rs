@@ -206,6 +206,21 @@ fn c11_a_block_that_lost_its_first_shape_is_not_served() {
     assert_sound(&directory, store);
 }
 
+/// A trigger that rolls back leaves no transaction in which the definitions could be written one by one. Then
+/// no shape is named: the one whose add wrote the block is innocent.
+#[test]
+fn c8_a_block_that_is_rolled_back_names_no_other_shape() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let connection = support::raw_connection(directory.path());
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON definition WHEN NEW.first IS NOT NULL
+        BEGIN SELECT RAISE(ROLLBACK, 'refused'); END";
+    connection.execute_batch(refuse).expect("creates");
+    let adds = (1..=17).map(|number| add(number, SnapshotState::Complete));
+    let error = store.apply(&batch(17, adds)).expect_err("the block is refused");
+    assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, None));
+}
+
 #[test]
 fn c5_empty_definitions_are_returned() {
     let directory = support::directory();

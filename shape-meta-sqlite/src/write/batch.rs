@@ -26,6 +26,9 @@ pub(crate) struct BatchWriter<'c> {
     insert_definition: CachedStatement<'c>,
     /// The definitions that are not written yet: those of the latest adds.
     block: BlockBuilder,
+    /// Whether the database has refused definitions of earlier adds: the change that had them written is not at
+    /// fault.
+    refused: bool,
     /// The removed shapes whose definitions may be in blocks.
     removed: Vec<i64>,
     /// Reused buffers for relations, for dependencies, and for the input of a checksum.
@@ -46,6 +49,7 @@ impl<'c> BatchWriter<'c> {
             insert_shape: prepare(sql::INSERT_SHAPE)?,
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
             block: BlockBuilder::default(),
+            refused: false,
             removed: Vec::new(),
             buffers: Default::default(),
             index: (disk_indexes == DiskIndexes::Maintained).then(IndexChanges::default),
@@ -71,7 +75,8 @@ impl<'c> BatchWriter<'c> {
     ///
     /// # Errors
     ///
-    /// Those of the database, with the sequence number of the shape as `rejected_seq`.
+    /// Those of the database, with the sequence number of the shape as `rejected_seq`. It is that of an earlier add
+    /// if the definition of that one is written now, or none if the database does not tell which one it refuses.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<()> {
         let outcome = match change {
             Change::Add { record, state } => self.add(record, *state),
@@ -81,10 +86,8 @@ impl<'c> BatchWriter<'c> {
             Change::Reset => self.reset(),
         };
         outcome.map_err(|error| match change.entry() {
-            // A definition of an earlier add, which is written now.
-            Some(_) if error.rejected_seq().is_some() => error,
-            Some(entry) => error.with_rejected_seq(entry.created()),
-            None => error,
+            Some(entry) if !self.refused => error.with_rejected_seq(entry.created()),
+            _ => error,
         })
     }
 
@@ -148,7 +151,7 @@ impl<'c> BatchWriter<'c> {
     /// # Errors
     ///
     /// Those of the database. If it refuses a definition, with the sequence number of its shape as
-    /// `rejected_seq`.
+    /// `rejected_seq`, unless it has rolled the transaction back.
     fn write_definitions(&mut self) -> Result<()> {
         let mut block = mem::take(&mut self.block);
         let written = if block.len() > 1
@@ -172,6 +175,7 @@ impl<'c> BatchWriter<'c> {
         };
         block.clear();
         self.block = block;
+        self.refused |= written.is_err();
         written.map(drop)
     }
 
