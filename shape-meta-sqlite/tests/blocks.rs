@@ -188,8 +188,8 @@ fn c5_definitions_of_any_size_are_returned() {
     assert_sound(&directory, store);
 }
 
-/// A block whose column `first` became null looks as a row of one definition. Such a row of version 1 has no
-/// checksum, so that of a block tells them apart.
+/// A block whose column `first` became null looks as a row of one definition. One of version 1 has no
+/// checksum, so a block has one.
 #[test]
 fn c11_a_block_that_lost_its_first_shape_is_not_served() {
     let directory = support::directory();
@@ -246,7 +246,8 @@ fn c11_row_ids_near_the_ends_are_no_panic() {
     let store = support::open(directory.path(), support::options());
     support::fill(&store, 1..=40);
     let damage = format!(
-        "UPDATE definition SET id = {0} + 1, first = {0} WHERE id = 16; UPDATE shape SET id = {0} + 1, checksum = NULL WHERE id = 16",
+        "UPDATE definition SET id = {0} + 1, first = {0} WHERE id = 16;
+        UPDATE shape SET id = {0} + 1, checksum = NULL WHERE id = 16",
         i64::MIN
     );
     support::raw_connection(directory.path()).execute_batch(&damage).expect("damages");
@@ -255,4 +256,22 @@ fn c11_row_ids_near_the_ends_are_no_panic() {
     let mut problems = Vec::new();
     inspector.verify(None, &mut |problem| problems.push(problem)).expect("verifies");
     assert!(!problems.is_empty());
+}
+
+/// A block is found by the order of its shapes, so one that is added later must not be between two of them.
+#[test]
+fn c8_an_add_out_of_order_is_refused() {
+    let directory = support::directory();
+    let store = support::open(directory.path(), support::options());
+    let complete = |number| add(number, SnapshotState::Complete);
+    let error = store.apply(&batch(9, [1, 3, 2, 4].map(complete))).expect_err("2 is older than 3");
+    assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, Some(Seq::new(2))));
+    assert_live(&store, 4, |_| false);
+
+    // One that exists already is no add.
+    apply(&store, 4, [1, 3, 1, 4].map(complete));
+    assert_live(&store, 4, |number| number != 2);
+    apply(&store, 9, [complete(9), Change::Reset, complete(5)]);
+    assert_live(&store, 9, |number| number == 5);
+    assert_sound(&directory, store);
 }

@@ -221,8 +221,8 @@ fn c6_a_recovery_of_many_shapes_reads_each_once() {
     }
 }
 
-/// An observer may call the store. A write within an operation of its thread is refused; from another thread it
-/// would wait for the recovery, which waits for it.
+/// An observer may call the store. A write within an operation of its thread is refused; from another thread
+/// it would wait for the recovery, which waits for it.
 #[test]
 fn c6_a_recovery_calls_the_observer_on_its_own_thread() {
     #[derive(Default)]

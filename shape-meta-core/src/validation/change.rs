@@ -73,7 +73,7 @@ impl Change {
 /// Changes that are committed together: everything accepted up to one sequence number (I1).
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// The changes, in the order in which they are applied.
+    /// The changes, in the order in which they are applied. Adds are in the order of creation.
     pub changes: Vec<Change>,
     /// The sequence number that the store has reached after this batch. A store that has reached it already
     /// skips the batch (I6).

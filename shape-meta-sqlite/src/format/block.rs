@@ -2,8 +2,8 @@
 //! of `definition`.
 //!
 //! The definitions of an application repeat each other: names of tables and columns, fields, operators. A
-//! block needs no dictionary outside of it, so damage costs the shapes of one row, as everywhere else. Its row
-//! id is that of its last shape, so the block of a shape is the first row from the shape's id on.
+//! block needs no dictionary outside of it, so damage costs the shapes of one row, as everywhere else. Its
+//! row id is that of its last shape, so the block of a shape is the first row from the shape's id on.
 //!
 //! A block stays until its last shape is removed. So churn costs at most the space of [`SHAPES`] compressed
 //! definitions for each live shape.
@@ -88,8 +88,9 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Returns the column `checksum`. Each definition has its own in the list. That of a block only has to differ
-    /// from null: if the column `first` is lost, the row is then no definition of version 1, which has none.
+    /// Returns the column `checksum`. Each definition has its own in the list. That of a block only has to
+    /// differ from null: if the column `first` is lost, the row is then no definition of version 1, which has
+    /// none.
     pub(crate) fn checksum(&self) -> i64 {
         checksum::of(row::seq(self.id), self.list)
     }
@@ -228,7 +229,8 @@ impl BlockReader {
     }
 }
 
-/// Returns the ids of the shapes in a block. A damaged list may name others, which have definitions elsewhere.
+/// Returns the ids of the shapes in a block. A damaged list may name others, which have definitions
+/// elsewhere.
 ///
 /// # Errors
 ///

@@ -26,8 +26,10 @@ pub(crate) struct BatchWriter<'c> {
     insert_definition: CachedStatement<'c>,
     /// The definitions that are not written yet: those of the latest adds.
     block: BlockBuilder,
-    /// Whether the database has refused definitions of earlier adds: the change that had them written is not at
-    /// fault.
+    /// The row id of the latest add. Later ones are above it: a block is found by the order of its shapes.
+    newest: i64,
+    /// Whether the database has refused definitions of earlier adds: the change that had them written is not
+    /// at fault.
     refused: bool,
     /// The removed shapes whose definitions may be in blocks.
     removed: Vec<i64>,
@@ -49,6 +51,7 @@ impl<'c> BatchWriter<'c> {
             insert_shape: prepare(sql::INSERT_SHAPE)?,
             insert_definition: prepare(sql::INSERT_DEFINITION)?,
             block: BlockBuilder::default(),
+            newest: 0,
             refused: false,
             removed: Vec::new(),
             buffers: Default::default(),
@@ -75,8 +78,8 @@ impl<'c> BatchWriter<'c> {
     ///
     /// # Errors
     ///
-    /// Those of the database, with the sequence number of the shape as `rejected_seq`. It is that of an earlier add
-    /// if the definition of that one is written now, or none if the database does not tell which one it refuses.
+    /// Those of the database, with the sequence number of the shape as `rejected_seq`. It is that of an
+    /// earlier add if its definition is refused now, or none if it is not known which one is refused.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<()> {
         let outcome = match change {
             Change::Add { record, state } => self.add(record, *state),
@@ -126,6 +129,15 @@ impl<'c> BatchWriter<'c> {
         if inserted.map_err(failed("add a shape"))? == 0 {
             return Ok(());
         }
+        if id < self.newest {
+            let message = format!(
+                "shape {id} is older than shape {}, which the same batch adds before it; nothing has changed. \
+                 Add shapes in the order of creation",
+                self.newest
+            );
+            return Err(Error::new(ErrorKind::Rejected, message));
+        }
+        self.newest = id;
         if let Some(index) = &mut self.index {
             index.add(id, entry);
         }
@@ -257,6 +269,7 @@ impl<'c> BatchWriter<'c> {
             *tasks += cleanup::insert_all(self.connection)?;
         }
         self.block.clear();
+        self.newest = 0;
         self.removed.clear();
         // Without a condition SQLite frees the pages of a table instead of deleting row by row.
         self.connection
