@@ -10,7 +10,7 @@ use shape_meta_core::{
 };
 use shape_meta_postgres::{DiskIndexes, Durability, PostgresPool, PostgresStore};
 
-use shape_meta_testing_postgres::{Cluster, Fault, Proxy};
+use shape_meta_testing_postgres::{Cluster, Direction, Fault, Proxy};
 
 use crate::{
     server,
@@ -197,6 +197,32 @@ fn c9_a_restart_of_the_server_is_survived() {
     assert_eq!(store.last_seq().expect("reads"), Seq::new(3));
     fill(&store, 4..=5);
     assert_eq!(live(&store), [1, 2, 3, 4, 5]);
+}
+
+/// The server has ended the snapshot before the answer to its begin arrives.
+#[test]
+fn c14_a_scan_whose_begin_is_answered_late_is_interrupted() {
+    let Some(proxied) = Proxied::new() else { return };
+    let limit = Duration::from_millis(200);
+    let store = proxied.schema.open_with("stack", proxied.schema.options().scan_timeout(limit));
+    fill(&store, 1..=3);
+    assert_eq!(live(&store), [1, 2, 3], "all statements are prepared");
+    let sessions = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' \
+                    AND query NOT LIKE '%pg_stat_activity%'";
+    let before = proxied.schema.query(sessions);
+    let error = std::thread::scope(|scope| {
+        proxied.proxy.hang(Direction::ToClient);
+        let scan = scope.spawn(|| store.scan().err());
+        wait_until("the server ends the transaction", || {
+            let now = proxied.schema.query(sessions);
+            before.iter().any(|session| !now.contains(session))
+        });
+        proxied.proxy.flow();
+        scan.join().expect("it does not panic")
+    });
+    let error = error.expect("the snapshot is over");
+    assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+    assert_eq!(live(&store), [1, 2, 3]);
 }
 
 #[test]

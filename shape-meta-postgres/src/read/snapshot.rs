@@ -34,6 +34,7 @@ pub(crate) struct Snapshot<'s> {
     /// The state of the stack at the moment of the snapshot.
     pub(crate) row: StackRow,
     limit: Duration,
+    /// Before the begin was sent, so that the server never finds the snapshot over before we do.
     began: Instant,
     checkout: Option<Use<'s>>,
 }
@@ -94,13 +95,13 @@ impl<'s> Snapshot<'s> {
                     began = Instant::now();
                     outcome = begin_transaction(&stack, &mut pooled, doing, limit, verified).await;
                 }
-                outcome.map(|row| (pooled, row)).map_err(|error| ended(error, doing, began, limit))
+                outcome.map(|row| (pooled, row, began)).map_err(|error| ended(error, doing, began, limit))
             })
         });
         match begun {
-            Ok((pooled, row)) => {
+            Ok((pooled, row, began)) => {
                 let checkout = Some(waiting.granted(pooled.active()));
-                Ok(Self { store, doing, pooled: Some(pooled), row, limit, began: Instant::now(), checkout })
+                Ok(Self { store, doing, pooled: Some(pooled), row, limit, began, checkout })
             }
             Err(error) => Err(waiting.refused(error)),
         }
@@ -214,7 +215,8 @@ async fn begin_transaction(
     }
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {}",
-        limit.as_millis().clamp(1, i32::MAX as u128)
+        // In whole milliseconds, and not less than our own limit.
+        limit.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128)
     );
     let rows = client.begin_with(doing, &begin, &stack.statements.stack, &[&stack.number]).await?;
     stack.decode(rows.first())
