@@ -144,17 +144,23 @@ fn c6_what_fails_at_the_commit_itself_is_not_confirmed() {
 
 /// The commit is on its way when the last statement is executed, so that statement fails by itself.
 #[test]
-fn c11_a_commit_behind_a_statement_that_changes_no_row_commits_nothing() {
+fn c11_a_commit_behind_a_statement_without_effect_commits_nothing() {
     let Some(schema) = Schema::new() else { return };
-    let stores = [schema.open_below_cache("one statement"), schema.open("a transaction")];
+    let names = ["one statement", "a transaction", "copies"];
+    let stores = names.map(|name| match name {
+        "one statement" => schema.open_below_cache(name),
+        _ => schema.open(name),
+    });
     stores.iter().for_each(|store| fill(store, 1..=2));
     schema.execute(
         "CREATE FUNCTION @skips() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
          CREATE TRIGGER skips BEFORE UPDATE ON @stack FOR EACH ROW EXECUTE FUNCTION @skips()",
     );
-    for store in &stores {
-        let error = store.apply(&batch(3, [add(3, SnapshotState::Pending)])).expect_err("no row is changed");
-        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    for (name, store) in names.iter().zip(&stores) {
+        let last = if *name == "copies" { 300 } else { 3 };
+        let adds = (3..=last).map(|number| add(number, SnapshotState::Pending));
+        let error = store.apply(&batch(last, adds)).expect_err("no row is changed");
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{name}: {error}");
         assert_eq!((live(store), store.last_seq().expect("reads")), (vec![1, 2], Seq::new(2)));
     }
     assert_eq!(schema.query("SELECT id FROM @shape WHERE id > 2"), [""; 0]);
@@ -174,4 +180,46 @@ fn c8_the_first_error_of_statements_that_were_sent_together_counts() {
     assert_eq!((error.kind(), error.rejected_seq()), (ErrorKind::Rejected, Some(Seq::new(4))), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
     assert_eq!(live(&store), [1, 2]);
+}
+
+/// A copy that the server refuses before its rows arrive leaves the library and the server out of step.
+#[test]
+fn c9_a_connection_whose_copies_have_failed_is_not_used_again() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.open("stack");
+    fill(&store, 1..=200);
+    assert_eq!(schema.pool.usage().idle, 1);
+    for table in ["shape", "definition"] {
+        schema.execute(&format!(
+            "CREATE FUNCTION @fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'the first error' USING ERRCODE = 'system_error'; END $$;
+             CREATE TRIGGER fails BEFORE INSERT ON @{table} FOR EACH ROW EXECUTE FUNCTION @fails()"
+        ));
+        let change = batch(400, (201..=400).map(|number| add(number, SnapshotState::Pending)));
+        let error = store.apply(&change).expect_err("the copy fails");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("the first error"), "{table}: {error}");
+        assert_eq!(schema.pool.usage().idle, 0, "{table}");
+        schema.execute("DROP FUNCTION @fails CASCADE");
+        assert_eq!(live(&store).len(), 200);
+    }
+    fill(&store, 201..=400);
+    assert_eq!(live(&store).len(), 400);
+}
+
+/// The server warns if a commit has not waited for its standby servers. A warning of a function is another
+/// one.
+#[test]
+fn c9_a_trigger_that_warns_fails_no_commit() {
+    let Some(schema) = Schema::new() else { return };
+    let stores = [schema.open_below_cache("one statement"), schema.open("a transaction")];
+    schema.execute(
+        "CREATE FUNCTION @warns() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE WARNING 'a row has changed'; RETURN NEW; END $$;
+         CREATE TRIGGER warns BEFORE UPDATE ON @stack FOR EACH ROW EXECUTE FUNCTION @warns()",
+    );
+    for store in &stores {
+        fill(store, 1..=3);
+        assert_eq!(live(store), [1, 2, 3]);
+    }
 }

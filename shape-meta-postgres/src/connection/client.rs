@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, future::join};
+use futures_util::{FutureExt, SinkExt, future::join};
 use shape_meta_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::{
@@ -61,7 +61,9 @@ impl Opened {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 match (message, delivers.get()) {
                     (AsyncMessage::Notice(notice), _)
+                        // One with a context is of a function, such as a trigger, and not of the commit.
                         if *notice.code() == SqlState::WARNING
+                            && notice.where_().is_none()
                             && notice
                                 .parsed_severity()
                                 .is_none_or(|severity| severity == Severity::Warning) =>
@@ -91,7 +93,7 @@ pub(crate) struct Client {
     statements: HashMap<Arc<str>, Statement>,
     /// The stores that have verified the database behind this connection.
     pub(crate) verified_by: HashSet<u64>,
-    /// Whether the server has sent a warning.
+    /// Whether the server itself has sent a warning.
     warned: Arc<AtomicBool>,
     delivery: Arc<OnceLock<Delivery>>,
     answer_timeout: Duration,
@@ -259,7 +261,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// That of the first, if both fail.
+    /// That of the first, if both fail. The connection must not be used again then.
     pub(crate) async fn copy_both<A, B>(
         &mut self,
         doing: &str,
@@ -277,7 +279,12 @@ impl Client {
             let copies = join(copy(inner, &first, encode_first), copy(inner, &second, encode_second)).await;
             copies.0.and(copies.1)
         };
-        Self::answer(&mut self.is_broken, 2 * self.answer_timeout, doing, both).await
+        let copied = Self::answer(&mut self.is_broken, 2 * self.answer_timeout, doing, both).await;
+        // The server answers one message more to a copy that it refuses before the rows arrive, as it does
+        // with a second one behind one that has failed. The library takes that for the answer to the next
+        // statement.
+        self.is_broken |= copied.is_err();
+        copied
     }
 
     /// Commits the transaction.
@@ -307,8 +314,14 @@ impl Client {
         self.warned.store(false, Ordering::Release);
         let inner = &self.inner;
         let both = async {
-            // Sent in this order, since that is the order in which they are polled.
-            let (last, committed) = join(inner.query(&prepared, params), inner.batch_execute("COMMIT")).await;
+            let mut last = std::pin::pin!(inner.query(&prepared, params));
+            // The first poll sends it. If that fails, the commit would leave it out.
+            if let Some(outcome) = last.as_mut().now_or_never() {
+                outcome?;
+                return inner.batch_execute("COMMIT").await;
+            }
+            // Sent second.
+            let (last, committed) = join(last, inner.batch_execute("COMMIT")).await;
             last.and(committed)
         };
         let answer = tokio::time::timeout(self.answer_timeout, both).await;

@@ -147,3 +147,90 @@ async fn begin(
     let rows = client.begin_with(doing, &begin, &stack.statements.lock_stack, &[&stack.number]).await?;
     stack.decode(rows.first())
 }
+
+#[cfg(test)]
+mod tests {
+    use shape_meta_core::{NoopObserver, Seq, SnapshotState, conformance};
+    use shape_meta_testing_postgres::{Cluster, own};
+
+    use super::*;
+    use crate::{DiskIndexes, PoolOptions, PostgresOptions, PostgresPool, PostgresStore};
+
+    /// Opens a stack without look-ups in a server of its own; `None` if the test is skipped.
+    fn opened() -> Option<(PostgresStore, Cluster)> {
+        let cluster = own(&[])?;
+        let options = PoolOptions::parse(&cluster.connection()).expect("it is valid");
+        let pool = PostgresPool::new(options).expect("the thread starts");
+        let options = PostgresOptions::default().disk_indexes(DiskIndexes::Omitted);
+        let store = PostgresStore::open(&pool, "stack", options, Arc::new(NoopObserver));
+        Some((store.expect("it opens"), cluster))
+    }
+
+    async fn begin_on(stack: &Arc<Stack>) -> Result<WriteTransaction> {
+        WriteTransaction::begin(stack, Durability::ProcessCrash, "test").await
+    }
+
+    /// The lock of the row keeps others from changing it. A last statement relies on nothing of that.
+    #[test]
+    fn c11_each_last_statement_checks_that_the_row_is_ours() {
+        let Some((store, cluster)) = opened() else { return };
+        let stack = Arc::clone(&store.stack);
+        let codes = store.pool.runtime().run(async move {
+            let ours = stack.opening()?.ours();
+            let record = Arc::new(conformance::shape(1).record(Seq::new(1)));
+            let added = [(record, SnapshotState::Pending)];
+            let columns = Columns::of(&added);
+            let columns: Vec<_> = columns.shapes().into_iter().chain(columns.definitions()).collect();
+            let statements = &stack.statements;
+            let mut codes = Vec::new();
+            let both = [(&statements.set_stack, &[][..]), (&statements.add_and_set_stack, &columns[..])];
+            for (statement, more) in both {
+                for wrong in ["number", "epoch", "opening", "last_seq", "nothing"] {
+                    let mut transaction = begin_on(&stack).await?;
+                    let changed = |name, value: i64| value + i64::from(name == wrong);
+                    let number = changed("number", stack.number);
+                    let epoch = changed("epoch", ours.epoch.cast_signed());
+                    let before = changed("last_seq", 0);
+                    let mut opening = ours.opening.as_bytes().to_vec();
+                    opening[0] ^= u8::from(wrong == "opening");
+                    let params: [&(dyn ToSql + Sync); 8] =
+                        [&number, &0_i64, &0_i64, &0_i64, &0_i64, &epoch, &opening, &before];
+                    let client = transaction.client()?;
+                    if wrong == "nothing" {
+                        // The parameters are those of a statement that succeeds.
+                        client.query("test", statement, &[&params, more].concat()).await?;
+                        transaction.roll_back().await;
+                        continue;
+                    }
+                    let outcome = client.commit_after("test", statement, &[&params, more].concat()).await;
+                    let error = outcome.err().map(CommitError::into_error);
+                    codes.push((wrong, error.as_ref().and_then(code_of).cloned()));
+                }
+            }
+            Ok(codes)
+        });
+        for (wrong, code) in codes.expect("it runs") {
+            assert_eq!(code, Some(SqlState::DIVISION_BY_ZERO), "{wrong}");
+        }
+        let rows = "SELECT (SELECT count(*) FROM shape_meta.shape), (SELECT last_seq FROM shape_meta.stack)";
+        assert_eq!(cluster.query(rows).expect("it runs"), "0|0");
+    }
+
+    #[test]
+    fn c6_nothing_is_committed_behind_a_statement_that_is_not_sent() {
+        let Some((store, cluster)) = opened() else { return };
+        let stack = Arc::clone(&store.stack);
+        let outcome = store.pool.runtime().run(async move {
+            let mut transaction = begin_on(&stack).await?;
+            let client = transaction.client()?;
+            client.execute_all("test", "UPDATE shape_meta.stack SET total = 77").await?;
+            // The library refuses the types of these.
+            let params: [&(dyn ToSql + Sync); 8] = [&"", &"", &"", &"", &"", &"", &"", &""];
+            let outcome = client.commit_after("test", &stack.statements.set_stack, &params).await;
+            outcome.map_err(CommitError::into_error)
+        });
+        let error = outcome.expect_err("it is not sent");
+        assert_eq!(code_of(&error), None, "{error}");
+        assert_eq!(cluster.query("SELECT total FROM shape_meta.stack").expect("it runs"), "0");
+    }
+}
