@@ -113,7 +113,8 @@ fn c11_a_damaged_block_is_not_served() {
         ("UPDATE definition SET dependencies = zeroblob(length(dependencies)) WHERE id = 32", false),
         ("UPDATE definition SET dependencies = substr(dependencies, 1, 19) WHERE id = 32", false),
         ("UPDATE definition SET dependencies = randomblob(320) WHERE id = 32", false),
-        // The list without its last shape: the others stay readable only if the content fits, and it does not.
+        // The list without its last shape: the others stay readable only if the content fits, and it does
+        // not.
         ("UPDATE definition SET dependencies = substr(dependencies, 1, 300) WHERE id = 32", false),
         ("UPDATE definition SET first = 20 WHERE id = 32", true),
     ] {

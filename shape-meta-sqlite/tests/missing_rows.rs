@@ -9,8 +9,8 @@ use shape_meta_sqlite::{Inspector, IntegrityCheck, Mode, OnCorruption, SqliteSto
 
 use crate::support;
 
-/// The shape has an entry, so its definition must be there. Everything that needs no definition goes on. A row
-/// has the definition of one shape, or those of shapes 5 to 20.
+/// The shape has an entry, so its definition must be there. Everything that needs no definition goes on. A
+/// row has the definition of one shape, or those of shapes 5 to 20.
 #[test]
 fn c11_a_missing_definition_is_corrupt() {
     for (mode, lost) in [(Mode::Wal, 1), (Mode::Wal, 16), (Mode::Exclusive, 1), (Mode::Exclusive, 16)] {

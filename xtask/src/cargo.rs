@@ -16,8 +16,8 @@ pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(ROOT);
-    // `cargo run` describes this package in the environment. The build script of ring depends on it, and would
-    // run again for each call that comes from here after one that does not: minutes for a benchmark.
+    // `cargo run` describes this package in the environment. The build script of ring depends on it, and
+    // would run again for each call that comes from here after one that does not: minutes for a benchmark.
     for (name, _) in env::vars_os() {
         let begins = |start: &str| name.as_encoded_bytes().starts_with(start.as_bytes());
         if begins("CARGO_MANIFEST_") || begins("CARGO_PKG_") {

@@ -45,8 +45,8 @@ impl Preload {
 /// All row ids.
 pub(crate) const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
-/// Passes every entry with a row id in `ids` to `visit`, in the order of creation. With `last_reads`, each has
-/// its last-read time.
+/// Passes every entry with a row id in `ids` to `visit`, in the order of creation. With `last_reads`, each
+/// has its last-read time.
 pub(crate) fn each_entry(
     connection: &Connection,
     ids: RangeInclusive<i64>,

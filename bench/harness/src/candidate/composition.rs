@@ -90,7 +90,8 @@ pub(crate) const POSTGRES: Composition = Composition {
     ..FULL_STACK
 };
 
-/// The bytes of a definition in the cache, which counts 160 for each, and a third more: its parts fill unequally.
+/// The bytes of a definition in the cache, which counts 160 for each, and a third more: its parts fill
+/// unequally.
 const CACHED_DEFINITION: u64 = (sample::DEFINITION as u64 + 160) * 4 / 3;
 
 /// The name of the stack.
