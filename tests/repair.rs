@@ -25,6 +25,10 @@ fn filled(composition: Composition, directory: &std::path::Path) -> ShapeMeta {
     for number in 1..=SHAPES {
         store.add(shape(number), WAIT).expect("it is new");
         store.mark_snapshot_complete(&handle(number), WAIT).expect("it is live");
+        // A definition of its own row, which the tests damage: those of one batch share rows.
+        if number < 4 {
+            store.flush(TIMEOUT).expect("nothing fails");
+        }
     }
     store.flush(TIMEOUT).expect("nothing fails");
     store

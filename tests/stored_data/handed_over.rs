@@ -91,7 +91,8 @@ fn c12_a_rejected_shape_is_handed_over() {
             .sqlite(sqlite().max_row_bytes(4096))
             .open(directory.path())
             .expect("it opens");
-        let too_large = NewShape { definition: vec![7; 8192].into(), ..shape(1) };
+        // Too large to be compressed with others.
+        let too_large = NewShape { definition: vec![7; 10_000].into(), ..shape(1) };
         let receipt = store.add(too_large, WAIT).expect("memory accepts it");
         storage.create(handle(1));
         add(&store, &storage, [2]);
@@ -130,7 +131,9 @@ fn c12_shapes_lost_in_a_repair_are_handed_over() {
     for composition in ALL {
         let (directory, storage) = (directory(), Storage::default());
         let store = open(composition, directory.path(), &storage);
-        add(&store, &storage, 1..=9);
+        add(&store, &storage, 1..=8);
+        flush(&store);
+        add(&store, &storage, [9]);
         flush(&store);
         let sql =
             "UPDATE definition SET body = zeroblob(length(body)) WHERE id = (SELECT max(id) FROM definition)";
