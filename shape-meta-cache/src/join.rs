@@ -1,8 +1,4 @@
-use std::{
-    panic::resume_unwind,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use shape_meta_core::store_parts;
 
 /// The number of shapes from which a second thread pays off: starting one takes some 30 microseconds.
 const MIN_PARALLEL_SHAPES: usize = 10_000;
@@ -17,19 +13,8 @@ pub(crate) fn join<A, B: Send>(
     local: impl FnOnce() -> A,
     spawned: impl FnOnce() -> B + Send,
 ) -> (A, B) {
-    if shapes < MIN_PARALLEL_SHAPES {
-        return (local(), spawned());
+    match shapes < MIN_PARALLEL_SHAPES {
+        true => (local(), spawned()),
+        false => store_parts::join("shape-meta-cache", local, spawned),
     }
-    // Behind a lock, so that the closure is still here to run if the thread cannot be started.
-    let spawned = Mutex::new(Some(spawned));
-    let run = || spawned.lock().unwrap_or_else(PoisonError::into_inner).take().map(|spawned| spawned());
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("shape-meta-cache".into()).spawn_scoped(scope, run);
-        let first = local();
-        let second = match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(_) => run(),
-        };
-        (first, second.expect("either the thread or this function has run it"))
-    })
 }

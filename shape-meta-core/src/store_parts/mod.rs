@@ -1,7 +1,7 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
 //! in memory, the encoding of the change log, the cleanup tasks, options that all stores have, what a standby
-//! has shown, what an inspection computes from rows, what a re-key decides, and locks that are held while
-//! observers are called. With the feature `rows` also checksums of rows, identities, and look-up hashes.
+//! has shown, what an inspection computes from rows, what a re-key decides, work on two threads, and locks
+//! that are held while observers are called. With the feature `rows` also checksums of rows, identities, and look-up hashes.
 
 mod change_log;
 #[cfg(feature = "rows")]
@@ -11,6 +11,7 @@ mod disk_indexes;
 #[cfg(feature = "rows")]
 mod identity;
 mod inspection;
+mod join;
 #[cfg(feature = "rows")]
 pub mod lookup_hash;
 mod observed_lock;
@@ -29,6 +30,7 @@ pub use disk_indexes::DiskIndexes;
 #[cfg(feature = "rows")]
 pub use identity::Identity;
 pub use inspection::{OrphanSearch, RowChecks, ShapeTotals, TopRelation, VerifyReport};
+pub use join::join;
 pub use observed_lock::{ObservedGuard, ObservedLock};
 pub use on_live_owner::OnLiveOwner;
 pub use openings::Openings;

@@ -1,9 +1,9 @@
-use std::{ops::RangeInclusive, panic::resume_unwind, sync::Arc, thread, time::Instant};
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use shape_meta_core::{
     Activity, Counts, Entry, ErrorKind, Handle, RecoveryStats, Repaired, Result, TrustedState,
-    store_parts::{LastReadSnapshot, RemovedTimes},
+    store_parts::{LastReadSnapshot, RemovedTimes, join},
 };
 
 use crate::{
@@ -230,29 +230,16 @@ impl SqliteStore {
                 let middle = first.midpoint(last);
                 // A single row with the largest id is read twice. It is damage, since more are counted.
                 let rest = middle.saturating_add(1)..=*ALL.end();
-                let read = {
-                    let rest = rest.clone();
-                    move || (Scanned::scan(reader.connection(), rest, last_reads, 0), reader)
-                };
-                let (here, there) = thread::scope(|scope| {
-                    let thread = thread::Builder::new().name("shape-meta-recover".into());
-                    let there = thread.spawn_scoped(scope, read);
-                    let here = Scanned::scan(transaction, *ALL.start()..=middle, last_reads, total);
-                    (here, there.map(|thread| thread.join()))
-                });
-                let rest = match there {
-                    Ok(Ok((rest, mut reader))) => {
-                        reader.is_broken =
-                            rest.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
-                        rest
-                    }
-                    Ok(Err(panic)) => resume_unwind(panic),
-                    // No thread could be started.
-                    Err(_) => Scanned::scan(transaction, rest, last_reads, 0),
-                };
+                let (here, (rest, mut reader)) = join(
+                    "shape-meta-recover",
+                    || Scanned::scan(transaction, *ALL.start()..=middle, last_reads, total),
+                    move || (Scanned::scan(reader.connection(), rest, last_reads, 0), reader),
+                );
+                reader.is_broken = rest.as_ref().is_err_and(|error| invalidates_connection(error.kind()));
                 // On this thread: an observer that calls the store is within an operation of it.
                 lease.record(&rest);
                 drop(lease);
+                drop(reader);
                 here.and_then(|here| Ok(here.followed_by(rest?)))
             }
         });
