@@ -69,6 +69,15 @@ macro_rules! place {
     };
 }
 
+/// Writes the new state of a stack, if it is ours and as it was. Names the row `written`.
+macro_rules! write_stack {
+    () => {
+        "WITH written AS (
+            UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
+            WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8 RETURNING id)"
+    };
+}
+
 /// The look-ups that are not in a table, whose column this is.
 macro_rules! missing_lookups {
     ($table:literal, $column:literal) => {
@@ -164,17 +173,12 @@ statements! {
     forget_processes: "DELETE FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'";
     /// The last statement of a batch. Divides by zero if the stack is not ours, or not as it was: the commit
     /// is sent before its answer is known.
-    set_stack: "
-        WITH written AS (
-            UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
-            WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8 RETURNING id)
-        SELECT 1 / count(*) FROM written";
+    set_stack: concat!(write_stack!(), " SELECT 1 / count(*) FROM written");
     /// The only statement of a small batch that adds new shapes to a stack without look-ups, with the
     /// condition of `set_stack`.
-    add_and_set_stack: "
-        WITH written AS (
-            UPDATE @stack SET last_seq = $2, total = $3, indexed = $4, checksum = $5
-            WHERE id = $1 AND epoch = $6 AND opening_id = $7 AND last_seq = $8 RETURNING id),
+    add_and_set_stack: concat!(
+        write_stack!(),
+        ",
         added AS (
             INSERT INTO @shape (stack, id, handle, key, hash, state, indexed, relations, checksum, created_at)
             SELECT $1, new.* FROM unnest($9::bigint[], $10::text[], $11::bytea[], $12::bigint[], $13::smallint[],
@@ -182,7 +186,8 @@ statements! {
         defined AS (
             INSERT INTO @definition (stack, id, dependencies, body, checksum)
             SELECT $1, new.* FROM unnest($18::bigint[], $19::bytea[], $20::bytea[], $21::bigint[]) AS new)
-        SELECT 1 / count(*) FROM written";
+        SELECT 1 / count(*) FROM written"
+    );
     lineage: "SELECT epoch, opening_id, began_at, opened, checksum FROM @lineage WHERE stack = $1 ORDER BY epoch";
     insert_lineage: "
         INSERT INTO @lineage (stack, epoch, opening_id, began_at, opened, checksum)

@@ -16,6 +16,19 @@ pub(crate) const MISSING_DEFINITIONS: &str = "
         true
     )";
 
+/// Joins the row with the definition of each shape in a table, or of another shape if it has none.
+macro_rules! join_definition {
+    ($table:literal) => {
+        concat!(
+            " LEFT JOIN definition ON definition.id = (
+                SELECT min(next.id) FROM definition AS next WHERE next.id >= ",
+            $table,
+            ".id
+            )"
+        )
+    };
+}
+
 /// The name of a statement, and its text.
 pub(crate) type Named = (&'static str, &'static str);
 
@@ -43,11 +56,9 @@ pub(crate) const RECORD: &str = concat!(
     entry_columns!(),
     ", lookup.id, ",
     definition_columns!(),
-    " FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id
-    LEFT JOIN definition ON definition.id = (
-        SELECT min(next.id) FROM definition AS next WHERE next.id >= lookup.id
-    )
-    WHERE lookup.hash = ?1"
+    " FROM handle_lookup AS lookup LEFT JOIN shape ON shape.id = lookup.id",
+    join_definition!("lookup"),
+    " WHERE lookup.hash = ?1"
 );
 pub(crate) const HANDLE_FOR: &str = concat!(
     "SELECT ",
@@ -77,10 +88,9 @@ pub(crate) const SCAN: &str = concat!(
     entry_columns!(),
     ", ",
     definition_columns!(),
-    " FROM shape LEFT JOIN definition ON definition.id = (
-        SELECT min(next.id) FROM definition AS next WHERE next.id >= shape.id
-    )
-    WHERE shape.id > ?1 ORDER BY shape.id"
+    " FROM shape",
+    join_definition!("shape"),
+    " WHERE shape.id > ?1 ORDER BY shape.id"
 );
 pub(crate) const LOAD: &str = concat!("SELECT ", entry_columns!(), " FROM shape ORDER BY shape.id");
 pub(crate) const LOAD_RANGE: &str =
