@@ -1,7 +1,8 @@
 //! Parts of a durable store that do not depend on its database, for implementors of one: the last-read times
 //! in memory, the encoding of the change log, the cleanup tasks, options that all stores have, what a standby
 //! has shown, what an inspection computes from rows, what a re-key decides, work on two threads, and locks
-//! that are held while observers are called. With the feature `rows` also checksums of rows, identities, and look-up hashes.
+//! that are held while observers are called. With the feature `rows` also checksums of rows, identities, and
+//! look-up hashes.
 
 mod change_log;
 #[cfg(feature = "rows")]
