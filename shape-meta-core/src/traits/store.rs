@@ -62,7 +62,8 @@ pub trait ShapeStore: ReadShapes {
 
     /// Returns the record of an entry, which shares this entry object, or `None` if the shape was removed.
     ///
-    /// One read by row id; no index is used.
+    /// One read by row id; no index is used. The caller knows that the shape was live: of a removed shape the
+    /// record may still be returned, as it was, since a definition never changes.
     ///
     /// # Errors
     ///

@@ -73,13 +73,8 @@ pub(crate) const HANDLES_FOR_RELATION: &str = concat!(
     WHERE lookup.relation = ?1"
 );
 /// The row with the definition of a shape, or of another one if it has none: see [`crate::format::block`].
-/// The last column is false if the row is a block and the shape is not live: a block may have removed ones.
-pub(crate) const DEFINITION: &str = concat!(
-    "SELECT ",
-    definition_columns!(),
-    ", CASE WHEN first IS NULL THEN true ELSE EXISTS (SELECT 1 FROM shape WHERE shape.id = ?1) END
-    FROM definition WHERE id >= ?1 ORDER BY id LIMIT 1"
-);
+pub(crate) const DEFINITION: &str =
+    concat!("SELECT ", definition_columns!(), " FROM definition WHERE id >= ?1 ORDER BY id LIMIT 1");
 pub(crate) const HAS_SHAPE: &str = "SELECT 1 FROM shape WHERE id = ?1";
 pub(crate) const HANDLE_OF: &str = "SELECT id, handle FROM shape WHERE id = ?1";
 

@@ -49,15 +49,14 @@ impl ShapeStore for SqliteStore {
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
         let Ok(id) = i64::try_from(entry.created().get()) else { return Ok(None) };
         self.connections.read(Operation::RecordOf, |connection| {
+            // A block may have removed shapes.
             let found = one(connection, sql::DEFINITION, [id], |found| {
-                let is_live = row::integer(found, row::DEFINITION_COLUMNS)? != 0;
-                let record = row::find_record(found, 0, Arc::clone(entry), &mut BlockReader::default())?;
-                Ok(record.map(|record| is_live.then(|| Arc::new(record))))
+                row::find_record(found, 0, Arc::clone(entry), &mut BlockReader::default())
             })?;
             // A removal deletes both rows, and no row id is given twice: a shape that is still there now was
             // there before.
             match found.flatten() {
-                Some(record) => Ok(record),
+                Some(record) => Ok(Some(Arc::new(record))),
                 None if one(connection, sql::HAS_SHAPE, [id], |_| Ok(()))?.is_some() => {
                     Err(row::missing_definition(id))
                 }
