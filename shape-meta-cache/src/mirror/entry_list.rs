@@ -116,6 +116,17 @@ impl EntryList {
         chunks[position(&chunks, seq)..].to_vec()
     }
 
+    /// Returns the chunks that may hold shapes created at or before `seq`.
+    pub(crate) fn chunks_up_to(&self, seq: Seq) -> Vec<Arc<Chunk>> {
+        let chunks = self.read();
+        chunks.iter().take(position(&chunks, seq) + 1).cloned().collect()
+    }
+
+    /// Returns the highest `created`.
+    pub(crate) fn newest(&self) -> Option<Seq> {
+        Some(self.read().last()?.entries().last()?.created())
+    }
+
     /// Returns the entry of the shape with this `created`.
     pub(crate) fn get(&self, created: Seq) -> Option<Arc<Entry>> {
         let chunks = self.read();

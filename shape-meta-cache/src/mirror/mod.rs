@@ -19,7 +19,7 @@ pub(crate) use self::{entry_list::EntryList, thread_readers::ThreadReaders};
 use crate::{
     LookupIndex,
     memory::MemoryCount,
-    table::{Grouping, GroupingPolicy, Slot, Slots, View},
+    table::{GroupingPolicy, Groupings, Slot, Slots, View},
 };
 
 /// The selections of least recently used shapes with a limit, before the last one without.
@@ -56,15 +56,15 @@ impl Mirror {
     }
 
     /// Returns all slots of the table that hold the entry.
-    pub(crate) fn slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
-        [self.slots.handle(entry.handle())].into_iter().chain(self.lookup_slots_of(entry, grouping))
+    pub(crate) fn slots_of(&self, entry: &Entry, groupings: Groupings) -> impl Iterator<Item = Slot> {
+        [self.slots.handle(entry.handle())].into_iter().chain(self.lookup_slots_of(entry, groupings))
     }
 
     /// Returns the slots of the entry that serve look-ups by key and by relation; none with
     /// [`LookupIndex::Disk`].
-    pub(crate) fn lookup_slots_of(&self, entry: &Entry, grouping: Grouping) -> impl Iterator<Item = Slot> {
+    pub(crate) fn lookup_slots_of(&self, entry: &Entry, groupings: Groupings) -> impl Iterator<Item = Slot> {
         let in_memory = self.lookup_index == LookupIndex::Memory;
-        let key = in_memory.then(|| self.slots.key(entry.key(), grouping));
+        let key = in_memory.then(|| self.slots.key(entry.key(), groupings.of(entry.created())));
         let relations = if in_memory { entry.relations() } else { &[] };
         key.into_iter().chain(relations.iter().map(|relation| Slots::relation(*relation, entry)))
     }

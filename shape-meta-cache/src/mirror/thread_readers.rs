@@ -96,7 +96,7 @@ mod tests {
     use shape_meta_core::{Counts, Seq};
 
     use super::*;
-    use crate::table::{Grouping, Table, Totals};
+    use crate::table::{Grouping, Groupings, Table, Totals};
 
     /// Reads when its thread ends.
     struct Reads(Arc<ThreadReaders>, mpsc::Sender<bool>);
@@ -115,7 +115,8 @@ mod tests {
     /// Once, it aborted the process: the crate of the thread-locals panics there.
     #[test]
     fn c1_a_read_in_the_destructor_of_a_thread_local_works() {
-        let totals = Totals { counts: Counts::default(), last_seq: Seq::ZERO, grouping: Grouping::EXACT };
+        let groupings = Groupings::settled(Grouping::EXACT);
+        let totals = Totals { counts: Counts::default(), last_seq: Seq::ZERO, groupings };
         let (_table, reader) = Table::new(totals, 0);
         let readers = Arc::new(ThreadReaders::new(reader, 2));
         for reads_before in [true, false] {
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn threads_take_spare_readers_until_they_are_refilled() {
-        let totals = Totals { counts: Counts::default(), last_seq: Seq::ZERO, grouping: Grouping::EXACT };
+        let groupings = Groupings::settled(Grouping::EXACT);
+        let totals = Totals { counts: Counts::default(), last_seq: Seq::ZERO, groupings };
         let (_table, reader) = Table::new(totals, 0);
         let readers = ThreadReaders::new(reader, 2);
         let spare = || readers.spare.lock().expect("no thread panics").len();

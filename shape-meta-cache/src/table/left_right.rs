@@ -15,7 +15,7 @@ use shape_meta_core::{Counts, Entry, Key, Relation, Seq};
 
 use super::{
     hasher::BuildSlotHasher,
-    slots::{Grouping, Slot, Slots, buckets},
+    slots::{Groupings, Slot, Slots, buckets},
 };
 
 /// An entry in one of its slots.
@@ -52,7 +52,7 @@ impl Hash for Value {
 pub(crate) struct Totals {
     pub(crate) counts: Counts,
     pub(crate) last_seq: Seq,
-    pub(crate) grouping: Grouping,
+    pub(crate) groupings: Groupings,
 }
 
 /// The write handle of the table. Readers see no change before it is published.
@@ -172,7 +172,9 @@ impl View<'_> {
     }
 
     pub(crate) fn by_key(&self, slots: &Slots, key: &Key) -> Option<&Arc<Entry>> {
-        self.find(slots.key(key, self.0.meta().grouping), |entry| entry.key() == key)
+        let groupings = self.0.meta().groupings;
+        let find = |grouping| self.find(slots.key(key, grouping), |entry| entry.key() == key);
+        find(groupings.current()).or_else(|| find(groupings.earlier()?.0))
     }
 
     /// Returns the entries of the shapes that read the relation, each once.

@@ -1,7 +1,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
-use shape_meta_core::{Entry, Key, Relation};
+use shape_meta_core::{Entry, Key, Relation, Seq};
 
 /// The position of an entry in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,7 @@ pub(crate) struct Slot {
     pub(crate) check: u32,
 }
 
-/// How shape keys are assigned to slots. Published with the table, because readers must use the grouping with
-/// which the table that they see was built.
+/// How shape keys are assigned to slots.
 ///
 /// One slot for each key makes the table twice as large at a million shapes: 49 bytes for each slot, two
 /// sides, half of the slots empty at worst. With four keys to a slot, a look-up by key takes one more memory
@@ -48,6 +47,52 @@ impl Grouping {
     /// Returns the id of a group's slot.
     pub(crate) fn slot_id(group: u64) -> u64 {
         group << TAG_BITS | KEY
+    }
+}
+
+/// Which grouping the key of each shape has. Published with the table, because readers must use the groupings
+/// with which the table that they see was built.
+///
+/// After a change of the grouping, each batch moves the keys of some older shapes, so that none takes as long
+/// as adding all keys again. Meanwhile a look-up that misses in the current grouping also looks in the earlier
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Groupings {
+    current: Grouping,
+    /// The earlier grouping, and the newest shape that still has it: the newest ones move first.
+    earlier: Option<(Grouping, Seq)>,
+}
+
+impl Groupings {
+    /// All keys have this grouping.
+    pub(crate) fn settled(grouping: Grouping) -> Self {
+        Self { current: grouping, earlier: None }
+    }
+
+    /// Changes the grouping of new shapes. Those up to `newest` have the current one until they move.
+    pub(crate) fn change(&mut self, better: Grouping, newest: Seq) {
+        *self = Self { current: better, earlier: Some((self.current, newest)) };
+    }
+
+    /// Records that the shapes after `newest` have moved; `None`: all of them.
+    pub(crate) fn moved(&mut self, newest: Option<Seq>) {
+        self.earlier = self.earlier.and_then(|(earlier, _)| Some((earlier, newest?)));
+    }
+
+    pub(crate) fn current(self) -> Grouping {
+        self.current
+    }
+
+    pub(crate) fn earlier(self) -> Option<(Grouping, Seq)> {
+        self.earlier
+    }
+
+    /// Returns the grouping of the shape with this `created`.
+    pub(crate) fn of(self, created: Seq) -> Grouping {
+        match self.earlier {
+            Some((earlier, newest)) if created <= newest => earlier,
+            _ => self.current,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use shape_meta_core::{
 use super::{cases, record};
 use crate::{
     CacheOptions, Cached, LookupIndex,
-    table::{Grouping, Slots},
+    table::{Grouping, Groupings, Slots},
     write::MirrorUpdate,
 };
 
@@ -204,9 +204,15 @@ fn keys_are_found_after_regrouping() {
     for exact_key_slots_up_to in [0, 12_000] {
         let options = CacheOptions::default().keys_per_slot(2).exact_key_slots_up_to(exact_key_slots_up_to);
         let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
-        let grouping = || cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
+        let grouping = || cached.mirror.read(|view| Some(view.totals().groupings)).unwrap();
         let mut groupings = vec![grouping()];
         let records: Vec<_> = (1..=40_000).map(|number| record(number, number, number, 1)).collect();
+        let check = |added: usize| {
+            for (number, record) in records.iter().enumerate() {
+                let expected = (number < added && number % 10 != 0).then(|| record.handle().clone());
+                assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
+            }
+        };
         for part in records.chunks(5_000) {
             let adds = part
                 .iter()
@@ -216,21 +222,25 @@ fn keys_are_found_after_regrouping() {
             let through = part.last().unwrap().entry.created();
             cached.apply(&Batch { changes: adds.chain(removed).collect(), through }).unwrap();
             groupings.push(grouping());
+            check(through.get() as usize);
         }
-        let exact = groupings.iter().filter(|grouping| **grouping == Grouping::EXACT).count();
+        // Each batch moves keys, also one without changes.
+        let mut through = records.len() as u64;
+        while grouping().earlier().is_some() {
+            through += 1;
+            cached.apply(&Batch { changes: vec![], through: Seq::new(through) }).unwrap();
+        }
+        check(records.len());
+        let exact = groupings.iter().filter(|groupings| groupings.current() == Grouping::EXACT).count();
         assert_eq!(exact, if exact_key_slots_up_to == 0 { 1 } else { 3 }, "{groupings:?}");
         groupings.dedup();
         assert!(groupings.len() > 2, "{groupings:?}");
         let live =
             records.iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, record)| record);
-        let key_slot = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping()).id;
+        let key_slot = |record: &Arc<Record>| cached.mirror.slots.key(record.key(), grouping().current()).id;
         let key_slots: HashSet<_> = live.clone().map(key_slot).collect();
         let slots = cached.writer().expect("not within a write").table.slots();
         assert_eq!(slots, live.count() + key_slots.len() + 1, "no slot of an earlier grouping is left");
-        for (number, record) in records.iter().enumerate() {
-            let expected = (number % 10 != 0).then(|| record.handle().clone());
-            assert_eq!(cached.handle_for(record.key()).unwrap(), expected);
-        }
     }
 }
 
@@ -239,12 +249,42 @@ fn keys_share_slots_where_that_saves_memory() {
     for (shapes, is_exact) in [(1_000, true), (60_000, false), (100_000, true)] {
         let options = CacheOptions::default().exact_key_slots_up_to(0).initial_capacity(shapes);
         let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
-        let grouping = cached.mirror.read(|view| Some(view.totals().grouping)).unwrap();
-        assert_eq!(grouping == Grouping::EXACT, is_exact, "{shapes}");
+        let grouping = cached.mirror.read(|view| Some(view.totals().groupings)).unwrap();
+        assert_eq!(grouping == Groupings::settled(Grouping::EXACT), is_exact, "{shapes}");
     }
 }
 
-/// A shape is replaced by another one with the same sequence number in the batch that regroups the keys.
+/// While keys move to shared slots, each shape is found, and removed, wherever its key is.
+#[test]
+fn keys_are_removed_while_they_move() {
+    let options = CacheOptions::default().exact_key_slots_up_to(10);
+    for removed in 1..=11 {
+        let cached = Cached::open(MemoryStore::new(), options.clone(), Arc::new(NoopObserver)).unwrap();
+        let records: Vec<_> = (1..=11).map(|number| record(number, number, number, 1)).collect();
+        let add =
+            |record: &Arc<Record>| Change::Add { record: Arc::clone(record), state: SnapshotState::Pending };
+        let apply = |through: u64, changes: Vec<Change>| {
+            cached.apply(&Batch { changes, through: Seq::new(through) }).unwrap();
+            cached.mirror.read(|view| Some(view.totals().groupings)).unwrap().earlier()
+        };
+        assert_eq!(apply(10, records[..10].iter().map(add).collect()), None);
+        let moved_with_one_change = apply(11, vec![add(&records[10])]);
+        assert_eq!(moved_with_one_change, Some((Grouping::EXACT, Seq::new(9))));
+        let entry = Arc::clone(&records[removed - 1].entry);
+        assert!(apply(12, vec![Change::Remove { entry }]).is_some(), "two more have moved");
+        for through in 13..=20 {
+            for record in &records {
+                let is_live = record.entry.created() != Seq::new(removed as u64);
+                let expected = is_live.then(|| record.handle().clone());
+                assert_eq!(cached.handle_for(record.key()).unwrap(), expected, "{removed}, {through}");
+            }
+            apply(through, vec![]);
+        }
+        assert_eq!(apply(21, vec![]), None, "all have moved");
+    }
+}
+
+/// A shape is replaced by another one with the same sequence number in the batch that moves its key.
 #[test]
 fn the_key_of_a_replaced_shape_is_regrouped() {
     let options = CacheOptions::default().exact_key_slots_up_to(10);
@@ -261,7 +301,7 @@ fn the_key_of_a_replaced_shape_is_regrouped() {
         let cleanup = update.publish(part.last().unwrap().entry.created());
         writer.clean_up(cleanup);
     }
-    assert_ne!(writer.totals.grouping, Grouping::EXACT);
+    assert_ne!(writer.totals.groupings.current(), Grouping::EXACT);
     for record in &records {
         let expected = (record.entry.created() != Seq::new(3)).then(|| record.handle().clone());
         assert_eq!(cached.handle_for(record.key()).unwrap(), expected);

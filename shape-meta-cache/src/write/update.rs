@@ -6,8 +6,16 @@ use super::writer::{Cleanup, Writer};
 use crate::{
     LookupIndex,
     mirror::Mirror,
-    table::{Grouping, Slot, SortedValues, Totals},
+    table::{Slot, SortedValues},
 };
+
+/// The number of keys that move with each change of a batch, after the grouping has changed.
+const MOVES_PER_CHANGE: usize = 2;
+/// The number of keys that at least move with a batch: a third of a millisecond. In tests fewer, so that small
+/// caches are between two groupings for several batches.
+const MIN_MOVES: usize = if cfg!(test) { 1 } else { 256 };
+/// The number of keys that at most move with a batch: some 30 milliseconds.
+const MAX_MOVES: usize = 25_000;
 
 /// Changes to the mirror that are not published yet. They are published in one step, or not at all.
 pub(crate) struct MirrorUpdate<'a> {
@@ -71,7 +79,7 @@ impl<'a> MirrorUpdate<'a> {
     fn queue_insert(&mut self, entry: &Arc<Entry>) {
         let created = entry.created();
         self.earliest_insert = Some(self.earliest_insert.map_or(created, |earliest| earliest.min(created)));
-        let slots = self.mirror.slots_of(entry, self.writer.totals.grouping);
+        let slots = self.mirror.slots_of(entry, self.writer.totals.groupings);
         self.inserts.extend(slots.map(|slot| (slot, Arc::clone(entry))));
         self.writer.totals.counts.add(entry.is_indexed());
         self.mirror.memory_count.add(entry);
@@ -91,7 +99,7 @@ impl<'a> MirrorUpdate<'a> {
         if self.earliest_insert.is_some_and(|earliest| earliest <= created) {
             self.apply_inserts();
         }
-        for slot in self.mirror.slots_of(&entry, self.writer.totals.grouping) {
+        for slot in self.mirror.slots_of(&entry, self.writer.totals.groupings) {
             self.writer.table.remove(slot, &entry);
             self.vacated.push(slot.id);
         }
@@ -174,32 +182,47 @@ impl<'a> MirrorUpdate<'a> {
         Cleanup { removed: removed.len(), vacated: self.vacated, published }
     }
 
-    /// Changes the grouping of keys if the number of shapes requires it: from one slot for each key to shared
-    /// slots, or to more shared slots.
+    /// Changes the grouping of keys if the number of shapes requires it, from one slot for each key to shared
+    /// slots, or to more shared slots, and moves the keys of some shapes.
     ///
-    /// It takes as long as adding all keys again. The number of shapes at least doubles between two calls
-    /// that change the grouping, so the amortized cost of an add stays constant.
+    /// The number of shapes at least doubles between two changes of the grouping, so the amortized cost of an
+    /// add stays constant.
     fn regroup(&mut self) {
-        let Totals { counts, grouping, .. } = self.writer.totals;
         if self.mirror.lookup_index == LookupIndex::Disk {
             return;
         }
-        let Some(better) = self.mirror.grouping_policy.better(grouping, counts.total) else { return };
+        let (mirror, totals) = (self.mirror, &mut self.writer.totals);
+        if totals.groupings.earlier().is_none() {
+            let better = mirror.grouping_policy.better(totals.groupings.current(), totals.counts.total);
+            if let Some((better, newest)) = better.zip(mirror.entry_list.newest()) {
+                totals.groupings.change(better, newest);
+            }
+        }
+        let (current, Some((earlier, newest))) = (totals.groupings.current(), totals.groupings.earlier())
+        else {
+            return;
+        };
         let replacements: foldhash::HashMap<_, _> =
             self.replacements.iter().map(|entry| (entry.created(), entry)).collect();
-        let for_each_live = |each: &mut dyn FnMut(&Arc<Entry>)| {
-            for chunk in self.mirror.entry_list.chunks() {
-                for entry in chunk.entries().iter().filter(|entry| !self.removed.contains(&entry.created())) {
-                    each(replacements.get(&entry.created()).copied().unwrap_or(entry));
+        let (table, slots) = (&mut self.writer.table, &mirror.slots);
+        let mut left = (MOVES_PER_CHANGE * self.changes).clamp(MIN_MOVES, MAX_MOVES);
+        for chunk in mirror.entry_list.chunks_up_to(newest).iter().rev() {
+            let entries = chunk.entries();
+            let unmoved = entries.partition_point(|entry| entry.created() <= newest);
+            for entry in entries[..unmoved].iter().rev() {
+                if left == 0 {
+                    return self.writer.totals.groupings.moved(Some(entry.created()));
+                }
+                left -= 1;
+                if !self.removed.contains(&entry.created()) {
+                    let entry = replacements.get(&entry.created()).copied().unwrap_or(entry);
+                    let slot = slots.key(entry.key(), earlier);
+                    table.remove(slot, entry);
+                    self.vacated.push(slot.id);
+                    table.insert(slots.key(entry.key(), current), entry);
                 }
             }
-        };
-        let (table, slots) = (&mut self.writer.table, &self.mirror.slots);
-        match grouping.groups() {
-            Some(groups) => (0..groups).for_each(|group| table.drop_slot(Grouping::slot_id(group))),
-            None => for_each_live(&mut |entry| table.drop_slot(slots.key(entry.key(), grouping).id)),
         }
-        for_each_live(&mut |entry| table.insert(slots.key(entry.key(), better), entry));
-        self.writer.totals.grouping = better;
+        self.writer.totals.groupings.moved(None);
     }
 }

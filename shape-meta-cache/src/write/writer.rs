@@ -50,7 +50,7 @@ impl Writer {
     /// away. This therefore publishes once more, without a visible change. Only now is it known which slots
     /// are empty.
     pub(crate) fn clean_up(&mut self, Cleanup { removed, mut vacated, .. }: Cleanup) {
-        if removed == 0 {
+        if removed == 0 && vacated.is_empty() {
             return;
         }
         vacated.sort_unstable();
