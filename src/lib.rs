@@ -186,7 +186,7 @@
 //!
 //! # Features
 //!
-//! Features are additive: a feature that another crate enables never changes how your store behaves.
+//! Features are additive: a feature that another crate enables changes no answer of your store.
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
@@ -194,7 +194,7 @@
 //! | `postgres` | no | [`Builder::open_postgres`]: the durable store in PostgreSQL |
 //! | `rustls` | no | [`PoolOptions::tls`]: TLS to PostgreSQL, by rustls with ring (brings `postgres`) |
 //! | `cache` | yes | [`Builder::cached`]: the left-right read cache |
-//! | `definitions` | no | [`CacheOptions::definition_cache_bytes`]: a bounded cache of definitions (brings `cache`) |
+//! | `definitions` | yes | [`CacheOptions::definition_cache_bytes`]: definitions that were read stay in memory (brings `cache`) |
 //! | `buffer` | yes | [`Builder::buffered`]: the write buffer |
 //! | `telemetry` | no | [`TracingObserver`]: spans and events of the `tracing` crate |
 //! | `metrics` | no | [`MetricsObserver`] and [`Reporter`], for the `metrics` facade (brings `telemetry`) |

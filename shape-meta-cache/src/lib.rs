@@ -71,7 +71,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `definitions` | no | `CacheOptions::definition_cache_bytes`: definitions that were read stay in memory, up to a bound |
+//! | `definitions` | yes | `CacheOptions::definition_cache_bytes`: definitions that were read stay in memory, up to a bound |
 //!
 //! # Related crates
 //!

@@ -9,8 +9,8 @@ pub enum LookupIndex {
     Disk,
 }
 
-/// The largest [`initial_capacity`](CacheOptions::initial_capacity): some 400 megabytes.
-const MAX_INITIAL_CAPACITY: usize = 1 << 22;
+/// The largest [`initial_capacity`](CacheOptions::initial_capacity): some 1.6 gigabytes.
+const MAX_INITIAL_CAPACITY: usize = 1 << 23;
 /// The largest number of [`preallocated_readers`](CacheOptions::preallocated_readers).
 const MAX_PREALLOCATED_READERS: usize = 1 << 12;
 
@@ -33,7 +33,7 @@ impl Default for CacheOptions {
             keys_per_slot: 4,
             exact_key_slots_up_to: 200_000,
             preallocated_readers: 8,
-            definition_cache_bytes: 0,
+            definition_cache_bytes: 64 << 20,
         }
     }
 }
@@ -57,9 +57,12 @@ impl CacheOptions {
     /// The number of shapes for which the table has capacity after open. Default: 0. The minimum is an eighth
     /// more than the number of shapes in the store.
     ///
-    /// The table grows by itself. Each time the writer stops while it copies the table: some 50 milliseconds
-    /// for both sides at a million shapes. Meanwhile the table takes half as much memory again. Too large a
-    /// number wastes 100 bytes for each shape that is never added. A number above 4,194,304 counts as that.
+    /// The table grows by itself: it doubles. Each time the writer stops while it copies the table, some 50
+    /// milliseconds for both sides at a million shapes, and seconds at 7 million, where most of it is the
+    /// system that finds the memory. Neither reads of the mirror nor pending changes wait for it, but the
+    /// next flush does. Meanwhile the table takes half as much memory again. So a store that will have
+    /// millions of shapes is opened with capacity for them. Too large a number wastes 100 bytes for each
+    /// shape that is never added. A number above 8,388,608 counts as that.
     pub fn initial_capacity(mut self, shapes: usize) -> Self {
         self.initial_capacity = shapes.min(MAX_INITIAL_CAPACITY);
         self
@@ -84,14 +87,15 @@ impl CacheOptions {
     /// capacity](Self::initial_capacity), decides whether sharing would halve it. Sharing can save 20
     /// megabytes at 200,000 shapes, and 200 megabytes at a million.
     ///
-    /// When the number of shapes exceeds the limit, the writer moves all keys into shared slots at once. That
-    /// takes as long as adding all keys again: 0.1 seconds at 200,000 shapes. Readers are not blocked.
+    /// When the number of shapes exceeds the limit, the next batches move the keys into shared slots, at most
+    /// 25,000 keys with each. Until all have moved, a look-up by key may look into two slots.
     pub fn exact_key_slots_up_to(mut self, shapes: usize) -> Self {
         self.exact_key_slots_up_to = shapes;
         self
     }
 
-    /// The maximum number of bytes of definitions that stay in memory after they were read. Default: 0, none.
+    /// The maximum number of bytes of definitions that stay in memory after they were read. Default: 64 MiB,
+    /// some 100,000 definitions of 500 bytes. With `0`, none stay.
     ///
     /// Reading a definition from memory takes a fifth of a microsecond. Reading it from the database takes
     /// some microseconds and a connection. If the cache is full, definitions that are read repeatedly stay. A

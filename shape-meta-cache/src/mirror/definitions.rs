@@ -1,7 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use shape_meta_core::{Entry, Record, Seq};
 
 /// A cache of records that were read from the store below, up to a bound in bytes. It prefers records that
@@ -11,7 +14,12 @@ use shape_meta_core::{Entry, Record, Seq};
 /// mirror (I4), a read fills it. That is safe: a definition never changes and a sequence number is never
 /// reused, so a cached record cannot become wrong, only unused.
 #[derive(Debug)]
-pub(crate) struct Definitions(Option<Records>);
+pub(crate) struct Definitions {
+    /// The bound; 0 turns the cache off.
+    bytes: usize,
+    /// Made by the first read of a definition: its shards take more memory than an idle store.
+    records: OnceLock<Records>,
+}
 
 type Records = Cache<Seq, Arc<Record>, RecordWeight, RandomState>;
 
@@ -33,14 +41,7 @@ impl Weighter<Seq, Arc<Record>> for RecordWeight {
 impl Definitions {
     /// A cache of at most `bytes`; 0 turns it off.
     pub(crate) fn new(bytes: usize) -> Self {
-        let options = OptionsBuilder::new()
-            .weight_capacity(bytes as u64)
-            .estimated_items_capacity(bytes / TYPICAL_RECORD_BYTES)
-            .build();
-        let options = options.ok().filter(|_| bytes > 0);
-        Self(options.map(|options| {
-            Cache::with_options(options, RecordWeight, RandomState::default(), DefaultLifecycle::default())
-        }))
+        Self { bytes, records: OnceLock::new() }
     }
 
     /// Returns the cached record of exactly this entry.
@@ -48,13 +49,14 @@ impl Definitions {
     /// The entries are compared by address: after a standby has followed its owner to another database, the
     /// same sequence number can belong to another shape.
     pub(crate) fn get(&self, entry: &Arc<Entry>) -> Option<Arc<Record>> {
-        let record = self.0.as_ref()?.get(&entry.created())?;
+        let record = self.records.get()?.get(&entry.created())?;
         Arc::ptr_eq(&record.entry, entry).then_some(record)
     }
 
     /// Adds a record that was read. The cache may evict it at any time.
     pub(crate) fn insert(&self, record: &Arc<Record>) {
-        if let Some(records) = &self.0 {
+        if self.bytes > 0 {
+            let records = self.records.get_or_init(|| with_bound(self.bytes));
             records.insert(record.entry.created(), Arc::clone(record));
         }
     }
@@ -64,7 +66,7 @@ impl Definitions {
     /// A concurrent read that began before the removal can insert its record again. That record stays until
     /// it is evicted, and no look-up returns it, because its entry is no longer in the mirror.
     pub(crate) fn remove(&self, created: &[Seq]) {
-        let Some(records) = &self.0 else { return };
+        let Some(records) = self.records.get() else { return };
         if created.len() < records.len() {
             created.iter().for_each(|created| drop(records.remove(created)));
         } else if !created.is_empty() {
@@ -75,6 +77,11 @@ impl Definitions {
 
     /// Returns the number of bytes in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |records| usize::try_from(records.weight()).unwrap_or(usize::MAX))
+        self.records.get().map_or(0, |records| usize::try_from(records.weight()).unwrap_or(usize::MAX))
     }
+}
+
+fn with_bound(bytes: usize) -> Records {
+    let (weight, items) = (RecordWeight, bytes / TYPICAL_RECORD_BYTES);
+    Cache::with(items, bytes as u64, weight, RandomState::default(), DefaultLifecycle::default())
 }
