@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use shape_meta::{
-    BufferOptions, CacheOptions, DefinitionHash, MetricsObserver, Mutation, NoopCleaner, NoopObserver,
-    Observer, SnapshotState, TracingObserver, prelude::*,
+    BufferOptions, CacheOptions, MetricsObserver, Mutation, NoopCleaner, NoopObserver, Observer,
+    SnapshotState, TracingObserver, prelude::*,
 };
 use shape_meta_core::MemoryStore;
 
@@ -77,10 +77,11 @@ fn key(number: u64) -> Key {
 }
 
 fn shape(number: u64) -> NewShape {
+    let key = key(number);
     NewShape {
         handle: handle(number),
-        key: key(number),
-        hash: DefinitionHash::new(number),
+        key,
+        hash: key.definition_hash(),
         relations: [Relation::new((number / 100) as u32)].into_iter().collect(),
         dependencies: [].into(),
         indexed: false,

@@ -159,10 +159,11 @@ fn timed(run: impl FnOnce()) -> Duration {
 fn shape(number: u64) -> NewShape {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let key = Key::new(key);
     NewShape {
         handle: Handle::new(format!("{number:08}-1768476874000000")).expect("printable"),
-        key: Key::new(key),
-        hash: DefinitionHash::new(number),
+        key,
+        hash: key.definition_hash(),
         relations: [Relation::new(number as u32 % 1000)].into_iter().collect(),
         dependencies: [].into(),
         indexed: false,

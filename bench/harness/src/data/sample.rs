@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use shape_meta::{DefinitionHash, Handle, Key, NewShape, Relation, Shape, TableName};
+use shape_meta::{Handle, Key, NewShape, Relation, Shape, TableName};
 
 use super::definition;
 
@@ -40,10 +40,11 @@ pub(crate) fn relation(number: u64) -> Relation {
 }
 
 pub(crate) fn shape(number: u64) -> NewShape {
+    let key = key(number);
     NewShape {
         handle: handle(number),
-        key: key(number),
-        hash: DefinitionHash::new(mix(number)),
+        key,
+        hash: key.definition_hash(),
         relations: [relation(number)].into_iter().collect(),
         dependencies: [].into(),
         indexed: number.is_multiple_of(2),
