@@ -180,8 +180,7 @@ impl SqliteStore {
         self.connections.check_owner(&meta)?;
 
         // Reads all rows, not only incomplete ones, so that each is verified before any is served.
-        let Scanned { found, incomplete, complete } = self.scan_shapes(&transaction, &meta)?;
-        found.check(&transaction, &meta, self.disk_indexes())?;
+        let Scanned { incomplete, complete, .. } = self.scan_shapes(&transaction, &meta)?;
         let mut writer = BatchWriter::new(&transaction, self.disk_indexes(), &meta)?
             .with_cleanup_tasks(self.cleanup.is_enabled());
         for entry in &incomplete {
@@ -205,7 +204,7 @@ impl SqliteStore {
         Ok(Recovery { valid: meta.counts.total, removed, cleanup_tasks: tasks, quarantined: None })
     }
 
-    /// Reads all shapes, in the transaction of the writer, before it writes.
+    /// Reads all shapes and checks their numbers, in the transaction of the writer, before it writes.
     ///
     /// Many are read in two halves at the same time. The second one is read by a reader, if one is free: it
     /// sees the same rows, since nothing else can commit.
@@ -214,7 +213,7 @@ impl SqliteStore {
         // A cache above loads the entries from memory (`Preload`).
         let last_reads = (!options.last_reads).then(|| self.recency.snapshot(&RemovedTimes::default()));
         let last_reads = last_reads.as_ref();
-        // A full scan would fill the page cache with pages that are read once, and SQLite never shrinks it.
+        // Full scans would fill the page cache with pages that are read once, and SQLite never shrinks it.
         settings::set_cache(transaction, SCAN_CACHE_BYTES).map_err(failed("scan the shapes"))?;
         let total = meta.counts.total;
         let halves = match total {
@@ -242,6 +241,10 @@ impl SqliteStore {
                 drop(reader);
                 here.and_then(|here| Ok(here.followed_by(rest?)))
             }
+        });
+        let scanned = scanned.and_then(|scanned| {
+            scanned.found.check(transaction, meta, self.disk_indexes())?;
+            Ok(scanned)
         });
         settings::set_cache(transaction, options.cache_bytes).map_err(failed("scan the shapes"))?;
         scanned
