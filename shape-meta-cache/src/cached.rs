@@ -106,11 +106,11 @@ impl<S: ShapeStore> Cached<S> {
 
         // The pointers are cloned here, while the entries are visited in the order in which they lie in
         // memory.
-        let (handles, lookups) = join(
+        let ((), lookups) = join(
             entries.len(),
             || {
                 let value = |entry: &Arc<Entry>| (mirror.slots.handle(entry.handle()), Arc::clone(entry));
-                SortedValues::new(table_slots, entries.iter().map(value))
+                table.insert_all(SortedValues::new(table_slots, entries.iter().map(value)));
             },
             || {
                 let values = entries.iter().flat_map(|entry| {
@@ -119,7 +119,6 @@ impl<S: ShapeStore> Cached<S> {
                 SortedValues::new(table_slots, values)
             },
         );
-        table.insert_all(handles);
         table.insert_all(lookups);
         entries.iter().for_each(|entry| totals.counts.add(entry.is_indexed()));
         table.set_totals(totals);
