@@ -4,9 +4,9 @@
 //! # What it is not
 //!
 //! It is not a cache with eviction. The mirror holds every live shape, so a miss is the answer and never
-//! causes a disk read. It holds no definitions: these are read from the store below by row id, unless [a
-//! definition cache is configured](#features). It does not batch writes: each batch is committed below before
-//! readers see it. `shape-meta-buffer` on top adds batching.
+//! causes a disk read. Definitions are not in the mirror: they are read from the store below by row id, and
+//! then stay in memory [up to a bound](CacheOptions::definition_cache_bytes). It does not batch writes: each
+//! batch is committed below before readers see it. `shape-meta-buffer` on top adds batching.
 //!
 //! # Example
 //!

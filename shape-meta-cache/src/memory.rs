@@ -18,7 +18,7 @@ pub struct CacheMemory {
     pub table: usize,
     /// The list of all entries, which the search for the least recently used shapes walks.
     pub entry_list: usize,
-    /// Definitions that were read and are kept, if a definition cache is configured.
+    /// Definitions that were read and are kept.
     pub definitions: usize,
 }
 

@@ -9,7 +9,7 @@ pub enum LookupIndex {
     Disk,
 }
 
-/// The largest [`initial_capacity`](CacheOptions::initial_capacity): some 1.6 gigabytes.
+/// The largest [`initial_capacity`](CacheOptions::initial_capacity): 1.6 gigabytes, or 3.3 if each key has a slot.
 const MAX_INITIAL_CAPACITY: usize = 1 << 23;
 /// The largest number of [`preallocated_readers`](CacheOptions::preallocated_readers).
 const MAX_PREALLOCATED_READERS: usize = 1 << 12;
@@ -61,7 +61,7 @@ impl CacheOptions {
     /// milliseconds for both sides at a million shapes, and seconds at 7 million, where most of it is the
     /// system that finds the memory. Neither reads of the mirror nor pending changes wait for it, but the
     /// next flush does. Meanwhile the table takes half as much memory again. So a store that will have
-    /// millions of shapes is opened with capacity for them. Too large a number wastes 100 bytes for each
+    /// millions of shapes is opened with capacity for them. Too large a number wastes 100 to 300 bytes for each
     /// shape that is never added. A number above 8,388,608 counts as that.
     pub fn initial_capacity(mut self, shapes: usize) -> Self {
         self.initial_capacity = shapes.min(MAX_INITIAL_CAPACITY);

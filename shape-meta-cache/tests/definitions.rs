@@ -19,9 +19,13 @@ fn with_cache(bytes: usize) -> CacheOptions {
 
 /// A cache over a store that counts its reads.
 fn counted(bytes: usize, records: &[Arc<Record>]) -> Cached<FailingStore<MemoryStore>> {
+    counted_with(with_cache(bytes), records)
+}
+
+fn counted_with(options: CacheOptions, records: &[Arc<Record>]) -> Cached<FailingStore<MemoryStore>> {
     let below = MemoryStore::new();
     below.apply(&batch(records.len() as u64, records.iter().map(added))).unwrap();
-    cached(FailingStore::new(below), with_cache(bytes))
+    cached(FailingStore::new(below), options)
 }
 
 fn reads(cached: &Cached<FailingStore<MemoryStore>>) -> u64 {
@@ -56,13 +60,16 @@ fn a_definition_is_read_from_disk_once() {
 }
 
 #[test]
-fn no_definition_is_cached_by_default() {
-    let cached = counted(0, &records(1));
-    let before = reads(&cached);
-    for _ in 0..2 {
-        cached.record(&handle(1)).unwrap().unwrap();
+fn definitions_are_cached_unless_that_is_turned_off() {
+    for (options, reads_of_two) in [(CacheOptions::default(), 1), (with_cache(0), 2)] {
+        let cached = counted_with(options, &records(1));
+        let before = reads(&cached);
+        for _ in 0..2 {
+            cached.record(&handle(1)).unwrap().unwrap();
+        }
+        assert_eq!(reads(&cached), before + reads_of_two);
+        assert_eq!(cached.memory().definitions > 0, reads_of_two == 1);
     }
-    assert_eq!((reads(&cached), cached.memory().definitions), (before + 2, 0));
 }
 
 #[test]

@@ -66,12 +66,19 @@ impl Definitions {
     /// A concurrent read that began before the removal can insert its record again. That record stays until
     /// it is evicted, and no look-up returns it, because its entry is no longer in the mirror.
     pub(crate) fn remove(&self, created: &[Seq]) {
-        let Some(records) = self.records.get() else { return };
+        let Some(records) = self.records.get().filter(|_| !created.is_empty()) else { return };
         if created.len() < records.len() {
             created.iter().for_each(|created| drop(records.remove(created)));
-        } else if !created.is_empty() {
+        } else {
             // One pass over the cache is cheaper than many look-ups, for example after a reset.
             records.retain(|seq, _| created.binary_search(seq).is_err());
+        }
+    }
+
+    /// Removes all records.
+    pub(crate) fn clear(&self) {
+        if let Some(records) = self.records.get() {
+            records.clear();
         }
     }
 

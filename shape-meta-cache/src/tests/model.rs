@@ -284,6 +284,53 @@ fn keys_are_removed_while_they_move() {
     }
 }
 
+/// A reload may add shapes between older ones, replace some, and remove the oldest, all while keys move.
+#[test]
+fn shapes_of_a_reload_are_found_while_keys_move() {
+    let options = CacheOptions::default().exact_key_slots_up_to(60);
+    let cached = Cached::open(MemoryStore::new(), options, Arc::new(NoopObserver)).unwrap();
+    let mut writer = cached.writer().expect("not within a write");
+    let mut change = |change: &dyn Fn(&mut MirrorUpdate<'_>), last_seq| {
+        let mut update = MirrorUpdate::new(&cached.mirror, &mut writer);
+        change(&mut update);
+        let cleanup = update.publish(Seq::new(last_seq));
+        writer.clean_up(cleanup);
+        writer.totals.groupings.earlier().map(|(_, newest)| newest.get())
+    };
+    let records: Vec<_> = (1..=61).map(|number| record(2 * number, number, number, 1)).collect();
+    change(&|update| records[..60].iter().for_each(|record| update.add(&record.entry)), 120);
+    // Shapes 122 and 120 have moved.
+    assert_eq!(change(&|update| update.add(&records[60].entry), 122), Some(118));
+
+    let late = [record(5, 100, 100, 1), record(121, 101, 101, 1)];
+    let others = [record(6, 102, 102, 1), record(120, 103, 103, 1)];
+    let reload = |update: &mut MirrorUpdate<'_>| {
+        late.iter().for_each(|record| update.add(&record.entry));
+        others.iter().for_each(|record| update.replace(&record.entry));
+        update.reset_up_to(Seq::new(4));
+    };
+    let mut newest = change(&reload, 123);
+    assert!(newest.is_some_and(|newest| newest > 80), "{newest:?}");
+    let gone = [2, 4, 6, 120];
+    while newest.is_some() {
+        for record in &records {
+            let expected = (!gone.contains(&record.entry.created().get())).then(|| record.handle().clone());
+            assert_eq!(cached.handle_for(record.key()).unwrap(), expected, "{newest:?}");
+        }
+        for record in late.iter().chain(&others) {
+            assert_eq!(
+                cached.handle_for(record.key()).unwrap().as_ref(),
+                Some(record.handle()),
+                "{newest:?}"
+            );
+        }
+        newest = change(&|_| {}, 123);
+    }
+    for record in late.iter().chain(&others) {
+        assert_eq!(cached.handle_for(record.key()).unwrap().as_ref(), Some(record.handle()));
+    }
+}
+
 /// A shape is replaced by another one with the same sequence number in the batch that moves its key.
 #[test]
 fn the_key_of_a_replaced_shape_is_regrouped() {

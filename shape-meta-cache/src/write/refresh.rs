@@ -198,6 +198,8 @@ impl<S: ShapeStore> Cached<S> {
         let last_seq = self.inner.load(&mut |entry| entries.push(entry))?;
         // If the load itself has moved to another line, the next refresh reloads once more.
         writer.line = line;
+        // A definition may have been read on another line, for an entry that is the same on both.
+        self.mirror.definitions.clear();
 
         let mut reloaded = RefreshReport::default();
         (reloaded.full, reloaded.through) = (true, last_seq);

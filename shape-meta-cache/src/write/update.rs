@@ -11,10 +11,10 @@ use crate::{
 
 /// The number of keys that move with each change of a batch, after the grouping has changed.
 const MOVES_PER_CHANGE: usize = 2;
-/// The number of keys that at least move with a batch: a third of a millisecond. In tests fewer, so that small
+/// The number of keys that at least move with a batch: a tenth of a millisecond. In tests fewer, so that small
 /// caches are between two groupings for several batches.
-const MIN_MOVES: usize = if cfg!(test) { 1 } else { 256 };
-/// The number of keys that at most move with a batch: some 30 milliseconds.
+const MIN_MOVES: usize = if cfg!(test) { 1 } else { 64 };
+/// The number of keys that at most move with a batch, unless it has more changes: some 30 milliseconds.
 const MAX_MOVES: usize = 25_000;
 
 /// Changes to the mirror that are not published yet. They are published in one step, or not at all.
@@ -205,7 +205,7 @@ impl<'a> MirrorUpdate<'a> {
         let replacements: foldhash::HashMap<_, _> =
             self.replacements.iter().map(|entry| (entry.created(), entry)).collect();
         let (table, slots) = (&mut self.writer.table, &mirror.slots);
-        let mut left = (MOVES_PER_CHANGE * self.changes).clamp(MIN_MOVES, MAX_MOVES);
+        let mut left = (MOVES_PER_CHANGE * self.changes).clamp(MIN_MOVES, MAX_MOVES.max(self.changes));
         for chunk in mirror.entry_list.chunks_up_to(newest).iter().rev() {
             let entries = chunk.entries();
             let unmoved = entries.partition_point(|entry| entry.created() <= newest);

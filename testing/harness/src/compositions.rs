@@ -49,9 +49,12 @@ pub const DIRECT_DISK_LOOKUPS: Composition =
 /// A buffer without a cache.
 pub const BUFFERED: Composition =
     Composition { cache: None, buffer: Some(FlushSchedule::Default), definitions: 0 };
-/// The product: a buffer over a cache.
-pub const PRODUCT: Composition =
-    Composition { cache: Some(LookupIndex::Memory), buffer: Some(FlushSchedule::Default), definitions: 0 };
+/// The product: a buffer over a cache, with the default options.
+pub const PRODUCT: Composition = Composition {
+    cache: Some(LookupIndex::Memory),
+    buffer: Some(FlushSchedule::Default),
+    definitions: 64 << 20,
+};
 /// The product, with a cache that leaves look-ups by key and relation to SQLite.
 pub const PRODUCT_DISK_LOOKUPS: Composition =
     Composition { cache: Some(LookupIndex::Disk), buffer: Some(FlushSchedule::Default), definitions: 0 };

@@ -66,7 +66,8 @@ impl Workload {
         let (store, directory) = instrumentation.during(|| {
             let builder = ShapeMeta::builder(NoopCleaner)
                 .observer(instrumentation.observer())
-                .cached(CacheOptions::default())
+                // Definitions come from the disk.
+                .cached(CacheOptions::default().definition_cache_bytes(0))
                 // The measuring thread flushes.
                 .buffered(
                     BufferOptions::default()

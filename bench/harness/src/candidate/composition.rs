@@ -24,11 +24,11 @@ pub(crate) struct Composition {
     backend: Backend,
     cached: Option<LookupIndex>,
     buffered: bool,
-    /// Whether the cache has room for all definitions.
+    /// Whether the cache has room for all definitions. Otherwise it keeps none, unlike by default.
     keeps_definitions: bool,
 }
 
-/// The default composition.
+/// The default composition, except that it reads definitions from the disk.
 pub(crate) const FULL_STACK: Composition = Composition {
     name: "full stack",
     about: "Buffered<Cached<SqliteStore>>: visible in memory at once; on disk by group commit, FULL",
