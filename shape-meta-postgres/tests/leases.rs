@@ -1,6 +1,9 @@
 //! Leases: which process may take a stack over, and when an owner stops acknowledging (C11).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use shape_meta_buffer::{BufferOptions, Buffered};
 use shape_meta_cache::{CacheOptions, Cached};
@@ -36,6 +39,48 @@ fn options(schema: &Schema, on_live_owner: OnLiveOwner) -> PostgresOptions {
 
 fn open(schema: &Schema, pool: &PostgresPool, on_live_owner: OnLiveOwner) -> PostgresStore {
     support::open(pool, "stack", options(schema, on_live_owner)).expect("it opens")
+}
+
+/// The lease of a process ends while it opens another stack. The end waits for the opening, and then finds
+/// its stack: without the lease, another process could take that stack over at once.
+#[test]
+fn c11_a_lease_does_not_end_under_an_opening() {
+    let Some(schema) = Schema::new() else { return };
+    drop(schema.open("another"));
+    let store = schema.open("stack");
+    let (begun, commits) = (Barrier::new(2), Barrier::new(2));
+    let sessions = |state: &str| {
+        schema.query(&format!(
+            "SELECT pid FROM pg_stat_activity
+             WHERE {state} AND query LIKE '%{}%process%' AND pid <> pg_backend_pid()",
+            schema.name
+        ))
+    };
+    wait_until("the lease is renewed", || !sessions("state = 'idle' AND query LIKE '%renewed%'").is_empty());
+    std::thread::scope(|scope| {
+        // What an opening of the process changes.
+        let opening = scope.spawn(|| {
+            let name = &schema.name;
+            let changes = format!(
+                "BEGIN; UPDATE \"{name}\".process SET lease_until = lease_until;
+                 UPDATE \"{name}\".stack SET owner = (SELECT id FROM \"{name}\".process)
+                 WHERE name = 'another'"
+            );
+            support::on_connection(schema.connection(), async |client| {
+                client.batch_execute(&changes).await?;
+                begun.wait();
+                commits.wait();
+                client.batch_execute("COMMIT").await
+            })
+        });
+        begun.wait();
+        drop(store);
+        wait_until("the end of the lease waits", || !sessions("wait_event_type = 'Lock'").is_empty());
+        commits.wait();
+        opening.join().expect("no panic").expect("it commits");
+    });
+    wait_until("it is decided", || sessions("state <> 'idle'").is_empty());
+    assert_eq!(schema.query("SELECT count(*) FROM @process"), ["1"]);
 }
 
 #[track_caller]

@@ -166,7 +166,10 @@ statements! {
     /// `$1` is a process. Locks the rows, so that an opening in progress decides first, but for those of the
     /// openings `$2`.
     owned_openings: "SELECT opening_id FROM @stack WHERE owner = $1 AND opening_id <> ALL($2) FOR SHARE";
-    /// Ends a lease. `$1` is the process.
+    /// `$1` is a process. An opening in progress has locked its row if it has begun the lease anew.
+    lock_lease: "SELECT 1 FROM @process WHERE id = $1 FOR UPDATE";
+    /// Ends a lease, after `lock_lease`: a statement that has to wait for a lock does not see the stacks that
+    /// were opened meanwhile. `$1` is the process.
     end_lease: "
         DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";
     /// Deletes the processes without a lease for a day, none of which is missed. Without parameters.

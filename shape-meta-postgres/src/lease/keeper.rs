@@ -49,11 +49,20 @@ pub(crate) async fn keep(member: Arc<Member>, connections: Arc<Connections>) {
         let _ = tokio::time::timeout_at(until, member.news.arrived.notified()).await;
     }
     if let Some(mut client) = client {
-        let id = member.id;
-        let params: [&(dyn ToSql + Sync); 1] = [&id.as_bytes()];
-        let end = client.execute(DOING, &member.statements.end_lease, &params);
-        let _ = tokio::time::timeout(limit, end).await;
+        // If it fails, the lease runs out.
+        let _ = tokio::time::timeout(limit, end(&member, &mut client)).await;
     }
+}
+
+/// Ends the lease, unless another opening of this process has begun it anew.
+async fn end(member: &Member, client: &mut Client) -> Result<()> {
+    let doing = "end the lease";
+    let id = member.id;
+    let params: [&(dyn ToSql + Sync); 1] = [&id.as_bytes()];
+    client.begin(doing, "BEGIN").await?;
+    client.query_opt(doing, &member.statements.lock_lease, &params).await?;
+    client.execute(doing, &member.statements.end_lease, &params).await?;
+    client.commit(doing).await.map_err(CommitError::into_error)
 }
 
 /// Sends what is to be announced. What is lost with the connection is found by polling.
