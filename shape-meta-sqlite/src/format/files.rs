@@ -137,26 +137,23 @@ pub(crate) fn keep_owner_and_mode(of: &Path, on: &File) -> io::Result<()> {
 ///
 /// Those of the file system, also for a name that exists and leads nowhere.
 pub(crate) fn size(path: &Path) -> io::Result<u64> {
-    match path.metadata() {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(_) if is_missing(path)? => Ok(0),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns whether no file, directory or link has this name. Looks at the name itself: the same code from an
-/// operation on the file may mean something else, such as a link that leads nowhere.
-fn is_missing(path: &Path) -> io::Result<bool> {
+    // One look at the name: a WAL comes and goes while its owner works.
     match path.symlink_metadata() {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Ok(link) if link.is_symlink() => Ok(path.metadata()?.len()),
+        Ok(file) => Ok(file.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
 }
 
-/// Returns whether a file, a directory or a link has this name.
+/// Returns whether a file, a directory or a link has this name. Looks at the name itself: the same code from an
+/// operation on the file may mean something else, such as a link that leads nowhere.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
-    is_missing(path).map(|is_missing| !is_missing).map_err(failed_on("look at", path))
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed_on("look at", path)(error)),
+    }
 }
 
 /// Gives a file a name that no other file has. The owner lock must be held, and `to` must be a name that only
@@ -240,5 +237,44 @@ mod failing {
 
     pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
         step().and_then(|()| fs::remove_file(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// As the WAL of an owner above its limit of connections.
+    #[test]
+    fn c6_a_file_that_comes_and_goes_has_a_size() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let (path, done) = (directory.path().join("file"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    fs::write(&path, "12345").expect("writes");
+                    fs::remove_file(&path).expect("deletes");
+                }
+            });
+            let sizes: Vec<_> = (0..100_000).map(|_| size(&path)).collect();
+            done.store(true, Ordering::Release);
+            assert!(sizes.iter().all(|size| matches!(size, Ok(0 | 5))));
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn c6_a_link_has_the_size_of_its_file() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+        std::os::unix::fs::symlink(&file, &link).expect("links");
+        assert!(size(&link).is_err(), "it leads nowhere");
+        fs::write(&file, "12345").expect("writes");
+        assert_eq!(size(&link).expect("reads"), 5);
     }
 }
