@@ -28,8 +28,8 @@ pub struct Cached<S> {
     /// Held across disk work by [`apply`](ShapeStore::apply) and [`refresh`](Self::refresh). No reader takes
     /// it (I5).
     ///
-    /// Above `mirror`, so that its table is dropped first: then the entry list frees the entries, in the order
-    /// of memory, which takes half as long as in that of the table.
+    /// Above `mirror`, so that its table is dropped first: then the entry list frees the entries, in the
+    /// order of memory, which takes half as long as in that of the table.
     pub(crate) writer: ObservedLock<Writer>,
     pub(crate) mirror: Mirror,
     /// The last shape whose last-read time was saved by a sweep that has more to save.

@@ -53,9 +53,9 @@ impl Grouping {
 /// Which grouping the key of each shape has. Published with the table, because readers must use the groupings
 /// with which the table that they see was built.
 ///
-/// After a change of the grouping, each batch moves the keys of some older shapes, so that none takes as long
-/// as adding all keys again. Meanwhile a look-up that misses in the current grouping also looks in the earlier
-/// one.
+/// After a change of the grouping, each batch moves the keys of some older shapes, so that none takes as
+/// long as adding all keys again. Meanwhile a look-up that misses in the current grouping also looks in the
+/// earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Groupings {
     current: Grouping,

@@ -11,8 +11,8 @@ use crate::{
 
 /// The number of keys that move with each change of a batch, after the grouping has changed.
 const MOVES_PER_CHANGE: usize = 2;
-/// The number of keys that at least move with a batch: a tenth of a millisecond. In tests fewer, so that small
-/// caches are between two groupings for several batches.
+/// The number of keys that at least move with a batch: a tenth of a millisecond. In tests fewer, so that
+/// small caches are between two groupings for several batches.
 const MIN_MOVES: usize = if cfg!(test) { 1 } else { 64 };
 /// The number of keys that at most move with a batch, unless it has more changes: some 30 milliseconds.
 const MAX_MOVES: usize = 25_000;

@@ -146,8 +146,8 @@ pub(crate) fn size(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// Returns whether a file, a directory or a link has this name. Looks at the name itself: the same code from an
-/// operation on the file may mean something else, such as a link that leads nowhere.
+/// Returns whether a file, a directory or a link has this name. Looks at the name itself: the same code from
+/// an operation on the file may mean something else, such as a link that leads nowhere.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
