@@ -85,6 +85,11 @@ fn io_error(error: &tokio_postgres::Error) -> Option<&io::Error> {
     error.source().and_then(|source| source.downcast_ref())
 }
 
+/// Returns the code of the server.
+pub(crate) fn code_of(error: &Error) -> Option<&SqlState> {
+    error.source()?.downcast_ref::<tokio_postgres::Error>()?.code()
+}
+
 /// Returns the error of a connection that gave no answer in time, and is given up.
 pub(crate) fn no_answer(doing: impl fmt::Display) -> Error {
     Error::new(

@@ -83,6 +83,59 @@ fn c11_a_lease_does_not_end_under_an_opening() {
     assert_eq!(schema.query("SELECT count(*) FROM @process"), ["1"]);
 }
 
+/// Opens stack `a` with the first pool and `b` with the second one at once.
+fn open_at_once(schema: &Schema, pools: [&PostgresPool; 2]) -> [Result<(), ErrorKind>; 2] {
+    let both = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let opened = [("a", pools[0]), ("b", pools[1])].map(|(stack, pool)| {
+            let both = &both;
+            scope.spawn(move || {
+                both.wait();
+                let opened = support::open(pool, stack, options(schema, OnLiveOwner::Fail));
+                opened.map(drop).map_err(|error| error.kind())
+            })
+        });
+        opened.map(|opened| opened.join().expect("no panic"))
+    })
+}
+
+/// All stacks of a process that is gone for more than a day are taken over at once. Each opening looks at the
+/// row of that process, and would delete it.
+#[test]
+fn c11_stacks_of_a_process_that_is_forgotten_are_opened_at_once() {
+    let Some(schema) = Schema::new() else { return };
+    ["a", "b"].into_iter().for_each(|stack| drop(schema.open(stack)));
+    let pools = [another_pool(schema.connection()), another_pool(schema.connection())];
+    for round in 0..6 {
+        let gone = format!("decode(lpad('{round}', 32, '0'), 'hex')");
+        schema.execute(&format!(
+            "INSERT INTO @process (id, address, host, pid, lease_until)
+                 VALUES ({gone}, '', 'gone', 1, now() - interval '2 days');
+             UPDATE @stack SET owner = {gone}"
+        ));
+        let at_once = open_at_once(&schema, [&pools[0], &pools[round % 2]]);
+        assert_eq!(at_once, [Ok(()), Ok(())], "{round}");
+    }
+}
+
+/// Two processes whose leases have run out take over each other's stack at once: each looks at the lease of
+/// the other one, and then begins its own.
+#[test]
+fn c11_processes_whose_leases_have_run_out_swap_their_stacks() {
+    let Some(schema) = Schema::new() else { return };
+    let pools = [another_pool(schema.connection()), another_pool(schema.connection())];
+    for round in 0..6 {
+        let open = |pool, stack| support::open(pool, stack, options(&schema, OnLiveOwner::Fence));
+        let own = [open(&pools[1], "a").expect("it opens"), open(&pools[0], "b").expect("it opens")];
+        schema.execute("UPDATE @process SET lease_until = now() - interval '1 second'");
+        for opened in open_at_once(&schema, [&pools[0], &pools[1]]) {
+            // A lease may have been renewed meanwhile.
+            assert!(matches!(opened, Ok(()) | Err(ErrorKind::AlreadyOpen)), "{round}: {opened:?}");
+        }
+        drop(own);
+    }
+}
+
 #[track_caller]
 fn assert_open_elsewhere(schema: &Schema, pool: &PostgresPool) -> String {
     let error = support::open(pool, "stack", options(schema, OnLiveOwner::Fail)).expect_err("it is owned");

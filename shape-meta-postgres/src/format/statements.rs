@@ -172,8 +172,12 @@ statements! {
     /// were opened meanwhile. `$1` is the process.
     end_lease: "
         DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";
-    /// Deletes the processes without a lease for a day, none of which is missed. Without parameters.
-    forget_processes: "DELETE FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'";
+    /// Deletes the processes without a lease for a day, none of which is missed, except those at which other
+    /// openings look now: each of these may be about to delete what the other one looks at. Without parameters.
+    forget_processes: "
+        DELETE FROM @process WHERE id IN (
+            SELECT id FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'
+            FOR UPDATE SKIP LOCKED)";
     /// The last statement of a batch. Divides by zero if the stack is not ours, or not as it was: the commit
     /// is sent before its answer is known.
     set_stack: concat!(write_stack!(), " SELECT 1 / count(*) FROM written");

@@ -7,7 +7,7 @@ use shape_meta_core::{
     Counts, Error, ErrorKind, Result, Seq, StampOutcome, Timestamp,
     store_parts::{Identity, OnLiveOwner, Recency, SavedReads, StoredTime},
 };
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 use crate::{
     DiskIndexes, PostgresOpenReport, PostgresOptions, PostgresPool,
@@ -17,6 +17,7 @@ use crate::{
         jitter,
         pool::{Connections, Pooled, Purpose},
     },
+    error::code_of,
     format::{
         lineage::{KEPT, Lineage, LineageRow},
         lookups::Lookups,
@@ -148,6 +149,8 @@ struct Owned {
     stamp: stamped::Plan,
 }
 
+/// How often an open that was the victim of a deadlock is tried again.
+const DEADLOCKS: u32 = 3;
 /// How often an open that waits for a live owner looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -184,7 +187,7 @@ impl Attempt {
     async fn run(self, schema: SchemaName) -> Result<(Owned, Option<u32>, Holding)> {
         let began = Instant::now();
         let mut migrated_from = None;
-        let mut has_migrated = false;
+        let (mut has_migrated, mut deadlocks) = (false, 0);
         loop {
             let (busy, remaining) = match self.own().await {
                 Ok(Taken::Owned(owned, holding)) => return Ok((*owned, migrated_from, holding)),
@@ -195,6 +198,14 @@ impl Attempt {
                     continue;
                 }
                 Ok(Taken::HasLiveOwner(owner)) => (owner.already_open(&self.name), owner.remaining),
+                // Two processes whose leases have run out may take over each other's stacks: each looks at
+                // the lease of the other one, and then begins its own. The server has rolled this one back.
+                Err(error)
+                    if deadlocks < DEADLOCKS && code_of(&error) == Some(&SqlState::T_R_DEADLOCK_DETECTED) =>
+                {
+                    deadlocks += 1;
+                    continue;
+                }
                 // An owner that re-keys its shapes locks the stack for longer than the lock time-out.
                 Err(error) if error.kind() == ErrorKind::Busy => (error, LOOK_AGAIN),
                 Err(error) => return Err(error),

@@ -9,14 +9,11 @@ use tokio_postgres::error::SqlState;
 use crate::{
     Durability, PostgresStore,
     connection::{client::CommitError, operation::Operation},
+    error::code_of,
     format::{row, stack_row::StackRow},
     lease::Holding,
     stack::Stack,
-    write::{
-        BatchWriter, NetChanges, change_log,
-        columns::Columns,
-        transaction::{WriteTransaction, code_of},
-    },
+    write::{BatchWriter, NetChanges, change_log, columns::Columns, transaction::WriteTransaction},
 };
 
 #[deny(clippy::missing_trait_methods)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shape_meta_core::{Error, Result};
+use shape_meta_core::Result;
 use tokio_postgres::{error::SqlState, types::ToSql};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         client::{Client, CommitError, Params},
         pool::{Pooled, Purpose},
     },
+    error::code_of,
     format::stack_row::StackRow,
     ownership::opening::not_ours_any_more,
     stack::Stack,
@@ -129,11 +130,6 @@ impl WriteTransaction {
             client.roll_back().await;
         }
     }
-}
-
-/// Returns the code of the server.
-pub(super) fn code_of(error: &Error) -> Option<&SqlState> {
-    std::error::Error::source(error)?.downcast_ref::<tokio_postgres::Error>()?.code()
 }
 
 async fn begin(
