@@ -314,9 +314,10 @@ fn file_id(files: &Files) -> Result<FileId> {
 /// Returns the identity of the WAL; `None` if there is none, because nothing has the database open.
 fn wal_id(files: &Files) -> Result<Option<FileId>> {
     let path = files.companion("-wal");
-    match files::exists(&path)? {
-        true => FileId::at(&path).map(Some).map_err(failed_on("read the identity of", &path)),
-        false => Ok(None),
+    match FileId::of_name(&path) {
+        Ok(id) => Ok(Some(id)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed_on("read the identity of", &path)(error)),
     }
 }
 

@@ -76,12 +76,13 @@ fn owned(files: &Files, owner: &str) -> Error {
     )
 }
 
-/// Copies a file, if it exists, to a new file that only this user can read.
+/// Copies a file, if it exists, to a new file that only this user can read. It is no link: those are refused.
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    if !files::exists(from)? {
-        return Ok(());
-    }
-    let source = KeptFile::open(from).map_err(failed_on("read", from))?;
+    let source = match KeptFile::open(from) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed_on("read", from)(error)),
+    };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -1,11 +1,8 @@
-use std::path::Path;
+use std::{io, path::Path};
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{
-    error::failed_on,
-    format::files::{self, Files},
-};
+use crate::{error::failed_on, format::files::Files};
 
 /// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the
 /// name of the journal.
@@ -65,10 +62,11 @@ pub(crate) fn refuse_lock(files: &Files) -> Result<()> {
 
 /// Returns what is special about the file at `path`; `None` for an ordinary or a missing one.
 fn special(path: &Path) -> Result<Option<String>> {
-    if !files::exists(path)? {
-        return Ok(None);
-    }
-    let metadata = path.symlink_metadata().map_err(failed_on("look at", path))?;
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed_on("look at", path)(error)),
+    };
     if metadata.is_symlink() {
         return Ok(Some("is a symbolic link".into()));
     }
@@ -83,4 +81,15 @@ fn special(path: &Path) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::files::tests::while_a_file_comes_and_goes;
+
+    #[test]
+    fn c6_a_file_that_comes_and_goes_is_not_special() {
+        while_a_file_comes_and_goes(|path| assert_eq!(special(path).expect("looks"), None));
+    }
 }
