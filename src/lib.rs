@@ -186,7 +186,8 @@
 //!
 //! # Features
 //!
-//! Features are additive: a feature that another crate enables changes no answer of your store.
+//! Features are additive: a feature that another crate enables changes no answer of your store. `definitions`
+//! takes up to 64 MiB for each store: enable it yourself to set that bound.
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|

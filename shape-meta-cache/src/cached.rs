@@ -148,7 +148,7 @@ impl<S> Cached<S> {
         &self.inner
     }
 
-    /// Returns the estimated memory of the mirror.
+    /// Returns the estimated memory of the mirror, and of the definitions that are kept.
     ///
     /// The estimate is within a fifth of the real size for many shapes. The call only reads counters.
     pub fn memory(&self) -> CacheMemory {

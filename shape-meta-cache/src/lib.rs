@@ -3,10 +3,11 @@
 //!
 //! # What it is not
 //!
-//! It is not a cache with eviction. The mirror holds every live shape, so a miss is the answer and never
-//! causes a disk read. Definitions are not in the mirror: they are read from the store below by row id, and
-//! then stay in memory [up to a bound](CacheOptions::definition_cache_bytes). It does not batch writes: each
-//! batch is committed below before readers see it. `shape-meta-buffer` on top adds batching.
+//! It is not a cache with eviction, except for definitions. The mirror holds every live shape, so a miss is
+//! the answer and causes no disk read, unless [look-ups are on disk](LookupIndex::Disk). Definitions are not
+//! in the mirror: they are read from the store below by row id, and then stay in memory up to a bound, with
+//! the [feature](#features) `definitions`. It does not batch writes: each batch is committed below before
+//! readers see it. `shape-meta-buffer` on top adds batching.
 //!
 //! # Example
 //!
@@ -39,7 +40,7 @@
 //!
 //! # Trade-offs
 //!
-//! - Reads are fast and take an even time; writes pay for it. Everything is stored twice and each change is
+//! - Reads are fast and take an even time; writes pay for it. The table is stored twice and each change is
 //!   applied twice: about a microsecond in all for each added shape. A publish waits for the readers that are
 //!   inside the table: microseconds when it is quiet, tens of milliseconds when more threads than processors
 //!   do nothing but read. The cache is therefore meant to be written in batches.

@@ -1,17 +1,20 @@
 //! The definition cache.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use shape_meta_cache::{CacheOptions, Cached};
 use shape_meta_core::{
-    MemoryStore, NewShape, ReadShapes, Record, ShapeStore,
+    MemoryStore, NewShape, ReadShapes, Record, Seq, ShapeStore,
     conformance::{
         FailingStore, handle, shape,
         store::{self, added, removed},
     },
 };
 
-use crate::support::{batch, cached, record};
+use crate::{
+    scripted::Scripted,
+    support::{batch, cached, record},
+};
 
 fn with_cache(bytes: usize) -> CacheOptions {
     CacheOptions::default().definition_cache_bytes(bytes)
@@ -123,4 +126,32 @@ fn c1_a_shape_of_another_database_with_the_same_seq_is_not_confused() {
     for _ in 0..2 {
         assert_eq!(*cached.record(&handle(8)).unwrap().unwrap().definition, *b"of another");
     }
+}
+
+/// A definition that is being read while the cache is reloaded from another line of history is not kept.
+#[test]
+fn c13_a_read_across_a_reload_is_not_kept() {
+    let with = |definition: &[u8]| {
+        let store = MemoryStore::new();
+        let shape = NewShape { definition: definition.into(), ..shape(1) };
+        store.apply(&batch(1, [added(&Arc::new(shape.record(Seq::new(1))))])).unwrap();
+        store
+    };
+    let scripted = Scripted::default();
+    *scripted.repaired.lock().unwrap() = Some(with(b"old"));
+    scripted.replace();
+    let pause = Arc::new(Barrier::new(2));
+    *scripted.pause_record.lock().unwrap() = Some(Arc::clone(&pause));
+    let cached = cached(scripted, CacheOptions::default());
+    let definition = || cached.record(&handle(1)).unwrap().unwrap().definition.to_vec();
+    std::thread::scope(|scope| {
+        let read = scope.spawn(definition);
+        pause.wait();
+        *cached.inner().repaired.lock().unwrap() = Some(with(b"new"));
+        cached.inner().replace();
+        cached.reload().unwrap();
+        pause.wait();
+        assert_eq!(read.join().unwrap(), b"old", "the read began before the reload");
+    });
+    assert_eq!(definition(), b"new");
 }

@@ -1,7 +1,7 @@
 //! A store with scripted results for changes, repairs and saved reads.
 
 use std::sync::{
-    Arc, Mutex,
+    Arc, Barrier, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Scripted {
     /// The trusted state that the latest repair got.
     pub(crate) trusted: Mutex<(Vec<Seq>, Option<Seq>)>,
     pub(crate) fail_loads: AtomicBool,
+    /// The next read of a record waits here twice, after it has read.
+    pub(crate) pause_record: Mutex<Option<Arc<Barrier>>>,
     pub(crate) fail_saves: AtomicBool,
     /// The saved reads, one list for each call.
     pub(crate) saved: Mutex<Vec<Vec<(Seq, Timestamp)>>>,
@@ -69,7 +71,13 @@ impl ShapeStore for Scripted {
         self.inner().load(each)
     }
     fn record_of(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Record>>> {
-        self.inner().record_of(entry)
+        let record = self.inner().record_of(entry);
+        let pause = self.pause_record.lock().unwrap().take();
+        if let Some(pause) = pause {
+            pause.wait();
+            pause.wait();
+        }
+        record
     }
     fn resource_usage(&self) -> Usage {
         let mut usage = Usage::default();

@@ -1,4 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use foldhash::fast::RandomState;
 use quick_cache::{
@@ -19,6 +22,8 @@ pub(crate) struct Definitions {
     bytes: usize,
     /// Made by the first read of a definition: its shards take more memory than an idle store.
     records: OnceLock<Records>,
+    /// How often all records were removed.
+    cleared: AtomicU64,
 }
 
 type Records = Cache<Seq, Arc<Record>, RecordWeight, RandomState>;
@@ -41,7 +46,7 @@ impl Weighter<Seq, Arc<Record>> for RecordWeight {
 impl Definitions {
     /// A cache of at most `bytes`; 0 turns it off.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bytes, records: OnceLock::new() }
+        Self { bytes, records: OnceLock::new(), cleared: AtomicU64::new(0) }
     }
 
     /// Returns the cached record of exactly this entry.
@@ -53,12 +58,22 @@ impl Definitions {
         Arc::ptr_eq(&record.entry, entry).then_some(record)
     }
 
-    /// Adds a record that was read. The cache may evict it at any time.
-    pub(crate) fn insert(&self, record: &Arc<Record>) {
+    /// Adds a record that was read when the cache had been [`cleared`](Self::cleared) this often. The cache
+    /// may evict it at any time.
+    pub(crate) fn insert(&self, record: &Arc<Record>, cleared: u64) {
         if self.bytes > 0 {
             let records = self.records.get_or_init(|| with_bound(self.bytes));
             records.insert(record.entry.created(), Arc::clone(record));
+            if self.cleared() != cleared {
+                drop(records.remove(&record.entry.created()));
+            }
         }
+    }
+
+    /// Returns how often all records were removed. A record that is read after this call may be
+    /// [inserted](Self::insert).
+    pub(crate) fn cleared(&self) -> u64 {
+        self.cleared.load(Ordering::SeqCst)
     }
 
     /// Removes the records of shapes that were removed; `created` is sorted.
@@ -75,8 +90,9 @@ impl Definitions {
         }
     }
 
-    /// Removes all records.
+    /// Removes all records, also those that are being read.
     pub(crate) fn clear(&self) {
+        self.cleared.fetch_add(1, Ordering::SeqCst);
         if let Some(records) = self.records.get() {
             records.clear();
         }

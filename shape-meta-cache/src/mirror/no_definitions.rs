@@ -15,7 +15,11 @@ impl Definitions {
         None
     }
 
-    pub(crate) fn insert(&self, _: &Arc<Record>) {}
+    pub(crate) fn insert(&self, _: &Arc<Record>, _: u64) {}
+
+    pub(crate) fn cleared(&self) -> u64 {
+        0
+    }
 
     pub(crate) fn remove(&self, _: &[Seq]) {}
 

@@ -43,10 +43,11 @@ impl<S: ShapeStore> ReadShapes for Cached<S> {
         if let Some(record) = self.mirror.definitions.get(&entry) {
             return Ok(Some(record));
         }
+        let cleared = self.mirror.definitions.cleared();
         let record = self.inner.record_of(&entry)?;
         match &record {
             // No wait is needed: the shape was live when the mirror was read, and a definition never changes.
-            Some(record) => self.mirror.definitions.insert(record),
+            Some(record) => self.mirror.definitions.insert(record, cleared),
             // The removal is committed, and may not be published yet.
             None => self.wait_published()?,
         }

@@ -60,10 +60,12 @@ pub trait ShapeStore: ReadShapes {
     /// If the disk fails. `each` may have been called for some of the entries.
     fn load(&self, each: &mut dyn FnMut(Arc<Entry>)) -> Result<Seq>;
 
-    /// Returns the record of an entry, which shares this entry object, or `None` if the shape was removed.
+    /// Returns the record of an entry, which shares this entry object.
     ///
-    /// One read by row id; no index is used. The caller knows that the shape was live: of a removed shape the
-    /// record may still be returned, as it was, since a definition never changes.
+    /// The caller has seen the shape live. If it was removed since, the result is its record, unchanged,
+    /// since a definition never changes, or `None`: a record does not mean that the shape is live.
+    ///
+    /// One read by row id; no index is used.
     ///
     /// # Errors
     ///

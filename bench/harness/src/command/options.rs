@@ -8,7 +8,7 @@ use crate::{candidate::Backend, data::Scale, workload};
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask bench", after_help = AFTER)]
 pub(crate) struct Options {
-    /// The size: `quick` takes less than a minute on two idle cores, `full` uses up to a million shapes,
+    /// The size: `quick` takes a minute on two idle cores, `full` uses up to a million shapes,
     /// `huge` up to ten million.
     #[arg(long, value_enum, default_value_t = Scale::Quick)]
     pub(crate) scale: Scale,
