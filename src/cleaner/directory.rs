@@ -20,7 +20,8 @@ use crate::{BoxError, ShapeCleaner, StoredHandles};
 /// A deletion is synced before it counts, so no power loss brings data back that no shape has and no cleanup
 /// task names.
 ///
-/// ```
+#[cfg_attr(feature = "shape", doc = "```")]
+#[cfg_attr(not(feature = "shape"), doc = "```ignore")]
 /// use std::fs;
 /// use shape_meta::{DirectoryCleaner, NewShape, Relation, Shape, ShapeMeta, TableName, prelude::*};
 ///
