@@ -173,7 +173,8 @@ statements! {
     end_lease: "
         DELETE FROM @process WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM @stack WHERE owner = $1)";
     /// Deletes the processes without a lease for a day, none of which is missed, except those at which other
-    /// openings look now: each of these may be about to delete what the other one looks at. Without parameters.
+    /// openings look now: each of these may be about to delete what the other one looks at. Without
+    /// parameters.
     forget_processes: "
         DELETE FROM @process WHERE id IN (
             SELECT id FROM @process WHERE lease_until < clock_timestamp() - interval '1 day'
