@@ -83,7 +83,7 @@ fn c12_a_missing_directory_is_an_error_and_no_data_counts_as_deleted() {
     fs::create_dir(&data).expect("the disk works");
     let cleaner = DirectoryCleaner::new(&data).expect("it is absolute");
     let builder = || ShapeMeta::builder(cleaner.clone()).background_cleanup(false);
-    // A removal that a flusher has made durable may not be published yet, and its task is left for later then.
+    // A removal that a flusher has made durable may not be published yet: its task is left for later then.
     let product = PRODUCT.with_flush_schedule(FlushSchedule::Manual);
     let store = product.apply_to(builder()).open(root.path().join("database")).expect("it opens");
     store.add(shape(1), WAIT).expect("it is new");

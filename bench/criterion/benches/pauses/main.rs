@@ -1,6 +1,6 @@
-//! What changes and counts wait for while long work is done: `cargo bench -p shape-meta-bench-criterion --bench
-//! pauses`. The store below is in memory, so that the buffer dominates. Another thread adds shapes all the time,
-//! except where counts are read.
+//! What changes and counts wait for while long work is done:
+//! `cargo bench -p shape-meta-bench-criterion --bench pauses`. The store below is in memory, so that the buffer
+//! dominates. Another thread adds shapes all the time, except where counts are read.
 
 use std::{
     hint::black_box,
