@@ -1,6 +1,6 @@
 //! What changes and counts wait for while long work is done:
-//! `cargo bench -p shape-meta-bench-criterion --bench pauses`. The store below is in memory, so that the buffer
-//! dominates. Another thread adds shapes all the time, except where counts are read.
+//! `cargo bench -p shape-meta-bench-criterion --bench pauses`. The store below is in memory, so that the
+//! buffer dominates. Another thread adds shapes all the time, except where counts are read.
 
 use std::{
     hint::black_box,
@@ -28,6 +28,12 @@ const EXCLUDED: u64 = 1_000_000;
 fn buffered<S: ShapeStore>(below: S) -> Buffered<S> {
     let options = BufferOptions::default().background_flush(false).max_pending_shapes(1 << 23);
     Buffered::new(below, options.max_pending_bytes(usize::MAX), Arc::new(NoopObserver))
+        .expect("memory does not fail")
+}
+
+fn cached() -> Cached<MemoryStore> {
+    let options = CacheOptions::default();
+    Cached::open_below_buffer(MemoryStore::new(), options, Arc::new(NoopObserver))
         .expect("memory does not fail")
 }
 
@@ -79,7 +85,7 @@ fn print(what: &str, other: &str, mut took: Vec<(Duration, Duration)>) {
 fn main() {
     for relations in [1_000, RELATIONS] {
         let took = (0..ROUNDS).map(|_| {
-            let store = buffered(MemoryStore::new());
+            let store = buffered(cached());
             add_all(&store, 1..=PENDING);
             let asked: Vec<_> = (0..relations).map(Relation::new).collect();
             let (mut next, read) =
@@ -105,7 +111,7 @@ fn main() {
     print(&format!("a flush of {REFUSED} refused changes"), "counts()", took.collect());
 
     let took = (0..ROUNDS).map(|_| {
-        let store = buffered(MemoryStore::new());
+        let store = buffered(cached());
         for number in 1..=RESET {
             store.try_mutate(&reading(number)).expect("below the limit");
         }
@@ -120,9 +126,7 @@ fn main() {
     });
     print(&format!("a reset of {RESET} pending shapes"), "add", took.collect());
 
-    let below =
-        Cached::open_below_buffer(MemoryStore::new(), CacheOptions::default(), Arc::new(NoopObserver));
-    let store = buffered(below.expect("memory does not fail"));
+    let store = buffered(cached());
     add_all(&store, 1..=EXCLUDED);
     let excluded: HandleSet = (1..=EXCLUDED).map(handle).collect();
     let mut next = EXCLUDED;
