@@ -314,11 +314,7 @@ fn file_id(files: &Files) -> Result<FileId> {
 /// Returns the identity of the WAL; `None` if there is none, because nothing has the database open.
 fn wal_id(files: &Files) -> Result<Option<FileId>> {
     let path = files.companion("-wal");
-    match FileId::of_name(&path) {
-        Ok(id) => Ok(Some(id)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed_on("read the identity of", &path)(error)),
-    }
+    files::if_present(FileId::of_name(&path)).map_err(failed_on("read the identity of", &path))
 }
 
 fn no_database(files: &Files) -> Error {

@@ -137,23 +137,28 @@ pub(crate) fn keep_owner_and_mode(of: &Path, on: &File) -> io::Result<()> {
 ///
 /// Those of the file system, also for a name that exists and leads nowhere.
 pub(crate) fn size(path: &Path) -> io::Result<u64> {
-    // One look at the name: a WAL comes and goes while its owner works.
-    match path.symlink_metadata() {
-        Ok(link) if link.is_symlink() => Ok(path.metadata()?.len()),
-        Ok(file) => Ok(file.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+    match if_present(path.symlink_metadata())? {
+        Some(link) if link.is_symlink() => Ok(path.metadata()?.len()),
+        Some(file) => Ok(file.len()),
+        None => Ok(0),
+    }
+}
+
+/// Returns the outcome of an operation on a name; `None` if nothing has the name. Needs no look before it,
+/// after which a file could be gone: a WAL comes and goes while its owner works. The operation must not
+/// follow links, or the name be known to be none: otherwise a link that leads nowhere has the same code.
+pub(crate) fn if_present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Returns whether a file, a directory or a link has this name. Looks at the name itself: the same code from
-/// an operation on the file may mean something else, such as a link that leads nowhere.
+/// Returns whether a file, a directory or a link has this name.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed_on("look at", path)(error)),
-    }
+    let found = if_present(path.symlink_metadata()).map_err(failed_on("look at", path))?;
+    Ok(found.is_some())
 }
 
 /// Gives a file a name that no other file has. The owner lock must be held, and `to` must be a name that only

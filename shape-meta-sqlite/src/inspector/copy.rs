@@ -78,11 +78,8 @@ fn owned(files: &Files, owner: &str) -> Error {
 
 /// Copies a file, if it exists, to a new file that only this user can read. It is no link: those are refused.
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    let source = match KeptFile::open(from) {
-        Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed_on("read", from)(error)),
-    };
+    let found = files::if_present(KeptFile::open(from)).map_err(failed_on("read", from))?;
+    let Some(source) = found else { return Ok(()) };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -1,8 +1,11 @@
-use std::{io, path::Path};
+use std::path::Path;
 
 use shape_meta_core::{Error, ErrorKind, Result};
 
-use crate::{error::failed_on, format::files::Files};
+use crate::{
+    error::failed_on,
+    format::files::{Files, if_present},
+};
 
 /// The length of the path of a database, in bytes, up to which SQLite opens it: its limit of 512 includes the
 /// name of the journal.
@@ -62,11 +65,8 @@ pub(crate) fn refuse_lock(files: &Files) -> Result<()> {
 
 /// Returns what is special about the file at `path`; `None` for an ordinary or a missing one.
 fn special(path: &Path) -> Result<Option<String>> {
-    let metadata = match path.symlink_metadata() {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed_on("look at", path)(error)),
-    };
+    let found = if_present(path.symlink_metadata()).map_err(failed_on("look at", path))?;
+    let Some(metadata) = found else { return Ok(None) };
     if metadata.is_symlink() {
         return Ok(Some("is a symbolic link".into()));
     }
