@@ -21,8 +21,8 @@ pub struct Composition {
     pub cache: Option<LookupIndex>,
     /// When the buffer flushes, if there is one.
     pub buffer: Option<FlushSchedule>,
-    /// The capacity of the definition cache, in bytes.
-    pub definitions: usize,
+    /// The capacity of the definition cache, in bytes, if it is not the default.
+    pub definitions: Option<usize>,
 }
 
 /// When a buffer flushes.
@@ -39,28 +39,28 @@ pub enum FlushSchedule {
 }
 
 /// No layer: the reference for the others.
-pub const DIRECT: Composition = Composition { cache: None, buffer: None, definitions: 0 };
+pub const DIRECT: Composition = Composition { cache: None, buffer: None, definitions: Some(0) };
 /// A write-through cache.
 pub const DIRECT_CACHED: Composition =
-    Composition { cache: Some(LookupIndex::Memory), buffer: None, definitions: 0 };
+    Composition { cache: Some(LookupIndex::Memory), buffer: None, definitions: Some(0) };
 /// A write-through cache that leaves look-ups by key and relation to SQLite.
 pub const DIRECT_DISK_LOOKUPS: Composition =
-    Composition { cache: Some(LookupIndex::Disk), buffer: None, definitions: 0 };
+    Composition { cache: Some(LookupIndex::Disk), buffer: None, definitions: Some(0) };
 /// A buffer without a cache.
 pub const BUFFERED: Composition =
-    Composition { cache: None, buffer: Some(FlushSchedule::Default), definitions: 0 };
+    Composition { cache: None, buffer: Some(FlushSchedule::Default), definitions: Some(0) };
 /// The product: a buffer over a cache, with the default options.
-pub const PRODUCT: Composition = Composition {
-    cache: Some(LookupIndex::Memory),
-    buffer: Some(FlushSchedule::Default),
-    definitions: 64 << 20,
-};
+pub const PRODUCT: Composition =
+    Composition { cache: Some(LookupIndex::Memory), buffer: Some(FlushSchedule::Default), definitions: None };
 /// The product, with a cache that leaves look-ups by key and relation to SQLite.
-pub const PRODUCT_DISK_LOOKUPS: Composition =
-    Composition { cache: Some(LookupIndex::Disk), buffer: Some(FlushSchedule::Default), definitions: 0 };
+pub const PRODUCT_DISK_LOOKUPS: Composition = Composition {
+    cache: Some(LookupIndex::Disk),
+    buffer: Some(FlushSchedule::Default),
+    definitions: Some(0),
+};
 
 /// The product with a definition cache that is too small for all definitions, so that some are evicted.
-pub const PRODUCT_DEFINITION_CACHE: Composition = Composition { definitions: 4_096, ..PRODUCT };
+pub const PRODUCT_DEFINITION_CACHE: Composition = Composition { definitions: Some(4_096), ..PRODUCT };
 
 /// Every combination of layers.
 pub const ALL: [Composition; 6] =
@@ -83,9 +83,11 @@ impl Composition {
     /// Adds the layers to a builder with other options.
     pub fn apply_to(self, mut builder: Builder) -> Builder {
         if let Some(lookups) = self.cache {
-            builder = builder.cached(
-                CacheOptions::default().lookup_index(lookups).definition_cache_bytes(self.definitions),
-            );
+            let cache = CacheOptions::default().lookup_index(lookups);
+            builder = builder.cached(match self.definitions {
+                Some(bytes) => cache.definition_cache_bytes(bytes),
+                None => cache,
+            });
         }
         if let Some(schedule) = self.buffer {
             builder = builder.buffered(schedule.options());
