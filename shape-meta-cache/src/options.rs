@@ -89,8 +89,9 @@ impl CacheOptions {
     /// capacity](Self::initial_capacity), decides whether sharing would halve it. Sharing can save 20
     /// megabytes at 200,000 shapes, and 200 megabytes at a million.
     ///
-    /// When the number of shapes exceeds the limit, the next batches move the keys into shared slots, at most
-    /// 25,000 keys with each. Until all have moved, a look-up by key may look into two slots.
+    /// When the number of shapes exceeds the limit, the next batches move the keys into shared slots, with
+    /// each at most 25,000, or one for each of its changes. Until all have moved, a look-up by key may look
+    /// into two slots.
     pub fn exact_key_slots_up_to(mut self, shapes: usize) -> Self {
         self.exact_key_slots_up_to = shapes;
         self

@@ -15,7 +15,8 @@ use shape_meta_core::{Entry, Record, Seq};
 ///
 /// The mirror decides what is live, and this cache only saves the disk read of a definition. Unlike the
 /// mirror (I4), a read fills it. That is safe: a definition never changes and a sequence number is never
-/// reused, so a cached record cannot become wrong, only unused.
+/// reused, so a cached record cannot become wrong, only unused. Both hold on one line of history: a full
+/// reload removes all records.
 #[derive(Debug)]
 pub(crate) struct Definitions {
     /// The bound; 0 turns the cache off.

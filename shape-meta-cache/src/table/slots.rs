@@ -35,18 +35,13 @@ impl Grouping {
     }
 
     /// Returns the number of shared slots; `None` if each key has its own.
-    pub(crate) fn groups(self) -> Option<u64> {
+    fn groups(self) -> Option<u64> {
         (self != Self::EXACT).then(|| 1 << (u64::BITS - self.shift))
     }
 
     /// Returns the maximum number of slots that the keys of this number of shapes take.
     pub(crate) fn slots(self, shapes: usize) -> usize {
         self.groups().map_or(shapes, |groups| shapes.min(usize::try_from(groups).unwrap_or(usize::MAX)))
-    }
-
-    /// Returns the id of a group's slot.
-    pub(crate) fn slot_id(group: u64) -> u64 {
-        group << TAG_BITS | KEY
     }
 }
 
@@ -185,7 +180,7 @@ impl Slots {
         let (words, _) = key.as_bytes().as_chunks::<8>();
         words.iter().for_each(|word| hasher.write_u64(u64::from_le_bytes(*word)));
         let hash = hasher.finish() & self.mask;
-        Slot { id: Grouping::slot_id(hash >> grouping.shift), check: hash as u32 }
+        Slot { id: hash >> grouping.shift << TAG_BITS | KEY, check: hash as u32 }
     }
 
     /// Returns the id of the slot with all shapes that read the relation.
